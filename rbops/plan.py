@@ -1,0 +1,318 @@
+"""The cluster plan: what every server, port, queue and core is to be, as frozen values.
+
+The plan is pure data between the planner (left of it) and everything that renders, pushes or
+checks (right of it). Its JSON form is canonical: sorted keys, no spaces, no floats that depend on
+the machine, so that equal plans have equal digests (SHA-256 over the JSON without the digest).
+
+Units are in the names: ``_bps`` bits per second, ``_pps`` packets per second, ``_s`` seconds,
+``_w`` watts, ``_usd`` US dollars.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+__all__ = [
+    "Adjacency",
+    "Batching",
+    "ClusterPlan",
+    "Cores",
+    "Forwarding",
+    "Latency",
+    "Link",
+    "LinkRate",
+    "PerComponent",
+    "Port",
+    "Prediction",
+    "Processing",
+    "Queue",
+    "Route",
+    "Routes",
+    "Selector",
+    "Server",
+    "Steering",
+    "Topology",
+    "Violation",
+]
+
+SCHEMA_VERSION = 1
+
+PUNT = 0
+"""The adjacency index that means "to the kernel of the server that owns the port" (local delivery, glean)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRate:
+    """Per direction, for one internal link (all parallel cables between two servers together)."""
+
+    required_bps: int
+    provided_bps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Processing:
+    """What one server must process (paper 3.2: 2R and 3R per port) against what it can."""
+
+    uniform: int
+    worst_case: int
+    available: int
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """The chosen interconnect (paper 3.3); ``stages`` is 0 for a mesh, n for a k-ary n-fly."""
+
+    kind: Literal["mesh", "fly"]
+    degree: int
+    stages: int
+    ports_per_server: int
+    port_servers: int
+    intermediate_servers: int
+    servers: int
+    internal_link: LinkRate
+    processing_bps: Processing
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One cable; ``a`` and ``b`` are ``server:port``, ``a`` sorted before ``b``."""
+
+    a: str
+    b: str
+    rate_bps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Receive and transmit queue ``index`` of a port and the one core that touches each (rule 1)."""
+
+    index: int
+    rx_core: int
+    tx_core: int
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """How a real server's device is found: at most one field is set; none: by the port's name."""
+
+    name: str | None = None
+    pci: str | None = None
+    mac: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Adjacency:
+    """A neighbour on an external port.
+
+    ``index`` counts from 1 within the port and is what the destination MAC carries
+    (``02:52:PP:PP:AA:AA``); ``PUNT`` (0) is the owning server's kernel. ``mac`` None: resolved by
+    the owning server's kernel, so its packets take the slow path.
+    """
+
+    index: int
+    address: str
+    mac: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A planned port. ``peer`` is ``server:port`` of the far end, or None for an external port.
+
+    ``id`` is the external port's number in the router, None for internal ports. ``addresses`` are
+    the router's own, with prefix length.
+    """
+
+    name: str
+    kind: Literal["external", "internal"]
+    peer: str | None
+    rate_bps: int
+    queues: tuple[Queue, ...]
+    id: int | None = None
+    addresses: tuple[str, ...] = ()
+    adjacencies: tuple[Adjacency, ...] = ()
+    selector: Selector = Selector()
+    mtu: int = 1500
+    driver: str = "veth"
+
+
+@dataclass(frozen=True, slots=True)
+class Cores:
+    """CPU ids: those that touch packets, in queue order, and those left to everything else."""
+
+    dataplane: tuple[int, ...]
+    housekeeping: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Steering:
+    """Frames for destination ``mac`` arriving on ``port`` go to receive queue ``queue`` (paper 6.1)."""
+
+    port: str
+    mac: str
+    queue: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """``poll`` packets per poll (kp), ``nic`` descriptors per NIC transaction (kn), ``timeout_s``."""
+
+    poll: int
+    nic: int
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One server of the cluster; ``index`` is its number in the data plane, ``ports`` in cabling order."""
+
+    name: str
+    index: int
+    role: Literal["port", "intermediate"]
+    external_ports: tuple[int, ...]
+    cores: Cores
+    ports: tuple[Port, ...]
+    steering: tuple[Steering, ...]
+    batching: Batching
+    profile: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarding:
+    """How the data plane balances (paper 3.2, 6.1), cluster-wide.
+
+    ``direct_quota_bps`` is what an input server may send directly to each other port server:
+    s*R/M, R/N for one port a server; each core holds an equal share. ``flowlet_timeout_s`` 0 turns
+    flowlets off.
+    """
+
+    dataplane: Literal["xdp", "click"]
+    application: Literal["forward", "route", "ipsec"]
+    routing: Literal["direct-vlb", "vlb"]
+    direct_quota_bps: int
+    flowlet_timeout_s: float
+    click_dialect: str = "socket"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """``prefix`` leaves the router at external port ``port`` towards adjacency ``adjacency`` of it.
+
+    ``via`` is the neighbour's address, None for connected prefixes and the router's own addresses.
+    """
+
+    prefix: str
+    port: int
+    adjacency: int
+    via: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """The forwarding table's source.
+
+    ``connected`` and ``static`` are small and stand in the plan. A route file of 256K and more
+    lines does not: ``file`` is its absolute path, ``file_digest`` its SHA-256, ``count`` all routes.
+    """
+
+    connected: tuple[Route, ...]
+    static: tuple[Route, ...]
+    file: str | None = None
+    file_digest: str | None = None
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A rule of paper 4.2 that cannot be kept, and the part of the rate it costs (Fig. 6), 0 to 1."""
+
+    rule: str
+    server: str
+    detail: str
+    predicted_loss: float
+
+
+@dataclass(frozen=True, slots=True)
+class PerComponent:
+    """The packet rate each component alone would allow on one server, in bps; None: no bound known."""
+
+    cpu: int
+    memory: int | None
+    io: int | None
+    inter_socket: int | None
+    pcie: int | None
+    nic: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Seconds through the cluster on the direct (two servers) and the two-hop path (three)."""
+
+    direct: float
+    indirect: float
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the bottleneck model (paper 5.3) says of the whole cluster."""
+
+    bottleneck: str
+    rate_bps: int
+    rate_pps: int
+    per_component: PerComponent
+    latency_s: Latency
+    power_w: float | None
+    price_usd: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterPlan:
+    """The whole router, ready to be rendered."""
+
+    name: str
+    topology: Topology
+    links: tuple[Link, ...]
+    servers: tuple[Server, ...]
+    forwarding: Forwarding
+    routes: Routes
+    violations: tuple[Violation, ...]
+    warnings: tuple[str, ...]
+    prediction: Prediction
+
+    def server(self, name: str) -> Server:
+        """The server called ``name``; KeyError when there is none."""
+        for server in self.servers:
+            if server.name == name:
+                return server
+        raise KeyError(name)
+
+    @property
+    def port_owner(self) -> dict[int, Server]:
+        """External port id -> the server that owns it."""
+        return {port: server for server in self.servers for port in server.external_ports}
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the canonical JSON without the digest itself."""
+        return hashlib.sha256(_canonical(self._body())).hexdigest()
+
+    def to_json(self, *, indent: int | None = None) -> str:
+        """The plan as other tools read it; ``servers`` is an object keyed by name."""
+        body = {**self._body(), "digest": self.digest}
+        if indent is None:
+            return _canonical(body).decode()
+        return json.dumps(body, sort_keys=True, indent=indent, ensure_ascii=False)
+
+    def _body(self) -> dict[str, Any]:
+        body = dataclasses.asdict(self)
+        body["servers"] = {server.pop("name"): server for server in body["servers"]}
+        # The path of a route file says where it lay, not what was planned.
+        body["routes"].pop("file")
+        return {"schema_version": SCHEMA_VERSION, **body}
+
+
+def _canonical(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
