@@ -1,0 +1,32 @@
+# One entry for people. `make demo` and `make test` do all the set-up on a fresh Debian 12 machine.
+PYTHON := .venv/bin/python
+.PHONY: setup demo test check format bench bpf clean
+
+setup:      ## install what is missing: Debian packages by name, .venv
+	@scripts/setup.sh
+
+demo: setup ## the main job: lab up, apply, verify, self-test on the RB4 preset
+	@.venv/bin/rbops demo
+
+test: setup ## every test this machine can run
+	@$(PYTHON) -m pytest -n 2 --dist loadgroup
+
+check: setup ## lint, format and types
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m mypy
+
+format: setup
+	@$(PYTHON) -m ruff check --fix-only .
+	@$(PYTHON) -m ruff format .
+
+bench: setup ## the data plane against a bare redirect and the kernel, and the planner, as ratios from one run
+	@$(PYTHON) bench/dataplane.py
+	@$(PYTHON) bench/planning.py
+	@$(PYTHON) bench/simulate.py
+
+bpf:        ## compile the BPF programs in place
+	@$(PYTHON) -m rbops.dataplane.xdp.compile
+
+clean:      ## remove what was built here; labs are removed by `rbops lab down`
+	@rm -rf build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache rbops/dataplane/xdp/obj rbops/selftest/obj

@@ -1,0 +1,38 @@
+#!/bin/sh
+# Installs what rbops needs on this machine: Debian packages by name, and .venv with rbops in it.
+# Says what it installs; does nothing, quickly, when nothing is missing.
+set -eu
+cd "$(dirname "$0")/.."
+
+# clang, llvm, libbpf-dev compile the data plane; libbpf1 loads it; systemd-container and mmdebstrap
+# boot the lab; openssh-client is Ansible's transport.
+packages="python3 python3-venv clang llvm libbpf-dev libbpf1 systemd-container mmdebstrap
+openssh-client iproute2 ethtool bpftool"
+
+missing=
+for package in $packages; do
+    status=$(dpkg-query -W -f='${Status}' "$package" 2>/dev/null || true)
+    [ "$status" = "install ok installed" ] || missing="$missing $package"
+done
+if [ -n "$missing" ]; then
+    if [ "$(id -u)" -ne 0 ]; then
+        echo "setup: these Debian packages are missing; run as root: apt-get install --no-install-recommends$missing" >&2
+        exit 2
+    fi
+    echo "setup: installing Debian packages:$missing"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq
+    # shellcheck disable=SC2086 # a list of package names
+    apt-get install -y -qq --no-install-recommends $missing >/dev/null
+fi
+
+# What the virtual environment was made from: any change makes it anew in place.
+want=$(cat pyproject.toml constraints.txt hatch_build.py scripts/setup.sh | sha256sum)
+if [ ! -x .venv/bin/rbops ] || [ "$(cat .venv/made-from 2>/dev/null)" != "$want" ]; then
+    echo "setup: making .venv with rbops and its Python dependencies (constraints.txt)"
+    [ -x .venv/bin/python ] || /usr/bin/python3 -m venv .venv
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,plot]'
+    echo "$want" > .venv/made-from
+fi
+.venv/bin/python -m rbops.dataplane.xdp.compile > /dev/null
+echo "setup: ready (.venv/bin/rbops)"

@@ -1,0 +1,96 @@
+"""What every test shares: what a machine must have for a test, golden files, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import leftovers
+
+_LEFT_OUT = pytest.StashKey[Counter[str]]()
+_BEFORE = pytest.StashKey[frozenset[str]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write the golden files anew instead of comparing")
+
+
+def _lacking(item: pytest.Item) -> str | None:
+    """Why this machine cannot run the test, or None."""
+    root = item.get_closest_marker("root") or item.get_closest_marker("lab")
+    if root and os.geteuid() != 0:
+        return "needs root"
+    if item.get_closest_marker("lab"):
+        missing = [tool for tool in ("systemd-nspawn", "mmdebstrap") if not shutil.which(tool)]
+        if missing:
+            return f"needs a lab: {', '.join(missing)} is not installed"
+    if item.get_closest_marker("click") and not (shutil.which("click") or os.environ.get("CLICK_PREFIX")):
+        return "needs Click: none on PATH and CLICK_PREFIX is not set"
+    if item.get_closest_marker("vagrant") and not shutil.which("vagrant"):
+        return "needs vagrant, which is not installed"
+    return None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    left_out: Counter[str] = Counter()
+    for item in items:
+        reason = _lacking(item)
+        if reason:
+            left_out[reason] += 1
+            item.add_marker(pytest.mark.skip(reason=reason))
+        if item.get_closest_marker("lab"):
+            # Labs weigh a lot: all lab tests on one worker, everything else beside them.
+            item.add_marker(pytest.mark.xdist_group("lab"))
+    config.stash[_LEFT_OUT] = left_out
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        config.stash[_BEFORE] = leftovers.snapshot()
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Fail the whole run when a test left a namespace, lab, mount or process behind."""
+    if hasattr(session.config, "workerinput"):
+        return
+    left = leftovers.snapshot() - session.config.stash[_BEFORE]
+    if left and exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    left = leftovers.snapshot() - config.stash[_BEFORE]
+    for item in sorted(left):
+        terminalreporter.write_line(f"left behind by the tests: {item}", red=True)
+    skipped = Counter(
+        str(report.longrepr[2]).removeprefix("Skipped: ")
+        for report in terminalreporter.stats.get("skipped", [])
+        if isinstance(report.longrepr, tuple)
+    )
+    for reason, count in sorted(skipped.items()):
+        terminalreporter.write_line(f"left out: {count} test{'s' if count > 1 else ''}: {reason}")
+    if os.environ.get("CI") and any("needs root" in reason or "needs a lab" in reason for reason in skipped):
+        terminalreporter.write_line("CI must run the lab tests: leaving them out is a failure", red=True)
+        terminalreporter._session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if not skipped:
+        terminalreporter.write_line("left out: nothing")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Iterator[Callable[[Path, str], None]]:
+    """Compare text with a golden file: ``golden(path, text)``; ``--update-golden`` writes it."""
+    update = request.config.getoption("--update-golden")
+
+    def compare(path: Path, text: str) -> None:
+        if update:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        assert path.exists(), f"{path} is missing: run pytest with --update-golden and read what it wrote"
+        assert text == path.read_text(encoding="utf-8")
+
+    yield compare
