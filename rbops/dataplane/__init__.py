@@ -1,0 +1,1 @@
+"""The data planes: one plan, rendered for XDP or for Click."""

@@ -22,7 +22,8 @@ def compile_one(source: Path, target: Path) -> None:
         raise SystemExit("clang is needed to compile the data plane: apt-get install clang llvm libbpf-dev")
     target.parent.mkdir(parents=True, exist_ok=True)
     # The path of the checkout stays out of the object: equal sources give equal bytes.
-    command = [clang, *_FLAGS, *_multiarch(), f"-ffile-prefix-map={source.parent}=.", "-c", str(source), "-o", str(target)]
+    prefix = f"-ffile-prefix-map={source.parent}=."
+    command = [clang, *_FLAGS, *_multiarch(), prefix, "-c", str(source), "-o", str(target)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{source}: clang failed\n{done.stderr}")
