@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -82,7 +82,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 @pytest.fixture
-def golden(request: pytest.FixtureRequest) -> Iterator[Callable[[Path, str], None]]:
+def golden(request: pytest.FixtureRequest) -> Callable[[Path, str], None]:
     """Compare text with a golden file: ``golden(path, text)``; ``--update-golden`` writes it."""
     update = request.config.getoption("--update-golden")
 
@@ -93,4 +93,4 @@ def golden(request: pytest.FixtureRequest) -> Iterator[Callable[[Path, str], Non
         assert path.exists(), f"{path} is missing: run pytest with --update-golden and read what it wrote"
         assert text == path.read_text(encoding="utf-8")
 
-    yield compare
+    return compare

@@ -33,6 +33,7 @@ class _Root(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The verbs in the order a person meets them, not by name."""
+        del ctx
         return list(self.commands)
 
     def invoke(self, ctx: Any) -> Any:
@@ -47,7 +48,7 @@ class _Root(TyperGroup):
         except KeyboardInterrupt as error:
             say("rbops: interrupted")
             raise typer.Exit(CheckFailed.exit_code) from error
-        except Exception as error:  # noqa: BLE001 - the outermost frame: whatever is left is a bug of ours
+        except Exception as error:  # the outermost frame: whatever is left is a bug of ours
             say(
                 f"rbops: a bug in rbops: {type(error).__name__}: {error}\nhint: please report it with "
                 f"{_traceback_file()}"

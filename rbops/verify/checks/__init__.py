@@ -1,0 +1,1 @@
+"""The verification suite, one subject a file; cases come from :mod:`rbops.verify.plugin`."""

@@ -1,0 +1,25 @@
+"""The data plane sees packets: its counters move when one server reaches another over the fabric."""
+
+from __future__ import annotations
+
+from rbops.verify.host import ServerUnderTest
+from rbops.verify.plugin import Case
+
+_PINGS = 3
+
+
+def test_counters_move(peer_case: Case) -> None:
+    """Echo requests to another server's external address are answered, and its data plane counts them."""
+    peer = peer_case.peer
+    assert peer is not None
+    address = peer.external_address
+    before = _received(peer)
+    ping = peer_case.server.host.run("ping -n -q -i 0.01 -W 1 -c %s %s", str(_PINGS), address)
+    after = _received(peer)
+    assert ping.rc == 0, f"no answer from {peer.name} ({address}) over the fabric: {ping.stdout.strip()}"
+    assert after - before >= _PINGS, f"{peer.name}'s data plane counted {after - before} of {_PINGS} packets"
+
+
+def _received(server: ServerUnderTest) -> int:
+    counters = server.fresh_json("rbops-node counters --json")
+    return int(counters["total"]["received"]["internal"])

@@ -1,0 +1,111 @@
+"""One server as the checks see it: testinfra over rbops's own SSH, each fact read once."""
+
+from __future__ import annotations
+
+import functools
+import json
+from typing import TYPE_CHECKING, Any
+
+from testinfra.backend.paramiko import ParamikoBackend
+from testinfra.host import Host
+
+from rbops.deploy.ssh import connect
+
+if TYPE_CHECKING:
+    import paramiko
+
+    from rbops.deploy.inventory import Target
+
+__all__ = ["ServerUnderTest"]
+
+
+class _CheckedParamiko(ParamikoBackend):
+    """testinfra's paramiko backend on a connection whose host key was checked.
+
+    The backend as shipped only warns about an unknown key; rbops never goes on with one.
+    """
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(f"{target.user}@{target.host}:{target.port}", sudo=target.become)
+        self._target = target
+
+    @functools.cached_property
+    def client(self) -> paramiko.SSHClient:
+        return connect(self._target)
+
+
+class ServerUnderTest:
+    """A server of the plan, what was rendered for it (``node``), and the facts read so far.
+
+    ``node`` is the content of the server's ``/etc/rbops/node.json``; ``files`` maps each rendered
+    path on the server to its SHA-256.
+    """
+
+    def __init__(self, target: Target, node: dict[str, Any], files: dict[str, str]) -> None:
+        self.name = target.name
+        self.node = node
+        self.files = files
+        self.host = Host(_CheckedParamiko(target))
+        self._output: dict[tuple[str, ...], str] = {}
+
+    def output(self, command: str, *args: str) -> str:
+        """Stdout of a command that only reads, run once however many checks ask for it.
+
+        ``args`` replace ``%s`` in ``command``, quoted for the shell. Raises AssertionError with
+        stderr when the command fails: the check that asked fails with it.
+        """
+        key = (command, *args)
+        if key not in self._output:
+            self._output[key] = self.host.check_output(command, *args)
+        return self._output[key]
+
+    def json(self, command: str, *args: str) -> Any:
+        """The parsed JSON of :meth:`output`."""
+        return json.loads(self.output(command, *args) or "null")
+
+    def fresh_json(self, command: str, *args: str) -> Any:
+        """As :meth:`json`, but read now: for counters, which move."""
+        return json.loads(self.host.check_output(command, *args))
+
+    @property
+    def external_address(self) -> str:
+        """The first of the router's own addresses on this server, without its prefix length."""
+        port = next(port for port in self.node["ports"] if port["addresses"])
+        return str(port["addresses"][0].split("/")[0])
+
+    def device(self, port: dict[str, Any]) -> str:
+        """The network device that is the planned port, found by its selector as the plan says.
+
+        Raises AssertionError when no device, or more than one, answers to it.
+        """
+        kind, value = next(iter(port["select"].items()))
+        if kind == "pci":
+            names = self.output("ls /sys/bus/pci/devices/%s/net", value).split()
+        else:
+            field = {"name": "ifname", "mac": "address"}[kind]
+            names = [link["ifname"] for link in self.links() if link.get(field, "").lower() == value.lower()]
+        assert len(names) == 1, f"{len(names)} devices for port {port['name']} ({kind} {value}): {names}"
+        return str(names[0])
+
+    def links(self) -> list[dict[str, Any]]:
+        """``ip -j -d link``: every device with its XDP program."""
+        return list(self.json("ip -j -d link show"))
+
+    def link(self, port: dict[str, Any]) -> dict[str, Any]:
+        """The ``ip -j -d link`` entry of a planned port."""
+        device = self.device(port)
+        return next(link for link in self.links() if link["ifname"] == device)
+
+    def sysfs(self, port: dict[str, Any]) -> dict[str, str]:
+        """The queue attributes of a planned port, ``queues/tx-0/xps_cpus`` -> text, read at once."""
+        base = f"/sys/class/net/{self.device(port)}"
+        # grep -r prints `path:value`; a missing attribute is no error of the others.
+        text = self.output("grep -rs '' %s --include=xps_cpus --include=rps_cpus || true", f"{base}/queues/")
+        pairs = (line.split(":", 1) for line in text.splitlines() if ":" in line)
+        return {path.removeprefix(f"{base}/").replace("//", "/"): value for path, value in pairs}
+
+    def close(self) -> None:
+        """End the SSH connection."""
+        client = self.host.backend.__dict__.get("client")
+        if client is not None:
+            client.close()

@@ -1,0 +1,125 @@
+"""The pytest plugin that parametrises the checks from what was rendered and collects their outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from rbops.verify.result import Check
+
+if TYPE_CHECKING:
+    from rbops.verify.host import ServerUnderTest
+    from rbops.verify.result import Outcome
+
+__all__ = ["Case", "VerifyPlugin"]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What one check is about: a server, and within it a port, queue, sysctl, file or peer."""
+
+    server: ServerUnderTest
+    label: str
+    port: dict[str, Any] = field(default_factory=dict)
+    queue: dict[str, Any] = field(default_factory=dict)
+    key: str = ""
+    want: str = ""
+    peer: ServerUnderTest | None = None
+
+
+class VerifyPlugin:
+    """Gives the checks their cases and keeps what came of them.
+
+    A check asks for its cases by fixture name: ``server_case`` (one a server), ``port_case``,
+    ``queue_case``, ``sysctl_case``, ``file_case``, ``peer_case`` (every other server).
+    """
+
+    def __init__(self, servers: Sequence[ServerUnderTest], progress: Callable[[Check], None]) -> None:
+        self._servers = servers
+        self._progress = progress
+        self.checks: list[Check] = []
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Parametrise by the one ``*_case`` fixture a check asks for."""
+        kinds = {
+            "server_case": self._server_cases,
+            "port_case": self._port_cases,
+            "queue_case": self._queue_cases,
+            "sysctl_case": self._sysctl_cases,
+            "file_case": self._file_cases,
+            "peer_case": self._peer_cases,
+        }
+        for name, cases in kinds.items():
+            if name in metafunc.fixturenames:
+                found = [case for server in self._servers for case in cases(server)]
+                metafunc.parametrize(name, found, ids=[case.label for case in found])
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Server by server, so that progress reads like the plan; subjects keep the files' order."""
+        order = {server.name: index for index, server in enumerate(self._servers)}
+        items.sort(key=lambda item: order[_case(item).server.name])
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+        """Keep the outcome: the call's, or that of a set-up that failed before it."""
+        report: pytest.TestReport = yield  # type: ignore[misc]
+        if report.when == "call" or (report.when == "setup" and not report.passed):
+            self._keep(item, report, call)
+        return report  # type: ignore[return-value]
+
+    def _keep(self, item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
+        outcome: Outcome = report.outcome
+        detail = ""
+        if report.failed and call.excinfo is not None:
+            detail = str(call.excinfo.value).strip() or call.excinfo.typename
+        elif report.skipped and isinstance(report.longrepr, tuple):
+            detail = report.longrepr[2].removeprefix("Skipped: ")
+        check = Check(
+            server=_case(item).server.name,
+            subject=item.path.stem.removeprefix("test_"),
+            name=item.name.removeprefix("test_"),
+            outcome=outcome,
+            # pytest's assertion rewriting appends its own explanation below the message.
+            detail=detail.split("\nassert ", 1)[0],
+            duration_s=round(report.duration, 4),
+        )
+        self.checks.append(check)
+        self._progress(check)
+
+    @staticmethod
+    def _server_cases(server: ServerUnderTest) -> Iterator[Case]:
+        yield Case(server, server.name)
+
+    @staticmethod
+    def _port_cases(server: ServerUnderTest) -> Iterator[Case]:
+        for port in server.node["ports"]:
+            yield Case(server, f"{server.name}:{port['name']}", port)
+
+    @staticmethod
+    def _queue_cases(server: ServerUnderTest) -> Iterator[Case]:
+        for port in server.node["ports"]:
+            for queue in port["queues"]:
+                yield Case(server, f"{server.name}:{port['name']}:{queue['index']}", port, queue)
+
+    @staticmethod
+    def _sysctl_cases(server: ServerUnderTest) -> Iterator[Case]:
+        for key, want in server.node["sysctl"].items():
+            yield Case(server, f"{server.name}:{key}", key=key, want=want)
+
+    @staticmethod
+    def _file_cases(server: ServerUnderTest) -> Iterator[Case]:
+        for path, digest in server.files.items():
+            yield Case(server, f"{server.name}:{path}", key=path, want=digest)
+
+    def _peer_cases(self, server: ServerUnderTest) -> Iterator[Case]:
+        for peer in self._servers:
+            if peer is not server and any(port["addresses"] for port in peer.node["ports"]):
+                yield Case(server, f"{server.name}:{peer.name}", peer=peer)
+
+
+def _case(item: pytest.Item) -> Case:
+    params = item.callspec.params  # type: ignore[attr-defined]
+    return next(value for value in params.values() if isinstance(value, Case))

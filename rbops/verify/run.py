@@ -1,0 +1,73 @@
+"""Runs the verification suite with pytest, in place, over the servers of an inventory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rbops.deploy.inventory import Target
+from rbops.errors import CheckFailed, RbopsError
+from rbops.verify.host import ServerUnderTest
+from rbops.verify.plugin import VerifyPlugin
+from rbops.verify.result import Check, VerifyResult
+
+__all__ = ["run_verify"]
+
+_SUITE = Path(__file__).with_name("checks")
+
+
+def run_verify(
+    plan_digest: str,
+    targets: Sequence[Target],
+    nodes: Mapping[str, dict[str, Any]],
+    files: Mapping[str, dict[str, str]],
+    *,
+    junit: Path | None = None,
+    select: str | None = None,
+    progress: Callable[[Check], None] = lambda _: None,
+) -> VerifyResult:
+    """Check every target against what was rendered for it.
+
+    ``nodes`` is each server's node.json, ``files`` each server's path -> SHA-256; ``select`` is
+    pytest's ``-k`` expression; ``progress`` is called after every check; ``junit`` names a file for
+    pytest's own JUnit report.
+
+    Raises CheckFailed when no check was run at all, KeyboardInterrupt when a person stops it.
+    """
+    servers = [ServerUnderTest(target, nodes[target.name], files[target.name]) for target in targets]
+    plugin = VerifyPlugin(servers, progress)
+    arguments = [
+        str(_SUITE),
+        # Nothing of the folder the user stands in may change what is checked.
+        "-c",
+        os.devnull,
+        f"--rootdir={_SUITE}",
+        "--import-mode=importlib",
+        "--disable-plugin-autoload",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:terminal",
+        "-p",
+        "no:faulthandler",
+    ]
+    if select:
+        arguments += ["-k", select]
+    if junit:
+        arguments += [f"--junitxml={junit.absolute()}"]
+    try:
+        status = pytest.main(arguments, plugins=[plugin])
+    finally:
+        for server in servers:
+            server.close()
+    if status == pytest.ExitCode.INTERRUPTED:
+        raise KeyboardInterrupt
+    if status == pytest.ExitCode.NO_TESTS_COLLECTED or not plugin.checks:
+        raise CheckFailed("no check was run, so nothing is verified", hint="look at --limit and -k")
+    if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        raise RbopsError(f"the verification suite could not run: pytest ended with {status}")
+    return VerifyResult(plan_digest, tuple(plugin.checks))
