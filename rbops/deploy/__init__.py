@@ -1,0 +1,1 @@
+"""Pushing a plan to servers: inventory, SSH, ansible-runner, and the transaction around them."""

@@ -1,0 +1,277 @@
+"""rbops's own SSH (paramiko): preflight, lock, transaction, confirmation and status.
+
+Host keys are checked against known_hosts, always; there is no way to switch that off. Every wait is
+bounded. Commands are argument lists, quoted with :func:`shlex.join` for the login shell: an argument
+``$(reboot)`` arrives as those nine characters.
+"""
+
+from __future__ import annotations
+
+import math
+import select
+import shlex
+import socket
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import paramiko
+
+from rbops.deploy.inventory import Target
+from rbops.errors import RbopsError, Unreachable
+
+__all__ = ["Completed", "Session", "connect", "each", "run", "run_all"]
+
+CONNECT_TIMEOUT_S = 10.0
+
+_CHUNK = 65536
+_POLL_S = 0.2
+_GRACE_S = 5.0
+_TIMED_OUT = 124  # timeout(1)
+_WORKERS = 32
+
+_Key = TypeVar("_Key")
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A finished command; ``stdout`` and ``stderr`` are decoded as UTF-8 with replacement."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+    @property
+    def reason(self) -> str:
+        """The last line of stderr, or of stdout, or the return code: one line for a message."""
+        for text in (self.stderr, self.stdout):
+            lines = [line.strip() for line in text.splitlines() if line.strip()]
+            if lines:
+                return lines[-1]
+        return f"exit status {self.returncode}"
+
+
+class Session:
+    """An open connection to one server; use as a context manager."""
+
+    __slots__ = ("_client", "target")
+
+    def __init__(self, target: Target, client: paramiko.SSHClient) -> None:
+        self.target = target
+        self._client = client
+
+    def run(
+        self,
+        argv: Sequence[str],
+        timeout: float,
+        input: bytes | None = None,  # noqa: A002 - as subprocess calls it
+        *,
+        root: bool = True,
+    ) -> Completed:
+        """Run a command, as root unless ``root`` is False, for at most ``timeout`` seconds.
+
+        The server itself ends it when the time is up (timeout(1)). Raises Unreachable when the
+        connection breaks, the time is up, or sudo wants a password.
+        """
+        full = ["timeout", "-k", "5", str(max(1, math.ceil(timeout))), *argv]
+        sudo = root and self.target.become
+        if sudo:
+            full = ["sudo", "-n", "--", *full]
+        try:
+            done = self._exchange(shlex.join(full), timeout + _GRACE_S, input or b"")
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            raise Unreachable(f"{self.target.name}: the connection broke during `{argv[0]}`: {error}") from error
+        if done.returncode == _TIMED_OUT:
+            raise Unreachable(f"{self.target.name}: `{shlex.join(argv[:3])}` did not finish in {timeout:.0f} s")
+        if sudo and done.returncode == 1 and "sudo:" in done.stderr:
+            _explain_sudo(self.target, done)
+        return done
+
+    def _exchange(self, command: str, timeout: float, data: bytes) -> Completed:
+        transport = self._client.get_transport()
+        if transport is None or not transport.is_active():
+            raise paramiko.SSHException("it is closed")
+        deadline = time.monotonic() + timeout
+        with transport.open_session(timeout=CONNECT_TIMEOUT_S) as channel:
+            channel.settimeout(timeout)
+            channel.exec_command(command)
+            out, err = _pump(channel, memoryview(data), deadline)
+            return Completed(channel.recv_exit_status(), out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
+
+    def close(self) -> None:
+        """Close the connection; commands still running on the server are left to their timeout(1)."""
+        self._client.close()
+
+    def __enter__(self) -> Self:
+        """The session itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+
+def _pump(channel: paramiko.Channel, data: memoryview, deadline: float) -> tuple[bytes, bytes]:
+    """Feed stdin and collect both outputs until the command has ended."""
+    out, err = bytearray(), bytearray()
+    if not data:
+        channel.shutdown_write()
+    while True:
+        if time.monotonic() > deadline:
+            raise TimeoutError("no answer in time")
+        if data and channel.send_ready():
+            data = data[channel.send(bytes(data[:_CHUNK])) :]
+            if not data:
+                channel.shutdown_write()
+        # Asked before the data: what came before the exit status is then read below.
+        ended = channel.exit_status_ready()
+        got = False
+        while channel.recv_ready():
+            out += channel.recv(_CHUNK)
+            got = True
+        while channel.recv_stderr_ready():
+            err += channel.recv_stderr(_CHUNK)
+            got = True
+        if ended and not got and channel.eof_received:
+            return bytes(out), bytes(err)
+        if not got and not (data and channel.send_ready()):
+            # At the end of output the channel stays readable: wait for the exit status itself then.
+            _wait(channel)
+
+
+def _wait(channel: paramiko.Channel) -> None:
+    if channel.eof_received:
+        channel.status_event.wait(_POLL_S)
+    else:
+        select.select([channel], [], [], _POLL_S)
+
+
+def _explain_sudo(target: Target, done: Completed) -> None:
+    for marker, what in (
+        ("password is required", "sudo wants a password"),
+        ("not allowed", "sudo is not allowed"),
+        ("may not run sudo", "sudo is not allowed"),
+        ("not in the sudoers", "sudo is not allowed"),
+        ("must have a tty", "sudo wants a terminal"),
+    ):
+        if marker in done.stderr:
+            raise Unreachable(
+                f"{target.name}: {what} for {target.user}",
+                hint=f"let {target.user} use sudo without a password (NOPASSWD), or connect as root",
+            )
+
+
+def connect(target: Target, timeout: float = CONNECT_TIMEOUT_S) -> Session:
+    """Open a connection in at most ``timeout`` seconds per stage (TCP, banner, authentication).
+
+    Raises Unreachable when the server does not answer, refuses the login, or shows a host key that
+    is not the one in known_hosts.
+    """
+    # paramiko takes a list of keys; its type stubs say one.
+    keys: dict[str, Any] = {"key_filename": [str(path) for path in target.key_files]} if target.key_files else {}
+    client = paramiko.SSHClient()
+    client.set_missing_host_key_policy(paramiko.RejectPolicy())
+    _trust(client, target)
+    try:
+        client.connect(
+            target.host,
+            port=target.port,
+            username=target.user,
+            password=target.password,
+            timeout=timeout,
+            banner_timeout=timeout,
+            auth_timeout=timeout,
+            channel_timeout=timeout,
+            allow_agent=not target.identities_only,
+            look_for_keys=False,
+            sock=_proxy(target),
+            **keys,
+        )
+    except (paramiko.SSHException, OSError, EOFError, ValueError) as error:
+        client.close()
+        raise _unreachable(target, error) from error
+    return Session(target, client)
+
+
+def _proxy(target: Target) -> paramiko.ProxyCommand | None:
+    return paramiko.ProxyCommand(target.proxy_command) if target.proxy_command else None
+
+
+def _host_key_name(target: Target) -> str:
+    return target.host if target.port == 22 else f"[{target.host}]:{target.port}"  # noqa: PLR2004 - ssh's port
+
+
+def _trust(client: paramiko.SSHClient, target: Target) -> None:
+    """Give the client the keys that known_hosts has for the server, under the name paramiko looks up."""
+    name = _host_key_name(target)
+    for path in target.known_hosts:
+        try:
+            found = paramiko.HostKeys(str(path)).lookup(target.host_key_alias or name)
+        except OSError as error:
+            raise Unreachable(f"{target.name}: cannot read its known_hosts file: {error}") from error
+        for kind, key in (found or {}).items():
+            client.get_host_keys().add(name, kind, key)
+
+
+def _unreachable(target: Target, error: Exception) -> Unreachable:
+    where = f"{target.name} ({target.address})"
+    files = ", ".join(str(path) for path in target.known_hosts) or "~/.ssh/known_hosts"
+    if isinstance(error, paramiko.BadHostKeyException):
+        return Unreachable(
+            f"{where} shows another host key than the one in {files}",
+            hint="if the server was reinstalled, check its key on its console, then: "
+            f"ssh-keygen -R {shlex.quote(_host_key_name(target))} and add the new one",
+        )
+    if isinstance(error, paramiko.AuthenticationException):
+        return Unreachable(
+            f"{where} refuses the login: {error}",
+            hint="check ansible_user and ansible_ssh_private_key_file in the inventory",
+        )
+    if "not found in known_hosts" in str(error):
+        return Unreachable(
+            f"{where} shows a host key that is not in {files}",
+            hint=f"compare it on the server's console, then: ssh-keyscan -p {target.port} {target.host} >> {files}",
+        )
+    if isinstance(error, TimeoutError | socket.timeout):
+        return Unreachable(f"{where} does not answer in {CONNECT_TIMEOUT_S:.0f} s")
+    return Unreachable(f"{where} cannot be reached: {error or type(error).__name__}")
+
+
+def run(target: Target, argv: Sequence[str], timeout: float, input: bytes | None = None) -> Completed:  # noqa: A002
+    """Run one command over a connection of its own; see :meth:`Session.run`."""
+    with connect(target) as session:
+        return session.run(argv, timeout, input)
+
+
+def each(items: Iterable[tuple[_Key, _Item]], action: Callable[[_Item], _Result]) -> dict[_Key, _Result | RbopsError]:
+    """Apply ``action`` to every item at the same time; an RbopsError is the result of its item."""
+
+    def attempt(item: _Item) -> _Result | RbopsError:
+        try:
+            return action(item)
+        except RbopsError as error:
+            return error
+
+    pairs = list(items)
+    if not pairs:
+        return {}
+    with ThreadPoolExecutor(max_workers=min(_WORKERS, len(pairs))) as pool:
+        results = pool.map(attempt, [item for _, item in pairs])
+        return dict(zip([key for key, _ in pairs], results, strict=True))
+
+
+def run_all(
+    targets: Iterable[Target],
+    argv: Sequence[str],
+    timeout: float,
+    input: bytes | None = None,  # noqa: A002
+) -> dict[str, Completed | RbopsError]:
+    """Run one command on all targets at the same time; a failure to reach one is its result."""
+    return each(((target.name, target) for target in targets), lambda target: run(target, argv, timeout, input))
