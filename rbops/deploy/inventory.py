@@ -99,7 +99,11 @@ class Inventory:
                 return target
         raise KeyError(name)
 
-    def for_plan(self, plan: ClusterPlan) -> Inventory:
+    def for_plan(self, plan: ClusterPlan) -> tuple[Target, ...]:
+        """The plan's servers that the limit leaves, in the plan's order; raises as :meth:`matching`."""
+        return self.matching(plan).servers
+
+    def matching(self, plan: ClusterPlan) -> Inventory:
         """The same inventory with only the plan's servers, in the plan's order.
 
         Raises Mismatch when a planned server is not in the inventory, UsageError when the limit

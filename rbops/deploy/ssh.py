@@ -12,7 +12,7 @@ import select
 import shlex
 import socket
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
@@ -23,7 +23,17 @@ import paramiko
 from rbops.deploy.inventory import Target
 from rbops.errors import RbopsError, Unreachable
 
-__all__ = ["Completed", "Session", "connect", "each", "run", "run_all"]
+__all__ = [
+    "Completed",
+    "Session",
+    "connect",
+    "each",
+    "open_session",
+    "raise_unreachable",
+    "require_reachable",
+    "run",
+    "run_all",
+]
 
 CONNECT_TIMEOUT_S = 10.0
 
@@ -168,7 +178,7 @@ def _explain_sudo(target: Target, done: Completed) -> None:
             )
 
 
-def connect(target: Target, timeout: float = CONNECT_TIMEOUT_S) -> Session:
+def connect(target: Target, timeout: float = CONNECT_TIMEOUT_S) -> paramiko.SSHClient:
     """Open a connection in at most ``timeout`` seconds per stage (TCP, banner, authentication).
 
     Raises Unreachable when the server does not answer, refuses the login, or shows a host key that
@@ -197,7 +207,7 @@ def connect(target: Target, timeout: float = CONNECT_TIMEOUT_S) -> Session:
     except (paramiko.SSHException, OSError, EOFError, ValueError) as error:
         client.close()
         raise _unreachable(target, error) from error
-    return Session(target, client)
+    return client
 
 
 def _proxy(target: Target) -> paramiko.ProxyCommand | None:
@@ -244,9 +254,31 @@ def _unreachable(target: Target, error: Exception) -> Unreachable:
     return Unreachable(f"{where} cannot be reached: {error or type(error).__name__}")
 
 
+def open_session(target: Target) -> Session:
+    """Connect (see :func:`connect`) for running commands with :meth:`Session.run`."""
+    return Session(target, connect(target))
+
+
+def require_reachable(targets: Iterable[Target]) -> None:
+    """Raise Unreachable naming every one of the servers that cannot be logged in to."""
+    results = each(((target.name, target) for target in targets), lambda target: open_session(target).close())
+    raise_unreachable(results)
+
+
+def raise_unreachable(results: Mapping[str, object]) -> None:
+    """Raise what the errors among ``results`` say: the only one itself, or Unreachable listing them all."""
+    errors = [result for result in results.values() if isinstance(result, RbopsError)]
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        worst = max(errors, key=lambda error: error.exit_code)
+        hints = dict.fromkeys(error.hint for error in errors if error.hint)
+        raise type(worst)("\n".join(str(error) for error in errors), hint="\n".join(hints) or None)
+
+
 def run(target: Target, argv: Sequence[str], timeout: float, input: bytes | None = None) -> Completed:  # noqa: A002
     """Run one command over a connection of its own; see :meth:`Session.run`."""
-    with connect(target) as session:
+    with open_session(target) as session:
         return session.run(argv, timeout, input)
 
 
