@@ -2,50 +2,52 @@
 
 from __future__ import annotations
 
-import functools
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from testinfra.backend.paramiko import ParamikoBackend
+from testinfra.backend.base import BaseBackend, CommandResult
 from testinfra.host import Host
 
-from rbops.deploy.ssh import connect
-
-if TYPE_CHECKING:
-    import paramiko
-
-    from rbops.deploy.inventory import Target
+from rbops.deploy.inventory import Target
+from rbops.deploy.ssh import Session, connect
 
 __all__ = ["ServerUnderTest"]
 
+_TIMEOUT_S = 30.0
 
-class _CheckedParamiko(ParamikoBackend):
-    """testinfra's paramiko backend on a connection whose host key was checked.
 
-    The backend as shipped only warns about an unknown key; rbops never goes on with one.
+class _SshBackend(BaseBackend):
+    """testinfra on rbops's own SSH session: one connection a server, its host key checked, time bounded.
+
+    testinfra's paramiko backend only warns about an unknown host key; rbops never goes on with one.
     """
 
-    def __init__(self, target: Target) -> None:
-        super().__init__(f"{target.user}@{target.host}:{target.port}", sudo=target.become)
-        self._target = target
+    NAME = "rbops"
 
-    @functools.cached_property
-    def client(self) -> paramiko.SSHClient:
-        return connect(self._target)
+    def __init__(self, session: Session) -> None:
+        super().__init__(session.target.name)
+        self._session = session
+
+    def run(self, command: str, *args: str, **_: Any) -> CommandResult:
+        """Run a shell command; ``args`` replace ``%s`` in it, quoted. Raises Unreachable."""
+        text = self.get_command(command, *args)
+        done = self._session.run(["sh", "-c", text], _TIMEOUT_S)
+        return self.result(done.returncode, self.encode(text), done.stdout.encode(), done.stderr.encode())
 
 
 class ServerUnderTest:
     """A server of the plan, what was rendered for it (``node``), and the facts read so far.
 
     ``node`` is the content of the server's ``/etc/rbops/node.json``; ``files`` maps each rendered
-    path on the server to its SHA-256.
+    path on the server to its SHA-256. Connects at once; raises Unreachable.
     """
 
     def __init__(self, target: Target, node: dict[str, Any], files: dict[str, str]) -> None:
         self.name = target.name
         self.node = node
         self.files = files
-        self.host = Host(_CheckedParamiko(target))
+        self._session = connect(target)
+        self.host = Host(_SshBackend(self._session))
         self._output: dict[tuple[str, ...], str] = {}
 
     def output(self, command: str, *args: str) -> str:
@@ -106,6 +108,4 @@ class ServerUnderTest:
 
     def close(self) -> None:
         """End the SSH connection."""
-        client = self.host.backend.__dict__.get("client")
-        if client is not None:
-            client.close()
+        self._session.close()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from rbops.errors import Unreachable
 from rbops.verify.result import Check
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class VerifyPlugin:
         self._servers = servers
         self._progress = progress
         self.checks: list[Check] = []
+        self.unreachable: Unreachable | None = None
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Parametrise by the one ``*_case`` fixture a check asks for."""
@@ -66,7 +68,10 @@ class VerifyPlugin:
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
         """Keep the outcome: the call's, or that of a set-up that failed before it."""
         report: pytest.TestReport = yield  # type: ignore[misc]
-        if report.when == "call" or (report.when == "setup" and not report.passed):
+        if call.excinfo is not None and isinstance(call.excinfo.value, Unreachable):
+            self.unreachable = call.excinfo.value
+            item.session.shouldstop = str(call.excinfo.value)
+        elif report.when == "call" or (report.when == "setup" and not report.passed):
             self._keep(item, report, call)
         return report  # type: ignore[return-value]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -36,34 +37,18 @@ def run_verify(
     pytest's ``-k`` expression; ``progress`` is called after every check; ``junit`` names a file for
     pytest's own JUnit report.
 
-    Raises CheckFailed when no check was run at all, KeyboardInterrupt when a person stops it.
+    Raises CheckFailed when no check was run at all, Unreachable when a server stops answering,
+    KeyboardInterrupt when a person stops it.
     """
-    servers = [ServerUnderTest(target, nodes[target.name], files[target.name]) for target in targets]
-    plugin = VerifyPlugin(servers, progress)
-    arguments = [
-        str(_SUITE),
-        # Nothing of the folder the user stands in may change what is checked.
-        "-c",
-        os.devnull,
-        f"--rootdir={_SUITE}",
-        "--import-mode=importlib",
-        "--disable-plugin-autoload",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no:terminal",
-        "-p",
-        "no:faulthandler",
-    ]
-    if select:
-        arguments += ["-k", select]
-    if junit:
-        arguments += [f"--junitxml={junit.absolute()}"]
-    try:
-        status = pytest.main(arguments, plugins=[plugin])
-    finally:
-        for server in servers:
-            server.close()
+    with ExitStack() as stack:
+        servers = []
+        for target in targets:
+            servers.append(ServerUnderTest(target, nodes[target.name], files[target.name]))
+            stack.callback(servers[-1].close)
+        plugin = VerifyPlugin(servers, progress)
+        status = pytest.main(_arguments(junit, select), plugins=[plugin])
+    if plugin.unreachable:
+        raise plugin.unreachable
     if status == pytest.ExitCode.INTERRUPTED:
         raise KeyboardInterrupt
     if status == pytest.ExitCode.NO_TESTS_COLLECTED or not plugin.checks:
@@ -71,3 +56,15 @@ def run_verify(
     if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         raise RbopsError(f"the verification suite could not run: pytest ended with {status}")
     return VerifyResult(plan_digest, tuple(plugin.checks))
+
+
+def _arguments(junit: Path | None, select: str | None) -> list[str]:
+    arguments = [str(_SUITE), "--import-mode=importlib"]
+    # Nothing of the folder the user stands in, or of plugins they have, may change what is checked.
+    arguments += ["-c", os.devnull, f"--rootdir={_SUITE}", "--disable-plugin-autoload"]
+    arguments += ["-p", "no:cacheprovider", "-p", "no:terminal", "-p", "no:faulthandler"]
+    if select:
+        arguments += ["-k", select]
+    if junit:
+        arguments += [f"--junitxml={junit.absolute()}"]
+    return arguments

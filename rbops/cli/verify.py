@@ -1,0 +1,96 @@
+"""The verb ``verify``: the plan against the live servers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rbops.cli.options import InventoryPath, JunitFile, Limit, Output, Spec
+from rbops.cli.output import Format, console, emit_json, say, stdout_console
+from rbops.errors import CheckFailed
+
+if TYPE_CHECKING:
+    from rbops.verify.result import Check, VerifyResult
+
+__all__ = ["register", "verify"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the application."""
+    app.command("verify")(verify)
+
+
+def verify(
+    spec: Spec,
+    inventory: InventoryPath,
+    limit: Limit = None,
+    select: Annotated[
+        str | None, typer.Option("-k", metavar="EXPRESSION", help="Only these checks, as in pytest: -k 'xps or files'.")
+    ] = None,
+    junit: JunitFile = None,
+    output: Output = Format.TEXT,
+) -> None:
+    """Check every server against the plan: data plane, queues, XPS, routes, addresses, sysctl, services, files.
+
+    Reads the live state over SSH and changes nothing. Exit 1 when a check fails or none was run.
+    """
+    result = _verify(spec, inventory, limit, select, junit)
+    if output is Format.JSON:
+        emit_json(result.to_dict())
+    else:
+        from rbops.report.verify import verify_report
+
+        stdout_console().print(verify_report(result))
+    if not result.passed:
+        failed = len(result.failures)
+        raise CheckFailed(f"{failed} check{'s' if failed > 1 else ''} failed")
+
+
+def _verify(spec: Spec, inventory: InventoryPath, limit: Limit, select: str | None, junit: JunitFile) -> VerifyResult:
+    import hashlib
+    import json
+
+    from rbops.deploy.inventory import load_inventory
+    from rbops.planner import load_plan
+    from rbops.render import render
+    from rbops.verify.run import run_verify
+
+    plan = load_plan(spec)
+    targets = load_inventory(inventory, limit=limit).for_plan(plan).servers
+    rendered = render(plan)
+    files = {
+        name: {file.path: hashlib.sha256(file.content).hexdigest() for file in rendered.files_of(name)}
+        for name in (target.name for target in targets)
+    }
+    nodes = {
+        name: json.loads(next(file.content for file in rendered.files_of(name) if file.path == "/etc/rbops/node.json"))
+        for name in files
+    }
+    with _Progress(len(targets)) as progress:
+        return run_verify(plan.digest, targets, nodes, files, junit=junit, select=select, progress=progress)
+
+
+class _Progress:
+    """On a terminal one line that moves; elsewhere only the failures, as they happen."""
+
+    def __init__(self, servers: int) -> None:
+        self._console = console()
+        self._status = self._console.status(f"verifying {servers} servers")
+        self._done = 0
+
+    def __enter__(self) -> _Progress:
+        if self._console.is_terminal:
+            self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._status.stop()
+
+    def __call__(self, check: Check) -> None:
+        from rbops.report.verify import failure_line
+
+        self._done += 1
+        if check.outcome == "failed":
+            say(failure_line(check))
+        self._status.update(f"{self._done} checks: {check.server} {check.subject} {check.name}")
