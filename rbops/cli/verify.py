@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
 
@@ -79,7 +79,7 @@ class _Progress:
         self._status = self._console.status(f"verifying {servers} servers")
         self._done = 0
 
-    def __enter__(self) -> _Progress:
+    def __enter__(self) -> Self:
         if self._console.is_terminal:
             self._status.start()
         return self
