@@ -1,0 +1,323 @@
+"""Direct VLB with flowlets, packet by packet: what one input server decides (paper 3.2, 6.1).
+
+This is the reference. The XDP program, a Click element and the simulator do what this file does;
+``tests/vlb/vectors`` drives them all. Integers only: sizes in bytes, time in ticks of 1 ms, rates
+in bits per second. No clock and no randomness: the caller says which tick it is.
+
+*Path.* A path is named by the server it goes through first, ``via``. ``via == dest`` is the direct
+path (one hop); any other ``via`` is the intermediate (two hops). The port to ``via`` comes from
+``next_hop``; servers may share a port (fly) and then share its link bucket.
+
+*State.* Everything is kept per core, and each core holds ``1/cores`` of every rate: for each
+destination a direct bucket and a rotation position, for each internal port a link bucket, and one
+table of flowlets. Zero is the state of a rotation and of an empty flowlet entry.
+
+*Buckets.* ``refill = rate_bps // (8000 * cores)`` whole bytes a tick (rounded down: all cores
+together never exceed the rate). ``depth = max(10 * refill, 2 * max_frame)``, or 0 when refill is 0.
+A bucket starts full. ``tokens = min(depth, tokens + elapsed * refill)``; done lazily at first touch
+or for every bucket at every tick, the result is the same. A frame *fits* a bucket that holds at
+least its size (L2 frame without FCS). Taking stops at zero. ``join = depth - depth // 8`` (at least
+1): a bucket holding that much has *headroom*. All of refill, depth and join are constants of the
+configuration: nothing is divided per packet.
+
+*Headroom.* A new flowlet looks for a path with headroom first. It will stay, and a path that takes
+newcomers as long as any token is left ends up with twice what it can carry, so that its flowlets
+are split for ever. Single packets take whatever is left.
+
+*Rotation.* ``direct-vlb``: the slots are ``intermediates`` in the configured order; the slot of
+``dest`` is skipped. ``vlb``: the slots are ``intermediates`` and then the server itself; a slot that
+is ``dest`` or the server itself means the direct path. With the server among them each slot carries
+1/M of the traffic, which is what holds every link of a mesh at 2R/M; without it, it would be 2R/(M-1).
+The position is kept per core *and destination*: one position for all would send what
+was meant for ``dest`` to its successor, which would then carry twice its share. It starts at 0 and,
+when a slot is taken, moves to the one behind it.
+
+*Choice* of a path for a packet, first that applies; "path fits" means that its link bucket fits, for
+the direct path under ``direct-vlb`` also the direct bucket, and that it is alive:
+
+1. only when the packet starts a flowlet: the direct path if it has headroom (``direct-vlb``), then
+   the next slot in rotation that has;
+2. the direct path if it fits (``direct-vlb``);
+3. the next slot in rotation that fits;
+4. the next slot in rotation that is alive: the link's queue decides;
+5. the direct path if it is alive;
+6. none: the packet is dropped and counted as ``no_path``.
+
+*Flowlets.* ``flowlet_ticks`` 0 turns them off: every packet is chosen for alone. Otherwise the entry
+at ``flow_hash & (flowlet_entries - 1)`` belongs to the flow when its tag is ``(flow_hash >> 32) | 1``
+(0 is an empty entry). It holds the low 16 bits of its last packet's tick, so an entry is 8 bytes. When
+``(tick - last) & 0xFFFF <= flowlet_ticks`` and its path is alive, the packet takes that path if it
+fits; if not, the packet is chosen for alone (a split) and the entry keeps its path. Its tick is renewed
+either way. In all other cases the packet starts a flowlet: the chosen path, its tag and the tick overwrite
+whatever is there. (A flow silent for a multiple of 65.5 s may be taken for a running flowlet; it keeps its old path.)
+
+*Charging.* Every frame put on an internal link takes its size from that port's bucket, whatever
+the phase (``forward`` for phase 2); one on the direct path under ``direct-vlb`` also from the direct bucket.
+
+*Liveness* may change between any two packets; a path whose link is down is left out everywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+__all__ = [
+    "BURST_TICKS",
+    "FLOWLET_ENTRIES",
+    "MAX_FLOWLET_TICKS",
+    "MAX_FRAME",
+    "Bucket",
+    "Choice",
+    "Core",
+    "Flow",
+    "InputServer",
+    "VlbConfig",
+    "flow_hash",
+    "flowlet_ticks",
+    "refill_bytes",
+]
+
+BURST_TICKS = 10
+"""A bucket holds what this many ticks (ms) refill."""
+
+MAX_FRAME = 1514
+"""Bytes of the largest frame without FCS at an MTU of 1500."""
+
+FLOWLET_ENTRIES = 1 << 16
+"""Flowlet table entries per core, a power of two."""
+
+MAX_FLOWLET_TICKS = 60_000
+"""The longest flowlet timeout in ticks: an entry keeps 16 bits of the time."""
+
+_MASK64 = (1 << 64) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """An IPv4 flow: addresses as 32-bit numbers, ports 0 for protocols without and for fragments."""
+
+    source: int
+    destination: int
+    protocol: int = 17
+    source_port: int = 0
+    destination_port: int = 0
+
+
+def flow_hash(flow: Flow) -> int:
+    """The 64-bit hash of a flow: multiply and xor-shift.
+
+    The words are what a little-endian machine loads from the packet: the eight bytes of both
+    addresses at offset 12 of the IP header, the four bytes of both ports, the protocol above them.
+    """
+    addresses = int.from_bytes(flow.source.to_bytes(4, "big") + flow.destination.to_bytes(4, "big"), "little")
+    ports = int.from_bytes(flow.source_port.to_bytes(2, "big") + flow.destination_port.to_bytes(2, "big"), "little")
+    value = addresses * 0x9E3779B97F4A7C15 & _MASK64
+    value ^= value >> 32
+    value = (value ^ (ports | flow.protocol << 32)) * 0xBF58476D1CE4E5B9 & _MASK64
+    value ^= value >> 29
+    value = value * 0x94D049BB133111EB & _MASK64
+    return value ^ value >> 32
+
+
+def refill_bytes(rate_bps: int, cores: int) -> int:
+    """Bytes one core's bucket gains per tick."""
+    return rate_bps // (8000 * cores)
+
+
+def flowlet_ticks(timeout_s: float) -> int:
+    """A flowlet timeout in ticks: rounded, at least 1 unless it is 0 (off), at most 60 s."""
+    return min(MAX_FLOWLET_TICKS, max(1, round(timeout_s * 1000))) if timeout_s > 0 else 0
+
+
+@dataclass(frozen=True, slots=True)
+class VlbConfig:
+    """One input server.
+
+    ``next_hop``: server -> internal port; ``link_bps``: internal port -> rate; ``intermediates``: the
+    rotation's servers without ``server`` itself. Raises ValueError when they contradict each other.
+    """
+
+    server: int
+    next_hop: dict[int, str]
+    link_bps: dict[str, int]
+    intermediates: tuple[int, ...]
+    routing: Literal["direct-vlb", "vlb"] = "direct-vlb"
+    cores: int = 1
+    direct_quota_bps: int = 0
+    flowlet_ticks: int = 100
+    flowlet_entries: int = FLOWLET_ENTRIES
+    max_frame: int = MAX_FRAME
+
+    def __post_init__(self) -> None:
+        if self.cores < 1:
+            raise ValueError(f"cores must be at least 1, not {self.cores}")
+        if self.flowlet_entries < 1 or self.flowlet_entries & (self.flowlet_entries - 1):
+            raise ValueError(f"flowlet_entries must be a power of two, not {self.flowlet_entries}")
+        if not 0 <= self.flowlet_ticks <= MAX_FLOWLET_TICKS:
+            raise ValueError(f"flowlet_ticks must be 0 to {MAX_FLOWLET_TICKS}, not {self.flowlet_ticks}")
+        if self.server in self.next_hop or self.server in self.intermediates:
+            raise ValueError(f"server {self.server} is its own next hop or intermediate")
+        if unknown := set(self.intermediates) - set(self.next_hop):
+            raise ValueError(f"no next hop towards intermediates {sorted(unknown)}")
+        if unknown_ports := set(self.next_hop.values()) - set(self.link_bps):
+            raise ValueError(f"no rate for ports {sorted(unknown_ports)}")
+
+
+@dataclass(slots=True)
+class Bucket:
+    """A token bucket of bytes, refilled by the tick."""
+
+    refill: int
+    max_frame: int = MAX_FRAME
+    tick: int = 0
+    depth: int = field(init=False)
+    join: int = field(init=False)
+    tokens: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.depth = max(BURST_TICKS * self.refill, 2 * self.max_frame) if self.refill else 0
+        self.join = max(1, self.depth - self.depth // 8)
+        self.tokens = self.depth
+
+    def advance(self, tick: int) -> None:
+        """Credit the ticks since the last touch; ``tick`` never goes back."""
+        self.tokens = min(self.depth, self.tokens + (tick - self.tick) * self.refill)
+        self.tick = tick
+
+    def take(self, size: int) -> None:
+        """Take ``size`` bytes, or what there is."""
+        self.tokens = max(0, self.tokens - size)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Where a packet goes. ``via`` None: no path is alive. ``how`` says what the flowlet table did.
+
+    ``kept`` the flowlet's path, ``new`` flowlet, ``split`` from its flowlet, ``alone`` without flowlets.
+    """
+
+    via: int | None
+    how: Literal["kept", "new", "split", "alone"]
+
+
+@dataclass(slots=True)
+class _Flowlet:
+    tag: int
+    last: int
+    via: int
+
+
+class Core:
+    """One core's state and decisions."""
+
+    def __init__(self, config: VlbConfig, alive: dict[int, bool], tick: int = 0) -> None:
+        self._config = config
+        self._alive = alive
+        self._quota = config.routing == "direct-vlb"
+        self._slots = config.intermediates if self._quota else (*config.intermediates, config.server)
+        link = {port: refill_bytes(rate, config.cores) for port, rate in config.link_bps.items()}
+        quota = refill_bytes(config.direct_quota_bps, config.cores)
+        self.links = {port: Bucket(refill, config.max_frame, tick) for port, refill in link.items()}
+        self.direct = {dest: Bucket(quota, config.max_frame, tick) for dest in config.next_hop}
+        self.position = dict.fromkeys(config.next_hop, 0)
+        self.flowlets: dict[int, _Flowlet] = {}
+
+    def choose(self, tick: int, hashed: int, dest: int, size: int) -> Choice:
+        """Decide for and charge one packet of ``size`` bytes for server ``dest`` (never the own one)."""
+        self._advance(tick)
+        choice = self._decide(tick, hashed, dest, size)
+        if choice.via is not None:
+            self.links[self._config.next_hop[choice.via]].take(size)
+            if self._quota and choice.via == dest:
+                self.direct[dest].take(size)
+        return choice
+
+    def forward(self, tick: int, dest: int, size: int) -> None:
+        """Charge a phase-2 frame that leaves for its output server by the direct link."""
+        self._advance(tick)
+        self.links[self._config.next_hop[dest]].take(size)
+
+    def _advance(self, tick: int) -> None:
+        for bucket in (*self.links.values(), *self.direct.values()):
+            bucket.advance(tick)
+
+    def _decide(self, tick: int, hashed: int, dest: int, size: int) -> Choice:
+        config = self._config
+        if not config.flowlet_ticks:
+            return Choice(self._select(dest, size, joining=False), "alone")
+        index, tag = hashed & (config.flowlet_entries - 1), hashed >> 32 | 1
+        entry = self.flowlets.get(index)
+        if entry and entry.tag == tag and self._running(entry, tick):
+            entry.last = tick & 0xFFFF
+            if self._holds(entry.via, dest, size):
+                return Choice(entry.via, "kept")
+            return Choice(self._select(dest, size, joining=False), "split")
+        via = self._select(dest, size, joining=True)
+        if via is not None:
+            self.flowlets[index] = _Flowlet(tag, tick & 0xFFFF, via)
+        return Choice(via, "new")
+
+    def _running(self, entry: _Flowlet, tick: int) -> bool:
+        return (tick - entry.last) & 0xFFFF <= self._config.flowlet_ticks and self._alive[entry.via]
+
+    def _select(self, dest: int, size: int, *, joining: bool) -> int | None:
+        if joining and self._quota and self._headroom(dest, dest):
+            return dest
+        if joining and (slot := self._rotate(dest, "headroom", size)) is not None:
+            return slot
+        if self._quota and self._holds(dest, dest, size):
+            return dest
+        for condition in ("fits", "alive"):
+            if (slot := self._rotate(dest, condition, size)) is not None:
+                return slot
+        return dest if self._alive[dest] else None
+
+    def _rotate(self, dest: int, condition: str, size: int) -> int | None:
+        count = len(self._slots)
+        for step in range(count):
+            position = (self.position[dest] + step) % count
+            via = self._slots[position]
+            if self._quota and via == dest:
+                continue
+            via = dest if via == self._config.server else via
+            ready = {
+                "headroom": self._headroom(via, dest),
+                "fits": self._holds(via, dest, size),
+                "alive": self._alive[via],
+            }
+            if ready[condition]:
+                self.position[dest] = (position + 1) % count
+                return via
+        return None
+
+    def _buckets(self, via: int, dest: int) -> list[Bucket]:
+        link = self.links[self._config.next_hop[via]]
+        return [link, self.direct[dest]] if self._quota and via == dest else [link]
+
+    def _holds(self, via: int, dest: int, size: int) -> bool:
+        return self._alive[via] and all(bucket.tokens >= size for bucket in self._buckets(via, dest))
+
+    def _headroom(self, via: int, dest: int) -> bool:
+        return self._alive[via] and all(bucket.tokens >= bucket.join for bucket in self._buckets(via, dest))
+
+
+class InputServer:
+    """All cores of one server, which share nothing but the configuration and liveness."""
+
+    def __init__(self, config: VlbConfig, tick: int = 0) -> None:
+        self.config = config
+        self.alive = dict.fromkeys(config.next_hop, True)
+        self.cores = [Core(config, self.alive, tick) for _ in range(config.cores)]
+
+    def choose(self, tick: int, core: int, flow: Flow, dest: int, size: int) -> Choice:
+        """Decide for one packet that ``core`` received; see the module's text."""
+        return self.cores[core].choose(tick, flow_hash(flow), dest, size)
+
+    def forward(self, tick: int, core: int, dest: int, size: int) -> None:
+        """Charge one phase-2 frame that ``core`` passes on to ``dest``."""
+        self.cores[core].forward(tick, dest, size)
+
+    def set_alive(self, via: int, *, alive: bool) -> None:
+        """The link towards ``via`` came up or went down."""
+        self.alive[via] = alive
