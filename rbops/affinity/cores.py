@@ -1,0 +1,142 @@
+"""Which CPUs touch packets and how many queues every port gets (paper 4.2).
+
+With m data-plane cores every port has m receive and m transmit queues, and core i owns queue i of
+each port: both rules hold. Of SMT siblings only the first carries packets; the second stays idle,
+since whatever ran on it would slow the first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rbops.affinity.drivers import Driver, driver
+from rbops.hardware.model import Card, Core, Machine
+from rbops.plan import Cores, Queue, Violation
+
+__all__ = ["SHARED_QUEUE_LOSS", "Assignment", "assign"]
+
+SHARED_QUEUE_LOSS = 1 - 0.7 / 1.7
+"""Fig. 6 (e) against (b): several cores on one queue forward 0.7 instead of 1.7 Gbps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One kind of server's CPUs, queues per port, what cannot be kept and what was given up."""
+
+    cores: Cores
+    queues: tuple[Queue, ...]
+    violations: tuple[Violation, ...]
+    notes: tuple[str, ...]
+
+
+def assign(
+    machine: Machine,
+    cards: tuple[Card, ...],
+    nodes: frozenset[int],
+    *,
+    dataplane: str,
+    numa: str,
+    allow: tuple[str, ...],
+    server: str,
+) -> Assignment:
+    """The cores and queues of a server whose used ports are on ``cards``, on NUMA ``nodes``.
+
+    ``allow`` names the rules that may be broken where keeping them costs cores. Raises ValueError
+    when the machine has no CPU for packets.
+    """
+    drivers = tuple(driver(name) for name in sorted({card.driver for card in cards}))
+    by_ring = dataplane == "xdp" and any(known.xdp_ring_by_cpu for known in drivers)
+    limit = min((card.queues for card in cards), default=len(machine.cores))
+    housekeeping, able = _split(machine, low_ids=by_ring)
+    if not able:
+        raise ValueError(f"{machine.name} has no CPU left for packets")
+    notes: list[str] = []
+    violations = list(_ring_violations(machine, drivers, dataplane, server))
+    if by_ring:
+        able = _within_rings(able, limit, notes)
+    chosen = _preferred(able, nodes if numa == "prefer" else frozenset())
+    if len(chosen) > limit:
+        if "rule1" in allow:
+            violations.append(_shared(len(chosen), limit, server))
+        else:
+            notes.append(
+                f"{len(chosen)} cores but {limit} queues a port: {limit} cores carry packets, so that no queue is shared"
+            )
+            chosen = chosen[:limit]
+    dataplane_ids = tuple(sorted(core.id for core in chosen))
+    count = min(limit, dataplane_ids[-1] + 1) if by_ring else min(limit, len(dataplane_ids))
+    return Assignment(
+        Cores(dataplane_ids, tuple(sorted(core.id for core in housekeeping))),
+        _queues(dataplane_ids, count, by_ring=by_ring),
+        tuple(violations),
+        tuple(notes),
+    )
+
+
+def _split(machine: Machine, *, low_ids: bool) -> tuple[list[Core], list[Core]]:
+    """Housekeeping CPUs, and one thread of each other core.
+
+    Where the transmit ring goes by CPU id the housekeeping cores have the highest ids, otherwise
+    the lowest, where Linux puts most of what is not pinned.
+    """
+    ordered = sorted(machine.cores, key=lambda core: core.id)
+    firsts: dict[tuple[int, int], Core] = {}
+    for core in ordered:
+        firsts.setdefault((core.socket, core.core), core)
+    if machine.housekeeping:
+        kept = [core for core in ordered if core.id in machine.housekeeping]
+    else:
+        candidates = list(firsts.values())
+        places = candidates[len(candidates) - machine.reserve :] if low_ids else candidates[: machine.reserve]
+        where = {(core.socket, core.core) for core in places}
+        kept = [core for core in ordered if (core.socket, core.core) in where]
+    busy = {(core.socket, core.core) for core in kept}
+    return kept, [core for place, core in firsts.items() if place not in busy]
+
+
+def _within_rings(able: list[Core], limit: int, notes: list[str]) -> list[Core]:
+    low = [core for core in able if core.id < limit]
+    if not low:
+        notes.append(
+            f"every CPU id is at or above the {limit} transmit rings: XDP redirect will fail until CPUs with lower ids are free"
+        )
+        return able
+    if len(low) < len(able):
+        notes.append(
+            f"XDP redirect picks the transmit ring by CPU id and there are {limit}: CPUs {limit} and up carry no packets"
+        )
+    return low
+
+
+def _preferred(able: list[Core], nodes: frozenset[int]) -> list[Core]:
+    return sorted(able, key=lambda core: (bool(nodes) and core.numa_node not in nodes, core.id))
+
+
+def _queues(cores: tuple[int, ...], count: int, *, by_ring: bool) -> tuple[Queue, ...]:
+    """Receive queue i belongs to core i of the data plane; so does transmit queue i, unless rings go by CPU id."""
+    owners = tuple(cores[index % len(cores)] for index in range(count))
+    rings = tuple(index if by_ring and index in cores else owner for index, owner in enumerate(owners))
+    return tuple(Queue(index, rx, tx) for index, (rx, tx) in enumerate(zip(owners, rings, strict=True)))
+
+
+def _shared(cores: int, queues: int, server: str) -> Violation:
+    return Violation(
+        "rule1",
+        server,
+        f"{cores} cores share {queues} queues of each port, so queues are locked",
+        round(SHARED_QUEUE_LOSS, 3),
+    )
+
+
+def _ring_violations(machine: Machine, drivers: tuple[Driver, ...], dataplane: str, server: str) -> list[Violation]:
+    if dataplane != "xdp":
+        return []
+    found: list[Violation] = []
+    for known in drivers:
+        if known.xdp_none_above is not None and machine.possible_cpus > known.xdp_none_above:
+            detail = f"{known.name} refuses XDP with more than {known.xdp_none_above} CPUs, and there are {machine.possible_cpus}"
+            found.append(Violation("rule1", server, detail, 1.0))
+        elif known.xdp_locked_above is not None and machine.possible_cpus > known.xdp_locked_above:
+            detail = f"{known.name} locks its XDP rings with more than {known.xdp_locked_above} CPUs, and there are {machine.possible_cpus}"
+            found.append(Violation("rule1", server, detail, round(SHARED_QUEUE_LOSS, 3)))
+    return found

@@ -1,0 +1,65 @@
+"""Both rules of paper 4.2, checked on a finished plan without knowing how it was made.
+
+Rule 1: a queue is touched by one core. Rule 2: a packet is touched by one core, so the core that
+polls a packet from a receive queue of any port must own a transmit queue of every port.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rbops.plan import ClusterPlan, Port, Server, Violation
+
+__all__ = ["check", "check_server"]
+
+PIPELINE_LOSS = 1 - 0.6 / 1.7
+"""Fig. 6 (a) across L3 caches against (b): handing a packet from core to core costs 64 %."""
+
+
+def check(plan: ClusterPlan) -> tuple[Violation, ...]:
+    """Every breach of either rule in ``plan``; empty when both hold everywhere."""
+    seen: dict[int, bool] = {}
+    found: list[Violation] = []
+    for server in plan.servers:
+        shape = hash((server.cores, tuple(port.queues for port in server.ports)))
+        if seen.get(shape):
+            continue
+        own = tuple(check_server(server))
+        seen[shape] = not own
+        found += own
+    return tuple(found)
+
+
+def check_server(server: Server) -> Iterator[Violation]:
+    """The breaches on one server."""
+    cores = set(server.cores.dataplane)
+    both = cores & set(server.cores.housekeeping)
+    if both:
+        yield Violation("rule2", server.name, f"CPUs {sorted(both)} both touch packets and keep house", 0.0)
+    if len(cores) != len(server.cores.dataplane):
+        yield Violation("rule2", server.name, "a CPU is listed twice in the data plane", 0.0)
+    for port in server.ports:
+        yield from _queues(server.name, port, cores)
+    yield from _paths(server)
+
+
+def _queues(server: str, port: Port, cores: set[int]) -> Iterator[Violation]:
+    indexes = [queue.index for queue in port.queues]
+    if indexes != list(range(len(indexes))) or not indexes:
+        yield Violation("rule1", server, f"{port.name}: queues are numbered {indexes}, some core's twice or none", 0.0)
+    strangers = {core for queue in port.queues for core in (queue.rx_core, queue.tx_core)} - cores
+    if strangers:
+        yield Violation(
+            "rule1", server, f"{port.name}: CPUs {sorted(strangers)} own queues but are not in the data plane", 0.0
+        )
+
+
+def _paths(server: Server) -> Iterator[Violation]:
+    senders = {port.name: {queue.tx_core for queue in port.queues} for port in server.ports}
+    for port in server.ports:
+        receivers = {queue.rx_core for queue in port.queues}
+        for name, owners in senders.items():
+            missing = receivers - owners
+            if missing:
+                detail = f"{port.name} to {name}: CPUs {sorted(missing)} receive but own no transmit queue there"
+                yield Violation("rule2", server.name, detail, round(PIPELINE_LOSS, 3))

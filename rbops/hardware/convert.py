@@ -1,0 +1,66 @@
+"""``hardware:`` of a spec, written by hand or by ``rbops discover``, as a ``Machine``."""
+
+from __future__ import annotations
+
+from rbops.hardware import costs
+from rbops.hardware.model import Card, Component, Components, Core, Machine, Slot
+from rbops.hardware.modern import logical_cores
+from rbops.spec.model import Bound, Hardware, Nic
+
+__all__ = ["machine"]
+
+
+def machine(hardware: Hardware) -> Machine:
+    """The machine that ``hardware`` describes.
+
+    The cost of a packet is not part of it: it is estimated, and the machine says that it is not
+    calibrated. Bounds with a benchmark use it, those without use what the data sheet says.
+    """
+    known = tuple(Core(cpu.id, cpu.socket, cpu.core, cpu.numa_node) for cpu in hardware.cpus)
+    cores = known or logical_cores(
+        hardware.sockets, hardware.cores_per_socket, hardware.threads_per_core, hardware.numa_nodes
+    )
+    nodes = {slot.name: slot.numa_node for slot in hardware.slots}
+    bounds = hardware.bounds
+    return Machine(
+        name=hardware.name,
+        source="the spec's hardware section; costs estimated",
+        cores=tuple(core for core in cores if core.id not in hardware.offline),
+        clock_hz=hardware.clock_hz,
+        slots=tuple(_slot(nic, nodes) for nic in hardware.nics if _usable(nic)),
+        components=Components(
+            memory=_component(bounds.memory),
+            io=_component(bounds.io),
+            inter_socket=_component(bounds.inter_socket),
+            pcie=_component(bounds.pcie),
+        ),
+        loads=costs.paper_loads(),
+        costs=costs.modern_costs(),
+        batching=costs.modern_batching(),
+        latency=costs.modern_latency(),
+        calibrated=False,
+        housekeeping=hardware.housekeeping,
+        reserve=1 if len(cores) > 1 else 0,
+        possible_cpus=1 + max(core.id for core in cores),
+        power_w=hardware.power_w,
+        price_usd=hardware.price_usd,
+        rack_units=hardware.rack_units,
+    )
+
+
+def _usable(nic: Nic) -> bool:
+    return nic.ports > sum(device.management for device in nic.devices)
+
+
+def _slot(nic: Nic, nodes: dict[str, int | None]) -> Slot:
+    ports = nic.ports - sum(device.management for device in nic.devices)
+    card = Card(nic.driver, ports, nic.port_rate_bps, nic.queues, nic.achievable_bps)
+    node = nic.numa_node if nic.numa_node is not None else nodes.get(nic.slot or "")
+    return Slot((card,), node)
+
+
+def _component(bound: Bound | None) -> Component | None:
+    if bound is None:
+        return None
+    usable = bound.empirical_bps if bound.empirical_bps is not None else bound.nominal_bps
+    return Component(bound.nominal_bps, bound.empirical_bps, usable, "as the spec says")

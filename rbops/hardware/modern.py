@@ -1,0 +1,120 @@
+"""Profiles of servers that can be bought today, with the data sheets they were taken from.
+
+Cores, clocks, memory channels and PCIe lanes are the vendors'; cycles per packet are estimates
+(``rbops.hardware.costs``) until a self-test calibrates them. Power is the processors' TDP plus
+100 W for the board and 20 W a card; prices change by the week and are left out.
+"""
+
+from __future__ import annotations
+
+from rbops.hardware import costs
+from rbops.hardware.model import Card, Component, Components, Core, Machine, Slot
+
+__all__ = ["logical_cores", "modern_profiles"]
+
+GBPS = 1_000_000_000
+_RANDOM_ACCESS = 262 / 410
+_PCIE_SHARE = 0.8
+
+
+def modern_profiles() -> tuple[Machine, ...]:
+    """Single and dual socket, Intel and AMD, 10, 25 and 100 Gbps."""
+    x710 = Card("i40e", ports=4, port_rate_bps=10 * GBPS, queues=64)
+    e810_25 = Card("ice", ports=4, port_rate_bps=25 * GBPS, queues=64)
+    e810_100 = Card("ice", ports=2, port_rate_bps=100 * GBPS, queues=64, achievable_bps=100 * GBPS)
+    cx6 = Card("mlx5_core", ports=2, port_rate_bps=100 * GBPS, queues=64)
+    cx5 = Card("mlx5_core", ports=2, port_rate_bps=25 * GBPS, queues=64)
+    return (
+        _machine(
+            "xeon-e2388g-10g",
+            "ark.intel.com: Xeon E-2388G (8 cores, 3.2 GHz, 2 x DDR4-3200, 20 lanes PCIe 4.0, 95 W); "
+            "Intel X710-DA4 product brief (4 x 10 Gbps, PCIe 3.0 x8)",
+            sockets=1, cores=8, clock_mhz=3200, memory_gbps=410, lanes_gbps=(2, 63), cards=(x710, x710), tdp_w=95,
+        ),
+        _machine(
+            "epyc-7313p-25g",
+            "amd.com: EPYC 7313P (16 cores, 3.0 GHz, 8 x DDR4-3200, 128 lanes PCIe 4.0, 155 W); "
+            "Intel E810-XXVDA4 product brief (4 x 25 Gbps, PCIe 4.0 x16)",
+            sockets=1, cores=16, clock_mhz=3000, memory_gbps=1638, lanes_gbps=(4, 252), cards=(e810_25,) * 4, tdp_w=155,
+        ),
+        _machine(
+            "xeon-6338n-2s-100g",
+            "ark.intel.com: 2 x Xeon Gold 6338N (32 cores, 2.2 GHz, 8 x DDR4-2666, 64 lanes PCIe 4.0, 3 UPI at 11.2 GT/s, "
+            "185 W); Intel E810-CQDA2 product brief (2 x 100 Gbps, 100 Gbps a card, PCIe 4.0 x16)",
+            sockets=2, cores=32, clock_mhz=2200, memory_gbps=2730, lanes_gbps=(6, 252), cards=(e810_100,) * 6, tdp_w=370,
+            link_gbps=1075,
+        ),
+        _machine(
+            "epyc-7543-2s-25g",
+            "amd.com: 2 x EPYC 7543 (32 cores, 2.8 GHz, 8 x DDR4-3200, 128 lanes PCIe 4.0, 225 W); "
+            "NVIDIA ConnectX-5 EN data sheet (2 x 25 Gbps, PCIe 3.0 x8)",
+            sockets=2, cores=32, clock_mhz=2800, memory_gbps=3277, lanes_gbps=(6, 63), cards=(cx5,) * 6, tdp_w=450,
+            link_gbps=1152,
+        ),
+        _machine(
+            "epyc-9354p-100g",
+            "amd.com: EPYC 9354P (32 cores, 3.25 GHz, 12 x DDR5-4800, 128 lanes PCIe 5.0, 280 W); "
+            "NVIDIA ConnectX-6 Dx data sheet (2 x 100 Gbps, PCIe 4.0 x16)",
+            sockets=1, cores=32, clock_mhz=3250, memory_gbps=3686, lanes_gbps=(5, 252), cards=(cx6,) * 5, tdp_w=280,
+        ),
+    )  # fmt: skip
+
+
+def logical_cores(sockets: int, cores: int, threads: int, nodes: int | None = None) -> tuple[Core, ...]:
+    """CPU ids in Linux's usual order: first thread of every core, socket by socket, then the second threads."""
+    per_socket = max(1, (nodes or sockets) // sockets)
+    return tuple(
+        Core(
+            id=thread * sockets * cores + socket * cores + core,
+            socket=socket,
+            core=core,
+            numa_node=socket * per_socket + core * per_socket // cores,
+        )
+        for thread in range(threads)
+        for socket in range(sockets)
+        for core in range(cores)
+    )
+
+
+def _machine(
+    name: str,
+    source: str,
+    *,
+    sockets: int,
+    cores: int,
+    clock_mhz: int,
+    memory_gbps: int,
+    lanes_gbps: tuple[int, int],
+    cards: tuple[Card, ...],
+    tdp_w: int,
+    link_gbps: int | None = None,
+) -> Machine:
+    """``lanes_gbps``: how many slots, and what one carries per direction by its standard."""
+    slots, slot_gbps = lanes_gbps
+    pcie = 2 * slots * slot_gbps * GBPS
+    return Machine(
+        name=name,
+        source=source,
+        cores=logical_cores(sockets, cores, threads=2),
+        clock_hz=clock_mhz * 1_000_000,
+        slots=tuple(Slot((card,), numa_node=index * sockets // len(cards)) for index, card in enumerate(cards)),
+        components=Components(
+            memory=_share(memory_gbps * GBPS, _RANDOM_ACCESS, "nominal x 262/410, the random-access share of Table 2"),
+            inter_socket=_share(link_gbps * GBPS, 144.34 / 200, "nominal x 144/200, the share of Table 2")
+            if link_gbps
+            else None,
+            pcie=_share(pcie, _PCIE_SHARE, "80 % of nominal: protocol headers (SIGCOMM 2018)"),
+        ),
+        loads=costs.paper_loads(),
+        costs=costs.modern_costs(),
+        batching=costs.modern_batching(),
+        latency=costs.modern_latency(),
+        calibrated=False,
+        reserve=1,
+        possible_cpus=2 * sockets * cores,
+        power_w=float(tdp_w + 100 + 20 * len(cards)),
+    )
+
+
+def _share(nominal: int, share: float, reason: str) -> Component:
+    return Component(nominal, None, round(nominal * share), reason)

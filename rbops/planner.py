@@ -1,0 +1,268 @@
+"""From a spec to the whole router: topology, cabling, cores, addresses, routes and prediction.
+
+Pure: the same spec gives the same plan, byte for byte. What the spec asks for and no plan can give
+is a SpecError at the field that asks for it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from os import PathLike
+
+from rbops import hardware
+from rbops.affinity.cores import assign
+from rbops.affinity.rules import check
+from rbops.affinity.servers import Built, build
+from rbops.errors import Diagnostic, SpecError
+from rbops.hardware.model import Machine
+from rbops.plan import ClusterPlan, Forwarding, LinkRate, Processing, Topology
+from rbops.predict.bottleneck import server_rate
+from rbops.predict.cluster import Setting
+from rbops.predict.forecast import Forecast, forecast
+from rbops.predict.packets import mix
+from rbops.predict.warnings import warnings
+from rbops.spec import Spec, load_spec
+from rbops.spec.model import Hardware
+from rbops.topology.choice import Choice, Demand, Impossible, Limits, choose
+from rbops.topology.external import externals, routes
+from rbops.topology.names import server_index
+
+__all__ = ["Planning", "load_plan", "plan_spec", "planning"]
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Planning:
+    """A plan and the considerations behind it, for ``explain`` and ``predict``."""
+
+    spec: Spec
+    demand: Demand
+    choice: Choice
+    built: Built
+    forecast: Forecast
+    plan: ClusterPlan
+
+
+def load_plan(path: str | PathLike[str], overrides: Mapping[str, str] | None = None) -> ClusterPlan:
+    """The plan of the spec file ``path``; ``overrides`` as for ``load_spec``. Raises SpecError."""
+    return plan_spec(load_spec(path, overrides))
+
+
+def plan_spec(spec: Spec) -> ClusterPlan:
+    """The plan of ``spec``. Raises SpecError with the field that cannot be served."""
+    return planning(spec).plan
+
+
+def planning(spec: Spec) -> Planning:
+    """The plan of ``spec`` with what led to it. Raises SpecError."""
+    machines = _machines(spec)
+    demand = _demand(spec, machines)
+    choice = _choose(spec, demand)
+    _check_hosts(spec, choice)
+    ports = externals(spec)
+    default = demand.default.machine
+    built = build(spec, choice, lambda index: machines.get(index, default), ports)
+    setting = _setting(spec, choice)
+    made = forecast(spec, setting, built.kinds, choice.stages)
+    plan = ClusterPlan(
+        name=spec.name,
+        topology=_topology(spec, choice, demand, made),
+        links=built.links,
+        servers=built.servers,
+        forwarding=_forwarding(spec, setting),
+        routes=routes(spec, ports),
+        violations=tuple(breach for kind in built.kinds for breach in kind.assignment.violations),
+        warnings=warnings(spec, choice, demand, built, made),
+        prediction=made.prediction,
+    )
+    found = check(plan)
+    if found:
+        plan = replace(plan, violations=plan.violations + found)
+    _check_guarantee(spec, choice, demand, made)
+    return Planning(spec, demand, choice, built, made, plan)
+
+
+def _machines(spec: Spec) -> dict[int, Machine]:
+    """The servers that are unlike the others; -1 is what all others are."""
+    wrong: list[Diagnostic] = []
+    found: dict[int, Machine] = {}
+    default = _machine(spec, spec.servers.profile, spec.servers.hardware, ("servers", "profile"), wrong)
+    for host in spec.hosts:
+        index = server_index(host.name)
+        own = _machine(spec, host.profile, host.hardware, ("hosts", host.name, "profile"), wrong)
+        if index is not None and own is not None:
+            found[index] = own
+    if wrong or default is None:
+        raise SpecError(wrong)
+    found[-1] = default
+    return found
+
+
+def _machine(
+    spec: Spec, profile: str | None, inline: Hardware | None, path: Path, wrong: list[Diagnostic]
+) -> Machine | None:
+    if inline is not None:
+        return hardware.machine(inline)
+    if profile is None:
+        return None
+    try:
+        return hardware.profile(profile)
+    except KeyError:
+        names = hardware.names()
+        near = difflib.get_close_matches(profile, names, 1)
+        hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(names)}"
+        wrong.append(spec.source.diagnostic(path, f"no hardware profile is called {profile!r}", hint))
+        return None
+
+
+def _demand(spec: Spec, machines: Mapping[int, Machine]) -> Demand:
+    known: dict[int, Limits] = {}
+
+    def limits(machine: Machine) -> Limits:
+        if id(machine) not in known:
+            known[id(machine)] = Limits(machine, _available(spec, machine))
+        return known[id(machine)]
+
+    pins: list[tuple[int, int]] = []
+    wrong: list[Diagnostic] = []
+    for position, port in enumerate(spec.ports):
+        index = server_index(port.server) if port.server is not None else None
+        if port.server is not None and index is None:
+            where: Path = ("ports", position, "server")
+            wrong.append(
+                spec.source.diagnostic(where, f"{port.server!r} is no planned server", "servers are n0, n1, ...")
+            )
+        if index is not None:
+            pins.append((port.id, index))
+    if wrong:
+        raise SpecError(wrong)
+    return Demand(
+        ports=spec.router.external_ports,
+        line_rate_bps=spec.router.line_rate_bps,
+        factor=2 if spec.router.traffic == "uniform" else 3,
+        default=limits(machines[-1]),
+        special=tuple((index, limits(machine)) for index, machine in sorted(machines.items()) if index >= 0),
+        pins=tuple(sorted(pins)),
+        kind=spec.interconnect.topology,
+    )
+
+
+def _available(spec: Spec, machine: Machine) -> int:
+    """What a server with all its slots filled processes of the spec's packets, in bps."""
+    cards = tuple(card for slot in machine.slots for card in slot.options)
+    if not cards or not machine.cores:
+        missing = "NIC" if machine.cores else "online CPU"
+        raise SpecError([spec.source.diagnostic(("servers",), f"a {machine.name} server has no usable {missing}")])
+    try:
+        assigned = assign(
+            machine,
+            cards,
+            frozenset(),
+            dataplane=spec.dataplane,
+            numa="ignore",
+            allow=spec.router.allow,
+            server=machine.name,
+        )
+    except ValueError as error:
+        raise SpecError([spec.source.diagnostic(("servers",), str(error), "keep fewer housekeeping CPUs")]) from error
+    rate = server_rate(
+        machine,
+        spec.router.application,
+        mix(spec.router.packets),
+        poll=spec.batching.poll,
+        nic=spec.batching.nic,
+        cores=len(assigned.cores.dataplane),
+        nic_bps=sum(max(card.rate_bps for card in slot.options) for slot in machine.slots),
+    )
+    return rate.rate_bps
+
+
+def _choose(spec: Spec, demand: Demand) -> Choice:
+    try:
+        return choose(demand)
+    except Impossible as error:
+        path: Path = tuple(error.field.split("."))
+        for position, port in enumerate(spec.ports):
+            if error.field == f"port {port.id}":
+                path = ("ports", position, "server")
+        raise SpecError([spec.source.diagnostic(path, str(error), error.hint)]) from error
+
+
+def _check_hosts(spec: Spec, choice: Choice) -> None:
+    count = choice.trial.servers
+    wrong = [
+        spec.source.place(("hosts", host.name), key=True).diagnostic(
+            f"{host.name} is not in the plan: the topology has {count} servers, n0 to n{count - 1}",
+            "leave it out, or give the router more external ports",
+        )
+        for host in spec.hosts
+        if (index := server_index(host.name)) is None or index >= count
+    ]
+    if wrong:
+        raise SpecError(wrong)
+
+
+def _setting(spec: Spec, choice: Choice) -> Setting:
+    trial = choice.trial
+    most = max(choice.owners.count(server) for server in set(choice.owners))
+    return Setting(
+        ports=spec.router.external_ports,
+        line_rate_bps=spec.router.line_rate_bps,
+        servers=trial.port_servers,
+        most=most,
+        link_bps=trial.rate_bps * trial.parallel,
+        quota_bps=most * spec.router.line_rate_bps // trial.port_servers,
+        worst_case=spec.router.traffic == "worst-case",
+        direct=spec.interconnect.routing == "direct-vlb",
+    )
+
+
+def _topology(spec: Spec, choice: Choice, demand: Demand, made: Forecast) -> Topology:
+    trial = choice.trial
+    most = max(choice.owners.count(server) for server in set(choice.owners))
+    rate = most * spec.router.line_rate_bps
+    return Topology(
+        kind=trial.kind,
+        degree=trial.fanout_needed,
+        stages=choice.stages,
+        ports_per_server=most,
+        port_servers=trial.port_servers,
+        intermediate_servers=trial.servers - trial.port_servers,
+        servers=trial.servers,
+        internal_link=LinkRate(trial.required_bps, trial.rate_bps * trial.parallel),
+        processing_bps=Processing(2 * rate, 3 * rate, made.app.rate_bps),
+    )
+
+
+def _forwarding(spec: Spec, setting: Setting) -> Forwarding:
+    return Forwarding(
+        dataplane=spec.dataplane,
+        application=spec.router.application,
+        routing=spec.interconnect.routing,
+        direct_quota_bps=setting.quota_bps,
+        flowlet_timeout_s=spec.interconnect.flowlet_timeout_s,
+        click_dialect=spec.click.dialect,
+    )
+
+
+def _check_guarantee(spec: Spec, choice: Choice, demand: Demand, made: Forecast) -> None:
+    if spec.router.guarantee != "line-rate":
+        return
+    wanted = spec.router.external_ports * spec.router.line_rate_bps
+    short = wanted - made.prediction.rate_bps
+    if short <= 0:
+        return
+    most = max(choice.owners.count(server) for server in set(choice.owners))
+    need = demand.factor * most * spec.router.line_rate_bps
+    works = max(1, made.prediction.rate_bps // spec.router.external_ports // 10_000_000) * 10_000_000
+    message = (
+        f"line rate cannot be guaranteed: a {made.kind.machine.name} server must process {need / 1e9:g} Gbps ({demand.factor}R) and "
+        f"its {made.cluster.bottleneck} allows {made.app.rate_bps / 1e9:.2f} Gbps of {made.packets.name} packets; "
+        f"the router sustains {made.prediction.rate_bps / 1e9:.1f} of {wanted / 1e9:g} Gbps, {short / 1e9:.1f} short"
+    )
+    raise SpecError(
+        [spec.source.diagnostic(("router", "guarantee"), message, f"line_rate: {works / 1e9:g}Gbps, or best-effort")]
+    )

@@ -1,0 +1,85 @@
+"""The prediction of a whole plan: each kind of server's rates, and the cluster's least."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rbops.affinity.servers import Kind
+from rbops.plan import Prediction
+from rbops.predict.bottleneck import ServerRate, server_rate
+from rbops.predict.cluster import Bounds, ClusterRate, Setting, bounds, cluster_rate
+from rbops.predict.latency import cluster_latency, server_latency_s
+from rbops.predict.packets import PacketMix, mix
+from rbops.spec.model import Spec
+
+__all__ = ["Forecast", "forecast", "kind_rate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """A prediction and what it was made of, for the weakest kind of server.
+
+    ``loss`` is the part of the rate that violations cost (0 to 1); it is taken off ``cluster``.
+    """
+
+    prediction: Prediction
+    kind: Kind
+    packets: PacketMix
+    app: ServerRate
+    forward: ServerRate
+    cluster: ClusterRate
+    bounds: Bounds
+    per_server_latency_s: float
+    loss: float
+
+
+def kind_rate(spec: Spec, kind: Kind, app: str) -> ServerRate:
+    """What a server of ``kind`` processes of ``app``."""
+    return server_rate(
+        kind.machine,
+        app,
+        mix(spec.router.packets),
+        poll=spec.batching.poll,
+        nic=spec.batching.nic,
+        cores=len(kind.assignment.cores.dataplane),
+        nic_bps=kind.nic_bps,
+    )
+
+
+def forecast(spec: Spec, setting: Setting, kinds: Sequence[Kind], stages: int) -> Forecast:
+    """The rate is that of the slowest kind; latency is that of the slowest server, too."""
+    made = [_of_kind(spec, setting, kind) for kind in kinds]
+    kind, app, forward, cluster, loss = min(made, key=lambda item: item[3].rate_bps * (1 - item[4]))
+    rate = round(cluster.rate_bps * (1 - loss))
+    packets = mix(spec.router.packets)
+    latency = max(
+        server_latency_s(other.machine, spec.router.application, spec.batching.nic, spec.batching.timeout_s)
+        for other in kinds
+    )
+    prediction = Prediction(
+        bottleneck=cluster.bottleneck,
+        rate_bps=rate,
+        rate_pps=round(packets.pps(rate)),
+        per_component=app.per_component,
+        latency_s=cluster_latency(latency, stages),
+        power_w=_total([(other.machine.power_w, len(other.servers)) for other in kinds]),
+        price_usd=_total([(other.machine.price_usd, len(other.servers)) for other in kinds]),
+    )
+    return Forecast(prediction, kind, packets, app, forward, cluster, bounds(setting, app, forward), latency, loss)
+
+
+def _of_kind(spec: Spec, setting: Setting, kind: Kind) -> tuple[Kind, ServerRate, ServerRate, ClusterRate, float]:
+    app = kind_rate(spec, kind, spec.router.application)
+    forward = kind_rate(spec, kind, "forward")
+    loss = max((breach.predicted_loss for breach in kind.assignment.violations), default=0.0)
+    return kind, app, forward, cluster_rate(setting, app, forward), loss
+
+
+def _total(parts: Sequence[tuple[float | None, int]]) -> float | None:
+    total = 0.0
+    for value, count in parts:
+        if value is None:
+            return None
+        total += value * count
+    return total

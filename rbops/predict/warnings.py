@@ -1,0 +1,74 @@
+"""What the plan cannot give, and by how much: one sentence each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rbops.affinity.drivers import driver
+from rbops.affinity.servers import Built
+from rbops.affinity.steering import STEERED_PORTS
+from rbops.predict.forecast import Forecast
+from rbops.spec.model import Spec
+from rbops.topology.choice import Choice, Demand
+from rbops.topology.wiring import fly_stages
+
+__all__ = ["warnings"]
+
+_NAPI_BUDGET = 64
+_XDP_BULK = 16
+
+
+def warnings(spec: Spec, choice: Choice, demand: Demand, built: Built, made: Forecast) -> tuple[str, ...]:
+    """All warnings of a plan, most important first."""
+    found = [*_rate(spec, demand, made), *_calibration(built), *_fly(choice), *_steering(spec, built)]
+    found += [note for kind in built.kinds for note in kind.assignment.notes]
+    found += _batching(spec)
+    return tuple(dict.fromkeys(found))
+
+
+def _rate(spec: Spec, demand: Demand, made: Forecast) -> Iterator[str]:
+    wanted = spec.router.external_ports * spec.router.line_rate_bps
+    rate = made.prediction.rate_bps
+    if rate < wanted:
+        yield (
+            f"the router sustains {rate / 1e9:.1f} of {wanted / 1e9:g} Gbps with {made.packets.name} packets: a {made.kind.machine.name} "
+            f"server processes {made.app.rate_bps / 1e9:.2f} Gbps of {spec.router.application}, limited by {made.cluster.bottleneck}, "
+            f"and one port needs {demand.factor * spec.router.line_rate_bps / 1e9:g} Gbps ({demand.factor}R)"
+        )
+
+
+def _calibration(built: Built) -> Iterator[str]:
+    for name in sorted({kind.machine.name for kind in built.kinds if not kind.machine.calibrated}):
+        yield f"the cost of a packet on {name} servers is estimated: calibrate the prediction with a self-test"
+
+
+def _fly(choice: Choice) -> Iterator[str]:
+    trial = choice.trial
+    if trial.kind == "fly" and choice.stages > fly_stages(trial.port_servers, trial.fanout):
+        yield (
+            f"{trial.fanout} internal ports a server make a fly of {choice.stages} stages, more than "
+            f"{fly_stages(trial.port_servers, trial.fanout)} = ceil(log_k M): a cable joins two ports, so half of them lead each way"
+        )
+
+
+def _steering(spec: Spec, built: Built) -> Iterator[str]:
+    internal = {port.driver for server in built.servers for port in server.ports if port.kind == "internal"}
+    if not internal:
+        return
+    if spec.router.external_ports > STEERED_PORTS:
+        yield (
+            f"{spec.router.external_ports} external ports are more than the {STEERED_PORTS} that queues can be steered to: "
+            "later servers read the MAC address in software"
+        )
+        return
+    soft = sorted(name for name in internal if driver(name).steering(spec.dataplane) == "software")
+    if soft:
+        yield f"{', '.join(soft)}: no queue by destination MAC, so later servers read the MAC address in software"
+
+
+def _batching(spec: Spec) -> Iterator[str]:
+    if spec.dataplane == "xdp" and (spec.batching.poll, spec.batching.nic) != (_NAPI_BUDGET, _XDP_BULK):
+        yield (
+            f"xdp polls up to {_NAPI_BUDGET} packets and sends in bulks of {_XDP_BULK}: "
+            f"poll {spec.batching.poll} and nic {spec.batching.nic} enter the prediction only"
+        )

@@ -1,0 +1,302 @@
+"""The choice of section 3.3: ports per server, servers, mesh or fly, and the internal links' rate.
+
+First as many external ports go to each server as its processing and its slots allow; then a full
+mesh if its fan-out suffices, otherwise a k-ary n-fly. Internal links get the slowest, hence
+cheapest, port rate that carries what VLB puts on them; where no single port does, parallel ones.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from rbops.hardware.model import Machine
+from rbops.topology.slots import Layout, external_capacity, internal_rates, layout
+from rbops.topology.wiring import fly_fanouts, imbalance
+
+__all__ = ["Choice", "Demand", "Impossible", "Limits", "Trial", "choose"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """A kind of server and the rate it can process, in bps of the spec's packets."""
+
+    machine: Machine
+    available_bps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What the router must do.
+
+    ``factor`` is c of the required processing cR per port: 2 uniform, 3 worst case. ``special``
+    are servers unlike ``default``, by index; ``pins`` the servers that ports are fixed to, by port.
+    """
+
+    ports: int
+    line_rate_bps: int
+    factor: int
+    default: Limits
+    special: tuple[tuple[int, Limits], ...] = ()
+    pins: tuple[tuple[int, int], ...] = ()
+    kind: Literal["auto", "mesh", "fly"] = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One combination that was weighed: what it needs, what there is, and whether it serves."""
+
+    kind: Literal["mesh", "fly"]
+    ports_per_server: int
+    port_servers: int
+    rate_bps: int
+    required_bps: int
+    parallel: int
+    fanout: int
+    fanout_needed: int
+    fanouts: tuple[int, ...] = ()
+
+    @property
+    def works(self) -> bool:
+        """Ports and their rate suffice."""
+        return self.fanout >= self.fanout_needed and self.rate_bps * self.parallel >= self.required_bps
+
+    @property
+    def servers(self) -> int:
+        """All servers, intermediate ones too."""
+        return self.port_servers * max(1, len(self.fanouts))
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The topology: ``owners[p]`` is the server of external port p; ``trial`` the combination taken.
+
+    ``capacity`` is how many ports a server would take by its processing (may be 0), ``seats`` by
+    its slots; ``trials`` everything that was weighed.
+    """
+
+    trial: Trial
+    owners: tuple[int, ...]
+    capacity: int
+    seats: int
+    trials: tuple[Trial, ...]
+
+    @property
+    def stages(self) -> int:
+        """N of the k-ary n-fly; 0 for a mesh."""
+        return max(0, len(self.trial.fanouts) - 1)
+
+
+class Impossible(Exception):
+    """No topology serves the demand: ``field`` of the spec, what is short, and what would work."""
+
+    def __init__(self, field: str, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+        self.hint = hint
+
+
+def choose(demand: Demand) -> Choice:
+    """The topology with the fewest servers; of equal ones that with most ports per server.
+
+    Raises Impossible.
+    """
+    capacity, seats = _limits(demand)
+    trials: list[Trial] = []
+    owners_of: dict[int, tuple[int, ...]] = {}
+    for share in range(_largest_share(demand, capacity, seats), 0, -1):
+        owners = _place(demand, share)
+        owners_of[share] = owners
+        trials += _trials(demand, share, owners)
+        if any(trial.works and trial.kind == "mesh" for trial in trials) and demand.kind != "fly":
+            break
+    working = [trial for trial in trials if trial.works and demand.kind in ("auto", trial.kind)]
+    if not working:
+        raise _impossible(demand, trials)
+    best = min(working, key=_price)
+    return Choice(best, owners_of[best.ports_per_server], capacity, seats, tuple(trials))
+
+
+def _price(trial: Trial) -> tuple[int, int, int, int]:
+    return trial.servers, trial.parallel, trial.rate_bps, -trial.ports_per_server
+
+
+def limits_of(demand: Demand, server: int) -> Limits:
+    """The limits of one server."""
+    return dict(demand.special).get(server, demand.default)
+
+
+def _limits(demand: Demand) -> tuple[int, int]:
+    capacity = demand.default.available_bps // (demand.factor * demand.line_rate_bps)
+    seats = external_capacity(demand.default.machine, demand.line_rate_bps)
+    if seats == 0:
+        fastest = max(internal_rates(demand.default.machine), default=0)
+        raise Impossible(
+            "router.line_rate",
+            f"no card of a {demand.default.machine.name} server has a port of {_gbps(demand.line_rate_bps)} or more: "
+            f"its fastest has {_gbps(fastest)}, {_gbps(demand.line_rate_bps - fastest)} short",
+            f"line_rate: {_spelled(fastest)}" if fastest else "give the servers a NIC",
+        )
+    return capacity, seats
+
+
+def _largest_share(demand: Demand, capacity: int, seats: int) -> int:
+    cap = demand.default.machine.external_ports
+    return min(max(1, capacity), seats, demand.ports, cap if cap is not None else seats)
+
+
+def _share_of(demand: Demand, server: int, share: int) -> int:
+    """How many ports ``server`` takes when ordinary ones take ``share``."""
+    special = dict(demand.special).get(server)
+    if special is None:
+        return share
+    if external_capacity(special.machine, demand.line_rate_bps) == 0:
+        return 0
+    own = _largest_share(
+        replace(demand, default=special),
+        special.available_bps // (demand.factor * demand.line_rate_bps),
+        external_capacity(special.machine, demand.line_rate_bps),
+    )
+    return own
+
+
+def _place(demand: Demand, share: int) -> tuple[int, ...]:
+    """Pinned ports go where they are pinned, the others in order to the first server with room."""
+    owners: dict[int, int] = dict(demand.pins)
+    load: dict[int, int] = {}
+    for server in owners.values():
+        load[server] = load.get(server, 0) + 1
+    server = 0
+    for port in range(demand.ports):
+        if port in owners:
+            continue
+        while load.get(server, 0) >= _share_of(demand, server, share):
+            server += 1
+        owners[port] = server
+        load[server] = load.get(server, 0) + 1
+    return _without_gaps(demand, tuple(owners[port] for port in range(demand.ports)))
+
+
+def _without_gaps(demand: Demand, owners: tuple[int, ...]) -> tuple[int, ...]:
+    used = set(owners)
+    missing = [server for server in range(max(used)) if server not in used]
+    for port, server in demand.pins:
+        if missing and server > missing[0]:
+            raise Impossible(
+                f"port {port}",
+                f"port {port} is pinned to n{server}, but the topology has only n0 to n{missing[0] - 1}"
+                if missing[0]
+                else f"port {port} is pinned to n{server}, but no port is left for n0",
+                f"server: n{missing[0]}",
+            )
+    return owners
+
+
+def _trials(demand: Demand, share: int, owners: tuple[int, ...]) -> list[Trial]:
+    servers = max(owners) + 1
+    counts = [0] * servers
+    for owner in owners:
+        counts[owner] += 1
+    most = max(counts)
+    if servers == 1:
+        return [Trial("mesh", share, 1, 0, 0, 1, 0, 0)]
+    found: list[Trial] = []
+    for rate in _common_rates(demand, servers):
+        fanout = _fanout(demand, counts, rate)
+        if fanout is None:
+            continue
+        total = 2 * most * demand.line_rate_bps
+        required = -(-total // servers)
+        parallel = max(1, -(-required // rate))
+        needed = (servers - 1) * parallel
+        found.append(Trial("mesh", share, servers, rate, required, parallel, fanout, needed))
+        fanouts = fly_fanouts(servers, fanout)
+        if fanouts is not None:
+            degree = min(a + b for a, b in zip(fanouts, fanouts[1:] + fanouts[:1], strict=True))
+            load = math.ceil(total / degree * imbalance(servers, fanouts))
+            found.append(Trial("fly", share, servers, rate, load, 1, fanout, degree, fanouts))
+    return found
+
+
+def _common_rates(demand: Demand, servers: int) -> tuple[int, ...]:
+    rates = set(internal_rates(demand.default.machine))
+    for server, limits in demand.special:
+        if server < servers:
+            rates &= set(internal_rates(limits.machine))
+    return tuple(sorted(rates))
+
+
+def _fanout(demand: Demand, counts: list[int], rate: int) -> int | None:
+    """The smallest number of internal ports that any server has left."""
+    special = dict(demand.special)
+    smallest: int | None = None
+    layouts: dict[int, Layout | None] = {}
+    for server, count in enumerate(counts):
+        if server in special:
+            seats = layout(special[server].machine, count, demand.line_rate_bps, rate)
+        else:
+            if count not in layouts:
+                layouts[count] = layout(demand.default.machine, count, demand.line_rate_bps, rate)
+            seats = layouts[count]
+        if seats is None:
+            return None
+        smallest = len(seats.internal) if smallest is None else min(smallest, len(seats.internal))
+    return smallest
+
+
+def _impossible(demand: Demand, trials: list[Trial]) -> Impossible:
+    weighed = [trial for trial in trials if demand.kind in ("auto", trial.kind)]
+    if not weighed:
+        return Impossible(
+            "interconnect.topology" if demand.kind == "fly" else "router.external_ports",
+            f"{demand.ports} ports do not fit: the servers have no internal port left beside their external ones"
+            if demand.kind != "fly"
+            else "a fly needs at least 3 internal ports a server, or more servers than one",
+            _nearest(demand),
+        )
+    closest = min(weighed, key=lambda trial: (trial.fanout_needed - trial.fanout, trial.required_bps))
+    short = closest.fanout_needed - closest.fanout
+    if short > 0:
+        text = (
+            f"{demand.ports} ports need {closest.port_servers} servers; a full mesh of them needs {closest.fanout_needed} internal "
+            f"ports of {_gbps(closest.rate_bps)} a server, and {closest.fanout} are left beside the external ports: {short} short"
+        )
+    else:
+        text = (
+            f"internal links must carry {_gbps(closest.required_bps)}, and {_gbps(closest.rate_bps)} is what a port gives: "
+            f"{_gbps(closest.required_bps - closest.rate_bps)} short"
+        )
+    return Impossible("router.external_ports", text, _nearest(demand))
+
+
+def _nearest(demand: Demand) -> str | None:
+    """The largest smaller router that the same servers make."""
+    for ports in range(demand.ports - 1, 0, -1):
+        smaller = replace(demand, ports=ports, pins=tuple(pin for pin in demand.pins if pin[0] < ports), kind="auto")
+        try:
+            choice = choose_quietly(smaller)
+        except Impossible:
+            continue
+        if choice is not None:
+            return f"external_ports: {ports}"
+    return None
+
+
+def choose_quietly(demand: Demand) -> Choice | None:
+    """The topology, or None when there is none (without looking for a smaller one). Raises Impossible for pins."""
+    capacity, seats = _limits(demand)
+    for share in range(_largest_share(demand, capacity, seats), 0, -1):
+        owners = _place(demand, share)
+        working = [trial for trial in _trials(demand, share, owners) if trial.works]
+        if working:
+            return Choice(min(working, key=_price), owners, capacity, seats, tuple(working))
+    return None
+
+
+def _gbps(rate: int) -> str:
+    return f"{rate / 1e9:g} Gbps"
+
+
+def _spelled(rate: int) -> str:
+    return f"{rate / 1e9:g}Gbps"

@@ -1,0 +1,186 @@
+"""External ports: addresses, neighbours and the routes that leave through them.
+
+What the spec leaves out comes from ``rbops.spec.addressing``. Networks never overlap: a generated
+one that would lie in a network of the user's moves to the next free place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+import numpy as np
+
+from rbops.errors import Diagnostic, SpecError
+from rbops.plan import PUNT, Adjacency, Route, Routes
+from rbops.spec.addressing import GENERATED_SPACE, generated_network
+from rbops.spec.model import Neighbor, PortSpec, Spec
+
+__all__ = ["External", "externals", "routes"]
+
+_HOST = 32
+
+
+@dataclass(frozen=True, slots=True)
+class External:
+    """An external port's addresses: ``address`` is the router's own, with the network's length."""
+
+    id: int
+    address: IPv4Interface
+    adjacencies: tuple[Adjacency, ...]
+
+
+def externals(spec: Spec) -> tuple[External, ...]:
+    """All external ports in order, with the neighbours that only routes name added (their MAC unknown).
+
+    Raises SpecError when networks overlap, or a route's next hop is on none of them.
+    """
+    count = spec.router.external_ports
+    given = {port.id: (index, port) for index, port in enumerate(spec.ports)}
+    taken = _given_networks(spec)
+    spare = count
+    ports: list[External] = []
+    for port in range(count):
+        index, wish = given.get(port, (-1, PortSpec(port)))
+        if wish.address is not None:
+            ports.append(External(port, IPv4Interface(wish.address), _adjacencies(wish.neighbors or ())))
+            continue
+        network = generated_network(port, count)
+        while _overlaps(network, taken):
+            network, spare = generated_network(spare, count), spare + 1
+            if not network.subnet_of(GENERATED_SPACE):
+                where = spec.source.diagnostic(
+                    ("ports", max(index, 0)), "no generated network is free beside the given ones"
+                )
+                raise SpecError([where])
+        own = IPv4Interface((int(network.network_address) + 1, network.prefixlen))
+        ports.append(
+            External(port, own, _adjacencies(_generated(port, network) if wish.neighbors is None else wish.neighbors))
+        )
+    return _with_next_hops(spec, ports)
+
+
+def routes(spec: Spec, ports: Sequence[External]) -> Routes:
+    """Connected, local and static routes; those of a file by its path and digest.
+
+    Every port has its network and its own address (both to the owner's kernel) and a host route
+    per neighbour with a known MAC, which spares those packets the kernel.
+    """
+    connected: list[Route] = []
+    for port in ports:
+        connected.append(Route(str(port.address.network), port.id, PUNT, None))
+        connected.append(Route(f"{port.address.ip}/32", port.id, PUNT, None))
+        connected += [Route(f"{near.address}/32", port.id, near.index, None) for near in port.adjacencies if near.mac]
+    hops = _hops(ports)
+    own = {route.prefix for route in connected}
+    static = tuple(
+        Route(route.prefix, *hops[int(IPv4Address(route.via))], route.via)
+        for route in spec.routes.static
+        if route.prefix not in own
+    )
+    file = spec.routes.file
+    count = len(connected) + len(static) + (len(file.columns) if file else 0)
+    return Routes(tuple(connected), static, str(file.path) if file else None, file.sha256 if file else None, count)
+
+
+def _given_networks(spec: Spec) -> list[IPv4Network]:
+    found: list[IPv4Network] = []
+    wrong: list[Diagnostic] = []
+    for index, port in enumerate(spec.ports):
+        if port.address is None:
+            continue
+        network = IPv4Interface(port.address).network
+        if _overlaps(network, found):
+            wrong.append(
+                spec.source.diagnostic(
+                    ("ports", index, "address"),
+                    f"{network} overlaps another port's network",
+                    "give every port a network of its own",
+                )
+            )
+        found.append(network)
+    if wrong:
+        raise SpecError(wrong)
+    return found
+
+
+def _overlaps(network: IPv4Network, others: Iterable[IPv4Network]) -> bool:
+    return any(network.overlaps(other) for other in others)
+
+
+def _generated(port: int, network: IPv4Network) -> tuple[Neighbor, ...]:
+    return (Neighbor(str(network.network_address + 2), f"02:4e:{port >> 8:02x}:{port & 255:02x}:00:02"),)
+
+
+def _adjacencies(neighbors: Iterable[Neighbor]) -> tuple[Adjacency, ...]:
+    return tuple(Adjacency(index, near.address, near.mac) for index, near in enumerate(neighbors, 1))
+
+
+def _hops(ports: Iterable[External]) -> dict[int, tuple[int, int]]:
+    """Next hop's address -> (port, adjacency)."""
+    return {int(IPv4Address(near.address)): (port.id, near.index) for port in ports for near in port.adjacencies}
+
+
+def _with_next_hops(spec: Spec, ports: list[External]) -> tuple[External, ...]:
+    known = _hops(ports)
+    own = {int(port.address.ip) for port in ports}
+    lookup = _Networks(ports)
+    added: dict[int, list[int]] = {}
+    wrong: list[Diagnostic] = []
+    for path, via in _vias(spec):
+        if via in known:
+            continue
+        port = lookup.port_of(via)
+        if port is None or via in own:
+            problem = "is the router's own address" if via in own else "is on no external port's network"
+            wrong.append(spec.source.diagnostic(path, f"next hop {IPv4Address(via)} {problem}", lookup.hint()))
+            continue
+        known[via] = (port, 0)
+        added.setdefault(port, []).append(via)
+    if wrong:
+        raise SpecError(wrong)
+    return tuple(_extended(port, added.get(port.id, [])) for port in ports)
+
+
+def _extended(port: External, vias: list[int]) -> External:
+    if not vias:
+        return port
+    more = tuple(
+        Adjacency(index, str(IPv4Address(via)), None) for index, via in enumerate(vias, len(port.adjacencies) + 1)
+    )
+    return External(port.id, port.address, port.adjacencies + more)
+
+
+def _vias(spec: Spec) -> Iterable[tuple[tuple[str | int, ...], int]]:
+    for index, route in enumerate(spec.routes.static):
+        yield ("routes", index, "via"), int(IPv4Address(route.via))
+    if spec.routes.file is not None:
+        for via in np.unique(np.frombuffer(spec.routes.file.columns.vias, dtype=np.uint32)):
+            yield ("routes", "file"), int(via)
+
+
+class _Networks:
+    """Finds the port whose network holds an address."""
+
+    __slots__ = ("_lengths", "_ports", "_sample")
+
+    def __init__(self, ports: Sequence[External]) -> None:
+        self._ports = {
+            (int(port.address.network.network_address), port.address.network.prefixlen): port.id for port in ports
+        }
+        self._lengths = sorted({length for _, length in self._ports}, reverse=True)
+        self._sample = ports[0]
+
+    def port_of(self, address: int) -> int | None:
+        for length in self._lengths:
+            mask = (1 << _HOST) - (1 << (_HOST - length))
+            port = self._ports.get((address & mask, length))
+            if port is not None:
+                return port
+        return None
+
+    def hint(self) -> str:
+        near = self._sample.adjacencies
+        example = near[0].address if near else str(self._sample.address.ip + 1)
+        return f"write a neighbour's address, as {example} on port {self._sample.id}"
