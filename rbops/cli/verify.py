@@ -52,12 +52,14 @@ def _verify(spec: Spec, inventory: InventoryPath, limit: Limit, select: str | No
     import json
 
     from rbops.deploy.inventory import load_inventory
+    from rbops.deploy.ssh import require_reachable
     from rbops.planner import load_plan
     from rbops.render import render
     from rbops.verify.run import run_verify
 
     plan = load_plan(spec)
-    targets = load_inventory(inventory, limit=limit).for_plan(plan).servers
+    targets = load_inventory(inventory, limit=limit).for_plan(plan)
+    require_reachable(targets)
     rendered = render(plan)
     files = {
         name: {file.path: hashlib.sha256(file.content).hexdigest() for file in rendered.files_of(name)}

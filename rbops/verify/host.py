@@ -9,14 +9,14 @@ from testinfra.backend.base import BaseBackend, CommandResult
 from testinfra.host import Host
 
 from rbops.deploy.inventory import Target
-from rbops.deploy.ssh import Session, connect
+from rbops.deploy.ssh import Session, open_session
 
 __all__ = ["ServerUnderTest"]
 
 _TIMEOUT_S = 30.0
 
 
-class _SshBackend(BaseBackend):
+class _SshBackend(BaseBackend):  # type: ignore[misc] # testinfra publishes no types
     """testinfra on rbops's own SSH session: one connection a server, its host key checked, time bounded.
 
     testinfra's paramiko backend only warns about an unknown host key; rbops never goes on with one.
@@ -46,7 +46,7 @@ class ServerUnderTest:
         self.name = target.name
         self.node = node
         self.files = files
-        self._session = connect(target)
+        self._session = open_session(target)
         self.host = Host(_SshBackend(self._session))
         self._output: dict[tuple[str, ...], str] = {}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -67,15 +67,17 @@ class VerifyPlugin:
         items[:] = sorted(cases, key=lambda item: order[cases[item].server.name])
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Keep the outcome: the call's, or that of a set-up that failed before it."""
-        report: pytest.TestReport = yield  # type: ignore[misc]
+        report = yield
         if call.excinfo is not None and isinstance(call.excinfo.value, Unreachable):
             self.unreachable = call.excinfo.value
             item.session.shouldstop = str(call.excinfo.value)
         elif report.when == "call" or (report.when == "setup" and not report.passed):
             self._keep(item, report, call)
-        return report  # type: ignore[return-value]
+        return report
 
     def _keep(self, item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
         outcome: Outcome = report.outcome

@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -86,7 +86,7 @@ def answers(**other: str) -> dict[str, str]:
 def verify(monkeypatch: pytest.MonkeyPatch) -> Any:
     def run(recorded: dict[str, str], select: str, **options: Any) -> VerifyResult:
         session = FakeSession(Target("n0", "10.82.0.10"), recorded)
-        monkeypatch.setattr(rbops.verify.host, "connect", lambda _: session)
+        monkeypatch.setattr(rbops.verify.host, "open_session", lambda _: session)
         try:
             return run_verify("d" * 64, [session.target], {"n0": NODE}, {"n0": {}}, select=select, **options)
         finally:
@@ -135,6 +135,6 @@ def test_a_server_that_goes_away_is_unreachable(verify: Any) -> None:
 def test_junit(verify: Any, tmp_path: Path) -> None:
     report = tmp_path / "verify.xml"
     verify({**answers(), "ip -j -4 addr": "[]"}, "network and addresses", junit=report)
-    suite = ElementTree.parse(report).getroot().find("testsuite")
+    suite = ET.parse(report).getroot().find("testsuite")
     assert suite is not None
     assert (suite.get("tests"), suite.get("failures")) == ("1", "1")
