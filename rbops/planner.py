@@ -194,7 +194,7 @@ def _choose(spec: Spec, demand: Demand) -> Choice:
 def _check_hosts(spec: Spec, choice: Choice) -> None:
     count = choice.trial.servers
     wrong = [
-        spec.source.place(("hosts", host.name), key=True).diagnostic(
+        spec.source.node(("hosts", host.name)).diagnostic_at_key(
             f"{host.name} is not in the plan: the topology has {count} servers, n0 to n{count - 1}",
             "leave it out, or give the router more external ports",
         )

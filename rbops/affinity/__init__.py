@@ -1,0 +1,1 @@
+"""Cores, queues and steering, and the checker of paper 4.2's two rules."""

@@ -1,0 +1,1 @@
+"""What a server and the whole router can carry: bottleneck, batching, latency, scaling."""

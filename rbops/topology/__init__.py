@@ -1,0 +1,1 @@
+"""Full mesh and k-ary n-fly: choice, cabling, names and addresses."""

@@ -1,0 +1,174 @@
+"""The plan as a person cables and checks from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rbops.cli.tables import Block, Table
+from rbops.plan import ClusterPlan, Port, Prediction, Queue, Server
+from rbops.planner import Planning
+
+__all__ = ["gbps", "microseconds", "plan_blocks", "prediction_rows"]
+
+_LISTED_ONE_BY_ONE = 16
+_NAMED_PORTS = 12
+
+
+def plan_blocks(planning: Planning) -> Iterator[Block]:
+    """Summary, external ports, cabling, cores, prediction, violations and warnings."""
+    plan = planning.plan
+    yield _summary(plan)
+    yield _external(plan)
+    if plan.links:
+        yield _cabling(plan)
+    yield _cores(plan)
+    steering = _steering(plan)
+    if steering.rows:
+        yield steering
+    yield Table("Prediction", ("what", "value"), tuple(prediction_rows(planning)))
+    if plan.violations:
+        rows = tuple((v.rule, v.server, v.detail, f"{v.predicted_loss:.0%}") for v in plan.violations)
+        yield Table("Violations (paper 4.2)", ("rule", "server", "what", "predicted loss"), rows)
+    else:
+        yield "Violations: none; each queue and each packet has one core."
+    if plan.warnings:
+        yield "Warnings\n" + "\n".join(f"  - {text}" for text in plan.warnings)
+
+
+def _summary(plan: ClusterPlan) -> Table:
+    top = plan.topology
+    kind = "full mesh" if top.kind == "mesh" else f"{top.degree}-ary {top.stages}-fly"
+    link = top.internal_link
+    rows = [
+        ("topology", f"{kind} of {top.servers} servers"),
+        ("port servers", f"{top.port_servers}, up to {top.ports_per_server} external port(s) each"),
+        ("intermediate servers", str(top.intermediate_servers)),
+        ("cables", str(len(plan.links))),
+        ("internal link", f"{gbps(link.required_bps)} needed, {gbps(link.provided_bps)} provided, per direction"),
+        (
+            "processing per server",
+            f"{gbps(top.processing_bps.uniform)} uniform, {gbps(top.processing_bps.worst_case)} worst case; "
+            f"{gbps(top.processing_bps.available)} available",
+        ),
+        (
+            "data plane",
+            f"{plan.forwarding.dataplane}, {plan.forwarding.application}, {plan.forwarding.routing}, "
+            f"{gbps(plan.forwarding.direct_quota_bps)} direct per pair of servers",
+        ),
+        ("routes", str(plan.routes.count)),
+        ("digest", plan.digest),
+    ]
+    return Table(f"Plan of {plan.name}", ("what", "value"), tuple(rows))
+
+
+def _external(plan: ClusterPlan) -> Table:
+    rows = []
+    for server in plan.servers:
+        for port in server.ports:
+            if port.kind == "external":
+                near = ", ".join(f"{hop.address} {hop.mac or '(resolved)'}" for hop in port.adjacencies)
+                device = _device(port)
+                rows.append(
+                    (str(port.id), f"{server.name}:{port.name}", gbps(port.rate_bps), ", ".join(port.addresses), near, device)
+                )
+    return Table("External ports", ("port", "at", "rate", "address", "neighbours", "device"), tuple(rows))
+
+
+def _device(port: Port) -> str:
+    pick = port.selector
+    return pick.name or pick.pci or pick.mac or port.name
+
+
+def _cabling(plan: ClusterPlan) -> Table:
+    rows = tuple((str(number), link.a, link.b, gbps(link.rate_bps)) for number, link in enumerate(plan.links, 1))
+    return Table("Cabling", ("cable", "from", "to", "rate"), rows)
+
+
+def _cores(plan: ClusterPlan) -> Table:
+    rows: list[tuple[str, ...]] = []
+    for names, server in _alike(plan.servers):
+        for shape, ports in _shapes(server):
+            for cpu in server.cores.dataplane:
+                rx = _ranges([queue.index for queue in shape if queue.rx_core == cpu])
+                tx = _ranges([queue.index for queue in shape if queue.tx_core == cpu])
+                rows.append((names, str(cpu), rx, tx, ports))
+        if server.cores.housekeeping:
+            rows.append((names, _ranges(server.cores.housekeeping), "-", "-", "housekeeping"))
+    return Table("Cores", ("server", "CPU", "rx queue", "tx queue", "of ports"), tuple(rows))
+
+
+def _alike(servers: Sequence[Server]) -> list[tuple[str, Server]]:
+    """Servers one by one, or in groups of equal cores and queues where there are many."""
+    if len(servers) <= _LISTED_ONE_BY_ONE:
+        return [(server.name, server) for server in servers]
+    groups: dict[object, list[Server]] = {}
+    for server in servers:
+        groups.setdefault((server.cores, len(server.ports), server.ports[0].queues), []).append(server)
+    return [(_ranges([one.index for one in same], "n"), same[0]) for same in groups.values()]
+
+
+def _shapes(server: Server) -> list[tuple[tuple[Queue, ...], str]]:
+    groups: dict[tuple[Queue, ...], list[str]] = {}
+    for port in server.ports:
+        groups.setdefault(port.queues, []).append(port.name)
+    if len(groups) == 1 and len(server.ports) > _NAMED_PORTS:
+        return [(queues, f"all {len(names)}") for queues, names in groups.items()]
+    return [(queues, " ".join(names)) for queues, names in groups.items()]
+
+
+def _steering(plan: ClusterPlan) -> Table:
+    """One line per output port and queue; every internal port has the same rules."""
+    rows: list[tuple[str, ...]] = []
+    for names, server in _alike(plan.servers):
+        first = server.steering[0].port if server.steering else None
+        rows += [(names, rule.mac, str(rule.queue)) for rule in server.steering if rule.port == first]
+    return Table("Steering on every internal port", ("server", "destination MAC", "rx queue"), tuple(rows))
+
+
+def prediction_rows(planning: Planning) -> list[tuple[str, str]]:
+    """Label and value of everything that is predicted."""
+    made = planning.forecast
+    one: Prediction = made.prediction
+    wanted = planning.spec.router.external_ports * planning.spec.router.line_rate_bps
+    parts = one.per_component
+    bounds = {"CPU": parts.cpu, "memory": parts.memory, "I/O": parts.io, "between sockets": parts.inter_socket}
+    bounds |= {"PCIe": parts.pcie, "NICs": parts.nic}
+    rows = [
+        ("router", f"{gbps(one.rate_bps)} of {gbps(wanted)}, {one.rate_pps / 1e6:.2f} Mpps of {made.packets.name} packets"),
+        ("expected between", f"{gbps(made.bounds.low_bps)} and {gbps(made.bounds.high_bps)} (paper 6.2)"),
+        ("bottleneck", one.bottleneck),
+        ("second hop", f"{made.cluster.indirect:.0%} of the packets with the {planning.spec.router.traffic} matrix"),
+        ("one server", f"{gbps(made.app.rate_bps)} of {planning.spec.router.application}, {gbps(made.forward.rate_bps)} of forwarding"),
+    ]
+    rows += [(f"  {name} allows", gbps(rate)) for name, rate in bounds.items() if rate is not None]
+    rows += [
+        ("latency, direct", microseconds(one.latency_s.direct)),
+        ("latency, two hops", microseconds(one.latency_s.indirect)),
+        ("power", f"{one.power_w / 1000:.2f} kW" if one.power_w is not None else "unknown: the profile has none"),
+        ("price", f"{one.price_usd:,.0f} USD" if one.price_usd is not None else "unknown: the profile has none"),
+        ("rack units", str(sum(kind.machine.rack_units * len(kind.servers) for kind in planning.built.kinds))),
+    ]
+    return rows
+
+
+def gbps(rate: float) -> str:
+    """``12.5 Gbps``, or Mbps below one."""
+    return f"{rate / 1e9:.4g} Gbps" if rate >= 1e9 or rate == 0 else f"{rate / 1e6:.4g} Mbps"
+
+
+def microseconds(seconds: float) -> str:
+    """``47.7 us``."""
+    return f"{seconds * 1e6:.1f} us"
+
+
+def _ranges(numbers: Sequence[int], prefix: str = "") -> str:
+    """``0-3,7``."""
+    parts: list[str] = []
+    ordered = sorted(numbers)
+    start = 0
+    for place, number in enumerate(ordered):
+        if place + 1 == len(ordered) or ordered[place + 1] != number + 1:
+            first = ordered[start]
+            parts.append(f"{prefix}{first}" if first == number else f"{prefix}{first}-{prefix}{number}")
+            start = place + 1
+    return ",".join(parts) or "-"
