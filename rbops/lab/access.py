@@ -1,0 +1,86 @@
+"""How people and tools get into a lab's servers: keys, known hosts, SSH options, the inventory.
+
+The lab makes every server's host key itself, so ``known_hosts`` is complete before the first login and
+host key checking is never off.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rbops.lab.command import run
+from rbops.lab.manifest import LabServer, Manifest
+
+__all__ = ["INVENTORY", "make_client_key", "make_host_key", "ssh_command", "write_inventory", "write_known_hosts"]
+
+INVENTORY = "inventory.yml"
+_CLIENT_KEY = "id_ed25519"
+_KNOWN_HOSTS = "known_hosts"
+
+
+def make_client_key(directory: Path, lab: str) -> str:
+    """Make the lab's client key in its folder; returns the public half."""
+    return _make_key(directory / _CLIENT_KEY, f"rbops lab {lab}")
+
+
+def make_host_key(path: Path, server: str) -> str:
+    """Make a server's host key at ``path``; returns the public half."""
+    return _make_key(path, server)
+
+
+def _make_key(path: Path, comment: str) -> str:
+    run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)])
+    return path.with_name(path.name + ".pub").read_text(encoding="ascii")
+
+
+def write_known_hosts(directory: Path, keys: dict[str, str]) -> None:
+    """``keys``: management address -> public host key."""
+    lines = [f"{address} {' '.join(key.split()[:2])}\n" for address, key in keys.items()]
+    (directory / _KNOWN_HOSTS).write_text("".join(lines), encoding="ascii")
+
+
+def ssh_command(directory: Path, server: LabServer, command: Sequence[str] = (), *, timeout_s: int = 10) -> list[str]:
+    """The ``ssh`` command line for a login, or for ``command`` with its arguments quoted."""
+    args = ["ssh", "-i", str(directory / _CLIENT_KEY), *_options(directory), "-o", f"ConnectTimeout={timeout_s}"]
+    # The user's own ssh_config knows nothing of a lab, and agents would offer their keys first.
+    args += ["-F", "none", "-o", "LogLevel=ERROR", f"root@{server.address}"]
+    return [*args, "--", shlex.join(command)] if command else args
+
+
+def _options(directory: Path) -> list[str]:
+    known_hosts = f"UserKnownHostsFile={directory / _KNOWN_HOSTS}"
+    return ["-o", known_hosts, "-o", "StrictHostKeyChecking=yes", "-o", "IdentitiesOnly=yes"]
+
+
+def write_inventory(directory: Path, manifest: Manifest) -> Path:
+    """Write the lab's Ansible inventory; returns its path."""
+    import yaml
+
+    servers = {server.name: _server_vars(directory, server) for server in manifest.servers}
+    testers = {
+        tester.name: {
+            "ansible_connection": "local",
+            "rbops_netns": tester.netns,
+            "rbops_device": tester.device,
+            "rbops_port": tester.port,
+        }
+        for tester in manifest.testers
+    }
+    groups = {"rbops_servers": {"hosts": servers}, "rbops_testers": {"hosts": testers}}
+    path = directory / INVENTORY
+    path.write_text(yaml.safe_dump({"all": {"children": groups}}, sort_keys=False, width=1000), encoding="utf-8")
+    return path
+
+
+def _server_vars(directory: Path, server: LabServer) -> dict[str, Any]:
+    return {
+        "ansible_host": server.address,
+        "ansible_user": "root",
+        "ansible_ssh_private_key_file": str(directory / _CLIENT_KEY),
+        "ansible_ssh_common_args": shlex.join(_options(directory)),
+        "ansible_python_interpreter": "/usr/bin/python3",
+        "rbops_known_hosts": str(directory / _KNOWN_HOSTS),
+    }

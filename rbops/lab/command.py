@@ -1,0 +1,67 @@
+"""Running the system's tools: argument lists, captured output, errors that say what failed."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterable, Sequence
+
+from rbops.errors import CheckFailed, Mismatch
+
+__all__ = ["ip_batch", "require_tools", "run"]
+
+_PACKAGES = {
+    "systemd-nspawn": "systemd-container",
+    "mmdebstrap": "mmdebstrap",
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+    "ip": "iproute2",
+    "ethtool": "ethtool",
+    "sysctl": "procps",
+    "nsenter": "util-linux",
+    "setpriv": "util-linux",
+    "unshare": "util-linux",
+    "mount": "mount",
+}
+
+
+def require_tools(tools: Iterable[str]) -> None:
+    """Raise Mismatch naming the Debian packages to install when one of ``tools`` is not on PATH."""
+    missing = [tool for tool in tools if shutil.which(tool) is None]
+    if missing:
+        packages = " ".join(sorted({_PACKAGES[tool] for tool in missing}))
+        raise Mismatch(
+            f"a lab needs {', '.join(missing)}, which this machine does not have",
+            hint=f"apt-get install --no-install-recommends {packages}",
+        )
+
+
+def run(args: Sequence[str], *, stdin: str | None = None, check: bool = True) -> str:
+    """Run a tool and return its stdout.
+
+    Raises CheckFailed with the command and its stderr when it fails, unless ``check`` is false.
+    """
+    result = subprocess.run(
+        args,
+        input=stdin,
+        stdin=subprocess.DEVNULL if stdin is None else None,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if check and result.returncode != 0:
+        said = result.stderr.strip() or result.stdout.strip() or "it said nothing"
+        raise CheckFailed(f"`{shlex.join(args)}` failed with {result.returncode}: {said}")
+    return result.stdout
+
+
+def ip_batch(lines: Sequence[str], *, netns: str | None = None, force: bool = False) -> None:
+    """Run ``ip`` commands in one process, in ``netns`` or on the host.
+
+    ``force`` goes on after a line that fails and ignores it: for taking things away.
+    """
+    if not lines:
+        return
+    args = ["ip", *(["-n", netns] if netns else []), *(["-force"] if force else []), "-batch", "-"]
+    run(args, stdin="\n".join(lines) + "\n", check=not force)

@@ -1,0 +1,50 @@
+"""Whether a plan can be built on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rbops.errors import Mismatch
+from rbops.lab import names
+from rbops.plan import ClusterPlan
+
+__all__ = ["check_fit", "online_cpus", "parse_cpu_list"]
+
+_HINT = "plan for the lab: `servers: {profile: lab}` in the spec"
+
+
+def check_fit(plan: ClusterPlan, cpus: frozenset[int]) -> None:
+    """Raise Mismatch, naming plan and machine, when ``plan`` is not for a lab on these ``cpus``."""
+    for server in plan.servers:
+        if server.profile != "lab":
+            raise Mismatch(f"{server.name} is planned as {server.profile!r}, and a lab server is a 'lab'", hint=_HINT)
+        absent = sorted({*server.cores.dataplane, *server.cores.housekeeping} - cpus)
+        if absent:
+            raise Mismatch(
+                f"{server.name} is planned with core{'s' if len(absent) > 1 else ''} {_text(absent)}, and this machine "
+                f"has {_text(sorted(cpus))} online",
+                hint=_HINT,
+            )
+    if len(plan.servers) > names.MAX_SERVERS:
+        raise Mismatch(
+            f"the plan has {len(plan.servers)} servers, and a lab holds {names.MAX_SERVERS}",
+            hint="a lab's management network is a /24: plan fewer external ports",
+        )
+
+
+def _text(cpus: list[int]) -> str:
+    return ", ".join(str(cpu) for cpu in cpus)
+
+
+def online_cpus() -> frozenset[int]:
+    """The CPU ids online now (Documentation/admin-guide/cputopology.rst)."""
+    return parse_cpu_list(Path("/sys/devices/system/cpu/online").read_text(encoding="ascii"))
+
+
+def parse_cpu_list(text: str) -> frozenset[int]:
+    """The kernel's list form, ``0-3,8``, as a set."""
+    found: set[int] = set()
+    for part in text.strip().split(","):
+        first, _, last = part.partition("-")
+        found.update(range(int(first), int(last or first) + 1))
+    return frozenset(found)

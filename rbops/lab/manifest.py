@@ -1,0 +1,233 @@
+"""What a lab is made of, written to its folder before any of it is made.
+
+The manifest alone is enough to remove a lab: ``down`` needs neither plan nor spec.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from rbops.errors import Mismatch, StateUnknown
+from rbops.lab import names
+from rbops.plan import ClusterPlan, Port, Server
+
+__all__ = ["LabPort", "LabServer", "LabTester", "Manifest", "finished", "from_plan", "read", "write"]
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LabPort:
+    """A server's port: ``device`` inside the server, ``panel`` while the server is off.
+
+    ``peer`` is ``server:port`` or ``tester:device`` of the cable's other end.
+    """
+
+    name: str
+    device: str
+    panel: str
+    mac: str
+    queues: int
+    mtu: int
+    peer: str
+
+
+@dataclass(frozen=True, slots=True)
+class LabServer:
+    """One Debian system; ``address`` is on the management network, without prefix length."""
+
+    name: str
+    index: int
+    machine: str
+    netns: str
+    address: str
+    management_port: str
+    management_mac: str
+    ports: tuple[LabPort, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LabTester:
+    """The neighbour on external port ``port``: a namespace with one device.
+
+    ``address`` carries its prefix length; ``gateway`` is the router's address there. Both are None
+    on a port without addresses. ``panel`` is the router's end of the cable.
+    """
+
+    name: str
+    port: int
+    netns: str
+    device: str
+    mac: str
+    queues: int
+    mtu: int
+    address: str | None
+    gateway: str | None
+    panel: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A lab. ``state`` is ``building`` until ``up`` is done; ``base`` is the image it runs on."""
+
+    name: str
+    provider: str
+    plan_digest: str
+    subnet: int
+    base: str
+    state: Literal["building", "up"]
+    servers: tuple[LabServer, ...]
+    testers: tuple[LabTester, ...]
+
+    @property
+    def bridge(self) -> str:
+        """The management bridge on the host."""
+        return names.bridge(self.subnet)
+
+    @property
+    def gateway(self) -> str:
+        """The host's address on the management network."""
+        return names.gateway(self.subnet)
+
+    @property
+    def panel(self) -> str:
+        """The namespace where unplugged ports lie."""
+        return names.panel(self.name)
+
+    @property
+    def namespaces(self) -> list[str]:
+        """The network namespaces of servers and testers."""
+        return [server.netns for server in self.servers] + [tester.netns for tester in self.testers]
+
+    def server(self, name: str) -> LabServer:
+        """The server called ``name``; Mismatch with those there are when there is none."""
+        for server in self.servers:
+            if server.name == name:
+                return server
+        have = ", ".join(server.name for server in self.servers)
+        raise Mismatch(f"lab {self.name} has no server {name}", hint=f"its servers: {have}")
+
+    def tester(self, name: str) -> LabTester:
+        """The tester called ``name`` (``t0``); Mismatch with those there are when there is none."""
+        for tester in self.testers:
+            if tester.name == name:
+                return tester
+        have = ", ".join(tester.name for tester in self.testers)
+        raise Mismatch(f"lab {self.name} has no tester {name}", hint=f"its testers: {have}")
+
+
+def from_plan(plan: ClusterPlan, name: str, subnet: int, base: str, provider: str) -> Manifest:
+    """Everything the lab ``name`` will hold for ``plan``.
+
+    Raises Mismatch where a plan cannot be cabled on one machine (:mod:`rbops.lab.fit` checks the rest).
+    """
+    servers = tuple(_server(server, name, subnet) for server in plan.servers)
+    testers = tuple(
+        _tester(server, position, port, name)
+        for server in plan.servers
+        for position, port in enumerate(server.ports)
+        if port.kind == "external"
+    )
+    return Manifest(name, provider, plan.digest, subnet, base, "building", servers, testers)
+
+
+def _server(server: Server, lab: str, subnet: int) -> LabServer:
+    names.check_server_name(server.name)
+    return LabServer(
+        name=server.name,
+        index=server.index,
+        machine=names.machine(subnet, server.index),
+        netns=names.server_netns(lab, server.index),
+        address=names.management_address(subnet, server.index),
+        management_port=names.management_port(subnet, server.index),
+        management_mac=names.management_mac(subnet, server.index),
+        ports=tuple(_port(server, position, port) for position, port in enumerate(server.ports)),
+    )
+
+
+def _port(server: Server, position: int, port: Port) -> LabPort:
+    if port.selector.pci:
+        raise Mismatch(
+            f"{server.name}:{port.name} is planned on PCI device {port.selector.pci}, and a lab has no PCI devices",
+            hint="leave `hosts` out of the spec, or select the port by name or mac",
+        )
+    peer = port.peer if port.peer is not None else f"t{port.id}:ext{port.id}"
+    return LabPort(
+        name=port.name,
+        device=names.check_device_name(port.selector.name or port.name),
+        panel=names.panel_device(server.index, position),
+        mac=port.selector.mac or names.device_mac(server.index, position),
+        queues=max(1, len(port.queues)),
+        mtu=port.mtu,
+        peer=peer,
+    )
+
+
+def _tester(server: Server, position: int, port: Port, lab: str) -> LabTester:
+    if port.id is None:
+        raise Mismatch(f"{server.name}:{port.name} is external and has no port id")
+    neighbor = port.adjacencies[0] if port.adjacencies else None
+    router = ipaddress.ip_interface(port.addresses[0]) if port.addresses else None
+    address = f"{neighbor.address}/{router.network.prefixlen}" if neighbor and router else None
+    mac = neighbor.mac if neighbor and neighbor.mac else f"02:4e:{port.id >> 8:02x}:{port.id & 0xFF:02x}:00:02"
+    return LabTester(
+        name=f"t{port.id}",
+        port=port.id,
+        netns=names.tester_netns(lab, port.id),
+        device=f"ext{port.id}",
+        mac=mac,
+        queues=max(1, len(port.queues)),
+        mtu=port.mtu,
+        address=address,
+        gateway=str(router.ip) if address and router else None,
+        panel=names.panel_device(server.index, position),
+    )
+
+
+def finished(manifest: Manifest) -> Manifest:
+    """The same lab, up."""
+    return dataclasses.replace(manifest, state="up")
+
+
+def write(manifest: Manifest, directory: Path) -> None:
+    """Put the manifest into the lab's folder, whole or not at all."""
+    body = json.dumps({"schema_version": SCHEMA_VERSION, **dataclasses.asdict(manifest)}, indent=1, sort_keys=True)
+    fresh = directory / "lab.json.new"
+    fresh.write_text(body + "\n", encoding="utf-8")
+    os.replace(fresh, directory / "lab.json")  # noqa: PTH105 - rename over the old one
+
+
+def read(directory: Path) -> Manifest | None:
+    """The manifest in the lab's folder, or None when ``up`` did not get so far.
+
+    Raises StateUnknown when the file is there and cannot be understood.
+    """
+    path = directory / "lab.json"
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+        return _from_json(body)
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise StateUnknown(
+            f"{path} cannot be understood ({error}): it does not say what is to be removed",
+            hint="was it written by another version of rbops, or changed by hand?",
+        ) from error
+
+
+def _from_json(body: dict[str, Any]) -> Manifest:
+    version = body.pop("schema_version")
+    if version != SCHEMA_VERSION:
+        raise ValueError(f"schema_version {version} instead of {SCHEMA_VERSION}")
+    servers = tuple(
+        LabServer(**{**server, "ports": tuple(LabPort(**port) for port in server["ports"])})
+        for server in body["servers"]
+    )
+    testers = tuple(LabTester(**tester) for tester in body["testers"])
+    return Manifest(**{**body, "servers": servers, "testers": testers})

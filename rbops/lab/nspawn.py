@@ -1,0 +1,219 @@
+"""The provider ``nspawn``: Debian systems on this kernel, booted by systemd-nspawn on overlays of one image."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from rbops.errors import Mismatch, UsageError
+from rbops.lab import access, base, layout, names, net, removal, status
+from rbops.lab import manifest as manifests
+from rbops.lab.cgroup import lab_cgroup
+from rbops.lab.command import require_tools, run
+from rbops.lab.fit import check_fit, online_cpus
+from rbops.lab.lock import locked, try_locked
+from rbops.lab.manifest import LabServer, Manifest
+from rbops.lab.progress import Progress, silent
+from rbops.lab.provider import Lab, LabStatus
+from rbops.lab.ready import wait_ready
+from rbops.plan import ClusterPlan
+
+__all__ = ["NspawnProvider"]
+
+_TOOLS = ("systemd-nspawn", "ssh", "ssh-keygen", "ip", "ethtool", "sysctl", "nsenter", "setpriv", "mount")
+_BOOT_S = 60.0
+_POWER_OFF_S = 10.0
+
+
+class NspawnProvider:
+    """Makes labs with systemd-nspawn; see :class:`rbops.lab.provider.Provider` for what each method does."""
+
+    @property
+    def kind(self) -> str:
+        """What ``--provider`` calls it."""
+        return "nspawn"
+
+    def up(self, plan: ClusterPlan, name: str, progress: Progress = silent) -> Lab:
+        """Build and boot the lab."""
+        _require_root()
+        directory = layout.folder(name)
+        _refuse_existing(directory)
+        check_fit(plan, online_cpus())
+        require_tools(_TOOLS)
+        image = base.ensure(progress)
+        with ExitStack() as held:
+            manifest = _reserve(plan, name, image, held)
+            finished = False
+            try:
+                _build(manifest, progress)
+                manifest = manifests.finished(manifest)
+                manifests.write(manifest, directory)
+                finished = True
+            finally:
+                if not finished:
+                    progress("remove what was built")
+                    removal.remove(manifest, directory)
+        return Lab(manifest, directory, self)
+
+    def down(self, name: str, progress: Progress = silent) -> bool:
+        """Remove the lab whatever its state."""
+        _require_root()
+        directory = layout.folder(name)
+        try:
+            with try_locked(directory, f"lab {name}"):
+                progress(f"remove lab {name}")
+                removal.remove(manifests.read(directory), directory)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def status(self, name: str) -> LabStatus:
+        """How the lab is."""
+        _require_root()
+        return status.read_status(_manifest(name))
+
+    def kill(self, name: str, server: str) -> None:
+        """Take the power from a server."""
+        _require_root()
+        manifest = _manifest(name)
+        with try_locked(layout.folder(name), f"lab {name}"):
+            _power_off(manifest, manifest.server(server))
+
+    def restart(self, name: str, server: str) -> None:
+        """Power-cycle a server."""
+        _require_root()
+        manifest = _manifest(name)
+        entry = manifest.server(server)
+        with try_locked(layout.folder(name), f"lab {name}"):
+            _power_off(manifest, entry)
+            _boot(manifest, entry)
+            wait_ready(manifest, [entry], _BOOT_S, strict=False)
+
+    def wait(self, name: str, server: str, timeout_s: float = _BOOT_S) -> None:
+        """Return when a server answers over SSH and has booted."""
+        manifest = _manifest(name)
+        wait_ready(manifest, [manifest.server(server)], timeout_s, strict=False)
+
+    def command(self, name: str, target: str, command: Sequence[str] = (), *, tty: bool = False) -> list[str]:
+        """The argument list that logs in to ``target`` or runs ``command`` there."""
+        manifest = _manifest(name)
+        directory = layout.folder(name)
+        if target not in {server.name for server in manifest.servers}:
+            tester = manifest.tester(target)
+            return ["ip", "netns", "exec", tester.netns, *(command or [os.environ.get("SHELL", "/bin/sh")])]
+        args = access.ssh_command(directory, manifest.server(target), command)
+        return [args[0], "-t", *args[1:]] if tty else args
+
+
+def _require_root() -> None:
+    if os.geteuid() != 0:
+        raise UsageError(
+            "a lab needs root: it boots systems and makes network namespaces", hint="run it again with sudo"
+        )
+
+
+def _manifest(name: str) -> Manifest:
+    manifest = manifests.read(layout.folder(name))
+    if manifest is None:
+        raise Mismatch(f"there is no lab called {name}", hint="rbops lab up SPEC makes one")
+    return manifest
+
+
+def _refuse_existing(directory: Path) -> None:
+    if not directory.exists():
+        return
+    name = directory.name
+    with try_locked(directory, f"lab {name}"):
+        manifest = manifests.read(directory)
+    if manifest is not None and manifest.state == "up":
+        raise UsageError(
+            f"lab {name} is there already, with {len(manifest.servers)} servers",
+            hint=f"rbops lab down SPEC --name {name} removes it; --name gives the new one another name",
+        )
+    raise UsageError(
+        f"lab {name} was begun and never finished", hint=f"rbops lab down SPEC --name {name} removes what is left of it"
+    )
+
+
+def _reserve(plan: ClusterPlan, name: str, image: Path, held: ExitStack) -> Manifest:
+    """Choose a management network no other lab has, and write down what will be made; ``held`` gets the lock."""
+    directory = layout.folder(name)
+    with locked(names.STATE):
+        others = [manifests.read(folder) for folder in names.STATE.iterdir() if folder.is_dir()]
+        taken = [names.management_network(other.subnet) for other in others if other is not None]
+        subnet = names.choose_subnet(name, [*taken, *net.networks_in_use()])
+        manifest = manifests.from_plan(plan, name, subnet, str(image), "nspawn")
+        try:
+            directory.mkdir(mode=0o700)
+        except FileExistsError:
+            _refuse_existing(directory)
+            raise
+        held.enter_context(try_locked(directory, f"lab {name}"))
+        manifests.write(manifest, directory)
+    return manifest
+
+
+def _build(manifest: Manifest, progress: Progress) -> None:
+    directory = layout.folder(manifest.name)
+    progress(f"cable {len(manifest.servers)} servers and {len(manifest.testers)} testers")
+    net.build(manifest)
+    progress("make keys and disks")
+    client = access.make_client_key(directory, manifest.name)
+    keys = {server.address: _make_disk(manifest, server, client) for server in manifest.servers}
+    access.write_known_hosts(directory, keys)
+    progress(f"boot {len(manifest.servers)} servers")
+    for server in manifest.servers:
+        _boot(manifest, server)
+    wait_ready(manifest, manifest.servers, _BOOT_S, strict=True)
+    access.write_inventory(directory, manifest)
+
+
+def _make_disk(manifest: Manifest, server: LabServer, client: str) -> str:
+    """Make the server's writable layer with name, id and keys; returns its public host key."""
+    upper = layout.server_folder(manifest.name, server) / "upper"
+    for folder, mode in (("etc/ssh", 0o755), ("root/.ssh", 0o700)):
+        (upper / folder).mkdir(parents=True, mode=mode)
+    (upper / "root").chmod(0o700)
+    for path in (upper, upper / "etc"):
+        path.chmod(0o755)
+    (upper.parent / "work").mkdir()
+    layout.root_of(manifest.name, server).mkdir()
+    (upper / "etc/hostname").write_text(f"{server.name}\n", encoding="ascii")
+    (upper / "etc/machine-id").write_text(f"{os.urandom(16).hex()}\n", encoding="ascii")
+    (upper / "root/.ssh/authorized_keys").write_text(client, encoding="ascii")
+    return access.make_host_key(upper / "etc/ssh/ssh_host_ed25519_key", server.name)
+
+
+def _boot(manifest: Manifest, server: LabServer) -> None:
+    _mount(manifest, server)
+    cgroup = layout.server_cgroup(lab_cgroup(manifest.name), server)
+    cgroup.create()
+    with layout.console(manifest.name, server).open("ab") as log:
+        cgroup.start([sys.executable, "-P", "-m", "rbops.lab.supervisor", manifest.name, server.name], log)
+
+
+def _mount(manifest: Manifest, server: LabServer) -> None:
+    root = layout.root_of(manifest.name, server)
+    if root.is_mount():
+        return
+    upper, work = root.with_name("upper"), root.with_name("work")
+    # volatile: what a lab server syncs need not outlive the host, and Debian's package tools sync a lot.
+    options = f"lowerdir={manifest.base},upperdir={upper},workdir={work},volatile"
+    run(["mount", "-t", "overlay", "-o", options, f"rbops-{manifest.name}", str(root)])
+
+
+def _power_off(manifest: Manifest, server: LabServer) -> None:
+    cgroup = layout.server_cgroup(lab_cgroup(manifest.name), server)
+    for part in ("supervisor", "payload"):
+        cgroup.child(part).kill()
+    # The supervisor sees its system end, unplugs it and leaves; one that was killed cannot.
+    deadline = time.monotonic() + _POWER_OFF_S
+    while cgroup.populated() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    cgroup.kill()
+    if net.exists(server.netns):
+        net.park(manifest, server)

@@ -1,0 +1,89 @@
+"""What of a lab is there now, read from the kernel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from rbops.lab import layout, net
+from rbops.lab.access import INVENTORY
+from rbops.lab.cgroup import Cgroup, lab_cgroup
+from rbops.lab.manifest import LabServer, Manifest
+from rbops.lab.provider import CableStatus, LabStatus, ServerStatus, TesterStatus
+from rbops.lab.ready import ssh_answers
+
+__all__ = ["read_status"]
+
+
+def read_status(manifest: Manifest) -> LabStatus:
+    """The status of the lab that ``manifest`` describes."""
+    servers = tuple(_server(server, lab_cgroup(manifest.name)) for server in manifest.servers)
+    carriers = _carriers(manifest)
+    testers = tuple(
+        TesterStatus(
+            tester.name, tester.port, tester.netns, tester.device, f"{tester.name}:{tester.device}" in carriers
+        )
+        for tester in manifest.testers
+    )
+    whole = all(server.running and server.ssh for server in servers) and all(tester.present for tester in testers)
+    state: Literal["up", "degraded", "building"] = "up" if whole else "degraded"
+    return LabStatus(
+        name=manifest.name,
+        provider=manifest.provider,
+        state=state if manifest.state == "up" else "building",
+        inventory=str(layout.folder(manifest.name) / INVENTORY),
+        servers=servers,
+        cables=_cables(manifest, carriers),
+        testers=testers,
+    )
+
+
+def _server(server: LabServer, lab: Cgroup) -> ServerStatus:
+    cgroup = layout.server_cgroup(lab, server)
+    payload = cgroup.child("payload")
+    running = payload.populated()
+    shells = [pid for pid in cgroup.child("supervisor").pids() if _comm(pid) == "systemd-nspawn"]
+    init = payload.child("init.scope").pids()
+    return ServerStatus(
+        name=server.name,
+        running=running,
+        ssh=running and ssh_answers(server.address),
+        pid=shells[0] if shells else None,
+        init=min(init) if init else None,
+        address=server.address,
+    )
+
+
+def _comm(pid: int) -> str:
+    try:
+        return Path("/proc", str(pid), "comm").read_text(encoding="utf-8").strip()
+    except OSError:  # it has ended
+        return ""
+
+
+def _carriers(manifest: Manifest) -> dict[str, bool]:
+    """``server:port`` or ``tester:device`` of every end that is plugged in -> whether it has a carrier."""
+    found = {}
+    for server in manifest.servers:
+        links = {link["address"]: link for link in net.links(server.netns)}
+        for port in server.ports:
+            if port.mac in links:
+                found[f"{server.name}:{port.name}"] = "LOWER_UP" in links[port.mac]["flags"]
+    for tester in manifest.testers:
+        for link in net.links(tester.netns):
+            if link["ifname"] == tester.device:
+                found[f"{tester.name}:{tester.device}"] = "LOWER_UP" in link["flags"]
+    return found
+
+
+def _cables(manifest: Manifest, carriers: dict[str, bool]) -> tuple[CableStatus, ...]:
+    cables = {
+        tuple(sorted((f"{server.name}:{port.name}", port.peer))) for server in manifest.servers for port in server.ports
+    }
+    return tuple(CableStatus(a, b, _state(carriers.get(a), carriers.get(b))) for a, b in sorted(cables))
+
+
+def _state(a: bool | None, b: bool | None) -> Literal["up", "down", "unplugged"]:  # noqa: FBT001 - two equal ends
+    if a is None or b is None:
+        return "unplugged"
+    return "up" if a and b else "down"

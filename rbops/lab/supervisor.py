@@ -1,0 +1,78 @@
+"""One lab server's power supply: runs its systemd-nspawn, boot after boot, until it is switched off.
+
+``python -m rbops.lab.supervisor LAB SERVER``, started by the provider in the server's cgroup, with its console
+log as output. A boot gets a fresh network namespace and the server's ports; whatever ends it, the ports go back
+to the patch panel, so that neighbours see the carrier go. A server that reboots itself is booted again; one
+that powers off, fails or is killed stays off.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from rbops.errors import Mismatch
+from rbops.lab import manifest as manifests
+from rbops.lab import names, net
+from rbops.lab.cgroup import Cgroup, lab_cgroup
+from rbops.lab.layout import root_of, server_cgroup
+from rbops.lab.manifest import LabServer, Manifest
+
+__all__ = ["main", "nspawn_command"]
+
+REBOOT = 133
+"""What systemd-nspawn --keep-unit exits with when its system reboots (EXIT_FORCE_RESTART)."""
+
+_NSPAWN_ENVIRONMENT = {
+    # /sys and /proc/sys/net can be written, the rest of /proc/sys is the host's and cannot.
+    "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network",
+    # Hosts with cgroup v1 would hand that on, and the system inside wants v2.
+    "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
+}
+
+
+def nspawn_command(server: LabServer, root: Path) -> list[str]:
+    """The command that boots ``server`` from ``root`` inside its network namespace.
+
+    systemd-nspawn is started inside the namespace instead of being told of it: otherwise the server's
+    sysfs shows the host's devices.
+    """
+    return [
+        *("setpriv", "--pdeathsig", "KILL", "nsenter", f"--net=/run/netns/{server.netns}"),
+        *("systemd-nspawn", f"--directory={root}", f"--machine={server.machine}", f"--hostname={server.name}"),
+        *("--boot", "--register=no", "--keep-unit", "--link-journal=no", "--timezone=off", "--resolv-conf=off"),
+        *("--capability=all", "--system-call-filter=bpf perf_event_open"),
+    ]
+
+
+def main(args: list[str]) -> int:
+    """Run the server named by ``args`` (lab, server) until it stays off."""
+    lab, name = args
+    manifest = manifests.read(names.STATE / lab)
+    if manifest is None:
+        raise Mismatch(f"there is no lab called {lab}")
+    server = manifest.server(name)
+    cgroup = server_cgroup(lab_cgroup(lab), server)
+    code = REBOOT
+    while code == REBOOT:
+        code = _boot(manifest, server, cgroup)
+    return code
+
+
+def _boot(manifest: Manifest, server: LabServer, cgroup: Cgroup) -> int:
+    net.park(manifest, server)
+    net.plug(manifest, server)
+    try:
+        command = nspawn_command(server, root_of(manifest.name, server))
+        environment = {**os.environ, **_NSPAWN_ENVIRONMENT}
+        return subprocess.run(command, stdin=subprocess.DEVNULL, env=environment, check=False).returncode
+    finally:
+        # The system outlives a systemd-nspawn that was killed.
+        cgroup.child("payload").kill()
+        net.park(manifest, server)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
