@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from rbops.canonical import compact, indented, plain
 
 __all__ = [
     "Adjacency",
@@ -297,22 +298,25 @@ class ClusterPlan:
     @property
     def digest(self) -> str:
         """SHA-256 (hex) of the canonical JSON without the digest itself."""
-        return hashlib.sha256(_canonical(self._body())).hexdigest()
+        digest = hashlib.sha256()
+        for piece in compact(self._parts(), self._servers()):
+            digest.update(piece.encode())
+        return digest.hexdigest()
 
     def to_json(self, *, indent: int | None = None) -> str:
         """The plan as other tools read it; ``servers`` is an object keyed by name."""
-        body = {**self._body(), "digest": self.digest}
+        parts = {**self._parts(), "digest": self.digest}
         if indent is None:
-            return _canonical(body).decode()
-        return json.dumps(body, sort_keys=True, indent=indent, ensure_ascii=False)
+            return "".join(compact(parts, self._servers()))
+        return indented(parts, self._servers(), indent)
 
-    def _body(self) -> dict[str, Any]:
-        body = dataclasses.asdict(self)
-        body["servers"] = {server.pop("name"): server for server in body["servers"]}
+    def _servers(self) -> dict[str, Server]:
+        return {server.name: server for server in self.servers}
+
+    def _parts(self) -> dict[str, Any]:
+        """Everything but the servers, as plain values."""
+        names = [field.name for field in dataclasses.fields(self) if field.name != "servers"]
+        parts = {name: plain(getattr(self, name)) for name in names}
         # The path of a route file says where it lay, not what was planned.
-        body["routes"].pop("file")
-        return {"schema_version": SCHEMA_VERSION, **body}
-
-
-def _canonical(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+        del parts["routes"]["file"]
+        return {"schema_version": SCHEMA_VERSION, **parts}
