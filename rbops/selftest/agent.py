@@ -1,0 +1,165 @@
+"""The process inside a tester's namespace: generator and sink, told what to do in JSON lines over stdio.
+
+    python -m rbops.selftest.agent --device ext0 [--netns NAME] --lifetime SECONDS --cpu N
+
+One request a line, one answer a line: ``{"op": NAME, ...}`` -> ``{"ok": {...}}`` or ``{"error": text,
+"kind": class}``. It ends when its standard input does, when its parent dies, and at the end of its
+lifetime whatever happens; its attachments are file descriptors, so they end with it, also when it is killed.
+
+Standard library only, and no import that takes long: there is one such process for every external port.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import ctypes
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from rbops.errors import RbopsError
+from rbops.resources import bpf_object
+from rbops.selftest.device import Device, enter_namespace, resolve
+from rbops.selftest.programs import Generator, Sink
+from rbops.selftest.wire import Epoch
+
+__all__ = ["Agent", "main"]
+
+_PR_SET_PDEATHSIG = 1
+_UNLIMITED = 1 << 62
+
+
+class Agent:
+    """What the requests act on; ``attach`` comes before ``expect``, ``prepare``, ``send`` and ``collect``."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._sink: Sink | None = None
+        self._generator: Generator | None = None
+
+    @property
+    def operations(self) -> Mapping[str, Callable[..., dict[str, Any]]]:
+        """The requests by name; their other members are keyword arguments."""
+        return {
+            "attach": self.attach,
+            "collect": self.collect,
+            "expect": self.expect,
+            "frames": self.frames,
+            "hello": self.hello,
+            "prepare": self.prepare,
+            "resolve": self.resolve,
+            "send": self.send,
+        }
+
+    def hello(self) -> dict[str, Any]:
+        """The device's facts."""
+        return asdict(self._device)
+
+    def resolve(self, address: str, own: str, wait_s: float) -> dict[str, Any]:
+        """The MAC of the router's address on this wire, null when nobody answers."""
+        return {"mac": resolve(self._device, address, own, wait_s)}
+
+    def attach(self, testers: int, flows: int, words: int) -> dict[str, Any]:
+        """Load generator and sink with room for so many flows and words of bitmap; attach the sink."""
+        self._sink = Sink(
+            bpf_object("selftest", "sink.bpf.o"), self._device, testers=testers, entries=testers * flows, words=words
+        )
+        self._generator = Generator(bpf_object("selftest", "gen.bpf.o"), self._device, testers * flows)
+        return {}
+
+    def expect(self, epoch: dict[str, Any], own: int, words: int, entries: str, sources: list[str]) -> dict[str, Any]:
+        """Start an epoch at the sink."""
+        self._ready_sink().expect(_epoch(epoch), own, words, base64.b64decode(entries), sources)
+        return {}
+
+    def prepare(self, epoch: dict[str, Any], source: int, entries: str) -> dict[str, Any]:
+        """Start an epoch at the generator."""
+        self._ready_generator().prepare(_epoch(epoch), source, base64.b64decode(entries))
+        return {}
+
+    def send(self, frames: int | None, seconds: float, pps: float | None, chunk: int) -> dict[str, Any]:
+        """Send, and come back when it is done."""
+        count = _UNLIMITED if frames is None else frames
+        return asdict(self._ready_generator().send(count, seconds=seconds, pps=pps, chunk=chunk))
+
+    def frames(self) -> dict[str, Any]:
+        """How many test frames have arrived so far."""
+        return {"frames": self._ready_sink().frames()}
+
+    def collect(self) -> dict[str, Any]:
+        """What the sink found in this epoch."""
+        found = self._ready_sink().reception()
+        return {
+            "delivered": found.delivered,
+            "faults": found.faults,
+            "misdelivered": [[*pair, count] for pair, count in sorted(found.misdelivered.items())],
+            "samples": {int(kind): frame.hex() for kind, frame in found.samples.items()},
+            "stale": found.stale,
+            "passed": found.passed,
+        }
+
+    def _ready_sink(self) -> Sink:
+        if self._sink is None:
+            raise RbopsError("the tester was not attached")
+        return self._sink
+
+    def _ready_generator(self) -> Generator:
+        if self._generator is None:
+            raise RbopsError("the tester was not attached")
+        return self._generator
+
+
+def _epoch(value: dict[str, Any]) -> Epoch:
+    return Epoch(value["magic"], (value["keys"][0], value["keys"][1]), value["length"], value["flows"])
+
+
+def _answer(agent: Agent, line: str) -> dict[str, Any]:
+    request = json.loads(line)
+    try:
+        return {"ok": agent.operations[request.pop("op")](**request)}
+    except (RbopsError, OSError) as error:
+        return {"error": str(error), "kind": type(error).__name__, "hint": getattr(error, "hint", None)}
+
+
+def _bound(lifetime_s: float, parent: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the controller's to act on
+    signal.setitimer(signal.ITIMER_REAL, lifetime_s)  # SIGALRM ends the process
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it died before we asked to be told
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve requests until standard input ends."""
+    parser = argparse.ArgumentParser(prog="rbops.selftest.agent")
+    parser.add_argument("--device", required=True)
+    parser.add_argument("--netns")
+    parser.add_argument("--lifetime", type=float, required=True)
+    parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--cpu", type=int)
+    options = parser.parse_args(arguments)
+    _bound(options.lifetime, options.parent)
+    try:
+        if options.cpu is not None:
+            os.sched_setaffinity(0, {options.cpu})
+        if options.netns:
+            enter_namespace(options.netns)
+        agent = Agent(Device.named(options.device))
+    except (RbopsError, OSError) as error:
+        sys.stdout.write(json.dumps({"error": str(error), "kind": type(error).__name__, "hint": None}) + "\n")
+        return 1
+    sys.stdout.write('{"ok": {}}\n')
+    sys.stdout.flush()
+    for line in sys.stdin:
+        sys.stdout.write(json.dumps(_answer(agent, line)) + "\n")
+        sys.stdout.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,141 @@
+"""The servers' own counters around a phase: how traffic spread, and where packets went missing.
+
+Read with ``rbops-node counters --json``; a difference of two readings is what a phase did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rbops.plan import ClusterPlan
+from rbops.selftest.result import PathCount
+
+__all__ = ["Readings", "ServerCounters", "Suspicion", "difference", "parse", "spread", "suspicions"]
+
+ReadCounters = Callable[[], Mapping[str, Mapping[str, Any]]]
+"""Server name -> the JSON of ``rbops-node counters``, or ``{"error": text}`` when it had none to give."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCounters:
+    """Packets on one server.
+
+    ``paths`` by (destination server's index, via server's index or None); ``ports`` by name: (rx, tx).
+    """
+
+    received: Mapping[str, int] = field(default_factory=dict)
+    forwarded: Mapping[str, int] = field(default_factory=dict)
+    punted: Mapping[str, int] = field(default_factory=dict)
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    paths: Mapping[tuple[int, int | None], int] = field(default_factory=dict)
+    ports: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    error: str | None = None
+
+    @property
+    def entered(self) -> int:
+        """Packets that came in at external ports and were forwarded."""
+        return sum(self.forwarded.get(way, 0) for way in ("local", "direct", "phase1"))
+
+
+Readings = Mapping[str, ServerCounters]
+
+
+def parse(raw: Mapping[str, Any]) -> ServerCounters:
+    """One server's JSON as values."""
+    if "error" in raw:
+        return ServerCounters(error=str(raw["error"]))
+    total = raw["total"]
+    return ServerCounters(
+        received=dict(total["received"]),
+        forwarded=dict(total["forwarded"]),
+        punted=dict(total["punted"]),
+        dropped=dict(total["dropped"]),
+        paths={(path["to"], path["via"]): path["packets"] for path in raw["paths"]},
+        ports={name: (port["rx_packets"], port["tx_packets"]) for name, port in raw["ports"].items()},
+    )
+
+
+def difference(before: ServerCounters, after: ServerCounters) -> ServerCounters:
+    """What was counted in between; an error of either stays an error."""
+    if before.error or after.error:
+        return ServerCounters(error=after.error or before.error)
+    return ServerCounters(
+        received=_less(before.received, after.received),
+        forwarded=_less(before.forwarded, after.forwarded),
+        punted=_less(before.punted, after.punted),
+        dropped=_less(before.dropped, after.dropped),
+        paths={key: count - before.paths.get(key, 0) for key, count in after.paths.items()},
+        ports={
+            name: (rx - before.ports.get(name, (0, 0))[0], tx - before.ports.get(name, (0, 0))[1])
+            for name, (rx, tx) in after.ports.items()
+        },
+    )
+
+
+def _less(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
+    return {key: count - before.get(key, 0) for key, count in after.items()}
+
+
+def spread(plan: ClusterPlan, phase: Readings) -> tuple[PathCount, ...]:
+    """How every input server's packets went to every output server, paths without packets left out."""
+    names = {server.index: server.name for server in plan.servers}
+    out = []
+    for server in plan.servers:
+        counted = phase.get(server.name, ServerCounters())
+        local = counted.forwarded.get("local", 0)
+        if local:
+            out.append(PathCount(server.name, server.name, None, local))
+        for (to, via), packets in sorted(counted.paths.items(), key=lambda item: (item[0][0], item[0][1] or -1)):
+            if packets:
+                out.append(PathCount(server.name, names[to], None if via is None else names[via], packets))
+    return tuple(out)
+
+
+@dataclass(frozen=True, slots=True)
+class Suspicion:
+    """Where ``packets`` went missing, by the counters: ``server`` is the one to look at, ``text`` says why."""
+
+    server: str
+    packets: int
+    text: str
+
+
+def suspicions(plan: ClusterPlan, phase: Readings, handed: Mapping[str, int]) -> tuple[Suspicion, ...]:
+    """Servers and cables whose counters do not add up, the most packets first.
+
+    ``handed``: server -> packets that its testers gave it. Sources: every input server forwards what it
+    was given, every cable brings what was put on it, no packet of the test is dropped.
+    """
+    found: list[Suspicion] = []
+    for server in plan.servers:
+        counted = phase.get(server.name)
+        if counted is None:
+            continue
+        if counted.error:
+            found.append(Suspicion(server.name, 0, f"{server.name} gave no counters: {counted.error}"))
+            continue
+        for reason, count in counted.dropped.items():
+            if count > 0:
+                found.append(Suspicion(server.name, count, f"{server.name} dropped {count:,}: {reason}"))
+        given, got = handed.get(server.name, 0), counted.received.get("external", 0)
+        if got < given:
+            text = f"{server.name} counted {got:,} of the {given:,} packets put on its external ports"
+            found.append(Suspicion(server.name, given - got, text))
+    found += _cables(plan, phase)
+    return tuple(sorted(found, key=lambda item: -item.packets))
+
+
+def _cables(plan: ClusterPlan, phase: Readings) -> list[Suspicion]:
+    found = []
+    for link in plan.links:
+        for near, far in ((link.a, link.b), (link.b, link.a)):
+            (sender, out), (receiver, into) = near.split(":", 1), far.split(":", 1)
+            sent = phase.get(sender, ServerCounters()).ports.get(out)
+            got = phase.get(receiver, ServerCounters()).ports.get(into)
+            if sent and got and sent[1] > got[0]:
+                missing = sent[1] - got[0]
+                text = f"{missing:,} of {sent[1]:,} packets sent on {near} did not arrive at {far}"
+                found.append(Suspicion(receiver, missing, text))
+    return found

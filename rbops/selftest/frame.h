@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The self-test's frame, as generator and sink see it; rbops/selftest/wire.py is its Python side.
+ *
+ *   0  Ethernet header          14 bytes
+ *  14  IPv4 header without options 20
+ *  34  UDP header                8    checksum 0: none (RFC 768)
+ *  42  struct ident             18    so that it fits the smallest frame (64 bytes with FCS)
+ *  60  body                     ..    a sequence of 64-bit words that depends on all of ident
+ *
+ * Numbers in ident are little-endian. Every byte of the frame is known to the sink: headers from a
+ * table by (source, flow), ident by its digest, the body by recomputing it.
+ */
+#ifndef RBOPS_SELFTEST_FRAME_H
+#define RBOPS_SELFTEST_FRAME_H
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <bpf/bpf_helpers.h>
+
+#define HEADER_BYTES 42
+#define SMALLEST_FRAME 60
+#define LARGEST_FRAME 1514
+#define BODY_WORDS ((LARGEST_FRAME - SMALLEST_FRAME) / 8)
+
+#define GOLDEN 0x9e3779b97f4a7c15ULL
+
+struct ident {
+	__u32 magic;       /* run (upper 20 bits) and epoch of the run (lower 12) */
+	__u16 source;      /* tester that sent it */
+	__u16 destination; /* tester it is meant for */
+	__u32 sequence;    /* within (source, destination, flow), from 0 */
+	__u16 flow;
+	__u32 digest;      /* keyed, over all of the above and the frame's length */
+} __attribute__((packed));
+
+_Static_assert(sizeof(struct ident) == 18, "ident must fit the smallest frame");
+
+/* The headers of one flow as they leave the generator, or as the sink expects them. */
+struct headers {
+	__u64 words[5];
+	__u16 last;
+	__u16 destination; /* generator: ident.destination */
+	__u16 flow;        /* generator: ident.flow */
+	__u16 known;       /* sink: whether the entry is set */
+	__u64 pad[2];      /* one cache line */
+};
+
+_Static_assert(sizeof(struct headers) == 64, "one cache line");
+
+/* A 64-bit finaliser in the style of SplitMix64 over the two halves of ident and two key words. */
+static __always_inline __u64 ident_digest(const struct ident *id, __u32 length, __u64 key0, __u64 key1)
+{
+	__u64 a = (__u64)id->magic | (__u64)id->source << 32 | (__u64)id->destination << 48;
+	__u64 b = (__u64)id->sequence | (__u64)id->flow << 32 | (__u64)length << 48;
+
+	a ^= key0;
+	a *= 0xbf58476d1ce4e5b9ULL;
+	a ^= a >> 32;
+	a += b ^ key1;
+	a *= 0x94d049bb133111ebULL;
+	a ^= a >> 29;
+	a *= 0xbf58476d1ce4e5b9ULL;
+	return a ^ a >> 32;
+}
+
+#endif

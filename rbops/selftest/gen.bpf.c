@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The generator: run by BPF_PROG_RUN with live frames on the tester's device, once per frame.
+ *
+ * Pages come back recycled and not rewritten, so every byte of every frame is written here. Frames
+ * go round the flows: all destinations first, then the next flow, then the next sequence number.
+ * So the number of frames alone says which (destination, flow, sequence) were sent.
+ */
+#include "frame.h"
+
+struct config {
+	__u64 key0, key1;
+	__u32 magic;
+	__u32 ifindex; /* the tester's device; frames of any other are not ours */
+	__u32 entries; /* flows of all destinations together */
+	__u16 source;
+	__u16 pad;
+};
+
+struct state {
+	__u64 frames; /* written since the start of the epoch */
+	__u32 entry;
+	__u32 sequence;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct config);
+	__uint(max_entries, 1);
+} config SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct state);
+	__uint(max_entries, 1);
+} state SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct headers);
+	__uint(max_entries, 1); /* resized before load */
+} flows SEC(".maps");
+
+static __always_inline void write_body(void *at, void *end, __u64 word)
+{
+	int i;
+
+#pragma clang loop unroll(disable)
+	for (i = 0; i < BODY_WORDS && at + 8 <= end; i++, at += 8) {
+		word += GOLDEN;
+		*(__u64 *)at = word;
+	}
+	word += GOLDEN;
+#pragma clang loop unroll(disable)
+	for (i = 0; i < 7 && at + 1 <= end; i++, at++, word >>= 8)
+		*(__u8 *)at = word;
+}
+
+SEC("xdp")
+int generate(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	__u32 zero = 0, length = ctx->data_end - ctx->data, index;
+	struct ident *id = data + HEADER_BYTES;
+	struct config *conf;
+	struct state *now;
+	struct headers *flow;
+	__u64 digest, *to = data;
+
+	conf = bpf_map_lookup_elem(&config, &zero);
+	now = bpf_map_lookup_elem(&state, &zero);
+	if (!conf || !now || ctx->ingress_ifindex != conf->ifindex)
+		return XDP_PASS;
+	if (data + SMALLEST_FRAME > end)
+		return XDP_ABORTED;
+	index = now->entry;
+	flow = bpf_map_lookup_elem(&flows, &index);
+	if (!flow)
+		return XDP_ABORTED;
+
+	to[0] = flow->words[0];
+	to[1] = flow->words[1];
+	to[2] = flow->words[2];
+	to[3] = flow->words[3];
+	to[4] = flow->words[4];
+	*(__u16 *)(data + 40) = flow->last;
+	id->magic = conf->magic;
+	id->source = conf->source;
+	id->destination = flow->destination;
+	id->sequence = now->sequence;
+	id->flow = flow->flow;
+	digest = ident_digest(id, length, conf->key0, conf->key1);
+	id->digest = digest;
+	if (length > SMALLEST_FRAME)
+		write_body(data + SMALLEST_FRAME, end, digest);
+
+	now->frames++;
+	if (++index >= conf->entries) {
+		index = 0;
+		now->sequence++;
+	}
+	now->entry = index;
+	return XDP_TX;
+}
+
+char _license[] SEC("license") = "GPL";

@@ -1,0 +1,196 @@
+"""Runs one phase over all testers: set up, send, wait until the router is empty, collect."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rbops.errors import CheckFailed
+from rbops.selftest.result import Pair, Phase, Source
+from rbops.selftest.stations import Station
+from rbops.selftest.tester import Agents
+from rbops.selftest.traffic import Traffic, expected_entries, generator_entries, ordered, sent_to
+from rbops.selftest.wire import Epoch, Fault
+
+__all__ = ["Bench", "Outcome", "run_phase"]
+
+CAPACITY_WORDS = 1 << 20
+"""Room for packets at each sink, in words of 64: 8 MiB, 67 million packets."""
+
+_FASTEST_PPS = 15_000_000
+_QUIET_S, _DRAIN_S, _POLL_S = 0.1, 2.0, 0.01
+_SLACK_S = 20.0
+
+
+@dataclass(slots=True)
+class Bench:
+    """The testers, ready to send; ``flows`` per pair. Epochs are numbered through a run."""
+
+    agents: Agents
+    stations: Sequence[Station]
+    flows: int
+    run: int
+    keys: tuple[int, int]
+    _epochs: Iterator[int] = field(default_factory=lambda: iter(range(1, 4096)))
+
+    def epoch(self, length: int) -> Epoch:
+        """The next epoch; raises CheckFailed after 4,095 of them."""
+        number = next(self._epochs, None)
+        if number is None:
+            raise CheckFailed("the self-test ran out of epochs")
+        return Epoch(self.run << 12 | number, self.keys, length, self.flows)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A phase and the evidence: the first wrong frame of each kind at each station, by station index."""
+
+    phase: Phase
+    samples: dict[int, dict[Fault, bytes]]
+
+
+def run_phase(bench: Bench, traffic: Traffic) -> Outcome:
+    """Send the traffic and check what arrives. Raises CheckFailed when a tester fails."""
+    epoch = bench.epoch(traffic.length)
+    frames, words = _fit(bench, traffic)
+    addresses = [station.site.address for station in bench.stations]
+    shape = {"magic": epoch.magic, "keys": epoch.keys, "length": epoch.length, "flows": epoch.flows}
+    expectations: list[dict[str, Any] | None] = [
+        {
+            "epoch": shape,
+            "own": station.index,
+            "words": words,
+            "entries": _text(expected_entries(bench.stations, station.index, traffic, epoch)),
+            "sources": addresses,
+        }
+        for station in bench.stations
+    ]
+    bench.agents.each("expect", expectations)
+    bench.agents.each("prepare", _preparations(bench, traffic, epoch, shape))
+    sent = _send(bench, traffic, frames)
+    _drain(bench, sum(source.sent - source.unsent for source in sent))
+    found = bench.agents.call("collect")
+    return _outcome(bench, traffic, sent, found)
+
+
+def _text(entries: bytes) -> str:
+    return base64.b64encode(entries).decode()
+
+
+def _preparations(bench: Bench, traffic: Traffic, epoch: Epoch, shape: dict[str, Any]) -> list[dict[str, Any] | None]:
+    return [
+        {
+            "epoch": shape,
+            "source": station.index,
+            "entries": _text(generator_entries(bench.stations, station.index, traffic, epoch)),
+        }
+        if traffic.destinations.get(station.index)
+        else None
+        for station in bench.stations
+    ]
+
+
+def _fit(bench: Bench, traffic: Traffic) -> tuple[int, int]:
+    """How many frames a source may send at most, and the words of bitmap that takes per flow."""
+    counts = [len(to) * bench.flows for to in traffic.destinations.values() if to]
+    room = CAPACITY_WORDS // (len(bench.stations) * bench.flows) - 2
+    limit = room * 64 * min(counts)
+    wanted = traffic.frames
+    if wanted is None:
+        fastest = traffic.pps * 1.1 if traffic.pps else _FASTEST_PPS
+        wanted = min(limit, int(fastest * traffic.seconds) + 2 * traffic.chunk)
+        # Whole rounds, so that every flow carries the same number of packets.
+        wanted = max(1, wanted // max(counts)) * max(counts)
+    if wanted > limit:
+        raise CheckFailed(
+            f"{traffic.name}: {wanted:,} packets a port are more than the self-test keeps track of ({limit:,})",
+            hint="ask for fewer with --packets",
+        )
+    return wanted, ordered(wanted, min(counts)) // 64 + 2
+
+
+def _send(bench: Bench, traffic: Traffic, frames: int) -> tuple[Source, ...]:
+    order = {
+        "frames": frames,
+        "seconds": traffic.seconds,
+        "pps": traffic.pps,
+        "chunk": traffic.chunk,
+    }
+    senders = [station for station in bench.stations if traffic.destinations.get(station.index)]
+    orders = [dict(order) if traffic.destinations.get(station.index) else None for station in bench.stations]
+    answers = bench.agents.each("send", orders, timeout_s=traffic.seconds + _SLACK_S)
+    return tuple(
+        Source(station.site.port, answer["frames"], max(0, answer["frames"] - answer["handed"]), answer["seconds"])
+        for station, answer in zip(senders, answers, strict=True)
+    )
+
+
+def _drain(bench: Bench, handed: int) -> None:
+    """Wait until everything arrived, or nothing has for a while."""
+    end = time.monotonic() + _DRAIN_S
+    last, since = -1, time.monotonic()
+    while time.monotonic() < end:
+        arrived = sum(answer["frames"] for answer in bench.agents.call("frames"))
+        if arrived >= handed:
+            return
+        if arrived != last:
+            last, since = arrived, time.monotonic()
+        elif time.monotonic() - since > _QUIET_S:
+            return
+        time.sleep(_POLL_S)
+
+
+def _outcome(bench: Bench, traffic: Traffic, sent: Sequence[Source], found: Sequence[dict[str, Any]]) -> Outcome:
+    by_port = {source.port: source for source in sent}
+    pairs = []
+    for station in bench.stations:
+        destinations = traffic.destinations.get(station.index, ())
+        for position, to in enumerate(destinations):
+            frames = by_port[station.site.port].sent
+            count = sent_to(frames, len(destinations), bench.flows, position)
+            pairs.append(_pair(bench.stations, station.index, to, count, found))
+    phase = Phase(
+        name=traffic.name,
+        size=traffic.size,
+        seconds=max(source.seconds for source in sent),
+        sources=tuple(sent),
+        pairs=tuple(pairs),
+        stray=sum(answer["passed"] for answer in found),
+    )
+    samples = {
+        index: {Fault(int(kind)): bytes.fromhex(frame) for kind, frame in answer["samples"].items()}
+        for index, answer in enumerate(found)
+        if answer["samples"]
+    }
+    return Outcome(phase, samples)
+
+
+def _pair(stations: Sequence[Station], source: int, to: int, sent: int, found: Sequence[dict[str, Any]]) -> Pair:
+    answer = found[to]
+    faults = answer["faults"][source]
+    wrong = [
+        (stations[at].site.port, count)
+        for at, other in enumerate(found)
+        for origin, planned, count in other["misdelivered"]
+        if (origin, planned) == (source, to)
+    ]
+    return Pair(
+        source=stations[source].site.port,
+        destination=stations[to].site.port,
+        sent=sent,
+        received=answer["delivered"][source],
+        duplicates=faults[Fault.DUPLICATE],
+        misdelivered=tuple(wrong),
+        mangled=faults[Fault.MANGLED],
+        corrupt=faults[Fault.CORRUPT],
+        header=faults[Fault.HEADER],
+        ttl=faults[Fault.TTL],
+        checksum=faults[Fault.CHECKSUM],
+        next_hop_mac=faults[Fault.DESTINATION_MAC],
+        source_mac=faults[Fault.SOURCE_MAC],
+        late=faults[Fault.LATE],
+        sequences=faults[Fault.REORDERED],
+    )

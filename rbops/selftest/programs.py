@@ -1,0 +1,199 @@
+"""Generator and sink in the kernel: load, set up for an epoch, send, read. Standard library only."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+import time
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rbops.dataplane.xdp.ctlibbpf import library
+from rbops.dataplane.xdp.libbpf import BpfError, Object, Program, xdp_context
+from rbops.selftest.device import Device, private_namespace, transmitted
+from rbops.selftest.wire import UDP_PORT, Epoch, Fault
+
+__all__ = ["Generator", "Link", "Reception", "Sending", "Sink"]
+
+_XDP, _GENERIC, _NATIVE = 37, 1 << 1, 1 << 2  # BPF_XDP; XDP_FLAGS_SKB_MODE, XDP_FLAGS_DRV_MODE
+_ZERO = bytes(4)
+_KINDS = 10
+_TALLY = struct.Struct("<16Q")
+_SAMPLE_BYTES = 60
+_EINTR = 4
+
+
+class Link:
+    """An XDP attachment that ends with its last descriptor: when the process dies, so does it."""
+
+    def __init__(self, program: Program, ifindex: int, *, generic: bool = False) -> None:
+        options = struct.pack("<QII", 16, _GENERIC if generic else _NATIVE, 0)
+        what = f"cannot attach {program.name} to interface {ifindex}"
+        hint = "is another self-test running, or another XDP program attached there?"
+        fd = library().call(what, "bpf_link_create", program.fd, ifindex, _XDP, options, hint=hint)
+        self.close = weakref.finalize(self, os.close, fd)
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """``frames`` were written by the generator, ``handed`` of them were taken by the device, in ``seconds``."""
+
+    frames: int
+    handed: int
+    seconds: float
+
+
+class Generator:
+    """Sends test frames out of ``device``; at most ``entries`` flows over all destinations."""
+
+    def __init__(self, path: Path, device: Device, entries: int) -> None:
+        self._device = device
+        with Object(path) as source:
+            source.resize("flows", entries)
+            source.load()
+            self.program = source.program("generate")
+            self._config, self._state = source.map("config"), source.map("state")
+            self._flows = source.map("flows")
+        # BPF_PROG_RUN waits for two RCU grace periods (24 ms here) when it has to enter the program into
+        # XDP's dispatcher and take it out again. An attachment to the loopback device of an empty
+        # namespace keeps it in there: a call then costs some 15 microseconds, so short calls hold a rate.
+        with private_namespace() as namespace:
+            self._parked = Link(self.program, 1, generic=True)
+        self._namespace = weakref.finalize(self, os.close, namespace)
+        self._epoch: Epoch | None = None
+        self._entries = 1
+
+    def prepare(self, epoch: Epoch, source: int, entries: bytes) -> None:
+        """Start an epoch: ``entries`` are packed headers, in the order in which they take turns."""
+        count = len(entries) // 64
+        keys = b"".join(index.to_bytes(4, "little") for index in range(count))
+        self._flows.update_batch(keys, entries)
+        config = struct.pack("<QQIIIHH", *epoch.keys, epoch.magic, self._device.ifindex, count, source, 0)
+        self._config.update(_ZERO, config)
+        self._state.update(_ZERO, bytes(16))
+        self._epoch, self._entries = epoch, count
+
+    def send(self, frames: int, *, seconds: float, pps: float | None, chunk: int, batch: int = 64) -> Sending:
+        """Send ``frames``, or whole rounds over all flows for ``seconds``, at most ``pps`` a second.
+
+        The rate is held by sleeping between calls of ``chunk`` frames. ``batch`` frames are under way
+        at once; veth's rings hold 256. Raises BpfError when the kernel refuses to run the generator.
+        """
+        if self._epoch is None:
+            raise BpfError("the generator was not prepared")
+        frame, context = bytes(self._epoch.length), xdp_context(self._epoch.length, self._device.ifindex)
+        before, first = transmitted(self._device.name), self._written()
+        start = time.monotonic()
+        done = 0
+        while done < frames and time.monotonic() - start < seconds:
+            self._run(frame, min(chunk, frames - done), context, batch)
+            done = self._written() - first
+            if pps:
+                time.sleep(max(0.0, start + done / pps - time.monotonic()))
+        elapsed = time.monotonic() - start
+        rest = min(frames - done, -done % self._entries)
+        if rest:
+            self._run(frame, rest, context, batch)
+            done = self._written() - first
+        return Sending(done, transmitted(self._device.name) - before, elapsed)
+
+    def _run(self, frame: bytes, count: int, context: bytes, batch: int) -> None:
+        try:
+            self.program.send_live(frame, count, context=context, batch=batch)
+        except BpfError as error:
+            if error.errno != _EINTR:
+                raise
+
+    def _written(self) -> int:
+        value = self._state.lookup(_ZERO)
+        return int.from_bytes((value or bytes(8))[:8], "little")
+
+
+@dataclass(frozen=True, slots=True)
+class Reception:
+    """What one sink found in an epoch, by source tester.
+
+    ``delivered[s]`` counts different packets of source s that arrived where they were meant to;
+    ``faults[s]`` by ``Fault`` 0 to 9; ``misdelivered`` (source, planned destination) -> packets;
+    ``samples`` the first frame of each kind of fault, 60 bytes.
+    """
+
+    delivered: tuple[int, ...]
+    faults: tuple[tuple[int, ...], ...]
+    misdelivered: dict[tuple[int, int], int]
+    samples: dict[Fault, bytes]
+    stale: int
+    passed: int
+
+
+class Sink:
+    """Checks what arrives on ``device``; room for ``testers`` sources, ``entries`` flows, ``words`` * 64 packets."""
+
+    def __init__(self, path: Path, device: Device, *, testers: int, entries: int, words: int) -> None:
+        self._testers = testers
+        with Object(path) as source:
+            for name, size in (("expected", entries), ("order", entries), ("seen", words), ("tallies", testers)):
+                source.resize(name, size)
+            source.resize("misdelivered", testers * testers)
+            source.load()
+            program = source.program("check")
+            self._maps = {name: source.map(name) for name in source.map_names()}
+        self._memory = {name: self._maps[name].memory() for name in ("order", "seen", "tallies", "misdelivered")}
+        self._words, self._epoch = 0, Epoch(0, (0, 0), 0, 0)
+        self.link = Link(program, device.ifindex)
+
+    def expect(self, epoch: Epoch, own: int, words: int, entries: bytes, sources: Sequence[str]) -> None:
+        """Start an epoch: ``entries`` are packed headers by source and flow, ``words`` the bitmap's per flow.
+
+        ``sources`` are the testers' addresses. Raises BpfError when there is no room for it.
+        """
+        count = len(entries) // 64
+        if count * words > self._maps["seen"].max_entries or count > self._maps["expected"].max_entries:
+            raise BpfError(f"the sink has no room for {count} flows of {words * 64} packets")
+        shape = (epoch.magic, epoch.length, self._testers, epoch.flows, words, own, UDP_PORT.to_bytes(2, "big"))
+        self._maps["config"].update(_ZERO, struct.pack("<QQIIIIIH2s", *epoch.keys, *shape))
+        for memory in self._memory.values():
+            ctypes.memset(ctypes.addressof(ctypes.c_char.from_buffer(memory)), 0, len(memory))
+        keys = b"".join(index.to_bytes(4, "little") for index in range(count))
+        self._maps["expected"].update_batch(keys, entries)
+        for kind in Fault:
+            self._maps["samples"].update(int(kind).to_bytes(4, "little"), bytes(8 + 64))
+        for index, address in enumerate(sources):
+            self._maps["sources"].update(bytes(map(int, address.split("."))), index.to_bytes(4, "little"))
+        totals = self._maps["totals"]
+        totals.update(_ZERO, bytes(len(totals.lookup(_ZERO) or b"")))
+        self._words, self._epoch = words, epoch
+
+    def frames(self) -> int:
+        """Test frames of this epoch that have arrived, right or wrong."""
+        return self._total(0)
+
+    def reception(self) -> Reception:
+        """Everything that was found in this epoch."""
+        samples = {}
+        for kind in Fault:
+            value = self._maps["samples"].lookup(int(kind).to_bytes(4, "little")) or bytes(8)
+            if value[0]:
+                samples[kind] = value[8 : 8 + _SAMPLE_BYTES]
+        tallies, wrong = self._memory["tallies"], memoryview(self._memory["misdelivered"]).cast("Q")
+        return Reception(
+            delivered=tuple(self._delivered(source) for source in range(self._testers)),
+            faults=tuple(_TALLY.unpack_from(tallies, _TALLY.size * source)[:_KINDS] for source in range(self._testers)),
+            misdelivered={
+                divmod(at, self._testers): wrong[at] for at in range(self._testers * self._testers) if wrong[at]
+            },
+            samples=samples,
+            stale=self._total(1),
+            passed=self._total(2),
+        )
+
+    def _delivered(self, source: int) -> int:
+        size = self._epoch.flows * self._words * 8
+        return int.from_bytes(self._memory["seen"][source * size : (source + 1) * size], "little").bit_count()
+
+    def _total(self, field: int) -> int:
+        values = self._maps["totals"].lookup_cpus(_ZERO)
+        return sum(int.from_bytes(value[8 * field : 8 * field + 8], "little") for value in values)

@@ -1,0 +1,354 @@
+"""What a self-test found, as frozen values with a JSON form (``schema_version`` 1).
+
+Ports are the router's external port ids. Rates: ``_pps`` packets a second; ``_bps`` bits a second of
+whole frames with FCS, without preamble and gap. ``sent`` counts the frames that the generators wrote,
+``unsent`` those of them that the tester's own device did not take: they never reached the router.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from rbops.selftest.reordering import Reordering
+
+__all__ = ["Fault", "Kind", "Pair", "PathCount", "Phase", "RateResult", "SelftestResult", "Source", "Trial"]
+
+SCHEMA_VERSION = 1
+
+Kind = Literal[
+    "checksum",
+    "corrupt",
+    "counters",
+    "duplicate",
+    "header",
+    "late",
+    "loss",
+    "misdelivered",
+    "next-hop MAC",
+    "nothing arrived",
+    "nothing tested",
+    "source MAC",
+    "TTL",
+    "unsent",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong: ``text`` names it for a person; ``server`` is the likely culprit where counters tell."""
+
+    kind: Kind
+    text: str
+    phase: str
+    packets: int = 0
+    source: int | None = None
+    destination: int | None = None
+    server: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """All packets from external port ``source`` to ``destination`` in one phase.
+
+    ``received`` counts different packets that arrived at the right port, whole or not; ``mangled``
+    ones arrived but no longer say which packet they are; ``lost`` is the rest. ``corrupt``,
+    ``header``, ``ttl``, ``checksum``, ``next_hop_mac`` and ``source_mac`` are received but wrong.
+    """
+
+    source: int
+    destination: int
+    sent: int
+    received: int
+    duplicates: int = 0
+    misdelivered: tuple[tuple[int, int], ...] = ()
+    mangled: int = 0
+    corrupt: int = 0
+    header: int = 0
+    ttl: int = 0
+    checksum: int = 0
+    next_hop_mac: int = 0
+    source_mac: int = 0
+    late: int = 0
+    sequences: int = 0
+
+    @property
+    def lost(self) -> int:
+        """Packets that arrived nowhere."""
+        return max(0, self.sent - self.received - self.mangled - sum(count for _, count in self.misdelivered))
+
+    @property
+    def reordering(self) -> Reordering:
+        """The paper's metric over this pair's flows."""
+        return Reordering(self.received, self.late, self.sequences)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What one tester sent in a phase; ``seconds`` is how long it took."""
+
+    port: int
+    sent: int
+    unsent: int
+    seconds: float
+
+    @property
+    def rate_pps(self) -> float:
+        """Packets a second that were handed to the router."""
+        return (self.sent - self.unsent) / self.seconds if self.seconds > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PathCount:
+    """Packets that input server ``source`` sent towards server ``destination`` through ``via``.
+
+    ``via`` None is the direct path; ``destination`` equal to ``source`` are packets that stay on it.
+    """
+
+    source: str
+    destination: str
+    via: str | None
+    packets: int
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One phase: what was sent, what became of it, and how it spread; ``size`` is bytes with FCS."""
+
+    name: str
+    size: int
+    seconds: float
+    sources: tuple[Source, ...]
+    pairs: tuple[Pair, ...]
+    spread: tuple[PathCount, ...] = ()
+    stray: int = 0
+    """Frames that were not the test's and went to the testers' kernels."""
+
+    @property
+    def sent(self) -> int:
+        """Frames written by all generators."""
+        return sum(source.sent for source in self.sources)
+
+    @property
+    def unsent(self) -> int:
+        """Frames that the testers' own devices did not take."""
+        return sum(source.unsent for source in self.sources)
+
+    @property
+    def received(self) -> int:
+        """Different packets that arrived where they were meant to."""
+        return sum(pair.received for pair in self.pairs)
+
+    @property
+    def lost(self) -> int:
+        """Packets lost in the router."""
+        return max(0, sum(pair.lost for pair in self.pairs) - self.unsent)
+
+    @property
+    def duplicates(self) -> int:
+        """Packets that arrived more than once, counted each further time."""
+        return sum(pair.duplicates for pair in self.pairs)
+
+    @property
+    def reordering(self) -> Reordering:
+        """The paper's metric over all flows."""
+        return sum((pair.reordering for pair in self.pairs), Reordering())
+
+    @property
+    def rate_pps(self) -> float:
+        """Packets a second delivered, all ports together."""
+        return self.received / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def rate_bps(self) -> float:
+        """Bits a second delivered, all ports together."""
+        return self.rate_pps * self.size * 8
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One step of the rate search; rates are of all ports together.
+
+    ``offered_pps`` None: as fast as the testers can.
+    """
+
+    offered_pps: float | None
+    sent_pps: float
+    sent: int
+    lost: int
+    unsent: int
+
+    @property
+    def passed(self) -> bool:
+        """Whether every packet was sent and came through."""
+        return self.sent > 0 and self.lost == 0 and self.unsent == 0
+
+
+@dataclass(frozen=True, slots=True)
+class RateResult:
+    """The highest rate without loss that was found, all ports at once (RFC 2544 section 26.1).
+
+    ``limit``: what ended the search: ``testers`` (they cannot send faster), ``precision`` (the next
+    rate with loss is within a few percent) or ``time``. ``rate_pps`` 0: no rate was free of loss.
+    """
+
+    size: int
+    rate_pps: float
+    limit: Literal["testers", "precision", "time"]
+    trials: tuple[Trial, ...]
+
+    @property
+    def rate_bps(self) -> float:
+        """The rate in bits a second."""
+        return self.rate_pps * self.size * 8
+
+
+@dataclass(frozen=True, slots=True)
+class SelftestResult:
+    """One run. ``ports`` are external port id and owning server, in order; ``seconds`` the whole run."""
+
+    name: str
+    digest: str
+    seed: int
+    ports: tuple[tuple[int, str], ...]
+    phases: tuple[Phase, ...]
+    rate: RateResult | None
+    faults: tuple[Fault, ...]
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def checked(self) -> int:
+        """Packets that were sent and checked at the exit, in all phases."""
+        return sum(phase.received for phase in self.phases)
+
+    @property
+    def passed(self) -> bool:
+        """Whether packets were checked and nothing was wrong."""
+        return self.checked > 0 and not self.faults
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "name": self.name,
+            "digest": self.digest,
+            "seed": self.seed,
+            "passed": self.passed,
+            "checked": self.checked,
+            "seconds": round(self.seconds, 3),
+            "ports": [{"id": port, "server": server} for port, server in self.ports],
+            "phases": [_phase(phase, [port for port, _ in self.ports]) for phase in self.phases],
+            "rate": _rate(self.rate) if self.rate else None,
+            "faults": [_fault(fault) for fault in self.faults],
+            "notes": list(self.notes),
+        }
+
+
+def _fault(fault: Fault) -> dict[str, Any]:
+    return {
+        "kind": fault.kind,
+        "text": fault.text,
+        "phase": fault.phase,
+        "packets": fault.packets,
+        "source": fault.source,
+        "destination": fault.destination,
+        "server": fault.server,
+    }
+
+
+def _phase(phase: Phase, ports: list[int]) -> dict[str, Any]:
+    return {
+        "name": phase.name,
+        "size": phase.size,
+        "seconds": round(phase.seconds, 6),
+        "sent": phase.sent,
+        "unsent": phase.unsent,
+        "received": phase.received,
+        "lost": phase.lost,
+        "duplicates": phase.duplicates,
+        "rate_pps": round(phase.rate_pps),
+        "rate_bps": round(phase.rate_bps),
+        "reordering": _reordering(phase.reordering),
+        "matrix": {
+            "ports": ports,
+            "sent": _matrix(phase.pairs, ports, "sent"),
+            "received": _matrix(phase.pairs, ports, "received"),
+            "lost": _matrix(phase.pairs, ports, "lost"),
+        },
+        "sources": [
+            {
+                "port": source.port,
+                "sent": source.sent,
+                "unsent": source.unsent,
+                "seconds": round(source.seconds, 6),
+                "rate_pps": round(source.rate_pps),
+                "rate_bps": round(source.rate_pps * phase.size * 8),
+            }
+            for source in phase.sources
+        ],
+        "pairs": [_pair(pair) for pair in phase.pairs],
+        "spread": [
+            {"from": path.source, "to": path.destination, "via": path.via, "packets": path.packets}
+            for path in phase.spread
+        ],
+        "stray": phase.stray,
+    }
+
+
+def _reordering(value: Reordering) -> dict[str, Any]:
+    return {
+        "packets": value.packets,
+        "late": value.late,
+        "sequences": value.sequences,
+        "fraction": value.fraction,
+        "late_ratio": value.late_ratio,
+    }
+
+
+def _matrix(pairs: Iterable[Pair], ports: list[int], field: str) -> list[list[int | None]]:
+    """Row: source, column: destination; null where nothing was to be sent."""
+    cells = {(pair.source, pair.destination): getattr(pair, field) for pair in pairs}
+    return [[cells.get((row, column)) for column in ports] for row in ports]
+
+
+def _pair(pair: Pair) -> dict[str, Any]:
+    return {
+        "source": pair.source,
+        "destination": pair.destination,
+        "sent": pair.sent,
+        "received": pair.received,
+        "lost": pair.lost,
+        "duplicates": pair.duplicates,
+        "misdelivered": [{"port": port, "packets": count} for port, count in pair.misdelivered],
+        "mangled": pair.mangled,
+        "corrupt": pair.corrupt,
+        "header": pair.header,
+        "ttl": pair.ttl,
+        "checksum": pair.checksum,
+        "next_hop_mac": pair.next_hop_mac,
+        "source_mac": pair.source_mac,
+        "late": pair.late,
+        "reordered_sequences": pair.sequences,
+    }
+
+
+def _rate(rate: RateResult) -> dict[str, Any]:
+    return {
+        "size": rate.size,
+        "rate_pps": round(rate.rate_pps),
+        "rate_bps": round(rate.rate_bps),
+        "limit": rate.limit,
+        "trials": [
+            {
+                "offered_pps": None if trial.offered_pps is None else round(trial.offered_pps),
+                "sent_pps": round(trial.sent_pps),
+                "sent": trial.sent,
+                "lost": trial.lost,
+                "unsent": trial.unsent,
+                "passed": trial.passed,
+            }
+            for trial in rate.trials
+        ],
+    }

@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The sink: attached natively to the tester's device, checks every frame of the test that arrives.
+ *
+ * The fast path compares the headers with the flow's expected ones, the digest, the body, marks the
+ * sequence number in a bitmap and follows the order within the flow. What differs is told apart on
+ * the slow path. Frames that are not the test's go to the kernel.
+ */
+#include "frame.h"
+#include <bpf/bpf_endian.h>
+#include <stdbool.h>
+
+#define ETHERTYPE_IPV4 0x0800
+#define PROTOCOL_UDP 17
+#define RUN_MASK 0xfffff000U
+#define TRIES 16
+
+/* Kept in step with rbops/selftest/wire.py. */
+enum fault {
+	DUPLICATE,
+	LATE,        /* behind a later one of its flow */
+	REORDERED,   /* reordered sequences: unbroken runs of late packets */
+	MANGLED,     /* ident does not fit its digest: which packet it was is not known */
+	CORRUPT,     /* the body, or the length, is not what was sent */
+	HEADER,      /* a header field that no router may change */
+	TTL,
+	CHECKSUM,
+	DESTINATION_MAC,
+	SOURCE_MAC,
+	FAULTS,
+};
+
+struct config {
+	__u64 key0, key1;
+	__u32 magic;
+	__u32 length;  /* of every frame of this epoch, without FCS */
+	__u32 testers;
+	__u32 flows;   /* per (source, destination) */
+	__u32 words;   /* 64-bit words of bitmap per flow */
+	__u16 self;
+	__u16 udp_port; /* big-endian: the test's UDP destination port */
+};
+
+struct totals {
+	__u64 frames; /* of this epoch */
+	__u64 stale;  /* of earlier epochs of this run */
+	__u64 passed; /* not the test's */
+};
+
+struct tally {
+	__u64 count[FAULTS + 6]; /* rounded up to two cache lines */
+};
+
+struct sample {
+	__u64 taken;
+	__u8 frame[SMALLEST_FRAME + 4];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct config);
+	__uint(max_entries, 1);
+} config SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, struct totals);
+	__uint(max_entries, 1);
+} totals SEC(".maps");
+
+/* By source * flows + flow. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct headers);
+	__uint(max_entries, 1);
+} expected SEC(".maps");
+
+/* By source * flows + flow: the sequence number after the highest seen << 1 | inside a run of late ones. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+} order SEC(".maps");
+
+/* A bit per (source, flow, sequence). */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+} seen SEC(".maps");
+
+/* By source. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct tally);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+} tallies SEC(".maps");
+
+/* Intact frames that were meant for another tester, by source * testers + destination. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+} misdelivered SEC(".maps");
+
+/* Sources by IPv4 address, for frames whose ident is not to be believed. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, __u32);
+	__type(value, __u32);
+	__uint(max_entries, 4096);
+} sources SEC(".maps");
+
+/* The first frame of each kind of fault, as evidence. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct sample);
+	__uint(max_entries, FAULTS + 1);
+} samples SEC(".maps");
+
+static __noinline int take_sample(struct xdp_md *ctx, __u32 kind)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct sample *to = bpf_map_lookup_elem(&samples, &kind);
+
+	if (!to || data + SMALLEST_FRAME > end || __sync_fetch_and_or(&to->taken, 1))
+		return 0;
+	__builtin_memcpy(to->frame, data, SMALLEST_FRAME);
+	return 1;
+}
+
+static __noinline int count_fault(struct xdp_md *ctx, __u32 source, __u32 kind)
+{
+	struct tally *tally = bpf_map_lookup_elem(&tallies, &source);
+
+	if (tally && kind < FAULTS)
+		__sync_fetch_and_add(&tally->count[kind], 1);
+	return take_sample(ctx, kind);
+}
+
+static __always_inline bool checksum_holds(const __u16 *header)
+{
+	__u32 sum = 0;
+	int i;
+
+#pragma clang loop unroll(full)
+	for (i = 0; i < 10; i++)
+		sum += header[i];
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return sum == 0xffff;
+}
+
+/* Names every way in which the headers differ from what is expected. */
+static __noinline int judge_headers(struct xdp_md *ctx, __u32 source, __u32 index)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct headers *want = bpf_map_lookup_elem(&expected, &index);
+	__u8 *have = data;
+	const __u8 *should;
+	bool other = false;
+	int i;
+
+	if (!want || data + SMALLEST_FRAME > end)
+		return 0;
+	should = (const __u8 *)want;
+	/* The order is destination MAC 0-5, source MAC 6-11, TTL 22, header checksum 24-25. */
+	if (*(__u32 *)data != *(__u32 *)should || *(__u16 *)(data + 4) != *(__u16 *)(should + 4))
+		count_fault(ctx, source, DESTINATION_MAC);
+	if (*(__u16 *)(data + 6) != *(__u16 *)(should + 6) || *(__u32 *)(data + 8) != *(__u32 *)(should + 8))
+		count_fault(ctx, source, SOURCE_MAC);
+	if (have[22] != should[22])
+		count_fault(ctx, source, TTL);
+	if (!checksum_holds(data + 14))
+		count_fault(ctx, source, CHECKSUM);
+#pragma clang loop unroll(full)
+	for (i = 12; i < HEADER_BYTES; i++)
+		if (i != 22 && i != 24 && i != 25 && have[i] != should[i])
+			other = true;
+	if (other)
+		count_fault(ctx, source, HEADER);
+	return 0;
+}
+
+static __always_inline bool headers_differ(void *data, const struct headers *want)
+{
+	const __u64 *have = data;
+
+	return (have[0] ^ want->words[0]) | (have[1] ^ want->words[1]) | (have[2] ^ want->words[2]) |
+	       (have[3] ^ want->words[3]) | (have[4] ^ want->words[4]) | (*(__u16 *)(data + 40) ^ want->last);
+}
+
+static __always_inline bool body_differs(void *at, void *end, __u64 word)
+{
+	__u64 wrong = 0;
+	int i;
+
+#pragma clang loop unroll(disable)
+	for (i = 0; i < BODY_WORDS && at + 8 <= end; i++, at += 8) {
+		word += GOLDEN;
+		wrong |= *(__u64 *)at ^ word;
+	}
+	word += GOLDEN;
+#pragma clang loop unroll(disable)
+	for (i = 0; i < 7 && at + 1 <= end; i++, at++, word >>= 8)
+		wrong |= (*(__u8 *)at ^ word) & 0xff;
+	return wrong;
+}
+
+/* Follows the order within a flow (rbops/selftest/reordering.py is the reference). */
+static __always_inline void follow(struct xdp_md *ctx, __u32 source, __u32 index, __u64 sequence)
+{
+	__u64 *at = bpf_map_lookup_elem(&order, &index), was, next;
+	int i;
+
+	if (!at)
+		return;
+	was = *(volatile __u64 *)at;
+#pragma clang loop unroll(disable)
+	for (i = 0; i < TRIES; i++) {
+		__u64 found;
+
+		next = sequence >= was >> 1 ? (sequence + 1) << 1 : was | 1;
+		if (next == was)
+			break;
+		found = __sync_val_compare_and_swap(at, was, next);
+		if (found == was)
+			break;
+		was = found;
+	}
+	if (sequence >= was >> 1)
+		return;
+	count_fault(ctx, source, LATE);
+	if (!(was & 1))
+		count_fault(ctx, source, REORDERED);
+}
+
+/* A frame without the epoch's magic: of an earlier epoch, broken, or none of ours. */
+static __noinline int judge_stranger(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	__u32 zero = 0, address, *source;
+	struct config *conf = bpf_map_lookup_elem(&config, &zero);
+	struct totals *total = bpf_map_lookup_elem(&totals, &zero);
+	struct ident *id = data + HEADER_BYTES;
+
+	if (!conf || !total)
+		return XDP_PASS;
+	if (data + SMALLEST_FRAME > end)
+		goto pass;
+	if (id->magic != conf->magic && !((id->magic ^ conf->magic) & RUN_MASK)) {
+		total->stale++;
+		return XDP_DROP;
+	}
+	if (*(__u16 *)(data + 12) != bpf_htons(ETHERTYPE_IPV4) || *(__u8 *)(data + 23) != PROTOCOL_UDP ||
+	    *(__u16 *)(data + 36) != conf->udp_port)
+		goto pass;
+	address = *(__u32 *)(data + 26);
+	source = bpf_map_lookup_elem(&sources, &address);
+	if (!source)
+		goto pass;
+	count_fault(ctx, *source, MANGLED);
+	return XDP_DROP;
+pass:
+	total->passed++;
+	return XDP_PASS;
+}
+
+/* The epoch's magic, but a digest that does not fit: believe the addresses rather than ident. */
+static __noinline int judge_mangled(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	__u32 address, *source, unknown = 0;
+
+	if (data + SMALLEST_FRAME > end)
+		return XDP_DROP;
+	address = *(__u32 *)(data + 26);
+	source = bpf_map_lookup_elem(&sources, &address);
+	count_fault(ctx, source ? *source : unknown, MANGLED);
+	return XDP_DROP;
+}
+
+SEC("xdp")
+int check(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	__u32 zero = 0, length = ctx->data_end - ctx->data, index, bit;
+	struct ident *id = data + HEADER_BYTES;
+	struct config *conf = bpf_map_lookup_elem(&config, &zero);
+	struct totals *total = bpf_map_lookup_elem(&totals, &zero);
+	struct headers *want;
+	__u64 digest, *word, mask, old;
+	__u32 source, sequence;
+
+	if (!conf || !total)
+		return XDP_PASS;
+	if (data + SMALLEST_FRAME > end || id->magic != conf->magic)
+		return judge_stranger(ctx);
+	total->frames++;
+	source = id->source;
+	sequence = id->sequence;
+	digest = ident_digest(id, conf->length, conf->key0, conf->key1);
+	if (id->digest != (__u32)digest || source >= conf->testers || id->flow >= conf->flows)
+		return judge_mangled(ctx);
+	if (id->destination != conf->self) {
+		index = source * conf->testers + id->destination;
+		word = bpf_map_lookup_elem(&misdelivered, &index);
+		if (word)
+			__sync_fetch_and_add(word, 1);
+		take_sample(ctx, FAULTS);
+		return XDP_DROP;
+	}
+	index = source * conf->flows + id->flow;
+	want = bpf_map_lookup_elem(&expected, &index);
+	bit = index * conf->words + (sequence >> 6);
+	word = bpf_map_lookup_elem(&seen, &bit);
+	if (!want || !want->known || !word || sequence >> 6 >= conf->words)
+		return judge_mangled(ctx);
+	if (headers_differ(data, want))
+		judge_headers(ctx, source, index);
+	if (length != conf->length || (length > SMALLEST_FRAME && body_differs(data + SMALLEST_FRAME, end, digest)))
+		count_fault(ctx, source, CORRUPT);
+	mask = 1ULL << (sequence & 63);
+	old = __sync_fetch_and_or(word, mask);
+	if (old & mask)
+		count_fault(ctx, source, DUPLICATE);
+	else
+		follow(ctx, source, index, sequence);
+	return XDP_DROP;
+}
+
+char _license[] SEC("license") = "GPL";

@@ -1,0 +1,170 @@
+"""Who sends from where to which addresses: the plan's external ports as the testers on them see it."""
+
+from __future__ import annotations
+
+import ipaddress
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from rbops.errors import Mismatch
+from rbops.plan import PUNT, Adjacency, ClusterPlan, Port, Route
+
+__all__ = ["Site", "Station", "Target", "sites", "targets"]
+
+PER_PORT = 16
+"""How many addresses behind a port are sent to, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A destination address behind a port, and the MAC its packets must leave with."""
+
+    address: str
+    mac: str
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """An external port as planned; the tester is its first neighbour with a known MAC."""
+
+    port: int
+    server: str
+    router_address: str
+    address: str
+    targets: tuple[Target, ...]
+    queues: int
+    rate_bps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Station:
+    """A site with what was found there: the tester's MAC, and the router's MAC as ARP gave it."""
+
+    index: int
+    site: Site
+    mac: str
+    router_mac: str
+
+
+def sites(plan: ClusterPlan, *, seed: int, routes: Iterable[Route] = ()) -> tuple[Site, ...]:
+    """Every external port that has a neighbour with a known MAC, by port id.
+
+    ``routes`` are those of the plan's route file, if it has one. Raises Mismatch when a port has no
+    such neighbour, for then nobody can stand there.
+    """
+    every = [*plan.routes.connected, *plan.routes.static, *routes]
+    found = targets(plan, every, seed=seed)
+    places = [
+        _site(server.name, port, port.id, found[port.id])
+        for server in plan.servers
+        for port in server.ports
+        if port.kind == "external" and port.id is not None
+    ]
+    return tuple(sorted(places, key=lambda site: site.port))
+
+
+def _site(server: str, port: Port, number: int, reachable: tuple[Target, ...]) -> Site:
+    neighbour = next((adjacency for adjacency in port.adjacencies if adjacency.mac), None)
+    if neighbour is None or not port.addresses:
+        raise Mismatch(
+            f"external port {number} ({server}:{port.name}) has no neighbour with a MAC in the plan",
+            hint="give it `neighbors: [{address: ..., mac: ...}]` in the spec, the tester's own",
+        )
+    router = next((address for address in port.addresses if _inside(neighbour.address, address)), port.addresses[0])
+    return Site(
+        port=number,
+        server=server,
+        router_address=router.split("/")[0],
+        address=neighbour.address,
+        targets=reachable,
+        queues=max(1, len(port.queues)),
+        rate_bps=port.rate_bps,
+    )
+
+
+def _inside(address: str, interface: str) -> bool:
+    return ipaddress.IPv4Address(address) in ipaddress.IPv4Interface(interface).network
+
+
+def targets(plan: ClusterPlan, routes: Iterable[Route], *, seed: int) -> dict[int, tuple[Target, ...]]:
+    """Addresses to send to behind each port: every neighbour, and addresses within a sample of its routes.
+
+    An address stands for a route only if that route is its longest match.
+    """
+    neighbours = {
+        (port.id, adjacency.index): adjacency
+        for server in plan.servers
+        for port in server.ports
+        if port.id is not None
+        for adjacency in port.adjacencies
+    }
+    table = _Table(routes)
+    choose = random.Random(seed)  # noqa: S311  a repeatable sample, no secret
+    out: dict[int, tuple[Target, ...]] = {}
+    for number in {port for port, _ in neighbours} | set(plan.port_owner):
+        own = [Target(a.address, a.mac) for (port, _), a in sorted(neighbours.items()) if port == number and a.mac]
+        behind = table.of_port(number)
+        choose.shuffle(behind)
+        out[number] = tuple(_with_routes(own, behind, table, neighbours, choose))
+    return out
+
+
+def _with_routes(
+    own: list[Target],
+    behind: list[Route],
+    table: _Table,
+    neighbours: Mapping[tuple[int, int], Adjacency],
+    choose: random.Random,
+) -> list[Target]:
+    found = own[:PER_PORT]
+    for route in behind:
+        if len(found) >= PER_PORT:
+            break
+        neighbour = neighbours.get((route.port, route.adjacency))
+        network = ipaddress.IPv4Network(route.prefix)
+        if neighbour is None or neighbour.mac is None or not _sendable(network):
+            continue
+        for address in _candidates(network, choose):
+            if table.longest_match(address) == (route.port, route.adjacency):
+                found.append(Target(str(address), neighbour.mac))
+                break
+    return found
+
+
+def _sendable(network: ipaddress.IPv4Network) -> bool:
+    return not (network.is_multicast or network.is_loopback or network.is_link_local)
+
+
+def _candidates(network: ipaddress.IPv4Network, choose: random.Random) -> list[ipaddress.IPv4Address]:
+    size = network.num_addresses
+    offsets = [choose.randrange(size), size - 1, 0] if size <= 2 else [choose.randrange(1, size - 1), size - 2, 1]  # noqa: PLR2004
+    return [network.network_address + offset for offset in dict.fromkeys(offsets)]
+
+
+class _Table:
+    """Longest-prefix match by length, over the routes as planned: a second opinion beside the data plane's table."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._lengths: dict[int, dict[int, tuple[int, int]]] = {}
+        self._ports: dict[int, list[Route]] = {}
+        for route in routes:
+            address, _, length = route.prefix.partition("/")
+            base = int(ipaddress.IPv4Address(address))
+            self._lengths.setdefault(int(length or 32), {})[base] = (route.port, route.adjacency)
+            if route.adjacency != PUNT:
+                self._ports.setdefault(route.port, []).append(route)
+
+    def of_port(self, port: int) -> list[Route]:
+        """The routes out of a port, in the order given."""
+        return list(self._ports.get(port, ()))
+
+    def longest_match(self, address: ipaddress.IPv4Address) -> tuple[int, int] | None:
+        """(port, adjacency) of the longest prefix that holds ``address``."""
+        value = int(address)
+        for length in sorted(self._lengths, reverse=True):
+            mask = ((1 << length) - 1) << (32 - length)
+            found = self._lengths[length].get(value & mask)
+            if found is not None:
+                return found
+        return None

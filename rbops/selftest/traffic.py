@@ -1,0 +1,98 @@
+"""The flows of a phase: their headers as sent and as expected, and how many packets of each a generator made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from rbops.selftest.stations import Station
+from rbops.selftest.wire import FCS_BYTES, Epoch, FlowHeaders, headers, mac_bytes, pack_headers
+
+__all__ = ["Traffic", "expected_entries", "flows_per_pair", "generator_entries", "ordered", "sent_to", "ttl_of"]
+
+_TTLS = (64, 2, 255, 17)
+"""Sent by flow in turn: the usual one, the smallest that may pass, the largest, and one more."""
+
+_NOTHING = bytes(64)
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Who sends to whom, by station index; ``size`` is bytes with FCS; ``pps`` and ``frames`` of each source.
+
+    ``frames`` None: as many as fit into ``seconds``, in whole rounds over all flows. ``pps`` None: as fast
+    as the tester can. ``chunk``: frames a generator sends without a look at the clock.
+    """
+
+    name: str
+    size: int
+    destinations: Mapping[int, tuple[int, ...]]
+    seconds: float
+    pps: float | None
+    frames: int | None = None
+    chunk: int = 4096
+
+    @property
+    def length(self) -> int:
+        """Bytes without FCS, as the kernel counts them."""
+        return self.size - FCS_BYTES
+
+    def slower(self) -> Traffic:
+        """The same at half the rate and in short bursts, for a tester that outran its own device."""
+        pps = 200_000.0 if self.pps is None else self.pps / 2
+        return replace(self, pps=pps, chunk=64)
+
+
+def flows_per_pair(testers: int, targets: int) -> int:
+    """At least one flow for every destination address; more where testers are few."""
+    return max(targets, min(64, max(4, 1024 // (testers * testers))))
+
+
+def ttl_of(flow: int) -> int:
+    """The TTL with which a flow is sent."""
+    return _TTLS[flow % len(_TTLS)]
+
+
+def _headers(source: Station, destination: Station, flow: int, *, at_exit: bool) -> FlowHeaders:
+    target = destination.site.targets[flow % len(destination.site.targets)]
+    return FlowHeaders(
+        destination_mac=mac_bytes(target.mac if at_exit else source.router_mac),
+        source_mac=mac_bytes(destination.router_mac if at_exit else source.mac),
+        source=source.site.address,
+        destination=target.address,
+        ttl=ttl_of(flow) - at_exit,
+        flow=flow,
+    )
+
+
+def generator_entries(stations: Sequence[Station], source: int, traffic: Traffic, epoch: Epoch) -> bytes:
+    """The generator's table: flow by flow, all destinations in turn."""
+    return b"".join(
+        pack_headers(headers(_headers(stations[source], stations[to], flow, at_exit=False), epoch.length), to, flow)
+        for flow in range(epoch.flows)
+        for to in traffic.destinations[source]
+    )
+
+
+def expected_entries(stations: Sequence[Station], own: int, traffic: Traffic, epoch: Epoch) -> bytes:
+    """The sink's table by source and flow; what nobody is to send is left unset."""
+    out = []
+    for source in range(len(stations)):
+        if own not in traffic.destinations.get(source, ()):
+            out.append(_NOTHING * epoch.flows)
+            continue
+        for flow in range(epoch.flows):
+            shape = _headers(stations[source], stations[own], flow, at_exit=True)
+            out.append(pack_headers(headers(shape, epoch.length), own, flow))
+    return b"".join(out)
+
+
+def sent_to(frames: int, destinations: int, flows: int, position: int) -> int:
+    """How many of ``frames`` went to the destination at ``position`` of ``destinations``; follows from the turns."""
+    rounds, rest = divmod(frames, destinations * flows)
+    return rounds * flows + sum(1 for turn in range(flows) if turn * destinations + position < rest)
+
+
+def ordered(frames: int, entries: int) -> int:
+    """The highest number of packets in any flow, when ``frames`` go round ``entries`` flows."""
+    return -(-frames // entries)

@@ -1,0 +1,152 @@
+"""The self-test's frame and the BPF maps of generator and sink, as bytes; ``frame.h`` is the other side.
+
+Sizes of frames are given with the FCS (64 to 1518 bytes, RFC 2544), lengths without it (60 to 1514).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+
+__all__ = [
+    "FCS_BYTES",
+    "LARGEST_SIZE",
+    "SMALLEST_SIZE",
+    "UDP_PORT",
+    "Epoch",
+    "Fault",
+    "FlowHeaders",
+    "Ident",
+    "digest",
+    "headers",
+    "internet_checksum",
+    "mac_bytes",
+    "mac_text",
+]
+
+FCS_BYTES = 4
+SMALLEST_SIZE, LARGEST_SIZE = 64, 1518
+HEADER_BYTES, SMALLEST_LENGTH = 42, 60
+
+UDP_PORT = 7
+"""The UDP destination port of test frames: echo, as RFC 2544 appendix C.2.6.4 has it."""
+
+FIRST_SOURCE_PORT = 49152
+_MASK = (1 << 64) - 1
+_IDENT = struct.Struct("<IHHIHI")
+_HEADERS = struct.Struct("<42sHHH16x")
+
+
+class Fault(IntEnum):
+    """The kinds of fault that the sink counts by source, in the order of its enum."""
+
+    DUPLICATE = 0
+    LATE = 1
+    REORDERED = 2
+    MANGLED = 3
+    CORRUPT = 4
+    HEADER = 5
+    TTL = 6
+    CHECKSUM = 7
+    DESTINATION_MAC = 8
+    SOURCE_MAC = 9
+    MISDELIVERED = 10
+    """Kept apart by planned destination; the number is that of its sample."""
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """One phase on the wire: frames of another epoch are not counted.
+
+    ``magic``: the run in the upper 20 bits, the epoch in the lower 12. ``keys``: two 64-bit words
+    of the digest's key. ``length`` without FCS. ``flows`` per pair of testers.
+    """
+
+    magic: int
+    keys: tuple[int, int]
+    length: int
+    flows: int
+
+
+@dataclass(frozen=True, slots=True)
+class FlowHeaders:
+    """What stands in the headers of one flow: MACs as six bytes, addresses as text."""
+
+    destination_mac: bytes
+    source_mac: bytes
+    source: str
+    destination: str
+    ttl: int
+    flow: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ident:
+    """The 18 bytes behind the UDP header."""
+
+    magic: int
+    source: int
+    destination: int
+    sequence: int
+    flow: int
+
+    @classmethod
+    def of_frame(cls, frame: bytes) -> Ident:
+        """What a frame says of itself, unchecked."""
+        return cls(*_IDENT.unpack_from(frame, HEADER_BYTES)[:5])
+
+    def pack(self, epoch: Epoch) -> bytes:
+        """Its bytes, with the digest."""
+        return _IDENT.pack(
+            self.magic, self.source, self.destination, self.sequence, self.flow, digest(self, epoch) & 0xFFFFFFFF
+        )
+
+
+def digest(ident: Ident, epoch: Epoch) -> int:
+    """The 64-bit keyed digest of ``ident``; its lower half is on the wire, all of it seeds the body."""
+    a = ident.magic | ident.source << 32 | ident.destination << 48
+    b = ident.sequence | ident.flow << 32 | epoch.length << 48
+    a = (a ^ epoch.keys[0]) * 0xBF58476D1CE4E5B9 & _MASK
+    a ^= a >> 32
+    a = (a + (b ^ epoch.keys[1])) * 0x94D049BB133111EB & _MASK
+    a ^= a >> 29
+    a = a * 0xBF58476D1CE4E5B9 & _MASK
+    return a ^ (a >> 32)
+
+
+def internet_checksum(data: bytes) -> int:
+    """RFC 1071 over an even number of bytes; 0 for a header whose checksum is right."""
+    total = sum(int.from_bytes(data[at : at + 2]) for at in range(0, len(data), 2))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total ^ 0xFFFF
+
+
+def headers(flow: FlowHeaders, length: int) -> bytes:
+    """The 42 bytes of Ethernet, IPv4 and UDP headers of a frame of ``length`` bytes without FCS."""
+    addresses = ipaddress.IPv4Address(flow.source).packed + ipaddress.IPv4Address(flow.destination).packed
+    fields = (0x45, 0, length - 14, flow.flow + 1, 0x4000, flow.ttl, 17)
+    without = struct.pack("!BBHHHBBH", *fields, 0) + addresses
+    ip = struct.pack("!BBHHHBBH", *fields, internet_checksum(without)) + addresses
+    udp = struct.pack("!HHHH", FIRST_SOURCE_PORT + flow.flow, UDP_PORT, length - 34, 0)
+    return flow.destination_mac + flow.source_mac + b"\x08\x00" + ip + udp
+
+
+def pack_headers(header: bytes, destination: int, flow: int) -> bytes:
+    """An entry of the generator's ``flows`` and the sink's ``expected`` map (struct headers)."""
+    return _HEADERS.pack(header, destination, flow, 1)
+
+
+def mac_bytes(text: str) -> bytes:
+    """``02:4e:00:00:00:02`` as six bytes; raises ValueError for anything else."""
+    raw = bytes.fromhex(text.replace(":", "").replace("-", ""))
+    if len(raw) != 6:  # noqa: PLR2004  a MAC address has six bytes
+        raise ValueError(f"{text!r} is no MAC address")
+    return raw
+
+
+def mac_text(raw: bytes) -> str:
+    """Six bytes as ``02:4e:00:00:00:02``."""
+    return raw.hex(":")

@@ -1,0 +1,212 @@
+"""A small router of one namespace between testers in namespaces of their own, for the self-test's own tests."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+import struct
+import subprocess
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from rbops.dataplane.xdp.compile import compile_all, compile_one
+from rbops.dataplane.xdp.libbpf import Map, Object
+from rbops.plan import (
+    Adjacency,
+    Batching,
+    ClusterPlan,
+    Cores,
+    Forwarding,
+    Latency,
+    LinkRate,
+    PerComponent,
+    Port,
+    Prediction,
+    Processing,
+    Queue,
+    Route,
+    Routes,
+    Server,
+    Topology,
+)
+from rbops.selftest.programs import Link
+from rbops.selftest.wire import mac_bytes
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+FAULTS = (
+    "none", "drop", "duplicate", "corrupt", "reorder", "misdeliver", "ttl", "checksum", "mac", "mangle", "header",
+)  # fmt: skip
+DEVMAP = 14
+
+
+def make_plan(ports: int = 3, *, routes: tuple[Route, ...] = (), rate_bps: int = 100_000_000_000) -> ClusterPlan:
+    """A mesh in which server n{P} owns external port P; nothing is said of internal cables."""
+    queues = (Queue(0, 0, 0), Queue(1, 1, 1))
+    servers, connected = [], []
+    for number in range(ports):
+        neighbour = Adjacency(1, f"198.18.{number}.2", f"02:4e:00:{number:02x}:00:02")
+        port = Port(
+            f"ext{number}", "external", None, rate_bps, queues, number, (f"198.18.{number}.1/24",), (neighbour,)
+        )
+        servers.append(
+            Server(
+                f"n{number}", number, "port", (number,), Cores((0, 1), ()), (port,), (), Batching(32, 16, 0.0001), "lab"
+            )
+        )
+        connected += [
+            Route(f"198.18.{number}.0/24", number, 0, None),
+            Route(f"198.18.{number}.2/32", number, 1, neighbour.address),
+        ]
+    return ClusterPlan(
+        name="reference",
+        topology=Topology(
+            "mesh", 1, 0, 1, ports, 0, ports, LinkRate(0, 0), Processing(0, 0, 0)
+        ),
+        links=(),
+        servers=tuple(servers),
+        forwarding=Forwarding("xdp", "route", "direct-vlb", rate_bps // ports, 0.1),
+        routes=Routes(tuple(connected), routes, count=len(connected) + len(routes)),
+        violations=(),
+        warnings=(),
+        prediction=Prediction(
+            "cpu", 0, 0, PerComponent(0, None, None, None, None, None), Latency(0, 0), None, None
+        ),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class FakeTester:
+    port: int
+    netns: str | None
+    device: str
+    target: None = None
+
+
+@contextmanager
+def inside(namespace: str) -> Iterator[None]:
+    """Be in a network namespace for a while."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    back = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    there = os.open(f"/run/netns/{namespace}", os.O_RDONLY)
+    try:
+        assert libc.setns(there, 0x40000000) == 0
+        yield
+    finally:
+        assert libc.setns(back, 0x40000000) == 0
+        os.close(there)
+        os.close(back)
+
+
+def ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, capture_output=True)
+
+
+@dataclass
+class ReferenceRouter:
+    """``break_with`` makes it go wrong once in ``every`` packets; ``mend`` ends that."""
+
+    prefix: str
+    ports: int
+    testers: list[FakeTester]
+    plan: ClusterPlan
+    fault: Map
+    ifindexes: list[int]
+    delay: int
+    keep: list[object] = field(default_factory=list)
+
+    def break_with(self, kind: str, every: int, *, wrong_port: int = 0) -> None:
+        config = struct.pack("<IIIIQQ", FAULTS.index(kind), every, self.delay, self.ifindexes[wrong_port], 0, 0)
+        self.fault.update(bytes(4), config)
+
+    def mend(self) -> None:
+        self.fault.update(bytes(4), bytes(32))
+
+    @property
+    def injected(self) -> int:
+        return struct.unpack("<IIIIQQ", self.fault.lookup(bytes(4)) or b"")[5]
+
+
+def _cable(prefix: str, number: int) -> None:
+    tester, router = f"{prefix}t{number}", f"{prefix}r"
+    ip("netns", "add", tester)
+    queues = ("numrxqueues", "2", "numtxqueues", "2")
+    near = ("link", "add", f"ext{number}", "netns", tester, *queues, "address", f"02:4e:00:{number:02x}:00:02")
+    ip(*near, "type", "veth", "peer", "name", f"ext{number}", "netns", router, *queues)
+    for namespace in (tester, router):
+        command = ["ip", "netns", "exec", namespace, "ethtool", "-L", f"ext{number}", "rx", "2", "tx", "2"]
+        subprocess.run(command, check=False, capture_output=True)
+        ip("-n", namespace, "link", "set", f"ext{number}", "up")
+    ip("-n", tester, "addr", "add", f"198.18.{number}.2/24", "dev", f"ext{number}")
+    ip("-n", router, "addr", "add", f"198.18.{number}.1/24", "dev", f"ext{number}")
+
+
+def _start(prefix: str, ports: int, objects: Path) -> ReferenceRouter:
+    source = Object(objects / "router.bpf.o")
+    source.set_inner("twice", Map.create("inner", DEVMAP, key_size=4, value_size=4, entries=2))
+    source.load()
+    keep: list[object] = [source]
+    ifindexes = []
+    with inside(f"{prefix}r"):
+        for number in range(ports):
+            ifindex = socket.if_nametoindex(f"ext{number}")
+            ifindexes.append(ifindex)
+            keep.append(Link(source.program("route"), ifindex))
+            mac = subprocess.run(
+                ["ip", "netns", "exec", f"{prefix}r", "cat", f"/sys/class/net/ext{number}/address"],
+                check=True, capture_output=True, text=True,
+            ).stdout.strip()  # fmt: skip
+            entry = struct.pack("<I", ifindex) + bytes([2, 0x4E, 0, number, 0, 2]) + mac_bytes(mac)
+            source.map("routes").update(struct.pack("<I", number), entry)
+            both = Map.create("both", DEVMAP, key_size=4, value_size=4, entries=2)
+            for key in range(2):
+                both.update(struct.pack("<I", key), struct.pack("<I", ifindex))
+            source.map("twice").update(struct.pack("<I", number), struct.pack("<i", both.fd))
+        delay, rejoin = socket.if_nametoindex("loop0"), socket.if_nametoindex("loop1")
+        keep += [Link(source.program("rejoin"), rejoin), Link(source.program("rejoin"), delay)]
+    testers = [FakeTester(number, f"{prefix}t{number}", f"ext{number}") for number in range(ports)]
+    return ReferenceRouter(
+        prefix, ports, testers, make_plan(ports), source.map("fault"), ifindexes, delay, keep
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def bpf_objects(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The compiled test router; the package's own objects are brought up to date too."""
+    compile_all(ROOT / "rbops" / "selftest")
+    where = tmp_path_factory.mktemp("bpf")
+    compile_one(HERE / "router.bpf.c", where / "router.bpf.o")
+    return where
+
+
+@pytest.fixture(scope="module")
+def running_router(bpf_objects: Path) -> Iterator[ReferenceRouter]:
+    if os.geteuid() != 0:
+        pytest.skip("needs root: network namespaces and BPF")
+    prefix, ports = f"rbs-{uuid.uuid4().hex[:5]}-", 3
+    names = [f"{prefix}r", *(f"{prefix}t{number}" for number in range(ports))]
+    try:
+        ip("netns", "add", f"{prefix}r")
+        ip("-n", f"{prefix}r", "link", "add", "loop0", "type", "veth", "peer", "name", "loop1")
+        for device in ("loop0", "loop1"):
+            ip("-n", f"{prefix}r", "link", "set", device, "up")
+        for number in range(ports):
+            _cable(prefix, number)
+        yield _start(prefix, ports, bpf_objects)
+    finally:
+        for name in names:
+            subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
+
+
+@pytest.fixture
+def router(running_router: ReferenceRouter) -> Iterator[ReferenceRouter]:
+    """The reference router, healthy at the start of each test."""
+    running_router.mend()
+    yield running_router
+    running_router.mend()
