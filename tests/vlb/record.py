@@ -1,0 +1,216 @@
+"""Writes ``vectors/*.json``: hand-computed cases, and longer runs recorded from the model.
+
+Run as ``python tests/vlb/record.py`` after a deliberate change of the model's rules.
+"""
+
+# ruff: noqa: E501  (the texts of the cases)
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import vlb_vectors as vectors
+
+from rbops.vlb.model import Flow, flow_hash
+
+START = 1000
+A, B, C = (
+    [0xC6120002, 0xC6120102, 17, 1000, 53],
+    [0xC6120003, 0xC6120102, 6, 1001, 80],
+    [0x0A000001, 0xC6120202, 1, 0, 0],
+)
+
+
+def rb4(**changes: Any) -> dict[str, Any]:
+    """Server 0 of four; a direct bucket gains 1,250 bytes a tick and holds 12,500, with headroom from 10,938."""
+    return {
+        "server": 0,
+        "cores": 1,
+        "routing": "direct-vlb",
+        "direct_quota_bps": 10_000_000,
+        "flowlet_ticks": 0,
+        "flowlet_entries": 65536,
+        "max_frame": 1514,
+        "intermediates": [1, 2, 3],
+        "next_hop": {"1": "int1", "2": "int2", "3": "int3"},
+        "link_bps": {"int1": 1_000_000_000, "int2": 1_000_000_000, "int3": 1_000_000_000},
+        **changes,
+    }
+
+
+def packet(
+    tick: int, flow: list[int], dest: int, size: int, via: int | None, how: str, core: int = 0
+) -> dict[str, Any]:
+    return {"tick": tick, "core": core, "flow": flow, "dest": dest, "size": size, "via": via, "how": how}
+
+
+def by_hand() -> dict[str, dict[str, Any]]:
+    t = START
+    return {
+        "hand-quota": {
+            "what": "12,500 bytes direct: 8 frames of 1,500 leave 500; the 9th and 10th rotate over 2 and 3 (1 is the "
+            "destination), a frame of 400 still fits, the next tick brings 1,250: 1,350, enough for 1,300 but not for "
+            "another 100. Destination 2 has a bucket and a rotation of its own.",
+            "config": rb4(),
+            "steps": [packet(t, A, 1, 1500, 1, "alone") for _ in range(8)]
+            + [packet(t, A, 1, 1500, via, "alone") for via in (2, 3)]
+            + [packet(t, A, 1, 400, 1, "alone")]
+            + [packet(t + 1, A, 1, 1300, 1, "alone"), packet(t + 1, A, 1, 100, 2, "alone")]
+            + [packet(t + 1, B, 2, 1500, 2, "alone") for _ in range(8)]
+            + [packet(t + 1, B, 2, 1500, via, "alone") for via in (1, 3, 1)],
+        },
+        "hand-refill": {
+            "what": "Emptied to 500, the direct bucket has 500 + 9 * 1,250 = 11,750 after 9 ticks and 12,500, its depth, after 100.",
+            "config": rb4(),
+            "steps": [packet(t, A, 1, 1500, 1, "alone") for _ in range(8)]
+            + [packet(t + 9, A, 1, 1500, 1, "alone") for _ in range(7)]
+            + [packet(t + 9, A, 1, 1251, 2, "alone"), packet(t + 9, A, 1, 1250, 1, "alone")]
+            + [packet(t + 109, A, 1, 1250, 1, "alone") for _ in range(10)]
+            + [packet(t + 109, A, 1, 60, 3, "alone")],
+        },
+        "hand-vlb": {
+            "what": "Classic VLB rotates over 1, 2, 3 and the server itself, whose turn is the direct link: 1, 2, 3, D for each "
+            "destination D on its own.",
+            "config": rb4(routing="vlb"),
+            "steps": [packet(t, A, 1, 60, via, "alone") for via in (1, 2, 3, 1, 1, 2)]
+            + [packet(t, B, 3, 60, via, "alone") for via in (1, 2, 3, 3, 1)]
+            + [packet(t, A, 1, 60, via, "alone") for via in (3, 1, 1)],
+        },
+        "hand-link": {
+            "what": "Port int2 at 1 Mbit/s refills 125 bytes a tick and holds two frames of 1,514. No quota: all rotate over 2 and 3. "
+            "Two phase-1 frames empty int2 after a third of it was taken by phase 2: then 3 alone, until 12 ticks refill 1,500.",
+            "config": rb4(direct_quota_bps=0, link_bps={"int1": 10**9, "int2": 10**6, "int3": 10**9}),
+            "steps": [{"tick": t, "core": 0, "forward": 2, "size": 1514}]
+            + [packet(t, A, 1, 1500, via, "alone") for via in (2, 3, 3, 3)]
+            + [packet(t + 11, A, 1, 1500, 3, "alone"), packet(t + 12, A, 1, 1500, 2, "alone")],
+        },
+        "hand-overload": {
+            "what": "Every link refills 125 bytes a tick and holds 3,028: after four frames of 1,514 nothing fits, and plain rotation goes on.",
+            "config": rb4(direct_quota_bps=0, link_bps={"int1": 10**6, "int2": 10**6, "int3": 10**6}),
+            "steps": [packet(t, A, 1, 1514, via, "alone") for via in (2, 3, 2, 3, 2, 3, 2)],
+        },
+        "hand-flowlet": {
+            "what": "12,500 direct, headroom from 10,938. A and B start direct (12,500, then 11,000 left), C finds 9,500: no headroom, so it "
+            "rotates to 2. A keeps direct 6 times until 500 are left, then is split to 3 (2 had its turn), though a frame of 100 is kept "
+            "(400 left). 100 ticks later (idle = timeout) C keeps 2; A, idle for 101, starts anew: direct, full again.",
+            "config": rb4(flowlet_ticks=100),
+            "steps": [
+                packet(t, A, 1, 1500, 1, "new"),
+                packet(t, B, 1, 1500, 1, "new"),
+                packet(t, C, 1, 1500, 2, "new"),
+            ]
+            + [packet(t, A, 1, 1500, 1, "kept") for _ in range(6)]
+            + [packet(t, A, 1, 1500, 3, "split"), packet(t, A, 1, 100, 1, "kept")]
+            + [packet(t + 100, C, 1, 1500, 2, "kept"), packet(t + 101, A, 1, 1500, 1, "new")],
+        },
+        "hand-dead": {
+            "what": "Links down: a flowlet on a dead path starts anew and stays there when the link is back; the direct path is left out, "
+            "intermediates too; with one link left all take it, with none there is no path.",
+            "config": rb4(flowlet_ticks=100),
+            "steps": [
+                packet(t, A, 1, 60, 1, "new"),
+                {"tick": t, "alive": {"1": False}},
+                packet(t, A, 1, 60, 2, "new"),
+                packet(t, B, 1, 60, 3, "new"),
+                {"tick": t, "alive": {"1": True, "2": False}},
+                packet(t, A, 1, 60, 1, "new"),
+                {"tick": t, "alive": {"1": False, "3": False}},
+                packet(t, A, 1, 60, None, "new"),
+                {"tick": t, "alive": {"3": True}},
+                packet(t, B, 1, 60, 3, "kept"),
+                packet(t, C, 1, 60, 3, "new"),
+                {"tick": t, "alive": {"1": True}},
+                packet(t, A, 1, 60, 1, "kept"),
+            ],
+        },
+        "hand-pair": {
+            "what": "Two servers: no intermediate, so everything is direct, quota or not.",
+            "config": rb4(intermediates=[1], next_hop={"1": "int1"}, link_bps={"int1": 10**6}, flowlet_ticks=100),
+            "steps": [packet(t, A, 1, 1514, 1, how) for how in ("new", "kept", "split", "split")],
+        },
+        "hand-cores": {
+            "what": "Two cores with half the quota each: 625 bytes a tick, 6,250 deep: four frames direct on either core, rotations of their own.",
+            "config": rb4(cores=2),
+            "steps": [packet(t, A, 1, 1500, 1, "alone", core) for core in (0, 1) for _ in range(4)]
+            + [packet(t, A, 1, 1500, via, "alone", core) for core, via in ((0, 2), (1, 2), (0, 3), (1, 3))],
+        },
+    }
+
+
+def collision(other: list[int]) -> list[int]:
+    """A flow in the same table entry as ``other`` with another tag."""
+    index = flow_hash(Flow(*other)) & 0xFFFF
+    for number in range(1 << 24):
+        flow = [0x0A000000 + number, 0xC6120102, 17, 7, 7]
+        if flow_hash(Flow(*flow)) & 0xFFFF == index:
+            return flow
+    raise AssertionError("no collision in 2^24 flows")
+
+
+def colliding() -> dict[str, Any]:
+    other = collision(A)
+    steps = [
+        packet(START, A, 1, 1500, 1, "new"),
+        packet(START, B, 1, 1500, 1, "new"),
+        packet(START, other, 1, 1500, 2, "new"),
+        packet(START, A, 1, 1500, 3, "new"),
+        packet(START, A, 1, 1500, 3, "kept"),
+        packet(START, other, 1, 1500, 2, "new"),
+        packet(START, B, 1, 1500, 1, "kept"),
+    ]
+    what = "Two flows in one entry throw each other out: each starts anew when it comes back."
+    return {"what": what, "config": rb4(flowlet_ticks=100), "steps": steps}
+
+
+def recorded(routing: str, ticks: int) -> dict[str, Any]:
+    """300 packets of 40 flows on two cores, from a fixed congruence; the paths are the model's."""
+    state = 12345 + ticks
+    steps: list[dict[str, Any]] = []
+    for number in range(300):
+        state = (state * 6364136223846793005 + 1442695040888963407) % 2**64
+        draw = [state >> shift & 0xFFF for shift in (12, 24, 36, 48)]
+        flow = [0x0A000000 + draw[0] % 40, 0xC6120000 + draw[0] % 7, (6, 17)[draw[0] % 2], 1024 + draw[0] % 40, 80]
+        tick, core = START + number // 6 + number // 150 * 90, draw[0] % 2
+        dest, size = 1 + draw[0] % 3, 60 + draw[1] % 1455
+        if draw[2] % 11 == 0:
+            steps.append({"tick": tick, "core": core, "forward": dest, "size": size})
+        steps.append(packet(tick, flow, dest, size, None, "", core))
+    links = {"int1": 12_000_000, "int2": 30_000_000, "int3": 9_000_000}
+    config = rb4(routing=routing, cores=2, flowlet_ticks=ticks, direct_quota_bps=6_000_000, link_bps=links)
+    vector = {"what": "Recorded from the model: overloaded links, two cores.", "config": config, "steps": steps}
+    packets = [step for step in steps if "flow" in step]
+    for step, choice in zip(packets, vectors.play({"start_tick": START, **vector}), strict=True):
+        step.update(via=choice.via, how=choice.how)
+    return vector
+
+
+def write(name: str, vector: dict[str, Any]) -> None:
+    flows = sorted({tuple(step["flow"]) for step in vector["steps"] if "flow" in step})
+    hashes = {",".join(map(str, flow)): f"{flow_hash(Flow(*flow)):016x}" for flow in flows}
+    vector = {"schema_version": 1, "name": name, "start_tick": START, **vector, "hashes": hashes}
+    expected = [(step["via"], step["how"]) for step in vector["steps"] if "flow" in step]
+    found = [(choice.via, choice.how) for choice in vectors.play(vector)]
+    for number, (want, have) in enumerate(zip(expected, found, strict=True)):
+        if want != have:
+            raise SystemExit(f"{name}: packet {number}: expected {want}, the model says {have}")
+    steps = ",\n  ".join(json.dumps(step) for step in vector.pop("steps"))
+    head = json.dumps(vector, indent=1)[:-2]
+    (vectors.FOLDER / f"{name}.json").write_text(f'{head},\n "steps": [\n  {steps}\n ]\n}}\n')
+
+
+def main() -> None:
+    for name, vector in by_hand().items():
+        write(name, vector)
+    write("hand-collision", colliding())
+    for routing in ("direct-vlb", "vlb"):
+        for ticks in (0, 20):
+            write(f"run-{routing}-{ticks}", recorded(routing, ticks))
+
+
+if __name__ == "__main__":
+    main()
