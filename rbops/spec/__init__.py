@@ -15,6 +15,6 @@ def load_spec(path: str | PathLike[str], overrides: Mapping[str, str] | None = N
 
     Raises SpecError with every mistake found, in the order of the file.
     """
-    from rbops.spec.load import load  # noqa: PLC0415  pydantic is imported only to read a spec
+    from rbops.spec.load import load
 
     return load(path, overrides or {})

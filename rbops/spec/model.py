@@ -22,12 +22,15 @@ __all__ = [
     "Click",
     "ClickDialect",
     "Cpu",
+    "DataPlane",
     "Device",
+    "Guarantee",
     "Hardware",
     "Host",
     "Interconnect",
     "Neighbor",
     "Nic",
+    "Numa",
     "PacketMix",
     "PortSelector",
     "PortSpec",
@@ -35,17 +38,26 @@ __all__ = [
     "RouteFile",
     "Router",
     "Routes",
+    "Routing",
     "Rule",
     "Servers",
     "Slot",
     "Spec",
     "StaticRoute",
+    "TopologyChoice",
+    "Traffic",
 ]
 
 Application = Literal["forward", "route", "ipsec"]
 ClickDialect = Literal["socket", "dpdk", "fastclick", "kernel"]
 PacketMix = Literal["abilene", "imix"]
 Rule = Literal["rule1", "rule2"]
+Traffic = Literal["uniform", "worst-case"]
+Guarantee = Literal["best-effort", "line-rate"]
+Numa = Literal["prefer", "ignore"]
+TopologyChoice = Literal["auto", "mesh", "fly"]
+Routing = Literal["direct-vlb", "vlb"]
+DataPlane = Literal["xdp", "click"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +73,9 @@ class Router:
     external_ports: int
     line_rate_bps: int
     application: Application = "route"
-    traffic: Literal["uniform", "worst-case"] = "worst-case"
+    traffic: Traffic = "worst-case"
     packets: int | PacketMix = 64
-    guarantee: Literal["best-effort", "line-rate"] = "best-effort"
+    guarantee: Guarantee = "best-effort"
     allow: tuple[Rule, ...] = ()
     fragment: Path | None = None
 
@@ -173,15 +185,15 @@ class Servers:
 
     profile: str | None = "nehalem"
     hardware: Hardware | None = None
-    numa: Literal["prefer", "ignore"] = "prefer"
+    numa: Numa = "prefer"
 
 
 @dataclass(frozen=True, slots=True)
 class Interconnect:
     """How the servers are joined (paper 3); ``flowlet_timeout_s`` 0 turns flowlets off (paper 6.1)."""
 
-    topology: Literal["auto", "mesh", "fly"] = "auto"
-    routing: Literal["direct-vlb", "vlb"] = "direct-vlb"
+    topology: TopologyChoice = "auto"
+    routing: Routing = "direct-vlb"
     flowlet_timeout_s: float = 0.1
 
 
@@ -292,14 +304,17 @@ class Routes:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A whole spec. ``source`` knows where each value was written, for errors that the planner finds."""
+    """A whole spec, lists in the order of the file.
+
+    ``source`` knows where each value was written, for errors that the planner finds.
+    """
 
     name: str
     router: Router
     servers: Servers = Servers()
     interconnect: Interconnect = Interconnect()
     batching: Batching = Batching()
-    dataplane: Literal["xdp", "click"] = "xdp"
+    dataplane: DataPlane = "xdp"
     click: Click = Click()
     ports: tuple[PortSpec, ...] = ()
     hosts: tuple[Host, ...] = ()

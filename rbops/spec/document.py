@@ -1,0 +1,350 @@
+"""The spec as it is written: one pydantic model a section, which validates it and makes its JSON Schema.
+
+The values here have the document's shape; ``build`` turns them into the ``Spec`` of ``model``.
+Descriptions and examples are what an editor shows.
+"""
+
+from dataclasses import MISSING, fields
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, GetJsonSchemaHandler, Tag, model_validator
+from pydantic_core import CoreSchema
+
+from rbops.spec import model
+from rbops.spec import scalars as kind
+from rbops.spec.scalars import number, one_of
+
+__all__ = [
+    "BoundSection",
+    "BoundsSection",
+    "HardwareSection",
+    "HostSection",
+    "PortSection",
+    "RouteFileSection",
+    "RouteSection",
+    "RouterSection",
+    "SpecDocument",
+]
+
+
+def _default(of: type, name: str, written: Any = None) -> Any:
+    """A field with the default of the model's dataclass ``of``; ``written`` is how a spec would say it."""
+    value = next(field.default for field in fields(of) if field.name == name)
+    if value is MISSING:
+        raise LookupError(name)
+    return Field(default=value, json_schema_extra={"default": written} if written is not None else None)
+
+
+class Section(BaseModel):
+    """A mapping with known keys only."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _written(cls, value: object) -> object:
+        """A key without a value is as good as not written."""
+        if value is None:
+            return {}
+        return {key: item for key, item in value.items() if item is not None} if isinstance(value, dict) else value
+
+
+class RouterSection(Section):
+    """What the router must do."""
+
+    external_ports: Annotated[int, number(1, 4096)] = Field(examples=[4, 32])
+    """How many external ports the router has: N, at most 4096."""
+    line_rate: kind.Rate
+    """The rate R of each external port."""
+    application: Annotated[model.Application, one_of(model.Application)] = _default(model.Router, "application")
+    """forward: from port to port; route: IPv4 longest-prefix match; ipsec: encrypt every packet (Click only)."""
+    traffic: Annotated[model.Traffic, one_of(model.Traffic)] = _default(model.Router, "traffic")
+    """uniform: servers process 2R per port; worst-case: 3R, for any traffic matrix."""
+    packets: kind.Packets = _default(model.Router, "packets", "64B")
+    """The size of packets to plan for, 64B to 1518B, or the mix abilene or imix."""
+    guarantee: Annotated[model.Guarantee, one_of(model.Guarantee)] = _default(model.Router, "guarantee")
+    """line-rate makes it an error when the servers cannot sustain R on every port; best-effort warns."""
+    allow: tuple[Annotated[model.Rule, one_of(model.Rule)], ...] = ()
+    """Rules of the paper's section 4.2 that may be broken, and are then reported as violations with their cost."""
+    fragment: kind.FilePath | None = None
+    """A Click file whose compound element is put in the packets' way at the input server (Click only)."""
+
+
+class BoundSection(Section):
+    """What a component carries; a plain rate is the empirical one."""
+
+    nominal: kind.Rate | None = None
+    """By the data sheet."""
+    empirical: kind.Rate | None = None
+    """As a benchmark achieved it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: object) -> object:
+        return {"empirical": value} if isinstance(value, str) else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        full = handler(schema)
+        return {"anyOf": [handler.resolve_ref_schema(full), {"type": "string", "pattern": "bps$"}]}
+
+
+class BoundsSection(Section):
+    """What the server's components carry; one left out never is the bottleneck."""
+
+    memory: BoundSection | None = None
+    """Memory buses, all sockets together."""
+    io: BoundSection | None = None
+    """The socket's I/O links."""
+    inter_socket: BoundSection | None = None
+    """The link between sockets."""
+    pcie: BoundSection | None = None
+    """PCIe, all slots together."""
+
+
+class CpuSection(Section):
+    """One logical CPU as the kernel numbers it."""
+
+    id: Annotated[int, number(0, 8191)]
+    """The kernel's number."""
+    socket: Annotated[int, number(0, 63)]
+    """Its physical package."""
+    core: Annotated[int, number(0, 8191)]
+    """Its core within the socket; CPUs of one core are SMT siblings."""
+    numa_node: Annotated[int, number(0, 1023)] = 0
+    """Its NUMA node."""
+
+
+class SlotSection(Section):
+    """A PCIe slot."""
+
+    name: kind.Word = Field(examples=["slot1"])
+    """What NICs call it by."""
+    pcie: kind.PcieGeneration = Field(examples=[3])
+    """Its PCIe generation."""
+    lanes: Annotated[int, number(1, 32)] = Field(examples=[8])
+    """How many lanes are wired."""
+    numa_node: kind.NumaNode = None
+    """The NUMA node it hangs on; -1 or left out: unknown."""
+
+
+class DeviceSection(Section):
+    """One port of a NIC as the server knows it."""
+
+    name: kind.InterfaceName | None = None
+    """The kernel's name for it."""
+    pci: kind.Pci | None = None
+    """Its PCI address."""
+    mac: kind.Mac | None = None
+    """Its own MAC."""
+    management: kind.Flag = False
+    """The server is managed over it: it is never given to the data plane."""
+
+
+class NicSection(Section):
+    """A network card."""
+
+    driver: kind.Word = Field(examples=["ixgbe", "ice", "mlx5_core"])
+    """The kernel driver."""
+    ports: Annotated[int, number(1, 64)] = Field(examples=[2])
+    """How many ports the card has."""
+    port_rate: kind.Rate
+    """The rate of each port."""
+    queues: Annotated[int, number(1, 1024)] = Field(examples=[16])
+    """Receive and transmit queue pairs per port."""
+    slot: kind.Word | None = None
+    """The name of its PCIe slot."""
+    numa_node: kind.NumaNode = None
+    """Its NUMA node where no slot says it; -1: unknown."""
+    achievable: kind.Rate | None = None
+    """What the whole card really carries per direction; left out: the sum of its ports."""
+    devices: tuple[DeviceSection, ...] = ()
+    """Its ports as the server knows them; written by `rbops discover`."""
+
+
+class HardwareSection(Section):
+    """One server's hardware."""
+
+    name: kind.Word = _default(model.Hardware, "name")
+    """What plans call this kind of server."""
+    sockets: Annotated[int, number(1, 64)] = Field(examples=[2])
+    """Physical CPU packages."""
+    cores_per_socket: Annotated[int, number(1, 1024)] = Field(examples=[16])
+    """Physical cores in each."""
+    threads_per_core: Annotated[int, number(1, 8)] = _default(model.Hardware, "threads_per_core")
+    """2 with SMT on."""
+    clock: kind.Frequency
+    """The rate at which a core does its work, without boost."""
+    numa_nodes: Annotated[int, number(1, 1024)] | None = None
+    """NUMA nodes; left out: one a socket."""
+    l3_per_socket: kind.Size | None = None
+    """Last-level cache of each socket."""
+    cpus: tuple[CpuSection, ...] = ()
+    """The kernel's CPU numbers; left out: first threads socket by socket, then the second threads."""
+    housekeeping: kind.CpuIds = ()
+    """CPU ids left to everything but packets; left out: the planner chooses."""
+    offline: kind.CpuIds = ()
+    """CPU ids that are switched off."""
+    slots: tuple[SlotSection, ...] = ()
+    """PCIe slots."""
+    nics: tuple[NicSection, ...] = Field(min_length=1)
+    """Network cards."""
+    bounds: BoundsSection = BoundsSection()
+    """Limits of memory, I/O and links."""
+    power: kind.Power | None = None
+    """What one server draws."""
+    price: kind.Price | None = None
+    """What one server costs."""
+    rack_units: Annotated[int, number(1, 48)] = _default(model.Hardware, "rack_units")
+    """Its height."""
+
+
+class _OrFile:
+    """Marks a section that may stand in a file of its own, its path being written instead."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        path = {"type": "string", "description": "A YAML file that holds this section", "examples": ["hardware/n0.yml"]}
+        return {"anyOf": [handler(schema), path]}
+
+
+HardwareOrFile = Annotated[HardwareSection, _OrFile()]
+
+
+class ServersSection(Section):
+    """What the servers are made of: a profile or hardware."""
+
+    profile: kind.Word | None = Field(
+        default=None, examples=["nehalem", "lab"], json_schema_extra={"default": "nehalem"}
+    )
+    """A hardware profile that rbops ships."""
+    hardware: HardwareOrFile | None = None
+    """The hardware itself, or the YAML file that describes it."""
+    numa: Annotated[model.Numa, one_of(model.Numa)] = _default(model.Servers, "numa")
+    """prefer: a queue's core is on its NIC's node where possible."""
+
+
+class InterconnectSection(Section):
+    """How the servers are joined."""
+
+    topology: Annotated[model.TopologyChoice, one_of(model.TopologyChoice)] = _default(model.Interconnect, "topology")
+    """mesh: every server to every other; fly: a k-ary n-fly of intermediate servers; auto: mesh while ports suffice."""
+    routing: Annotated[model.Routing, one_of(model.Routing)] = _default(model.Interconnect, "routing")
+    """direct-vlb: R/N of the traffic between two ports goes direct; vlb: all of it over two hops."""
+    flowlet_timeout: kind.Time = _default(model.Interconnect, "flowlet_timeout_s", "100ms")
+    """Packets of a flow that follow each other within it take one path; 0 turns flowlets off."""
+
+
+class BatchingSection(Section):
+    """How many packets are handled at once."""
+
+    poll: Annotated[int, number(1, 4096)] = _default(model.Batching, "poll")
+    """kp, packets per poll."""
+    nic: Annotated[int, number(1, 256)] = _default(model.Batching, "nic")
+    """kn, descriptors per NIC transaction."""
+    timeout: kind.Time = _default(model.Batching, "timeout_s", "100us")
+    """The longest a lonely packet waits for company."""
+
+
+class ClickSection(Section):
+    """Which Click runs, for `dataplane: click`."""
+
+    dialect: Annotated[model.ClickDialect, one_of(model.ClickDialect)] = _default(model.Click, "dialect")
+    """socket: userlevel on AF_PACKET; dpdk: mainline with DPDK; fastclick; kernel: the multi-queue kernel module."""
+    package: kind.Package | None = None
+    """The Debian package, .deb or archive to install."""
+    prefix: kind.FilePath | None = Field(default=None, examples=["/usr/local"])
+    """Where an installed Click is, an absolute path on the servers."""
+
+
+class NeighborSection(Section):
+    """A next hop on an external port."""
+
+    address: kind.Address
+    """Its IPv4 address, in the port's subnet."""
+    mac: kind.Mac | None = None
+    """Its MAC; left out: resolved by the kernel, on the slow path."""
+
+
+class PortSection(Section):
+    """An external port, as far as it is not to be generated."""
+
+    id: Annotated[int, number(0, 4095)]
+    """Its number, from 0."""
+    server: kind.HostName | None = None
+    """The server that it is on."""
+    address: kind.InterfaceAddress | None = None
+    """The router's address and subnet on it."""
+    neighbors: tuple[NeighborSection, ...] | None = None
+    """The next hops on it."""
+
+
+class SelectorSection(Section):
+    """Which device of the server is this planned port: exactly one of the three."""
+
+    name: kind.InterfaceName | None = None
+    """The kernel's name; it may change when hardware does."""
+    pci: kind.Pci | None = None
+    """The PCI address."""
+    mac: kind.Mac | None = None
+    """The device's own MAC."""
+
+
+class HostSection(Section):
+    """A real server."""
+
+    profile: kind.Word | None = None
+    """Its hardware profile, where it differs from servers.profile."""
+    hardware: HardwareOrFile | None = None
+    """Its own hardware, or the YAML file that describes it; `rbops discover` writes one."""
+    ports: dict[kind.PortName, SelectorSection] = Field(default={}, examples=[{"ext0": {"pci": "0000:03:00.0"}}])
+    """Which device is which planned port: ext0 is external port 0, int1 the port towards server 1."""
+
+
+class RouteSection(Section):
+    """A static route."""
+
+    prefix: kind.Prefix
+    """The destination, without host bits."""
+    via: kind.Address
+    """A neighbour on one of the external ports."""
+
+
+class RouteFileSection(Section):
+    """Routes from a CSV file."""
+
+    file: kind.FilePath
+    """A CSV file with a line `prefix,via` per route."""
+
+
+def _shape(value: object) -> str:
+    return "file" if isinstance(value, dict) else "list"
+
+
+RoutesSection = Annotated[
+    Annotated[tuple[RouteSection, ...], Tag("list")] | Annotated[RouteFileSection, Tag("file")], Discriminator(_shape)
+]
+
+
+class SpecDocument(Section):
+    """A router built of commodity servers, for rbops."""
+
+    name: kind.RouterName | None = None
+    """The router's name; left out: the file's."""
+    router: RouterSection
+    """What the router must do; the only section that must be there."""
+    servers: ServersSection = ServersSection()
+    """What the servers are made of."""
+    interconnect: InterconnectSection = InterconnectSection()
+    """How the servers are joined."""
+    batching: BatchingSection = BatchingSection()
+    """How many packets are handled at once."""
+    dataplane: Annotated[model.DataPlane, one_of(model.DataPlane)] = _default(model.Spec, "dataplane")
+    """xdp: bundled, any recent kernel; click: the paper's own."""
+    click: ClickSection = ClickSection()
+    """Which Click runs, for `dataplane: click`."""
+    ports: tuple[PortSection, ...] = ()
+    """External ports; what is left out is generated."""
+    hosts: dict[kind.HostName, HostSection] = {}
+    """Real servers, by name."""
+    routes: RoutesSection = ()
+    """Static routes, or {file: routes.csv} for very many."""

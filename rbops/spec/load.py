@@ -1,0 +1,117 @@
+"""From a file to a ``Spec``, or to every mistake in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from os import PathLike
+from pathlib import Path
+
+from rbops.errors import Diagnostic, SpecError
+from rbops.spec import model
+from rbops.spec.build import build
+from rbops.spec.check_hosts import check_hardware, check_hosts, check_servers
+from rbops.spec.check_ports import check_ports, check_routes, neighbors
+from rbops.spec.include import attach_hardware, override
+from rbops.spec.reader import MAX_SPEC_BYTES, decode, parse, read_bytes
+from rbops.spec.routefile import read_route_file
+from rbops.spec.source import Source
+from rbops.spec.units import Wrong
+from rbops.spec.validate import Parts, located, salvage, validate
+
+__all__ = ["load", "load_bytes"]
+
+_MOST_ERRORS = 200
+
+
+def load(path: str | PathLike[str], overrides: Mapping[str, str]) -> model.Spec:
+    """The spec in the file ``path`` with ``overrides`` written over it; raises SpecError."""
+    file = Path(path)
+    try:
+        data = read_bytes(file, MAX_SPEC_BYTES)
+    except Wrong as wrong:
+        raise SpecError([Diagnostic(str(file), 1, 1, wrong.message, wrong.hint)]) from None
+    return load_bytes(data, file, overrides)
+
+
+def load_bytes(data: bytes, file: Path, overrides: Mapping[str, str]) -> model.Spec:
+    """The spec that ``data``, the contents of ``file``, holds; raises SpecError with every mistake."""
+    root, errors = parse(decode(data, str(file)), str(file))
+    if not isinstance(root.value, dict):
+        raise SpecError([*errors, root.diagnostic("expected a mapping, lines of `key: value`", "see `rbops init`")])
+    base = file.parent
+    errors = [*errors, *override(root, overrides), *attach_hardware(root, base)]
+    written, found = validate(root)
+    parts = salvage(root)
+    errors += [*found, *_across(parts)]
+    route_file, found = _route_file(parts, base)
+    errors += found + _fragment(parts, base)
+    if errors or written is None:
+        raise SpecError(_first(errors))
+    return build(written, name=_name(file), base=base, route_file=route_file, source=Source(root))
+
+
+def _across(parts: Parts) -> Iterator[Diagnostic]:
+    yield from _data_plane(parts)
+    yield from check_servers(parts)
+    yield from check_ports(parts)
+    yield from check_hosts(parts)
+    yield from check_hardware(parts)
+    yield from check_routes(parts)
+
+
+def _data_plane(parts: Parts) -> Iterator[Diagnostic]:
+    """What the chosen data plane cannot do."""
+    chosen = parts.root.child("dataplane")
+    click = parts.root.child("click")
+    router = parts.router
+    if router and (chosen is None or chosen.value in {None, "xdp"}):
+        if router.application == "ipsec":
+            message = "the xdp data plane has no ipsec"
+            yield located(parts.root, ("router", "application"), message, "add `dataplane: click`")
+        if router.fragment:
+            message = "a fragment is Click's, and the data plane is xdp"
+            yield located(parts.root, ("router", "fragment"), message, "add `dataplane: click`")
+    if click and click.child("package") and click.child("prefix"):
+        message = "Click is installed from a package or is there under a prefix, not both"
+        yield located(parts.root, ("click", "prefix"), message)
+    prefix = click.child("prefix") if click else None
+    if prefix and isinstance(prefix.value, str) and not prefix.value.startswith("/"):
+        yield located(parts.root, ("click", "prefix"), "a path on the servers is absolute", "for example /usr/local")
+
+
+def _route_file(parts: Parts, base: Path) -> tuple[model.RouteFile | None, list[Diagnostic]]:
+    if parts.route_file is None:
+        return None, []
+    path = base / parts.route_file
+    try:
+        return read_route_file(path, neighbors(parts))
+    except Wrong as wrong:
+        return None, [located(parts.root, ("routes", "file"), f"{wrong.message}: {path}", wrong.hint)]
+    except SpecError as error:
+        return None, error.diagnostics
+
+
+def _fragment(parts: Parts, base: Path) -> list[Diagnostic]:
+    if parts.router is None or parts.router.fragment is None:
+        return []
+    path = base / parts.router.fragment
+    if path.is_file():
+        return []
+    return [located(parts.root, ("router", "fragment"), f"there is no such file: {path}")]
+
+
+def _name(file: Path) -> str:
+    """The router's name when the spec has none: the file's, as far as it can be one."""
+    name = re.sub(r"[^a-z0-9]+", "-", file.stem.lower())[:32].strip("-")
+    return name or "router"
+
+
+def _first(errors: list[Diagnostic]) -> list[Diagnostic]:
+    """The first errors in the order of the file, and how many there are beyond them."""
+    ordered = sorted(dict.fromkeys(errors), key=lambda item: (item.path, item.line, item.column))
+    if len(ordered) <= _MOST_ERRORS:
+        return ordered
+    last = ordered[_MOST_ERRORS]
+    rest = Diagnostic(last.path, last.line, last.column, f"{len(ordered) - _MOST_ERRORS} more errors from here on")
+    return [*ordered[:_MOST_ERRORS], rest]

@@ -1,0 +1,197 @@
+"""The kinds of scalar a spec holds, each with its reader and its JSON Schema, as pydantic types.
+
+A document's scalars are all text (see ``reader``); the reader makes the value of it. The schema
+says what an editor, which reads YAML as YAML 1.2, may find there.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+from rbops.spec import model, units, words
+from rbops.spec.units import Wrong
+
+__all__ = [
+    "Address",
+    "CpuIds",
+    "FilePath",
+    "Flag",
+    "Frequency",
+    "HostName",
+    "InterfaceAddress",
+    "InterfaceName",
+    "Mac",
+    "NumaNode",
+    "Package",
+    "Packets",
+    "Pci",
+    "PcieGeneration",
+    "PortName",
+    "Power",
+    "Prefix",
+    "Price",
+    "Rate",
+    "RouterName",
+    "Scalar",
+    "Size",
+    "Time",
+    "Word",
+    "number",
+    "one_of",
+]
+
+_SMALLEST_PACKET, _LARGEST_PACKET = 64, 1518
+_LATEST_PCIE = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """Marks a field as text that ``read`` turns into its value (raising Wrong), with its JSON Schema."""
+
+    read: Callable[[str], Any]
+    schema: dict[str, Any] = field(hash=False)
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        del source, handler
+        return core_schema.no_info_plain_validator_function(self._validate)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        del schema, handler
+        return dict(self.schema)
+
+    def _validate(self, value: object) -> Any:
+        if not isinstance(value, str):
+            kind = "a mapping" if isinstance(value, dict) else "a list" if isinstance(value, list) else "nothing"
+            raise Wrong(f"expected one value, found {kind}")
+        return self.read(value)
+
+
+def number(low: int, high: int) -> Scalar:
+    """A whole number from ``low`` to ``high``."""
+    return Scalar(units.whole(low, high), {"type": "integer", "minimum": low, "maximum": high})
+
+
+def one_of(literal: Any) -> Scalar:
+    """One of the words of a ``Literal``."""
+    names = tuple(str(name) for name in get_args(literal))
+    return Scalar(units.choice(names), {"enum": list(names)})
+
+
+def _text(pattern: str, *examples: str) -> dict[str, Any]:
+    return {"type": "string", "pattern": pattern, "examples": list(examples)}
+
+
+def _quantity(unit: units.Unit, *examples: str) -> dict[str, Any]:
+    # The schema is looser about numbers than the reader: an editor marks wrong units, `rbops check` the rest.
+    symbols = "|".join(unit.factors)
+    return _text(rf"^[0-9]+(\.[0-9]+)? ?({symbols})$", *(examples or (unit.example,)))
+
+
+def _integral(unit: units.Unit) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        value = unit(text)
+        if value != value.to_integral_value():
+            raise Wrong(f"{units.shown(text)} is not a whole number of {next(iter(unit.factors))}")
+        return int(value)
+
+    return read
+
+
+def _real(unit: units.Unit) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        return float(unit(text))
+
+    return read
+
+
+def _packets(text: str) -> int | str:
+    mixes = get_args(model.PacketMix)
+    if text in mixes:
+        return text
+    span = f"{_SMALLEST_PACKET}B to {_LARGEST_PACKET}B"
+    if not text[:1].isdigit() and text[:1] not in "+-.":
+        near = units.nearest(text, mixes)
+        hint = f"did you mean {near}?" if near else f"a size from {span}, or {' or '.join(mixes)}"
+        raise Wrong(f"{units.shown(text)} is no packet size and no mix", hint)
+    size = units.SIZE(text)
+    if not _SMALLEST_PACKET <= size <= _LARGEST_PACKET or size != int(size):
+        raise Wrong(f"{units.shown(text)} is outside {span}", "for example 64B, 1024B, abilene or imix")
+    return int(size)
+
+
+def _numa_node(text: str) -> int | None:
+    return None if text.strip() == "-1" else units.whole(0, 1023)(text)
+
+
+def _generation(text: str) -> int:
+    try:
+        generation = int(Decimal(text))
+    except ArithmeticError:
+        generation = 0
+    if len(text) > len("1.0a") or not 1 <= generation <= _LATEST_PCIE:
+        raise Wrong(f"{units.shown(text)} is no PCIe generation", f"1 to {_LATEST_PCIE}, for example 3")
+    return generation
+
+
+class _CpuList(Scalar):
+    """Takes a YAML list of numbers too."""
+
+    __slots__ = ()
+
+    def _validate(self, value: object) -> Any:
+        if isinstance(value, list):
+            if not value:
+                return ()
+            value = ",".join(item if isinstance(item, str) else "?" for item in value)
+        return super()._validate(value)
+
+
+_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?"
+_DOTTED = r"[0-9]{1,3}(\.[0-9]{1,3}){3}"
+
+Rate = Annotated[int, Scalar(_integral(units.RATE), _quantity(units.RATE, "10Gbps", "100Mbps"))]
+Frequency = Annotated[int, Scalar(_integral(units.HERTZ), _quantity(units.HERTZ))]
+Size = Annotated[int, Scalar(_integral(units.SIZE), _quantity(units.SIZE))]
+Power = Annotated[float, Scalar(_real(units.WATTS), _quantity(units.WATTS))]
+Price = Annotated[float, Scalar(_real(units.DOLLARS), _quantity(units.DOLLARS))]
+Time = Annotated[
+    float, Scalar(_real(units.SECONDS), {"anyOf": [{"const": 0}, _quantity(units.SECONDS, "100ms", "100us")]})
+]
+Flag = Annotated[bool, Scalar(units.flag, {"type": "boolean"})]
+Packets = Annotated[
+    int | Literal["abilene", "imix"],
+    Scalar(_packets, {"anyOf": [{"enum": list(get_args(model.PacketMix))}, _text("^[0-9]+ ?B$", "64B", "1024B")]}),
+]
+RouterName = Annotated[str, Scalar(words.router_name, _text("^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$", "rb4"))]
+HostName = Annotated[str, Scalar(words.host_name, _text(f"^{_NAME}$", "n0", "n0.example.net"))]
+InterfaceName = Annotated[str, Scalar(words.interface_name, _text("^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$", "enp3s0f0"))]
+PortName = Annotated[str, Scalar(words.port_name, _text("^(ext[0-9]+|int[0-9]+(p[0-9]+)?)$", "ext0", "int1"))]
+Word = Annotated[str, Scalar(words.word, _text("^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"))]
+Package = Annotated[str, Scalar(words.package, _text("^[A-Za-z0-9/~][A-Za-z0-9+._:/~@=-]*$", "click"))]
+FilePath = Annotated[str, Scalar(words.file_path, _text("^[^-]", "routes.csv"))]
+Pci = Annotated[
+    str, Scalar(words.pci, _text(r"^([0-9A-Fa-f]{4,8}:)?[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7]$", "0000:03:00.0"))
+]
+Mac = Annotated[str, Scalar(words.mac, _text("^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$", "3c:fd:fe:00:00:01"))]
+InterfaceAddress = Annotated[str, Scalar(words.interface_address, _text(f"^{_DOTTED}/[0-9]{{1,2}}$", "198.18.0.1/24"))]
+Address = Annotated[str, Scalar(words.neighbor_address, _text(f"^{_DOTTED}$", "198.18.0.2"))]
+Prefix = Annotated[str, Scalar(words.prefix, _text(f"^{_DOTTED}/[0-9]{{1,2}}$", "203.0.113.0/24"))]
+NumaNode = Annotated[int | None, Scalar(_numa_node, {"type": "integer", "minimum": -1})]
+PcieGeneration = Annotated[int, Scalar(_generation, {"type": "number", "minimum": 1, "exclusiveMaximum": 8})]
+CpuIds = Annotated[
+    tuple[int, ...],
+    _CpuList(
+        words.cpu_list,
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0},
+                _text("^[0-9]+(-[0-9]+)?(, ?[0-9]+(-[0-9]+)?)*$", "0,2-5"),
+                {"type": "array", "items": {"type": "integer", "minimum": 0}},
+            ]
+        },
+    ),
+]

@@ -1,0 +1,176 @@
+"""Numbers with units as people write them (``10Gbps``, ``100ms``, ``64B``) -> plain numbers.
+
+Every reader takes the text the user wrote, returns the number in the base unit, and raises
+``Wrong`` with what is wrong and what to write instead. Limits are stated in the message.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+__all__ = [
+    "DOLLARS",
+    "HERTZ",
+    "RATE",
+    "SECONDS",
+    "SIZE",
+    "WATTS",
+    "Unit",
+    "Wrong",
+    "choice",
+    "flag",
+    "nearest",
+    "shown",
+    "whole",
+]
+
+_LONGEST_SHOWN = 60
+_NUMBER = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,9})?")
+_QUANTITY = re.compile(r"(?P<number>[+-]?[0-9.,_eE+-]*[0-9]|[+-]?(?:nan|inf|infinity))\s?(?P<unit>\D*)", re.IGNORECASE)
+
+
+class Wrong(ValueError):
+    """A value that cannot be used: why, and what to write instead."""
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A quantity: its name, the factor of each unit's symbol to the base unit, and its limits.
+
+    ``low`` and ``high`` are in the base unit, with the text that the message states them by.
+    """
+
+    noun: str
+    factors: Mapping[str, Decimal]
+    example: str
+    low: Decimal
+    high: Decimal
+    limits: str
+    zero: bool = False
+
+    def __call__(self, text: str) -> Decimal:
+        """``text`` in the base unit; raises Wrong."""
+        if self.zero and text.strip() == "0":
+            return Decimal(0)
+        number, symbol = self._split(text)
+        value = number * self.factors[symbol]
+        if value == 0 and self.zero:
+            return value
+        if not self.low <= value <= self.high:
+            raise Wrong(f"{shown(text)} is outside {self.limits}", f"for example {self.example}")
+        return value
+
+    def _split(self, text: str) -> tuple[Decimal, str]:
+        match = _QUANTITY.fullmatch(text.strip()[:100])
+        if not match:
+            raise Wrong(f"{shown(text)} is not {self.noun}", f"write a number and its unit, for example {self.example}")
+        number, symbol = match["number"], match["unit"].strip()
+        if not _NUMBER.fullmatch(number):
+            raise Wrong(f"{shown(number)} in {shown(text)} is no number this reads", self._number_hint(number))
+        if not symbol:
+            raise Wrong(f"{shown(text)} has no unit", f"write the unit with the value, for example {self.example}")
+        if symbol not in self.factors:
+            meant = self._meant(symbol)
+            hint = f"did you mean {number}{meant}?" if meant else f"units are {', '.join(self.factors)}"
+            raise Wrong(f"{shown(symbol)} is no unit of {self.noun}", hint)
+        return Decimal(number), symbol
+
+    def _number_hint(self, number: str) -> str:
+        if number.startswith("-"):
+            return "it cannot be negative"
+        return f"write plain digits with at most one decimal point, for example {self.example}"
+
+    def _meant(self, symbol: str) -> str | None:
+        for known in self.factors:
+            if known.lower() == symbol.lower():
+                return known
+        starts = [known for known in self.factors if known.lower().startswith(symbol.lower())]
+        return starts[0] if starts else nearest(symbol, self.factors)
+
+
+def _unit(noun: str, factors: dict[str, str], example: str, low: str, high: str, *, zero: bool = False) -> Unit:
+    def base(text: str) -> Decimal:
+        match = re.fullmatch(r"([0-9.]+)(\D+)", text)
+        if match is None:
+            raise ValueError(text)
+        return Decimal(match[1]) * Decimal(factors[match[2]])
+
+    decimals = {symbol: Decimal(factor) for symbol, factor in factors.items()}
+    span = f"{low} to {high}{' (or 0)' if zero else ''}"
+    return Unit(noun, decimals, example, base(low), base(high), span, zero)
+
+
+RATE = _unit(
+    "a rate",
+    {"bps": "1", "kbps": "1e3", "Mbps": "1e6", "Gbps": "1e9", "Tbps": "1e12"},
+    "10Gbps",
+    "1Mbps",
+    "100Tbps",
+)
+SECONDS = _unit("a time", {"ns": "1e-9", "us": "1e-6", "ms": "1e-3", "s": "1"}, "100ms", "1ns", "3600s", zero=True)
+HERTZ = _unit("a frequency", {"Hz": "1", "kHz": "1e3", "MHz": "1e6", "GHz": "1e9"}, "2.8GHz", "1MHz", "100GHz")
+SIZE = _unit(
+    "a size",
+    {"B": "1", "kB": "1e3", "MB": "1e6", "GB": "1e9", "KiB": "1024", "MiB": "1048576", "GiB": "1073741824"},
+    "8MiB",
+    "1B",
+    "1024GiB",
+)
+WATTS = _unit("a power", {"W": "1", "kW": "1e3"}, "650W", "1W", "100kW")
+DOLLARS = _unit("a price", {"USD": "1"}, "3625USD", "1USD", "10000000USD")
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """A reader of whole numbers from ``low`` to ``high``."""
+
+    def read(text: str) -> int:
+        digits = text.strip()
+        if not re.fullmatch(r"[+-]?[0-9]{1,18}", digits):
+            raise Wrong(f"{shown(text)} is not a whole number", f"write digits only, from {low:,} to {high:,}")
+        if not low <= int(digits) <= high:
+            raise Wrong(f"{shown(text)} is outside {low:,} to {high:,}")
+        return int(digits)
+
+    return read
+
+
+def choice(words: tuple[str, ...]) -> Callable[[str], str]:
+    """A reader of one of ``words``."""
+
+    def read(text: str) -> str:
+        if text in words:
+            return text
+        near = nearest(text, words)
+        known = ", ".join(words)
+        raise Wrong(f"{shown(text)} is none of {known}", f"did you mean {near}?" if near else None)
+
+    return read
+
+
+def flag(text: str) -> bool:
+    """``true`` or ``false``; YAML 1.1's other spellings are refused rather than guessed."""
+    if text not in {"true", "false"}:
+        raise Wrong(f"{shown(text)} is neither true nor false")
+    return text == "true"
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that ``word`` was probably meant to be."""
+    lower = {name.lower(): name for name in known}
+    found = difflib.get_close_matches(word[:80].lower(), lower, n=1, cutoff=0.6)
+    return lower[found[0]] if found else None
+
+
+def shown(text: str) -> str:
+    """``text`` as a message shows it: quoted, escaped where a terminal would act on it, cut when long."""
+    cut = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+    return ascii(cut) if not cut.isprintable() else f'"{cut}"'

@@ -1,0 +1,228 @@
+"""The document's sections checked by pydantic, and its complaints put into words with their places.
+
+A mistake in one section must not hide those in another: what is valid by itself is salvaged, so
+that the checks across sections run over it and every error is reported at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, cast, get_args, get_origin
+
+from pydantic import ValidationError
+
+from rbops.spec.document import (
+    HardwareSection,
+    HostSection,
+    PortSection,
+    RouteFileSection,
+    RouterSection,
+    RouteSection,
+    Section,
+    SpecDocument,
+)
+from rbops.spec.source import Node, Path, Source, dotted
+from rbops.spec.units import Wrong, nearest, shown
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+    from rbops.errors import Diagnostic
+
+__all__ = ["Parts", "located", "salvage", "validate"]
+
+_TAGS = frozenset({"list", "file"})  # of the union in document.RoutesSection
+_KEY = "[key]"
+_SHAPES = {
+    "model_type": "expected a mapping, lines of `key: value`",
+    "model_attributes_type": "expected a mapping, lines of `key: value`",
+    "dict_type": "expected a mapping, lines of `key: value`",
+    "tuple_type": "expected a list, lines of `- item`",
+    "too_short": "at least one is needed",
+}
+
+_S = TypeVar("_S", bound=Section)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What of a document is valid by itself; lists are keyed by the index in the file.
+
+    ``ports_complete`` says that no port was left out, so that the set of neighbours is known.
+    """
+
+    root: Node
+    router: RouterSection | None
+    ports: dict[int, PortSection] = field(default_factory=dict)
+    hosts: dict[str, HostSection] = field(default_factory=dict)
+    hardware: HardwareSection | None = None
+    routes: dict[int, RouteSection] = field(default_factory=dict)
+    route_file: str | None = None
+    ports_complete: bool = True
+
+    def line(self, path: Path) -> int:
+        """The line on which the value at ``path`` was written."""
+        return Source(self.root).node(path).place.line
+
+    def key_line(self, path: Path) -> int:
+        """The line on which the key at ``path`` was written."""
+        node = Source(self.root).node(path)
+        return (node.key or node.place).line
+
+
+def validate(root: Node) -> tuple[SpecDocument | None, list[Diagnostic]]:
+    """The document that ``root`` holds, or None and every mistake that pydantic finds."""
+    try:
+        return SpecDocument.model_validate(root.plain()), []
+    except ValidationError as error:
+        found = [_diagnostic(detail, root) for detail in error.errors(include_url=False, include_input=False)]
+        # Hosts that share a hardware file share its mistakes.
+        return None, list(dict.fromkeys(found))
+
+
+def salvage(root: Node) -> Parts:
+    """The parts of ``root`` that are valid by themselves."""
+    tree = root.plain()
+    top: dict[str, Any] = tree if isinstance(tree, dict) else {}
+    ports = _list(top.get("ports"))
+    hosts = top.get("hosts")
+    servers = top.get("servers")
+    routes = top.get("routes")
+    route_file = _one(RouteFileSection, routes) if isinstance(routes, dict) else None
+    valid_ports = _each(PortSection, enumerate(ports))
+    return Parts(
+        root,
+        router=_one(RouterSection, top.get("router")),
+        ports=valid_ports,
+        hosts=_each(HostSection, hosts.items()) if isinstance(hosts, dict) else {},
+        hardware=_one(HardwareSection, servers.get("hardware")) if isinstance(servers, dict) else None,
+        routes=_each(RouteSection, enumerate(_list(routes))),
+        route_file=route_file.file if route_file else None,
+        ports_complete=len(valid_ports) == len(ports) and isinstance(top.get("ports"), list | None),
+    )
+
+
+def located(root: Node, path: Path, message: str, hint: str | None = None, *, key: bool = False) -> Diagnostic:
+    """An error about the value (or the key) at ``path``, with the path in front of the message.
+
+    In a file that the spec names (``hardware:``) the path starts at that file's root.
+    """
+    node = root
+    way: list[str | int] = []
+    for step in path:
+        child = node.child(step)
+        if child is None:
+            break
+        way = [] if child.text is not node.text else [*way, step]
+        node = child
+    text = f"{dotted(tuple(way))}: {message}" if way else message
+    return node.diagnostic_at_key(text, hint) if key else node.diagnostic(text, hint)
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _one(section: type[_S], value: object) -> _S | None:
+    try:
+        return section.model_validate(value)
+    except ValidationError:
+        return None
+
+
+def _each(section: type[_S], items: Any) -> dict[Any, _S]:
+    found = ((key, _one(section, value)) for key, value in items)
+    return {key: value for key, value in found if value is not None}
+
+
+def _diagnostic(detail: ErrorDetails, root: Node) -> Diagnostic:
+    loc = detail["loc"]
+    path = _path(root, loc)
+    kind = detail["type"]
+    if kind == "missing":
+        name = str(loc[-1])
+        return located(root, path, f"{name} is missing", _example(loc), key=True)
+    if kind == "extra_forbidden":
+        name = str(loc[-1])
+        what = "unknown key " + shown(name)
+        return _at_key(root, path, what, _known(name, loc[:-1]))
+    if kind == "value_error":
+        wrong = cast("Wrong", detail["ctx"]["error"])
+        if loc and loc[-1] == _KEY:
+            return _at_key(root, path, wrong.message, wrong.hint)
+        return located(root, path, wrong.message, wrong.hint)
+    return located(root, path, _SHAPES.get(kind, detail["msg"]))
+
+
+def _at_key(root: Node, path: Path, message: str, hint: str | None) -> Diagnostic:
+    """An error about the key itself, which the text in front of the message therefore leaves out."""
+    node = root
+    way: list[str | int] = []
+    for step in path:
+        child = node.child(step)
+        if child is None:
+            break
+        way = [] if child.text is not node.text else [*way, step]
+        node = child
+    above = dotted(tuple(way[:-1]))
+    return node.diagnostic_at_key(f"{above}: {message}" if above else message, hint)
+
+
+def _path(root: Node, loc: tuple[str | int, ...]) -> Path:
+    """Pydantic's location without the steps that the document does not have (union tags, ``[key]``)."""
+    path: list[str | int] = []
+    node = root
+    for step in loc:
+        child = node.child(step)
+        if child is not None:
+            path.append(step)
+            node = child
+    return tuple(path)
+
+
+def _known(name: str, above: tuple[str | int, ...]) -> str:
+    """What may stand where ``name`` stands: the nearest right word, another place for it, or all words."""
+    fields = _fields(SpecDocument, above)
+    near = nearest(name, fields)
+    if near:
+        return f"did you mean {near}?"
+    for section, info in SpecDocument.model_fields.items():
+        if any(name in found.model_fields for found in _sections(info.annotation)):
+            return f"it belongs under {section}"
+    return f"known here: {', '.join(fields)}"
+
+
+def _example(loc: tuple[str | int, ...]) -> str | None:
+    name = str(loc[-1])
+    info = _fields(SpecDocument, loc[:-1]).get(name)
+    if info is None:
+        return None
+    examples = info.examples or next((m.schema.get("examples") for m in info.metadata if hasattr(m, "schema")), None)
+    return f"for example {name}: {examples[0]}" if examples else info.description
+
+
+def _sections(annotation: Any) -> list[type[Section]]:
+    """The sections that a field's type is made of, outermost only."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return [annotation]
+    return [found for part in get_args(annotation) for found in _sections(part)]
+
+
+def _fields(annotation: Any, loc: tuple[str | int, ...]) -> dict[str, Any]:
+    """The fields that may stand at ``loc`` below a value of type ``annotation``."""
+    origin = get_origin(annotation)
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        if not loc:
+            return dict(annotation.model_fields)
+        info = annotation.model_fields.get(str(loc[0]))
+        return _fields(info.annotation, loc[1:]) if info else {}
+    if origin is Annotated:
+        return _fields(get_args(annotation)[0], loc)
+    if origin in {Union, UnionType}:
+        rest = loc[1:] if loc and loc[0] in _TAGS else loc
+        arms = [_fields(arm, rest) for arm in get_args(annotation)]
+        return {name: info for arm in arms for name, info in arm.items()}
+    if origin in {tuple, dict} and loc:
+        return _fields(get_args(annotation)[-1 if origin is dict else 0], loc[1:])
+    return {}

@@ -1,0 +1,223 @@
+"""Names, addresses and paths as people write them -> their one canonical spelling.
+
+As in ``units``: text in, value out, ``Wrong`` with a hint otherwise. What passes here is safe in
+file names, inventories, command arguments and kernel interfaces: whatever could mean something to
+a shell, Jinja, YAML or Click is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import AddressValueError, IPv4Address, IPv4Interface, IPv4Network
+
+from rbops.spec.units import Wrong, shown
+
+__all__ = [
+    "FABRIC_MAC",
+    "cpu_list",
+    "file_path",
+    "host_name",
+    "interface_address",
+    "interface_name",
+    "mac",
+    "neighbor_address",
+    "package",
+    "pci",
+    "port_name",
+    "prefix",
+    "router_name",
+    "word",
+]
+
+FABRIC_MAC = "02:52:"
+"""Destination MACs on internal links begin with it (``02:52:PP:PP:AA:AA``, paper 6.1)."""
+
+_LONGEST_HOST = 63
+_LONGEST_PATH = 4000
+_WIDEST_SUBNET = 8
+_SMALLEST_SUBNET = 31
+_ADDRESS_BITS = 32
+_HIGHEST_CPU = 8191
+
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_RESERVED_HOSTS = frozenset({"all", "ungrouped", "localhost"})
+_RESERVED = (
+    (IPv4Network("0.0.0.0/8"), '"this network" (RFC 1122)'),
+    (IPv4Network("127.0.0.0/8"), "loopback (RFC 1122)"),
+    (IPv4Network("224.0.0.0/4"), "multicast (RFC 5771)"),
+    (IPv4Network("240.0.0.0/4"), "reserved (RFC 1112)"),
+)
+
+
+def router_name(text: str) -> str:
+    """The router's name: one RFC 1123 label in lower case, at most 32 characters."""
+    if not re.fullmatch(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?", text):
+        raise Wrong(
+            f"{shown(text)} cannot name a router",
+            "1 to 32 lower-case letters, digits and inner hyphens, for example rb4",
+        )
+    return text
+
+
+def host_name(text: str) -> str:
+    """A server's name as inventory, file names and cabling use it (RFC 1123, at most 63 characters)."""
+    if len(text) > _LONGEST_HOST or not re.fullmatch(rf"{_LABEL}(?:\.{_LABEL})*", text):
+        raise Wrong(
+            f"{shown(text)} is no host name (RFC 1123)",
+            "letters, digits, inner hyphens and dots, at most 63 characters, for example n0 or n0.example.net",
+        )
+    if re.fullmatch(r"[0-9.]+", text) and text.count("."):
+        raise Wrong(f"{shown(text)} is an address, not a host name", "name the server; its address is in the inventory")
+    if text.lower() in _RESERVED_HOSTS:
+        raise Wrong(f"{shown(text)} means something else to Ansible", "name the server otherwise")
+    return text
+
+
+def interface_name(text: str) -> str:
+    """A network device's name: the kernel's limit of 15 characters, and none that a shell reads."""
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}", text):
+        raise Wrong(
+            f"{shown(text)} is no interface name",
+            "1 to 15 letters, digits, dots, hyphens and underscores, for example enp3s0f0",
+        )
+    return text
+
+
+def port_name(text: str) -> str:
+    """A planned port: ``ext3``, ``int1`` towards server 1, ``int1p0`` for parallel cables."""
+    if not re.fullmatch(r"ext(0|[1-9][0-9]{0,3})|int(0|[1-9][0-9]{0,4})(p(0|[1-9][0-9]{0,2}))?", text):
+        raise Wrong(
+            f"{shown(text)} is no planned port",
+            "ext3 is external port 3, int1 the port towards server 1, int1p0 its first parallel cable",
+        )
+    return text
+
+
+def word(text: str) -> str:
+    """A plain name (driver, slot, profile): no spaces and nothing that another language reads."""
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}", text):
+        raise Wrong(f"{shown(text)} is no plain name", "1 to 64 letters, digits, dots, colons, hyphens and underscores")
+    return text
+
+
+def package(text: str) -> str:
+    """A Debian package's name, or the path or address of a .deb or archive."""
+    if not re.fullmatch(r"[A-Za-z0-9/~][A-Za-z0-9+._:/~@=-]{0,254}", text):
+        raise Wrong(f"{shown(text)} is no package name, path or address", "for example click, or /srv/click.deb")
+    return text
+
+
+def file_path(text: str) -> str:
+    """A file's path; relative ones start at the spec's directory."""
+    if not text or len(text) > _LONGEST_PATH or not text.isprintable() or text.startswith("-"):
+        raise Wrong(f"{shown(text)} is no usable path", "printable characters, not beginning with a hyphen")
+    return text
+
+
+def pci(text: str) -> str:
+    """A PCI address with its domain, in lower case: ``0000:03:00.0`` (``03:00.0`` gets domain 0)."""
+    match = re.fullmatch(r"(?:([0-9a-f]{1,8}):)?([0-9a-f]{1,2}):([0-9a-f]{1,2})\.([0-7])", text.lower())
+    if not match:
+        raise Wrong(f"{shown(text)} is no PCI address", "as `lspci -D` prints it, for example 0000:03:00.0")
+    domain, bus, device, function = match.groups()
+    full = f"{domain or '0000':0>4}:{bus:0>2}:{device:0>2}.{function}"
+    if full.split(":", 1)[1] != text.lower()[-7:]:
+        raise Wrong(f"{shown(text)} is no PCI address", f"did you mean {full}?")
+    return full
+
+
+def mac(text: str) -> str:
+    """A device's own (unicast) MAC in lower case with colons, and none of the fabric's."""
+    plain = text.lower().replace("-", ":")
+    if not re.fullmatch(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}", plain):
+        raise Wrong(f"{shown(text)} is no MAC address", "six pairs of hex digits, for example 3c:fd:fe:00:00:01")
+    if int(plain[:2], 16) & 1:
+        raise Wrong(f"{shown(text)} is a multicast or broadcast MAC", "a device's own address has an even first byte")
+    if plain == "00:00:00:00:00:00":
+        raise Wrong(f"{shown(text)} is no device's MAC")
+    if plain.startswith(FABRIC_MAC):
+        raise Wrong(
+            f"{shown(text)} begins with 02:52, which the router uses on its internal links (02:52:PP:PP:AA:AA)",
+            "give the device another locally administered address",
+        )
+    return plain
+
+
+def interface_address(text: str) -> str:
+    """A port's own address with its subnet's length, ``198.18.0.1/24``: a host of a subnet /8 to /31."""
+    address, length = _split(text, "198.18.0.1/24")
+    _usable(text, IPv4Network((int(address) & _mask(length), length)))
+    if not _WIDEST_SUBNET <= length <= _SMALLEST_SUBNET:
+        raise Wrong(f"{shown(text)}: a port's subnet is /8 to /31", "for example 198.18.0.1/24")
+    network = IPv4Interface((address, length)).network
+    if length < _SMALLEST_SUBNET and address in {network.network_address, network.broadcast_address}:
+        what = "network" if address == network.network_address else "broadcast"
+        raise Wrong(f"{shown(text)} is the {what} address of its subnet", f"for example {network[1]}/{length}")
+    return f"{address}/{length}"
+
+
+def neighbor_address(text: str) -> str:
+    """A neighbour's IPv4 address without a length."""
+    if re.fullmatch(r"[0-9.]+/[0-9]+", text):
+        raise Wrong(
+            f"{shown(text)}: a neighbour has an address, not a subnet",
+            f"did you mean {text.split('/', maxsplit=1)[0]}?",
+        )
+    address = _address(text, text)
+    _usable(text, IPv4Network(int(address)))
+    return str(address)
+
+
+def prefix(text: str) -> str:
+    """A route's prefix, ``203.0.113.0/24``, without host bits; ``0.0.0.0/0`` is the default route."""
+    address, length = _split(text, "203.0.113.0/24")
+    network = IPv4Network((int(address) & _mask(length), length))
+    if network.network_address != address:
+        raise Wrong(f"{shown(text)} has bits set beyond its length", f"did you mean {network}?")
+    _usable(text, network)
+    return str(network)
+
+
+def cpu_list(text: str) -> tuple[int, ...]:
+    """CPU ids as the kernel writes them: ``0,2-5`` -> (0, 2, 3, 4, 5); ids up to 8191."""
+    ids: set[int] = set()
+    for part in text.replace(" ", "").split(","):
+        match = re.fullmatch(r"([0-9]{1,4})(?:-([0-9]{1,4}))?", part)
+        if not match:
+            raise Wrong(f"{shown(text)} is no list of CPU ids", "as the kernel writes it, for example 0,2-5")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if first > last or last > _HIGHEST_CPU:
+            raise Wrong(f"{shown(part)} is no range of CPU ids", "from low to high, at most 8191")
+        ids.update(range(first, last + 1))
+    return tuple(sorted(ids))
+
+
+def _mask(length: int) -> int:
+    return (0xFFFFFFFF << (32 - length)) & 0xFFFFFFFF
+
+
+def _split(text: str, example: str) -> tuple[IPv4Address, int]:
+    head, slash, tail = text.partition("/")
+    address = _address(head, text)
+    if not slash:
+        raise Wrong(f"{shown(text)} has no prefix length", f"for example {example}")
+    if not re.fullmatch(r"[0-9]{1,2}", tail) or int(tail) > _ADDRESS_BITS:
+        raise Wrong(f"{shown(text)}: the prefix length is 0 to 32", f"for example {example}")
+    return address, int(tail)
+
+
+def _address(text: str, whole: str) -> IPv4Address:
+    try:
+        return IPv4Address(text)
+    except AddressValueError:
+        pass
+    if re.fullmatch(r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*", text):
+        raise Wrong(f"{shown(whole)} is IPv6, which the data plane leaves to the servers' kernels", "use IPv4")
+    raise Wrong(f"{shown(whole)} is no IPv4 address", "four numbers 0 to 255 without leading zeros")
+
+
+def _usable(text: str, network: IPv4Network) -> None:
+    for reserved, why in _RESERVED:
+        # The default route and other short prefixes reach over reserved ranges without aiming at them.
+        if network.subnet_of(reserved) and network.prefixlen:
+            raise Wrong(f"{shown(text)} is in {reserved}, which is {why}")
