@@ -15,13 +15,14 @@ from rbops import hardware
 from rbops.affinity.cores import assign
 from rbops.affinity.rules import check
 from rbops.affinity.servers import Built, build
-from rbops.errors import Diagnostic, SpecError
+from rbops.errors import Diagnostic, SpecError, UsageError
 from rbops.hardware.model import Machine
 from rbops.plan import ClusterPlan, Forwarding, LinkRate, Processing, Topology
 from rbops.predict.bottleneck import server_rate
+from rbops.predict.calibrate import Measurement
 from rbops.predict.cluster import Setting
 from rbops.predict.forecast import Forecast, forecast
-from rbops.predict.packets import mix
+from rbops.predict.packets import PacketMix, mix
 from rbops.predict.warnings import warnings
 from rbops.spec import Spec, load_spec
 from rbops.spec.model import Hardware
@@ -29,9 +30,21 @@ from rbops.topology.choice import Choice, Demand, Impossible, Limits, choose
 from rbops.topology.external import externals, routes
 from rbops.topology.names import server_index
 
-__all__ = ["Planning", "load_plan", "plan_spec", "planning"]
+__all__ = ["Assumptions", "Planning", "calibrated", "load_plan", "plan_spec", "planning"]
 
 Path = tuple[str | int, ...]
+
+_CALIBRATION_STEPS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Assumptions:
+    """What a prediction supposes beyond the spec: a packet costs ``cost_factor`` times the profile's cycles,
+    and packets are of ``packets`` (None: the spec's).
+    """
+
+    cost_factor: float = 1.0
+    packets: PacketMix | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +69,21 @@ def plan_spec(spec: Spec) -> ClusterPlan:
     return planning(spec).plan
 
 
-def planning(spec: Spec) -> Planning:
+def planning(spec: Spec, assumptions: Assumptions = Assumptions()) -> Planning:
     """The plan of ``spec`` with what led to it. Raises SpecError."""
-    machines = _machines(spec)
-    demand = _demand(spec, machines)
+    packets = assumptions.packets or mix(spec.router.packets)
+    machines = {index: _scaled(machine, assumptions.cost_factor) for index, machine in _machines(spec).items()}
+    demand = _demand(spec, machines, packets)
     choice = _choose(spec, demand)
     _check_hosts(spec, choice)
     ports = externals(spec)
     default = demand.default.machine
     built = build(spec, choice, lambda index: machines.get(index, default), ports)
     setting = _setting(spec, choice)
-    made = forecast(spec, setting, built.kinds, choice.stages)
+    made = forecast(spec, setting, built.kinds, choice.stages, packets)
     plan = ClusterPlan(
         name=spec.name,
-        topology=_topology(spec, choice, demand, made),
+        topology=_topology(spec, choice, made),
         links=built.links,
         servers=built.servers,
         forwarding=_forwarding(spec, setting),
@@ -83,6 +97,25 @@ def planning(spec: Spec) -> Planning:
         plan = replace(plan, violations=plan.violations + found)
     _check_guarantee(spec, choice, demand, made)
     return Planning(spec, demand, choice, built, made, plan)
+
+
+def calibrated(spec: Spec, measured: Measurement) -> Assumptions:
+    """The cost factor with which the prediction for packets of the measured size meets the measurement.
+
+    Raises UsageError when the measured rate is not one that the CPU limits.
+    """
+    size = PacketMix(f"{measured.size}B", ((measured.size, 1.0),))
+    factor = 1.0
+    for _ in range(_CALIBRATION_STEPS):
+        made = planning(spec, Assumptions(factor, size)).forecast
+        if made.cluster.bottleneck != "cpu" and made.prediction.rate_bps <= measured.rate_bps:
+            raise UsageError(
+                f"the measured {measured.rate_bps / 1e9:.2f} Gbps of {size.name} packets say nothing about the CPU: "
+                f"the prediction ends at {made.cluster.bottleneck}, {made.prediction.rate_bps / 1e9:.2f} Gbps",
+                hint="measure with smaller packets",
+            )
+        factor *= made.prediction.rate_bps / measured.rate_bps
+    return Assumptions(factor)
 
 
 def _machines(spec: Spec) -> dict[int, Machine]:
@@ -99,6 +132,16 @@ def _machines(spec: Spec) -> dict[int, Machine]:
         raise SpecError(wrong)
     found[-1] = default
     return found
+
+
+def _scaled(machine: Machine, factor: float) -> Machine:
+    if factor == 1.0:
+        return machine
+    costs = tuple(
+        replace(cost, cycles=cost.cycles * factor, cycles_per_byte=cost.cycles_per_byte * factor)
+        for cost in machine.costs
+    )
+    return replace(machine, costs=costs, batching=machine.batching.scaled(factor), calibrated=True)
 
 
 def _machine(
@@ -118,12 +161,12 @@ def _machine(
         return None
 
 
-def _demand(spec: Spec, machines: Mapping[int, Machine]) -> Demand:
+def _demand(spec: Spec, machines: Mapping[int, Machine], packets: PacketMix) -> Demand:
     known: dict[int, Limits] = {}
 
     def limits(machine: Machine) -> Limits:
         if id(machine) not in known:
-            known[id(machine)] = Limits(machine, _available(spec, machine))
+            known[id(machine)] = Limits(machine, _available(spec, machine, packets))
         return known[id(machine)]
 
     pins: list[tuple[int, int]] = []
@@ -150,8 +193,8 @@ def _demand(spec: Spec, machines: Mapping[int, Machine]) -> Demand:
     )
 
 
-def _available(spec: Spec, machine: Machine) -> int:
-    """What a server with all its slots filled processes of the spec's packets, in bps."""
+def _available(spec: Spec, machine: Machine, packets: PacketMix) -> int:
+    """What a server with all its slots filled processes of ``packets``, in bps."""
     cards = tuple(card for slot in machine.slots for card in slot.options)
     if not cards or not machine.cores:
         missing = "NIC" if machine.cores else "online CPU"
@@ -171,7 +214,7 @@ def _available(spec: Spec, machine: Machine) -> int:
     rate = server_rate(
         machine,
         spec.router.application,
-        mix(spec.router.packets),
+        packets,
         poll=spec.batching.poll,
         nic=spec.batching.nic,
         cores=len(assigned.cores.dataplane),
@@ -220,7 +263,7 @@ def _setting(spec: Spec, choice: Choice) -> Setting:
     )
 
 
-def _topology(spec: Spec, choice: Choice, demand: Demand, made: Forecast) -> Topology:
+def _topology(spec: Spec, choice: Choice, made: Forecast) -> Topology:
     trial = choice.trial
     most = max(choice.owners.count(server) for server in set(choice.owners))
     rate = most * spec.router.line_rate_bps

@@ -69,7 +69,14 @@ def _external(plan: ClusterPlan) -> Table:
                 near = ", ".join(f"{hop.address} {hop.mac or '(resolved)'}" for hop in port.adjacencies)
                 device = _device(port)
                 rows.append(
-                    (str(port.id), f"{server.name}:{port.name}", gbps(port.rate_bps), ", ".join(port.addresses), near, device)
+                    (
+                        str(port.id),
+                        f"{server.name}:{port.name}",
+                        gbps(port.rate_bps),
+                        ", ".join(port.addresses),
+                        near,
+                        device,
+                    )
                 )
     return Table("External ports", ("port", "at", "rate", "address", "neighbours", "device"), tuple(rows))
 
@@ -134,11 +141,17 @@ def prediction_rows(planning: Planning) -> list[tuple[str, str]]:
     bounds = {"CPU": parts.cpu, "memory": parts.memory, "I/O": parts.io, "between sockets": parts.inter_socket}
     bounds |= {"PCIe": parts.pcie, "NICs": parts.nic}
     rows = [
-        ("router", f"{gbps(one.rate_bps)} of {gbps(wanted)}, {one.rate_pps / 1e6:.2f} Mpps of {made.packets.name} packets"),
+        (
+            "router",
+            f"{gbps(one.rate_bps)} of {gbps(wanted)}, {one.rate_pps / 1e6:.2f} Mpps of {made.packets.name} packets",
+        ),
         ("expected between", f"{gbps(made.bounds.low_bps)} and {gbps(made.bounds.high_bps)} (paper 6.2)"),
         ("bottleneck", one.bottleneck),
         ("second hop", f"{made.cluster.indirect:.0%} of the packets with the {planning.spec.router.traffic} matrix"),
-        ("one server", f"{gbps(made.app.rate_bps)} of {planning.spec.router.application}, {gbps(made.forward.rate_bps)} of forwarding"),
+        (
+            "one server",
+            f"{gbps(made.app.rate_bps)} of {planning.spec.router.application}, {gbps(made.forward.rate_bps)} of forwarding",
+        ),
     ]
     rows += [(f"  {name} allows", gbps(rate)) for name, rate in bounds.items() if rate is not None]
     rows += [

@@ -139,6 +139,10 @@ class BatchingCost:
         """Cycles per packet with ``poll`` packets a poll and ``nic`` descriptors a transaction."""
         return self.base + self.per_poll / poll + self.per_transaction / nic
 
+    def scaled(self, factor: float) -> BatchingCost:
+        """The same shape with every term times ``factor``."""
+        return BatchingCost(self.base * factor, self.per_poll * factor, self.per_transaction * factor)
+
 
 @dataclass(frozen=True, slots=True)
 class LatencyTerms:

@@ -10,7 +10,7 @@ from rbops.plan import Prediction
 from rbops.predict.bottleneck import ServerRate, server_rate
 from rbops.predict.cluster import Bounds, ClusterRate, Setting, bounds, cluster_rate
 from rbops.predict.latency import cluster_latency, server_latency_s
-from rbops.predict.packets import PacketMix, mix
+from rbops.predict.packets import PacketMix
 from rbops.spec.model import Spec
 
 __all__ = ["Forecast", "forecast", "kind_rate"]
@@ -34,12 +34,12 @@ class Forecast:
     loss: float
 
 
-def kind_rate(spec: Spec, kind: Kind, app: str) -> ServerRate:
+def kind_rate(spec: Spec, kind: Kind, app: str, packets: PacketMix) -> ServerRate:
     """What a server of ``kind`` processes of ``app``."""
     return server_rate(
         kind.machine,
         app,
-        mix(spec.router.packets),
+        packets,
         poll=spec.batching.poll,
         nic=spec.batching.nic,
         cores=len(kind.assignment.cores.dataplane),
@@ -47,12 +47,11 @@ def kind_rate(spec: Spec, kind: Kind, app: str) -> ServerRate:
     )
 
 
-def forecast(spec: Spec, setting: Setting, kinds: Sequence[Kind], stages: int) -> Forecast:
+def forecast(spec: Spec, setting: Setting, kinds: Sequence[Kind], stages: int, packets: PacketMix) -> Forecast:
     """The rate is that of the slowest kind; latency is that of the slowest server, too."""
-    made = [_of_kind(spec, setting, kind) for kind in kinds]
+    made = [_of_kind(spec, setting, kind, packets) for kind in kinds]
     kind, app, forward, cluster, loss = min(made, key=lambda item: item[3].rate_bps * (1 - item[4]))
     rate = round(cluster.rate_bps * (1 - loss))
-    packets = mix(spec.router.packets)
     latency = max(
         server_latency_s(other.machine, spec.router.application, spec.batching.nic, spec.batching.timeout_s)
         for other in kinds
@@ -69,9 +68,11 @@ def forecast(spec: Spec, setting: Setting, kinds: Sequence[Kind], stages: int) -
     return Forecast(prediction, kind, packets, app, forward, cluster, bounds(setting, app, forward), latency, loss)
 
 
-def _of_kind(spec: Spec, setting: Setting, kind: Kind) -> tuple[Kind, ServerRate, ServerRate, ClusterRate, float]:
-    app = kind_rate(spec, kind, spec.router.application)
-    forward = kind_rate(spec, kind, "forward")
+def _of_kind(
+    spec: Spec, setting: Setting, kind: Kind, packets: PacketMix
+) -> tuple[Kind, ServerRate, ServerRate, ClusterRate, float]:
+    app = kind_rate(spec, kind, spec.router.application, packets)
+    forward = kind_rate(spec, kind, "forward", packets)
     loss = max((breach.predicted_loss for breach in kind.assignment.violations), default=0.0)
     return kind, app, forward, cluster_rate(setting, app, forward), loss
 

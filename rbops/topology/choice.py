@@ -97,10 +97,10 @@ class Impossible(Exception):
         self.hint = hint
 
 
-def choose(demand: Demand) -> Choice:
+def choose(demand: Demand, *, nearest: bool = True) -> Choice:
     """The topology with the fewest servers; of equal ones that with most ports per server.
 
-    Raises Impossible.
+    Raises Impossible, with the nearest router that works unless ``nearest`` is False.
     """
     capacity, seats = _limits(demand)
     trials: list[Trial] = []
@@ -113,18 +113,13 @@ def choose(demand: Demand) -> Choice:
             break
     working = [trial for trial in trials if trial.works and demand.kind in ("auto", trial.kind)]
     if not working:
-        raise _impossible(demand, trials)
+        raise _impossible(demand, trials, nearest=nearest)
     best = min(working, key=_price)
     return Choice(best, owners_of[best.ports_per_server], capacity, seats, tuple(trials))
 
 
 def _price(trial: Trial) -> tuple[int, int, int, int]:
     return trial.servers, trial.parallel, trial.rate_bps, -trial.ports_per_server
-
-
-def limits_of(demand: Demand, server: int) -> Limits:
-    """The limits of one server."""
-    return dict(demand.special).get(server, demand.default)
 
 
 def _limits(demand: Demand) -> tuple[int, int]:
@@ -153,12 +148,11 @@ def _share_of(demand: Demand, server: int, share: int) -> int:
         return share
     if external_capacity(special.machine, demand.line_rate_bps) == 0:
         return 0
-    own = _largest_share(
+    return _largest_share(
         replace(demand, default=special),
         special.available_bps // (demand.factor * demand.line_rate_bps),
         external_capacity(special.machine, demand.line_rate_bps),
     )
-    return own
 
 
 def _place(demand: Demand, share: int) -> tuple[int, ...]:
@@ -245,53 +239,46 @@ def _fanout(demand: Demand, counts: list[int], rate: int) -> int | None:
     return smallest
 
 
-def _impossible(demand: Demand, trials: list[Trial]) -> Impossible:
+def _impossible(demand: Demand, trials: list[Trial], *, nearest: bool) -> Impossible:
+    hint = _nearest(demand) if nearest else None
     weighed = [trial for trial in trials if demand.kind in ("auto", trial.kind)]
     if not weighed:
-        return Impossible(
-            "interconnect.topology" if demand.kind == "fly" else "router.external_ports",
-            f"{demand.ports} ports do not fit: the servers have no internal port left beside their external ones"
-            if demand.kind != "fly"
-            else "a fly needs at least 3 internal ports a server, or more servers than one",
-            _nearest(demand),
-        )
+        if demand.kind == "fly":
+            needs = "a fly needs two servers or more, and at least 3 internal ports on each"
+            return Impossible("interconnect.topology", needs, hint)
+        text = f"{demand.ports} ports do not fit: no internal port is left beside the external ones"
+        return Impossible("router.external_ports", text, hint)
     closest = min(weighed, key=lambda trial: (trial.fanout_needed - trial.fanout, trial.required_bps))
     short = closest.fanout_needed - closest.fanout
+    rate = _gbps(closest.rate_bps)
     if short > 0:
-        text = (
-            f"{demand.ports} ports need {closest.port_servers} servers; a full mesh of them needs {closest.fanout_needed} internal "
-            f"ports of {_gbps(closest.rate_bps)} a server, and {closest.fanout} are left beside the external ports: {short} short"
+        return Impossible(
+            "router.external_ports",
+            f"{demand.ports} ports need {closest.port_servers} servers; their full mesh needs {closest.fanout_needed} internal ports "
+            f"of {rate} on each, and {closest.fanout} are left beside the external ones: {short} short",
+            hint,
         )
-    else:
-        text = (
-            f"internal links must carry {_gbps(closest.required_bps)}, and {_gbps(closest.rate_bps)} is what a port gives: "
-            f"{_gbps(closest.required_bps - closest.rate_bps)} short"
-        )
-    return Impossible("router.external_ports", text, _nearest(demand))
+    missing = _gbps(closest.required_bps - closest.rate_bps)
+    text = f"internal links must carry {_gbps(closest.required_bps)}, and {rate} is what a port gives: {missing} short"
+    return Impossible("router.external_ports", text, hint)
 
 
 def _nearest(demand: Demand) -> str | None:
-    """The largest smaller router that the same servers make."""
+    """The least change that works: the other topology, else fewer ports."""
+    if demand.kind != "auto" and _serves(replace(demand, kind="auto")):
+        return "topology: auto"
     for ports in range(demand.ports - 1, 0, -1):
-        smaller = replace(demand, ports=ports, pins=tuple(pin for pin in demand.pins if pin[0] < ports), kind="auto")
-        try:
-            choice = choose_quietly(smaller)
-        except Impossible:
-            continue
-        if choice is not None:
+        if _serves(replace(demand, ports=ports, pins=tuple(pin for pin in demand.pins if pin[0] < ports))):
             return f"external_ports: {ports}"
     return None
 
 
-def choose_quietly(demand: Demand) -> Choice | None:
-    """The topology, or None when there is none (without looking for a smaller one). Raises Impossible for pins."""
-    capacity, seats = _limits(demand)
-    for share in range(_largest_share(demand, capacity, seats), 0, -1):
-        owners = _place(demand, share)
-        working = [trial for trial in _trials(demand, share, owners) if trial.works]
-        if working:
-            return Choice(min(working, key=_price), owners, capacity, seats, tuple(working))
-    return None
+def _serves(demand: Demand) -> bool:
+    try:
+        choose(demand, nearest=False)
+    except Impossible:
+        return False
+    return True
 
 
 def _gbps(rate: int) -> str:

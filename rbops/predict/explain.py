@@ -1,0 +1,254 @@
+"""Why the plan is as it is: formula, inputs, binding constraint and paper section of each choice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rbops.affinity.drivers import driver
+from rbops.affinity.servers import Built
+from rbops.affinity.steering import STEERED_PORTS
+from rbops.predict.forecast import Forecast
+from rbops.spec.model import Spec
+from rbops.topology.choice import Choice, Demand, Trial
+from rbops.topology.wiring import imbalance
+
+__all__ = ["Reason", "reasons"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One choice: what was chosen, by which formula from which numbers, and what decided it."""
+
+    choice: str
+    value: str
+    formula: str
+    inputs: str
+    constraint: str
+    section: str
+
+
+def reasons(spec: Spec, demand: Demand, choice: Choice, built: Built, made: Forecast) -> tuple[Reason, ...]:
+    """The reasons in the order in which the choices are made."""
+    return (
+        _ports_per_server(demand, choice),
+        _port_servers(demand, choice),
+        _topology(demand, choice),
+        *_links(demand, choice),
+        *_cores(spec, built),
+        _steering(spec, built),
+        _quota(spec, demand, choice),
+        _batching(spec, made),
+        *_rate(spec, demand, made),
+        _latency(spec, choice, made),
+    )
+
+
+def _ports_per_server(demand: Demand, choice: Choice) -> Reason:
+    need = demand.factor * demand.line_rate_bps
+    cap = demand.default.machine.external_ports
+    limits = {"processing": choice.capacity, "slots": choice.seats, "the router's ports": demand.ports}
+    if cap is not None:
+        limits[f"the {demand.default.machine.name} profile"] = cap
+    least = min(limits, key=lambda name: limits[name])
+    taken = choice.trial.ports_per_server
+    why = f"{least}: {limits[least]}"
+    if choice.capacity == 0:
+        why = f"processing: {_g(demand.default.available_bps)} of the {_g(need)} one port needs, so one port, and a warning"
+    if taken < max(1, limits[least]):
+        why = f"fewest servers: {limits[least]} ports a server would leave too few internal ports"
+    return Reason(
+        "external ports per server",
+        f"s = {taken}",
+        "s = min(floor(available / cR), ports its slots hold, N), at least 1",
+        f"available {_g(demand.default.available_bps)}, c {demand.factor}, R {_g(demand.line_rate_bps)}, "
+        f"slots {choice.seats}, N {demand.ports}",
+        why,
+        "3.2, 3.3",
+    )
+
+
+def _port_servers(demand: Demand, choice: Choice) -> Reason:
+    trial = choice.trial
+    pinned = f", {len(demand.pins)} ports pinned" if demand.pins else ""
+    return Reason(
+        "port servers",
+        f"M = {trial.port_servers}",
+        "M = ceil(N / s)",
+        f"N {demand.ports}, s {trial.ports_per_server}{pinned}",
+        "every external port has one server",
+        "3.3",
+    )
+
+
+def _topology(demand: Demand, choice: Choice) -> Reason:
+    trial = choice.trial
+    refused = [_refusal(other) for other in choice.trials if other.kind == "mesh" and not other.works]
+    asked = f"; the spec asks for a {demand.kind}" if demand.kind != "auto" else ""
+    if trial.kind == "mesh":
+        value = f"full mesh of {trial.port_servers}"
+        why = f"M - 1 = {trial.port_servers - 1} peers, {trial.fanout} internal ports{asked}"
+    else:
+        value = (
+            f"{trial.fanout_needed}-ary {choice.stages}-fly, {trial.servers - trial.port_servers} intermediate servers"
+        )
+        why = "; ".join(refused) + asked if refused else f"fewest servers{asked}"
+    return Reason(
+        "topology",
+        value,
+        "mesh if M - 1 <= k (times parallel cables), else a k-ary n-fly with n = ceil(log_k M) intermediate servers a port server",
+        f"M {trial.port_servers}, k {trial.fanout}",
+        why,
+        "3.3",
+    )
+
+
+def _refusal(trial: Trial) -> str:
+    if trial.fanout < trial.fanout_needed:
+        cables = f" ({trial.parallel} parallel)" if trial.parallel > 1 else ""
+        return f"a mesh over {_g(trial.rate_bps)} ports needs {trial.fanout_needed}{cables} of {trial.fanout}"
+    return f"a mesh needs {_g(trial.required_bps)} a link of {_g(trial.rate_bps)}"
+
+
+def _links(demand: Demand, choice: Choice) -> Iterator[Reason]:
+    trial = choice.trial
+    if trial.servers == 1:
+        return
+    most = max(choice.owners.count(server) for server in set(choice.owners))
+    slower = sorted(
+        {other.rate_bps for other in choice.trials if other.kind == trial.kind and other.rate_bps < trial.rate_bps}
+    )
+    why = (
+        f"slower ports ({', '.join(_g(rate) for rate in slower)}) do not do"
+        if slower
+        else "the slowest port there is carries it"
+    )
+    if trial.parallel > 1:
+        why = f"{trial.parallel} parallel cables: one {_g(trial.rate_bps)} port is too slow, faster ones too few"
+    formula, inputs = "2sR/M", f"s {most}, R {_g(demand.line_rate_bps)}, M {trial.port_servers}"
+    if trial.kind == "fly":
+        formula = "2sR/k (every server of a stage passes on 2sR over k ports) x imbalance"
+        factor = imbalance(trial.port_servers, trial.fanouts)
+        inputs = f"s {most}, R {_g(demand.line_rate_bps)}, k {trial.fanout_needed}, imbalance {factor:.3f}"
+    provided = trial.rate_bps * trial.parallel
+    yield Reason(
+        "internal links", f"{_g(trial.required_bps)} needed, {_g(provided)} provided", formula, inputs, why, "3.2, 3.3"
+    )
+
+
+def _cores(spec: Spec, built: Built) -> Iterator[Reason]:
+    for kind in built.kinds:
+        cores = kind.assignment.cores
+        queues = min(seat.card.queues for seat in kind.seats)
+        note = "; ".join(kind.assignment.notes) or "both rules hold: each core has a queue of its own at every port"
+        yield Reason(
+            f"cores of {kind.machine.name} ({len(kind.servers)} servers)",
+            f"{len(cores.dataplane)} carry packets, {len(cores.housekeeping)} keep house, {len(kind.assignment.queues)} queues a port",
+            "m cores, m receive and m transmit queues a port, queue i on core i; one thread of each core",
+            f"{len(kind.machine.cores)} CPUs online, {queues} queues a port at most, numa {spec.servers.numa}",
+            note,
+            "4.2",
+        )
+
+
+def _steering(spec: Spec, built: Built) -> Reason:
+    drivers = sorted({seat.card.driver for kind in built.kinds for seat in kind.seats})
+    ways = ", ".join(f"{name} {driver(name).steering(spec.dataplane)}" for name in drivers)
+    many = spec.router.external_ports > STEERED_PORTS
+    return Reason(
+        "later servers find the output port",
+        "in software, by MAC address" if many else ways,
+        "02:52:PP:PP:AA:AA carries port and adjacency; a receive queue per external port on each internal port",
+        f"{spec.router.external_ports} external ports, drivers {', '.join(drivers)}",
+        f"more than {STEERED_PORTS} ports cannot be steered" if many else "what the driver can do",
+        "6.1",
+    )
+
+
+def _quota(spec: Spec, demand: Demand, choice: Choice) -> Reason:
+    most = max(choice.owners.count(server) for server in set(choice.owners))
+    quota = most * demand.line_rate_bps // choice.trial.port_servers
+    flowlets = f"flowlets of {spec.interconnect.flowlet_timeout_s * 1000:g} ms keep to one path"
+    if spec.interconnect.flowlet_timeout_s == 0:
+        flowlets = "no flowlets: packets of a flow may overtake each other"
+    return Reason(
+        "direct quota per pair of servers",
+        _g(quota) if spec.interconnect.routing == "direct-vlb" else "none: every packet takes two phases",
+        "R/N per pair of ports, sR/M per pair of servers; the rest over the other servers in equal shares",
+        f"s {most}, R {_g(demand.line_rate_bps)}, M {choice.trial.port_servers}",
+        flowlets,
+        "3.2, 6.1",
+    )
+
+
+def _batching(spec: Spec, made: Forecast) -> Reason:
+    cost = made.kind.machine.batching
+    poll, nic = spec.batching.poll, spec.batching.nic
+    return Reason(
+        "batching",
+        f"kp = {poll}, kn = {nic}: {cost.cycles(poll, nic):.0f} cycles of minimal forwarding",
+        "cycles = a + b/kp + d/kn, fitted to Table 1",
+        f"a {cost.base:.0f}, b {cost.per_poll:.0f}, d {cost.per_transaction:.0f}",
+        "kn is 16 at most: 256 bytes of PCIe payload hold 16 descriptors of 16 bytes",
+        "4.2, Table 1",
+    )
+
+
+def _rate(spec: Spec, demand: Demand, made: Forecast) -> Iterator[Reason]:
+    app, machine = made.app, made.kind.machine
+    cores = len(made.kind.assignment.cores.dataplane)
+    cost = machine.cost(spec.router.application)
+    table = ""
+    if cost.instructions:
+        table = f"; Table 3 has {cost.instructions} x {cost.cycles_per_instruction} = {cost.instructions * cost.cycles_per_instruction:.0f} at 64 B"
+    given = " (the profile's given rate)" if machine.processing_bps is not None else ""
+    yield Reason(
+        "rate of one server",
+        f"{_g(app.rate_bps)} of {spec.router.application}{given}",
+        "min over components of bound / load per packet, times the packet's bits",
+        f"{cores} x {machine.clock_hz / 1e9:g} GHz, {app.cycles_per_packet:.0f} cycles a packet{table}; "
+        f"packets of {made.packets.mean_bytes:.0f} B on average",
+        f"{app.bottleneck}" + ("" if machine.calibrated else "; the costs are estimates until calibrated"),
+        "5.3",
+    )
+    for name, part in (
+        ("memory", machine.components.memory),
+        ("io", machine.components.io),
+        ("inter_socket", machine.components.inter_socket),
+        ("pcie", machine.components.pcie),
+    ):
+        if part is not None and part.usable_bps is not None:
+            nominal = _g(part.nominal_bps) if part.nominal_bps is not None else "unknown"
+            empirical = _g(part.empirical_bps) if part.empirical_bps is not None else "not measured"
+            yield Reason(
+                f"bound of {name}", _g(part.usable_bps), "bytes a packet moves, P its size: fixed + slope x P",
+                f"nominal {nominal}, empirical {empirical}", part.reason, "5.3, Table 2",
+            )  # fmt: skip
+    wanted = spec.router.external_ports * spec.router.line_rate_bps
+    yield Reason(
+        "rate of the router",
+        f"{_g(made.prediction.rate_bps)} of {_g(wanted)}",
+        "per server: input at the application's cost, output at forwarding's, and the part above the direct quota once more",
+        f"{_g(made.app.rate_bps)} and {_g(made.forward.rate_bps)} of forwarding; {made.cluster.indirect:.0%} take a second hop with "
+        f"{spec.router.traffic} traffic",
+        f"{made.cluster.bottleneck}; expected between {_g(made.bounds.low_bps)} ({made.bounds.low_factor}R) and {_g(made.bounds.high_bps)} (2R)",
+        "3.2, 6.2",
+    )
+
+
+def _latency(spec: Spec, choice: Choice, made: Forecast) -> Reason:
+    terms = made.kind.machine.latency
+    direct, indirect = made.prediction.latency_s.direct, made.prediction.latency_s.indirect
+    return Reason(
+        "latency",
+        f"{direct * 1e6:.1f} us direct, {indirect * 1e6:.1f} us over an intermediate server",
+        "per server: DMA transfers + wait for kn packets (at most the timeout) + CPU; times the servers on the way",
+        f"{terms.dma_transfers} x {terms.dma_s * 1e6:g} us, kn {spec.batching.nic}, CPU {terms.cpu_s * 1e6:g} us, "
+        f"timeout {spec.batching.timeout_s * 1e6:g} us: {made.per_server_latency_s * 1e6:.2f} us",
+        f"{2 + choice.stages} servers direct, {3 + 2 * choice.stages} in two phases",
+        "6.2",
+    )
+
+
+def _g(rate: float) -> str:
+    return f"{rate / 1e9:.4g} Gbps"
