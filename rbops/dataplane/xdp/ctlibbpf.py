@@ -131,6 +131,7 @@ _SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("bpf_object__next_map", PTR, (PTR, PTR)),
     ("bpf_map__name", STR, (PTR,)),
     ("bpf_map__fd", INT, (PTR,)),
+    ("bpf_map__value_size", U32, (PTR,)),
     ("bpf_map__initial_value", PTR, (PTR, ctypes.POINTER(ctypes.c_size_t))),
     ("bpf_map__reuse_fd", INT, (PTR, INT)),
     ("bpf_map__set_max_entries", INT, (PTR, U32)),

@@ -166,7 +166,7 @@ def _pack_lanes(ranges: _Ranges, chunks: Array, lanes: int, width: int) -> bytes
     hops = ranges.hops[np.minimum(index, last)].astype(f"<u{width}")
     starts = np.where(index + 1 <= last, ranges.starts[np.minimum(index + 1, last)] >> 8 & 0xFF, 0xFF).astype(np.uint8)
     starts[:, -1] = 0xFF
-    packed = np.concatenate([starts, hops.view(np.uint8).reshape(len(chunks), -1)], axis=1).tobytes()
+    packed = np.concatenate([starts, hops.view(np.uint8).reshape(len(chunks), lanes * width)], axis=1).tobytes()
     return packed + bytes(-len(packed) % 64)
 
 

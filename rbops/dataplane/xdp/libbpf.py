@@ -55,6 +55,7 @@ XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX, XDP_REDIRECT = range(5)
 
 _DRV_MODE, _REPLACE = 1 << 2, 1 << 4
 _MAX_FRAME = 4096
+_ARRAY, _MMAPABLE = 2, 1 << 10
 _PER_CPU_TYPES = (5, 6, 10, 21)  # hash, array, LRU hash, cgroup storage
 _DATASEC = 15
 _ENOENT = 2
@@ -89,7 +90,7 @@ class _Descriptor:
 
     def pin(self, path: str | os.PathLike[str]) -> None:
         """Keep it alive under ``path`` on a bpf file system, replacing an older pin atomically."""
-        new = f"{os.fspath(path)}.new"
+        new = f"{os.fspath(path)}-new"  # a bpf file system takes no dots
         Path(new).unlink(missing_ok=True)
         hint = "mount -t bpf bpf /sys/fs/bpf"
         library().call(f"cannot pin {path}", "bpf_obj_pin", self.fd, new.encode(), hint=hint)
@@ -232,6 +233,13 @@ class Program(_Descriptor):
         library().call(what, "bpf_prog_test_run_opts", self.fd, ctypes.byref(opts))
         return ProgramRun(opts.retval, out.raw[: opts.data_size_out], opts.duration)
 
+    def call(self) -> int:
+        """Run a ``SEC("syscall")`` program once; returns what it returned."""
+        opts = RunOpts(sz=ctypes.sizeof(RunOpts))
+        what = f"cannot call BPF program {self.name}"
+        library().call(what, "bpf_prog_test_run_opts", self.fd, ctypes.byref(opts))
+        return int(opts.retval)
+
     def send_live(self, frame: bytes, repeat: int, *, context: bytes = b"", batch: int = 64) -> int:
         """Run it ``repeat`` times with frames that are really sent or redirected (BPF_F_TEST_XDP_LIVE_FRAMES).
 
@@ -253,6 +261,15 @@ def xdp_context(length: int, ifindex: int, queue: int = 0) -> bytes:
     return b"".join(number.to_bytes(4, "little") for number in (0, length, 0, ifindex, queue, 0))
 
 
+def _close_object(handle: Any, resized: dict[str, int]) -> None:
+    """Close an object. libbpf unmaps a data section by the size of its map, so that must be the first one again."""
+    for name, size in resized.items():
+        entry = library().dll.bpf_object__find_map_by_name(handle, name.encode())
+        with Map.create("placeholder", _ARRAY, key_size=4, value_size=size, entries=1, flags=_MMAPABLE) as small:
+            library().call(f"cannot put back map {name}", "bpf_map__reuse_fd", entry, small.fd)
+    library().dll.bpf_object__close(handle)
+
+
 class Object:
     """A compiled BPF object file. A context manager: closing drops what is neither kept, pinned nor attached."""
 
@@ -264,7 +281,8 @@ class Object:
         self._handle = self._lib.call(
             f"{self.path} is no BPF object", "bpf_object__open_file", self.path.encode(), None
         )
-        self.close = weakref.finalize(self, self._lib.dll.bpf_object__close, self._handle)
+        self._resized: dict[str, int] = {}
+        self.close = weakref.finalize(self, _close_object, self._handle, self._resized)
 
     def __enter__(self) -> Self:
         return self
@@ -314,7 +332,13 @@ class Object:
         self._lib.call(f"cannot resize map {name}", "bpf_map__set_max_entries", self._map(name), entries)
 
     def reuse(self, name: str, other: Map) -> None:
-        """Use an existing map instead of a new one, before ``load``; types and sizes must be equal."""
+        """Use an existing map instead of a new one, before ``load``.
+
+        A data section (``.data.x``) may get an array of one larger value: a variable's address then
+        leads into it, and constants of the program must say how far the program may go.
+        """
+        if name.startswith("."):
+            self._resized[name] = int(self._lib.dll.bpf_map__value_size(self._map(name)))
         self._lib.call(f"cannot reuse map {name}", "bpf_map__reuse_fd", self._map(name), other.fd)
 
     def set_inner(self, name: str, inner: Map) -> None:

@@ -1,0 +1,101 @@
+"""Counters out of the CPUs' blocks, in the form that `rbops-node counters` prints. Standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rbops.dataplane.xdp import layout as shape
+from rbops.dataplane.xdp.layout import Layout
+
+__all__ = ["read_counters"]
+
+_PORT_FIELDS = ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes")
+
+
+def read_counters(config: Mapping[str, Any], layout: Layout, memory: memoryview) -> dict[str, Any]:
+    """All counters since the maps were made.
+
+    ``cores`` has the planned cores, and others that packets have come to; ``paths`` those that were
+    taken (``via`` None: direct). ``punted`` and ``dropped`` name every reason.
+    """
+    planned = set(config["cores"])
+    cores: dict[str, dict[str, Any]] = {}
+    paths: dict[tuple[int, int], tuple[int, int]] = {}
+    ports = {port["name"]: dict.fromkeys(_PORT_FIELDS, 0) for port in config["ports"]}
+    for cpu in range(layout.cpus):
+        block = memory[cpu * layout.core : (cpu + 1) * layout.core]
+        taken = _paths(layout, block)
+        touched = _ports(config, block)
+        core = _core(config, block, taken, touched)
+        if cpu in planned or any(core["received"].values()):
+            cores[str(cpu)] = core
+        for path, (packets, size) in taken.items():
+            before = paths.get(path, (0, 0))
+            paths[path] = (before[0] + packets, before[1] + size)
+        for name, fields in touched.items():
+            for field, number in fields.items():
+                ports[name][field] += number
+    listed = [
+        {"to": dest, "via": None if via == dest else via, "packets": packets, "bytes": size}
+        for (dest, via), (packets, size) in sorted(paths.items())
+    ]
+    return {"cores": cores, "total": _total(list(cores.values())), "paths": listed, "ports": ports}
+
+
+def _core(
+    config: Mapping[str, Any],
+    block: memoryview,
+    paths: Mapping[tuple[int, int], tuple[int, int]],
+    ports: Mapping[str, Mapping[str, int]],
+) -> dict[str, Any]:
+    counts = shape.CORE_COUNTS.unpack_from(block)
+    forwarded, punted, dropped = counts[:8], counts[8:32], counts[32:]
+    received = {"external": 0, "internal": 0}
+    for port in config["ports"]:
+        received[port["kind"]] += ports[port["name"]]["rx_packets"]
+    direct = sum(packets for (dest, via), (packets, _) in paths.items() if dest == via)
+    by_kind = dict(zip(shape.FORWARDED, forwarded, strict=False))
+    total = sum(packets for packets, _ in paths.values())
+    return {
+        "received": received,
+        "forwarded": {
+            "local": by_kind["local"],
+            "direct": direct,
+            "phase1": total - direct,
+            "phase2": by_kind["phase2"],
+            "egress": by_kind["egress"],
+        },
+        "punted": dict(zip(shape.PUNTED, punted, strict=False)),
+        "dropped": dict(zip(shape.DROPPED, dropped, strict=False)),
+        "bytes": sum(fields["tx_bytes"] for fields in ports.values()),
+    }
+
+
+def _paths(layout: Layout, block: memoryview) -> dict[tuple[int, int], tuple[int, int]]:
+    """(destination, first server) -> (packets, bytes), where any."""
+    found = {}
+    end = shape.PATHS_AT + shape.TRAFFIC.size * layout.servers**2
+    for number, (packets, size) in enumerate(shape.TRAFFIC.iter_unpack(block[shape.PATHS_AT : end])):
+        if packets:
+            found[divmod(number, layout.servers)] = (packets, size)
+    return found
+
+
+def _ports(config: Mapping[str, Any], block: memoryview) -> dict[str, dict[str, int]]:
+    found = {}
+    for number, port in enumerate(config["ports"]):
+        at = shape.PORT_TRAFFIC_AT + number * 2 * shape.TRAFFIC.size
+        fields = (*shape.TRAFFIC.unpack_from(block, at), *shape.TRAFFIC.unpack_from(block, at + shape.TRAFFIC.size))
+        found[port["name"]] = dict(zip(_PORT_FIELDS, fields, strict=True))
+    return found
+
+
+def _total(cores: list[dict[str, Any]]) -> dict[str, Any]:
+    """The sum over cores of each number in the same place."""
+    if not cores:
+        return {}
+    return {
+        key: sum(core[key] for core in cores) if isinstance(value, int) else _total([core[key] for core in cores])
+        for key, value in cores[0].items()
+    }

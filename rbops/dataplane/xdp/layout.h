@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The shapes in memory that the programs share with layout.py, which writes and reads them.
+ *
+ * Three memories, reached by address and not by look-up:
+ *   arena    two generations of everything that is configured, forwarding table included; the
+ *            loader fills the idle one, then `control.active` makes all ports use it at once
+ *   cores    what packets change: one block per CPU, so that no core writes what another reads
+ *   control  the clock, which generation is active, which links are dead
+ */
+#ifndef RBOPS_LAYOUT_H
+#define RBOPS_LAYOUT_H
+
+#include <linux/types.h>
+
+#define LAYOUT_VERSION 1
+
+#define MAX_SERVERS 256
+#define MAX_DEVICES 256
+#define MAX_INGRESS 1024
+#define MAX_PORTS 4096
+#define MAX_ADJACENCIES 8192
+#define MAX_NEXT_HOPS 16384
+
+/* A token bucket's constants: bytes per tick, bytes it holds, bytes that are headroom. */
+struct rate {
+	__u32 refill;
+	__u32 depth;
+	__u32 join;
+	__u32 pad;
+};
+
+/* A network device by its number, which is its index in the device map too. */
+struct device {
+	__u64 mac; /* as the first 8 bytes of a frame are loaded, low 48 bits */
+	__u32 max_frame; /* bytes with Ethernet header */
+	__u32 pad;
+	struct rate rate; /* internal links only */
+};
+
+/* Which device a frame came from, by the low bits of its interface index. */
+struct ingress {
+	__u32 ifindex; /* 0: none */
+	__u32 device;
+};
+
+/* An external port of the cluster. */
+struct port {
+	__u16 server; /* NOWHERE: no such port */
+	__u16 device; /* on this server */
+	__u16 first; /* its adjacency 1 in `adjacencies` */
+	__u16 count; /* adjacencies, numbered from 1 */
+};
+
+#define NOWHERE 0xffff
+
+enum next_hop_kind { NO_ROUTE, LOCAL, REMOTE, PUNT, PUNT_REMOTE };
+
+/* A next hop of the forwarding table, resolved for this server. */
+struct next_hop {
+	__u64 mac; /* the frame's destination: the neighbour's, or 02:52:PP:PP:AA:AA */
+	__u16 kind;
+	__u16 server; /* owner of the port */
+	__u16 device; /* LOCAL */
+	__u16 pad;
+};
+
+struct generation {
+	__u32 magic;
+	__u32 self; /* this server's number */
+	__u32 direct_quota; /* 1: direct-vlb, 0: vlb */
+	__u32 slots; /* of `rotation` */
+	__u32 flowlet_ticks; /* 0: off */
+	__u32 hop_shift; /* bytes per next hop in the table: 1 << hop_shift */
+	__u32 hop_mask;
+	__u32 serial;
+	struct rate direct; /* per destination server */
+	__u8 fib_sha256[32];
+	__u8 config_sha256[32];
+	__u8 pad[16];
+	struct device devices[MAX_DEVICES];
+	struct ingress ingress[MAX_INGRESS];
+	__u16 link[MAX_SERVERS]; /* device towards a server; NOWHERE: none */
+	__u16 rotation[MAX_SERVERS]; /* servers; in vlb with this one behind them */
+	struct port ports[MAX_PORTS];
+	__u64 adjacencies[MAX_ADJACENCIES]; /* neighbour's MAC; 0: the kernel resolves it */
+	struct next_hop next_hops[MAX_NEXT_HOPS];
+	/* the table's body follows: direct table and chunks (fib.py) */
+};
+
+struct bucket {
+	__u32 used; /* bytes missing to full, so that zeroed memory is a full bucket */
+	__u32 tick; /* of the last refill */
+};
+
+struct traffic {
+	__u64 packets;
+	__u64 bytes;
+};
+
+struct port_traffic {
+	struct traffic received;
+	struct traffic sent;
+};
+
+/* Towards one destination server. */
+struct dest {
+	struct bucket bucket;
+	__u32 position; /* in the rotation */
+	__u32 pad;
+};
+
+/* Numbers count occurrences; layout.py knows the names, in this order. */
+enum forwarded { FWD_LOCAL, FWD_PHASE2, FWD_EGRESS, FWD_COUNT = 8 };
+
+enum punted {
+	PUNT_LOCAL_DELIVERY,
+	PUNT_ARP,
+	PUNT_IPV6,
+	PUNT_VLAN,
+	PUNT_OTHER_PROTOCOL,
+	PUNT_BROADCAST,
+	PUNT_MULTICAST,
+	PUNT_OPTIONS,
+	PUNT_TTL,
+	PUNT_NO_ROUTE,
+	PUNT_TOO_BIG,
+	PUNT_UNRESOLVED,
+	PUNT_NOT_FABRIC,
+	PUNT_COUNT = 24,
+};
+
+enum dropped {
+	DROP_OTHER_HOST,
+	DROP_SHORT,
+	DROP_VERSION,
+	DROP_HEADER_LENGTH,
+	DROP_TOTAL_LENGTH,
+	DROP_CHECKSUM,
+	DROP_MARTIAN_SOURCE,
+	DROP_MARTIAN_DESTINATION,
+	DROP_NO_PATH,
+	DROP_NO_PORT,
+	DROP_NO_ADJACENCY,
+	DROP_NO_DEVICE,
+	DROP_UNKNOWN_INGRESS,
+	DROP_COUNT = 32,
+};
+
+/* A CPU's block; `paths` (servers * servers of struct traffic) and `flowlets` (u64 each) follow. */
+struct core {
+	__u64 forwarded[FWD_COUNT];
+	__u64 punted[PUNT_COUNT];
+	__u64 dropped[DROP_COUNT];
+	struct port_traffic ports[MAX_DEVICES];
+	struct bucket links[MAX_DEVICES];
+	struct dest dests[MAX_SERVERS];
+};
+
+/* The first bytes of the programs' .bss. */
+struct control {
+	__u32 tick; /* ms, advanced by a timer and alone in its cache line */
+	__u32 pad[15];
+	__u32 active; /* generation, 0 or 1 */
+	__u32 magic;
+	__u8 object_sha256[32];
+	__u8 dead[MAX_SERVERS]; /* 1: the link towards that server is down */
+	__u32 layout[6]; /* what the loader must find equal to use the maps again */
+};
+
+#endif

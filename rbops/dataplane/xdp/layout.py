@@ -1,0 +1,304 @@
+"""The shapes of layout.h, for the loader: one generation's bytes from node.json, counters out of a CPU's block.
+
+Sizes and offsets stand here once; the tests compare them with the object's type information.
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rbops.errors import Mismatch
+
+__all__ = ["Device", "Fib", "Layout", "config_digest", "generation_bytes", "mac_number", "read_fib"]
+
+MAGIC = 0x52423031
+MAX_SERVERS, MAX_DEVICES, MAX_INGRESS = 256, 256, 1024
+MAX_PORTS, MAX_ADJACENCIES, MAX_NEXT_HOPS = 4096, 8192, 16384
+NOWHERE = 0xFFFF
+NO_ROUTE, LOCAL, REMOTE, PUNT, PUNT_REMOTE = range(5)
+NO_ROUTE_VALUE = 0xFFFFFFFF
+BURST_TICKS, MAX_FLOWLET_TICKS = 10, 60_000
+ETHERNET_HEADER, VLAN_TAG = 14, 4
+
+FORWARDED = ("local", "phase2", "egress")
+PUNTED = (
+    "local_delivery",
+    "arp",
+    "ipv6",
+    "vlan",
+    "other_protocol",
+    "broadcast",
+    "multicast",
+    "options",
+    "ttl",
+    "no_route",
+    "too_big",
+    "unresolved",
+    "not_fabric",
+)
+DROPPED = (
+    "other_host",
+    "short",
+    "version",
+    "header_length",
+    "total_length",
+    "checksum",
+    "martian_source",
+    "martian_destination",
+    "no_path",
+    "no_port",
+    "no_adjacency",
+    "no_device",
+    "unknown_ingress",
+)
+
+HEAD = struct.Struct("<8I4I32s32s16x")
+DEVICE = struct.Struct("<QII4I")
+INGRESS = struct.Struct("<II")
+PORT = struct.Struct("<HHHH")
+NEXT_HOP = struct.Struct("<QHHHH")
+DEVICES_AT = HEAD.size
+INGRESS_AT = DEVICES_AT + MAX_DEVICES * DEVICE.size
+LINK_AT = INGRESS_AT + MAX_INGRESS * INGRESS.size
+ROTATION_AT = LINK_AT + 2 * MAX_SERVERS
+PORTS_AT = ROTATION_AT + 2 * MAX_SERVERS
+ADJACENCIES_AT = PORTS_AT + MAX_PORTS * PORT.size
+NEXT_HOPS_AT = ADJACENCIES_AT + 8 * MAX_ADJACENCIES
+GENERATION_SIZE = NEXT_HOPS_AT + MAX_NEXT_HOPS * NEXT_HOP.size
+
+CORE_COUNTS = struct.Struct("<8Q24Q32Q")
+TRAFFIC = struct.Struct("<QQ")
+PORT_TRAFFIC_AT = CORE_COUNTS.size
+LINKS_AT = PORT_TRAFFIC_AT + MAX_DEVICES * 32
+DESTS_AT = LINKS_AT + MAX_DEVICES * 8
+PATHS_AT = DESTS_AT + MAX_SERVERS * 16
+
+LAYOUT = struct.Struct("<6I")
+LAYOUT_VERSION = 1
+TICK_AT, ACTIVE_AT, OBJECT_AT, DEAD_AT = 0, 64, 72, 104
+LAYOUT_AT = DEAD_AT + MAX_SERVERS
+CONTROL_SIZE = LAYOUT_AT + LAYOUT.size
+
+_FIB_HEADER = struct.Struct("<8sIIIII32x")
+_FIB_MAGIC, _FIB_VERSION = b"RBFIB\0\0\0", 1
+_SLACK = 576  # a look-up may read that far behind the last chunk
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A network device of the data plane: its number is its place in the list. ``mac`` is 6 bytes, ``mtu`` bytes."""
+
+    name: str
+    ifindex: int
+    mac: bytes
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fib:
+    """A compiled forwarding table (fib.py): next-hop values by number, bytes per number, the body to search."""
+
+    values: tuple[int, ...]
+    width: int
+    body: memoryview
+    sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What must be equal for maps to be used again by another program.
+
+    ``flowlets`` counts entries per CPU, ``devices`` is a digest of the ports' names in order, ``body``
+    has bytes.
+    """
+
+    cpus: int
+    servers: int
+    flowlets: int
+    devices: int
+    body: int
+
+    @property
+    def generation(self) -> int:
+        """One generation: configuration, then the table's body."""
+        return GENERATION_SIZE + self.body
+
+    @property
+    def core(self) -> int:
+        """One CPU's block, in whole pages."""
+        return -(-(PATHS_AT + TRAFFIC.size * self.servers**2 + 8 * self.flowlets) // 4096) * 4096
+
+    def pack(self) -> bytes:
+        """As it stands in ``struct control``."""
+        return LAYOUT.pack(LAYOUT_VERSION, self.cpus, self.servers, self.flowlets, self.devices, self.body)
+
+    @classmethod
+    def unpack(cls, raw: bytes) -> Layout | None:
+        """The layout of loaded maps; None when another version of the loader made them."""
+        version, *fields = LAYOUT.unpack(raw)
+        return cls(*fields) if version == LAYOUT_VERSION else None
+
+    @classmethod
+    def wanted(cls, config: Mapping[str, Any], *, cpus: int, flowlets: int, fib: Fib) -> Layout:
+        """Room for ``fib`` and a quarter more, so that a growing table does not need new maps each time."""
+        # Counters belong to a device's number: other devices, or the same in another order, need new ones.
+        names = "\0".join(f"{port['name']} {port['kind']}" for port in config["ports"])
+        devices = int.from_bytes(hashlib.sha256(names.encode()).digest()[:4], "little")
+        body = -(-(len(fib.body) * 5 // 4 + _SLACK) // (1 << 18)) * (1 << 18)
+        return cls(cpus, config["servers"], flowlets, devices, body)
+
+    def holds(self, other: Layout, fib: Fib) -> bool:
+        """Whether ``fib`` goes into maps of this layout, where ``other`` is what would be made anew."""
+        return replace(self, body=other.body) == other and len(fib.body) + _SLACK <= self.body
+
+
+def read_fib(blob: bytes, name: str) -> Fib:
+    """The table in ``blob``; raises Mismatch naming the file when it is cut, foreign or of another version."""
+    hint = "render and push it again with the rbops that this server runs"
+    if len(blob) < _FIB_HEADER.size:
+        raise Mismatch(f"{name} is no forwarding table: {len(blob)} bytes", hint=hint)
+    magic, version, _routes, count, width, size = _FIB_HEADER.unpack_from(blob)
+    if magic != _FIB_MAGIC:
+        raise Mismatch(f"{name} is no forwarding table", hint=hint)
+    if version != _FIB_VERSION:
+        raise Mismatch(f"{name} has table format {version}, this server's loader reads {_FIB_VERSION}", hint=hint)
+    at = _FIB_HEADER.size + 4 * count
+    start = at + -at % 64
+    if start + size != len(blob) or not 1 <= count <= MAX_NEXT_HOPS or width not in (1, 2):
+        raise Mismatch(f"{name} is damaged: {len(blob)} bytes instead of {start + size}", hint=hint)
+    values = struct.unpack_from(f"<{count}I", blob, _FIB_HEADER.size)
+    return Fib(values, width, memoryview(blob)[start:], hashlib.sha256(blob).digest())
+
+
+def generation_bytes(config: Mapping[str, Any], devices: Sequence[Device], fib: Fib, serial: int) -> bytes:
+    """The configured part of a generation; the table's body goes behind it.
+
+    ``config`` is node.json's ``dataplane``, ``devices`` in the order of its ``ports``. Raises Mismatch for
+    what the data plane cannot hold.
+    """
+    _check_sizes(config, devices)
+    out = bytearray(GENERATION_SIZE)
+    cores, quota = len(config["cores"]), config["routing"] == "direct-vlb"
+    rotation = [int(server) for server in config["intermediates"]]
+    if not quota:
+        rotation.append(config["server"])
+    ticks = _flowlet_ticks(config["flowlet_timeout_s"])
+    frame = max((device.mtu for device in devices), default=1500) + ETHERNET_HEADER
+    direct = _rate(config["direct_quota_bps"], cores, frame)
+    head = (MAGIC, config["server"], int(quota), len(rotation), ticks, fib.width - 1, (1 << 8 * fib.width) - 1, serial)
+    HEAD.pack_into(out, 0, *head, *direct, fib.sha256, config_digest(config, devices))
+    _write_devices(out, config, devices, cores, frame)
+    number = {port["name"]: at for at, port in enumerate(config["ports"])}
+    links = [
+        number[config["next_hop"][key]] if (key := str(to)) in config["next_hop"] else NOWHERE
+        for to in range(MAX_SERVERS)
+    ]
+    struct.pack_into(f"<{MAX_SERVERS}H", out, LINK_AT, *links)
+    struct.pack_into(f"<{len(rotation)}H", out, ROTATION_AT, *rotation)
+    adjacencies = _write_ports(out, config)
+    for at, value in enumerate(fib.values):
+        NEXT_HOP.pack_into(out, NEXT_HOPS_AT + at * NEXT_HOP.size, *_next_hop(config, adjacencies, value))
+    return bytes(out)
+
+
+def config_digest(config: Mapping[str, Any], devices: Sequence[Device]) -> bytes:
+    """SHA-256 over what a generation holds besides the table."""
+    keys = {"server", "servers", "cores", "routing", "flowlet_timeout_s", "direct_quota_bps"}
+    keys |= {"ports", "owners", "next_hop", "intermediates", "adjacencies"}
+    facts = [[device.name, device.ifindex, device.mac.hex(), device.mtu] for device in devices]
+    text = json.dumps([{key: config[key] for key in sorted(keys)}, facts], sort_keys=True)
+    return hashlib.sha256(text.encode()).digest()
+
+
+def mac_number(mac: bytes) -> int:
+    """A MAC as the data plane loads it from a frame."""
+    return int.from_bytes(mac, "little")
+
+
+def _flowlet_ticks(timeout_s: float) -> int:
+    return min(MAX_FLOWLET_TICKS, max(1, round(timeout_s * 1000))) if timeout_s > 0 else 0
+
+
+def _rate(rate_bps: int, cores: int, frame: int) -> tuple[int, int, int, int]:
+    """A bucket's refill, depth and join as rbops/vlb/model.py defines them."""
+    refill = min(rate_bps // (8000 * cores), 1 << 28)
+    depth = max(BURST_TICKS * refill, 2 * frame) if refill else 0
+    return refill, depth, max(1, depth - depth // 8), 0
+
+
+def _check_sizes(config: Mapping[str, Any], devices: Sequence[Device]) -> None:
+    limits = (
+        ("servers", config["servers"], MAX_SERVERS),
+        ("external ports", len(config["owners"]), MAX_PORTS),
+        ("devices on one server", len(devices), MAX_DEVICES),
+        ("neighbours on one server", len(config["adjacencies"]), MAX_ADJACENCIES),
+    )
+    for what, count, limit in limits:
+        if count > limit:
+            raise Mismatch(f"{count} {what}: the XDP data plane holds {limit}", hint="use dataplane: click")
+
+
+def _write_devices(
+    out: bytearray, config: Mapping[str, Any], devices: Sequence[Device], cores: int, frame: int
+) -> None:
+    taken: dict[int, str] = {}
+    for at, (port, device) in enumerate(zip(config["ports"], devices, strict=True)):
+        rate = _rate(port["rate_bps"], cores, frame) if port["kind"] == "internal" else (0, 0, 0, 0)
+        longest = device.mtu + ETHERNET_HEADER
+        DEVICE.pack_into(out, DEVICES_AT + at * DEVICE.size, mac_number(device.mac), longest, 0, *rate)
+        place = device.ifindex % MAX_INGRESS
+        if place in taken:
+            hint = "create one of the devices anew, so that it gets another index"
+            raise Mismatch(f"{device.name} and {taken[place]} have interface indexes {MAX_INGRESS} apart", hint=hint)
+        taken[place] = device.name
+        INGRESS.pack_into(out, INGRESS_AT + place * INGRESS.size, device.ifindex, at)
+
+
+def _write_ports(out: bytearray, config: Mapping[str, Any]) -> dict[tuple[int, int], tuple[int, int]]:
+    """Ports and their adjacencies; returns (port, adjacency) -> (device, MAC) for those of this server."""
+    owners, server = config["owners"], config["server"]
+    own = {port["id"]: at for at, port in enumerate(config["ports"]) if port["kind"] == "external"}
+    macs: dict[int, dict[int, int]] = {port: {} for port in own}
+    for entry in config["adjacencies"]:
+        mac = entry["mac"]
+        macs[entry["port"]][entry["index"]] = mac_number(bytes.fromhex(mac.replace(":", ""))) if mac else 0
+    first, found = 0, {}
+    for port in range(MAX_PORTS):
+        owner = owners[port] if port < len(owners) else NOWHERE
+        count = max(macs.get(port, {}), default=0)
+        if owner == server and port not in own:
+            raise Mismatch(f"port {port} belongs to this server, but no device does", hint="render the server again")
+        PORT.pack_into(out, PORTS_AT + port * PORT.size, owner, own.get(port, 0), first, count)
+        for index in range(1, count + 1):
+            mac = macs[port].get(index, 0)
+            struct.pack_into("<Q", out, ADJACENCIES_AT + 8 * (first + index - 1), mac)
+            found[port, index] = (own[port], mac)
+        first += count
+    return found
+
+
+def _next_hop(
+    config: Mapping[str, Any], adjacencies: Mapping[tuple[int, int], tuple[int, int]], value: int
+) -> tuple[int, int, int, int, int]:
+    """One resolved next hop: MAC, kind, owner, device."""
+    if value == NO_ROUTE_VALUE:
+        return 0, NO_ROUTE, 0, 0, 0
+    port, adjacency = value >> 16, value & 0xFFFF
+    if port >= len(config["owners"]):
+        raise Mismatch(f"the forwarding table leads to port {port}, which the router does not have")
+    owner = config["owners"][port]
+    if owner != config["server"]:
+        fabric = mac_number(struct.pack(">HHH", 0x0252, port, adjacency))
+        return fabric, REMOTE if adjacency else PUNT_REMOTE, owner, 0, 0
+    if adjacency == 0:
+        return 0, PUNT, owner, 0, 0
+    if (port, adjacency) not in adjacencies:
+        raise Mismatch(f"the forwarding table leads to neighbour {adjacency} of port {port}, which is not configured")
+    device, mac = adjacencies[port, adjacency]
+    return mac, LOCAL, owner, device, 0

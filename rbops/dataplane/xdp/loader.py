@@ -1,0 +1,321 @@
+"""Loads the router on a server, keeps it equal to node.json, reads its counters. Standard library only.
+
+Everything lives in one network namespace and below one folder of a bpf file system. Nothing that
+forwards is ever taken away while it changes: configuration and forwarding table go into the idle
+generation, which one write then makes the active one on all ports; programs are replaced in place.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rbops.dataplane.xdp import layout as shape
+from rbops.dataplane.xdp.counters import read_counters
+from rbops.dataplane.xdp.layout import Device, Fib, Layout
+from rbops.dataplane.xdp.libbpf import (
+    BpfError,
+    Map,
+    Object,
+    Program,
+    possible_cpus,
+    xdp_attach,
+    xdp_attached,
+    xdp_detach,
+)
+from rbops.dataplane.xdp.netdev import check_queues, find_device
+from rbops.dataplane.xdp.pins import Loaded, Pins, ensure_bpffs
+from rbops.errors import Mismatch
+
+__all__ = ["DataPlane", "Difference"]
+
+FLOWLET_ENTRIES = 1 << 16
+"""Flowlet table entries per core; rbops.vlb.model.FLOWLET_ENTRIES is the same."""
+
+_ARRAY, _MMAPABLE = 2, 1 << 10
+_PROGRAMS = ("external", "internal")
+_SYSCALL_MEMBARRIER = {"x86_64": 324, "aarch64": 283}
+_READERS_GONE_S = 0.1
+_MAP_OF = {"arena": ".data.arena", "cores": ".data.cores", "control": ".bss", "clocks": "clocks", "devices": "devices"}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that is not as planned: ``subject`` is "data plane" or "port NAME"."""
+
+    subject: str
+    setting: str
+    have: str
+    want: str
+
+
+class DataPlane:
+    """The XDP data plane of this server.
+
+    ``config`` is node.json's ``dataplane`` (or all of node.json), ``devices`` maps planned port names to
+    devices of the caller's network namespace. Nothing is touched before a method is called. ``clock``
+    False leaves the time to the caller, who writes ``tick`` into the control map: for tests.
+
+    All methods raise Mismatch (exit code 3) when the server cannot do what is planned: files damaged
+    or missing, a device missing, no libbpf, no native XDP, too few queues; its subclass BpfError
+    carries what the kernel said.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        devices: Mapping[str, str],
+        pin_root: str | Path = "/sys/fs/bpf/rbops",
+        *,
+        flowlet_entries: int = FLOWLET_ENTRIES,
+        clock: bool = True,
+    ) -> None:
+        self._config: Mapping[str, Any] = config.get("dataplane", config)
+        self._names = devices
+        self._pins = Pins(Path(pin_root))
+        self._flowlets = flowlet_entries
+        self._clock = clock
+
+    def diff(self) -> list[Difference]:
+        """What ``apply`` would change, in its order; empty when all is as planned. Changes nothing."""
+        loaded, devices = self._pins.load(), self._devices()
+        have = {"program": "none", "forwarding table": "none", "configuration": "none"}
+        if loaded:
+            _, _, fib, config = loaded.head()
+            have = dict(zip(have, (loaded.object_sha256.hex(), fib.hex(), config.hex()), strict=True))
+        want = {
+            "program": self._config["object_sha256"],
+            "forwarding table": self._config["fib_sha256"],
+            "configuration": shape.config_digest(self._config, devices).hex(),
+        }
+        found = [Difference("data plane", key, have[key], want[key]) for key in have if have[key] != want[key]]
+        for port, device in zip(self._config["ports"], devices, strict=True):
+            state = self._attachment(loaded, device, port["kind"])
+            if state != "native":
+                found.append(Difference(f"port {port['name']}", "XDP program", state, "native"))
+        return found
+
+    def apply(self) -> list[str]:
+        """Make everything as planned and say what was done; an empty list when nothing was to do.
+
+        A changed table or configuration takes effect on all ports at once, a changed program port by
+        port; neither loses a packet. When it fails, what ran before goes on running.
+        """
+        done: list[str] = []
+        devices = self._devices()
+        if not self.diff():
+            return done
+        if ensure_bpffs(self._pins.root):
+            done.append("mounted /sys/fs/bpf")
+        object_path, fib = self._object(), self._fib()
+        loaded = before = self._pins.load()
+        wanted = Layout.wanted(self._config, cpus=possible_cpus(), flowlets=self._flowlets, fib=fib)
+        fits = before is not None and before.layout.holds(wanted, fib)
+        if before is None or not fits or before.object_sha256.hex() != self._config["object_sha256"]:
+            loaded = _load(object_path, before if fits else None, wanted, clock=self._clock)
+            done.append(f"loaded {object_path}")
+        if loaded is None:
+            raise BpfError("nothing is loaded")
+        digests = (fib.sha256, shape.config_digest(self._config, devices))
+        if loaded.head()[2:] != digests:
+            serial = _write_generation(loaded, self._config, devices, fib)
+            done.append(
+                f"activated generation {serial}: {len(fib.values) - 1} next hops, table {fib.sha256.hex()[:12]}"
+            )
+        done += self._attach(loaded, before, devices)
+        if loaded is not before:
+            self._pins.store(loaded)
+        return done
+
+    def detach(self) -> None:
+        """Take the router off its devices and forget it; packets go to the kernel then. Fine when not loaded."""
+        loaded = self._pins.load()
+        for port in self._config["ports"]:
+            try:
+                device = find_device(port["name"], self._names.get(port["name"], port["name"]))
+            except Mismatch:
+                continue  # a device that is gone has nothing attached
+            if self._attachment(loaded, device, port["kind"]) in ("native", "older program"):
+                xdp_detach(device.ifindex)
+        self._pins.remove()
+
+    def set_alive(self, server: int, *, alive: bool) -> None:
+        """Use, or leave out at once, the direct link towards ``server`` in all path choices; kept by ``apply``.
+
+        Raises Mismatch when the router is not loaded.
+        """
+        self._loaded().memory("control")[shape.DEAD_AT + server] = int(not alive)
+
+    def counters(self) -> dict[str, Any]:
+        """What was counted since the maps were made, all cores; raises Mismatch when the router is not loaded."""
+        loaded = self._loaded()
+        return read_counters(self._config, loaded.layout, loaded.memory("cores"))
+
+    def status(self) -> dict[str, Any]:
+        """Programs, digests and generation as they are in the kernel; ``loaded`` False when there is none."""
+        loaded = self._pins.load()
+        result: dict[str, Any] = {"loaded": loaded is not None, "devices": {}}
+        for port in self._config["ports"]:
+            device = find_device(port["name"], self._names.get(port["name"], port["name"]))
+            number, mode = xdp_attached(device.ifindex)
+            tag = Program.from_id(number).tag if number else None
+            entry = {"device": device.name, "program_id": number or None, "tag": tag, "mode": mode}
+            result["devices"][port["name"]] = entry
+        if loaded:
+            _, serial, fib, config = loaded.head()
+            dead = loaded.memory("control")[shape.DEAD_AT : shape.DEAD_AT + self._config["servers"]]
+            result |= {
+                "object_sha256": loaded.object_sha256.hex(),
+                "fib_sha256": fib.hex(),
+                "config_sha256": config.hex(),
+                "generation": serial,
+                "dead": [server for server, flag in enumerate(dead) if flag],
+            }
+        return result
+
+    def _loaded(self) -> Loaded:
+        loaded = self._pins.load()
+        if loaded is None:
+            raise Mismatch(f"no router is loaded below {self._pins.root}", hint="rbops-node apply")
+        return loaded
+
+    def _devices(self) -> list[Device]:
+        devices = []
+        for port in self._config["ports"]:
+            device = find_device(port["name"], self._names.get(port["name"], port["name"]))
+            check_queues(device, self._config["cores"])
+            devices.append(device)
+        return devices
+
+    def _object(self) -> Path:
+        path = Path(self._config["object"])
+        _read(path, self._config["object_sha256"])
+        return path
+
+    def _fib(self) -> Fib:
+        path = Path(self._config["fib"])
+        return shape.read_fib(_read(path, self._config["fib_sha256"]), str(path))
+
+    def _attachment(self, loaded: Loaded | None, device: Device, kind: str) -> str:
+        """native: our program of that kind runs. Otherwise what is there instead."""
+        number, mode = xdp_attached(device.ifindex)
+        if mode == "native" and loaded and number == loaded.programs[kind].id:
+            return "native"
+        if mode == "none":
+            return "none"
+        name = Program.from_id(number).name
+        return "older program" if mode == "native" and name in _PROGRAMS else f"{name} ({mode})"
+
+    def _attach(self, loaded: Loaded, before: Loaded | None, devices: list[Device]) -> list[str]:
+        done: list[str] = []
+        new: list[tuple[Device, str, str]] = []
+        for port, device in zip(self._config["ports"], devices, strict=True):
+            state = self._attachment(loaded, device, port["kind"])
+            if state == "native":
+                continue
+            if state not in ("none", "older program"):
+                hint = f"`ip link set dev {device.name} xdp off` if nobody needs it"
+                raise Mismatch(f"{device.name} runs another XDP program: {state}", hint=hint)
+            try:
+                xdp_attach(device.ifindex, loaded.programs[port["kind"]])
+            except BpfError:
+                _undo(new, before)
+                raise
+            new.append((device, port["kind"], state))
+            done.append(f"attached to {device.name}" if state == "none" else f"replaced on {device.name}")
+        return done
+
+
+def _undo(new: list[tuple[Device, str, str]], before: Loaded | None) -> None:
+    """Put back what ran on the devices that were changed."""
+    for device, kind, state in new:
+        if state == "none" or before is None:
+            xdp_detach(device.ifindex)
+        else:
+            xdp_attach(device.ifindex, before.programs[kind])
+
+
+def _read(path: Path, digest: str) -> bytes:
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise Mismatch(f"{path}: {error.strerror}", hint="push the configuration again") from error
+    found = hashlib.sha256(raw).hexdigest()
+    if found != digest:
+        raise Mismatch(f"{path} is not the planned file: SHA-256 {found}, not {digest}", hint="push it again")
+    return raw
+
+
+def _load(path: Path, reuse: Loaded | None, wanted: Layout, *, clock: bool) -> Loaded:
+    """Load the programs; on the maps of ``reuse``, or on new ones."""
+    layout = reuse.layout if reuse else wanted
+    with Object(path) as obj:
+        constants = {
+            "generation_bytes": layout.generation,
+            "body_bytes": layout.body,
+            "core_bytes": layout.core,
+            "cpus": layout.cpus,
+            "servers": layout.servers,
+            "flowlet_mask": layout.flowlets - 1,
+        }
+        for name, number in constants.items():
+            obj.set_variable(name, number.to_bytes(4, "little"))
+        maps = dict(reuse.maps) if reuse else _new_memory(layout)
+        for name, entry in maps.items():
+            obj.reuse(_MAP_OF[name], entry)
+        obj.load()
+        maps = {name: obj.map(inner) for name, inner in _MAP_OF.items()}
+        loaded = Loaded(maps, {name: obj.program(name) for name in _PROGRAMS}, layout)
+        control = loaded.memory("control")
+        control[shape.LAYOUT_AT : shape.CONTROL_SIZE] = layout.pack()
+        control[shape.OBJECT_AT : shape.OBJECT_AT + 32] = hashlib.sha256(path.read_bytes()).digest()
+        if clock and (result := obj.program("start_clock").call()):
+            raise BpfError(f"the clock does not start (step {result})", hint="the kernel needs BPF timers: Linux 5.15")
+    return loaded
+
+
+def _new_memory(layout: Layout) -> dict[str, Map]:
+    sizes = {"arena": 2 * layout.generation, "cores": layout.cpus * layout.core}
+    return {
+        name: Map.create(f"rbops_{name}", _ARRAY, key_size=4, value_size=size, entries=1, flags=_MMAPABLE)
+        for name, size in sizes.items()
+    }
+
+
+def _write_generation(loaded: Loaded, config: Mapping[str, Any], devices: list[Device], fib: Fib) -> int:
+    """Fill the idle generation and make it the active one; returns its serial number."""
+    _wait_for_readers()
+    magic, serial, _, _ = loaded.head()
+    serial = serial + 1 if magic == shape.MAGIC else 1
+    idle = 1 - loaded.active
+    at = idle * loaded.layout.generation
+    arena = loaded.memory("arena")
+    head = shape.generation_bytes(config, devices, fib, serial)
+    arena[at : at + len(head)] = head
+    arena[at + len(head) : at + len(head) + len(fib.body)] = fib.body
+    table = loaded.maps["devices"]
+    for number in range(shape.MAX_DEVICES):
+        key = (idle * shape.MAX_DEVICES + number).to_bytes(4, "little")
+        if number < len(devices):
+            table.update(key, devices[number].ifindex.to_bytes(4, "little"))
+        else:
+            table.delete(key)
+    loaded.memory("control")[shape.ACTIVE_AT] = idle
+    return serial
+
+
+def _wait_for_readers() -> None:
+    """Return when no packet is being forwarded by the generation that the last switch left.
+
+    membarrier(2) waits for an RCU grace period, but not where CPUs run without a tick: there a pause
+    a thousand times as long as a packet takes must do.
+    """
+    number = _SYSCALL_MEMBARRIER.get(platform.machine())
+    if number is None or ctypes.CDLL(None).syscall(number, 1, 0, 0) != 0:
+        time.sleep(_READERS_GONE_S)

@@ -1,0 +1,63 @@
+"""What the loader must know of a network device, asked in the caller's network namespace.
+
+By ioctl: /sys/class/net shows the namespace in which sysfs was mounted, which may be another one.
+Standard library only. Source: netdevice(7), linux/ethtool.h.
+"""
+
+from __future__ import annotations
+
+import array
+import fcntl
+import socket
+import struct
+from collections.abc import Sequence
+
+from rbops.dataplane.xdp.layout import Device
+from rbops.errors import Mismatch
+
+__all__ = ["check_queues", "find_device"]
+
+_SIOCGIFHWADDR, _SIOCGIFMTU, _SIOCETHTOOL = 0x8927, 0x8921, 0x8946
+_GDRVINFO, _GCHANNELS = 0x03, 0x3C
+_NAME = 16
+_QUEUE_PER_CPU = ("mlx5_core", "i40e", "ice")
+
+
+def find_device(port: str, name: str) -> Device:
+    """The device ``name`` that is planned port ``port``; raises Mismatch when there is none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            index = socket.if_nametoindex(name)
+            request = struct.pack(f"{_NAME}s16x", name.encode())
+            mac = fcntl.ioctl(sock, _SIOCGIFHWADDR, request)[18:24]
+            (mtu,) = struct.unpack_from("i", fcntl.ioctl(sock, _SIOCGIFMTU, request), _NAME)
+        except OSError as error:
+            message = f"port {port}: device {name}: {error.strerror}"
+            raise Mismatch(message, hint="see `ip link`; the port's selector names the device") from error
+    return Device(name, index, mac, mtu)
+
+
+def check_queues(device: Device, cores: Sequence[int]) -> None:
+    """Raise Mismatch where XDP could not transmit from a core.
+
+    A redirect picks the transmit ring by CPU id; mlx5, i40e and ice have none for ids past their queues
+    and drop the frame. Devices and drivers without channels are not judged.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            driver = _ethtool(sock, device.name, _GDRVINFO, 196)[4:36].split(b"\0")[0].decode()
+            fields = struct.unpack_from("9I", _ethtool(sock, device.name, _GCHANNELS, 36))
+        except OSError:
+            return
+    queues = fields[6] + fields[8]  # tx_count and combined_count
+    if driver in _QUEUE_PER_CPU and max(cores) >= queues:
+        message = f"{device.name} ({driver}) has {queues} queues, too few to send from CPU {max(cores)}"
+        hint = f"`ethtool -L {device.name} combined {max(cores) + 1}`, or plan data-plane cores below {queues}"
+        raise Mismatch(message, hint=hint)
+
+
+def _ethtool(sock: socket.socket, name: str, command: int, size: int) -> bytes:
+    buffer = array.array("B", struct.pack("I", command) + bytes(size - 4))
+    address, _ = buffer.buffer_info()
+    fcntl.ioctl(sock, _SIOCETHTOOL, struct.pack(f"{_NAME}sQ8x", name.encode(), address))
+    return buffer.tobytes()

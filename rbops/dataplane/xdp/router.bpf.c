@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The router: IPv4 forwarding with Direct VLB and flowlets over a cluster of servers (RouteBricks).
+ *
+ * `external` runs on external ports and does the only header look-up: it writes output port and
+ * adjacency into the destination MAC, 02:52:PP:PP:AA:AA. `internal` runs on the links between
+ * servers and forwards by that address alone. A frame given to the kernel is XDP_PASSed unchanged,
+ * but for its destination MAC where it came over the fabric.
+ */
+#include "check.h"
+#include "clock.h"
+#include "fib.h"
+#include "vlb.h"
+
+#define FABRIC_MAC 0x5202 /* 02:52 as loaded from a frame */
+
+char _license[] SEC("license") = "GPL";
+
+struct {
+	__uint(type, BPF_MAP_TYPE_DEVMAP);
+	__type(key, __u32);
+	__type(value, __u32);
+	__uint(max_entries, 2 * MAX_DEVICES); /* those of generation 0, then those of generation 1 */
+} devices SEC(".maps");
+
+/* What the steps on a frame's way need. */
+struct frame {
+	struct generation *gen;
+	struct core *core;
+	__u64 *mac; /* destination, the first 8 bytes */
+	__u32 place; /* generation and CPU, for rotate() */
+	__u32 size;
+	__u32 tick;
+	__u32 ingress; /* device */
+};
+
+static __always_inline int give_to_kernel(struct frame *frame, __u32 reason)
+{
+	frame->core->punted[reason & 15]++;
+	return XDP_PASS;
+}
+
+static __always_inline int discard(struct frame *frame, __u32 reason)
+{
+	frame->core->dropped[reason & 15]++;
+	return XDP_DROP;
+}
+
+static __always_inline int conclude(struct frame *frame, int verdict)
+{
+	return verdict & 0x200 ? give_to_kernel(frame, verdict) : discard(frame, verdict);
+}
+
+/* Writes both addresses and puts the frame into the device's bulk queue. */
+static __always_inline int send_to(struct frame *frame, __u32 number, __u64 mac)
+{
+	struct device *device = &frame->gen->devices[number & (MAX_DEVICES - 1)];
+	struct port_traffic *traffic = &frame->core->ports[number & (MAX_DEVICES - 1)];
+	__u32 key = (number & (MAX_DEVICES - 1)) | (frame->place & 1) * MAX_DEVICES;
+	__u64 source = device->mac;
+
+	frame->mac[0] = mac | source << 48;
+	*(__u32 *)(frame->mac + 1) = source >> 16;
+	if (unlikely(bpf_redirect_map(&devices, key, 0) != XDP_REDIRECT))
+		return discard(frame, DROP_NO_DEVICE);
+	traffic->sent.packets++;
+	traffic->sent.bytes += frame->size;
+	return XDP_REDIRECT;
+}
+
+/* To the owner's kernel: this one has no more to do with the packet. */
+static __always_inline void address_to_kernel(struct frame *frame)
+{
+	__u64 own = frame->gen->devices[frame->ingress & (MAX_DEVICES - 1)].mac;
+
+	frame->mac[0] = (frame->mac[0] & ~MAC_MASK) | own;
+}
+
+/* Phase 1, or the only one: by the path that Direct VLB chooses. */
+static __always_inline int send_over_fabric(struct frame *frame, struct next_hop *hop, __u64 hash)
+{
+	__u32 dest = hop->server, via, link;
+	struct traffic *path;
+
+	via = choose_path(frame->gen, frame->core, frame->place, dest, frame->tick, frame->size, hash);
+	if (unlikely(via == NO_VIA))
+		return discard(frame, DROP_NO_PATH);
+	charge(frame->gen, frame->core, via, dest, frame->tick, frame->size);
+	path = path_of(frame->core, dest, via);
+	path->packets++;
+	path->bytes += frame->size;
+	link = frame->gen->link[via & (MAX_SERVERS - 1)];
+	return send_to(frame, link, hop->mac);
+}
+
+static __always_inline int route(struct frame *frame, struct ip_header *ip, void *end)
+{
+	__u32 number = fib_find(frame->gen, frame->place, bpf_ntohl(ip->destination));
+	struct next_hop *hop = &frame->gen->next_hops[number & (MAX_NEXT_HOPS - 1)];
+	__u32 kind = hop->kind;
+	__u64 hash;
+
+	if (unlikely(kind == NO_ROUTE))
+		return give_to_kernel(frame, PUNT_NO_ROUTE);
+	if (unlikely(kind == PUNT))
+		return give_to_kernel(frame, PUNT_LOCAL_DELIVERY);
+	if (kind != PUNT_REMOTE) {
+		if (unlikely(ip->ttl <= 1))
+			return give_to_kernel(frame, PUNT_TTL);
+	}
+	if (kind == LOCAL) {
+		if (unlikely(frame->size > frame->gen->devices[hop->device & (MAX_DEVICES - 1)].max_frame))
+			return give_to_kernel(frame, PUNT_TOO_BIG);
+		if (unlikely(!hop->mac))
+			return give_to_kernel(frame, PUNT_UNRESOLVED);
+		decrement_ttl(ip);
+		frame->core->forwarded[FWD_LOCAL]++;
+		return send_to(frame, hop->device, hop->mac);
+	}
+	hash = flow_hash(ip, end);
+	if (kind != PUNT_REMOTE)
+		decrement_ttl(ip);
+	return send_over_fabric(frame, hop, hash);
+}
+
+/* Finds state and counts the frame in; NULL for a device that is not configured. */
+static __always_inline int begin(struct frame *frame, struct xdp_md *ctx)
+{
+	__u32 cpu = bpf_get_smp_processor_id(), active = control.active & 1, ifindex = ctx->ingress_ifindex;
+	struct ingress *ingress;
+	struct port_traffic *traffic;
+
+	frame->gen = generation_at(active);
+	frame->core = core_at(cpu);
+	frame->place = cpu << 1 | active;
+	frame->size = ctx->data_end - ctx->data;
+	frame->tick = control.tick;
+	frame->mac = (void *)(long)ctx->data;
+	ingress = &frame->gen->ingress[ifindex & (MAX_INGRESS - 1)];
+	frame->ingress = ingress->device;
+	traffic = &frame->core->ports[frame->ingress & (MAX_DEVICES - 1)];
+	traffic->received.packets++;
+	traffic->received.bytes += frame->size;
+	return ingress->ifindex == ifindex;
+}
+
+SEC("xdp")
+int external(struct xdp_md *ctx)
+{
+	void *end = (void *)(long)ctx->data_end, *data = (void *)(long)ctx->data;
+	struct ethhdr *eth = data;
+	struct ip_header *ip = (void *)(eth + 1);
+	struct frame frame;
+	__u64 mac;
+	int verdict;
+
+	if (unlikely(!begin(&frame, ctx)))
+		return discard(&frame, DROP_UNKNOWN_INGRESS);
+	if (unlikely((void *)(eth + 1) > end))
+		return discard(&frame, DROP_SHORT);
+	mac = *(__u64 *)data & MAC_MASK;
+	if (unlikely(mac != frame.gen->devices[frame.ingress & (MAX_DEVICES - 1)].mac))
+		return conclude(&frame, check_other_destination(mac));
+	if (unlikely(eth->h_proto != bpf_htons(ETH_P_IP)))
+		return conclude(&frame, check_other_protocol(eth->h_proto));
+	if (unlikely((void *)(ip + 1) > end))
+		return discard(&frame, DROP_SHORT);
+	verdict = check_ip(ip, frame.size - ETH_HLEN);
+	if (unlikely(verdict != FORWARD))
+		return conclude(&frame, verdict);
+	return route(&frame, ip, end);
+}
+
+/* The output port is on this server: to its neighbour, or to this server's kernel. */
+static __always_inline int leave(struct frame *frame, struct port *port, __u32 adjacency)
+{
+	__u32 number = port->device & (MAX_DEVICES - 1);
+	__u64 mac;
+
+	if (!adjacency) {
+		address_to_kernel(frame);
+		return give_to_kernel(frame, PUNT_LOCAL_DELIVERY);
+	}
+	if (unlikely(adjacency > port->count))
+		return discard(frame, DROP_NO_ADJACENCY);
+	mac = frame->gen->adjacencies[(port->first + adjacency - 1) & (MAX_ADJACENCIES - 1)];
+	if (unlikely(!mac || frame->size > frame->gen->devices[number].max_frame)) {
+		address_to_kernel(frame);
+		return give_to_kernel(frame, mac ? PUNT_TOO_BIG : PUNT_UNRESOLVED);
+	}
+	frame->core->forwarded[FWD_EGRESS]++;
+	return send_to(frame, port->device, mac);
+}
+
+SEC("xdp")
+int internal(struct xdp_md *ctx)
+{
+	void *end = (void *)(long)ctx->data_end, *data = (void *)(long)ctx->data;
+	struct frame frame;
+	struct port *port;
+	__u32 dest, link;
+	__u64 mac;
+
+	if (unlikely(!begin(&frame, ctx)))
+		return discard(&frame, DROP_UNKNOWN_INGRESS);
+	if (unlikely(data + ETH_HLEN > end))
+		return discard(&frame, DROP_SHORT);
+	mac = *(__u64 *)data & MAC_MASK;
+	if (unlikely((mac & 0xffff) != FABRIC_MAC))
+		return give_to_kernel(&frame, PUNT_NOT_FABRIC);
+	port = &frame.gen->ports[bpf_ntohs((__u16)(mac >> 16)) & (MAX_PORTS - 1)];
+	dest = port->server;
+	if (dest == frame.gen->self)
+		return leave(&frame, port, bpf_ntohs((__u16)(mac >> 32)));
+	if (unlikely(dest >= MAX_SERVERS))
+		return discard(&frame, DROP_NO_PORT);
+	link = frame.gen->link[dest];
+	if (unlikely(link == NOWHERE || !is_alive(dest)))
+		return discard(&frame, DROP_NO_PATH);
+	take(&frame.core->links[link & (MAX_DEVICES - 1)], &frame.gen->devices[link & (MAX_DEVICES - 1)].rate, frame.tick,
+	     frame.size);
+	frame.core->forwarded[FWD_PHASE2]++;
+	return send_to(&frame, link, mac);
+}

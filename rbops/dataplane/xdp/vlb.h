@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Direct VLB (RouteBricks 3.2, 6.1): which server a packet for `dest` goes to first.
+ * rbops/vlb/model.py says what and why; names are the same here.
+ */
+#ifndef RBOPS_VLB_H
+#define RBOPS_VLB_H
+
+#include "flowlet.h"
+
+#define NO_VIA 0xffff
+
+enum condition { HEADROOM, FITS, ALIVE };
+
+static __always_inline __u32 tokens(struct bucket *bucket, const struct rate *rate, __u32 tick)
+{
+	__u32 elapsed = tick - bucket->tick;
+
+	if (elapsed) {
+		__u64 gained = (__u64)elapsed * rate->refill;
+
+		bucket->used = gained >= bucket->used ? 0 : bucket->used - (__u32)gained;
+		bucket->tick = tick;
+	}
+	return bucket->used >= rate->depth ? 0 : rate->depth - bucket->used;
+}
+
+/* Tokens are current: the bucket was looked at in this tick, or is now. */
+static __always_inline void take(struct bucket *bucket, const struct rate *rate, __u32 tick, __u32 size)
+{
+	__u32 have = tokens(bucket, rate, tick);
+
+	bucket->used = have > size ? bucket->used + size : rate->depth;
+}
+
+static __always_inline int holds(struct bucket *bucket, const struct rate *rate, __u32 tick, __u32 size)
+{
+	__u32 have = tokens(bucket, rate, tick);
+
+	return size ? have >= size : rate->join && have >= rate->join;
+}
+
+static __always_inline int is_alive(__u32 via)
+{
+	return !control.dead[via & (MAX_SERVERS - 1)];
+}
+
+/*
+ * Does the path take a packet of `size` bytes? 0 asks for headroom. The caller has checked that it
+ * is alive.
+ */
+static __always_inline int path_holds(struct generation *gen, struct core *core, __u32 via, __u32 dest, __u32 tick,
+				      __u32 size)
+{
+	__u32 link = gen->link[via & (MAX_SERVERS - 1)] & (MAX_DEVICES - 1);
+
+	if (!holds(&core->links[link], &gen->devices[link].rate, tick, size))
+		return 0;
+	if (via != dest || !gen->direct_quota)
+		return 1;
+	return holds(&core->dests[dest & (MAX_SERVERS - 1)].bucket, &gen->direct, tick, size);
+}
+
+/* What the steps of one search through the rotation share. */
+struct search {
+	__u32 place; /* generation (bit 0) and CPU */
+	__u32 dest;
+	__u32 tick;
+	__u32 size; /* 0: headroom */
+	__u32 condition;
+	__u32 via; /* the result */
+};
+
+/* One step: moves the position, and stops (1) at a server that meets the condition. */
+static long rotate_step(__u32 step, struct search *search)
+{
+	struct generation *gen = generation_at(search->place);
+	struct core *core = core_at(search->place >> 1);
+	__u32 dest = search->dest, count = gen->slots, via;
+	struct dest *towards = &core->dests[dest & (MAX_SERVERS - 1)];
+	__u32 at = towards->position < count ? towards->position : 0;
+
+	(void)step;
+	via = gen->rotation[at & (MAX_SERVERS - 1)];
+	towards->position = at + 1;
+	if (via == dest && gen->direct_quota)
+		return 0;
+	if (via == gen->self)
+		via = dest;
+	if (!is_alive(via))
+		return 0;
+	if (search->condition != ALIVE && !path_holds(gen, core, via, dest, search->tick, search->size))
+		return 0;
+	search->via = via;
+	return 1;
+}
+
+/*
+ * The next server in rotation that meets the condition, NO_VIA when none does. The position is then
+ * where it was, a whole round further.
+ */
+static __noinline __u32 rotate(__u32 place, __u32 dest, __u32 tick, __u32 size, __u32 condition)
+{
+	struct search search = { place, dest, tick, size, condition, NO_VIA };
+
+	bpf_loop(generation_at(place)->slots, rotate_step, &search, 0);
+	return search.via;
+}
+
+static __always_inline __u32 choose_one(struct generation *gen, struct core *core, __u32 place, __u32 dest, __u32 tick,
+					__u32 size, int joining)
+{
+	__u32 via;
+
+	if (joining) {
+		if (gen->direct_quota && is_alive(dest) && path_holds(gen, core, dest, dest, tick, 0))
+			return dest;
+		via = rotate(place, dest, tick, 0, HEADROOM);
+		if (likely(via != NO_VIA))
+			return via;
+	}
+	if (gen->direct_quota && is_alive(dest) && path_holds(gen, core, dest, dest, tick, size))
+		return dest;
+	via = rotate(place, dest, tick, size, FITS);
+	if (via == NO_VIA)
+		via = rotate(place, dest, tick, size, ALIVE);
+	if (via == NO_VIA && is_alive(dest))
+		via = dest;
+	return via;
+}
+
+/* The first server for this packet, by its flowlet where there is one; NO_VIA: no path is alive. */
+static __always_inline __u32 choose_path(struct generation *gen, struct core *core, __u32 place, __u32 dest, __u32 tick,
+					 __u32 size, __u64 hash)
+{
+	__u64 *entry = flowlet_of(core, hash), old;
+	__u32 tag = flowlet_tag(hash), via;
+
+	if (!gen->flowlet_ticks)
+		return choose_one(gen, core, place, dest, tick, size, 0);
+	old = *entry;
+	via = (old >> 16) & 0xffff;
+	if (old >> 32 == tag && ((tick - (__u32)old) & 0xffff) <= gen->flowlet_ticks && is_alive(via)) {
+		*entry = flowlet_entry(tag, via, tick);
+		if (path_holds(gen, core, via, dest, tick, size))
+			return via;
+		return choose_one(gen, core, place, dest, tick, size, 0);
+	}
+	via = choose_one(gen, core, place, dest, tick, size, 1);
+	if (via != NO_VIA)
+		*entry = flowlet_entry(tag, via, tick);
+	return via;
+}
+
+/* Take the frame's bytes out of what its path was given. */
+static __always_inline void charge(struct generation *gen, struct core *core, __u32 via, __u32 dest, __u32 tick,
+				   __u32 size)
+{
+	__u32 link = gen->link[via & (MAX_SERVERS - 1)] & (MAX_DEVICES - 1);
+
+	take(&core->links[link], &gen->devices[link].rate, tick, size);
+	if (via == dest && gen->direct_quota)
+		take(&core->dests[dest & (MAX_SERVERS - 1)].bucket, &gen->direct, tick, size);
+}
+
+#endif
