@@ -4,7 +4,7 @@ A cable is one multi-queue veth pair. While a server is off its ends lie on the 
 namespace of the lab, set down: neighbours see the carrier go and keep their own ends with all
 that is configured on them, as NICs do. Booting a server moves its ends into a fresh namespace.
 Addresses, routes and sysctl go with the old namespace; what stays with a device (channels,
-XPS, features) is put back by :mod:`rbops.lab.reset`.
+XPS, features) is put back before by :mod:`rbops.lab.reset`.
 """
 
 from __future__ import annotations
@@ -136,22 +136,16 @@ def park(manifest: Manifest, server: LabServer) -> None:
 
     Can be repeated; a port that was renamed inside the server is found by its MAC.
     """
-    if exists(server.netns):
-        names = {link["address"]: link["ifname"] for link in links(server.netns)}
-        lines = []
-        for port in server.ports:
-            device = names.get(port.mac, port.device)
-            lines += [
-                f"link set dev {device} down",
-                f"link set dev {device} xdp off",
-                f"link set dev {device} xdpgeneric off",
-                f"link set dev {device} netns {manifest.panel} name {port.panel}",
-            ]
-        ip_batch(lines, netns=server.netns, force=True)
-        ip_batch([f"link del {server.management_port}", f"netns del {server.netns}"], force=True)
-    if server.ports:
-        wanted = [f"{port.panel},{port.mac},{port.queues},{port.mtu}" for port in server.ports]
-        run(["ip", "netns", "exec", manifest.panel, sys.executable, "-P", "-m", "rbops.lab.reset", *wanted])
+    if not exists(server.netns):
+        return
+    names = {link["address"]: link["ifname"] for link in links(server.netns)}
+    devices = {port: names.get(port.mac, port.device) for port in server.ports}
+    if devices:
+        wanted = [f"{device},{port.mac},{port.queues},{port.mtu}" for port, device in devices.items()]
+        run(["ip", "netns", "exec", server.netns, sys.executable, "-P", "-m", "rbops.lab.reset", *wanted])
+    moves = [f"link set {device} netns {manifest.panel} name {port.panel}" for port, device in devices.items()]
+    ip_batch(moves, netns=server.netns, force=True)
+    ip_batch([f"link del {server.management_port}", f"netns del {server.netns}"], force=True)
 
 
 def links(netns: str) -> list[dict[str, Any]]:

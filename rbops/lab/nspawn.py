@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from rbops.errors import Mismatch, UsageError
@@ -29,6 +30,7 @@ _BOOT_S = 60.0
 _POWER_OFF_S = 10.0
 
 
+@dataclass(frozen=True, slots=True)
 class NspawnProvider:
     """Makes labs with systemd-nspawn; see :class:`rbops.lab.provider.Provider` for what each method does."""
 
@@ -95,11 +97,13 @@ class NspawnProvider:
 
     def wait(self, name: str, server: str, timeout_s: float = _BOOT_S) -> None:
         """Return when a server answers over SSH and has booted."""
+        _require_root()
         manifest = _manifest(name)
         wait_ready(manifest, [manifest.server(server)], timeout_s, strict=False)
 
     def command(self, name: str, target: str, command: Sequence[str] = (), *, tty: bool = False) -> list[str]:
         """The argument list that logs in to ``target`` or runs ``command`` there."""
+        _require_root()
         manifest = _manifest(name)
         directory = layout.folder(name)
         if target not in {server.name for server in manifest.servers}:
@@ -174,17 +178,19 @@ def _build(manifest: Manifest, progress: Progress) -> None:
 
 def _make_disk(manifest: Manifest, server: LabServer, client: str) -> str:
     """Make the server's writable layer with name, id and keys; returns its public host key."""
-    upper = layout.server_folder(manifest.name, server) / "upper"
-    for folder, mode in (("etc/ssh", 0o755), ("root/.ssh", 0o700)):
-        (upper / folder).mkdir(parents=True, mode=mode)
-    (upper / "root").chmod(0o700)
-    for path in (upper, upper / "etc"):
-        path.chmod(0o755)
-    (upper.parent / "work").mkdir()
-    layout.root_of(manifest.name, server).mkdir()
-    (upper / "etc/hostname").write_text(f"{server.name}\n", encoding="ascii")
-    (upper / "etc/machine-id").write_text(f"{os.urandom(16).hex()}\n", encoding="ascii")
-    (upper / "root/.ssh/authorized_keys").write_text(client, encoding="ascii")
+    root = layout.root_of(manifest.name, server)
+    upper = root.with_name("upper")
+    for folder in ("etc/ssh", "root/.ssh"):
+        (upper / folder).mkdir(parents=True)
+    root.with_name("work").mkdir()
+    root.mkdir()
+    # The modes are given apart: the caller's umask must not keep a server's users from its /etc.
+    for folder, mode in ((".", 0o755), ("etc", 0o755), ("etc/ssh", 0o755), ("root", 0o700), ("root/.ssh", 0o700)):
+        (upper / folder).chmod(mode)
+    files = {"etc/hostname": server.name, "etc/machine-id": os.urandom(16).hex(), "root/.ssh/authorized_keys": client}
+    for name, text in files.items():
+        (upper / name).write_text(f"{text.strip()}\n", encoding="ascii")
+        (upper / name).chmod(0o644)
     return access.make_host_key(upper / "etc/ssh/ssh_host_ed25519_key", server.name)
 
 

@@ -1,0 +1,153 @@
+"""What is refused before anything is made, and locks. None of these needs root."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rbops.errors import CheckFailed, Locked, Mismatch, UsageError
+from rbops.lab import names, provider
+from rbops.lab.base import recipe_digest
+from rbops.lab.command import ip_batch, require_tools, run
+from rbops.lab.lock import locked, try_locked
+from tests.lab.plans import mesh
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state folder of the test's own, so that nothing here meets a real lab."""
+    monkeypatch.setattr(names, "STATE", tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def _as_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+
+
+def test_root_is_asked_for(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    nspawn = provider.provider("nspawn")
+    for call in (
+        lambda: nspawn.up(mesh(2), "x"),
+        lambda: nspawn.down("x"),
+        lambda: nspawn.status("x"),
+        lambda: nspawn.kill("x", "n0"),
+        lambda: nspawn.restart("x", "n0"),
+        lambda: nspawn.command("x", "n0"),
+    ):
+        with pytest.raises(UsageError, match="a lab needs root"):
+            call()
+    assert not list(state.iterdir())
+
+
+@pytest.mark.usefixtures("_as_root")
+def test_missing_tools_are_named_with_their_packages(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(state))
+    with pytest.raises(Mismatch, match="systemd-nspawn") as caught:
+        provider.provider().up(mesh(2), "x")
+    assert caught.value.exit_code == 3
+    hint = caught.value.hint or ""
+    assert hint.startswith("apt-get install")
+    assert "systemd-container" in hint
+    assert "openssh-client" in hint
+
+
+def test_mmdebstrap_is_named_with_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(Mismatch, match="a lab needs mmdebstrap"):
+        require_tools(["mmdebstrap"])
+
+
+@pytest.mark.usefixtures("_as_root")
+def test_a_plan_for_other_servers_is_refused_before_anything_is_made(state: Path) -> None:
+    with pytest.raises(Mismatch, match="planned as 'nehalem'"):
+        provider.provider().up(mesh(2, profile="nehalem"), "x")
+    assert not list(state.iterdir())
+
+
+@pytest.mark.usefixtures("_as_root")
+def test_a_name_that_leaves_the_state_folder_is_refused(state: Path) -> None:
+    outside = state.parent / "outside"
+    outside.mkdir()
+    for call in (lambda: provider.provider().down("../outside"), lambda: provider.load("../outside")):
+        with pytest.raises(UsageError, match="no name for a lab"):
+            call()
+    assert outside.is_dir()
+
+
+@pytest.mark.usefixtures("_as_root", "state")
+def test_down_of_no_lab_is_no_error() -> None:
+    assert provider.provider().down("never-was") is False
+
+
+@pytest.mark.usefixtures("_as_root", "state")
+def test_other_verbs_on_no_lab_say_so() -> None:
+    nspawn = provider.provider()
+    for call in (
+        lambda: nspawn.status("x"),
+        lambda: nspawn.restart("x", "n0"),
+        lambda: nspawn.command("x", "n0"),
+        lambda: provider.load("x"),
+    ):
+        with pytest.raises(Mismatch, match="there is no lab called x"):
+            call()
+
+
+@pytest.mark.usefixtures("_as_root")
+def test_a_folder_without_manifest_is_an_up_that_did_not_begin(state: Path) -> None:
+    (state / "x").mkdir()
+    with pytest.raises(UsageError, match="begun and never finished"):
+        provider.provider().up(mesh(2), "x")
+    assert provider.provider().down("x") is True
+    assert not (state / "x").exists()
+
+
+def test_unknown_provider() -> None:
+    with pytest.raises(UsageError, match="no lab provider 'docker'"):
+        provider.provider("docker")
+
+
+def test_a_lock_names_its_holder(tmp_path: Path) -> None:
+    code = "import sys; from pathlib import Path; from rbops.lab.lock import try_locked\n"
+    code += "with try_locked(Path(sys.argv[1]), 'x'):\n print('held', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        message = f"lab x is being changed by another rbops.*process {holder.pid}"
+        with pytest.raises(Locked, match=message), try_locked(tmp_path, "lab x"):
+            pass
+        holder.kill()
+    with try_locked(tmp_path, "lab x"):  # a holder that was killed holds nothing
+        pass
+
+
+def test_a_lock_on_a_folder_that_is_gone(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), try_locked(tmp_path / "gone", "x"):
+        pass
+
+
+def test_a_waited_lock_makes_its_folder_private(tmp_path: Path) -> None:
+    with locked(tmp_path / "new"):
+        assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_command_that_fails_says_what_it_said() -> None:
+    with pytest.raises(CheckFailed, match=r"`sh -c 'echo no >&2; exit 3'` failed with 3: no"):
+        run(["sh", "-c", "echo no >&2; exit 3"])
+
+
+def test_an_empty_batch_starts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    ip_batch([])
+
+
+def test_the_recipe_has_one_digest() -> None:
+    assert recipe_digest() == recipe_digest()
+    assert len(recipe_digest()) == 12

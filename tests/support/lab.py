@@ -1,0 +1,41 @@
+"""Labs for tests of any room: made when first asked for, always taken down.
+
+In a room's conftest.py: ``from tests.support.lab import make_lab`` (with ``__all__``, so that it counts as used);
+in a test, marked ``lab``: ``lab = make_lab(plan, "rbtest-apply")``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from rbops.lab.provider import Lab, provider
+from rbops.plan import ClusterPlan
+
+__all__ = ["MakeLab", "make_lab"]
+
+MakeLab = Callable[[ClusterPlan, str], Lab]
+
+
+@pytest.fixture(scope="session")
+def make_lab() -> Iterator[MakeLab]:
+    """``make_lab(plan, name)``: the lab of that name, up; the same one again for the same plan.
+
+    What a run that was killed left under the name is removed first. Tests that break a lab mend it
+    (``lab.restart``) or ask for one of their own name.
+    """
+    made: dict[str, Lab] = {}
+    with ExitStack() as stack:
+
+        def make(plan: ClusterPlan, name: str) -> Lab:
+            if name in made and made[name].manifest.plan_digest == plan.digest:
+                return made[name]
+            nspawn = provider("nspawn")
+            nspawn.down(name)
+            stack.callback(nspawn.down, name)
+            made[name] = nspawn.up(plan, name)
+            return made[name]
+
+        yield make
