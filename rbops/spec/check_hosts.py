@@ -60,8 +60,8 @@ def _selector(
     if len(given) != 1:
         found = f"found {' and '.join(way for way, _ in given)}" if given else "found none"
         yield located(parts.root, path, f"one of name, pci and mac says which device it is, {found}", key=True)
-    if port.startswith("ext") and parts.router and int(port[3:]) >= parts.router.external_ports:
-        last = parts.router.external_ports - 1
+    if port.startswith("ext") and parts.external_ports is not None and int(port[3:]) >= parts.external_ports:
+        last = parts.external_ports - 1
         yield located(parts.root, path, f"the router's external ports are ext0 to ext{last}", key=True)
     for way, value in given:
         other = seen.setdefault((way, value), port)

@@ -56,9 +56,9 @@ def check_routes(parts: Parts) -> Iterator[Diagnostic]:
 
 def neighbors(parts: Parts) -> dict[str, int] | None:
     """Address -> port id of every neighbour, generated ones too; None where the spec's mistakes hide some."""
-    if parts.router is None or not parts.ports_complete:
+    if parts.external_ports is None or not parts.ports_complete:
         return None
-    ports = parts.router.external_ports
+    ports = parts.external_ports
     found = {generated_neighbor(port, ports)[0]: port for port in range(ports)}
     for port in parts.ports.values():
         if port.address is not None or port.neighbors is not None:
@@ -70,16 +70,16 @@ def neighbors(parts: Parts) -> dict[str, int] | None:
 
 def _ids(parts: Parts) -> Iterator[Diagnostic]:
     first: dict[int, int] = {}
-    for index, port in parts.ports.items():
+    for index, port in parts.port_ids.items():
         path: Path = ("ports", index, "id")
-        if port.id in first:
-            line = parts.line(("ports", first[port.id], "id"))
-            yield located(parts.root, path, f"port {port.id} stands here and on line {line}")
-        first.setdefault(port.id, index)
-        if parts.router and port.id >= parts.router.external_ports:
-            last = parts.router.external_ports - 1
+        if port in first:
+            line = parts.line(("ports", first[port], "id"))
+            yield located(parts.root, path, f"port {port} stands here and on line {line}")
+        first.setdefault(port, index)
+        if parts.external_ports is not None and port >= parts.external_ports:
+            last = parts.external_ports - 1
             hint = f"ids are 0 to {last}" if last else "the only id is 0"
-            message = f"port {port.id} of a router with {last + 1} external port{'s' if last else ''}"
+            message = f"port {port} of a router with {last + 1} external port{'s' if last else ''}"
             yield located(parts.root, path, message, hint)
 
 
@@ -98,8 +98,8 @@ def _subnets(parts: Parts) -> list[_Subnet]:
         for index, port in parts.ports.items()
         if port.address
     ]
-    if parts.router and parts.ports_complete:
-        ports = parts.router.external_ports
+    if parts.external_ports is not None and parts.ports_complete:
+        ports = parts.external_ports
         found += [_Subnet(generated_network(port, ports), port, None) for port in range(ports) if port not in given]
     return found
 
@@ -158,9 +158,9 @@ def _neighbor_places(parts: Parts) -> Iterator[Diagnostic]:
 def _interface(parts: Parts, port: PortSection) -> IPv4Interface | None:
     if port.address:
         return IPv4Interface(port.address)
-    if parts.router is None or port.id >= parts.router.external_ports:
+    if parts.external_ports is None or port.id >= parts.external_ports:
         return None
-    network = generated_network(port.id, parts.router.external_ports)
+    network = generated_network(port.id, parts.external_ports)
     return IPv4Interface((network[1], network.prefixlen))
 
 

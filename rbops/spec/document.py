@@ -105,11 +105,11 @@ class BoundsSection(Section):
 class CpuSection(Section):
     """One logical CPU as the kernel numbers it."""
 
-    id: Annotated[int, number(0, 8191)]
+    id: Annotated[int, number(0, 8191)] = Field(examples=[0])
     """The kernel's number."""
-    socket: Annotated[int, number(0, 63)]
+    socket: Annotated[int, number(0, 63)] = Field(examples=[0])
     """Its physical package."""
-    core: Annotated[int, number(0, 8191)]
+    core: Annotated[int, number(0, 8191)] = Field(examples=[0])
     """Its core within the socket; CPUs of one core are SMT siblings."""
     numa_node: Annotated[int, number(0, 1023)] = 0
     """Its NUMA node."""
@@ -268,7 +268,7 @@ class NeighborSection(Section):
 class PortSection(Section):
     """An external port, as far as it is not to be generated."""
 
-    id: Annotated[int, number(0, 4095)]
+    id: Annotated[int, number(0, 4095)] = Field(examples=[0])
     """Its number, from 0."""
     server: kind.HostName | None = None
     """The server that it is on."""

@@ -64,12 +64,12 @@ def _data_plane(parts: Parts) -> Iterator[Diagnostic]:
     """What the chosen data plane cannot do."""
     chosen = parts.root.child("dataplane")
     click = parts.root.child("click")
-    router = parts.router
-    if router and (chosen is None or chosen.value in {None, "xdp"}):
-        if router.application == "ipsec":
+    # Where the data plane's name is wrong, what it cannot do is not known.
+    if chosen is None or chosen.value is None or chosen.value == "xdp":
+        if parts.application == "ipsec":
             message = "the xdp data plane has no ipsec"
             yield located(parts.root, ("router", "application"), message, "add `dataplane: click`")
-        if router.fragment:
+        if parts.fragment:
             message = "a fragment is Click's, and the data plane is xdp"
             yield located(parts.root, ("router", "fragment"), message, "add `dataplane: click`")
     if click and click.child("package") and click.child("prefix"):
@@ -93,9 +93,9 @@ def _route_file(parts: Parts, base: Path) -> tuple[model.RouteFile | None, list[
 
 
 def _fragment(parts: Parts, base: Path) -> list[Diagnostic]:
-    if parts.router is None or parts.router.fragment is None:
+    if parts.fragment is None:
         return []
-    path = base / parts.router.fragment
+    path = base / parts.fragment
     if path.is_file():
         return []
     return [located(parts.root, ("router", "fragment"), f"there is no such file: {path}")]

@@ -49,11 +49,15 @@ _S = TypeVar("_S", bound=Section)
 class Parts:
     """What of a document is valid by itself; lists are keyed by the index in the file.
 
-    ``ports_complete`` says that no port was left out, so that the set of neighbours is known.
+    ``external_ports`` is None where the spec does not say it; ``ports_complete`` says that no port was
+    left out, so that the set of neighbours is known.
     """
 
     root: Node
-    router: RouterSection | None
+    external_ports: int | None = None
+    application: str | None = None
+    fragment: str | None = None
+    port_ids: dict[int, int] = field(default_factory=dict)
     ports: dict[int, PortSection] = field(default_factory=dict)
     hosts: dict[str, HostSection] = field(default_factory=dict)
     hardware: HardwareSection | None = None
@@ -91,9 +95,13 @@ def salvage(root: Node) -> Parts:
     routes = top.get("routes")
     route_file = _one(RouteFileSection, routes) if isinstance(routes, dict) else None
     valid_ports = _each(PortSection, enumerate(ports))
+    router = _router(top.get("router"))
     return Parts(
         root,
-        router=_one(RouterSection, top.get("router")),
+        external_ports=router.get("external_ports"),
+        application=router.get("application"),
+        fragment=router.get("fragment"),
+        port_ids={index: port.id for index, port in _each(PortSection, _only_ids(ports)).items()},
         ports=valid_ports,
         hosts=_each(HostSection, hosts.items()) if isinstance(hosts, dict) else {},
         hardware=_one(HardwareSection, servers.get("hardware")) if isinstance(servers, dict) else None,
@@ -118,6 +126,18 @@ def located(root: Node, path: Path, message: str, hint: str | None = None, *, ke
         node = child
     text = f"{dotted(tuple(way))}: {message}" if way else message
     return node.diagnostic_at_key(text, hint) if key else node.diagnostic(text, hint)
+
+
+def _router(value: object) -> dict[str, Any]:
+    """The fields of the router that are valid, whatever the others are."""
+    needed = {"external_ports": "1", "line_rate": "10Gbps"}
+    written = value if isinstance(value, dict) else {}
+    tried = {name: _one(RouterSection, {**needed, name: text}) for name, text in written.items()}
+    return {name: getattr(router, name) for name, router in tried.items() if router is not None and written[name]}
+
+
+def _only_ids(ports: list[Any]) -> list[tuple[int, Any]]:
+    return [(index, {"id": port.get("id")}) for index, port in enumerate(ports) if isinstance(port, dict)]
 
 
 def _list(value: object) -> list[Any]:

@@ -1,0 +1,52 @@
+"""The spec's JSON Schema (draft 2020-12), for editors and for other tools' checks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema
+
+from rbops.spec.document import HardwareSection, SpecDocument
+
+__all__ = ["hardware_schema", "spec_schema"]
+
+_NULL = {"type": "null"}
+
+
+def spec_schema() -> dict[str, Any]:
+    """The schema of a spec file. It is looser than ``load_spec``, which knows units, addresses and ranges."""
+    return _schema(SpecDocument, "rbops spec")
+
+
+def hardware_schema() -> dict[str, Any]:
+    """The schema of a file that ``hardware:`` names."""
+    return _schema(HardwareSection, "rbops hardware")
+
+
+def _schema(section: type, title: str) -> dict[str, Any]:
+    made = _tidy(TypeAdapter(section).json_schema())
+    return {"$schema": GenerateJsonSchema.schema_dialect, **made, "title": title}
+
+
+def _tidy(value: Any, *, names: bool = False) -> Any:
+    """Without pydantic's titles and its null beside every optional value; ``names``: keys are the user's words."""
+    if isinstance(value, list):
+        return [_tidy(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if names:
+        return {key: _tidy(item) for key, item in value.items()}
+    kept = {
+        key: item if key in {"default", "examples", "enum"} else _tidy(item, names=key in {"properties", "$defs"})
+        for key, item in value.items()
+        if not (key == "title" or (key == "default" and item is None))
+    }
+    arms = [arm for arm in kept.get("anyOf", []) if arm != _NULL]
+    if len(arms) == 1:
+        del kept["anyOf"]
+        # What is written at the field says more than its type does.
+        return {**arms[0], **kept}
+    if arms:
+        kept["anyOf"] = arms
+    return kept
