@@ -38,14 +38,29 @@ class Evidence:
         """The phase itself."""
         return self.outcome.phase
 
+    @property
+    def handed(self) -> dict[str, int]:
+        """Server -> packets that the testers on its ports handed to it."""
+        out: dict[str, int] = {}
+        for source in self.phase.sources:
+            server = self.owner(source.port)
+            out[server] = out.get(server, 0) + source.sent - source.unsent
+        return out
+
+    def station(self, port: int) -> Station:
+        """The tester on an external port."""
+        return next(station for station in self.stations if station.site.port == port)
+
     def owner(self, port: int) -> str:
         """The server that owns an external port."""
-        return next(station.site.server for station in self.stations if station.site.port == port)
+        return self.station(port).site.server
 
-    def sample(self, port: int, kind: Sample) -> bytes | None:
-        """The first wrong frame of a kind that arrived at a port."""
-        index = next(station.index for station in self.stations if station.site.port == port)
-        return self.outcome.samples.get(index, {}).get(kind)
+    def sample(self, pair: Pair, kind: Sample) -> bytes | None:
+        """The first wrong frame of a kind at the pair's exit, if it came from the pair's entrance."""
+        frame = self.outcome.samples.get(self.station(pair.destination).index, {}).get(kind)
+        if frame is None or Ident.of_frame(frame).source != self.station(pair.source).index:
+            return None
+        return frame
 
 
 def name_faults(evidence: Evidence) -> tuple[Fault, ...]:
@@ -99,7 +114,9 @@ def _unsent(evidence: Evidence) -> list[Fault]:
         if not source.unsent:
             continue
         server = evidence.owner(source.port)
-        text = f"unsent {source.unsent:,} of {source.sent:,} at port {source.port}: the tester's own device did not take them"
+        text = (
+            f"unsent {source.unsent:,} of {source.sent:,} at port {source.port}: the tester's own device refused them"
+        )
         if source.unsent == source.sent:
             text += f"; the far end of the cable, on {server}, has neither an XDP program nor a link"
         faults.append(
@@ -146,28 +163,24 @@ def _because(evidence: Evidence, server: str | None) -> str:
 
 
 def _pair_faults(evidence: Evidence, pair: Pair) -> list[Fault]:
+    """What arrived but was wrong, or not where it should."""
     way = f"of {pair.sent:,} from port {pair.source} to port {pair.destination}"
     into, out = evidence.owner(pair.source), evidence.owner(pair.destination)
-    found: list[tuple[Kind, int, str, str | None]] = []
-    for port, count in pair.misdelivered:
-        text = (
-            f"misdelivered: {count:,} {way}: for port {pair.destination} came out of port {port}; "
-            f"{into} chose the port: look at its routes"
-        )
-        found.append(("misdelivered", count, text, into))
-    found += [
+    checksum = f"checksum: {pair.checksum:,} {way}: IPv4 header checksum wrong"
+    mangled = f"corrupt: {pair.mangled:,} {way}: the payload no longer says which packet it was"
+    late = f"late: {pair.late:,} {way}, in {pair.sequences:,} reordered sequences, below the direct quota"
+    found: list[tuple[Kind, int, str, str | None]] = [
+        *_misdelivered(pair, way, into),
         ("duplicate", pair.duplicates, f"duplicate: {pair.duplicates:,} {way} arrived more than once", None),
-        ("corrupt", pair.mangled, f"corrupt: {pair.mangled:,} {way}: the payload no longer says which packet it was", None),
+        ("corrupt", pair.mangled, mangled, None),
         ("corrupt", pair.corrupt, f"corrupt: {pair.corrupt:,} {way}: payload or length changed", None),
         ("header", pair.header, f"header: {pair.header:,} {way}: {_changed(evidence, pair)}", None),
         ("TTL", pair.ttl, f"TTL: {pair.ttl:,} {way}: {_wrong_ttl(evidence, pair)}; {into} sets it", into),
-        ("checksum", pair.checksum, f"checksum: {pair.checksum:,} {way}: IPv4 header checksum wrong; {into} sets it", into),
-        ("next-hop MAC", pair.next_hop_mac, _wrong_mac(evidence, pair, way, out), out),
-        ("source MAC", pair.source_mac, _wrong_source(evidence, pair, way, out), out),
-    ]  # fmt: skip
-    if evidence.ordered:
-        text = f"late: {pair.late:,} {way}, in {pair.sequences:,} reordered sequences, below the direct quota"
-        found.append(("late", pair.late, text, None))
+        ("checksum", pair.checksum, f"{checksum}; {into} sets it", into),
+        ("next-hop MAC", pair.next_hop_mac, f"{_wrong_mac(evidence, pair, way)}; {out} writes it", out),
+        ("source MAC", pair.source_mac, f"{_wrong_source(evidence, pair, way)}; {out} writes it", out),
+        ("late", pair.late if evidence.ordered else 0, late, None),
+    ]
     name = evidence.phase.name
     return [
         Fault(kind, text, name, count, pair.source, pair.destination, server)
@@ -176,62 +189,64 @@ def _pair_faults(evidence: Evidence, pair: Pair) -> list[Fault]:
     ]
 
 
+def _misdelivered(pair: Pair, way: str, server: str) -> list[tuple[Kind, int, str, str | None]]:
+    found: list[tuple[Kind, int, str, str | None]] = []
+    for port, count in pair.misdelivered:
+        wrong = f"for port {pair.destination} came out of port {port}"
+        text = f"misdelivered: {count:,} {way}: {wrong}; {server} chose the port: look at its routes"
+        found.append(("misdelivered", count, text, server))
+    return found
+
+
 def _wrong_ttl(evidence: Evidence, pair: Pair) -> str:
-    frame = evidence.sample(pair.destination, Sample.TTL)
+    frame = evidence.sample(pair, Sample.TTL)
     if frame is None:
         return "not one less than sent"
     return f"{frame[22]} where {ttl_of(Ident.of_frame(frame).flow)} was sent"
 
 
-def _wrong_mac(evidence: Evidence, pair: Pair, way: str, server: str) -> str:
-    frame = evidence.sample(pair.destination, Sample.DESTINATION_MAC)
+def _wrong_mac(evidence: Evidence, pair: Pair, way: str) -> str:
     text = f"wrong next-hop MAC: {pair.next_hop_mac:,} {way}"
-    if frame is not None:
-        station = next(item for item in evidence.stations if item.site.port == pair.destination)
-        targets = station.site.targets
-        want = targets[Ident.of_frame(frame).flow % len(targets)].mac
-        text += f": {mac_text(frame[:6])} instead of {want}"
-    return f"{text}; {server} writes it"
+    frame = evidence.sample(pair, Sample.DESTINATION_MAC)
+    if frame is None:
+        return text
+    targets = evidence.station(pair.destination).site.targets
+    planned = targets[Ident.of_frame(frame).flow % len(targets)].mac
+    return f"{text}: {mac_text(frame[:6])} instead of {planned}"
 
 
-def _wrong_source(evidence: Evidence, pair: Pair, way: str, server: str) -> str:
-    frame = evidence.sample(pair.destination, Sample.SOURCE_MAC)
-    station = next(item for item in evidence.stations if item.site.port == pair.destination)
+def _wrong_source(evidence: Evidence, pair: Pair, way: str) -> str:
     text = f"wrong source MAC: {pair.source_mac:,} {way}"
-    if frame is not None:
-        text += f": {mac_text(frame[6:12])} instead of {station.router_mac}"
-    return f"{text}; {server} writes it"
+    frame = evidence.sample(pair, Sample.SOURCE_MAC)
+    if frame is None:
+        return text
+    return f"{text}: {mac_text(frame[6:12])} instead of {evidence.station(pair.destination).router_mac}"
 
 
 def _changed(evidence: Evidence, pair: Pair) -> str:
-    frame = evidence.sample(pair.destination, Sample.HEADER)
-    return (
-        "a field that no router changes"
-        if frame is None
-        else f"a field that no router changes, as in {frame[14:42].hex()}"
-    )
+    text = "a header field that no router changes is not what was sent"
+    frame = evidence.sample(pair, Sample.HEADER)
+    return text if frame is None else f"{text}, as in {frame[14:42].hex()}"
 
 
 def _disagreement(evidence: Evidence) -> list[Fault]:
     """Everything arrived, yet the servers' counters say otherwise."""
     faults = []
-    handed: dict[str, int] = {}
-    for source in evidence.phase.sources:
-        server = evidence.owner(source.port)
-        handed[server] = handed.get(server, 0) + source.sent - source.unsent
-    for server, given in sorted(handed.items()):
+    for server, given in sorted(evidence.handed.items()):
         counted = evidence.readings.get(server)
         if counted is None:
             continue
+        ways = {way: counted.forwarded.get(way, 0) for way in ("local", "direct", "phase1")}
+        on_paths = sum(counted.paths.values())
         if counted.error:
             text = f"counters of {server} cannot be read: {counted.error}"
         elif counted.entered != given:
-            ways = ", ".join(f"{way} {counted.forwarded.get(way, 0):,}" for way in ("local", "direct", "phase1"))
-            text = f"counters of {server} do not agree: {given:,} were sent into it, it forwarded {counted.entered:,} ({ways})"
-        elif sum(counted.paths.values()) != counted.entered - counted.forwarded.get("local", 0):
+            listed = ", ".join(f"{way} {count:,}" for way, count in ways.items())
             text = (
-                f"counters of {server} do not agree: its paths add up to {sum(counted.paths.values()):,} of {given:,}"
+                f"counters of {server} do not agree: {given:,} sent into it, {counted.entered:,} forwarded ({listed})"
             )
+        elif on_paths != counted.entered - ways["local"]:
+            text = f"counters of {server} do not agree: its paths add up to {on_paths:,} of {given:,}"
         else:
             continue
         faults.append(Fault("counters", text, evidence.phase.name, server=server))

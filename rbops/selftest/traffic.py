@@ -44,8 +44,12 @@ class Traffic:
 
 
 def flows_per_pair(testers: int, targets: int) -> int:
-    """At least one flow for every destination address; more where testers are few."""
-    return max(targets, min(64, max(4, 1024 // (testers * testers))))
+    """A flow for every destination address, and some more where testers are few.
+
+    Not many more: packets of one flow that are far apart cannot overtake each other, and what could
+    go wrong with their order would stay unseen.
+    """
+    return max(targets, min(16, max(4, 256 // (testers * testers))))
 
 
 def ttl_of(flow: int) -> int:
