@@ -1,0 +1,210 @@
+"""``rbops-node``: the command line. The only place that prints or exits."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rbops import __version__
+from rbops.errors import RbopsError
+from rbops.node.commands import Node
+from rbops.node.dataplane import open_plane
+from rbops.node.settings import Setting
+from rbops.node.state import State
+from rbops.node.system import Kernel
+from rbops.node.timer import SystemdTimer
+
+__all__ = ["main", "run"]
+
+_VERBS = {
+    "show": "every setting as it is and as it shall be",
+    "diff": "what differs; exit 1 when something does",
+    "apply": "make the server what node.json says, and read it back",
+    "begin": "snapshot the configuration and arm the revert timer",
+    "confirm": "keep the change: delete the snapshot, stop the timer",
+    "revert": "put back what was there at begin",
+    "boot": "for rbops.service: the last confirmed configuration",
+    "lock": "take this server for a run",
+    "unlock": "give it back",
+    "counters": "the data plane's counters",
+    "status": "digest, data plane, open change, lock, services",
+    "watch": "for rbops-watch.service: tell the data plane which links are dead",
+}
+_NEED_RUN = ("begin", "confirm", "lock", "unlock")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of the zip archive."""
+    sys.exit(run(sys.argv[1:] if argv is None else argv))
+
+
+def run(argv: Sequence[str], node: Node | None = None) -> int:
+    """Carry out a command line; returns the exit code. ``node`` replaces the live server in tests."""
+    options = _parser().parse_args(argv)
+    if os.geteuid() != 0 and node is None:
+        print("rbops-node: needs root", file=sys.stderr)
+        return 2
+    try:
+        return _verb(options.verb)(node or _live(options), options)
+    except RbopsError as error:
+        hint = f"\nhint: {error.hint}" if error.hint else ""
+        print(f"rbops-node: {error}{hint}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("rbops-node: interrupted", file=sys.stderr)
+        return 1
+    except Exception as error:  # noqa: BLE001 - the outermost frame: whatever is left is a bug of ours
+        print(f"rbops-node: a bug in rbops: {error!r}, see {_traceback()}", file=sys.stderr)
+        return RbopsError.exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="rbops-node", description="One server of an rbops router.")
+    parser.add_argument("--version", action="version", version=f"rbops-node {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for verb, text in _VERBS.items():
+        sub = verbs.add_parser(verb, help=text, description=text)
+        sub.add_argument("--config", type=Path, default=Path("/etc/rbops/node.json"))
+        sub.add_argument("--state", type=Path, default=Path("/var/lib/rbops"), help="folder for its own state")
+        sub.add_argument("--json", action="store_true", help="for machines")
+        if verb in _NEED_RUN:
+            sub.add_argument("--run", required=True, help="the run's id")
+        elif verb == "revert":
+            sub.add_argument("--run", help="only if this run's change is the open one")
+        if verb in ("begin", "lock"):
+            sub.add_argument("--holder", default=_holder(), help="who, for the message to others")
+        if verb == "begin":
+            sub.add_argument("--timeout", type=_seconds, required=True, metavar="S", help="seconds until the revert")
+        if verb == "lock":
+            sub.add_argument("--takeover", action="store_true", help="take a stale lock from another run")
+    return parser
+
+
+def _verb(name: str) -> Callable[[Node, argparse.Namespace], int]:
+    return {
+        "show": _show,
+        "diff": _diff,
+        "apply": _apply,
+        "begin": _begin,
+        "confirm": _confirm,
+        "revert": _revert,
+        "boot": _boot,
+        "lock": _lock,
+        "unlock": _unlock,
+        "counters": _counters,
+        "status": _status,
+        "watch": _watch,
+    }[name]
+
+
+def _seconds(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= 86400:  # noqa: PLR2004 - a day
+        raise argparse.ArgumentTypeError("1 to 86400 seconds")
+    return value
+
+
+def _holder() -> str:
+    return f"{os.environ.get('SUDO_USER') or os.environ.get('USER') or 'root'}@{os.uname().nodename}"
+
+
+def _live(options: argparse.Namespace) -> Node:
+    kernel = Kernel()
+    own = ("--state", str(options.state), "--config", str(options.config))
+    return Node(kernel, State(options.state), options.config, SystemdTimer(kernel), open_plane, own)
+
+
+def _show(node: Node, options: argparse.Namespace) -> int:
+    return _print_settings(node.settings(), options)
+
+
+def _diff(node: Node, options: argparse.Namespace) -> int:
+    found = node.diff()
+    _print_settings(found, options)
+    return 1 if found else 0
+
+
+def _apply(node: Node, options: argparse.Namespace) -> int:
+    applied = node.apply()
+    for note in applied.notes:
+        print(f"rbops-node: {note.subject}: {note.setting}: {note.reason}", file=sys.stderr)
+    if options.json:
+        return _print(applied.to_json(), options)
+    for change in applied.changes:
+        print("{subject}: {setting}: {have} -> {want}".format(**change))
+    return 0
+
+
+def _begin(node: Node, options: argparse.Namespace) -> int:
+    node.begin(options.holder, options.run, options.timeout)
+    return _print({"run": options.run, "timeout_s": options.timeout}, options)
+
+
+def _confirm(node: Node, options: argparse.Namespace) -> int:
+    node.confirm(options.run)
+    return _print({"confirmed": options.run}, options)
+
+
+def _revert(node: Node, options: argparse.Namespace) -> int:
+    return _print({"reverted": node.revert(options.run)}, options)
+
+
+def _boot(node: Node, options: argparse.Namespace) -> int:
+    return _print(node.boot(), options)
+
+
+def _lock(node: Node, options: argparse.Namespace) -> int:
+    node.lock(options.holder, options.run, takeover=options.takeover)
+    return _print({"locked": options.run}, options)
+
+
+def _unlock(node: Node, options: argparse.Namespace) -> int:
+    return _print({"unlocked": node.unlock(options.run)}, options)
+
+
+def _counters(node: Node, options: argparse.Namespace) -> int:
+    return _print(node.counters(), options)
+
+
+def _status(node: Node, options: argparse.Namespace) -> int:
+    return _print(node.status(), options)
+
+
+def _watch(node: Node, options: argparse.Namespace) -> int:
+    del options
+    node.watch()
+    return 0
+
+
+def _print(value: dict[str, Any], options: argparse.Namespace) -> int:
+    print(json.dumps({"schema_version": 1, **value}, sort_keys=True, indent=None if options.json else 2))
+    return 0
+
+
+def _print_settings(settings: list[Setting], options: argparse.Namespace) -> int:
+    if options.json:
+        print(json.dumps([setting.to_json() for setting in settings]))
+        return 0
+    for setting in settings:
+        arrow = f"{setting.have} -> {setting.want}" if setting.differs else setting.have
+        reason = f" (planned {setting.want}; {setting.unsupported})" if setting.unsupported else ""
+        print(f"{setting.subject}: {setting.name}: {arrow}{reason}")
+    return 0
+
+
+def _traceback() -> str:
+    handle, name = tempfile.mkstemp(prefix="rbops-node-traceback-", suffix=".txt")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(f"rbops-node {__version__}, Python {sys.version}\n\n{traceback.format_exc()}")
+    return name
+
+
+if __name__ == "__main__":
+    main()

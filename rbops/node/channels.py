@@ -1,0 +1,70 @@
+"""Channels: how many queues a NIC has (``ethtool -L``). First of all: it resets what comes after."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rbops.errors import Mismatch
+from rbops.node.config import NodePort
+from rbops.node.settings import Run, Setting
+from rbops.node.system import System
+from rbops.node.tool import ask, sections
+
+__all__ = ["ChannelFacts", "parse", "read", "settings"]
+
+_READ_ONLY = frozenset({"vmxnet3"})
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelFacts:
+    """What ``ethtool -l`` says; a driver without channels has one receive and one transmit queue."""
+
+    driver: str
+    maximum: dict[str, int]
+    current: dict[str, int]
+
+
+def read(system: System, device: str, driver: str) -> ChannelFacts:
+    """The facts of one device."""
+    text = ask(system, "-l", device)
+    return parse(text, driver)
+
+
+def parse(text: str | None, driver: str) -> ChannelFacts:
+    """Facts from the text of ``ethtool -l``, None where the driver has none."""
+    if text is None:
+        return ChannelFacts(driver, {}, {"rx": 1, "tx": 1})
+    maximum, current = sections(text)
+    return ChannelFacts(driver, maximum, current)
+
+
+def settings(port: NodePort, device: str, facts: ChannelFacts, server: str) -> list[Setting]:
+    """One setting a kind of channel; Mismatch (3) when the device cannot have as many as planned."""
+    count = len(port.queues)
+    kinds = ("combined",) if facts.maximum.get("combined") else ("rx", "tx")
+    limits = facts.maximum if facts.maximum else facts.current
+    for kind in kinds:
+        if limits.get(kind, 0) < count:
+            raise Mismatch(
+                f"{server}: port {port.name} needs {count} {kind} queues, device {device} has {limits.get(kind, 0)}",
+                hint="plan with fewer data-plane cores, or another NIC",
+            )
+    # Dedicated queues beside combined ones (ice) would take traffic that no planned core polls.
+    extra = tuple(kind for kind in ("rx", "tx") if kinds == ("combined",) and facts.current.get(kind))
+    wanted = {**dict.fromkeys(kinds, count), **dict.fromkeys(extra, 0)}
+    have = {kind: facts.current.get(kind, 0) for kind in wanted}
+    if have == wanted:
+        return [Setting(port.subject, "channels", _text(have), _text(wanted))]
+    if not facts.maximum or facts.driver in _READ_ONLY:
+        reason = f"driver {facts.driver} cannot change its number of queues"
+        return [Setting(port.subject, "channels", _text(have), _text(wanted), unsupported=reason)]
+    actions = (Run(_command(device, wanted)),)
+    return [Setting(port.subject, "channels", _text(have), _text(wanted), actions, (Run(_command(device, have)),))]
+
+
+def _command(device: str, counts: dict[str, int]) -> tuple[str, ...]:
+    return ("ethtool", "-L", device, *(word for kind, count in counts.items() for word in (kind, str(count))))
+
+
+def _text(counts: dict[str, int]) -> str:
+    return " ".join(f"{kind} {count}" for kind, count in counts.items())

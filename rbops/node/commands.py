@@ -1,0 +1,195 @@
+"""What each verb of rbops-node does; returns what it has to say as plain values."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rbops import __version__
+from rbops.errors import Mismatch, StateUnknown
+from rbops.node import lock, watch
+from rbops.node.config import NodeConfig, load, parse
+from rbops.node.dataplane import Opener
+from rbops.node.devices import inventory, resolve
+from rbops.node.engine import Applied, Engine, prepare
+from rbops.node.prior import Prior
+from rbops.node.settings import Setting, differing
+from rbops.node.state import State, read_json
+from rbops.node.system import System
+from rbops.node.timer import Timer
+from rbops.node.transaction import Transaction
+
+__all__ = ["Node"]
+
+_DEVICES_WAIT_S = 60.0
+_REVERT_WAIT_S = 300.0
+_UNITS = ("rbops.service", "rbops-watch.service", "irqbalance.service")
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One server, with everything a verb touches; tests put other systems, timers and data planes in."""
+
+    system: System
+    state: State
+    config_path: Path
+    timer: Timer
+    open_plane: Opener
+    options: tuple[str, ...] = ()
+
+    def settings(self) -> list[Setting]:
+        """Everything that node.json says, as it is and as it shall be."""
+        return self._engine(self._config(), check=True).settings()
+
+    def diff(self) -> list[Setting]:
+        """What apply would change."""
+        return differing(self.settings())
+
+    def apply(self) -> Applied:
+        """Make the kernel equal to node.json."""
+        with self.state.exclusive():
+            return self._engine(self._config()).apply()
+
+    def begin(self, holder: str, run: str, timeout_s: int) -> None:
+        """Open a change: snapshot and timer."""
+        with self.state.exclusive():
+            self._transaction().begin(holder, run, timeout_s)
+
+    def confirm(self, run: str) -> None:
+        """Keep the open change."""
+        with self.state.exclusive():
+            self._transaction().confirm(run)
+
+    def revert(self, run: str | None) -> bool:
+        """Undo the open change; False when there is none."""
+        # The timer may fire while an apply of a killed run is still at work: what it does is undone after it.
+        with self.state.exclusive(wait_s=_REVERT_WAIT_S):
+            return self._transaction().revert(run, self._reapply, self._take_away)
+
+    def boot(self) -> dict[str, Any]:
+        """After a reboot: the old files if the last change was not confirmed, then the kernel equal to them."""
+        with self.state.exclusive(wait_s=_REVERT_WAIT_S):
+            transaction = self._transaction()
+            restored = transaction.restore_files()
+            changes: list[dict[str, str]] = []
+            if self.config_path.exists():
+                config = self._config()
+                self._wait_for_devices(config)
+                changes = list(self._engine(config).apply().changes)
+            elif restored:
+                self.state.undo.unlink(missing_ok=True)
+                self.state.applied.unlink(missing_ok=True)
+            if restored:
+                transaction.finish_boot()
+            return {"schema_version": 1, "restored": restored, "changes": changes}
+
+    def lock(self, holder: str, run: str, *, takeover: bool) -> None:
+        """Take the server for a run."""
+        with self.state.exclusive():
+            lock.lock(self.state, holder, run, takeover=takeover)
+
+    def unlock(self, run: str) -> bool:
+        """Give the server back."""
+        with self.state.exclusive():
+            return lock.unlock(self.state, run)
+
+    def counters(self) -> dict[str, Any]:
+        """The data plane's counters."""
+        config = self._config()
+        return {"server": config.server, **self.open_plane(config, resolve_names(config, self.system)).counters()}
+
+    def status(self) -> dict[str, Any]:
+        """What a person or another program asks first."""
+        transaction = self._transaction().status()
+        found: dict[str, Any] = {
+            "schema_version": 1,
+            "program": __version__,
+            "configured": self.config_path.exists(),
+            "transaction": transaction,
+            "timer_armed": self.timer.armed(),
+            "lock": lock.held(self.state),
+            "services": {unit: self._service(unit) for unit in _UNITS},
+            "machine_id": self.system.read("/etc/machine-id"),
+        }
+        if found["configured"]:
+            config = self._config()
+            names = resolve_names(config, self.system)
+            found |= {
+                "server": config.server,
+                "digest": config.digest,
+                "applied": (read_json(self.state.applied) or {}).get("digest"),
+                "ports": names,
+                "dataplane": self.open_plane(config, names).status(),
+            }
+        return found
+
+    def watch(self) -> None:
+        """Follow the internal links until killed."""
+        config = self._config()
+        names = resolve_names(config, self.system)
+        watch.watch(config, names, self.open_plane(config, names))
+
+    def _config(self) -> NodeConfig:
+        return load(self.config_path)
+
+    def _engine(self, config: NodeConfig, *, check: bool = False) -> Engine:
+        return prepare(config, self.system, self.state, self.open_plane, check=check)
+
+    def _transaction(self) -> Transaction:
+        return Transaction(self.state, self.config_path.parent, self.timer, self.options)
+
+    def _reapply(self) -> None:
+        """The kernel's part of a revert to an earlier configuration, whose files are back."""
+        self._engine(self._config()).apply()
+
+    def _take_away(self) -> None:
+        """The kernel's part of a revert to nothing: everything as it was before rbops first came."""
+        config = self._last_config()
+        if config is not None:
+            present = {device.name for device in inventory(self.system)}
+            names = {port: name for port, name in _names(config, self.system).items() if name in present}
+            self.open_plane(config, names).detach()
+        failures = Prior(self.state.undo).restore(self.system)
+        if failures:
+            raise StateUnknown("; ".join(failures), hint=f"what is left to undo is in {self.state.undo}")
+        for path in (self.state.applied, self.state.routes):
+            path.unlink(missing_ok=True)
+
+    def _last_config(self) -> NodeConfig | None:
+        """What was applied last, even if its file was cut or replaced since; None when nothing was."""
+        record = read_json(self.state.applied)
+        return None if record is None else parse(record["config"], self.config_path)
+
+    def _wait_for_devices(self, config: NodeConfig) -> None:
+        """At boot drivers may still be probing: wait a bounded time for the planned devices."""
+        deadline = time.monotonic() + _DEVICES_WAIT_S
+        while True:
+            try:
+                resolve(config, self.system)
+            except Mismatch:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
+            else:
+                return
+
+    def _service(self, unit: str) -> str:
+        if not os.path.isdir("/run/systemd/system"):  # noqa: PTH112 - one question, no path to keep
+            return "no systemd"
+        return self.system.run(("systemctl", "is-active", unit)).stdout.strip() or "unknown"
+
+
+def resolve_names(config: NodeConfig, system: System) -> dict[str, str]:
+    """Planned port -> device."""
+    return {port: device.name for port, device in resolve(config, system).items()}
+
+
+def _names(config: NodeConfig, system: System) -> dict[str, str]:
+    """As far as they are still there: for taking things away."""
+    try:
+        return resolve_names(config, system)
+    except Mismatch:
+        return {port.name: port.select[1] for port in config.ports if port.select[0] == "name"}

@@ -1,0 +1,126 @@
+"""Which kernel device is which planned port, and which devices rbops must not take."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rbops.errors import CheckFailed, Mismatch
+from rbops.node.config import NodeConfig, NodePort
+from rbops.node.system import System
+
+__all__ = ["PROTOCOL", "Device", "inventory", "management", "resolve", "select"]
+
+PROTOCOL = 82
+"""Routes of this protocol number are rbops's own (``ip route ... proto 82``)."""
+
+_PCI = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-9a-f]")
+# Devices made on top of others carry the MAC of what is below them and are never a planned port.
+_STACKED = frozenset({"bond", "team", "bridge", "vlan", "macvlan", "macvtap", "ipvlan", "vrf", "vxlan", "dummy"})
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A network device; ``mac`` is the permanent one where the kernel knows it."""
+
+    name: str
+    index: int
+    mac: str
+    driver: str
+    pci: str | None
+    mtu: int
+    flags: frozenset[str]
+    stacked: bool = False
+    xdp: bool = False
+
+
+def inventory(system: System) -> tuple[Device, ...]:
+    """Every network device of this server (``ip -json -details link show``, sysfs)."""
+    done = system.run(("ip", "-json", "-details", "link", "show"))
+    if done.returncode:
+        raise CheckFailed(f"ip link show: {done.stderr.strip()}")
+    return tuple(_device(link, system) for link in json.loads(done.stdout or "[]") if link)
+
+
+def _device(link: Mapping[str, Any], system: System) -> Device:
+    name = str(link["ifname"])
+    base = f"/sys/class/net/{name}/device"
+    kind = str(link.get("linkinfo", {}).get("info_kind", ""))
+    addresses = _PCI.findall(system.real(base)) if system.names(base) else []
+    driver = system.real(f"{base}/driver").rsplit("/", 1)[-1] if addresses or system.names(base) else kind
+    return Device(
+        name=name,
+        index=int(link["ifindex"]),
+        mac=str(link.get("permaddr") or link.get("address", "")).lower(),
+        driver=driver,
+        pci=addresses[-1] if addresses else None,
+        mtu=int(link.get("mtu", 0)),
+        flags=frozenset(link.get("flags", ())),
+        stacked=kind in _STACKED,
+        xdp="xdp" in link,
+    )
+
+
+def select(ports: Iterable[NodePort], devices: Iterable[Device], server: str) -> dict[str, Device]:
+    """Port name -> device. Mismatch (3), naming server and port, for none, two, or one device twice."""
+    found: dict[str, Device] = {}
+    taken: dict[str, str] = {}
+    known = tuple(device for device in devices if not device.stacked)
+    for port in ports:
+        kind, value = port.select
+        matches = [device for device in known if getattr(device, kind) == value]
+        if len(matches) != 1:
+            names = ", ".join(device.name for device in matches) or "none"
+            raise Mismatch(
+                f"{server}: port {port.name} is to be the device with {kind} {value}: {names} found",
+                hint="name another device under `hosts:` in the spec" if not matches else "select by PCI address",
+            )
+        device = matches[0]
+        if device.name in taken:
+            raise Mismatch(f"{server}: ports {taken[device.name]} and {port.name} are both device {device.name}")
+        taken[device.name] = port.name
+        found[port.name] = device
+    return found
+
+
+def management(system: System, environment: Mapping[str, str]) -> dict[str, str]:
+    """Device -> why it carries management: default routes, the SSH session, and what lies below them."""
+    reasons: dict[str, str] = {}
+    for family in ("-4", "-6"):
+        done = system.run(("ip", family, "-json", "-N", "route", "show", "default"))
+        for route in json.loads(done.stdout or "[]") if done.returncode == 0 else []:
+            if str(route.get("protocol")) != str(PROTOCOL):
+                hops = route.get("nexthops") or [route]
+                reasons.update({hop["dev"]: "it carries the default route" for hop in hops if "dev" in hop})
+    session = environment.get("SSH_CONNECTION", "").split()
+    if len(session) == 4:  # noqa: PLR2004 - client address and port, server address and port
+        done = system.run(("ip", "-json", "address", "show", "to", session[2]))
+        for link in json.loads(done.stdout or "[]") if done.returncode == 0 else []:
+            if link.get("ifname"):
+                reasons[link["ifname"]] = "the SSH session runs over it"
+    queue = list(reasons)
+    while queue:
+        upper = queue.pop()
+        for name in system.names(f"/sys/class/net/{upper}"):
+            lower = name.removeprefix("lower_")
+            if name.startswith("lower_") and lower not in reasons:
+                reasons[lower] = f"it lies below {upper}: {reasons[upper]}"
+                queue.append(lower)
+    return reasons
+
+
+def resolve(config: NodeConfig, system: System) -> dict[str, Device]:
+    """Port name -> device, with the management NIC kept out; Mismatch (3) otherwise."""
+    found = select(config.ports, inventory(system), config.server)
+    reasons = management(system, os.environ)
+    for port, device in found.items():
+        if device.name in reasons:
+            raise Mismatch(
+                f"{config.server}: port {port} is device {device.name}, the management NIC: {reasons[device.name]}",
+                hint="plan another device: the data plane would cut this server off",
+            )
+    return found

@@ -1,0 +1,276 @@
+"""Compares the whole server with its node.json and makes it equal, stage by stage."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rbops.errors import CheckFailed, Mismatch
+from rbops.node import (
+    addresses,
+    channels,
+    coalescing,
+    cpus,
+    dataplane,
+    devices,
+    irq,
+    links,
+    napi,
+    neighbors,
+    netlink,
+    offloads,
+    rings,
+    routes,
+    rss,
+    steering,
+    sysctl,
+    table,
+    xps,
+)
+from rbops.node.config import NodeConfig, NodePort
+from rbops.node.dataplane import Opener, Plane
+from rbops.node.devices import PROTOCOL, Device
+from rbops.node.execute import NotSupported, execute
+from rbops.node.files import planned_files
+from rbops.node.prior import Prior
+from rbops.node.settings import Note, Setting, differing
+from rbops.node.state import State, read_json, write_whole
+from rbops.node.system import System
+
+__all__ = ["Applied", "Engine", "prepare"]
+
+_ROUNDS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What an apply did: the changes made, and what the operator should know besides."""
+
+    changes: tuple[dict[str, str], ...]
+    notes: tuple[Note, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The form that ``apply --json`` prints."""
+        return {
+            "schema_version": 1,
+            "changes": list(self.changes),
+            "unsupported": [note.to_json() for note in self.notes],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """One server's configuration against its kernel. Made by :func:`prepare`."""
+
+    system: System
+    config: NodeConfig
+    state: State
+    found: Mapping[str, Device]
+    open_plane: Opener
+    files: tuple[Setting, ...]
+    table: tuple[table.Row, ...] | None
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Planned port -> device."""
+        return {port: device.name for port, device in self.found.items()}
+
+    def plane(self) -> Plane:
+        """The data plane, opened."""
+        return self.open_plane(self.config, self.names)
+
+    def stages(self) -> list[tuple[str, Callable[[], list[Setting]]]]:
+        """Every stage in the order that works: what resets others comes first, the data plane last."""
+        return [
+            ("channels", lambda: self._each(self._channels)),
+            ("rings", lambda: self._each(self._rings)),
+            ("coalescing", lambda: self._each(self._coalescing)),
+            ("offloads", lambda: self._each(self._offloads)),
+            ("rss", lambda: self._each(self._rss)),
+            ("steering", lambda: self._each(self._steering)),
+            ("xps", lambda: self._each(lambda p, d: xps.settings(p, d, xps.read(self.system, d)))),
+            ("irq", lambda: self._each(lambda p, d: irq.settings(p, irq.read(self.system, d)))),
+            ("napi", lambda: self._each(self._napi)),
+            ("sysctl", self._sysctl),
+            ("links", self._links),
+            ("addresses", self._addresses),
+            ("neighbors", self._neighbors),
+            ("routes", self._routes),
+        ]
+
+    def settings(self) -> list[Setting]:
+        """Every setting as it is and as it shall be, those that rbops set earlier and no longer plans included."""
+        every = [*self.files, *(setting for _, stage in self.stages() for setting in stage())]
+        return [*every, *dataplane.settings(self.plane()), *Prior(self.state.undo).leftovers(every)]
+
+    def apply(self) -> Applied:
+        """Make the kernel equal to the plan and read it back.
+
+        Raises CheckFailed (1) for what fails or has no effect; nothing is taken back here: that is the
+        transaction's work.
+        """
+        record = {"digest": self.config.digest, "config": self.config.text}
+        write_whole(self.state.applied, json.dumps(record).encode())
+        prior = Prior(self.state.undo)
+        every: list[Setting] = []
+        changes: list[dict[str, str]] = []
+        notes: list[Note] = []
+        for name, stage in self.stages():
+            done = self._settle(name, stage, prior)
+            every += done[0]
+            changes += done[1]
+            notes += done[2]
+        self._remember_routes()
+        left = prior.leftovers(every)
+        if left:
+            prior.drop(self.system, left)
+            changes += [setting.to_json() for setting in left]
+        changes += self._apply_plane()
+        return Applied(tuple(changes), tuple(notes))
+
+    def _settle(
+        self, name: str, stage: Callable[[], list[Setting]], prior: Prior
+    ) -> tuple[list[Setting], list[dict[str, str]], list[Note]]:
+        changes: list[dict[str, str]] = []
+        refused: dict[str, str] = {}
+        settings = stage()
+        for _ in range(_ROUNDS):
+            todo = [setting for setting in differing(settings) if setting.key not in refused]
+            if not todo:
+                break
+            if name == "channels":
+                self._clear_way(todo)
+            prior.remember(todo)
+            refused.update(_carry_out(self.system, todo))
+            changes += [setting.to_json() for setting in todo if setting.key not in refused and not changes]
+            settings = stage()
+        left = [setting for setting in differing(settings) if setting.key not in refused]
+        if left:
+            text = "; ".join(f"{s.subject}: {s.name} is {s.have}, not {s.want}" for s in left[:5])
+            raise CheckFailed(f"{self.config.server}: accepted, but without effect: {text}")
+        notes = [Note(s.subject, s.name, s.unsupported) for s in settings if s.unsupported and s.have != s.want]
+        notes += [Note(s.subject, s.name, refused[s.key]) for s in settings if s.key in refused]
+        return settings, changes, notes
+
+    def _clear_way(self, todo: list[Setting]) -> None:
+        """Detach the data plane: veth refuses new channels under a program, others reset it."""
+        ports = {setting.subject.removeprefix("port ") for setting in todo}
+        if any(self.found[port].xdp for port in ports if port in self.found):
+            self.plane().detach()
+
+    def _apply_plane(self) -> list[dict[str, str]]:
+        plane = self.plane()
+        todo = dataplane.settings(plane)
+        if not todo:
+            return []
+        plane.apply()
+        left = dataplane.settings(plane)
+        if left:
+            text = "; ".join(f"{s.subject}: {s.name} is {s.have}, not {s.want}" for s in left[:5])
+            raise CheckFailed(f"{self.config.server}: the data plane was loaded, but {text}")
+        return [setting.to_json() for setting in todo]
+
+    def _each(self, settings: Callable[[NodePort, str], list[Setting]]) -> list[Setting]:
+        return [s for port in self.config.ports for s in settings(port, self.found[port.name].name)]
+
+    def _channels(self, port: NodePort, device: str) -> list[Setting]:
+        facts = channels.read(self.system, device, self.found[port.name].driver)
+        return channels.settings(port, device, facts, self.config.server)
+
+    def _rings(self, port: NodePort, device: str) -> list[Setting]:
+        facts = rings.read(self.system, device) if port.ring else None
+        return rings.settings(port, device, facts, self.config.server)
+
+    def _coalescing(self, port: NodePort, device: str) -> list[Setting]:
+        return coalescing.settings(port, device, coalescing.read(self.system, device) if port.coalesce else None)
+
+    def _offloads(self, port: NodePort, device: str) -> list[Setting]:
+        return offloads.settings(port, device, offloads.read(self.system, device) if port.offloads else {})
+
+    def _rss(self, port: NodePort, device: str) -> list[Setting]:
+        return rss.settings(port, device, rss.read(self.system, device) if port.rss is not None else None)
+
+    def _steering(self, port: NodePort, device: str) -> list[Setting]:
+        return steering.settings(port, device, steering.read(self.system, device) if port.steering else None)
+
+    def _napi(self, port: NodePort, device: str) -> list[Setting]:
+        return napi.settings(port, device, napi.read(self.system, device, threads=bool(port.threaded_napi)))
+
+    def _sysctl(self) -> list[Setting]:
+        return sysctl.settings(self.config, self.names, sysctl.read(self.system, self.config, self.names))
+
+    def _links(self) -> list[Setting]:
+        now = {device.name: device for device in devices.inventory(self.system)}
+        return self._each(lambda port, device: links.settings(port, now[device]))
+
+    def _addresses(self) -> list[Setting]:
+        facts = addresses.read(self.system)
+        return self._each(lambda port, device: addresses.settings(port, device, facts))
+
+    def _neighbors(self) -> list[Setting]:
+        if self.table is None:
+            return []
+        want = table.neighbors(self.table, self.config, self.names)
+        ports = {device: port for port, device in self.names.items()}
+        return neighbors.settings(ports, want, neighbors.read(self.system))
+
+    def _indexes(self) -> dict[str, int]:
+        return {device.name: device.index for device in self.found.values()}
+
+    def _fingerprint(self, dump: bytes) -> str:
+        return routes.fingerprint(self.config.routes.sha256, self.config.digest, self._indexes(), dump)
+
+    def _routes(self) -> list[Setting]:
+        dump = netlink.dump_routes(PROTOCOL)
+        known = read_json(self.state.routes)
+        if known is not None and known.get("fingerprint") == self._fingerprint(dump):
+            return [Setting(routes.SUBJECT, "count", str(known["count"]), str(known["count"]))]
+        if self.table is None:
+            return []
+        want = table.hops(self.table, self.config, self.names)
+        return routes.settings(want, netlink.parse_routes(dump), self._indexes())
+
+    def _remember_routes(self) -> None:
+        """After the routes were read back as planned: the kernel's bytes now stand for the planned table."""
+        dump = netlink.dump_routes(PROTOCOL)
+        known = read_json(self.state.routes)
+        mark = self._fingerprint(dump)
+        if known is None or known.get("fingerprint") != mark:
+            count = sum(1 for kind, _, _ in netlink.messages(dump) if kind)
+            write_whole(self.state.routes, json.dumps({"fingerprint": mark, "count": count}).encode())
+
+
+def _carry_out(system: System, todo: list[Setting]) -> dict[str, str]:
+    """Run the actions; returns key -> reason for what the driver or kernel says it does not have."""
+    try:
+        execute(system, [action for setting in todo for action in setting.actions])
+    except NotSupported:
+        # One of them cannot be had here: find out which, the others shall be done.
+        refused: dict[str, str] = {}
+        for setting in todo:
+            try:
+                execute(system, setting.actions)
+            except NotSupported as error:
+                refused[setting.key] = str(error)
+        return refused
+    return {}
+
+
+def prepare(config: NodeConfig, system: System, state: State, open_plane: Opener, *, check: bool = False) -> Engine:
+    """Look at CPUs, devices and files before anything is changed; Mismatch (3) names what is wrong.
+
+    With ``check`` files that are not the planned ones are differences: they may not be here yet.
+    """
+    cpus.check(config, system)
+    files = planned_files(config)
+    wrong = differing(files)
+    if wrong and not check:
+        raise Mismatch(
+            f"{config.server}: {wrong[0].subject} is not the planned file: cut short or of another plan",
+            hint="`rbops apply` puts it there",
+        )
+    whole = config.routes.file not in {setting.subject.removeprefix("file ") for setting in wrong}
+    rows = tuple(table.rows(table.load(config))) if whole else None
+    return Engine(system, config, state, devices.resolve(config, system), open_plane, tuple(files), rows)

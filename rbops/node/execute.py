@@ -1,0 +1,88 @@
+"""Carries out actions: commands, ``ip -batch`` lines together, writes."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+
+from rbops.errors import CheckFailed
+from rbops.node.settings import Action, Ip, Run, Write
+from rbops.node.system import Done, System, unsupported
+
+__all__ = ["NotSupported", "execute", "undo"]
+
+_GONE = ("cannot find device", "cannot assign requested address", "no such", "not exist", "not found")
+
+
+class NotSupported(CheckFailed):
+    """The driver or the kernel has no such operation."""
+
+
+def execute(system: System, actions: Iterable[Action]) -> None:
+    """Carry out actions in order, neighbouring ``ip`` lines in one process.
+
+    Raises NotSupported when the driver cannot, CheckFailed (1) with command and answer when it fails.
+    """
+    for batch in _batches(actions):
+        first = batch[0]
+        if isinstance(first, Ip):
+            _batch(system, [action.line for action in batch if isinstance(action, Ip)])
+        elif isinstance(first, Run):
+            _report(system.run(first.argv), " ".join(first.argv))
+        else:
+            _write(system, first)
+
+
+def undo(system: System, actions: Iterable[Action]) -> list[str]:
+    """Carry out undo actions as far as possible; what is gone already is done. Returns what failed."""
+    failures = []
+    for action in actions:
+        try:
+            execute(system, [action])
+        except CheckFailed as error:
+            if not any(word in str(error).lower() for word in _GONE):
+                failures.append(str(error))
+    return failures
+
+
+def _batches(actions: Iterable[Action]) -> Iterator[list[Action]]:
+    for are_lines, group in groupby(actions, key=lambda action: isinstance(action, Ip)):
+        if are_lines:
+            yield list(group)
+        else:
+            for action in group:
+                yield [action]
+
+
+def _batch(system: System, lines: list[str]) -> None:
+    done = system.run(("ip", "-batch", "-"), "".join(f"{line}\n" for line in lines))
+    if done.returncode == 0:
+        return
+    # iproute2 names the line: `Command failed -:12`.
+    _, _, number = done.stderr.rpartition("Command failed -:")
+    place = number.split()[0] if number.split() else ""
+    line = lines[int(place) - 1] if place.isdigit() and 0 < int(place) <= len(lines) else f"{len(lines)} lines"
+    _report(done, f"ip {line}")
+
+
+def _report(done: Done, what: str) -> None:
+    if done.returncode == 0:
+        return
+    detail = " ".join(done.stderr.split()) or f"exit {done.returncode}"
+    if unsupported(done):
+        raise NotSupported(f"{what}: {detail}")
+    raise CheckFailed(f"{what}: {detail}")
+
+
+def _write(system: System, action: Write) -> None:
+    try:
+        system.write(action.path, action.value)
+    except OSError as error:
+        text = f"writing {action.value!r} to {action.path}: {error.strerror}"
+        if error.errno == errno.EOPNOTSUPP:
+            raise NotSupported(text) from error
+        # A managed interrupt cannot be moved: the kernel answers EIO to its affinity (kernel/irq/proc.c).
+        if error.errno == errno.EIO and action.path.startswith("/proc/irq/"):
+            raise NotSupported(f"{text}: the kernel manages this interrupt") from error
+        raise CheckFailed(text) from error

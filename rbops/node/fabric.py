@@ -1,0 +1,35 @@
+"""How the kernel of one server reaches ports of others: next hops whose MAC is an output port.
+
+A packet that the kernel sends (an ICMP error, a reply, one with options) enters the fabric with
+the destination MAC ``02:52:PP:PP:AA:AA`` of its output port and adjacency, like one that the data
+plane looked up. Each such MAC stands behind a made-up next hop that exists on one internal link only.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+
+from rbops.errors import Mismatch
+
+__all__ = ["mac", "next_hop"]
+
+_BYTE = 256
+_PORTS_IN_CLASS_E = 4096
+_ADJACENCIES = 65536
+
+
+def mac(port: int, adjacency: int) -> str:
+    """The fabric MAC of an output port and adjacency (adjacency 0: the owning server's kernel)."""
+    return f"02:52:{port >> 8:02x}:{port & 255:02x}:{adjacency >> 8:02x}:{adjacency & 255:02x}"
+
+
+def next_hop(port: int, adjacency: int) -> IPv4Address:
+    """The made-up next hop: ``169.254.PORT.ADJACENCY``, or out of 240.0.0.0/4 where they do not fit.
+
+    Raises Mismatch (3) beyond 4,096 ports or 65,536 adjacencies of a port.
+    """
+    if port < _BYTE and adjacency < _BYTE:
+        return IPv4Address((169 << 24) | (254 << 16) | (port << 8) | adjacency)
+    if port >= _PORTS_IN_CLASS_E or adjacency >= _ADJACENCIES:
+        raise Mismatch(f"port {port}, adjacency {adjacency}: the kernel's slow path has next hops for 4096 x 65536")
+    return IPv4Address((0xF << 28) | (port << 16) | adjacency)

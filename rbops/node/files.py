@@ -1,0 +1,28 @@
+"""The files that node.json counts on: whole, and of the same plan."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from rbops.node.config import NodeConfig
+from rbops.node.settings import Setting
+
+__all__ = ["planned_files"]
+
+
+def planned_files(config: NodeConfig) -> list[Setting]:
+    """SHA-256 of each file as it is and as planned. Pushing files is not this program's work: no actions."""
+    plane = config.dataplane
+    wanted = {config.routes.file: config.routes.sha256}
+    wanted |= {str(plane[name]): str(plane[f"{name}_sha256"]) for name in ("object", "fib") if name in plane}
+    return [Setting(f"file {path}", "sha256", _digest(Path(path)), digest) for path, digest in wanted.items()]
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return "absent"
+    except OSError as error:
+        return f"unreadable ({error.strerror})"

@@ -1,0 +1,53 @@
+"""One operator at a time: who holds this server, for which run, since when."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from rbops.errors import Locked
+from rbops.node.state import State, read_json, write_whole
+
+__all__ = ["check", "held", "lock", "unlock"]
+
+
+def held(state: State) -> dict[str, Any] | None:
+    """``{"holder", "run", "age_s"}`` of the lock, None when nobody holds it."""
+    record = read_json(state.lock)
+    if record is None:
+        return None
+    return {"holder": record["holder"], "run": record["run"], "age_s": max(0, int(time.time() - record["since"]))}
+
+
+def check(state: State, run: str | None) -> None:
+    """Locked (7), with holder, age and run, when another run than ``run`` holds the server."""
+    record = held(state)
+    if record is not None and record["run"] != run:
+        raise Locked(
+            f"{record['holder']} has been at work on this server for {record['age_s']} s (run {record['run']})",
+            hint="wait, or take a stale lock over with `rbops-node lock --takeover`",
+        )
+
+
+def lock(state: State, holder: str, run: str, *, takeover: bool) -> None:
+    """Take the lock; again by the same run is no error. ``takeover`` takes it from another run.
+
+    Locked (7) when another run holds it, and for ``takeover`` while a transaction of another run is open.
+    """
+    open_run = (read_json(state.snapshot / "manifest.json") or {}).get("run", run)
+    if not takeover or open_run != run:
+        check(state, run)
+    if open_run != run:
+        raise Locked(f"run {open_run} has changed this server and is not confirmed yet", hint="wait until it reverts")
+    record = {"holder": holder, "run": run, "since": time.time()}
+    if (held(state) or {}).get("run") != run:
+        write_whole(state.lock, json.dumps(record).encode())
+
+
+def unlock(state: State, run: str) -> bool:
+    """Give the lock back; returns whether there was one. Locked (7) when another run holds it."""
+    check(state, run)
+    there = state.lock.exists()
+    state.lock.unlink(missing_ok=True)
+    return there

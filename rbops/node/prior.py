@@ -1,0 +1,98 @@
+"""How every setting was before rbops first came, so that what is no longer planned can be put back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rbops.errors import StateUnknown
+from rbops.node.execute import undo
+from rbops.node.settings import Action, Setting, action_from_json, action_to_json
+from rbops.node.state import read_json, write_whole
+from rbops.node.system import System
+
+__all__ = ["Prior"]
+
+_ROUTES = "kernel routes"
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """The undo file: the first value of a setting stays, later ones are rbops's own."""
+
+    path: Path
+
+    def remember(self, settings: Iterable[Setting]) -> None:
+        """Record how to undo what is about to be changed; on the disk when this returns."""
+        entries = self._entries()
+        known = {_key(entry["subject"], entry["setting"]) for entry in entries}
+        fresh = []
+        for setting in settings:
+            key = _key(setting.subject, setting.name)
+            if setting.undo and key not in known:
+                known.add(key)
+                fresh.append(
+                    {
+                        "subject": setting.subject,
+                        "setting": setting.name if setting.subject != _ROUTES else "",
+                        "have": setting.have,
+                        "undo": [action_to_json(action) for action in setting.undo],
+                    }
+                )
+        if fresh:
+            self._save([*entries, *fresh])
+
+    def leftovers(self, managed: Iterable[Setting]) -> list[Setting]:
+        """What rbops set once and the plan no longer names, newest first, as settings to put back."""
+        names = {_key(setting.subject, setting.name) for setting in managed}
+        return [
+            Setting(entry["subject"], entry["setting"], "set by rbops", entry["have"], _actions(entry))
+            for entry in reversed(self._entries())
+            if _key(entry["subject"], entry["setting"]) not in names
+        ]
+
+    def drop(self, system: System, settings: list[Setting]) -> None:
+        """Put leftovers back and forget them; StateUnknown (6) when that fails."""
+        failures = undo(system, [action for setting in settings for action in setting.actions])
+        if failures:
+            raise StateUnknown(
+                f"putting back what is no longer planned: {'; '.join(failures)}", hint=f"see {self.path}"
+            )
+        gone = {_key(setting.subject, setting.name) for setting in settings}
+        self._save([entry for entry in self._entries() if _key(entry["subject"], entry["setting"]) not in gone])
+
+    def restore(self, system: System) -> list[str]:
+        """Undo everything, newest first, and forget it; returns what could not be undone (and is kept)."""
+        # Forwarding goes off first: writing it resets other parameters, which then get their own values back.
+        newest = list(reversed(self._entries()))
+        entries = sorted(newest, key=lambda entry: entry["setting"] != "net.ipv4.ip_forward")
+        failed: list[dict[str, Any]] = []
+        messages: list[str] = []
+        for entry in entries:
+            failures = undo(system, _actions(entry))
+            if failures:
+                failed.append(entry)
+                messages += failures
+        if failed:
+            self._save(list(reversed(failed)))
+        else:
+            self.path.unlink(missing_ok=True)
+        return messages
+
+    def _entries(self) -> list[dict[str, Any]]:
+        stored = read_json(self.path)
+        return [] if stored is None else list(stored["entries"])
+
+    def _save(self, entries: list[dict[str, Any]]) -> None:
+        write_whole(self.path, json.dumps({"schema_version": 1, "entries": entries}, indent=1).encode())
+
+
+def _key(subject: str, setting: str) -> str:
+    return subject if subject == _ROUTES else f"{subject}\t{setting}"
+
+
+def _actions(entry: dict[str, Any]) -> tuple[Action, ...]:
+    return tuple(action_from_json(action) for action in entry["undo"])

@@ -1,0 +1,50 @@
+"""Rings: descriptors a queue (``ethtool -G``)."""
+
+from __future__ import annotations
+
+from rbops.errors import Mismatch
+from rbops.node.config import NodePort
+from rbops.node.settings import Run, Setting
+from rbops.node.system import System
+from rbops.node.tool import ask, sections
+
+__all__ = ["RingFacts", "parse", "read", "settings"]
+
+RingFacts = tuple[dict[str, int], dict[str, int]]
+"""(maximums, current), by ``rx`` and ``tx``."""
+
+
+def read(system: System, device: str) -> RingFacts | None:
+    """The facts of one device; None when the driver has no rings to set."""
+    text = ask(system, "-g", device)
+    return None if text is None else parse(text)
+
+
+def parse(text: str) -> RingFacts:
+    """Facts from the text of ``ethtool -g``."""
+    return sections(text)
+
+
+def settings(port: NodePort, device: str, facts: RingFacts | None, server: str) -> list[Setting]:
+    """One setting for each planned ring; Mismatch (3) when it is larger than the device's."""
+    found = []
+    for kind, count in (port.ring or {}).items():
+        name, want = f"ring {kind}", str(count)
+        if facts is None or kind not in facts[1]:
+            reason = f"driver {port.driver} has no {kind} ring to set"
+            found.append(Setting(port.subject, name, "none", want, unsupported=reason))
+            continue
+        maximum, have = facts[0].get(kind, 0), facts[1][kind]
+        if count > maximum:
+            raise Mismatch(f"{server}: port {port.name} needs a {kind} ring of {count}, device {device} has {maximum}")
+        found.append(
+            Setting(
+                port.subject,
+                name,
+                str(have),
+                want,
+                (Run(("ethtool", "-G", device, kind, want)),),
+                (Run(("ethtool", "-G", device, kind, str(have))),),
+            )
+        )
+    return found

@@ -1,0 +1,105 @@
+"""A setting as it is and as it shall be, and the exact actions between the two."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Action", "Ip", "Note", "Run", "Setting", "Write", "action_from_json", "action_to_json", "differing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One command, as an argument list."""
+
+    argv: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ip:
+    """One line for ``ip -batch``: neighbours of each other in a list share a process."""
+
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One write to a file of /sys or /proc that exists already."""
+
+    path: str
+    value: str
+
+
+Action = Run | Ip | Write
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One thing that the plan says about this server.
+
+    ``subject`` is what it belongs to (``port ext0``, ``sysctl``), ``name`` the setting. ``actions``
+    lead from ``have`` to ``want``; ``undo`` leads back to what was there before rbops first came.
+    ``unsupported`` says why this device cannot have it: such a setting is reported, not a difference.
+    """
+
+    subject: str
+    name: str
+    have: str
+    want: str
+    actions: tuple[Action, ...] = ()
+    undo: tuple[Action, ...] = ()
+    unsupported: str | None = None
+
+    @property
+    def differs(self) -> bool:
+        """Whether something has to be done, and can be."""
+        return self.have != self.want and self.unsupported is None
+
+    @property
+    def key(self) -> str:
+        """The setting's identity over time."""
+        return f"{self.subject}\t{self.name}"
+
+    def to_json(self) -> dict[str, str]:
+        """The form that ``diff`` and ``apply`` print."""
+        return {"subject": self.subject, "setting": self.name, "have": self.have, "want": self.want}
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something the operator should know that is no difference: an unsupported setting, a risk."""
+
+    subject: str
+    setting: str
+    reason: str
+
+    def to_json(self) -> dict[str, str]:
+        """The form that ``apply`` prints."""
+        return {"subject": self.subject, "setting": self.setting, "reason": self.reason}
+
+
+def differing(settings: list[Setting]) -> list[Setting]:
+    """Those that have to be changed, in order."""
+    return [setting for setting in settings if setting.differs]
+
+
+def action_to_json(action: Action) -> dict[str, Any]:
+    """The stored form of an action, for the undo file."""
+    if isinstance(action, Run):
+        return {"run": list(action.argv)}
+    if isinstance(action, Ip):
+        return {"ip": action.line}
+    return {"write": action.path, "value": action.value}
+
+
+def action_from_json(value: dict[str, Any]) -> Action:
+    """The inverse of :func:`action_to_json`; ValueError for anything else."""
+    match value:
+        case {"run": [*argv]}:
+            return Run(tuple(str(word) for word in argv))
+        case {"ip": str(line)}:
+            return Ip(line)
+        case {"write": str(path), "value": str(text)}:
+            return Write(path, text)
+        case _:
+            raise ValueError(f"not an action: {value!r}")

@@ -1,0 +1,124 @@
+"""Files that outlive a run: below ``/var/lib/rbops``, written whole or not at all."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rbops.errors import Locked, StateUnknown
+
+__all__ = ["State", "copy_tree", "read_json", "sync_folder", "write_whole"]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The folder of rbops's own state on a server."""
+
+    base: Path
+
+    @property
+    def snapshot(self) -> Path:
+        """What was there before the running transaction; there exactly as long as it is not confirmed."""
+        return self.base / "snapshot"
+
+    @property
+    def undo(self) -> Path:
+        """How every setting was before rbops first came."""
+        return self.base / "undo.json"
+
+    @property
+    def applied(self) -> Path:
+        """The node.json that was applied last."""
+        return self.base / "applied.json"
+
+    @property
+    def routes(self) -> Path:
+        """The fingerprint of the kernel's routes after they were last made equal to the table."""
+        return self.base / "routes.json"
+
+    @property
+    def lock(self) -> Path:
+        """Who is at work on this server: holder, run, since when."""
+        return self.base / "lock.json"
+
+    @contextmanager
+    def exclusive(self, *, wait_s: float = 10) -> Iterator[None]:
+        """One rbops-node at a time; Locked (7) when another one does not finish within ``wait_s``."""
+        self.base.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(self.base / ".busy", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            deadline = time.monotonic() + wait_s
+            while True:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise Locked("another rbops-node is at work on this server", hint="wait for its end") from None
+                    time.sleep(0.1)
+                else:
+                    break
+            yield
+        finally:
+            os.close(handle)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A state file, None when it is not there. StateUnknown (6) when it cannot be read."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise StateUnknown(f"{path} cannot be read: {error}", hint="look at it and move it away") from error
+    if not isinstance(value, dict):
+        raise StateUnknown(f"{path} does not hold what rbops-node writes", hint="look at it and move it away")
+    return value
+
+
+def write_whole(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Replace a file in one step that survives a power cut; the old one stays whole when it fails."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def copy_tree(source: Path, target: Path) -> None:
+    """Copy a folder with modes, symbolic links as such, and every byte on the disk at return."""
+    shutil.copytree(source, target, symlinks=True)
+    for folder, _, files in os.walk(target):
+        for name in files:
+            path = Path(folder, name)
+            if not path.is_symlink():
+                handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    os.fsync(handle)
+                finally:
+                    os.close(handle)
+        sync_folder(Path(folder))
+
+
+def sync_folder(path: Path) -> None:
+    """Put a folder's entries on the disk."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

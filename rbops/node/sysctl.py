@@ -1,0 +1,37 @@
+"""Kernel parameters below /proc/sys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rbops.node.config import NodeConfig
+from rbops.node.settings import Setting, Write
+from rbops.node.system import System
+
+__all__ = ["path_of", "read", "settings"]
+
+
+def path_of(key: str, devices: Mapping[str, str]) -> str:
+    """The file of a key; a part that is a planned port becomes the device that it is here."""
+    return "/proc/sys/" + "/".join(devices.get(part, part) for part in key.split("."))
+
+
+def read(system: System, config: NodeConfig, devices: Mapping[str, str]) -> dict[str, str | None]:
+    """Key -> value in the kernel, None where it has no such key."""
+    return {key: system.read(path_of(key, devices)) for key in config.sysctl}
+
+
+def settings(config: NodeConfig, devices: Mapping[str, str], facts: Mapping[str, str | None]) -> list[Setting]:
+    """``ip_forward`` first: writing it resets others to the defaults of routers (kernel: ip-sysctl)."""
+    found = []
+    for key in sorted(config.sysctl, key=lambda key: (key != "net.ipv4.ip_forward", key)):
+        want, text = config.sysctl[key], facts.get(key)
+        if text is None:
+            # Without IPv6 in the kernel there is nothing left to turn off.
+            quiet = key.startswith("net.ipv6.")
+            reason = None if quiet else "this kernel has no such key"
+            found.append(Setting("sysctl", key, want if quiet else "none", want, unsupported=reason))
+            continue
+        path, have = path_of(key, devices), " ".join(text.split())
+        found.append(Setting("sysctl", key, have, want, (Write(path, want),), (Write(path, have),)))
+    return found

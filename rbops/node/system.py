@@ -1,0 +1,97 @@
+"""The server as the nouns see it: commands run, files of /sys and /proc read and written."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from rbops.errors import CheckFailed, Mismatch
+
+__all__ = ["Done", "Kernel", "System", "unsupported"]
+
+_TIMEOUT_S = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A finished command."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class System(Protocol):
+    """What a noun may ask of a server; tests answer from recordings."""
+
+    def run(self, argv: tuple[str, ...], stdin: str = "") -> Done:
+        """Run a command to its end."""
+
+    def read(self, path: str) -> str | None:
+        """A file's text without surrounding space, or None when it is not there or cannot be read."""
+
+    def write(self, path: str, value: str) -> None:
+        """Write to a file that exists; OSError when the kernel refuses."""
+
+    def names(self, path: str) -> list[str]:
+        """The sorted names in a folder; empty when it is not there."""
+
+    def real(self, path: str) -> str:
+        """The path behind all symbolic links."""
+
+
+class Kernel:
+    """The live system."""
+
+    def run(self, argv: tuple[str, ...], stdin: str = "") -> Done:
+        """Run ``argv`` with a bounded time; Mismatch when the program is not installed."""
+        environment = {**os.environ, "LC_ALL": "C"}
+        try:
+            done = subprocess.run(
+                argv, input=stdin, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S, env=environment
+            )
+        except FileNotFoundError as error:
+            raise Mismatch(f"{argv[0]} is not installed here", hint=f"apt-get install {_package(argv[0])}") from error
+        except subprocess.TimeoutExpired as error:
+            raise CheckFailed(f"{' '.join(argv)}: no end after {_TIMEOUT_S} s") from error
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def read(self, path: str) -> str | None:
+        """A file's text, stripped; None when absent or when the kernel refuses to show it."""
+        try:
+            return Path(path).read_text(encoding="utf-8", errors="replace").strip()
+        except OSError:
+            return None
+
+    def write(self, path: str, value: str) -> None:
+        """One write call without creating or truncating: /sys and /proc files take a value whole."""
+        handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(handle, value.encode())
+        finally:
+            os.close(handle)
+
+    def names(self, path: str) -> list[str]:
+        """The sorted names in a folder; empty when it is not there."""
+        try:
+            return sorted(os.listdir(path))  # noqa: PTH208 - names, not paths
+        except OSError:
+            return []
+
+    def real(self, path: str) -> str:
+        """The path behind all symbolic links."""
+        return os.path.realpath(path)
+
+
+def unsupported(done: Done) -> bool:
+    """Whether a tool said that the driver has no such operation."""
+    return done.returncode != 0 and "not supported" in (done.stderr + done.stdout).lower()
+
+
+def _package(program: str) -> str:
+    return {"ip": "iproute2", "systemd-run": "systemd", "systemctl": "systemd", "taskset": "util-linux"}.get(
+        program, program
+    )

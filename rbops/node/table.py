@@ -1,0 +1,122 @@
+"""``routes.csv``: every route of the cluster, and what this server's kernel makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Interface
+from pathlib import Path
+from socket import inet_aton
+
+from rbops.errors import Mismatch
+from rbops.node.config import NodeConfig
+from rbops.node.fabric import mac, next_hop
+
+__all__ = ["Hop", "Row", "hops", "load", "neighbors", "rows"]
+
+_HEADER = "prefix,port,adjacency,via"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line: the prefix leaves the router at ``port`` towards ``adjacency``; ``via`` empty when connected."""
+
+    prefix: str
+    port: int
+    adjacency: int
+    via: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """Where the kernel sends a prefix: gateway, device, own source address; addresses as numbers."""
+
+    gateway: int
+    device: str
+    onlink: bool
+    source: int | None
+
+
+def load(config: NodeConfig) -> bytes:
+    """The file's bytes. Mismatch (3) when it cannot be read."""
+    path = Path(config.routes.file)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Mismatch(f"{config.server}: {path}: {error.strerror}", hint="`rbops apply` puts it there") from error
+
+
+def rows(data: bytes) -> list[Row]:
+    """The lines of the file. Mismatch (3) naming the line that is wrong."""
+    lines = data.decode("ascii", errors="replace").splitlines()
+    if not lines or lines[0] != _HEADER:
+        raise Mismatch(f"routes.csv: the first line is not {_HEADER}")
+    found = []
+    try:
+        for line in lines[1:]:
+            prefix, port, adjacency, via = line.split(",")
+            found.append(Row(prefix, int(port), int(adjacency), via))
+    except ValueError as error:
+        raise Mismatch(f"routes.csv:{len(found) + 2}: {error}") from error
+    return found
+
+
+def hops(table: Sequence[Row], config: NodeConfig, devices: Mapping[str, str]) -> dict[tuple[int, int], Hop]:
+    """(address, length) -> next hop, for all that the addresses of the own ports do not connect already."""
+    targets: dict[tuple[int, int, str], Hop | None] = {}
+    found: dict[tuple[int, int], Hop] = {}
+    for row in table:
+        target = (row.port, row.adjacency, row.via)
+        if target not in targets:
+            targets[target] = _hop(row, config, devices)
+        hop = targets[target]
+        if hop is not None:
+            address, _, length = row.prefix.partition("/")
+            found[_number(address), int(length)] = hop
+    return found
+
+
+def neighbors(table: Sequence[Row], config: NodeConfig, devices: Mapping[str, str]) -> dict[tuple[str, str], str]:
+    """(device, address) -> MAC of every permanent neighbour: made-up next hops and planned neighbours."""
+    found: dict[tuple[str, str], str] = {}
+    for port, adjacency in sorted({(row.port, row.adjacency) for row in table}):
+        device = _fabric_device(port, config, devices)
+        if device is not None:
+            found[device, str(next_hop(port, adjacency))] = mac(port, adjacency)
+    for planned in config.ports:
+        for neighbor in planned.neighbors:
+            if neighbor.mac is not None:
+                found[devices[planned.name], neighbor.address] = neighbor.mac
+    return found
+
+
+def _hop(row: Row, config: NodeConfig, devices: Mapping[str, str]) -> Hop | None:
+    device = _fabric_device(row.port, config, devices)
+    if device is not None:
+        source = next((a for port in config.ports if port.kind == "external" for a in port.addresses), None)
+        number = None if source is None else int(IPv4Interface(source).ip)
+        return Hop(int(next_hop(row.port, row.adjacency)), device, onlink=True, source=number)
+    if not row.via:
+        return None
+    own = next((port.name for port in config.ports if port.id == row.port), None)
+    if own is None:
+        raise Mismatch(f"{config.server}: routes.csv: port {row.port} is this server's, but not in node.json")
+    return Hop(_number(row.via), devices[own], onlink=False, source=None)
+
+
+def _fabric_device(port: int, config: NodeConfig, devices: Mapping[str, str]) -> str | None:
+    """The internal device towards the owner of an external port; None when the port is this server's."""
+    owners = config.dataplane["owners"]
+    if not 0 <= port < len(owners):
+        raise Mismatch(f"{config.server}: routes.csv: the router has no port {port}")
+    owner = owners[port]
+    if owner == config.dataplane["server"]:
+        return None
+    name = config.next_hop.get(owner)
+    if name is None:
+        raise Mismatch(f"{config.server}: node.json gives no way to server {owner}, which owns port {port}")
+    return devices[name]
+
+
+def _number(address: str) -> int:
+    return int.from_bytes(inet_aton(address), "big")

@@ -1,0 +1,178 @@
+"""Commit-confirmed: snapshot and timer before a change, confirm or revert after it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rbops.errors import CheckFailed, Locked, Mismatch, RbopsError, StateUnknown
+from rbops.node import lock
+from rbops.node.state import State, copy_tree, read_json, sync_folder, write_whole
+from rbops.node.timer import Timer
+
+__all__ = ["Transaction"]
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """The open change of one server, if there is one: the snapshot folder is its only record."""
+
+    state: State
+    etc: Path
+    timer: Timer
+    options: tuple[str, ...] = ()
+
+    def manifest(self) -> dict[str, Any] | None:
+        """What begin wrote; None when no change is open."""
+        return read_json(self.state.snapshot / "manifest.json")
+
+    def status(self) -> dict[str, Any] | None:
+        """The open change for people and machines: run, holder, age, seconds left, whether the timer runs."""
+        manifest = self.manifest()
+        if manifest is None:
+            return None
+        now = time.time()
+        return {
+            "run": manifest["run"],
+            "holder": manifest["holder"],
+            "age_s": max(0, int(now - manifest["since"])),
+            "left_s": int(manifest["since"] + manifest["timeout_s"] - now),
+            "timer_armed": self.timer.armed(),
+        }
+
+    def begin(self, holder: str, run: str, timeout_s: int) -> None:
+        """Snapshot the configuration and arm the timer.
+
+        Again by the same run winds the timer up anew. Locked (7) while another run holds the server or
+        has an open change; Mismatch (3), with nothing changed, when the timer cannot be armed.
+        """
+        lock.check(self.state, run)
+        manifest = self.manifest()
+        if manifest is not None and manifest["run"] != run:
+            age = max(0, int(time.time() - manifest["since"]))
+            raise Locked(
+                f"{manifest['holder']} changed this server {age} s ago and has not confirmed (run {manifest['run']})",
+                hint="it confirms or reverts by itself",
+            )
+        record = {"schema_version": 1, "run": run, "holder": holder, "since": time.time(), "timeout_s": timeout_s}
+        if manifest is not None:
+            record["configured"] = manifest["configured"]
+            self.timer.arm(timeout_s, self._command(run))
+            write_whole(self.state.snapshot / "manifest.json", json.dumps(record).encode())
+            return
+        try:
+            self._take(record)
+        except OSError as error:
+            raise Mismatch(f"no snapshot can be taken, so nothing is changed: {error}") from error
+        try:
+            self.timer.arm(timeout_s, self._command(run))
+        except RbopsError:
+            self._forget()
+            raise
+
+    def confirm(self, run: str) -> None:
+        """Keep the change: forget the snapshot, then stop the timer, which alone would find nothing to do.
+
+        CheckFailed (1) when no change is open (it was put back already), Locked (7) for another run's.
+        """
+        manifest = self.manifest()
+        if manifest is None:
+            raise CheckFailed("there is nothing to confirm: the change was put back already, or never begun")
+        self._own(manifest, run)
+        self._forget()
+        self.timer.disarm()
+
+    def revert(self, run: str | None, reapply: Callable[[], None], take_away: Callable[[], None]) -> bool:
+        """Put files and kernel back; False when no change is open. StateUnknown (6) when that fails.
+
+        ``reapply`` makes the kernel equal to the files put back; ``take_away`` leaves nothing of rbops in
+        it, for a server that was not configured before.
+        """
+        manifest = self.manifest()
+        if manifest is None:
+            self.timer.disarm()
+            return False
+        if run is not None:
+            self._own(manifest, run)
+        try:
+            # The kernel's part needs to know what was loaded, so that the files go back after a first-time undo.
+            if manifest["configured"]:
+                self._put_back(configured=True)
+                reapply()
+            else:
+                take_away()
+                self._put_back(configured=False)
+        except (OSError, RbopsError) as error:
+            raise StateUnknown(
+                f"putting this server back failed: {error}", hint=f"what was there before is in {self.state.snapshot}"
+            ) from error
+        self._forget()
+        self.timer.disarm()
+        return True
+
+    def restore_files(self) -> bool:
+        """At boot: put the files of an unconfirmed change back; the kernel has nothing of it any more."""
+        manifest = self.manifest()
+        if manifest is None:
+            return False
+        self._put_back(configured=manifest["configured"])
+        return True
+
+    def finish_boot(self) -> None:
+        """At boot, after the old configuration is in force."""
+        self._forget()
+
+    def _command(self, run: str) -> tuple[str, ...]:
+        """What the timer runs: the copy of this program in the snapshot, which no push replaces."""
+        program = self.state.snapshot / "rbops-node"
+        start = (str(program),) if program.exists() else ("-m", "rbops.node")
+        return (sys.executable, *start, "revert", "--run", run, *self.options)
+
+    def _take(self, record: dict[str, Any]) -> None:
+        part = self.state.base / "snapshot.part"
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(mode=0o700, parents=True)
+        record["configured"] = (self.etc / "node.json").exists()
+        if self.etc.is_dir():
+            copy_tree(self.etc, part / "etc")
+        program = Path(sys.argv[0])
+        if program.is_file() and program.name == "rbops-node":
+            shutil.copyfile(program, part / "rbops-node")
+        write_whole(part / "manifest.json", json.dumps(record).encode())
+        part.rename(self.state.snapshot)
+        sync_folder(self.state.base)
+
+    def _put_back(self, *, configured: bool) -> None:
+        saved = self.state.snapshot / "etc"
+        fresh, old = (self.etc.with_name(f".{self.etc.name}.{word}") for word in ("restored", "discarded"))
+        for path in (fresh, old):
+            if path.exists():
+                shutil.rmtree(path)
+        if saved.is_dir() and (configured or any(saved.iterdir())):
+            copy_tree(saved, fresh)
+        if self.etc.exists():
+            self.etc.rename(old)
+        if fresh.exists():
+            fresh.rename(self.etc)
+        sync_folder(self.etc.parent)
+        if old.exists():
+            shutil.rmtree(old)
+
+    def _forget(self) -> None:
+        gone = self.state.base / f"snapshot.gone.{os.getpid()}"
+        if self.state.snapshot.exists():
+            self.state.snapshot.rename(gone)
+            sync_folder(self.state.base)
+            shutil.rmtree(gone)
+
+    def _own(self, manifest: dict[str, Any], run: str) -> None:
+        if manifest["run"] != run:
+            age = max(0, int(time.time() - manifest["since"]))
+            raise Locked(f"the open change is {manifest['holder']}'s, {age} s old (run {manifest['run']}), not {run}'s")

@@ -1,0 +1,118 @@
+"""Follows the carrier of the internal ports and leaves dead links out of the data plane's choices.
+
+The data plane balances over all links it believes alive; a cut cable would otherwise swallow a
+share of every flow until somebody looks.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from rbops.errors import Mismatch
+from rbops.node.config import NodeConfig
+from rbops.node.netlink import attributes, messages
+
+__all__ = ["LinkState", "Switchable", "alive_servers", "link_events", "parse_links", "watch"]
+
+_RTMGRP_LINK = 1
+_RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK = 16, 17, 18
+_REQUEST_DUMP = 0x301
+_IFINFO = struct.Struct("=BxHiII")
+_IFF_UP, _IFF_LOWER_UP = 0x1, 0x10000
+_IFLA_IFNAME = 3
+_RELOAD_S = 5.0
+
+
+class Switchable(Protocol):
+    """A data plane whose links can be left out."""
+
+    def set_alive(self, server: int, *, alive: bool) -> None:
+        """Use or leave out the direct link towards ``server``; Mismatch while nothing is loaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkState:
+    """A device and whether frames can pass."""
+
+    name: str
+    up: bool
+
+
+def parse_links(data: bytes) -> Iterator[LinkState]:
+    """The link messages in a datagram; a removed device is down."""
+    for kind, start, end in messages(data):
+        if kind not in (_RTM_NEWLINK, _RTM_DELLINK):
+            continue
+        flags = _IFINFO.unpack_from(data, start)[3]
+        name = dict(attributes(data, start + _IFINFO.size, end)).get(_IFLA_IFNAME, b"").rstrip(b"\0").decode()
+        up = kind == _RTM_NEWLINK and flags & (_IFF_UP | _IFF_LOWER_UP) == _IFF_UP | _IFF_LOWER_UP
+        yield LinkState(name, up)
+
+
+def alive_servers(config: NodeConfig, devices: Mapping[str, str], links: Mapping[str, bool]) -> dict[int, bool]:
+    """Server index -> whether a link leads to it: with parallel cables, one that is up suffices."""
+    found: dict[int, bool] = {}
+    for port in config.ports:
+        if port.kind == "internal" and port.peer_server is not None:
+            up = links.get(devices[port.name], False)
+            found[port.peer_server] = found.get(port.peer_server, False) or up
+    return found
+
+
+def link_events(*, timeout_s: float) -> Iterator[list[LinkState]]:
+    """All links first, then every change; an empty list when nothing happened for ``timeout_s``."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as link:
+        link.bind((0, _RTMGRP_LINK))
+        link.settimeout(timeout_s)
+        _ask(link)
+        while True:
+            try:
+                yield list(parse_links(link.recv(1 << 18)))
+            except TimeoutError:
+                yield []
+            except OSError as error:
+                # Messages were lost in a storm of them (ENOBUFS): ask for all again.
+                if error.errno != 105:  # noqa: PLR2004 - ENOBUFS
+                    raise
+                _ask(link)
+
+
+def _ask(link: socket.socket) -> None:
+    body = _IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
+    link.send(struct.pack("=IHHII", 16 + len(body), _RTM_GETLINK, _REQUEST_DUMP, 1, 0) + body)
+
+
+def watch(config: NodeConfig, devices: Mapping[str, str], plane: Switchable, *, rounds: int | None = None) -> None:
+    """Follow the links until killed (or for ``rounds`` events), telling the data plane of every change.
+
+    While no data plane is loaded what it should know is kept, and told as soon as there is one.
+    """
+    links: dict[str, bool] = {}
+    told: dict[int, bool] = {}
+    refreshed = time.monotonic()
+    for number, events in enumerate(link_events(timeout_s=_RELOAD_S), 1):
+        links.update({event.name: event.up for event in events})
+        if time.monotonic() - refreshed > _RELOAD_S:
+            # A data plane that was loaded anew believes all links alive.
+            told, refreshed = {}, time.monotonic()
+        told = _tell(plane, alive_servers(config, devices, links), told)
+        if rounds is not None and number >= rounds:
+            return
+
+
+def _tell(plane: Switchable, alive: Mapping[int, bool], told: dict[int, bool]) -> dict[int, bool]:
+    done = dict(told)
+    for server, up in alive.items():
+        if done.get(server) == up:
+            continue
+        try:
+            plane.set_alive(server, alive=up)
+        except Mismatch:
+            continue
+        done[server] = up
+    return done

@@ -1,0 +1,190 @@
+"""``/etc/rbops/node.json``: one server's part of the plan, in the words of the kernel."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rbops.errors import UsageError
+from rbops.plan import ClusterPlan, Port, Server
+from rbops.render.sysctl import sysctl
+
+__all__ = ["Cluster", "cluster", "node_json"]
+
+# What ethtool -C can express of the plan's batching timeout (lx: each driver's ethtool ops).
+_USECS = frozenset(
+    {"ixgbe", "i40e", "ice", "mlx5_core", "igb", "igc", "e1000e", "virtio_net", "vmxnet3", "ena", "bnxt_en"}
+)
+_FRAMES = frozenset({"mlx5_core", "virtio_net", "vmxnet3", "bnxt_en"})
+_ADAPTIVE = frozenset({"i40e", "ice", "mlx5_core", "ena", "bnxt_en", "virtio_net"})
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """What every server's file says alike, computed once."""
+
+    plan: ClusterPlan
+    digest: str
+    routes: Mapping[str, Any]
+    files: Mapping[str, str]
+    owners: tuple[int, ...]
+    index: Mapping[str, int]
+    port_servers: frozenset[int]
+    peers: Mapping[int, Mapping[int, str]]
+
+
+def cluster(plan: ClusterPlan, digest: str, routes: Mapping[str, Any], files: Mapping[str, str]) -> Cluster:
+    """``routes`` and ``files`` are the values for the table and the data plane's files."""
+    index = {server.name: server.index for server in plan.servers}
+    owner = {port: server.index for server in plan.servers for port in server.external_ports}
+    peers = {server.index: _peers(server, index) for server in plan.servers}
+    role = frozenset(server.index for server in plan.servers if server.role == "port")
+    return Cluster(plan, digest, routes, files, tuple(owner[port] for port in sorted(owner)), index, role, peers)
+
+
+def node_json(server: Server, shared: Cluster) -> bytes:
+    """One server's file: a line for each part and each port, so that people can read and compare it."""
+    ports = [_port(port, server, shared) for port in server.ports]
+    head = {
+        "schema_version": 1,
+        "cluster": shared.plan.name,
+        "digest": shared.digest,
+        "server": server.name,
+        "index": server.index,
+        "cores": {"dataplane": list(server.cores.dataplane), "housekeeping": list(server.cores.housekeeping)},
+    }
+    tail = {
+        "sysctl": sysctl(server),
+        "routes": shared.routes,
+        "dataplane": _dataplane(server, shared),
+    }
+    lines = [f" {json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
+    lines.append(' "ports": [\n' + ",\n".join(f"  {json.dumps(port)}" for port in ports) + "\n ]")
+    lines += [f" {json.dumps(key)}: {json.dumps(value)}" for key, value in tail.items()]
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+
+
+def _port(port: Port, server: Server, shared: Cluster) -> dict[str, Any]:
+    internal = port.kind == "internal"
+    own: dict[str, Any] = {"name": port.name, "kind": port.kind}
+    if internal:
+        own |= {"peer": port.peer, "peer_server": _peer(port, shared.index)}
+    else:
+        own |= {"id": port.id}
+    return own | {
+        "select": _select(port),
+        "driver": port.driver,
+        "mtu": port.mtu,
+        "rate_bps": port.rate_bps,
+        # Frames on internal links carry fabric MACs, which are no device's own.
+        "promiscuous": internal,
+        "arp": not internal,
+        "addresses": list(port.addresses),
+        "neighbors": [{"index": a.index, "address": a.address, "mac": a.mac} for a in port.adjacencies],
+        "queues": [{"index": q.index, "rx_core": q.rx_core, "tx_core": q.tx_core} for q in port.queues],
+        "ring": None,
+        "coalesce": _coalesce(port, server),
+        "threaded_napi": None,
+        "offloads": _offloads(port),
+        "rss": None if port.driver == "veth" or len(port.queues) == 1 else len(port.queues),
+        "steering": [{"mac": s.mac, "queue": s.queue} for s in server.steering if s.port == port.name],
+    }
+
+
+def _select(port: Port) -> dict[str, str]:
+    selector = port.selector
+    for kind, value in (("pci", selector.pci), ("mac", selector.mac), ("name", selector.name)):
+        if value is not None:
+            return {kind: value.lower() if kind != "name" else value}
+    return {"name": port.name}
+
+
+def _coalesce(port: Port, server: Server) -> dict[str, int | bool] | None:
+    """Batching (kn) and its timeout as far as the driver has words for them: frames an interrupt, microseconds to wait."""
+    if port.driver not in _USECS:
+        return None
+    found: dict[str, int | bool] = {"rx-usecs": round(server.batching.timeout_s * 1_000_000)}
+    if port.driver in _ADAPTIVE:
+        found["adaptive-rx"] = False
+    if port.driver in _FRAMES:
+        found["rx-frames"] = server.batching.nic
+    return found
+
+
+def _offloads(port: Port) -> dict[str, bool]:
+    """GRO keeps veth's NAPI running, which a redirect needs; merged frames and cut-off tags must not reach XDP."""
+    found = {"gro": True, "lro": False}
+    if port.driver != "veth":
+        found |= {"rx-gro-hw": False, "rxvlan": False}
+    return found
+
+
+def _dataplane(server: Server, shared: Cluster) -> dict[str, Any]:
+    forwarding = shared.plan.forwarding
+    me = server.index
+    linked = shared.peers[me]
+    return {
+        "kind": forwarding.dataplane,
+        **shared.files,
+        "server": me,
+        "servers": len(shared.plan.servers),
+        "cores": list(server.cores.dataplane),
+        "routing": forwarding.routing,
+        "flowlet_timeout_s": forwarding.flowlet_timeout_s,
+        "direct_quota_bps": forwarding.direct_quota_bps,
+        "ports": [_dataplane_port(port, shared) for port in server.ports],
+        "owners": list(shared.owners),
+        "next_hop": {str(owner): port for owner, port in sorted(_next_hops(me, shared).items())},
+        "intermediates": sorted(index for index in linked if index in shared.port_servers),
+        "adjacencies": [
+            {"port": port.id, "index": near.index, "mac": near.mac}
+            for port in server.ports
+            for near in port.adjacencies
+            if near.mac is not None
+        ],
+    }
+
+
+def _dataplane_port(port: Port, shared: Cluster) -> dict[str, Any]:
+    own: dict[str, Any] = {"name": port.name, "kind": port.kind}
+    own |= {"id": port.id} if port.kind == "external" else {"peer_server": _peer(port, shared.index)}
+    return own | {"rate_bps": port.rate_bps}
+
+
+def _peer(port: Port, index: Mapping[str, int]) -> int:
+    name = (port.peer or "").partition(":")[0]
+    if name not in index:
+        raise UsageError(f"internal port {port.name} has no peer in the plan")
+    return index[name]
+
+
+def _peers(server: Server, index: Mapping[str, int]) -> dict[int, str]:
+    """Linked server -> own port; the first of parallel cables."""
+    found: dict[int, str] = {}
+    for port in server.ports:
+        if port.kind == "internal":
+            found.setdefault(_peer(port, index), port.name)
+    return found
+
+
+def _next_hops(me: int, shared: Cluster) -> dict[int, str]:
+    """Every server that owns ports -> own port on a shortest way to it; in a mesh the direct link."""
+    wanted = set(shared.owners) - {me}
+    found = {server: port for server, port in shared.peers[me].items() if server in wanted}
+    if len(found) == len(wanted):
+        return found
+    first = dict(shared.peers[me])
+    queue = deque(sorted(first))
+    while queue:
+        here = queue.popleft()
+        for there in sorted(shared.peers[here]):
+            if there not in first and there != me:
+                first[there] = first[here]
+                queue.append(there)
+    lost = sorted(wanted - first.keys())
+    if lost:
+        raise UsageError(f"the plan's links give server {me} no way to server {lost[0]}")
+    return {server: first[server] for server in wanted}

@@ -1,0 +1,36 @@
+"""The node program as one zip archive, byte-identical from build to build."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import rbops
+
+__all__ = ["node_program"]
+
+# -I: neither the environment nor the working folder decides what a root program imports.
+_START = b"#!/usr/bin/python3 -I\n"
+_MAIN = b"from rbops.node.__main__ import main\n\nmain()\n"
+# Of the data plane what runs on servers; the rest needs numpy or clang.
+_CONTROLLER = frozenset({"fib.py", "compile.py"})
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def node_program() -> bytes:
+    """``/usr/sbin/rbops-node``: the sources, stored, in the order of their names, without times."""
+    root = Path(rbops.__file__).parent
+    plane = root / "dataplane" / "xdp"
+    sources = [root / "__init__.py", root / "errors.py", root / "dataplane" / "__init__.py"]
+    sources += sorted((root / "node").glob("*.py"))
+    sources += sorted(path for path in plane.glob("*.py") if path.name not in _CONTROLLER)
+    members = {f"rbops/{path.relative_to(root).as_posix()}": path.read_bytes() for path in sources}
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:
+        for name, data in sorted({**members, "__main__.py": _MAIN}.items()):
+            info = zipfile.ZipInfo(name, _EPOCH)
+            info.create_system = 3
+            info.external_attr = 0o100644 << 16
+            file.writestr(info, data)
+    return _START + archive.getvalue()

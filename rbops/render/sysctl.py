@@ -1,0 +1,29 @@
+"""The kernel parameters of a server: a router's slow path, and quiet data ports."""
+
+from __future__ import annotations
+
+from rbops.plan import Server
+
+__all__ = ["sysctl"]
+
+_ALL = {
+    "net.ipv4.ip_forward": "1",
+    # Packets of one flow come in on any link: the reverse path says nothing.
+    "net.ipv4.conf.all.rp_filter": "0",
+    "net.ipv4.conf.all.send_redirects": "0",
+    "net.ipv4.conf.all.accept_redirects": "0",
+    # traceroute shows the port that a packet came in on, never the management address.
+    "net.ipv4.icmp_errors_use_inbound_ifaddr": "1",
+}
+
+
+def sysctl(server: Server) -> dict[str, str]:
+    """Key -> value; the part of a key that is a planned port stands for the device it is on the server."""
+    found = dict(_ALL)
+    for port in server.ports:
+        found[f"net.ipv4.conf.{port.name}.rp_filter"] = "0"
+        found[f"net.ipv4.conf.{port.name}.send_redirects"] = "0"
+        found[f"net.ipv4.conf.{port.name}.accept_redirects"] = "0"
+        # The router forwards IPv4: no router solicitation, no link-local address on a data port.
+        found[f"net.ipv6.conf.{port.name}.disable_ipv6"] = "1"
+    return found

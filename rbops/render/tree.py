@@ -1,0 +1,87 @@
+"""Every file of a plan."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from rbops.errors import UsageError
+from rbops.plan import ClusterPlan
+from rbops.render.files import File, Rendered
+from rbops.render.inventory import inventory
+from rbops.render.names import check_names
+from rbops.render.node import cluster, node_json
+from rbops.render.program import node_program
+from rbops.render.routes import table
+from rbops.render.templates import template
+from rbops.resources import bpf_object, shared
+
+__all__ = ["render"]
+
+_ETC = "/etc/rbops"
+_OBJECT, _FIB, _ROUTES = f"{_ETC}/xdp/router.bpf.o", f"{_ETC}/fib.bin", f"{_ETC}/routes.csv"
+_UNITS = ("rbops.service", "rbops-watch.service")
+_START_TIMEOUT_S = 180
+_FORKS = 32
+
+
+def render(plan: ClusterPlan) -> Rendered:
+    """The files of every server and of the output folder. Touches nothing; reads what rbops ships.
+
+    Raises UsageError (2) for what cannot be rendered: a data plane of another kind, names that are
+    more than names, a route file that changed since it was planned.
+    """
+    check_names(plan)
+    if plan.forwarding.dataplane != "xdp":
+        raise UsageError(
+            f"data plane {plan.forwarding.dataplane} cannot be rendered yet", hint="write `dataplane: xdp`"
+        )
+    if plan.forwarding.application == "ipsec":
+        raise UsageError("the xdp data plane has no ipsec", hint="write `dataplane: click`")
+    digest = plan.digest
+    routes = table(plan)
+    try:
+        program = bpf_object("dataplane/xdp", "router.bpf.o").read_bytes()
+    except FileNotFoundError as error:
+        raise UsageError(str(error)) from error
+    common = (
+        File(_FIB, routes.fib),
+        File(_OBJECT, program),
+        File(_ROUTES, routes.csv),
+        File("/usr/sbin/rbops-node", node_program(), 0o755),
+    )
+    sums = {file.path: hashlib.sha256(file.content).hexdigest() for file in common}
+    said = cluster(
+        plan,
+        digest,
+        {"file": _ROUTES, "sha256": sums[_ROUTES], "count": routes.count},
+        {"object": _OBJECT, "object_sha256": sums[_OBJECT], "fib": _FIB, "fib_sha256": sums[_FIB]},
+    )
+    units = tuple(File(f"/etc/systemd/system/{unit}", _unit(unit, plan.name, digest)) for unit in _UNITS)
+    hosts = {s.name: (File(f"{_ETC}/node.json", node_json(s, said)), *units) for s in plan.servers}
+    return Rendered(digest, (*_top(plan), *_shipped()), common, hosts)
+
+
+def _unit(unit: str, name: str, digest: str) -> bytes:
+    return template(f"systemd/{unit}", cluster=name, digest=digest, start_timeout_s=_START_TIMEOUT_S)
+
+
+def _top(plan: ClusterPlan) -> tuple[File, ...]:
+    return (
+        File("plan.json", plan.to_json().encode() + b"\n"),
+        File("ansible.cfg", template("ansible/ansible.cfg", forks=_FORKS)),
+        File("inventory/hosts.yml", inventory(plan)),
+    )
+
+
+def _shipped() -> Iterator[File]:
+    """Playbooks at the top, roles beside them: what `ansible-playbook site.yml` needs without rbops."""
+    for base, prefix in ((shared("playbooks"), ""), (shared("roles"), "roles/")):
+        for path in sorted(base.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                yield File(f"{prefix}{path.relative_to(base).as_posix()}", path.read_bytes(), _mode(path))
+
+
+def _mode(path: Path) -> int:
+    return 0o755 if path.stat().st_mode & 0o100 else 0o644
