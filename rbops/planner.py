@@ -7,9 +7,10 @@ is a SpecError at the field that asks for it.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from os import PathLike
+from typing import TypeVar
 
 from rbops import hardware
 from rbops.affinity.cores import assign
@@ -26,6 +27,7 @@ from rbops.predict.packets import PacketMix, mix
 from rbops.predict.warnings import warnings
 from rbops.spec import Spec, load_spec
 from rbops.spec.model import Hardware
+from rbops.spec.source import dotted
 from rbops.topology.choice import Choice, Demand, Impossible, Limits, choose
 from rbops.topology.external import externals, routes
 from rbops.topology.names import server_index
@@ -35,6 +37,9 @@ __all__ = ["Assumptions", "Planning", "calibrated", "load_plan", "plan_spec", "p
 Path = tuple[str | int, ...]
 
 _CALIBRATION_STEPS = 12
+
+_A = TypeVar("_A")
+_B = TypeVar("_B")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +79,8 @@ def planning(spec: Spec, assumptions: Assumptions = Assumptions()) -> Planning:
     packets = assumptions.packets or mix(spec.router.packets)
     machines = {index: _scaled(machine, assumptions.cost_factor) for index, machine in _machines(spec).items()}
     demand = _demand(spec, machines, packets)
-    choice = _choose(spec, demand)
+    choice, ports = _both(lambda: _choose(spec, demand), lambda: externals(spec))
     _check_hosts(spec, choice)
-    ports = externals(spec)
     default = demand.default.machine
     built = build(spec, choice, lambda index: machines.get(index, default), ports)
     setting = _setting(spec, choice)
@@ -99,6 +103,19 @@ def planning(spec: Spec, assumptions: Assumptions = Assumptions()) -> Planning:
     return Planning(spec, demand, choice, built, made, plan)
 
 
+def _both(first: Callable[[], _A], second: Callable[[], _B]) -> tuple[_A, _B]:
+    """The results of both; raises SpecError with the mistakes that either finds."""
+    try:
+        one = first()
+    except SpecError as error:
+        try:
+            second()
+        except SpecError as other:
+            raise SpecError(error.diagnostics + other.diagnostics) from error
+        raise
+    return one, second()
+
+
 def calibrated(spec: Spec, measured: Measurement) -> Assumptions:
     """The cost factor with which the prediction for packets of the measured size meets the measurement.
 
@@ -116,6 +133,10 @@ def calibrated(spec: Spec, measured: Measurement) -> Assumptions:
             )
         factor *= made.prediction.rate_bps / measured.rate_bps
     return Assumptions(factor)
+
+
+def _wrong(spec: Spec, path: Path, message: str, hint: str | None = None) -> Diagnostic:
+    return spec.source.diagnostic(path, f"{dotted(path)}: {message}", hint)
 
 
 def _machines(spec: Spec) -> dict[int, Machine]:
@@ -157,7 +178,7 @@ def _machine(
         names = hardware.names()
         near = difflib.get_close_matches(profile, names, 1)
         hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(names)}"
-        wrong.append(spec.source.diagnostic(path, f"no hardware profile is called {profile!r}", hint))
+        wrong.append(_wrong(spec, path, f"no hardware profile is called {profile!r}", hint))
         return None
 
 
@@ -175,9 +196,7 @@ def _demand(spec: Spec, machines: Mapping[int, Machine], packets: PacketMix) -> 
         index = server_index(port.server) if port.server is not None else None
         if port.server is not None and index is None:
             where: Path = ("ports", position, "server")
-            wrong.append(
-                spec.source.diagnostic(where, f"{port.server!r} is no planned server", "servers are n0, n1, ...")
-            )
+            wrong.append(_wrong(spec, where, f"{port.server!r} is no planned server", "servers are n0, n1, ..."))
         if index is not None:
             pins.append((port.id, index))
     if wrong:
@@ -198,7 +217,7 @@ def _available(spec: Spec, machine: Machine, packets: PacketMix) -> int:
     cards = tuple(card for slot in machine.slots for card in slot.options)
     if not cards or not machine.cores:
         missing = "NIC" if machine.cores else "online CPU"
-        raise SpecError([spec.source.diagnostic(("servers",), f"a {machine.name} server has no usable {missing}")])
+        raise SpecError([_wrong(spec, ("servers",), f"a {machine.name} server has no usable {missing}")])
     try:
         assigned = assign(
             machine,
@@ -210,7 +229,7 @@ def _available(spec: Spec, machine: Machine, packets: PacketMix) -> int:
             server=machine.name,
         )
     except ValueError as error:
-        raise SpecError([spec.source.diagnostic(("servers",), str(error), "keep fewer housekeeping CPUs")]) from error
+        raise SpecError([_wrong(spec, ("servers",), str(error), "keep fewer housekeeping CPUs")]) from error
     rate = server_rate(
         machine,
         spec.router.application,
@@ -231,14 +250,14 @@ def _choose(spec: Spec, demand: Demand) -> Choice:
         for position, port in enumerate(spec.ports):
             if error.field == f"port {port.id}":
                 path = ("ports", position, "server")
-        raise SpecError([spec.source.diagnostic(path, str(error), error.hint)]) from error
+        raise SpecError([_wrong(spec, path, str(error), error.hint)]) from error
 
 
 def _check_hosts(spec: Spec, choice: Choice) -> None:
     count = choice.trial.servers
     wrong = [
         spec.source.node(("hosts", host.name)).diagnostic_at_key(
-            f"{host.name} is not in the plan: the topology has {count} servers, n0 to n{count - 1}",
+            f"hosts: {host.name} is not in the plan: the topology has {count} servers, n0 to n{count - 1}",
             "leave it out, or give the router more external ports",
         )
         for host in spec.hosts
@@ -300,12 +319,11 @@ def _check_guarantee(spec: Spec, choice: Choice, demand: Demand, made: Forecast)
         return
     most = max(choice.owners.count(server) for server in set(choice.owners))
     need = demand.factor * most * spec.router.line_rate_bps
-    works = max(1, made.prediction.rate_bps // spec.router.external_ports // 10_000_000) * 10_000_000
+    works = max(1, made.app.rate_bps // (demand.factor * most) // 10_000_000) * 10_000_000
     message = (
-        f"line rate cannot be guaranteed: a {made.kind.machine.name} server must process {need / 1e9:g} Gbps ({demand.factor}R) and "
-        f"its {made.cluster.bottleneck} allows {made.app.rate_bps / 1e9:.2f} Gbps of {made.packets.name} packets; "
+        f"line rate cannot be guaranteed: each {made.kind.machine.name} server must process {need / 1e9:g} Gbps "
+        f"({demand.factor}R) and its {made.cluster.bottleneck} allows {made.app.rate_bps / 1e9:.2f} Gbps of "
+        f"{made.packets.name} packets; "
         f"the router sustains {made.prediction.rate_bps / 1e9:.1f} of {wanted / 1e9:g} Gbps, {short / 1e9:.1f} short"
     )
-    raise SpecError(
-        [spec.source.diagnostic(("router", "guarantee"), message, f"line_rate: {works / 1e9:g}Gbps, or best-effort")]
-    )
+    raise SpecError([_wrong(spec, ("router", "guarantee"), message, f"line_rate: {works / 1e9:g}Gbps, or best-effort")])

@@ -60,7 +60,7 @@ def assign(
             violations.append(_shared(len(chosen), limit, server))
         else:
             notes.append(
-                f"{len(chosen)} cores but {limit} queues a port: {limit} cores carry packets, so that no queue is shared"
+                f"{len(chosen)} cores but {limit} queues a port: {limit} cores carry packets, so no queue is shared"
             )
             chosen = chosen[:limit]
     dataplane_ids = tuple(sorted(core.id for core in chosen))
@@ -97,13 +97,11 @@ def _split(machine: Machine, *, low_ids: bool) -> tuple[list[Core], list[Core]]:
 def _within_rings(able: list[Core], limit: int, notes: list[str]) -> list[Core]:
     low = [core for core in able if core.id < limit]
     if not low:
-        notes.append(
-            f"every CPU id is at or above the {limit} transmit rings: XDP redirect will fail until CPUs with lower ids are free"
-        )
+        notes.append(f"every CPU id is at or above the {limit} transmit rings: XDP redirect fails without lower ids")
         return able
     if len(low) < len(able):
         notes.append(
-            f"XDP redirect picks the transmit ring by CPU id and there are {limit}: CPUs {limit} and up carry no packets"
+            f"XDP redirect picks one of {limit} transmit rings by CPU id: CPUs {limit} and up carry no packets"
         )
     return low
 
@@ -133,10 +131,11 @@ def _ring_violations(machine: Machine, drivers: tuple[Driver, ...], dataplane: s
         return []
     found: list[Violation] = []
     for known in drivers:
-        if known.xdp_none_above is not None and machine.possible_cpus > known.xdp_none_above:
-            detail = f"{known.name} refuses XDP with more than {known.xdp_none_above} CPUs, and there are {machine.possible_cpus}"
+        cpus = machine.possible_cpus
+        if known.xdp_none_above is not None and cpus > known.xdp_none_above:
+            detail = f"{known.name} refuses XDP with more than {known.xdp_none_above} CPUs, and there are {cpus}"
             found.append(Violation("rule1", server, detail, 1.0))
-        elif known.xdp_locked_above is not None and machine.possible_cpus > known.xdp_locked_above:
-            detail = f"{known.name} locks its XDP rings with more than {known.xdp_locked_above} CPUs, and there are {machine.possible_cpus}"
+        elif known.xdp_locked_above is not None and cpus > known.xdp_locked_above:
+            detail = f"{known.name} locks XDP rings with more than {known.xdp_locked_above} CPUs, and there are {cpus}"
             found.append(Violation("rule1", server, detail, round(SHARED_QUEUE_LOSS, 3)))
     return found

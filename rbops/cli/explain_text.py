@@ -26,7 +26,8 @@ def explain_blocks(made: Planning) -> Iterator[Block]:
         yield Table("Measured in the paper", ("what", "paper", "rbops", "section"), rows)
     yield "Where the paper's text does not follow from its own constraints"
     for item in disputed():
-        yield f"{item.what} (paper {item.section})\n  paper:  {item.paper}\n  rbops:  {item.rbops}\n  why:    {item.why}"
+        values = f"  paper:  {item.paper}\n  rbops:  {item.rbops}"
+        yield f"{item.what} (paper {item.section})\n{values}\n  why:    {item.why}"
 
 
 def explain_json(made: Planning) -> dict[str, Any]:

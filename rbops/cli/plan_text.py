@@ -12,6 +12,7 @@ __all__ = ["gbps", "microseconds", "plan_blocks", "prediction_rows"]
 
 _LISTED_ONE_BY_ONE = 16
 _NAMED_PORTS = 12
+_GIGA = 1_000_000_000
 
 
 def plan_blocks(planning: Planning) -> Iterator[Block]:
@@ -38,23 +39,17 @@ def plan_blocks(planning: Planning) -> Iterator[Block]:
 def _summary(plan: ClusterPlan) -> Table:
     top = plan.topology
     kind = "full mesh" if top.kind == "mesh" else f"{top.degree}-ary {top.stages}-fly"
-    link = top.internal_link
+    link, how = top.internal_link, plan.forwarding
+    needs = f"{gbps(top.processing_bps.uniform)} uniform, {gbps(top.processing_bps.worst_case)} worst case"
+    quota = gbps(how.direct_quota_bps) if how.routing == "direct-vlb" else "nothing"
     rows = [
-        ("topology", f"{kind} of {top.servers} servers"),
+        ("topology", f"{kind} of {top.servers} servers" if top.servers > 1 else "one server"),
         ("port servers", f"{top.port_servers}, up to {top.ports_per_server} external port(s) each"),
         ("intermediate servers", str(top.intermediate_servers)),
         ("cables", str(len(plan.links))),
         ("internal link", f"{gbps(link.required_bps)} needed, {gbps(link.provided_bps)} provided, per direction"),
-        (
-            "processing per server",
-            f"{gbps(top.processing_bps.uniform)} uniform, {gbps(top.processing_bps.worst_case)} worst case; "
-            f"{gbps(top.processing_bps.available)} available",
-        ),
-        (
-            "data plane",
-            f"{plan.forwarding.dataplane}, {plan.forwarding.application}, {plan.forwarding.routing}, "
-            f"{gbps(plan.forwarding.direct_quota_bps)} direct per pair of servers",
-        ),
+        ("processing per server", f"{needs}; {gbps(top.processing_bps.available)} available"),
+        ("data plane", f"{how.dataplane}, {how.application}, {how.routing}, {quota} direct per pair of servers"),
         ("routes", str(plan.routes.count)),
         ("digest", plan.digest),
     ]
@@ -137,7 +132,7 @@ def prediction_rows(planning: Planning) -> list[tuple[str, str]]:
     made = planning.forecast
     one: Prediction = made.prediction
     wanted = planning.spec.router.external_ports * planning.spec.router.line_rate_bps
-    parts = one.per_component
+    parts, app = one.per_component, planning.spec.router.application
     bounds = {"CPU": parts.cpu, "memory": parts.memory, "I/O": parts.io, "between sockets": parts.inter_socket}
     bounds |= {"PCIe": parts.pcie, "NICs": parts.nic}
     rows = [
@@ -148,10 +143,7 @@ def prediction_rows(planning: Planning) -> list[tuple[str, str]]:
         ("expected between", f"{gbps(made.bounds.low_bps)} and {gbps(made.bounds.high_bps)} (paper 6.2)"),
         ("bottleneck", one.bottleneck),
         ("second hop", f"{made.cluster.indirect:.0%} of the packets with the {planning.spec.router.traffic} matrix"),
-        (
-            "one server",
-            f"{gbps(made.app.rate_bps)} of {planning.spec.router.application}, {gbps(made.forward.rate_bps)} of forwarding",
-        ),
+        ("one server", f"{gbps(made.app.rate_bps)} of {app}, {gbps(made.forward.rate_bps)} of forwarding"),
     ]
     rows += [(f"  {name} allows", gbps(rate)) for name, rate in bounds.items() if rate is not None]
     rows += [
@@ -166,7 +158,7 @@ def prediction_rows(planning: Planning) -> list[tuple[str, str]]:
 
 def gbps(rate: float) -> str:
     """``12.5 Gbps``, or Mbps below one."""
-    return f"{rate / 1e9:.4g} Gbps" if rate >= 1e9 or rate == 0 else f"{rate / 1e6:.4g} Mbps"
+    return f"{rate / _GIGA:.4g} Gbps" if rate >= _GIGA or rate == 0 else f"{rate / 1e6:.4g} Mbps"
 
 
 def microseconds(seconds: float) -> str:

@@ -40,8 +40,8 @@ def predict_blocks(scenarios: Sequence[Scenario], factor: float, measured: Measu
         yield _table(scenarios)
     if measured is not None:
         yield (
-            f"Calibrated: a packet costs {factor:.3f} times the profile's cycles, so that {measured.size}-byte packets meet the "
-            f"measured {gbps(measured.rate_bps)}"
+            f"Calibrated: a packet costs {factor:.3f} times the profile's cycles, so that "
+            f"{measured.size}-byte packets meet the measured {gbps(measured.rate_bps)}"
         )
 
 

@@ -39,10 +39,10 @@ def modern_profiles() -> tuple[Machine, ...]:
         ),
         _machine(
             "xeon-6338n-2s-100g",
-            "ark.intel.com: 2 x Xeon Gold 6338N (32 cores, 2.2 GHz, 8 x DDR4-2666, 64 lanes PCIe 4.0, 3 UPI at 11.2 GT/s, "
-            "185 W); Intel E810-CQDA2 product brief (2 x 100 Gbps, 100 Gbps a card, PCIe 4.0 x16)",
-            sockets=2, cores=32, clock_mhz=2200, memory_gbps=2730, lanes_gbps=(6, 252), cards=(e810_100,) * 6, tdp_w=370,
-            link_gbps=1075,
+            "ark.intel.com: 2 x Xeon Gold 6338N (32 cores, 2.2 GHz, 8 x DDR4-2666, 64 lanes PCIe 4.0, 3 UPI at 11.2 "
+            "GT/s, 185 W); Intel E810-CQDA2 product brief (2 x 100 Gbps, 100 Gbps a card, PCIe 4.0 x16)",
+            sockets=2, cores=32, clock_mhz=2200, memory_gbps=2730, lanes_gbps=(6, 252),
+            cards=(e810_100,) * 6, tdp_w=370, link_gbps=1075,
         ),
         _machine(
             "epyc-7543-2s-25g",

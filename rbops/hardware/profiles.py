@@ -73,7 +73,7 @@ def _paper_components() -> Components:
             64 * GBPS,
             50_800_000_000,
             64 * GBPS,
-            "nominal: Table 2's 50.8 Gbps was forwarding that the NICs limited; what a slot really carries is its card's",
+            "nominal: Table 2's 50.8 Gbps was forwarding that the NICs limited; what a slot carries is its NIC's",
         ),
     )
 

@@ -53,10 +53,10 @@ class Bounds:
 
 
 def bounds(setting: Setting, app: ServerRate, forward: ServerRate) -> Bounds:
-    """Low: the application's rate over 3, or over 2 where no pair's traffic can fill its link; high: forwarding over 2."""
+    """Low: the application's rate over 3 (2 where no pair's traffic fills its link); high: forwarding over 2."""
     factor = 2 if setting.servers == 1 or app.rate_bps / 2 <= setting.link_bps else 3
-    servers = min(setting.servers, setting.ports)
-    return Bounds(servers * app.rate_bps // factor, servers * forward.rate_bps // 2, factor)
+    low = app.rate_bps * setting.ports // (factor * setting.most)
+    return Bounds(low, forward.rate_bps * setting.ports // (2 * setting.most), factor)
 
 
 def cluster_rate(setting: Setting, app: ServerRate, forward: ServerRate) -> ClusterRate:

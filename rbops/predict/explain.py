@@ -39,7 +39,7 @@ def reasons(spec: Spec, demand: Demand, choice: Choice, built: Built, made: Fore
         _steering(spec, built),
         _quota(spec, demand, choice),
         _batching(spec, made),
-        *_rate(spec, demand, made),
+        *_rate(spec, made),
         _latency(spec, choice, made),
     )
 
@@ -54,7 +54,7 @@ def _ports_per_server(demand: Demand, choice: Choice) -> Reason:
     taken = choice.trial.ports_per_server
     why = f"{least}: {limits[least]}"
     if choice.capacity == 0:
-        why = f"processing: {_g(demand.default.available_bps)} of the {_g(need)} one port needs, so one port, and a warning"
+        why = f"processing: {_g(demand.default.available_bps)} of the {_g(need)} a port needs, so one, and a warning"
     if taken < max(1, limits[least]):
         why = f"fewest servers: {limits[least]} ports a server would leave too few internal ports"
     return Reason(
@@ -96,7 +96,7 @@ def _topology(demand: Demand, choice: Choice) -> Reason:
     return Reason(
         "topology",
         value,
-        "mesh if M - 1 <= k (times parallel cables), else a k-ary n-fly with n = ceil(log_k M) intermediate servers a port server",
+        "mesh if M - 1 <= k (times parallel cables), else a k-ary n-fly, n = ceil(log_k M) intermediate servers a port server",
         f"M {trial.port_servers}, k {trial.fanout}",
         why,
         "3.3",
@@ -143,7 +143,8 @@ def _cores(spec: Spec, built: Built) -> Iterator[Reason]:
         note = "; ".join(kind.assignment.notes) or "both rules hold: each core has a queue of its own at every port"
         yield Reason(
             f"cores of {kind.machine.name} ({len(kind.servers)} servers)",
-            f"{len(cores.dataplane)} carry packets, {len(cores.housekeeping)} keep house, {len(kind.assignment.queues)} queues a port",
+            f"{len(cores.dataplane)} carry packets, {len(cores.housekeeping)} keep house, "
+            f"{len(kind.assignment.queues)} queues a port",
             "m cores, m receive and m transmit queues a port, queue i on core i; one thread of each core",
             f"{len(kind.machine.cores)} CPUs online, {queues} queues a port at most, numa {spec.servers.numa}",
             note,
@@ -194,13 +195,14 @@ def _batching(spec: Spec, made: Forecast) -> Reason:
     )
 
 
-def _rate(spec: Spec, demand: Demand, made: Forecast) -> Iterator[Reason]:
+def _rate(spec: Spec, made: Forecast) -> Iterator[Reason]:
     app, machine = made.app, made.kind.machine
     cores = len(made.kind.assignment.cores.dataplane)
     cost = machine.cost(spec.router.application)
     table = ""
     if cost.instructions:
-        table = f"; Table 3 has {cost.instructions} x {cost.cycles_per_instruction} = {cost.instructions * cost.cycles_per_instruction:.0f} at 64 B"
+        product = cost.instructions * cost.cycles_per_instruction
+        table = f"; Table 3 has {cost.instructions} x {cost.cycles_per_instruction} = {product:.0f} at 64 B"
     given = " (the profile's given rate)" if machine.processing_bps is not None else ""
     yield Reason(
         "rate of one server",
@@ -228,10 +230,11 @@ def _rate(spec: Spec, demand: Demand, made: Forecast) -> Iterator[Reason]:
     yield Reason(
         "rate of the router",
         f"{_g(made.prediction.rate_bps)} of {_g(wanted)}",
-        "per server: input at the application's cost, output at forwarding's, and the part above the direct quota once more",
-        f"{_g(made.app.rate_bps)} and {_g(made.forward.rate_bps)} of forwarding; {made.cluster.indirect:.0%} take a second hop with "
-        f"{spec.router.traffic} traffic",
-        f"{made.cluster.bottleneck}; expected between {_g(made.bounds.low_bps)} ({made.bounds.low_factor}R) and {_g(made.bounds.high_bps)} (2R)",
+        "per server: input at the application's cost, output at forwarding's, what is above the direct quota once more",
+        f"{_g(made.app.rate_bps)} and {_g(made.forward.rate_bps)} of forwarding; "
+        f"{made.cluster.indirect:.0%} take a second hop with {spec.router.traffic} traffic",
+        f"{made.cluster.bottleneck}; expected between {_g(made.bounds.low_bps)} ({made.bounds.low_factor}R) "
+        f"and {_g(made.bounds.high_bps)} (2R)",
         "3.2, 6.2",
     )
 

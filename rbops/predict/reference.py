@@ -110,7 +110,7 @@ def _three_hops(nehalem: Machine) -> Disputed:
         "latency over an intermediate server",
         "66.4 us",
         f"{three * 1e6:.1f} us",
-        f"each of the three servers adds 4 x 2.56 + 12.8 + 0.8 = {per_server * 1e6:.2f} us; two of them make the paper's "
+        f"each of the three servers adds 4 x 2.56 + 12.8 + 0.8 = {per_server * 1e6:.2f} us; two make the paper's "
         "47.6, three do not make 66.4",
         "6.2",
     )

@@ -31,9 +31,10 @@ def _rate(spec: Spec, demand: Demand, made: Forecast) -> Iterator[str]:
     rate = made.prediction.rate_bps
     if rate < wanted:
         yield (
-            f"the router sustains {rate / 1e9:.1f} of {wanted / 1e9:g} Gbps with {made.packets.name} packets: a {made.kind.machine.name} "
-            f"server processes {made.app.rate_bps / 1e9:.2f} Gbps of {spec.router.application}, limited by {made.cluster.bottleneck}, "
-            f"and one port needs {demand.factor * spec.router.line_rate_bps / 1e9:g} Gbps ({demand.factor}R)"
+            f"the router sustains {rate / 1e9:.1f} of {wanted / 1e9:g} Gbps with {made.packets.name} packets: "
+            f"each {made.kind.machine.name} server processes {made.app.rate_bps / 1e9:.2f} Gbps of "
+            f"{spec.router.application}, limited by {made.cluster.bottleneck}, and one port needs "
+            f"{demand.factor * spec.router.line_rate_bps / 1e9:g} Gbps ({demand.factor}R)"
         )
 
 
@@ -47,7 +48,7 @@ def _fly(choice: Choice) -> Iterator[str]:
     if trial.kind == "fly" and choice.stages > fly_stages(trial.port_servers, trial.fanout):
         yield (
             f"{trial.fanout} internal ports a server make a fly of {choice.stages} stages, more than "
-            f"{fly_stages(trial.port_servers, trial.fanout)} = ceil(log_k M): a cable joins two ports, so half of them lead each way"
+            f"ceil(log_k M) = {fly_stages(trial.port_servers, trial.fanout)}: half of the ports lead each way"
         )
 
 
@@ -57,8 +58,8 @@ def _steering(spec: Spec, built: Built) -> Iterator[str]:
         return
     if spec.router.external_ports > STEERED_PORTS:
         yield (
-            f"{spec.router.external_ports} external ports are more than the {STEERED_PORTS} that queues can be steered to: "
-            "later servers read the MAC address in software"
+            f"{spec.router.external_ports} external ports are more than the {STEERED_PORTS} that have queues of their "
+            "own: later servers read the MAC address in software"
         )
         return
     soft = sorted(name for name in internal if driver(name).steering(spec.dataplane) == "software")

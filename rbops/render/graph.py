@@ -133,9 +133,9 @@ def _svg(graph: Graph) -> str:
     places = _circle(graph.nodes) if graph.round else _columns(graph.nodes)
     width = max(x for x, _ in places.values()) + _BOX_WIDTH / 2 + 20
     height = max(y for _, y in places.values()) + _BOX_HEIGHT / 2 + 20
+    size = f'viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}"'
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}" '
-        'font-family="sans-serif" font-size="11">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="11">',
         f"<title>{escape(graph.title)}</title>",
         '<g stroke="#888888">',
     ]
@@ -147,7 +147,8 @@ def _svg(graph: Graph) -> str:
     for node in graph.nodes:
         x, y = places[node.name]
         lines.append(
-            f'<rect x="{x - _BOX_WIDTH / 2:.1f}" y="{y - _BOX_HEIGHT / 2:.1f}" width="{_BOX_WIDTH}" height="{_BOX_HEIGHT}" rx="4" '
+            f'<rect x="{x - _BOX_WIDTH / 2:.1f}" y="{y - _BOX_HEIGHT / 2:.1f}" '
+            f'width="{_BOX_WIDTH}" height="{_BOX_HEIGHT}" rx="4" '
             f'fill={quoteattr(_colour(node.kind))} stroke="#333333"/>'
         )
         lines.append(f'<text x="{x:.1f}" y="{y + 4:.1f}" text-anchor="middle">{escape(node.label)}</text>')

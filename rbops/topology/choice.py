@@ -173,16 +173,15 @@ def _place(demand: Demand, share: int) -> tuple[int, ...]:
 
 
 def _without_gaps(demand: Demand, owners: tuple[int, ...]) -> tuple[int, ...]:
+    """``owners``, when the servers with ports are n0 to the last; raises Impossible for a pin that leaves some out."""
     used = set(owners)
-    missing = [server for server in range(max(used)) if server not in used]
+    last = len(used) - 1
     for port, server in demand.pins:
-        if missing and server > missing[0]:
+        if server > last:
             raise Impossible(
                 f"port {port}",
-                f"port {port} is pinned to n{server}, but the topology has only n0 to n{missing[0] - 1}"
-                if missing[0]
-                else f"port {port} is pinned to n{server}, but no port is left for n0",
-                f"server: n{missing[0]}",
+                f"port {port} is pinned to n{server}, but {demand.ports} ports take only the servers n0 to n{last}",
+                f"server: n{last}",
             )
     return owners
 
@@ -254,8 +253,8 @@ def _impossible(demand: Demand, trials: list[Trial], *, nearest: bool) -> Imposs
     if short > 0:
         return Impossible(
             "router.external_ports",
-            f"{demand.ports} ports need {closest.port_servers} servers; their full mesh needs {closest.fanout_needed} internal ports "
-            f"of {rate} on each, and {closest.fanout} are left beside the external ones: {short} short",
+            f"{demand.ports} ports need {closest.port_servers} servers; their full mesh needs {closest.fanout_needed} "
+            f"internal ports of {rate} on each, and {closest.fanout} are left beside the external ones: {short} short",
             hint,
         )
     missing = _gbps(closest.required_bps - closest.rate_bps)

@@ -11,6 +11,7 @@ import re
 __all__ = ["external_port", "fabric_mac", "internal_port", "server_index", "server_name"]
 
 _SERVER = re.compile(r"n(0|[1-9][0-9]{0,5})")
+_LARGEST = 0xFFFF
 
 
 def server_name(index: int) -> str:
@@ -42,6 +43,6 @@ def fabric_mac(port: int, adjacency: int) -> str:
     >>> fabric_mac(258, 1)
     '02:52:01:02:00:01'
     """
-    if not (0 <= port <= 0xFFFF and 0 <= adjacency <= 0xFFFF):
+    if not (0 <= port <= _LARGEST and 0 <= adjacency <= _LARGEST):
         raise ValueError(f"port {port}, adjacency {adjacency}: both must fit 16 bits")
     return f"02:52:{port >> 8:02x}:{port & 255:02x}:{adjacency >> 8:02x}:{adjacency & 255:02x}"

@@ -6,6 +6,7 @@ card that is only partly used by them serves internal links of its own port rate
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from rbops.hardware.model import Card, Machine, Slot
@@ -49,26 +50,33 @@ def internal_rates(machine: Machine) -> tuple[int, ...]:
 
 
 def layout(machine: Machine, external: int, line_rate_bps: int, internal_rate_bps: int) -> Layout | None:
-    """Seats for ``external`` ports, the rest for internal ports of ``internal_rate_bps``; None when they do not fit."""
-    taken: list[Seat] = []
-    free: list[Seat] = []
-    used: set[int] = set()
+    """Seats for ``external`` ports, the rest for internal ports of ``internal_rate_bps``; None when they do not fit.
+
+    External ports fill as few cards as possible where internal ones need others; where both use the
+    same cards they spread over all of them, since a card may carry less than its ports.
+    """
+    offered: list[Seat] = []
     for index, card in _external_order(machine, line_rate_bps):
-        if len(taken) == external:
-            break
-        seats = _seats(index, card, machine.slots[index])
-        wanted = external - len(taken)
-        taken += seats[:wanted]
-        used.add(index)
-        if card.port_rate_bps == internal_rate_bps:
-            free += seats[wanted:]
-    if len(taken) < external:
+        offered += _seats(index, card, machine.slots[index])
+    if len(offered) < external:
         return None
+    alike = bool(offered) and offered[0].card.port_rate_bps == internal_rate_bps
+    if alike:
+        fitting = [seat for seat in offered if seat.card.port_rate_bps == internal_rate_bps]
+        offered = sorted(fitting, key=_spread) + [seat for seat in offered if seat not in fitting]
+    taken = offered[:external]
+    used = {seat.slot for seat in taken}
+    free = [seat for seat in offered[external:] if seat.slot in used and seat.card.port_rate_bps == internal_rate_bps]
     for index, slot in enumerate(machine.slots):
-        fitting = [card for card in slot.options if card.port_rate_bps == internal_rate_bps]
-        if index not in used and fitting:
-            free += _seats(index, max(fitting, key=lambda card: card.ports), slot)
-    return Layout(tuple(taken), tuple(free))
+        cards = [card for card in slot.options if card.port_rate_bps == internal_rate_bps]
+        if index not in used and cards:
+            free += _seats(index, max(cards, key=lambda card: card.ports), slot)
+    loads = Counter(seat.slot for seat in taken)
+    return Layout(tuple(taken), tuple(sorted(free, key=lambda seat: (loads[seat.slot] + seat.position, seat.slot))))
+
+
+def _spread(seat: Seat) -> tuple[int, int]:
+    return seat.position, seat.slot
 
 
 def _external_order(machine: Machine, line_rate_bps: int) -> list[tuple[int, Card]]:
