@@ -1,0 +1,144 @@
+"""Traffic matrices: what each external port sends to each other, in bits per second.
+
+Rows are inputs, columns outputs. ``load`` is what the busiest input offers, as a part of the line
+rate (``uniform``: to all ports, its own among them). No port sends to itself. Only ``hotspot`` and a file may ask more of an output than its line rate.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from rbops.errors import UsageError
+
+__all__ = ["NAMES", "Floats", "by_server", "make", "read"]
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+NAMES = ("uniform", "hotspot", "permutation", "gravity", "adversarial", "pair")
+
+HOT_SHARE = 0.5
+"""The part of each input's traffic that a hotspot draws."""
+
+
+def make(name: str, owners: Ints, line_rate_bps: int, *, load: float = 1.0, seed: int = 0) -> Floats:
+    """The matrix ``name`` for ports that belong to ``owners``. Raises UsageError when it needs more ports."""
+    count = len(owners)
+    if count < 2:  # noqa: PLR2004  traffic needs an input and an output
+        raise UsageError("a router with one external port has no traffic to simulate")
+    random = np.random.default_rng([seed, 1])
+    weights = {
+        "uniform": lambda: np.ones((count, count)),
+        "hotspot": lambda: _hotspot(count),
+        "permutation": lambda: _permutation(count, random),
+        "gravity": lambda: _gravity(count, random),
+        "adversarial": lambda: _adversarial(owners),
+        "pair": lambda: _pair(owners),
+    }
+    if name not in weights:
+        raise UsageError(f"no traffic matrix {name!r}", hint=f"one of {', '.join(NAMES)}, or a CSV file")
+    matrix = weights[name]()
+    np.fill_diagonal(matrix, 0)
+    if name == "uniform":  # R/N to each port; what would be its own part is left out
+        return np.asarray(matrix * (load * line_rate_bps / count), dtype=np.float64)
+    sides = (1,) if name == "hotspot" else (0, 1)
+    busiest = max(float(matrix.sum(axis=side).max()) for side in sides)
+    return np.asarray(matrix * (load * line_rate_bps / busiest), dtype=np.float64)
+
+
+def _hotspot(count: int) -> Floats:
+    matrix = np.full((count, count), (1 - HOT_SHARE) / max(1, count - 2))
+    matrix[:, 0] = HOT_SHARE
+    matrix[0] = 1 / (count - 1)
+    return matrix
+
+
+def _permutation(count: int, random: np.random.Generator) -> Floats:
+    """A random cyclic order: every input has one output, every output one input."""
+    order = random.permutation(count)
+    matrix = np.zeros((count, count))
+    matrix[order, np.roll(order, -1)] = 1
+    return matrix
+
+
+def _gravity(count: int, random: np.random.Generator) -> Floats:
+    """In proportion to the product of the ports' sizes, which are log-normal (sigma 1)."""
+    size = random.lognormal(0, 1, count)
+    return np.asarray(np.outer(size, size), dtype=np.float64)
+
+
+def _adversarial(owners: Ints) -> Floats:
+    """What loads a link most under Direct VLB with quota R/M and equal shares of the rest.
+
+    For M >= 4 servers each sends its quota to the next one and the rest to the one after that: the
+    link to the next carries R/M direct, R/M of phase 1 and R/M of phase 2, against 2R/M under VLB.
+    For fewer servers everything goes to the next.
+    """
+    servers = int(owners.max()) + 1
+    quota = 1 / servers if servers >= 4 else 1.0  # noqa: PLR2004  see above
+    matrix = np.zeros((len(owners), len(owners)))
+    ports = [np.flatnonzero(owners == server) for server in range(servers)]
+    for server in range(servers):
+        for position, port in enumerate(ports[server]):
+            for shift, share in ((1, quota), (2, 1 - quota)):
+                others = ports[(server + shift) % servers]
+                matrix[port, others[position % len(others)]] += share
+    return matrix
+
+
+def _pair(owners: Ints) -> Floats:
+    """Everything from port 0 to the first port of another server (paper 6.2, reordering)."""
+    matrix = np.zeros((len(owners), len(owners)))
+    others = np.flatnonzero(owners != owners[0])
+    matrix[0, others[0] if len(others) else 1] = 1
+    return matrix
+
+
+def read(path: Path, ports: int, line_rate_bps: int) -> Floats:
+    """A CSV file of ``ports`` rows of ``ports`` numbers in bits per second.
+
+    Raises UsageError with line and column when it is not, or when an input offers more than its line rate.
+    """
+    try:
+        rows = [row for row in csv.reader(path.read_text().splitlines()) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{path}: cannot be read as a traffic matrix: {error}") from error
+    if len(rows) != ports:
+        raise UsageError(f"{path}: {len(rows)} rows for {ports} external ports")
+    matrix = np.zeros((ports, ports))
+    for line, row in enumerate(rows):
+        if len(row) != ports:
+            raise UsageError(f"{path}:{line + 1}: {len(row)} columns for {ports} external ports")
+        for column, text in enumerate(row):
+            matrix[line, column] = _rate(text, f"{path}:{line + 1}:{column + 1}")
+    np.fill_diagonal(matrix, 0)
+    if not matrix.any():
+        raise UsageError(f"{path}: no traffic between any two ports")
+    most = float(matrix.sum(axis=1).max())
+    if most > line_rate_bps * (1 + 1e-9):
+        row = int(matrix.sum(axis=1).argmax())
+        raise UsageError(f"{path}:{row + 1}: port {row} offers {most:g} bps over a line of {line_rate_bps:g} bps")
+    return matrix
+
+
+def _rate(text: str, where: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise UsageError(f"{where}: {text!r} is no number of bits per second") from None
+    if not math.isfinite(value) or value < 0:
+        raise UsageError(f"{where}: {text!r} is no rate")
+    return value
+
+
+def by_server(matrix: Floats, owners: Ints) -> Floats:
+    """The matrix between servers: their ports' rates added up."""
+    servers = int(owners.max()) + 1
+    member = np.zeros((servers, len(owners)))
+    member[owners, np.arange(len(owners))] = 1
+    return np.asarray(member @ matrix @ member.T, dtype=np.float64)

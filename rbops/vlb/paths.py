@@ -1,0 +1,293 @@
+"""Path choice for whole traces: the rules of ``rbops.vlb.model``, a tick's packets at a time.
+
+The model decides packet by packet; this engine takes all packets that enter the cluster in one tick
+of 1 ms together, on every server and core at once, in numpy. Buckets, headroom, flowlets,
+table collisions and rotations are the model's. What differs is the order within a tick: first the packets
+of running flowlets take their paths, then new flowlets are placed, then single packets. Where no bucket
+runs dry, flowlets that start by headroom alone aside, the paths are the model's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rbops.vlb.model import BURST_TICKS, FLOWLET_ENTRIES, MAX_FRAME, flowlet_ticks
+from rbops.vlb.network import Network
+from rbops.vlb.trace import TICK_NS, Trace
+
+__all__ = ["LOCAL", "Paths", "choose_paths"]
+
+LOCAL = -1
+"""The ``via`` of a packet whose output port is on its own server."""
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Narrow = npt.NDArray[np.int32]
+
+
+class Paths:
+    """The state of all cores. A core is numbered ``server * cores + core``, a pair ``core number * M + dest``."""
+
+    def __init__(self, network: Network, trace: Trace) -> None:
+        forwarder = network.forwarder
+        self._servers = network.port_servers
+        self._cores = forwarder.cores
+        self._quota = forwarder.routing == "direct-vlb"
+        self._timeout = flowlet_ticks(forwarder.flowlet_timeout_s)
+        self._alone_only = self._servers <= 2  # noqa: PLR2004  no intermediate: always direct
+        self._flows(network, trace)
+        self._buckets(network)
+        pairs = self._servers * self._servers * self._cores
+        self._trash = 2 * pairs
+        self._position = np.zeros(pairs, dtype=np.int64)
+        self._slot_count = self._servers - 1 if self._quota else self._servers
+        count = len(self._pair)
+        self._expiry = np.full(count, -1, dtype=np.int32)
+        self._code = np.full(count, self._trash, dtype=np.int32)
+        self._next = np.full(count, self._no_link, dtype=np.int32)
+        self._expiry[self._local] = np.iinfo(np.int32).max
+
+    def _flows(self, network: Network, trace: Trace) -> None:
+        source, dest = network.owners[trace.flow_in], network.owners[trace.flow_out]
+        core = (trace.flow_hash >> np.uint64(40)).astype(np.int64) % self._cores
+        number = source * self._cores + core
+        self._local = source == dest
+        self._pair = (number * self._servers + dest).astype(np.int32)
+        self._core = core
+        entry = (trace.flow_hash & np.uint64(FLOWLET_ENTRIES - 1)).astype(np.int64)
+        # Only entries that some flow uses are kept.
+        self._entry = np.unique(number * FLOWLET_ENTRIES + entry, return_inverse=True)[1].reshape(-1)
+        self._owner = np.full(len(self._entry), -1, dtype=np.int64)
+
+    def _buckets(self, network: Network) -> None:
+        """Link buckets are numbered ``core * links + link``; the last one takes what needs no link."""
+        servers, cores, links = self._servers, self._cores, len(network.ends)
+        refill = network.link_bps // (8000 * cores)
+        self._refill = np.append(np.tile(refill, cores), 0).astype(np.float64)
+        self._depth = _depth(self._refill)
+        self._no_link = links * cores
+        quota = network.forwarder.direct_quota_bps // (8000 * cores) if self._quota else 0
+        self._direct_refill = float(quota)
+        self._direct_depth = float(_depth(np.array([float(quota)]))[0])
+        pairs = np.arange(servers * cores * servers)
+        number, dest = pairs // servers, pairs % servers
+        first = network.routes[number // cores * servers + dest, 0]
+        self._link_of = np.where(first >= 0, number % cores * links + first, self._no_link)
+        self._links = self._depth.copy()
+        self._links[-1] = np.inf
+        self._direct = np.full(servers * cores * servers, self._direct_depth)
+        self._used_links = np.zeros_like(self._links)
+        self._used_direct = np.zeros_like(self._direct)
+
+    def tick(self, now: int, elapsed: int, flows: Narrow, sizes: Floats) -> Narrow:
+        """The code of each packet: ``2 * (core number * M + via)``, one more when it counts against the direct quota.
+
+        ``elapsed`` ticks went by since the last call; ``sizes`` are bytes.
+        """
+        np.minimum(self._links[:-1] + self._refill[:-1] * elapsed, self._depth[:-1], out=self._links[:-1])
+        np.minimum(self._direct + self._direct_refill * elapsed, self._direct_depth, out=self._direct)
+        if self._timeout:
+            expiry = self._expiry[flows]
+            missed = np.flatnonzero(expiry < now)
+            if len(missed):
+                self._start(flows[missed], sizes[missed])
+            running = self._expiry[flows] if len(missed) else expiry
+            self._expiry[flows] = np.maximum(running, now + self._timeout)
+            codes, following = self._code[flows], self._next[flows]
+            used = np.bincount(codes, sizes, self._trash + 1)
+            denied = self._denied(codes, sizes, used)
+        else:
+            codes = np.full(len(flows), self._trash, dtype=np.int32)
+            following = np.full(len(flows), self._no_link, dtype=np.int32)
+            used = np.zeros(self._trash + 1)
+            denied = np.flatnonzero(~self._local[flows])
+        self._charge(used)
+        if len(denied):
+            codes[denied] = self._alone(self._pair[flows[denied]], sizes[denied])
+            following[denied] = self._following(flows[denied], codes[denied])
+        phase2 = np.bincount(following, sizes, len(self._links))
+        np.maximum(self._links - phase2, 0, out=self._links)
+        return codes
+
+    def _charge(self, used: Floats) -> None:
+        self._used_direct = used[1:-1:2].copy()
+        self._used_links = np.bincount(self._link_of, used[0:-1:2] + self._used_direct, len(self._links))
+        np.maximum(self._direct - self._used_direct, 0, out=self._direct)
+        np.maximum(self._links - self._used_links, 0, out=self._links)
+
+    def _following(self, flows: Narrow, codes: Narrow) -> Narrow:
+        """The link bucket that phase 2 takes from, at the intermediate."""
+        number, via = np.divmod(codes >> 1, self._servers)
+        dest = self._pair[flows] % self._servers
+        index = (via * self._cores + number % self._cores) * self._servers + dest
+        return np.where(via == dest, self._no_link, self._link_of[index]).astype(np.int32)
+
+    def _denied(self, codes: Narrow, sizes: Floats, used: Floats) -> Ints:
+        """Packets that do not fit their flowlet's path; ``used`` is reduced to those that do."""
+        direct = used[1:-1:2]
+        links = np.bincount(self._link_of, used[0:-1:2] + direct, len(self._links))
+        full_direct, full_links = direct > self._direct, links > self._links
+        if not (self._quota and full_direct.any()) and not full_links.any():
+            return np.empty(0, dtype=np.int64)
+        full = np.zeros(self._trash + 1, dtype=bool)
+        full[0:-1:2] = full_links[self._link_of]
+        full[1:-1:2] = full_direct | full[0:-1:2]
+        concerned = np.flatnonzero(full[codes])
+        pair, size = codes[concerned] >> 1, sizes[concerned]
+        counted = (codes[concerned] & 1).astype(bool)
+        fits = np.ones(len(concerned), dtype=bool)
+        fits[counted] = _claim(pair[counted], size[counted], self._direct)
+        fits[fits] = _claim(self._link_of[pair[fits]], size[fits], self._links)
+        denied = concerned[~fits]
+        used -= np.bincount(codes[denied], sizes[denied], len(used))
+        return denied
+
+    def _start(self, flows: Narrow, sizes: Floats) -> None:
+        """Place new flowlets, in order of their first packets, by headroom."""
+        unique, first, inverse = np.unique(flows, return_index=True, return_inverse=True)
+        order = np.argsort(first, kind="stable")
+        size = np.bincount(inverse.reshape(-1), sizes)[order]
+        starting = unique[order]
+        pair = self._pair[starting]
+        self._expiry[starting] = 0
+        entry = self._entry[starting]
+        thrown_out = self._owner[entry]
+        self._expiry[thrown_out[(thrown_out >= 0) & (thrown_out != starting)]] = -1
+        self._owner[entry] = starting
+        if self._alone_only:
+            codes = (2 * pair + self._quota).astype(np.int32)
+        else:
+            codes = self._place(pair, size)
+        self._code[starting] = codes
+        self._next[starting] = self._following(starting, codes)
+
+    def _place(self, pair: Narrow, size: Floats) -> Narrow:
+        """Codes of new flowlets: direct with headroom, else the rotation, with headroom where there is any."""
+        links = self._links - self._used_links
+        codes = np.full(len(pair), -1, dtype=np.int32)
+        rest = np.arange(len(pair))
+        if self._quota:
+            free = np.maximum(self._direct - self._used_direct - _join(self._direct_depth), 0)
+            free = np.where(links[self._link_of] >= _join(self._depth[self._link_of]), free, 0)
+            joins = _claim(pair, size, free, whole=False)
+            codes[joins] = 2 * pair[joins] + 1
+            rest = np.flatnonzero(~joins)
+        if len(rest):
+            codes[rest] = self._rotate(pair[rest], links >= _join(self._depth))
+        return codes
+
+    def _alone(self, pair: Narrow, size: Floats) -> Narrow:
+        """Codes of packets that are chosen for alone; takes their bytes."""
+        codes = np.full(len(pair), -1, dtype=np.int32)
+        rest = np.arange(len(pair))
+        if self._alone_only:
+            codes[:] = 2 * pair + self._quota
+        elif self._quota:
+            fits = _claim(pair, size, self._direct)
+            fits[fits] = _claim(self._link_of[pair[fits]], size[fits], self._links)
+            codes[fits] = 2 * pair[fits] + 1
+            rest = np.flatnonzero(~fits)
+        if not self._alone_only and len(rest):
+            codes[rest] = self._rotate(pair[rest], self._links >= MAX_FRAME)
+            links = self._link_of[codes[rest] >> 1]
+            late = rest[~_claim(links, size[rest], self._links)]
+            if len(late):
+                left = self._links - np.bincount(self._link_of[codes >> 1], size, len(self._links))
+                codes[late] = self._rotate(pair[late], left >= MAX_FRAME)
+        self._charge(np.bincount(codes, size, self._trash + 1))
+        return codes
+
+    def _rotate(self, pair: Narrow, ready: Bools) -> Narrow:
+        """The rotation's next ready slots for packets in order; all slots count where none is ready."""
+        number, dest = np.divmod(pair.astype(np.int64), self._servers)
+        server = number // self._cores
+        count = self._slot_count
+        rank = _ranks(pair)
+        own = dest - (dest > server)
+        start = self._position[pair]
+        if ready.all():
+            if self._quota:
+                slot = (start - (start > own) + rank) % (count - 1)
+                slot += slot >= own
+            else:
+                slot = (start + rank) % count
+        else:
+            slot = self._next_ready(number, dest, start, rank, ready)
+        self._position[pair] = (slot + 1) % count
+        # Slot k is server k without the own one; VLB's last slot is the server itself: the direct link.
+        via = np.where(slot == self._servers - 1, dest, slot + (slot >= server))
+        return (2 * (number * self._servers + via)).astype(np.int32)
+
+    def _next_ready(self, number: Ints, dest: Ints, start: Ints, rank: Ints, ready: Bools) -> Ints:
+        server = (number // self._cores)[:, None]
+        slot = (start[:, None] + np.arange(self._slot_count)) % self._slot_count
+        via = np.where(slot == self._servers - 1, dest[:, None], slot + (slot >= server))
+        allowed = via != dest[:, None] if self._quota else np.ones_like(slot, dtype=bool)
+        good = allowed & ready[self._link_of[number[:, None] * self._servers + via]]
+        good = np.where(good.any(axis=1)[:, None], good, allowed)
+        turn = np.cumsum(good, axis=1)
+        wanted = rank % turn[:, -1] + 1
+        chosen = np.argmax(turn == wanted[:, None], axis=1)
+        return np.asarray(slot[np.arange(len(chosen)), chosen], dtype=np.int64)
+
+
+def choose_paths(network: Network, trace: Trace) -> npt.NDArray[np.int16]:
+    """The first server of every packet's path (the output server: direct), LOCAL where it stays on its server."""
+    paths = Paths(network, trace)
+    ticks = trace.time // TICK_NS
+    starts = np.flatnonzero(np.diff(ticks, prepend=-1))
+    codes = np.empty(len(trace.time), dtype=np.int32)
+    sizes = trace.size.astype(np.float64)
+    last = -BURST_TICKS
+    for begin, end in zip(starts.tolist(), [*starts[1:].tolist(), len(ticks)], strict=True):
+        now = int(ticks[begin])
+        codes[begin:end] = paths.tick(now, now - last, trace.flow[begin:end], sizes[begin:end])
+        last = now
+    servers = network.port_servers
+    trash = 2 * servers * servers * network.forwarder.cores
+    # A table is faster than dividing each code.
+    table = np.append((np.arange(trash) >> 1) % servers, LOCAL).astype(np.int16)
+    return np.asarray(table[codes])
+
+
+def _depth(refill: Floats) -> Floats:
+    return np.where(refill > 0, np.maximum(BURST_TICKS * refill, 2 * MAX_FRAME), 0)
+
+
+def _join(depth: Any) -> Any:
+    return np.maximum(1, depth - depth // 8)
+
+
+def _claim(bucket: npt.NDArray[Any], size: Floats, tokens: Floats, *, whole: bool = True) -> Bools:
+    """Which packets, in order, their buckets grant; not ``whole``: something must be left before the packet."""
+    wanted = np.bincount(bucket, size, len(tokens))
+    granted = np.ones(len(bucket), dtype=bool)
+    short = wanted > tokens
+    if not short.any():
+        return granted if whole else tokens[bucket] > 0
+    concerned = np.flatnonzero(short[bucket])
+    order = concerned[np.argsort(bucket[concerned], kind="stable")]
+    sorted_bucket, sorted_size = bucket[order], size[order]
+    total = np.cumsum(sorted_size)
+    begins = np.flatnonzero(np.diff(sorted_bucket, prepend=-1))
+    before = np.repeat((total - sorted_size)[begins], np.diff(np.append(begins, len(order))))
+    taken = total - before
+    have = tokens[sorted_bucket]
+    granted[order] = taken <= have if whole else taken - sorted_size < have
+    return granted
+
+
+def _ranks(group: npt.NDArray[Any]) -> Ints:
+    """Each element's number among the earlier ones of its group."""
+    key = group.astype(np.uint16) if len(group) and group.max() < 1 << 16 else group  # numpy sorts 16 bits by radix
+    order = np.argsort(key, kind="stable")
+    ordered = group[order]
+    begins = np.flatnonzero(np.diff(ordered, prepend=-1))
+    first = np.repeat(begins, np.diff(np.append(begins, len(ordered))))
+    ranks = np.empty(len(group), dtype=np.int64)
+    ranks[order] = np.arange(len(group)) - first
+    return ranks
