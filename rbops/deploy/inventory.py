@@ -13,15 +13,14 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from rbops.deploy.ssh_config import SshOptions, resolve
+from rbops.deploy.unsafe_yaml import dump_unsafe
 from rbops.errors import Mismatch, UsageError
 from rbops.plan import ClusterPlan
 
@@ -130,9 +129,12 @@ class Inventory:
         """
         listing = json.loads(self.listing)
         variables = listing["_meta"]["hostvars"]
-        hosts = {target.name: variables.get(target.name, {}) for target in self.servers}
+        # rbops needs root on a server: by sudo unless the login is root already.
+        hosts = {
+            target.name: {**variables.get(target.name, {}), "ansible_become": target.become} for target in self.servers
+        }
         body = {"all": {"children": {SERVERS: {"hosts": hosts}}}}
-        return _dump_unsafe(body)
+        return dump_unsafe(body)
 
 
 def load_inventory(path: Path | str, limit: str | None = None) -> Inventory:
@@ -294,46 +296,3 @@ def _tester(name: str, variables: Mapping[str, Any]) -> Tester:
         device=_text(name, variables, "rbops_device") or f"ext{port}",
         target=None if local else _target(name, variables),
     )
-
-
-class _Unsafe(str):
-    """Text for YAML with Ansible's ``!unsafe`` tag."""
-
-    __slots__ = ()
-
-
-class _Vault(str):
-    """An encrypted value for YAML with Ansible's ``!vault`` tag."""
-
-    __slots__ = ()
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes the two tags; nothing else is added to the safe dumper."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        """No anchors: equal values are written out."""
-        del data
-        return True
-
-
-_Dumper.add_representer(_Unsafe, lambda dumper, value: dumper.represent_scalar("!unsafe", str(value), style='"'))
-_Dumper.add_representer(_Vault, lambda dumper, value: dumper.represent_scalar("!vault", str(value), style="|"))
-
-
-def _mark(value: Any) -> Any:
-    if isinstance(value, str):
-        return _Unsafe(value)
-    if isinstance(value, Mapping):
-        if set(value) == {"__ansible_vault"}:
-            return _Vault(value["__ansible_vault"])
-        if set(value) == {"__ansible_unsafe"}:
-            return _Unsafe(value["__ansible_unsafe"])
-        return {key: _mark(item) for key, item in value.items()}
-    if isinstance(value, Iterable):
-        return [_mark(item) for item in value]
-    return value
-
-
-def _dump_unsafe(body: Any) -> str:
-    return yaml.dump(_mark(body), Dumper=_Dumper, sort_keys=True, allow_unicode=True, width=10**9)

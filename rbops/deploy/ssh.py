@@ -29,7 +29,7 @@ __all__ = [
     "connect",
     "each",
     "open_session",
-    "raise_unreachable",
+    "raise_errors",
     "require_reachable",
     "run",
     "run_all",
@@ -262,10 +262,10 @@ def open_session(target: Target) -> Session:
 def require_reachable(targets: Iterable[Target]) -> None:
     """Raise Unreachable naming every one of the servers that cannot be logged in to."""
     results = each(((target.name, target) for target in targets), lambda target: open_session(target).close())
-    raise_unreachable(results)
+    raise_errors(results)
 
 
-def raise_unreachable(results: Mapping[str, object]) -> None:
+def raise_errors(results: Mapping[str, object]) -> None:
     """Raise what the errors among ``results`` say: the only one itself, or Unreachable listing them all."""
     errors = [result for result in results.values() if isinstance(result, RbopsError)]
     if len(errors) == 1:

@@ -1,0 +1,59 @@
+"""``-e`` as Ansible takes it, turned into a file of inert values.
+
+``key=value ...``, a YAML or JSON mapping, or ``@FILE``. Every text is marked ``!unsafe``: a template in
+it is never evaluated. In a file, not in argv, where every user of the machine could read it.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rbops.deploy.unsafe_yaml import dump_unsafe, load_plain
+from rbops.errors import UsageError
+
+__all__ = ["extra_vars_yaml"]
+
+
+def extra_vars_yaml(arguments: Iterable[str]) -> str:
+    """The variables of all ``-e`` arguments, later ones winning, as YAML. UsageError for what is none."""
+    values: dict[str, Any] = {}
+    for argument in arguments:
+        values |= _parse(argument)
+    return dump_unsafe(values)
+
+
+def _parse(argument: str) -> dict[str, Any]:
+    text = argument.strip()
+    if text.startswith("@"):
+        path = Path(text[1:]).expanduser()
+        try:
+            return _mapping(path.read_text(encoding="utf-8"), f"-e {argument}")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"-e {argument}: {error}") from error
+    if text.startswith(("{", "[")):
+        return _mapping(text, "-e")
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise UsageError(f"-e {argument}: {error}") from error
+    pairs = [word.partition("=") for word in words]
+    if not pairs or not all(separator and key.isidentifier() for key, separator, _ in pairs):
+        raise UsageError(f"-e {argument}: expected key=value, a YAML mapping in {{...}}, or @FILE")
+    return {key: value for key, _, value in pairs}
+
+
+def _mapping(text: str, where: str) -> dict[str, Any]:
+    try:
+        value = load_plain(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"{where}: not YAML: {error}") from error
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise UsageError(f"{where}: expected a mapping of names to values")
+    return value

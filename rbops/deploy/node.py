@@ -1,0 +1,85 @@
+"""rbops-node on a server, called over SSH."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+from rbops.deploy.ssh import Completed, Session
+from rbops.errors import CheckFailed, Locked, Mismatch, RbopsError, StateUnknown, Unreachable, UsageError
+
+__all__ = ["INSTALLED", "RemoteNode", "stage", "unstage"]
+
+INSTALLED = "/usr/sbin/rbops-node"
+VERB_TIMEOUT_S = 120.0
+
+_NO_PYTHON = 127
+_ERRORS: dict[int, type[RbopsError]] = {
+    error.exit_code: error for error in (CheckFailed, UsageError, Mismatch, Unreachable, StateUnknown, Locked)
+}
+
+
+class RemoteNode:
+    """The node program at ``program`` on the server of ``session``; answers are its JSON."""
+
+    __slots__ = ("_program", "_session")
+
+    def __init__(self, session: Session, program: str = INSTALLED) -> None:
+        self._session = session
+        self._program = program
+
+    def call(self, verb: str, *arguments: str, timeout: float = VERB_TIMEOUT_S) -> Any:
+        """Run a verb that succeeds with 0; raises what its exit code means, naming the server."""
+        done = self._run(verb, *arguments, timeout=timeout)
+        if done.returncode != 0:
+            raise self._error(verb, done)
+        return self._json(verb, done)
+
+    def diff(self, *arguments: str) -> list[dict[str, str]]:
+        """What ``apply`` would change; empty when nothing differs."""
+        done = self._run("diff", *arguments, timeout=VERB_TIMEOUT_S)
+        if done.returncode not in (0, 1) or (done.returncode == 1 and not done.stdout.strip()):
+            raise self._error("diff", done)
+        found: list[dict[str, str]] = self._json("diff", done)
+        return found
+
+    def _run(self, verb: str, *arguments: str, timeout: float) -> Completed:
+        return self._session.run([self._session.target.python, self._program, verb, "--json", *arguments], timeout)
+
+    def _json(self, verb: str, done: Completed) -> Any:
+        try:
+            return json.loads(done.stdout)
+        except ValueError as error:
+            raise StateUnknown(
+                f"{self._session.target.name}: rbops-node {verb} printed no JSON: {done.reason}"
+            ) from error
+
+    def _error(self, verb: str, done: Completed) -> RbopsError:
+        """``rbops-node: message`` and ``hint: ...`` of its stderr as the error of its exit code."""
+        name = self._session.target.name
+        message, hint = [], None
+        for line in done.stderr.splitlines():
+            if line.startswith("hint: "):
+                hint = line.removeprefix("hint: ")
+            elif line.strip():
+                message.append(line.removeprefix("rbops-node: "))
+        text = "\n".join(message[-5:]) or done.reason
+        if done.returncode == _NO_PYTHON:
+            return Unreachable(f"{name}: there is no {self._session.target.python} on the server")
+        kind = _ERRORS.get(done.returncode, StateUnknown)
+        return kind(f"{name}: rbops-node {verb}: {text}", hint=hint)
+
+
+def stage(session: Session, folder: str, files: dict[str, bytes]) -> None:
+    """Put private files into a folder of the server's memory (below /run); Unreachable when it has none."""
+    for name, content in files.items():
+        script = f"umask 077; mkdir -p {shlex.quote(folder)} && cat > {shlex.quote(f'{folder}/{name}')}"
+        done = session.run(["sh", "-c", script], VERB_TIMEOUT_S, content)
+        if done.returncode != 0:
+            raise Mismatch(f"{session.target.name}: {folder}/{name} cannot be written: {done.reason}")
+
+
+def unstage(session: Session, folder: str) -> None:
+    """Remove what :func:`stage` made."""
+    session.run(["rm", "-rf", "--", folder], VERB_TIMEOUT_S)

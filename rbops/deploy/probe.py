@@ -1,0 +1,120 @@
+"""Who a server is and what lies on it: one question before a push, and again after it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from rbops.deploy.ssh import Session
+from rbops.errors import Mismatch, Unreachable
+
+__all__ = ["Probe", "check_identities", "probe"]
+
+_TIMEOUT_S = 30.0
+_NOT_FOUND = 127
+
+# Runs on the server: standard library only, changes nothing.
+_SCRIPT = r"""
+import glob, hashlib, json, os, platform
+
+def text(path):
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return None
+
+def files():
+    found = {}
+    paths = ["/usr/sbin/rbops-node", *glob.glob("/etc/systemd/system/rbops*"),
+             *glob.glob("/etc/systemd/system/*.wants/rbops*")]
+    for folder, _, names in os.walk("/etc/rbops"):
+        paths += [os.path.join(folder, name) for name in names]
+    for path in sorted(paths):
+        try:
+            if os.path.islink(path):
+                found[path] = ["link", os.readlink(path)]
+            elif os.path.isfile(path):
+                with open(path, "rb") as file:
+                    found[path] = [oct(os.stat(path).st_mode & 0o7777), hashlib.sha256(file.read()).hexdigest()]
+        except OSError as error:
+            found[path] = ["error", error.strerror]
+    return found
+
+try:
+    node = json.loads(text("/etc/rbops/node.json") or "{}")
+except ValueError:
+    node = {}
+print(json.dumps({
+    "uid": os.getuid(), "machine_id": text("/etc/machine-id"), "boot_id": text("/proc/sys/kernel/random/boot_id"),
+    "kernel": platform.release(), "python": platform.python_version(), "uptime_s": float(text("/proc/uptime").split()[0]),
+    "cluster": node.get("cluster"), "server": node.get("server"), "digest": node.get("digest"), "files": files(),
+    "systemd": os.path.isdir("/run/systemd/system"),
+}))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a server answered. ``files`` maps rbops's own files there to (mode, SHA-256)."""
+
+    name: str
+    machine_id: str | None
+    boot_id: str | None
+    kernel: str
+    python: str
+    uptime_s: float
+    cluster: str | None
+    server: str | None
+    digest: str | None
+    files: Mapping[str, tuple[str, str]]
+
+
+def probe(session: Session) -> Probe:
+    """Ask a server.
+
+    Raises Unreachable (4) when it has no Python, Mismatch (3) when rbops cannot be root there or it
+    does not run systemd.
+    """
+    target = session.target
+    done = session.run([target.python, "-"], _TIMEOUT_S, _SCRIPT.encode())
+    if done.returncode == _NOT_FOUND:
+        raise Unreachable(f"{target.name}: there is no {target.python} on the server", hint="apt-get install python3")
+    if done.returncode != 0:
+        raise Unreachable(f"{target.name}: cannot be looked at: {done.reason}")
+    try:
+        facts = json.loads(done.stdout)
+    except ValueError as error:
+        raise Unreachable(f"{target.name}: its login prints other things than were asked for: {done.reason}") from error
+    if facts["uid"] != 0:
+        raise Mismatch(f"{target.name}: {target.user} is not root there", hint="set ansible_become for it")
+    if not facts["systemd"]:
+        raise Mismatch(f"{target.name} does not run systemd, which arms the revert timer")
+    return Probe(
+        name=target.name,
+        machine_id=facts["machine_id"],
+        boot_id=facts["boot_id"],
+        kernel=facts["kernel"],
+        python=facts["python"],
+        uptime_s=facts["uptime_s"],
+        cluster=facts["cluster"],
+        server=facts["server"],
+        digest=facts["digest"],
+        files={path: (mode, digest) for path, (mode, digest) in facts["files"].items()},
+    )
+
+
+def check_identities(probes: Iterable[Probe], cluster: str) -> None:
+    """Mismatch (3) when two names lead to one machine, or a machine is another server of this cluster."""
+    seen: dict[str, str] = {}
+    for found in probes:
+        if found.machine_id and found.machine_id in seen:
+            raise Mismatch(f"{seen[found.machine_id]} and {found.name} are one machine (machine id {found.machine_id})")
+        if found.machine_id:
+            seen[found.machine_id] = found.name
+        if found.cluster == cluster and found.server not in (None, found.name):
+            raise Mismatch(
+                f"the machine at {found.name}'s address is {found.server} of {cluster}, by its /etc/rbops/node.json",
+                hint="check ansible_host in the inventory; remove /etc/rbops there if it has a new place",
+            )

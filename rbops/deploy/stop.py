@@ -1,0 +1,76 @@
+"""Stopping in order: a signal raises a flag that long work asks for, instead of an exception anywhere.
+
+A transaction that is interrupted has to put servers back; an exception in the middle of that would
+leave them half done.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+__all__ = ["Stop", "stoppable"]
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Stop:
+    """Whether, and by which signal, the run was asked to end."""
+
+    __slots__ = ("_count", "_event", "_signal")
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._signal: int | None = None
+        self._count = 0
+
+    def request(self, signum: int) -> None:
+        """Ask for the end."""
+        self._signal = signum
+        self._count += 1
+        self._event.set()
+
+    @property
+    def requested(self) -> bool:
+        """Whether the end was asked for."""
+        return self._event.is_set()
+
+    @property
+    def insisted(self) -> bool:
+        """Whether it was asked for more than once: not even waiting for servers is wanted."""
+        return self._count > 1
+
+    @property
+    def reason(self) -> str:
+        """The signal's name, as ``SIGINT``; empty when there was none."""
+        return signal.Signals(self._signal).name if self._signal else ""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, but not on when the person insists."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and not self.insisted:
+            time.sleep(0.1)
+
+
+@contextmanager
+def stoppable() -> Iterator[Stop]:
+    """Turn INT, TERM and HUP into a flag while the block runs; outside the main thread only the flag."""
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def handle(signum: int, frame: FrameType | None) -> None:
+        del frame
+        stop.request(signum)
+
+    before = {signum: signal.signal(signum, handle) for signum in _SIGNALS}
+    try:
+        yield stop
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
