@@ -113,4 +113,4 @@ def main() -> None:
     """The ``rbops`` command."""
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)
-    build()()
+    build()(prog_name="rbops")

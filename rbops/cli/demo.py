@@ -1,0 +1,120 @@
+"""The verb ``demo``: the main job from a spec to forwarded packets, by the very commands a user types."""
+
+from __future__ import annotations
+
+import io
+import shlex
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rbops.cli.output import emit, say
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the application."""
+    app.command("demo")(demo)
+
+
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the lab up, and its spec in DIR.")] = False,
+    directory: Annotated[
+        Path, typer.Option("--dir", metavar="DIR", help="With --keep: the folder for spec and inventory.")
+    ] = Path("rbops-demo"),
+    name: Annotated[str, typer.Option("--name", help="The lab's name, if another demo runs beside this one.")] = "rb4",
+) -> None:
+    """Build the paper's RB4 on this machine: plan it, boot four servers, apply, verify, forward packets.
+
+    Needs root. Every step is an rbops command that is shown as it runs. The lab is removed at the end, also
+    after a failure, unless --keep is given.
+    """
+    say("rbops demo: a four-server router (RB4 of the RouteBricks paper) as a lab on this machine")
+    with _folder(directory, keep=keep) as folder:
+        spec = str(folder / "router.yml")
+        run = _Runner()
+        if not (keep and Path(spec).exists()):
+            run("init", str(folder))
+        run("check", spec)
+        plan = run("plan", spec)
+        run("render", spec, "-o", str(folder / "rendered"))
+        with _lab(run, spec, name, keep=keep) as inventory:
+            run("apply", spec, "-i", inventory)
+            run("verify", spec, "-i", inventory)
+            matrix = run("selftest", spec, "-i", inventory)
+        emit(plan)
+        emit(matrix)
+    _farewell(run, spec, inventory, name, keep=keep)
+
+
+class _Runner:
+    """Runs rbops's own verbs in this process, shows each command line, and keeps their times."""
+
+    def __init__(self) -> None:
+        self.times: list[tuple[str, float]] = []
+
+    def __call__(self, *arguments: str) -> str:
+        """Run one verb; returns what it wrote to stdout. Raises typer.Exit with its code when it fails."""
+        from rbops.cli.app import build
+
+        say(f"\n$ {shlex.join(['rbops', *arguments])}")
+        begun = time.monotonic()
+        output = io.StringIO()
+        with redirect_stdout(output):
+            code = build()(list(arguments), standalone_mode=False, prog_name="rbops")
+        self.times.append((" ".join(word for word in arguments[:2] if word.isalpha()), time.monotonic() - begun))
+        if code:
+            # What a failing verb reports is the reason: it must not be lost with the rest of the demo.
+            say(output.getvalue())
+            raise typer.Exit(code)
+        return output.getvalue()
+
+
+@contextmanager
+def _folder(directory: Path, *, keep: bool) -> Iterator[Path]:
+    if keep:
+        directory.mkdir(parents=True, exist_ok=True)
+        yield directory
+        return
+    with tempfile.TemporaryDirectory(prefix="rbops-demo-") as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def _lab(run: _Runner, spec: str, name: str, *, keep: bool) -> Iterator[str]:
+    """The lab's inventory; whatever happens inside, the lab is removed unless it is to be kept."""
+    inventory = run("lab", "up", spec, "--name", name).strip()
+    try:
+        yield inventory
+    finally:
+        if not keep:
+            run("lab", "down", spec, "--name", name)
+
+
+def _farewell(run: _Runner, spec: str, inventory: str, name: str, *, keep: bool) -> None:
+    width = max(len(what) for what, _ in run.times)
+    say("")
+    for what, seconds in run.times:
+        say(f"  {what:{width}}  {seconds:6.1f} s")
+    say(f"  {'in all':{width}}  {sum(seconds for _, seconds in run.times):6.1f} s")
+    if keep:
+        next_steps = [
+            f"rbops lab status {spec} --name {name}",
+            f"rbops lab exec {spec} t0 --name {name} -- ping -c 3 198.18.3.2",
+            f"rbops lab ssh {spec} n0 --name {name}",
+            f"rbops selftest {spec} -i {inventory}",
+            f"rbops lab down {spec} --name {name}",
+        ]
+    else:
+        next_steps = [
+            "rbops demo --keep                  the same, and the lab stays up",
+            "rbops init my-router               a spec of your own: edit my-router/router.yml",
+            "rbops plan my-router/router.yml    what it becomes",
+        ]
+    say("\nnext: " + "\n      ".join(next_steps))
