@@ -120,9 +120,12 @@ def ensure(progress: Progress, *, cache: Path = CACHE) -> Path:
         partial = cache / f"{image.name}.partial"
         _discard(partial)
         progress(f"build the base image: Debian {SUITE} by mmdebstrap")
-        _build(partial, cache / f"{image.name}.log")
-        _prepare(partial)
-        partial.rename(image)
+        try:
+            _build(partial, cache / f"{image.name}.log")
+            _prepare(partial)
+            partial.rename(image)
+        finally:
+            _discard(partial)
     return image
 
 

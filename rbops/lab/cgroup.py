@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from rbops.errors import Mismatch, StateUnknown
+from rbops.lab.interrupts import uninterrupted
 
 __all__ = ["Cgroup", "lab_cgroup", "remove_empty_parent"]
 
@@ -43,7 +44,8 @@ class Cgroup:
         """
         join = 'echo 0 >"$1" && shift && exec setsid --fork "$@"'
         args = ["sh", "-c", join, "sh", str(self.path / "cgroup.procs"), *command]
-        subprocess.run(args, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=True)
+        with uninterrupted():
+            subprocess.run(args, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=True)
 
     def pids(self) -> list[int]:
         """Processes in the cgroup itself, not below it; empty when it does not exist."""

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterable, Sequence
 
 from rbops.errors import CheckFailed, Mismatch
+from rbops.lab.interrupts import uninterrupted
 
 __all__ = ["ip_batch", "require_tools", "run"]
 
@@ -38,18 +39,20 @@ def require_tools(tools: Iterable[str]) -> None:
 
 
 def run(args: Sequence[str], *, stdin: str | None = None, check: bool = True) -> str:
-    """Run a tool and return its stdout.
+    """Run a tool that ends soon and return its stdout; an interrupt waits until it has ended.
 
+    The tool is out of reach of the terminal's Ctrl-C, and dies when rbops is killed.
     Raises CheckFailed with the command and its stderr when it fails, unless ``check`` is false.
     """
-    result = subprocess.run(
-        args,
-        input=stdin,
-        stdin=subprocess.DEVNULL if stdin is None else None,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with uninterrupted():
+        result = subprocess.run(
+            ["setpriv", "--pdeathsig", "KILL", *args],
+            input=stdin or "",
+            capture_output=True,
+            text=True,
+            check=False,
+            process_group=0,
+        )
     if check and result.returncode != 0:
         said = result.stderr.strip() or result.stdout.strip() or "it said nothing"
         raise CheckFailed(f"`{shlex.join(args)}` failed with {result.returncode}: {said}")

@@ -8,7 +8,10 @@ from rbops.errors import Mismatch
 from rbops.lab import names
 from rbops.plan import ClusterPlan
 
-__all__ = ["check_fit", "online_cpus", "parse_cpu_list"]
+__all__ = ["check_fit", "check_inotify", "online_cpus", "parse_cpu_list"]
+
+_INOTIFY_PER_SERVER = 6
+_INOTIFY_OTHERS = 16
 
 _HINT = "plan for the lab: `servers: {profile: lab}` in the spec"
 
@@ -29,6 +32,19 @@ def check_fit(plan: ClusterPlan, cpus: frozenset[int]) -> None:
         raise Mismatch(
             f"the plan has {len(plan.servers)} servers, and a lab holds {names.MAX_SERVERS}",
             hint="a lab's management network is a /24: plan fewer external ports",
+        )
+
+
+def check_inotify(servers: int, limit: int) -> None:
+    """Raise Mismatch when root's inotify instances (``fs.inotify.max_user_instances``) do not suffice.
+
+    All lab servers share root's limit; a system that finds none left boots without its services.
+    """
+    needed = servers * _INOTIFY_PER_SERVER + _INOTIFY_OTHERS
+    if needed > limit:
+        raise Mismatch(
+            f"{servers} lab servers need about {needed} inotify instances, and this machine allows {limit}",
+            hint=f"sysctl -w fs.inotify.max_user_instances={max(1024, needed)}",
         )
 
 

@@ -142,7 +142,7 @@ def park(manifest: Manifest, server: LabServer) -> None:
     devices = {port: names.get(port.mac, port.device) for port in server.ports}
     if devices:
         wanted = [f"{device},{port.mac},{port.queues},{port.mtu}" for port, device in devices.items()]
-        run(["ip", "netns", "exec", server.netns, sys.executable, "-P", "-m", "rbops.lab.reset", *wanted])
+        run(["ip", "netns", "exec", server.netns, sys.executable, "-P", "-m", "rbops.lab.reset", *wanted], check=False)
     moves = [f"link set {device} netns {manifest.panel} name {port.panel}" for port, device in devices.items()]
     ip_batch(moves, netns=server.netns, force=True)
     ip_batch([f"link del {server.management_port}", f"netns del {server.netns}"], force=True)

@@ -15,7 +15,7 @@ from rbops.lab import access, base, layout, names, net, removal, status
 from rbops.lab import manifest as manifests
 from rbops.lab.cgroup import lab_cgroup
 from rbops.lab.command import require_tools, run
-from rbops.lab.fit import check_fit, online_cpus
+from rbops.lab.fit import check_fit, check_inotify, online_cpus
 from rbops.lab.lock import locked, try_locked
 from rbops.lab.manifest import LabServer, Manifest
 from rbops.lab.progress import Progress, silent
@@ -26,6 +26,7 @@ from rbops.plan import ClusterPlan
 __all__ = ["NspawnProvider"]
 
 _TOOLS = ("systemd-nspawn", "ssh", "ssh-keygen", "ip", "ethtool", "sysctl", "nsenter", "setpriv", "mount")
+_INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
 _BOOT_S = 60.0
 _POWER_OFF_S = 10.0
 
@@ -45,6 +46,7 @@ class NspawnProvider:
         directory = layout.folder(name)
         _refuse_existing(directory)
         check_fit(plan, online_cpus())
+        check_inotify(len(plan.servers), int(_INOTIFY.read_text(encoding="ascii")))
         require_tools(_TOOLS)
         image = base.ensure(progress)
         with ExitStack() as held:

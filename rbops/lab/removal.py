@@ -90,10 +90,13 @@ def _mounts_below(directory: Path) -> list[Path]:
 
 def _remove_folder(directory: Path) -> None:
     # The manifest goes last: a removal that is interrupted can be taken up again.
-    for path in directory.iterdir():
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        elif path.name != "lab.json":
-            path.unlink()
-    (directory / "lab.json").unlink(missing_ok=True)
-    directory.rmdir()
+    try:
+        for path in directory.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != "lab.json":
+                path.unlink()
+        (directory / "lab.json").unlink(missing_ok=True)
+        directory.rmdir()
+    except OSError as error:
+        raise StateUnknown(f"cannot remove {error.filename or directory}: {error.strerror}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -151,3 +152,17 @@ def test_an_empty_batch_starts_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 def test_the_recipe_has_one_digest() -> None:
     assert recipe_digest() == recipe_digest()
     assert len(recipe_digest()) == 12
+
+
+def test_an_interrupt_waits_for_the_tool_that_runs(tmp_path: Path) -> None:
+    """The tool ends its work although the signal came in its midst, and the signal is not lost."""
+    code = "import signal, sys; from rbops.lab.command import run\n"
+    code += "signal.signal(signal.SIGTERM, lambda *_: sys.exit(9))\n"
+    code += "run(['sh', '-c', 'mkdir begun; sleep 0.3; mkdir ended'])\nsys.exit(0)"
+    with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path) as process:
+        while not (tmp_path / "begun").exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.terminate()
+    assert process.returncode == 9
+    assert (tmp_path / "ended").exists()

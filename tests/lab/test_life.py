@@ -34,12 +34,10 @@ main()
 @pytest.fixture(autouse=True)
 def _nothing_before_or_after() -> Iterator[None]:
     provider().down("rbl-life")
-    locks = nspawn_locks()
     yield
     subnet = subnet_of("rbl-life") if Path("/var/lib/rbops/labs/rbl-life/lab.json").exists() else None
     provider().down("rbl-life")
     assert subnet is None, "the test left its lab"
-    assert nspawn_locks() <= locks
 
 
 @contextmanager
@@ -109,7 +107,7 @@ def test_an_interrupted_up_removes_what_it_had_built(number: signal.Signals, ste
         subnet = subnet_of("rbl-life")
         process.send_signal(number)
         stdout, stderr = process.communicate(timeout=20)
-    assert process.returncode == 1
+    assert process.returncode == 1, stderr
     assert stdout == ""
     assert "remove what was built" in stderr
     assert "interrupted" in stderr
@@ -135,6 +133,8 @@ def test_a_killed_up_is_removed_by_down(step: str) -> None:
 def test_a_lab_whose_processes_were_killed_is_removed() -> None:
     with _kept("rbl-life") as lab:
         subnet = lab.manifest.subnet
+        locks = nspawn_locks(lab.name)
+        assert [path.exists() for path in locks] == [True, True]
         for line in traces(lab.name, subnet):
             kind, pid, *_command = line.split()
             if kind == "process":
@@ -145,6 +145,7 @@ def test_a_lab_whose_processes_were_killed_is_removed() -> None:
         assert [server.pid for server in lab.status().servers] == [None, None]
         assert lab.down() is True
     assert traces("rbl-life", subnet) == []
+    assert [path.exists() for path in locks] == [False, False]
 
 
 def test_a_lab_that_is_being_built_is_locked() -> None:

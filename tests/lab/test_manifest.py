@@ -9,7 +9,7 @@ import pytest
 from rbops.errors import Mismatch, StateUnknown
 from rbops.lab import manifest as manifests
 from rbops.lab.access import ssh_command, write_inventory
-from rbops.lab.fit import check_fit, parse_cpu_list
+from rbops.lab.fit import check_fit, check_inotify, parse_cpu_list
 from rbops.lab.manifest import Manifest
 from rbops.plan import ClusterPlan, Port, Selector
 from tests.lab.plans import mesh
@@ -143,6 +143,12 @@ def test_too_many_servers_for_a_management_network() -> None:
     plan = mesh(2)
     with pytest.raises(Mismatch, match="has 246 servers, and a lab holds 245"):
         check_fit(dataclasses.replace(plan, servers=plan.servers * 123), frozenset({0}))
+
+
+def test_too_few_inotify_instances_are_found_before_servers_boot_without_services() -> None:
+    check_inotify(4, 128)
+    with pytest.raises(Mismatch, match="32 lab servers need about 208 inotify instances, and this machine allows 128"):
+        check_inotify(32, 128)
 
 
 @pytest.mark.parametrize(("text", "cpus"), [("0\n", {0}), ("0-2,8\n", {0, 1, 2, 8}), ("70-71", {70, 71})])

@@ -30,9 +30,10 @@ def traces(name: str, subnet: int) -> list[str]:
     )
 
 
-def nspawn_locks() -> set[str]:
-    """systemd-nspawn's own locks, which are named by inode."""
-    return {path.name for path in _children("/run/systemd/nspawn/locks")}
+def nspawn_locks(name: str) -> list[Path]:
+    """systemd-nspawn's own locks on the roots of a lab that is up: they are named by device and inode."""
+    roots = [path.stat() for path in (_STATE / name).glob("servers/*/root")]
+    return [Path(f"/run/systemd/nspawn/locks/inode-{root.st_dev}:{root.st_ino}") for root in roots]
 
 
 def _children(folder: str) -> list[Path]:
