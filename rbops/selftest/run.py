@@ -61,7 +61,7 @@ class Options:
     port to every other one in the matrix; None: as many as fit. ``size``: bytes with FCS of the matrix
     and rate phases, ``pair_size`` of the pair phase. ``flows`` between two ports; None: one for every
     address behind the port, and some more. ``seed`` chooses addresses and the digest's key. ``phases``
-    are run in the order matrix, pair, rate.
+    are run in the order matrix, pair, rate. ``servers``: only between the external ports of these.
     """
 
     duration_s: float = 12.0
@@ -71,6 +71,7 @@ class Options:
     flows: int | None = None
     seed: int = 1
     phases: tuple[str, ...] = ("matrix", "pair", "rate")
+    servers: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         """Raises UsageError for values that make no self-test."""
@@ -151,6 +152,8 @@ def run_selftest(
     """
     started = time.monotonic()
     places = sites(plan, seed=options.seed, routes=routes)
+    if options.servers is not None:
+        places = tuple(site for site in places if site.server in options.servers)
     standing = _match(places, testers)
     if os.geteuid() != 0:
         raise UsageError("the self-test sends and checks packets with XDP: it needs root", hint="run it with sudo")

@@ -247,6 +247,20 @@ static __always_inline void follow(struct xdp_md *ctx, __u32 source, __u32 index
 		count_fault(ctx, source, REORDERED);
 }
 
+/* The run's magic, but a digest that does not fit: believe the addresses rather than ident. */
+static __noinline int judge_mangled(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	__u32 address, *source, unknown = 0;
+
+	if (data + SMALLEST_FRAME > end)
+		return XDP_DROP;
+	address = *(__u32 *)(data + 26);
+	source = bpf_map_lookup_elem(&sources, &address);
+	count_fault(ctx, source ? *source : unknown, MANGLED);
+	return XDP_DROP;
+}
+
 /* A frame without the epoch's magic: of an earlier epoch, broken, or none of ours. */
 static __noinline int judge_stranger(struct xdp_md *ctx)
 {
@@ -260,7 +274,11 @@ static __noinline int judge_stranger(struct xdp_md *ctx)
 		return XDP_PASS;
 	if (data + SMALLEST_FRAME > end)
 		goto pass;
-	if (id->magic != conf->magic && !((id->magic ^ conf->magic) & RUN_MASK)) {
+	if (!((id->magic ^ conf->magic) & RUN_MASK)) {
+		__u32 length = ctx->data_end - ctx->data;
+
+		if (id->digest != (__u32)ident_digest(id, length, conf->key0, conf->key1))
+			return judge_mangled(ctx);
 		total->stale++;
 		return XDP_DROP;
 	}
@@ -276,20 +294,6 @@ static __noinline int judge_stranger(struct xdp_md *ctx)
 pass:
 	total->passed++;
 	return XDP_PASS;
-}
-
-/* The epoch's magic, but a digest that does not fit: believe the addresses rather than ident. */
-static __noinline int judge_mangled(struct xdp_md *ctx)
-{
-	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	__u32 address, *source, unknown = 0;
-
-	if (data + SMALLEST_FRAME > end)
-		return XDP_DROP;
-	address = *(__u32 *)(data + 26);
-	source = bpf_map_lookup_elem(&sources, &address);
-	count_fault(ctx, source ? *source : unknown, MANGLED);
-	return XDP_DROP;
 }
 
 SEC("xdp")

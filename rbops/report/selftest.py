@@ -1,0 +1,179 @@
+"""A self-test's result for people: the N x N matrix, what each phase found, the spread, the faults."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rbops.report.junit import Case, Suite
+from rbops.selftest.result import Pair, PathCount, Phase, RateResult, SelftestResult
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+__all__ = ["selftest_junit", "selftest_report", "selftest_text"]
+
+_LIMITS = {
+    "testers": "the testers cannot send faster",
+    "precision": "the next rate tried, up to 5% more, had loss",
+    "time": "as near as the time allowed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+_Block = _Table | str
+
+
+def selftest_text(result: SelftestResult) -> str:
+    """Plain text with aligned columns, for pipes, logs and the plan's record."""
+    return "\n\n".join(block if isinstance(block, str) else _aligned(block) for block in _blocks(result)) + "\n"
+
+
+def selftest_report(result: SelftestResult) -> RenderableType:
+    """The same for a terminal: rich tables, faults in red."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    parts: list[RenderableType] = []
+    for block in _blocks(result):
+        if isinstance(block, str):
+            bad = block.startswith("FAULT") or "FAILED" in block
+            good = block == _verdict(result) and result.passed
+            parts.append(Text(block, style="red" if bad else "green" if good else ""))
+            continue
+        table = Table(title=Text(block.title), title_justify="left")
+        for number, name in enumerate(block.columns):
+            table.add_column(Text(name), justify="left" if number == 0 else "right")
+        for row in block.rows:
+            table.add_row(*(Text(cell, style="red" if " lost" in cell else "") for cell in row))
+        parts.append(table)
+    return Group(*parts)
+
+
+def selftest_junit(result: SelftestResult) -> Suite:
+    """A case for every pair of ports in every phase, one for each phase as a whole, and one for the rate."""
+    cases: list[Case] = []
+    named: set[int] = set()
+    for phase in result.phases:
+        for pair in phase.pairs:
+            mine = [
+                (number, fault.text)
+                for number, fault in enumerate(result.faults)
+                if (fault.phase, fault.source, fault.destination) == (phase.name, pair.source, pair.destination)
+            ]
+            named |= {number for number, _ in mine}
+            name = f"port {pair.source} to port {pair.destination}"
+            cases.append(
+                Case(f"selftest.{phase.name}", name, phase.seconds, tuple(text for _, text in mine), output=_pair(pair))
+            )
+    rest = tuple(fault.text for number, fault in enumerate(result.faults) if number not in named)
+    cases.append(Case("selftest", "the whole router", result.seconds, rest, output=_verdict(result)))
+    if result.rate is not None:
+        failures = () if result.rate.rate_pps else ("no rate without loss was found",)
+        cases.append(Case("selftest.rate", "highest rate without loss", 0.0, failures, output=_rate_line(result.rate)))
+    properties = (("plan", result.digest), ("seed", str(result.seed)), ("checked", str(result.checked)))
+    return Suite(f"rbops selftest {result.name}", tuple(cases), result.seconds, properties)
+
+
+def _blocks(result: SelftestResult) -> list[_Block]:
+    blocks: list[_Block] = []
+    names = dict(result.ports)
+    for phase in result.phases:
+        if phase.name == "matrix":
+            blocks.append(_matrix(phase, names))
+    if result.phases:
+        blocks.append(_phases(result.phases))
+    blocks += [_spread(phase) for phase in result.phases if phase.spread]
+    if result.rate is not None:
+        blocks.append(_rate_line(result.rate))
+    blocks += [f"note: {note}" for note in result.notes]
+    if result.faults:
+        blocks.append("\n".join(f"FAULT {fault.phase}: {fault.text}" for fault in result.faults))
+    blocks.append(_verdict(result))
+    return blocks
+
+
+def _verdict(result: SelftestResult) -> str:
+    what = f"{result.checked:,} packets checked in {result.seconds:.1f} s"
+    if result.passed:
+        return f"self-test of {result.name} passed: {what}, plan {result.digest[:12]}, seed {result.seed}"
+    count = len(result.faults)
+    faults = f"{count} fault{'s' if count != 1 else ''}" if count else "nothing was tested"
+    return f"self-test of {result.name} FAILED: {faults}; {what}, plan {result.digest[:12]}, seed {result.seed}"
+
+
+def _matrix(phase: Phase, names: dict[int, str]) -> _Table:
+    cells = {(pair.source, pair.destination): _cell(pair) for pair in phase.pairs}
+    columns = ("from \\ to", *(f"port {port} ({names[port]})" for port in names))
+    rows = [(f"port {row} ({names[row]})", *(cells.get((row, column), "-") for column in names)) for row in names]
+    return _Table(f"Received, {phase.size}-byte frames, every port to every other", columns, tuple(rows))
+
+
+def _cell(pair: Pair) -> str:
+    return f"{pair.received:,}" + (f" ({pair.lost:,} lost)" if pair.lost else "")
+
+
+def _phases(phases: Iterable[Phase]) -> _Table:
+    columns = ("phase", "bytes", "sent", "received", "lost", "duplicates", "reordered", "Mpps", "Gbps")
+    return _Table("Phases", columns, tuple(_phase_row(phase) for phase in phases))
+
+
+def _phase_row(phase: Phase) -> tuple[str, ...]:
+    counts = (phase.sent, phase.received, phase.lost, phase.duplicates)
+    reordered = f"{phase.reordering.sequences:,} ({phase.reordering.fraction:.3%})"
+    rates = (f"{phase.rate_pps / 1e6:.2f}", f"{phase.rate_bps / 1e9:.2f}")
+    return (phase.name, str(phase.size), *(f"{count:,}" for count in counts), reordered, *rates)
+
+
+def _spread(phase: Phase) -> _Table:
+    ways: dict[tuple[str, str], list[PathCount]] = {}
+    for path in phase.spread:
+        ways.setdefault((path.source, path.destination), []).append(path)
+    rows = []
+    for (source, destination), paths in ways.items():
+        total = sum(path.packets for path in paths)
+        direct = sum(path.packets for path in paths if path.via is None)
+        over = ", ".join(f"{path.via} {path.packets / total:.1%}" for path in paths if path.via is not None)
+        way = f"{source} to {destination}" if source != destination else f"within {source}"
+        rows.append((way, f"{total:,}", f"{direct / total:.1%}", over or "-"))
+    columns = ("way", "packets", "direct", "over two hops")
+    return _Table(f"Spread in the {phase.name} phase, by the servers' counters", columns, tuple(rows))
+
+
+def _rate_line(rate: RateResult) -> str:
+    if not rate.rate_pps:
+        return f"highest rate without loss: none found in {len(rate.trials)} trials of {rate.size}-byte frames"
+    return (
+        f"highest rate without loss: {rate.rate_pps / 1e6:.2f} Mpps, {rate.rate_bps / 1e9:.2f} Gbps of "
+        f"{rate.size}-byte frames, all ports at once ({_LIMITS[rate.limit]}; {len(rate.trials)} "
+        f"trial{'s' if len(rate.trials) > 1 else ''})"
+    )
+
+
+def _pair(pair: Pair) -> str:
+    return (
+        f"sent {pair.sent}, received {pair.received}, lost {pair.lost}, duplicates {pair.duplicates}, "
+        f"late {pair.late}, reordered sequences {pair.sequences}"
+    )
+
+
+def _aligned(table: _Table) -> str:
+    rows: list[Sequence[str]] = [table.columns, *table.rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(table.columns))]
+
+    def line(row: Sequence[str]) -> str:
+        first, *others = zip(row, widths, strict=True)
+        cells = [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]
+        return "  " + "  ".join(cells).rstrip()
+
+    return "\n".join(
+        [table.title, line(rows[0]), "  " + "  ".join("-" * width for width in widths), *map(line, rows[1:])]
+    )

@@ -1,0 +1,61 @@
+"""Reads the servers' own counters over SSH, all servers at the same time, over connections that stay open."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from typing import Any, Self
+
+from rbops.deploy.inventory import Target
+from rbops.deploy.ssh import Session, each, open_session, raise_errors
+from rbops.errors import RbopsError
+
+__all__ = ["CounterReader"]
+
+_COMMAND = ("/usr/sbin/rbops-node", "counters", "--json")
+_TIMEOUT_S = 15.0
+
+
+class CounterReader:
+    """A callable for ``run_selftest``; a context manager, whose entry connects to all servers.
+
+    Entry raises Unreachable (4) when a server cannot be logged in to, a call when one goes away.
+    """
+
+    def __init__(self, targets: Iterable[Target]) -> None:
+        self._targets = tuple(targets)
+        self._sessions: dict[str, Session] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        opened = each(((target.name, target) for target in self._targets), open_session)
+        for name, found in opened.items():
+            if not isinstance(found, RbopsError):
+                self._sessions[name] = self._stack.enter_context(found)
+        try:
+            raise_errors(opened)
+        except RbopsError:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def __call__(self) -> dict[str, Mapping[str, Any]]:
+        """Server name -> what ``rbops-node counters --json`` says, or ``{"error": its reason}``."""
+        answers = each(self._sessions.items(), _read)
+        raise_errors(answers)
+        return {name: answer for name, answer in answers.items() if not isinstance(answer, RbopsError)}
+
+
+def _read(session: Session) -> Mapping[str, Any]:
+    done = session.run(_COMMAND, _TIMEOUT_S)
+    if done.returncode:
+        return {"error": done.reason}
+    try:
+        found: Mapping[str, Any] = json.loads(done.stdout)
+    except json.JSONDecodeError:
+        return {"error": f"rbops-node printed no JSON: {done.stdout[:80]!r}"}
+    return found
