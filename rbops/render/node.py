@@ -103,7 +103,7 @@ def _select(port: Port) -> dict[str, str]:
 
 
 def _coalesce(port: Port, server: Server) -> dict[str, int | bool] | None:
-    """Batching (kn) and its timeout as far as the driver has words for them: frames an interrupt, microseconds to wait."""
+    """Batching (kn) and its timeout as far as the driver has words for them."""
     if port.driver not in _USECS:
         return None
     found: dict[str, int | bool] = {"rx-usecs": round(server.batching.timeout_s * 1_000_000)}

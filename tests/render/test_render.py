@@ -1,0 +1,241 @@
+"""The bytes agree with each other, are the same every time, and hold nothing the user could turn into code."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import subprocess
+import sys
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from rbops.dataplane.xdp.fib import lookup
+from rbops.errors import RbopsError, UsageError
+from rbops.plan import Adjacency, ClusterPlan, Port, Routes, Selector
+from rbops.render import File, Rendered, render
+from rbops.render.templates import template
+from tests.render.rb4 import mesh
+
+EVIL = "{{ lookup('pipe', 'touch /tmp/rbn-owned') }}"
+
+
+def node(rendered: Rendered, server: str) -> dict[str, object]:
+    files = {file.path: file for file in rendered.files_of(server)}
+    value = json.loads(files["/etc/rbops/node.json"].content)
+    assert isinstance(value, dict)
+    return value
+
+
+def first_port(plan: ClusterPlan, **changes: object) -> ClusterPlan:
+    server = plan.servers[0]
+    port = replace(server.ports[0], **changes)  # type: ignore[arg-type]
+    return replace(plan, servers=(replace(server, ports=(port, *server.ports[1:])), *plan.servers[1:]))
+
+
+def test_same_bytes(rb4: ClusterPlan) -> None:
+    assert list(render(rb4).tree()) == list(render(mesh(4)).tree())
+
+
+def test_same_bytes_in_another_process(rb4: ClusterPlan) -> None:
+    """Neither hash seeds nor the environment nor the time zone show."""
+    code = (
+        "import hashlib; from tests.render.rb4 import mesh; from rbops.render import render\n"
+        "print(hashlib.sha256(b''.join(f.path.encode() + f.content for f in render(mesh(4)).tree())).hexdigest())"
+    )
+    root = Path(__file__).parents[2]
+    environment = {"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "PYTHONPATH": str(root), "LC_ALL": "C"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment, cwd="/"
+    )
+    mine = hashlib.sha256(b"".join(file.path.encode() + file.content for file in render(rb4).tree())).hexdigest()
+    assert done.stdout.strip() == mine
+
+
+def test_digests_of_files(rb4: ClusterPlan) -> None:
+    rendered = render(rb4)
+    sums = {file.path: hashlib.sha256(file.content).hexdigest() for file in rendered.common}
+    for server in rb4.servers:
+        value = node(rendered, server.name)
+        plane, routes = value["dataplane"], value["routes"]
+        assert isinstance(plane, dict)
+        assert isinstance(routes, dict)
+        assert plane["object_sha256"] == sums[plane["object"]]
+        assert plane["fib_sha256"] == sums[plane["fib"]]
+        assert routes["sha256"] == sums[routes["file"]]
+        assert value["digest"] == rb4.digest
+
+
+def test_table_is_the_text(rb4: ClusterPlan) -> None:
+    """The compiled table answers for an address inside every prefix what the text says."""
+    files = {file.path: file.content for file in render(rb4).common}
+    rows = [line.split(",") for line in files["/etc/rbops/routes.csv"].decode().splitlines()[1:]]
+    assert len(rows) == 14
+    for address, port, adjacency in (
+        ("203.0.113.9", 3, 1),
+        ("203.0.113.200", 0, 1),
+        ("198.18.2.77", 2, 0),
+        ("198.18.2.2", 2, 1),
+    ):
+        number = int.from_bytes(bytes(int(part) for part in address.split(".")), "big")
+        assert lookup(files["/etc/rbops/fib.bin"], np.array([number], np.uint32))[0] == port << 16 | adjacency
+    assert lookup(files["/etc/rbops/fib.bin"], np.array([0x08080808], np.uint32))[0] == 0xFFFFFFFF
+
+
+def test_neighbor_without_mac_is_punted(rb4: ClusterPlan) -> None:
+    plan = first_port(rb4, adjacencies=(Adjacency(1, "198.18.0.2", None),))
+    text = next(file.content for file in render(plan).common if file.path.endswith("routes.csv")).decode()
+    assert "203.0.113.128/25,0,0,198.18.0.2" in text
+    assert node(render(plan), "n0")["dataplane"]["adjacencies"] == []  # type: ignore[index]
+
+
+def test_route_file(rb4: ClusterPlan, tmp_path: Path) -> None:
+    path = tmp_path / "routes.csv"
+    path.write_text("prefix,via\n198.51.100.0/24,198.18.1.2\n203.0.113.0/24,198.18.1.2\n192.0.2.0/24,198.18.2.2\n")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    plan = replace(rb4, routes=replace(rb4.routes, file=str(path), file_digest=digest))
+    text = next(file.content for file in render(plan).common if file.path.endswith("routes.csv")).decode()
+    rows = text.splitlines()[1:]
+    assert "192.0.2.0/24,2,1,198.18.2.2" in rows
+    assert "203.0.113.0/24,3,1,198.18.3.2" in rows, "a static route goes before the file's"
+    assert "203.0.113.0/24,1,1,198.18.1.2" not in rows
+    order = [
+        (int.from_bytes(bytes(map(int, row.split("/")[0].split("."))), "big"), int(row.split("/")[1].split(",")[0]))
+        for row in rows
+    ]
+    assert order == sorted(order)
+    path.write_text("prefix,via\n")
+    with pytest.raises(UsageError, match="changed since it was planned"):
+        render(plan)
+
+
+def test_route_file_of_256k(rb4: ClusterPlan, tmp_path: Path) -> None:
+    import time
+
+    path = tmp_path / "routes.csv"
+    path.write_text(
+        "".join(f"{20 + (i >> 16)}.{i >> 8 & 255}.{i & 255}.0/24,198.18.{i % 4}.2\n" for i in range(1 << 18))
+    )
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    plan = replace(rb4, routes=Routes(rb4.routes.connected, (), str(path), digest, 1 << 18))
+    start = time.perf_counter()
+    rendered = render(plan)
+    assert time.perf_counter() - start < 10
+    routes = node(rendered, "n0")["routes"]
+    assert isinstance(routes, dict)
+    assert routes["count"] == (1 << 18) + 12
+
+
+def test_fly_goes_by_shortest_way() -> None:
+    """Servers that no link joins directly are reached over the one between them."""
+    plan = mesh(3)
+    cut = tuple(
+        replace(
+            server,
+            ports=tuple(
+                port for port in server.ports if {server.name, (port.peer or "").split(":")[0]} != {"n0", "n2"}
+            ),
+        )
+        for server in plan.servers
+    )
+    value = node(render(replace(plan, servers=cut)), "n0")["dataplane"]
+    assert isinstance(value, dict)
+    assert value["next_hop"] == {"1": "int1", "2": "int1"}
+    assert value["intermediates"] == [1]
+
+
+def test_selectors(rb4: ClusterPlan) -> None:
+    for selector, want in (
+        (Selector(pci="0000:03:00.0"), {"pci": "0000:03:00.0"}),
+        (Selector(mac="3C:FD:FE:00:00:01"), {"mac": "3c:fd:fe:00:00:01"}),
+        (Selector(), {"name": "ext0"}),
+    ):
+        assert node(render(first_port(rb4, selector=selector)), "n0")["ports"][0]["select"] == want  # type: ignore[index]
+
+
+@pytest.mark.parametrize("name", ["../x", "/x", "-x", "a\0b", "a\nb", EVIL, "", "a;b", "x" * 80, "$(id)"])
+def test_names_stay_names(rb4: ClusterPlan, name: str) -> None:
+    server = replace(rb4.servers[0], name=name)
+    for plan in (
+        replace(rb4, name=name),
+        replace(rb4, servers=(server, *rb4.servers[1:])),
+        first_port(rb4, name=name),
+        first_port(rb4, selector=Selector(name=name)),
+        first_port(rb4, selector=Selector(pci=name)),
+    ):
+        with pytest.raises(UsageError):
+            render(plan)
+
+
+def test_ansible_finds_no_template(rb4: ClusterPlan) -> None:
+    """Only what rbops ships itself holds Jinja; nothing that a plan's values end up in does."""
+    rendered = render(rb4)
+    values = [file for file in rendered.top if file.path in ("plan.json", "ansible.cfg", "inventory/hosts.yml")]
+    values += [file for files in rendered.hosts.values() for file in files]
+    assert all(b"{{" not in file.content and b"{%" not in file.content for file in values)
+    hosts = yaml.safe_load(next(file.content for file in rendered.top if file.path == "inventory/hosts.yml"))
+    assert set(hosts["all"]["children"]["rbops_servers"]["hosts"]) == {"n0", "n1", "n2", "n3"}
+
+
+def test_values_are_no_templates() -> None:
+    assert EVIL.encode() in template("systemd/rbops.service", cluster=EVIL, digest="d", start_timeout_s=1)
+
+
+def test_missing_value() -> None:
+    with pytest.raises(RbopsError, match="cluster"):
+        template("systemd/rbops.service", digest="d", start_timeout_s=1)
+
+
+@pytest.mark.parametrize("value", ["a\nExecStart=/bin/sh", "a\r", "a\0", "a\u2028b"])
+def test_units_take_one_line(value: str) -> None:
+    with pytest.raises(RbopsError, match="one line"):
+        template("systemd/rbops.service", cluster=value, digest="d", start_timeout_s=1)
+
+
+def test_what_cannot_be_rendered(rb4: ClusterPlan) -> None:
+    with pytest.raises(UsageError, match="click"):
+        render(replace(rb4, forwarding=replace(rb4.forwarding, dataplane="click")))
+    with pytest.raises(UsageError, match="ipsec"):
+        render(replace(rb4, forwarding=replace(rb4.forwarding, application="ipsec")))
+
+
+def test_program_needs_nothing_else(rb4: ClusterPlan, tmp_path: Path) -> None:
+    """The archive starts with the system's Python alone, and holds no module that wants numpy."""
+    program = next(file for file in render(rb4).common if file.path == "/usr/sbin/rbops-node")
+    assert program.mode == 0o755
+    names = zipfile.ZipFile(io.BytesIO(program.content)).namelist()
+    assert "rbops/dataplane/xdp/loader.py" in names
+    assert "rbops/dataplane/xdp/fib.py" not in names
+    path = tmp_path / "rbops-node"
+    path.write_bytes(program.content)
+    done = subprocess.run([sys.executable, "-S", "-I", path, "--help"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "confirm" in done.stdout
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import rbops.dataplane.xdp.loader, rbops.node.__main__"
+    done = subprocess.run([sys.executable, "-S", "-I", "-c", code, path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_values_are_frozen(rb4: ClusterPlan) -> None:
+    rendered = render(rb4)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        rendered.digest = ""  # type: ignore[misc]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        File("a", b"").path = "b"  # type: ignore[misc]
+
+
+def test_port_names_differ_from_sysctl_words(rb4: ClusterPlan) -> None:
+    """Port names become parts of sysctl keys: each key of the file is one that the node program accepts."""
+    from rbops.node.config import parse
+
+    for server in rb4.servers:
+        content = next(f.content for f in render(rb4).files_of(server.name) if f.path == "/etc/rbops/node.json")
+        config = parse(content.decode(), Path("node.json"))
+        assert config.server == server.name
+        assert [port.name for port in config.ports] == [port.name for port in server.ports if isinstance(port, Port)]
