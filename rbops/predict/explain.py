@@ -96,7 +96,7 @@ def _topology(demand: Demand, choice: Choice) -> Reason:
     return Reason(
         "topology",
         value,
-        "mesh if M - 1 <= k (times parallel cables), else a k-ary n-fly, n = ceil(log_k M) intermediate servers a port server",
+        "mesh if M - 1 <= k (times parallel cables), else a k-ary n-fly, n = ceil(log_k M) intermediates a port server",
         f"M {trial.port_servers}, k {trial.fanout}",
         why,
         "3.3",
@@ -127,9 +127,9 @@ def _links(demand: Demand, choice: Choice) -> Iterator[Reason]:
         why = f"{trial.parallel} parallel cables: one {_g(trial.rate_bps)} port is too slow, faster ones too few"
     formula, inputs = "2sR/M", f"s {most}, R {_g(demand.line_rate_bps)}, M {trial.port_servers}"
     if trial.kind == "fly":
-        formula = "2sR/k (every server of a stage passes on 2sR over k ports) x imbalance"
+        formula = "sR/d x imbalance: half of a stage's 2sR goes each way round, over d ports a server (2sR/k)"
         factor = imbalance(trial.port_servers, trial.fanouts)
-        inputs = f"s {most}, R {_g(demand.line_rate_bps)}, k {trial.fanout_needed}, imbalance {factor:.3f}"
+        inputs = f"s {most}, R {_g(demand.line_rate_bps)}, d {min(trial.fanouts)}, imbalance {factor:.3f}"
     provided = trial.rate_bps * trial.parallel
     yield Reason(
         "internal links", f"{_g(trial.required_bps)} needed, {_g(provided)} provided", formula, inputs, why, "3.2, 3.3"

@@ -207,7 +207,8 @@ def _trials(demand: Demand, share: int, owners: tuple[int, ...]) -> list[Trial]:
         fanouts = fly_fanouts(servers, fanout)
         if fanouts is not None:
             degree = min(a + b for a, b in zip(fanouts, fanouts[1:] + fanouts[:1], strict=True))
-            load = math.ceil(total / degree * imbalance(servers, fanouts))
+            # Half of what a server takes in goes each way round, over the narrower of its two sides.
+            load = math.ceil(total / 2 / min(fanouts) * imbalance(servers, fanouts))
             found.append(Trial("fly", share, servers, rate, load, 1, fanout, degree, fanouts))
     return found
 
@@ -247,19 +248,31 @@ def _impossible(demand: Demand, trials: list[Trial], *, nearest: bool) -> Imposs
             return Impossible("interconnect.topology", needs, hint)
         text = f"{demand.ports} ports do not fit: no internal port is left beside the external ones"
         return Impossible("router.external_ports", text, hint)
-    closest = min(weighed, key=lambda trial: (trial.fanout_needed - trial.fanout, trial.required_bps))
-    short = closest.fanout_needed - closest.fanout
-    rate = _gbps(closest.rate_bps)
-    if short > 0:
-        return Impossible(
-            "router.external_ports",
-            f"{demand.ports} ports need {closest.port_servers} servers; their full mesh needs {closest.fanout_needed} "
-            f"internal ports of {rate} on each, and {closest.fanout} are left beside the external ones: {short} short",
-            hint,
-        )
-    missing = _gbps(closest.required_bps - closest.rate_bps)
-    text = f"internal links must carry {_gbps(closest.required_bps)}, and {rate} is what a port gives: {missing} short"
+    shortfalls = [_shortfall(trial) for trial in _closest(weighed)]
+    servers = weighed[0].port_servers
+    text = f"no topology joins the {servers} servers that {demand.ports} ports need: {'; '.join(shortfalls)}"
     return Impossible("router.external_ports", text, hint)
+
+
+def _closest(trials: list[Trial]) -> list[Trial]:
+    """The mesh and the fly that fail by the least."""
+    found = []
+    for kind in ("mesh", "fly"):
+        same = [trial for trial in trials if trial.kind == kind]
+        if same:
+            found.append(min(same, key=lambda trial: (trial.fanout_needed - trial.fanout, trial.required_bps)))
+    return found
+
+
+def _shortfall(trial: Trial) -> str:
+    short = trial.fanout_needed - trial.fanout
+    if short > 0:
+        return (
+            f"a {trial.kind} needs {trial.fanout_needed} internal ports of {_gbps(trial.rate_bps)} on each, and "
+            f"{trial.fanout} are left beside the external ones, {short} short"
+        )
+    missing = trial.required_bps - trial.rate_bps * trial.parallel
+    return f"a {trial.kind}'s links must carry {_gbps(trial.required_bps)}, {_gbps(missing)} more than a port does"
 
 
 def _nearest(demand: Demand) -> str | None:

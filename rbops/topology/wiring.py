@@ -10,7 +10,7 @@ the omega network, which is the k-ary n-fly up to the numbering of its servers.
 After all n+1 transitions a packet can have reached every server of column 0 over equally many
 paths (or one more), so that the fly carries each link of VLB's logical mesh, and VLB's two phases
 are two rounds through it. Cables carry both directions: half of the traffic goes round forwards,
-half backwards, which uses all k ports of a server at 2sR/k.
+half backwards, which loads all k ports of a server with 2sR/k where both sides have k/2.
 """
 
 from __future__ import annotations

@@ -1,0 +1,92 @@
+"""Packet mixes, captures, what-if settings and measurements."""
+
+from __future__ import annotations
+
+import json
+import struct
+
+import pytest
+
+from rbops.errors import UsageError
+from rbops.predict.calibrate import read_measurement
+from rbops.predict.packets import capture_mix, mix
+from rbops.predict.whatif import variants
+
+
+@pytest.mark.parametrize("name", ["imix", "abilene"])
+def test_named_mixes_add_up(name: str) -> None:
+    made = mix(name)
+    assert sum(share for _, share in made.shares) == pytest.approx(1)
+    assert 64 <= made.mean_bytes <= 1518
+
+
+def test_a_mix_converts_both_ways() -> None:
+    made = mix("imix")
+    assert made.bps(made.pps(1e9)) == pytest.approx(1e9)
+
+
+def capture(order: str, sizes: list[int], link: int = 1) -> bytes:
+    head = struct.pack(f"{order}IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, link)
+    return head + b"".join(
+        struct.pack(f"{order}IIII", 0, 0, min(size, 20), size) + bytes(min(size, 20)) for size in sizes
+    )
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_capture_gives_its_sizes_with_fcs(order: str) -> None:
+    made = capture_mix(capture(order, [60, 60, 40, 1514]), "x.pcap")
+    assert made.shares == ((64, 0.75), (1518, 0.25))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "no pcap"),
+        (b"not a capture at all, really", "no pcap"),
+        (capture("<", [60], 101), "no Ethernet"),
+        (capture("<", []), "no packets"),
+    ],
+)
+def test_other_files_are_refused(data: bytes, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        capture_mix(data, "x")
+
+
+def test_settings_combine() -> None:
+    made = variants(["a=1,2", "b=x"])
+    assert made == ({"a": "1", "b": "x"}, {"a": "2", "b": "x"})
+    assert variants([]) == ({},)
+
+
+@pytest.mark.parametrize("setting", ["a", "=1", "a=", "a=1,,2"])
+def test_malformed_settings_are_refused(setting: str) -> None:
+    with pytest.raises(UsageError, match="expected key=value"):
+        variants([setting])
+
+
+def test_a_key_stands_once_and_combinations_are_bounded() -> None:
+    with pytest.raises(UsageError, match="twice"):
+        variants(["a=1", "a=2"])
+    many = ",".join(str(number) for number in range(40))
+    with pytest.raises(UsageError, match="1600 combinations"):
+        variants([f"a={many}", f"b={many}"])
+
+
+def test_a_measurement_is_read() -> None:
+    made = read_measurement(json.dumps({"rate": {"size": 64, "rate_pps": 1e6, "limit": "testers"}}), "r.json")
+    assert (made.size, made.rate_bps, made.limited_by_testers) == (64, 512e6, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "no JSON"),
+        ("[]", "no measured rate"),
+        ('{"rate": null}', "no measured rate"),
+        ('{"rate": {"size": 64, "rate_pps": 0}}', "free of loss"),
+        ('{"rate": {"size": "x", "rate_pps": 1}}', "free of loss"),
+    ],
+)
+def test_other_results_are_refused(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        read_measurement(text, "r.json")
