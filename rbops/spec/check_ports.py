@@ -29,7 +29,6 @@ class _Subnet:
 def check_ports(parts: Parts) -> Iterator[Diagnostic]:
     """Ids within the router and unique, subnets apart, neighbours inside theirs, nothing given twice."""
     yield from _ids(parts)
-    yield from _servers(parts)
     yield from _overlaps(parts)
     yield from _neighbor_places(parts)
     yield from _twice(parts)
@@ -81,14 +80,6 @@ def _ids(parts: Parts) -> Iterator[Diagnostic]:
             hint = f"ids are 0 to {last}" if last else "the only id is 0"
             message = f"port {port} of a router with {last + 1} external port{'s' if last else ''}"
             yield located(parts.root, path, message, hint)
-
-
-def _servers(parts: Parts) -> Iterator[Diagnostic]:
-    for index, port in parts.ports.items():
-        if port.server and parts.hosts and port.server not in parts.hosts:
-            names = ", ".join(list(parts.hosts)[:_SHOWN])
-            message = f"{port.server} is none of the hosts of this spec"
-            yield located(parts.root, ("ports", index, "server"), message, f"hosts are {names}")
 
 
 def _subnets(parts: Parts) -> list[_Subnet]:

@@ -69,9 +69,14 @@ def _read(node: Node, base: Path, errors: list[Diagnostic]) -> Node:
     """The tree of the file that ``node`` names; an empty node, and errors, when there is none to be had."""
     nothing = replace(node, value=None)
     try:
-        root, found = parse_file(base / words.file_path(str(node.value)))
+        path = base / words.file_path(str(node.value))
     except Wrong as wrong:
-        errors.append(node.diagnostic(f"{wrong.message}: {base / str(node.value)}", wrong.hint))
+        errors.append(node.diagnostic(wrong.message, wrong.hint))
+        return nothing
+    try:
+        root, found = parse_file(path)
+    except Wrong as wrong:
+        errors.append(node.diagnostic(f"{wrong.message}: {path}", wrong.hint))
         return nothing
     except SpecError as error:
         errors += error.diagnostics

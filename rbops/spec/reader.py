@@ -16,7 +16,7 @@ import yaml
 
 from rbops.errors import Diagnostic, SpecError
 from rbops.spec.source import Node, Place, Text
-from rbops.spec.units import Wrong
+from rbops.spec.units import Wrong, shown
 
 __all__ = ["MAX_DEPTH", "MAX_NODES", "MAX_SPEC_BYTES", "decode", "parse", "read_bytes"]
 
@@ -92,7 +92,7 @@ def _malformed(text: Text, error: yaml.MarkedYAMLError) -> Diagnostic:
     line = text.line(place.line)
     if "\t" in line[: place.column] and not line[: place.column].strip():
         problem, hint = "a tab cannot indent YAML", "indent with spaces"
-    elif error.context and "mapping" in error.context and "block end" in problem:
+    elif "did not find expected key" in problem:
         hint = "keys of one mapping start in the same column"
     elif "mapping values are not allowed" in problem:
         hint = "a value that holds `: ` must be quoted; a key starts on a line of its own"
@@ -154,7 +154,7 @@ class _Builder:
         if event.tag is not None:
             tag = event.tag.replace("tag:yaml.org,2002:", "!!")
             raise self._refuse(
-                event, f"the tag {tag[:60]!r} is refused", "a spec is plain text values: leave the tag out"
+                event, f"the tag {shown(tag)} is refused", "a spec is plain text values: leave the tag out"
             )
 
     def _open(self, event: Any) -> None:
@@ -225,7 +225,7 @@ class _Builder:
         if first is None or first.key is None or node.key is None:
             mapping[key] = node
             return
-        message = f"the key {key[:60]!r} stands here and on line {first.key.line}"
+        message = f"the key {shown(key)} stands here and on line {first.key.line}"
         self.errors.append(self.text.diagnostic(node.key, message, "remove or rename one of the two"))
 
 

@@ -104,7 +104,7 @@ def _careful(line: str, known: set[int] | None, *, header: bool) -> tuple[int, i
     if header and tuple(cell.lower() for cell in cells) == _HEADER:
         return None
     if len(cells) != len(_HEADER):
-        raise Wrong(f"expected prefix,via, found {len(cells)} columns", "for example 203.0.113.0/24,198.18.3.2")
+        raise Wrong("this line is not prefix,via", "for example 203.0.113.0/24,198.18.3.2")
     network = IPv4Network(words.prefix(cells[0]))
     via = int(IPv4Address(words.neighbor_address(cells[1])))
     if known is not None and via not in known:

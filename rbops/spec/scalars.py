@@ -44,7 +44,6 @@ __all__ = [
     "one_of",
 ]
 
-_SMALLEST_PACKET, _LARGEST_PACKET = 64, 1518
 _LATEST_PCIE = 7
 
 
@@ -112,15 +111,11 @@ def _packets(text: str) -> int | str:
     mixes = get_args(model.PacketMix)
     if text in mixes:
         return text
-    span = f"{_SMALLEST_PACKET}B to {_LARGEST_PACKET}B"
     if not text[:1].isdigit() and text[:1] not in "+-.":
         near = units.nearest(text, mixes)
-        hint = f"did you mean {near}?" if near else f"a size from {span}, or {' or '.join(mixes)}"
+        hint = f"did you mean {near}?" if near else f"a size from {units.PACKET.limits}, or {' or '.join(mixes)}"
         raise Wrong(f"{units.shown(text)} is no packet size and no mix", hint)
-    size = units.SIZE(text)
-    if not _SMALLEST_PACKET <= size <= _LARGEST_PACKET or size != int(size):
-        raise Wrong(f"{units.shown(text)} is outside {span}", "for example 64B, 1024B, abilene or imix")
-    return int(size)
+    return _integral(units.PACKET)(text)
 
 
 def _numa_node(text: str) -> int | None:

@@ -29,6 +29,13 @@ def _schema(section: type, title: str) -> dict[str, Any]:
     return {"$schema": GenerateJsonSchema.schema_dialect, **made, "title": title}
 
 
+def _noise(key: str, item: Any) -> bool:
+    if key in {"title", "propertyNames"}:
+        return True
+    # A section's default is that of its fields, and an empty list of examples shows nothing.
+    return (key == "default" and (item is None or isinstance(item, dict))) or (key == "examples" and not item)
+
+
 def _tidy(value: Any, *, names: bool = False) -> Any:
     """Without pydantic's titles and its null beside every optional value; ``names``: keys are the user's words."""
     if isinstance(value, list):
@@ -40,8 +47,10 @@ def _tidy(value: Any, *, names: bool = False) -> Any:
     kept = {
         key: item if key in {"default", "examples", "enum"} else _tidy(item, names=key in {"properties", "$defs"})
         for key, item in value.items()
-        if not (key == "title" or (key == "default" and item is None))
+        if not _noise(key, item)
     }
+    if "patternProperties" in kept:
+        kept["additionalProperties"] = False
     arms = [arm for arm in kept.get("anyOf", []) if arm != _NULL]
     if len(arms) == 1:
         del kept["anyOf"]

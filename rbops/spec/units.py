@@ -15,6 +15,7 @@ from decimal import Decimal
 __all__ = [
     "DOLLARS",
     "HERTZ",
+    "PACKET",
     "RATE",
     "SECONDS",
     "SIZE",
@@ -74,8 +75,11 @@ class Unit:
         if not match:
             raise Wrong(f"{shown(text)} is not {self.noun}", f"write a number and its unit, for example {self.example}")
         number, symbol = match["number"], match["unit"].strip()
+        if number.startswith("-"):
+            raise Wrong(f"{shown(text)} is negative", f"for example {self.example}")
         if not _NUMBER.fullmatch(number):
-            raise Wrong(f"{shown(number)} in {shown(text)} is no number this reads", self._number_hint(number))
+            hint = f"write plain digits with at most one decimal point, for example {self.example}"
+            raise Wrong(f"{shown(number)} in {shown(text)} is no plain number", hint)
         if not symbol:
             raise Wrong(f"{shown(text)} has no unit", f"write the unit with the value, for example {self.example}")
         if symbol not in self.factors:
@@ -83,11 +87,6 @@ class Unit:
             hint = f"did you mean {number}{meant}?" if meant else f"units are {', '.join(self.factors)}"
             raise Wrong(f"{shown(symbol)} is no unit of {self.noun}", hint)
         return Decimal(number), symbol
-
-    def _number_hint(self, number: str) -> str:
-        if number.startswith("-"):
-            return "it cannot be negative"
-        return f"write plain digits with at most one decimal point, for example {self.example}"
 
     def _meant(self, symbol: str) -> str | None:
         for known in self.factors:
@@ -125,6 +124,7 @@ SIZE = _unit(
     "1B",
     "1024GiB",
 )
+PACKET = _unit("a packet size", {"B": "1"}, "64B", "64B", "1518B")
 WATTS = _unit("a power", {"W": "1", "kW": "1e3"}, "650W", "1W", "100kW")
 DOLLARS = _unit("a price", {"USD": "1"}, "3625USD", "1USD", "10000000USD")
 

@@ -80,7 +80,9 @@ def validate(root: Node) -> tuple[SpecDocument | None, list[Diagnostic]]:
     try:
         return SpecDocument.model_validate(root.plain()), []
     except ValidationError as error:
-        found = [_diagnostic(detail, root) for detail in error.errors(include_url=False, include_input=False)]
+        details = error.errors(include_url=False, include_input=False)
+        misspelt = {_meant(detail["loc"]) for detail in details if detail["type"] == "extra_forbidden"}
+        found = [_diagnostic(detail, root) for detail in details if not _implied(detail, misspelt, root)]
         # Hosts that share a hardware file share its mistakes.
         return None, list(dict.fromkeys(found))
 
@@ -103,7 +105,7 @@ def salvage(root: Node) -> Parts:
         fragment=router.get("fragment"),
         port_ids={index: port.id for index, port in _each(PortSection, _only_ids(ports)).items()},
         ports=valid_ports,
-        hosts=_each(HostSection, hosts.items()) if isinstance(hosts, dict) else {},
+        hosts=_hosts(hosts) if isinstance(hosts, dict) else {},
         hardware=_one(HardwareSection, servers.get("hardware")) if isinstance(servers, dict) else None,
         routes=_each(RouteSection, enumerate(_list(routes))),
         route_file=route_file.file if route_file else None,
@@ -136,6 +138,26 @@ def _router(value: object) -> dict[str, Any]:
     return {name: getattr(router, name) for name, router in tried.items() if router is not None and written[name]}
 
 
+def _hosts(hosts: dict[str, Any]) -> dict[str, HostSection]:
+    """The hosts with what of each is valid by itself; wrong names too, since devices may still be given twice."""
+    found = {}
+    for name, host in hosts.items():
+        written = host if isinstance(host, dict) else {}
+        ports = written.get("ports")
+        kept = {
+            field: value
+            for field, value in written.items()
+            if field in {"profile", "hardware"} and _one(HostSection, {field: value})
+        }
+        selectors = {
+            port: value
+            for port, value in (ports.items() if isinstance(ports, dict) else ())
+            if _one(HostSection, {"ports": {port: value}})
+        }
+        found[name] = HostSection.model_validate({**kept, "ports": selectors})
+    return found
+
+
 def _only_ids(ports: list[Any]) -> list[tuple[int, Any]]:
     return [(index, {"id": port.get("id")}) for index, port in enumerate(ports) if isinstance(port, dict)]
 
@@ -156,6 +178,18 @@ def _each(section: type[_S], items: Any) -> dict[Any, _S]:
     return {key: value for key, value in found if value is not None}
 
 
+def _meant(loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """The location that the unknown key at ``loc`` was probably meant for."""
+    return (*loc[:-1], nearest(str(loc[-1]), _fields(SpecDocument, loc[:-1])) or "")
+
+
+def _implied(detail: ErrorDetails, misspelt: set[tuple[str | int, ...]], root: Node) -> bool:
+    """Whether another error says it better: a key that is only misspelt, a list short of what is wrong in it."""
+    if detail["type"] == "too_short":
+        return bool(Source(root).node(_path(root, detail["loc"])).value)
+    return detail["type"] == "missing" and detail["loc"] in misspelt
+
+
 def _diagnostic(detail: ErrorDetails, root: Node) -> Diagnostic:
     loc = detail["loc"]
     path = _path(root, loc)
@@ -172,6 +206,8 @@ def _diagnostic(detail: ErrorDetails, root: Node) -> Diagnostic:
         if loc and loc[-1] == _KEY:
             return _at_key(root, path, wrong.message, wrong.hint)
         return located(root, path, wrong.message, wrong.hint)
+    if loc[:1] == ("routes",) and loc[-1] in _TAGS:
+        return located(root, path, "expected a list of routes, or {file: routes.csv}")
     return located(root, path, _SHAPES.get(kind, detail["msg"]))
 
 
