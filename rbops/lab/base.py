@@ -22,7 +22,7 @@ __all__ = ["CACHE", "ensure", "recipe_digest"]
 
 CACHE = Path("/var/cache/rbops")
 
-RECIPE = 1
+RECIPE = 2
 """Counts up when :func:`_prepare` does something new; all else that makes the image is data."""
 
 SUITE = "bookworm"
@@ -90,7 +90,9 @@ _FILES = {
     "etc/systemd/system/rbops-lab-sysfs.service": _SYSFS_UNIT,
     "usr/lib/rbops-lab/sysfs": _SYSFS_SCRIPT,
     "etc/systemd/journald.conf.d/rbops-lab.conf": "[Journal]\nStorage=volatile\nRuntimeMaxUse=32M\nAudit=no\n",
+    # The post-quantum key exchange takes 0.1 s of a login, for traffic that never leaves the host.
     "etc/ssh/sshd_config.d/rbops-lab.conf": (
+        "KexAlgorithms curve25519-sha256,curve25519-sha256@libssh.org\n"
         "HostKey /etc/ssh/ssh_host_ed25519_key\nPasswordAuthentication no\nMaxStartups 100\nMaxSessions 100\n"
         "UseDNS no\nPrintMotd no\n"
     ),
@@ -168,8 +170,9 @@ def _prepare(root: Path) -> None:
     for folder in ("usr/lib/sysctl.d", "etc/sysctl.d"):
         for path in (root / folder).glob("*.conf"):
             path.unlink()
-    for path in (root / "etc/ssh").glob("ssh_host_*"):
-        path.unlink()
+    for pattern in ("etc/ssh/ssh_host_*", "etc/update-motd.d/*"):
+        for path in root.glob(pattern):
+            path.unlink()
     for name, text in _FILES.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,9 @@ def _processes() -> list[str]:
     found = []
     for comm in Path("/proc").glob("[0-9]*/comm"):
         try:
-            if comm.read_text(encoding="utf-8").strip() == "systemd-nspawn":
+            state = comm.with_name("stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+            # Z: it has ended, and its parent has not read the exit code yet.
+            if comm.read_text(encoding="utf-8").strip() == "systemd-nspawn" and state != "Z":
                 found.append(f"process systemd-nspawn {comm.parent.name}")
         except OSError:  # it ended while we looked
             continue
