@@ -48,7 +48,8 @@ except ValueError:
     node = {}
 print(json.dumps({
     "uid": os.getuid(), "machine_id": text("/etc/machine-id"), "boot_id": text("/proc/sys/kernel/random/boot_id"),
-    "kernel": platform.release(), "python": platform.python_version(), "uptime_s": float(text("/proc/uptime").split()[0]),
+    "kernel": platform.release(), "python": platform.python_version(),
+    "uptime_s": float(text("/proc/uptime").split()[0]),
     "cluster": node.get("cluster"), "server": node.get("server"), "digest": node.get("digest"), "files": files(),
     "systemd": os.path.isdir("/run/systemd/system"),
 }))

@@ -24,7 +24,7 @@ from typing import Any
 
 from rbops.errors import UsageError
 
-__all__ = ["Run", "new_run", "runs_folder"]
+__all__ = ["Run", "new_run", "run_id", "runs_folder"]
 
 _KEPT = 20
 
@@ -75,13 +75,18 @@ def runs_folder() -> Path:
     return base / "rbops" / "runs"
 
 
+def run_id(verb: str) -> str:
+    """A fresh id that sorts by time and says what for: ``20260131T120000-apply-1a2b3c``."""
+    return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{verb}-{secrets.token_hex(3)}"
+
+
 def new_run(verb: str) -> Run:
     """Make a fresh folder for a run, and forget the oldest beyond the last twenty.
 
     Raises UsageError when it cannot be made.
     """
     root = runs_folder()
-    name = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{verb}-{secrets.token_hex(3)}"
+    name = run_id(verb)
     try:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder = root / name

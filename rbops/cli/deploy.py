@@ -1,0 +1,227 @@
+"""The verbs ``apply``, ``diff``, ``status`` and ``rollback``: a plan and the servers it is for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rbops.cli.options import InventoryPath, Limit, Output, Spec
+from rbops.cli.output import Format, emit, emit_json, say, stdout_console
+
+if TYPE_CHECKING:
+    from rbops.deploy.apply import Applied, ApplyOptions
+    from rbops.deploy.status import ServerDiff, ServerStatus
+
+__all__ = ["register"]
+
+Check = Annotated[bool, typer.Option("-C", "--check", help="Change nothing; say what would change.")]
+ShowDiff = Annotated[bool, typer.Option("-D", "--diff", help="Show the differences that are, or would be, made.")]
+Tags = Annotated[str | None, typer.Option("-t", "--tags", metavar="TAGS", help="Only tasks with these tags.")]
+SkipTags = Annotated[str | None, typer.Option("--skip-tags", metavar="TAGS", help="Not the tasks with these tags.")]
+Forks = Annotated[int | None, typer.Option("-f", "--forks", min=1, metavar="N", help="Servers worked on at once.")]
+ExtraVars = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-e", "--extra-vars", metavar="VARS", help="key=value, YAML/JSON or @FILE; templates are not evaluated."
+    ),
+]
+RevertTimeout = Annotated[
+    int,
+    typer.Option(
+        "--revert-timeout",
+        min=10,
+        max=86400,
+        metavar="S",
+        help="Seconds after which servers put themselves back unless the change was confirmed.",
+    ),
+]
+BreakLock = Annotated[
+    bool, typer.Option("--break-lock", help="Take a stale lock over; never while its revert timer is armed.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to the application."""
+    app.command("diff")(diff)
+    app.command("apply")(apply)
+    app.command("status")(status)
+    app.command("rollback")(rollback)
+
+
+def apply(
+    spec: Spec,
+    inventory: InventoryPath,
+    limit: Limit = None,
+    check: Check = False,
+    show_diff: ShowDiff = False,
+    tags: Tags = None,
+    skip_tags: SkipTags = None,
+    forks: Forks = None,
+    extra_vars: ExtraVars = None,
+    revert_timeout: RevertTimeout = 300,
+    break_lock: BreakLock = False,
+    output: Output = Format.TEXT,
+) -> None:
+    """Push the plan to its servers as one transaction.
+
+    Either every server has the new configuration at the end, or every one is as it was: each keeps a
+    snapshot and a timer that puts it back by itself unless this command confirms the change.
+    """
+    from rbops.cli.progress import deploy_progress
+    from rbops.deploy.apply import ApplyOptions, apply
+    from rbops.deploy.inventory import load_inventory
+    from rbops.deploy.runner import PlayOptions
+    from rbops.deploy.stop import stoppable
+    from rbops.planner import load_plan
+
+    plan = load_plan(spec)
+    servers = load_inventory(inventory, limit)
+    play = PlayOptions(check, show_diff, tags, skip_tags, forks, tuple(extra_vars or ()))
+    options = ApplyOptions(play, revert_timeout, break_lock)
+    with stoppable() as stop, deploy_progress(show_diff=show_diff) as reporter:
+        done = apply(plan, servers, options, reporter, stop)
+    _print_applied(done, output)
+
+
+def rollback(
+    spec: Spec,
+    inventory: InventoryPath,
+    limit: Limit = None,
+    revert_timeout: RevertTimeout = 300,
+    break_lock: BreakLock = False,
+    output: Output = Format.TEXT,
+) -> None:
+    """Go back to the configuration that was confirmed before the present one.
+
+    Its files are those that were pushed from this machine then; going back is a transaction as apply is.
+    """
+    from rbops.cli.progress import deploy_progress
+    from rbops.deploy.apply import ApplyOptions
+    from rbops.deploy.inventory import load_inventory
+    from rbops.deploy.rollback import rollback
+    from rbops.deploy.stop import stoppable
+    from rbops.planner import load_plan
+
+    plan = load_plan(spec)
+    servers = load_inventory(inventory, limit)
+    options = ApplyOptions(revert_timeout_s=revert_timeout, break_lock=break_lock)
+    with stoppable() as stop, deploy_progress(show_diff=False) as reporter:
+        done = rollback(plan, servers, options, reporter, stop)
+    _print_applied(done, output)
+
+
+def diff(spec: Spec, inventory: InventoryPath, limit: Limit = None, output: Output = Format.TEXT) -> None:
+    """Say what apply would change on each server; exit 1 when there is something, 0 when not."""
+    from rbops.deploy.inventory import load_inventory
+    from rbops.deploy.status import diff_servers
+    from rbops.errors import CheckFailed
+    from rbops.planner import load_plan
+
+    plan = load_plan(spec)
+    found = diff_servers(plan, load_inventory(inventory, limit))
+    if output is Format.JSON:
+        emit_json(
+            {
+                "schema_version": 1,
+                "digest": plan.digest,
+                "equal": all(server.equal for server in found),
+                "servers": {server.name: [change.to_dict() for change in server.changes] for server in found},
+            }
+        )
+    else:
+        _print_diff(found)
+    changed = [server.name for server in found if not server.equal]
+    if changed:
+        raise CheckFailed(f"{len(changed)} of {len(found)} servers differ from the plan: {', '.join(changed)}")
+
+
+def status(spec: Spec, inventory: InventoryPath, limit: Limit = None, output: Output = Format.TEXT) -> None:
+    """Show each server's plan, data plane, services, uptime, lock and revert timer."""
+    from rbops.deploy.inventory import load_inventory
+    from rbops.deploy.status import status_servers
+    from rbops.errors import Unreachable
+    from rbops.planner import load_plan
+
+    plan = load_plan(spec)
+    found = status_servers(plan, load_inventory(inventory, limit))
+    if output is Format.JSON:
+        servers = {server.name: server.to_dict() for server in found}
+        emit_json({"schema_version": 1, "digest": plan.digest, "servers": servers})
+    else:
+        _print_status(found, plan.digest)
+    lost = [f"{server.name}: {server.error}" for server in found if server.error]
+    if lost:
+        raise Unreachable("\n".join(lost))
+
+
+def _print_applied(done: Applied, output: Format) -> None:
+    total = done.total_changed
+    if output is Format.JSON:
+        emit_json(
+            {
+                "schema_version": 1,
+                "run": done.run,
+                "folder": str(done.folder),
+                "digest": done.digest,
+                "check": done.check,
+                "changed": dict(done.changed),
+                "seconds": done.seconds,
+            }
+        )
+        return
+    count = f"{len(done.changed)} server{'s' if len(done.changed) != 1 else ''}"
+    tasks = f"{total} task{'s' if total != 1 else ''}"
+    if done.check:
+        emit(f"{tasks} would change something on {count}" if total else f"nothing would change: {count} have this plan")
+    elif total:
+        emit(f"applied to {count}, {tasks} changed something; confirmed. Plan {done.digest[:12]}")
+    else:
+        emit(f"nothing to change: {count} already had this plan, {done.digest[:12]}")
+    say(f"journal: {done.folder}")
+
+
+def _print_diff(found: list[ServerDiff]) -> None:
+    for server in found:
+        if server.equal:
+            emit(f"{server.name}: as planned")
+            continue
+        emit(f"{server.name}: {len(server.changes)} differences")
+        for change in server.changes:
+            emit(f"  {change.subject}: {change.setting}: {change.have} -> {change.want}")
+
+
+def _print_status(found: list[ServerStatus], digest: str) -> None:
+    from rich.table import Table
+
+    table = Table(
+        "server", "plan", "data plane", "services", "up", "change open", "locked by", box=None, pad_edge=False
+    )
+    for server in found:
+        if server.error:
+            table.add_row(server.name, "does not answer")
+            continue
+        if server.digest is None:
+            plan = "none"
+        else:
+            plan = "this one" if server.digest == digest else f"another: {server.digest[:12]}"
+        services = ", ".join(f"{unit.removesuffix('.service')} {state}" for unit, state in server.services.items())
+        table.add_row(
+            server.name,
+            plan,
+            server.dataplane or "-",
+            services or "-",
+            _duration(server.uptime_s),
+            server.transaction or "-",
+            server.lock or "-",
+        )
+    stdout_console().print(table)
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    minutes, _ = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    return f"{days}d {hours}h" if days else f"{hours}h {minutes}m" if hours else f"{minutes}m"

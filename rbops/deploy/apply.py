@@ -1,0 +1,244 @@
+"""The push as a transaction: either every server has the new configuration, or every one has its old.
+
+inventory against plan (3) -> reach all (4) -> identities (3) -> lock (7) -> snapshot and timer on all ->
+Ansible -> read back -> acceptance -> confirm over new connections -> unlock. From the snapshot on, whatever
+fails puts every server back (5), or says which one a person must look at (6).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rbops.deploy.events import TaskEvent
+from rbops.deploy.inventory import Inventory
+from rbops.deploy.node import RemoteNode
+from rbops.deploy.probe import Probe, check_identities, probe
+from rbops.deploy.report import Reporter
+from rbops.deploy.runner import PlayOptions, PlayResult, run_playbook
+from rbops.deploy.runs import Run, new_run
+from rbops.deploy.ssh import Session, each, open_session, raise_errors
+from rbops.deploy.stop import Stop
+from rbops.deploy.transaction import Transaction, look
+from rbops.errors import ApplyFailed, CheckFailed, RbopsError, Unreachable
+from rbops.plan import ClusterPlan
+
+__all__ = ["Acceptance", "Applied", "ApplyOptions", "Push", "apply", "push"]
+
+REVERT_TIMEOUT_S = 300
+
+Acceptance = Callable[[], None]
+"""What must hold before the change is confirmed, a self-test for example; raises RbopsError otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyOptions:
+    """``revert_timeout_s``: after so many seconds without confirmation servers put themselves back."""
+
+    play: PlayOptions = field(default_factory=PlayOptions)
+    revert_timeout_s: int = REVERT_TIMEOUT_S
+    break_lock: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A push that succeeded. ``changed``: changed tasks per server; none for a check run means: nothing to do."""
+
+    run: str
+    folder: Path
+    digest: str
+    changed: Mapping[str, int]
+    check: bool
+    seconds: float
+    events: tuple[TaskEvent, ...] = field(default=(), repr=False)
+
+    @property
+    def total_changed(self) -> int:
+        """Changed tasks on all servers together."""
+        return sum(self.changed.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """What is pushed: rendered files in ``run.project`` to ``inventory``'s servers, all of them planned."""
+
+    run: Run
+    cluster: str
+    digest: str
+    inventory: Inventory
+
+
+def apply(
+    plan: ClusterPlan,
+    inventory: Inventory,
+    options: ApplyOptions,
+    reporter: Reporter,
+    stop: Stop,
+    acceptance: Acceptance | None = None,
+) -> Applied:
+    """Render the plan and push it to the inventory's servers (those its limit leaves).
+
+    Raises the errors of the module's docstring; before the snapshot nothing has been changed anywhere.
+    """
+    from rbops.render import render, write
+
+    chosen = inventory.matching(plan)
+    left_out = [server.name for server in plan.servers if server.name not in {t.name for t in chosen.servers}]
+    if left_out:
+        reporter.warn(f"--limit leaves out {', '.join(left_out)}: they keep the configuration they have")
+    reporter.step("rendering")
+    run = new_run("apply")
+    write(render(plan), run.project)
+    run.write("plan.json", plan.to_json(indent=2))
+    return push(Push(run, plan.name, plan.digest, chosen), options, reporter, stop, acceptance)
+
+
+def push(
+    what: Push, options: ApplyOptions, reporter: Reporter, stop: Stop, acceptance: Acceptance | None = None
+) -> Applied:
+    """Push rendered files; the journal in the run's folder tells the end whatever it is."""
+    facts = {"cluster": what.cluster, "digest": what.digest, "servers": [t.name for t in what.inventory.servers]}
+    what.run.note("start", check=options.play.check, **facts)
+    try:
+        done = _push(what, options, reporter, stop, acceptance)
+    except RbopsError as error:
+        outcome = {"outcome": type(error).__name__, "exit_code": error.exit_code, "message": str(error)}
+        what.run.finish({**facts, **outcome})
+        raise
+    outcome = {"outcome": "checked" if done.check else "confirmed", "changed": dict(done.changed)}
+    what.run.finish({**facts, **outcome, "seconds": done.seconds, "partial": what.inventory.limit is not None})
+    return done
+
+
+def _push(what: Push, options: ApplyOptions, reporter: Reporter, stop: Stop, acceptance: Acceptance | None) -> Applied:
+    targets = what.inventory.servers
+    with ExitStack() as stack:
+        reporter.step(f"reaching {len(targets)} servers")
+        opened = each(((target.name, target) for target in targets), open_session)
+        sessions = {name: session for name, session in opened.items() if isinstance(session, Session)}
+        for session in sessions.values():
+            stack.callback(session.close)
+        raise_errors(opened)
+        before = look(sessions)
+        check_identities(before.values(), what.cluster)
+        _end_if_asked(stop, "nothing was changed")
+        if options.play.check:
+            return _checked(what, options, reporter, stop)
+        program = (what.run.project / "common" / "rbops-node").read_bytes()
+        change = Transaction(what.run, targets, sessions, before, program, options.revert_timeout_s, reporter, stop)
+        reporter.step("locking, snapshot, revert timers")
+        change.open(break_lock=options.break_lock)
+        try:
+            result = _change(what, options, change, reporter, stop, acceptance)
+        except RbopsError as error:
+            if not change.begun:
+                raise
+            raise change.fail(str(error)) from error
+        except BaseException:
+            # A bug of ours must not leave servers to their timers either.
+            change.fail("interrupted by an unexpected error")
+            raise
+    return _applied(what, result, check=False)
+
+
+def _change(
+    what: Push,
+    options: ApplyOptions,
+    change: Transaction,
+    reporter: Reporter,
+    stop: Stop,
+    acceptance: Acceptance | None,
+) -> PlayResult:
+    """From the armed timers to the confirmation; raises why the servers have to go back."""
+    _end_if_asked(stop, "nothing was pushed yet")
+    reporter.step("pushing")
+    result = _play(what, options, reporter, stop, timeout=max(10.0, change.expires_in() - 10))
+    _require(result)
+    reporter.step("reading back")
+    if options.play.tags or options.play.skip_tags:
+        reporter.warn("with --tags or --skip-tags only a part is pushed: not read back as a whole")
+    else:
+        change.call(lambda session: _read_back(what, session))
+    if acceptance is not None:
+        change.rewind()
+        reporter.step("acceptance")
+        acceptance()
+    _end_if_asked(stop, "everything was pushed, nothing confirmed")
+    reporter.step("confirming over new connections")
+    change.rewind()
+    change.confirm()
+    return result
+
+
+def _checked(what: Push, options: ApplyOptions, reporter: Reporter, stop: Stop) -> Applied:
+    """``--check``: Ansible says what it would change; no lock, no snapshot, no timer."""
+    reporter.step("checking what would change")
+    result = _play(what, options, reporter, stop, timeout=float(options.revert_timeout_s))
+    if result.unreachable:
+        raise Unreachable(result.reason)
+    if result.outcome != "successful":
+        raise CheckFailed(_why(result, stop))
+    return _applied(what, result, check=True)
+
+
+def _play(what: Push, options: ApplyOptions, reporter: Reporter, stop: Stop, *, timeout: float) -> PlayResult:
+    playbook = what.run.project / "site.yml"
+    return run_playbook(
+        what.run, playbook, what.inventory, options.play, on_event=reporter.task, stop=stop, timeout=timeout
+    )
+
+
+def _require(result: PlayResult) -> None:
+    if result.outcome != "successful":
+        raise ApplyFailed(result.reason)
+
+
+def _why(result: PlayResult, stop: Stop) -> str:
+    return f"interrupted by {stop.reason}" if result.outcome == "canceled" else result.reason
+
+
+def _applied(what: Push, result: PlayResult, *, check: bool) -> Applied:
+    changed = {target.name: result.changed.get(target.name, 0) for target in what.inventory.servers}
+    return Applied(what.run.id, what.run.folder, what.digest, changed, check, round(result.seconds, 3))
+
+
+def _read_back(what: Push, session: Session) -> None:
+    """Raise CheckFailed unless files and kernel of the server are what was pushed."""
+    name = session.target.name
+    found = probe(session)
+    folder = what.run.project / "hosts" / name
+    wanted = {f"/{path.relative_to(folder)}": path for path in folder.rglob("*") if path.is_file()}
+    wanted["/usr/sbin/rbops-node"] = what.run.project / "common" / "rbops-node"
+    wrong = [path for path, source in wanted.items() if _digest(found, path) != _sha256(source)]
+    if wrong:
+        raise CheckFailed(f"{name}: not what was pushed: {', '.join(sorted(wrong))}")
+    if found.digest != what.digest:
+        raise CheckFailed(f"{name}: has plan {found.digest}, pushed was {what.digest}")
+    differences = RemoteNode(session).diff()
+    if differences:
+        first = "; ".join("{subject}: {setting} is {have}, planned {want}".format(**d) for d in differences[:3])
+        raise CheckFailed(f"{name}: accepted, but without effect: {first}")
+
+
+def _digest(found: Probe, path: str) -> str | None:
+    entry = found.files.get(path)
+    return entry[1] if entry else None
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _end_if_asked(stop: Stop, state: str) -> None:
+    if stop.requested:
+        raise CheckFailed(f"interrupted by {stop.reason}: {state}")
+
+
+def pushed_digest(project: Path, server: str) -> str:
+    """The plan digest in a rendered folder's node.json of ``server``."""
+    text = (project / "hosts" / server / "etc" / "rbops" / "node.json").read_text(encoding="utf-8")
+    return str(json.loads(text)["digest"])

@@ -1,0 +1,178 @@
+"""What servers are, and how they differ from a plan. Changes nothing on them."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rbops.deploy.inventory import Inventory
+from rbops.deploy.node import INSTALLED, RemoteNode, stage, unstage
+from rbops.deploy.probe import Probe, check_identities, probe
+from rbops.deploy.runs import run_id
+from rbops.deploy.ssh import Session, each, open_session, raise_errors
+from rbops.errors import RbopsError
+from rbops.plan import ClusterPlan
+from rbops.render import File, Rendered, render
+
+__all__ = ["Change", "ServerDiff", "ServerStatus", "diff_servers", "status_servers"]
+
+_SHORT = 12
+_NODE = "/etc/rbops/node.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing apply would do: ``setting`` of ``subject`` from ``have`` to ``want``."""
+
+    subject: str
+    setting: str
+    have: str
+    want: str
+
+    def to_dict(self) -> dict[str, str]:
+        """The form for JSON."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerDiff:
+    """How one server differs from the plan."""
+
+    name: str
+    changes: tuple[Change, ...]
+
+    @property
+    def equal(self) -> bool:
+        """Whether apply would change nothing."""
+        return not self.changes
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatus:
+    """One server now. ``error`` says why it could not be asked; everything else is None or empty then."""
+
+    name: str
+    error: str | None = None
+    digest: str | None = None
+    dataplane: str | None = None
+    services: Mapping[str, str] = field(default_factory=dict)
+    uptime_s: float | None = None
+    kernel: str | None = None
+    transaction: str | None = None
+    lock: str | None = None
+    node: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The form for JSON: ``node`` is what rbops-node itself says."""
+        return dataclasses.asdict(self)
+
+
+def diff_servers(plan: ClusterPlan, inventory: Inventory) -> list[ServerDiff]:
+    """Compare every server with the plan: rbops's files, and the kernel's state.
+
+    The node program of this rbops does it, from the server's memory; nothing is installed. Raises
+    Unreachable (4) or Mismatch (3) as apply does.
+    """
+    targets = inventory.matching(plan).servers
+    rendered = render(plan)
+    folder = f"/run/rbops-{run_id('diff')}"
+
+    def compare(session: Session) -> tuple[Probe, tuple[Change, ...]]:
+        found = probe(session)
+        return found, _changes(session, found, rendered, folder)
+
+    opened = each(((target.name, target) for target in targets), open_session)
+    sessions = {name: session for name, session in opened.items() if isinstance(session, Session)}
+    try:
+        raise_errors(opened)
+        results = each(sessions.items(), compare)
+    finally:
+        for session in sessions.values():
+            session.close()
+    raise_errors(results)
+    done = [result for result in results.values() if not isinstance(result, RbopsError)]
+    check_identities((found for found, _ in done), plan.name)
+    return [ServerDiff(found.name, changes) for found, changes in done]
+
+
+def _changes(session: Session, found: Probe, rendered: Rendered, folder: str) -> tuple[Change, ...]:
+    files = {file.path: file for file in rendered.files_of(found.name)}
+    changed = [_file(found, file) for file in files.values()]
+    stale = tuple(change for change in changed if change is not None)
+    try:
+        stage(session, folder, {"rbops-node": files[INSTALLED].content, "node.json": files[_NODE].content})
+        entries = RemoteNode(session, f"{folder}/rbops-node").diff("--config", f"{folder}/node.json")
+    except RbopsError as error:
+        if found.digest is not None:
+            raise
+        # A fresh server lacks packages too: apply installs them before it looks.
+        return (*stale, Change("server", "configuration", "none", f"plan {rendered.digest[:_SHORT]} ({error})"))
+    finally:
+        unstage(session, folder)
+    settings = (Change(e["subject"], e["setting"], str(e["have"]), str(e["want"])) for e in entries)
+    known = {f"file {change.setting}" for change in stale}
+    return (*stale, *(change for change in settings if change.subject not in known))
+
+
+def _file(found: Probe, file: File) -> Change | None:
+    have = found.files.get(file.path, ("", "absent"))
+    want = (oct(file.mode), hashlib.sha256(file.content).hexdigest())
+    if have == want:
+        return None
+    if have[1] == want[1]:
+        return Change("file", file.path, have[0], want[0])
+    return Change("file", file.path, have[1][:_SHORT], want[1][:_SHORT])
+
+
+def status_servers(plan: ClusterPlan, inventory: Inventory) -> list[ServerStatus]:
+    """Ask every server; one that does not answer has its ``error`` set instead of ending the question."""
+    targets = inventory.matching(plan).servers
+
+    def ask(name: str) -> ServerStatus:
+        with open_session(inventory.server(name)) as session:
+            return _status(session)
+
+    results = each(((target.name, target.name) for target in targets), ask)
+    return [
+        ServerStatus(name, error=str(result)) if isinstance(result, RbopsError) else result
+        for name, result in results.items()
+    ]
+
+
+def _status(session: Session) -> ServerStatus:
+    found = probe(session)
+    node: Mapping[str, Any] = RemoteNode(session).call("status") if INSTALLED in found.files else {}
+    plane = node.get("dataplane")
+    return ServerStatus(
+        name=found.name,
+        digest=found.digest,
+        dataplane=_dataplane(plane) if isinstance(plane, Mapping) else None,
+        services=node.get("services", {}),
+        uptime_s=found.uptime_s,
+        kernel=found.kernel,
+        transaction=_transaction(node.get("transaction")),
+        lock=_lock(node.get("lock")),
+        node=node,
+    )
+
+
+def _transaction(change: Mapping[str, Any] | None) -> str | None:
+    if not change:
+        return None
+    timer = f"reverts in {change['left_s']} s" if change["timer_armed"] else "its timer does not run"
+    return f"run {change['run']} by {change['holder']}, {timer}"
+
+
+def _lock(lock: Mapping[str, Any] | None) -> str | None:
+    return f"{lock['holder']} for {lock['age_s']} s (run {lock['run']})" if lock else None
+
+
+def _dataplane(plane: Mapping[str, Any]) -> str:
+    devices = plane.get("devices")
+    if isinstance(devices, Mapping) and devices:
+        modes = sorted({str(device.get("mode")) for device in devices.values() if isinstance(device, Mapping)})
+        return f"{len(devices)} ports {'/'.join(modes)}"
+    return "not loaded"
