@@ -1,0 +1,87 @@
+"""The checker finds each breach, knowing nothing of how plans are made."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from rbops.affinity.rules import check, check_server
+from rbops.affinity.steering import steering
+from rbops.plan import ClusterPlan, Cores, Port, Queue, Server
+from rbops.planner import plan_spec
+from rbops.spec.model import Router, Servers, Spec
+
+QUEUES = (Queue(0, 0, 0), Queue(1, 1, 1))
+
+
+@pytest.fixture(scope="module")
+def plan() -> ClusterPlan:
+    return plan_spec(Spec("rb4", Router(4, 10_000_000_000), Servers("lab")))
+
+
+def broken(plan: ClusterPlan, queues: tuple[Queue, ...], cores: Cores | None = None) -> Server:
+    server = plan.servers[0]
+    ports = (replace(server.ports[0], queues=queues), *server.ports[1:])
+    return replace(server, ports=ports, cores=cores or server.cores)
+
+
+def test_a_plan_keeps_both_rules(plan: ClusterPlan) -> None:
+    assert check(plan) == ()
+
+
+@pytest.mark.parametrize(
+    ("queues", "rule", "text"),
+    [
+        ((Queue(0, 0, 0), Queue(0, 1, 1)), "rule1", "numbered"),
+        ((), "rule1", "numbered"),
+        ((Queue(0, 0, 0), Queue(1, 7, 1)), "rule1", "not in the data plane"),
+        ((Queue(0, 0, 0),), "rule2", "own no transmit queue"),
+        ((Queue(0, 0, 0), Queue(1, 0, 0)), "rule2", "own no transmit queue"),
+    ],
+)
+def test_breaches_are_found(plan: ClusterPlan, queues: tuple[Queue, ...], rule: str, text: str) -> None:
+    found = list(check_server(broken(plan, queues)))
+    assert any(one.rule == rule and text in one.detail for one in found), found
+
+
+@pytest.mark.parametrize("cores", [Cores((0, 1), (1,)), Cores((0, 1, 1), ())])
+def test_a_cpu_has_one_task(plan: ClusterPlan, cores: Cores) -> None:
+    assert any(one.rule == "rule2" for one in check_server(broken(plan, QUEUES, cores)))
+
+
+def test_a_broken_server_among_equals_is_found(plan: ClusterPlan) -> None:
+    bad = replace(broken(plan, (Queue(0, 0, 0),)), name="n3")
+    found = check(replace(plan, servers=(*plan.servers[:3], bad)))
+    assert {one.server for one in found} == {"n3"}
+
+
+def ports(driver: str, queues: int) -> tuple[Port, ...]:
+    return tuple(
+        Port(name, "internal", f"n{peer}:int0", 1, tuple(Queue(i, i, i) for i in range(queues)), driver=driver)
+        for peer, name in ((1, "int1"), (2, "int2"))
+    )
+
+
+def test_steering_gives_each_output_port_a_queue() -> None:
+    rules = list(steering(ports("mlx5_core", 2), [(0, 1), (2, 1)], 3, "xdp"))
+    assert [(rule.mac, rule.queue) for rule in rules if rule.port == "int1"] == [
+        ("02:52:00:00:00:00", 0),
+        ("02:52:00:00:00:01", 0),
+        ("02:52:00:01:00:00", 1),
+        ("02:52:00:02:00:00", 0),
+        ("02:52:00:02:00:01", 0),
+    ]
+    assert {rule.port for rule in rules} == {"int1", "int2"}
+
+
+@pytest.mark.parametrize(
+    ("driver", "dataplane", "count"),
+    [("veth", "xdp", 0), ("i40e", "xdp", 0), ("i40e", "click", 2), ("ice", "xdp", 2), ("ixgbe", "xdp", 0)],
+)
+def test_what_the_driver_can_do(driver: str, dataplane: str, count: int) -> None:
+    assert len(list(steering(ports(driver, 2)[:1], [], 2, dataplane))) == count
+
+
+def test_more_than_64_ports_are_not_steered() -> None:
+    assert list(steering(ports("ice", 64), [], 65, "xdp")) == []
