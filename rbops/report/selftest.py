@@ -59,22 +59,22 @@ def selftest_report(result: SelftestResult) -> RenderableType:
 
 
 def selftest_junit(result: SelftestResult) -> Suite:
-    """A case for every pair of ports in every phase, one for each phase as a whole, and one for the rate."""
-    cases: list[Case] = []
-    named: set[int] = set()
-    for phase in result.phases:
-        for pair in phase.pairs:
-            mine = [
-                (number, fault.text)
-                for number, fault in enumerate(result.faults)
-                if (fault.phase, fault.source, fault.destination) == (phase.name, pair.source, pair.destination)
-            ]
-            named |= {number for number, _ in mine}
-            name = f"port {pair.source} to port {pair.destination}"
-            cases.append(
-                Case(f"selftest.{phase.name}", name, phase.seconds, tuple(text for _, text in mine), output=_pair(pair))
-            )
-    rest = tuple(fault.text for number, fault in enumerate(result.faults) if number not in named)
+    """A case for every pair of ports in every phase, one for the whole router, and one for the rate."""
+    by_pair: dict[tuple[str, int | None, int | None], list[str]] = {}
+    for fault in result.faults:
+        by_pair.setdefault((fault.phase, fault.source, fault.destination), []).append(fault.text)
+    cases = [
+        Case(
+            group=f"selftest.{phase.name}",
+            name=f"port {pair.source} to port {pair.destination}",
+            seconds=phase.seconds,
+            failures=tuple(by_pair.pop((phase.name, pair.source, pair.destination), ())),
+            output=_pair(pair),
+        )
+        for phase in result.phases
+        for pair in phase.pairs
+    ]
+    rest = tuple(text for texts in by_pair.values() for text in texts)
     cases.append(Case("selftest", "the whole router", result.seconds, rest, output=_verdict(result)))
     if result.rate is not None:
         failures = () if result.rate.rate_pps else ("no rate without loss was found",)
@@ -84,11 +84,8 @@ def selftest_junit(result: SelftestResult) -> Suite:
 
 
 def _blocks(result: SelftestResult) -> list[_Block]:
-    blocks: list[_Block] = []
     names = dict(result.ports)
-    for phase in result.phases:
-        if phase.name == "matrix":
-            blocks.append(_matrix(phase, names))
+    blocks: list[_Block] = [_matrix(phase, names) for phase in result.phases if phase.name == "matrix"]
     if result.phases:
         blocks.append(_phases(result.phases))
     blocks += [_spread(phase) for phase in result.phases if phase.spread]

@@ -126,8 +126,9 @@ def _with_routes(
         if neighbour is None or neighbour.mac is None or not _sendable(network):
             continue
         for address in _candidates(network, choose):
-            if table.longest_match(address) == (route.port, route.adjacency):
-                found.append(Target(str(address), neighbour.mac))
+            target = Target(str(address), neighbour.mac)
+            if target not in found and table.longest_match(address) == (route.port, route.adjacency):
+                found.append(target)
                 break
     return found
 

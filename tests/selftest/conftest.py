@@ -86,7 +86,7 @@ class FakeTester:
     port: int
     netns: str | None
     device: str
-    target: None = None
+    target: object | None = None
 
 
 @contextmanager

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rbops.selftest.result import Trial
+from rbops.selftest.search import search
+from rbops.selftest.traffic import flows_per_pair, ordered, sent_to
+
+
+class Router:
+    """Loses packets above ``limit``; the testers reach ``most``."""
+
+    def __init__(self, limit: float, most: float = 10e6) -> None:
+        self.limit, self.most, self.trials = limit, most, 0
+
+    def __call__(self, offered: float | None) -> Trial:
+        self.trials += 1
+        rate = self.most if offered is None else min(offered, self.most)
+        return Trial(offered, rate, int(rate / 2), int(max(0, rate - self.limit) / 2), 0)
+
+
+def test_testers_that_are_slower_than_the_router() -> None:
+    router = Router(20e6)
+    found = search(router, size=64, time_left=lambda: True)
+    assert (found.rate_pps, found.limit, router.trials) == (10e6, "testers", 1)
+    assert found.rate_bps == 10e6 * 64 * 8
+
+
+@given(st.floats(min_value=0.2e6, max_value=9.9e6))
+def test_the_rate_is_found_to_five_percent(limit: float) -> None:
+    found = search(Router(limit), size=64, time_left=lambda: True)
+    assert found.rate_pps <= limit + 2
+    if found.limit == "precision":
+        assert found.rate_pps >= limit * 0.95 - 2
+    assert any(trial.passed and trial.sent_pps == found.rate_pps for trial in found.trials)
+
+
+def test_time_ends_the_search() -> None:
+    router = Router(3e6)
+    found = search(router, size=64, time_left=lambda: router.trials < 3)
+    assert found.limit == "time"
+    assert router.trials == 3
+    assert found.rate_pps == 2.5e6
+
+
+def test_a_router_that_always_loses() -> None:
+    found = search(lambda offered: Trial(offered, offered or 1e6, 100, 1, 0), size=64, time_left=lambda: True)
+    assert found.rate_pps == 0
+    assert len(found.trials) == 12
+
+
+def test_what_the_testers_could_not_send_proves_nothing() -> None:
+    assert not Trial(None, 1e6, 100, 0, 1).passed
+    assert not Trial(None, 0, 0, 0, 0).passed
+
+
+@given(st.integers(0, 10_000), st.integers(1, 7), st.integers(1, 9))
+def test_what_was_sent_follows_from_the_turns(frames: int, destinations: int, flows: int) -> None:
+    turns = [(flow, to) for flow in range(flows) for to in range(destinations)]
+    walked = [0] * destinations
+    for number in range(frames):
+        walked[turns[number % len(turns)][1]] += 1
+    assert [sent_to(frames, destinations, flows, position) for position in range(destinations)] == walked
+    assert ordered(frames, len(turns)) == -(-frames // len(turns))
+
+
+def test_flows() -> None:
+    assert flows_per_pair(4, 1) == 16
+    assert flows_per_pair(64, 1) == 4
+    assert flows_per_pair(4, 40) == 40

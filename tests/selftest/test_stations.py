@@ -1,0 +1,73 @@
+"""Which addresses are sent to, and that they lead where the plan says."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rbops.errors import Mismatch, UsageError
+from rbops.plan import Route, Routes
+from rbops.selftest.routefile import read_routes
+from rbops.selftest.stations import PER_PORT, sites
+
+from .conftest import make_plan
+
+
+def test_every_port_is_a_site_with_its_neighbour() -> None:
+    found = sites(make_plan(3), seed=1)
+    assert [(site.port, site.server, site.router_address, site.address) for site in found] == [
+        (number, f"n{number}", f"198.18.{number}.1", f"198.18.{number}.2") for number in range(3)
+    ]
+    assert [target.address for target in found[2].targets] == ["198.18.2.2"]
+    assert found[2].targets[0].mac == "02:4e:00:02:00:02"
+
+
+def test_routes_are_sampled_and_only_where_they_are_the_longest_match() -> None:
+    routes = (
+        Route("203.0.113.0/24", 2, 1, "198.18.2.2"),
+        Route("203.0.113.128/25", 1, 1, "198.18.1.2"),
+        Route("192.0.2.0/31", 2, 1, "198.18.2.2"),
+        # Covered by two longer ones: no address of it leads there.
+        Route("198.51.100.0/24", 2, 1, "198.18.2.2"),
+        Route("198.51.100.0/25", 1, 1, "198.18.1.2"),
+        Route("198.51.100.128/25", 1, 1, "198.18.1.2"),
+        Route("239.0.0.0/8", 2, 1, "198.18.2.2"),
+    )
+    for seed in range(20):
+        two = [ipaddress.IPv4Address(t.address) for t in sites(make_plan(3, routes=routes), seed=seed)[2].targets]
+        assert [a for a in two if a in ipaddress.IPv4Network("203.0.113.128/25")] == []
+        assert len([a for a in two if a in ipaddress.IPv4Network("203.0.113.0/25")]) == 1
+        assert len([a for a in two if a in ipaddress.IPv4Network("192.0.2.0/31")]) == 1
+        assert [a for a in two if a in ipaddress.IPv4Network("198.51.100.0/24")] == []
+        assert [a for a in two if a.is_multicast] == []
+
+
+def test_the_sample_is_bounded_and_repeatable() -> None:
+    routes = tuple(Route(f"10.{number // 256}.{number % 256}.0/24", 1, 1, "198.18.1.2") for number in range(1000))
+    plan = make_plan(3, routes=routes)
+    first, again, other = (sites(plan, seed=seed)[1].targets for seed in (1, 1, 2))
+    assert first == again != other
+    assert len(first) == PER_PORT
+
+
+def test_a_port_where_nobody_can_stand_is_a_mismatch() -> None:
+    plan = make_plan(2)
+    server = plan.servers[1]
+    port = replace(server.ports[0], adjacencies=(replace(server.ports[0].adjacencies[0], mac=None),))
+    plan = replace(plan, servers=(plan.servers[0], replace(server, ports=(port,))))
+    with pytest.raises(Mismatch, match=r"external port 1 \(n1:ext1\) has no neighbour with a MAC"):
+        sites(plan, seed=1)
+
+
+def test_a_route_file(tmp_path: Path) -> None:
+    path = tmp_path / "routes.csv"
+    path.write_text("prefix,via\n203.0.113.0/24,198.18.1.2\n192.0.2.0/24,198.18.9.9\n")
+    plan = replace(make_plan(2), routes=Routes((), (), str(path), "", 2))
+    assert read_routes(plan) == [Route("203.0.113.0/24", 1, 1, "198.18.1.2")]
+    assert read_routes(make_plan(2)) == []
+    path.unlink()
+    with pytest.raises(UsageError, match="No such file"):
+        read_routes(plan)
