@@ -132,7 +132,7 @@ def _print_status(found: LabStatus) -> None:
         servers.add_row(server.name, server.address, state, ssh, str(server.pid or "-"))
     cables = Table("cable", "", "state", box=None, pad_edge=False)
     for cable in found.cables:
-        cables.add_row(cable.a, cable.b, cable.state)
+        cables.add_row(cable.a, cable.b, "a port is down" if cable.state == "down" else cable.state)
     testers = Table("tester", "port", "namespace", "state", box=None, pad_edge=False)
     for tester in found.testers:
         testers.add_row(tester.name, tester.device, tester.netns, "there" if tester.present else "missing")

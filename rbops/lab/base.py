@@ -11,16 +11,21 @@ import hashlib
 import json
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 from rbops.errors import CheckFailed
 from rbops.lab.command import require_tools
+from rbops.lab.interrupts import uninterrupted
 from rbops.lab.lock import locked
 from rbops.lab.progress import Progress
 
 __all__ = ["CACHE", "ensure", "recipe_digest"]
 
 CACHE = Path("/var/cache/rbops")
+
+_DISCARD_S = 5.0
+_POLL_S = 0.05
 
 RECIPE = 2
 """Counts up when :func:`_prepare` does something new; all else that makes the image is data."""
@@ -47,7 +52,7 @@ _MASKED = (
     "proc-sys-fs-binfmt_misc.automount sys-fs-fuse-connections.mount sys-kernel-config.mount "
     "sys-kernel-debug.mount sys-kernel-tracing.mount systemd-journald-audit.socket "
     "systemd-machine-id-commit.service systemd-modules-load.service systemd-network-generator.service "
-    "systemd-networkd.service systemd-pstore.service systemd-random-seed.service systemd-resolved.service "
+    "systemd-pstore.service systemd-random-seed.service systemd-resolved.service "
     "systemd-tmpfiles-clean.timer systemd-udev-trigger.service systemd-udevd-control.socket "
     "systemd-udevd-kernel.socket systemd-udevd.service systemd-update-utmp-runlevel.service "
     "systemd-update-utmp.service"
@@ -98,6 +103,7 @@ _FILES = {
     ),
     "etc/hosts": "127.0.0.1 localhost\n",
     "etc/fstab": "",
+    "etc/motd": "",
 }
 
 
@@ -133,8 +139,14 @@ def ensure(progress: Progress, *, cache: Path = CACHE) -> Path:
 
 def _discard(partial: Path) -> None:
     # Mounts made by a build are in its own mount namespace: nothing of the host is below the folder.
-    if partial.exists():
-        shutil.rmtree(partial)
+    deadline = time.monotonic() + _DISCARD_S
+    while partial.exists():
+        try:
+            shutil.rmtree(partial)
+        except OSError:  # the last processes of a build that was killed are still writing
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_POLL_S)
 
 
 def _build(root: Path, log: Path) -> None:
@@ -144,12 +156,15 @@ def _build(root: Path, log: Path) -> None:
         *("mmdebstrap", "--mode=root", "--variant=minbase", f"--include={PACKAGES}", *_OPTIONS, SUITE, str(root)),
     ]
     with log.open("w", encoding="utf-8") as output:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+        process = None
         try:
+            with uninterrupted():
+                process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
             code = process.wait()
         finally:
-            process.kill()
-            process.wait()
+            if process is not None:
+                process.kill()
+                process.wait()
     if code != 0:
         last = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-8:])
         raise CheckFailed(

@@ -12,6 +12,8 @@ from rbops.lab.interrupts import uninterrupted
 
 __all__ = ["ip_batch", "require_tools", "run"]
 
+_TIMEOUT_S = 60
+
 _PACKAGES = {
     "systemd-nspawn": "systemd-container",
     "mmdebstrap": "mmdebstrap",
@@ -42,17 +44,22 @@ def run(args: Sequence[str], *, stdin: str | None = None, check: bool = True) ->
     """Run a tool that ends soon and return its stdout; an interrupt waits until it has ended.
 
     The tool is out of reach of the terminal's Ctrl-C, and dies when rbops is killed.
-    Raises CheckFailed with the command and its stderr when it fails, unless ``check`` is false.
+    Raises CheckFailed with the command and its stderr when it fails, unless ``check`` is false, or takes a minute.
     """
-    with uninterrupted():
-        result = subprocess.run(
-            ["setpriv", "--pdeathsig", "KILL", *args],
-            input=stdin or "",
-            capture_output=True,
-            text=True,
-            check=False,
-            process_group=0,
-        )
+    command = ["setpriv", "--pdeathsig", "KILL", *args]
+    try:
+        with uninterrupted():
+            result = subprocess.run(
+                command,
+                input=stdin or "",
+                capture_output=True,
+                text=True,
+                check=False,
+                process_group=0,
+                timeout=_TIMEOUT_S,
+            )
+    except subprocess.TimeoutExpired as error:
+        raise CheckFailed(f"`{shlex.join(args)}` did not end in {_TIMEOUT_S} s, and was killed") from error
     if check and result.returncode != 0:
         said = result.stderr.strip() or result.stdout.strip() or "it said nothing"
         raise CheckFailed(f"`{shlex.join(args)}` failed with {result.returncode}: {said}")

@@ -118,8 +118,9 @@ class Manifest:
         for tester in self.testers:
             if tester.name == name:
                 return tester
-        have = ", ".join(tester.name for tester in self.testers)
-        raise Mismatch(f"lab {self.name} has no tester {name}", hint=f"its testers: {have}")
+        servers = ", ".join(server.name for server in self.servers)
+        testers = ", ".join(tester.name for tester in self.testers)
+        raise Mismatch(f"lab {self.name} has nothing called {name}", hint=f"servers: {servers}; testers: {testers}")
 
 
 def from_plan(plan: ClusterPlan, name: str, subnet: int, base: str, provider: str) -> Manifest:

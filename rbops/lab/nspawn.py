@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from rbops.errors import Mismatch, UsageError
+from rbops.errors import CheckFailed, Mismatch, UsageError
 from rbops.lab import access, base, layout, names, net, removal, status
 from rbops.lab import manifest as manifests
 from rbops.lab.cgroup import lab_cgroup
@@ -29,6 +29,7 @@ _TOOLS = ("systemd-nspawn", "ssh", "ssh-keygen", "ip", "ethtool", "sysctl", "nse
 _INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
 _BOOT_S = 60.0
 _POWER_OFF_S = 10.0
+_POLL_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,22 @@ class NspawnProvider:
         with try_locked(layout.folder(name), f"lab {name}"):
             _power_off(manifest, entry)
             _boot(manifest, entry)
+            wait_ready(manifest, [entry], _BOOT_S, strict=False)
+
+    def reboot(self, name: str, server: str) -> None:
+        """Have a server reboot itself."""
+        _require_root()
+        manifest = _manifest(name)
+        entry = manifest.server(server)
+        with try_locked(layout.folder(name), f"lab {name}"):
+            payload = layout.server_cgroup(lab_cgroup(name), entry).child("payload")
+            before = payload.child("init.scope").pids()
+            run(access.ssh_command(layout.folder(name), entry, ["systemctl", "reboot"]), check=False)
+            deadline = time.monotonic() + _BOOT_S
+            while set(payload.child("init.scope").pids()) & set(before):
+                if time.monotonic() > deadline:
+                    raise CheckFailed(f"{server} was told to reboot, and did not shut down in {_BOOT_S:.0f} s")
+                time.sleep(_POLL_S)
             wait_ready(manifest, [entry], _BOOT_S, strict=False)
 
     def wait(self, name: str, server: str, timeout_s: float = _BOOT_S) -> None:
@@ -221,7 +238,7 @@ def _power_off(manifest: Manifest, server: LabServer) -> None:
     # The supervisor sees its system end, unplugs it and leaves; one that was killed cannot.
     deadline = time.monotonic() + _POWER_OFF_S
     while cgroup.populated() and time.monotonic() < deadline:
-        time.sleep(0.01)
+        time.sleep(_POLL_S)
     cgroup.kill()
     if net.exists(server.netns):
         net.park(manifest, server)

@@ -106,8 +106,17 @@ class Provider(Protocol):
         Its ports are as new: same names, MACs and queues, no settings.
         """
 
+    def reboot(self, name: str, server: str) -> None:
+        """Have a server reboot itself, as its ``systemctl reboot`` does; returns when it has booted again.
+
+        Raises CheckFailed when it does not shut down and come back in time.
+        """
+
     def wait(self, name: str, server: str, timeout_s: float = 60.0) -> None:
-        """Return when a server answers over SSH and has booted; CheckFailed when it does not in time."""
+        """Return when a server answers over SSH and has booted; CheckFailed when it does not in time.
+
+        A server that is about to reboot still answers: :meth:`reboot` waits for the next boot.
+        """
 
     def command(self, name: str, target: str, command: Sequence[str] = (), *, tty: bool = False) -> list[str]:
         """The argument list that logs in to ``target`` (a server or a tester), or runs ``command`` there."""
@@ -156,6 +165,10 @@ class Lab:
     def restart(self, server: str) -> None:
         """As :meth:`Provider.restart`."""
         self.provider.restart(self.name, server)
+
+    def reboot(self, server: str) -> None:
+        """As :meth:`Provider.reboot`."""
+        self.provider.reboot(self.name, server)
 
     def wait(self, server: str, timeout_s: float = 60.0) -> None:
         """As :meth:`Provider.wait`."""

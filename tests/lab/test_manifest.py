@@ -97,7 +97,7 @@ def test_unknown_servers_and_testers_are_named() -> None:
     with pytest.raises(Mismatch, match="no server n7") as caught:
         manifest.server("n7")
     assert caught.value.hint == "its servers: n0, n1"
-    with pytest.raises(Mismatch, match="no tester t7"):
+    with pytest.raises(Mismatch, match="nothing called t7"):
         manifest.tester("t7")
 
 
