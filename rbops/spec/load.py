@@ -17,7 +17,7 @@ from rbops.spec.reader import MAX_SPEC_BYTES, decode, parse, read_bytes
 from rbops.spec.routefile import read_route_file
 from rbops.spec.source import Source
 from rbops.spec.units import Wrong
-from rbops.spec.validate import Parts, located, salvage, validate
+from rbops.spec.validate import Parts, located, parts_of, salvage, validate
 
 __all__ = ["load", "load_bytes"]
 
@@ -42,7 +42,7 @@ def load_bytes(data: bytes, file: Path, overrides: Mapping[str, str]) -> model.S
     base = file.parent
     errors = [*errors, *override(root, overrides), *attach_hardware(root, base)]
     written, found = validate(root)
-    parts = salvage(root)
+    parts = parts_of(root, written) if written else salvage(root)
     errors += [*found, *_across(parts)]
     route_file, found = _route_file(parts, base)
     errors += found + _fragment(parts, base)

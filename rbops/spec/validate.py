@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from rbops.errors import Diagnostic
 
-__all__ = ["Parts", "located", "salvage", "validate"]
+__all__ = ["Parts", "located", "parts_of", "salvage", "validate"]
 
 _TAGS = frozenset({"list", "file"})  # of the union in document.RoutesSection
 _KEY = "[key]"
@@ -85,6 +85,24 @@ def validate(root: Node) -> tuple[SpecDocument | None, list[Diagnostic]]:
         found = [_diagnostic(detail, root) for detail in details if not _implied(detail, misspelt, root)]
         # Hosts that share a hardware file share its mistakes.
         return None, list(dict.fromkeys(found))
+
+
+def parts_of(root: Node, written: SpecDocument) -> Parts:
+    """The parts of a valid document."""
+    routes = written.routes
+    listed = () if isinstance(routes, RouteFileSection) else routes
+    return Parts(
+        root,
+        external_ports=written.router.external_ports,
+        application=written.router.application,
+        fragment=written.router.fragment,
+        port_ids={index: port.id for index, port in enumerate(written.ports)},
+        ports=dict(enumerate(written.ports)),
+        hosts=written.hosts,
+        hardware=written.servers.hardware,
+        routes=dict(enumerate(listed)),
+        route_file=routes.file if isinstance(routes, RouteFileSection) else None,
+    )
 
 
 def salvage(root: Node) -> Parts:

@@ -146,7 +146,7 @@ def mac(text: str) -> str:
 def interface_address(text: str) -> str:
     """A port's own address with its subnet's length, ``198.18.0.1/24``: a host of a subnet /8 to /31."""
     address, length = _split(text, "198.18.0.1/24")
-    _usable(text, IPv4Network((int(address) & _mask(length), length)))
+    _usable(text, int(address), length)
     if not _WIDEST_SUBNET <= length <= _SMALLEST_SUBNET:
         raise Wrong(f"{shown(text)}: a port's subnet is /8 to /31", "for example 198.18.0.1/24")
     network = IPv4Interface((address, length)).network
@@ -164,18 +164,18 @@ def neighbor_address(text: str) -> str:
             f"did you mean {text.split('/', maxsplit=1)[0]}?",
         )
     address = _address(text, text)
-    _usable(text, IPv4Network(int(address)))
+    _usable(text, int(address), _ADDRESS_BITS)
     return str(address)
 
 
 def prefix(text: str) -> str:
     """A route's prefix, ``203.0.113.0/24``, without host bits; ``0.0.0.0/0`` is the default route."""
     address, length = _split(text, "203.0.113.0/24")
-    network = IPv4Network((int(address) & _mask(length), length))
-    if network.network_address != address:
-        raise Wrong(f"{shown(text)} has bits set beyond its length", f"did you mean {network}?")
-    _usable(text, network)
-    return str(network)
+    if int(address) & ~_mask(length):
+        meant = IPv4Network((int(address) & _mask(length), length))
+        raise Wrong(f"{shown(text)} has bits set beyond its length", f"did you mean {meant}?")
+    _usable(text, int(address), length)
+    return f"{address}/{length}"
 
 
 def cpu_list(text: str) -> tuple[int, ...]:
@@ -216,8 +216,13 @@ def _address(text: str, whole: str) -> IPv4Address:
     raise Wrong(f"{shown(whole)} is no IPv4 address", "four numbers 0 to 255 without leading zeros")
 
 
-def _usable(text: str, network: IPv4Network) -> None:
+def _usable(text: str, address: int, length: int) -> None:
+    """Raise Wrong when the prefix lies within a reserved range."""
     for reserved, why in _RESERVED:
         # The default route and other short prefixes reach over reserved ranges without aiming at them.
-        if network.subnet_of(reserved) and network.prefixlen:
+        if length >= reserved.prefixlen and address >> (_ADDRESS_BITS - reserved.prefixlen) == _head(reserved):
             raise Wrong(f"{shown(text)} is in {reserved}, which is {why}")
+
+
+def _head(network: IPv4Network) -> int:
+    return int(network.network_address) >> (_ADDRESS_BITS - network.prefixlen)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rbops.errors import SpecError
@@ -56,11 +56,13 @@ def outcome(data: bytes) -> None:
         assert all(item.line >= 1 and item.column >= 1 and item.render() for item in error.diagnostics)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes(data: bytes) -> None:
     outcome(data)
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="abc:-[]{}&*!|>'\"%@`#,? \n\t~0\u2028\x85\x00\ufeff\U0001f600", max_size=120))
 @example("? [")
 @example("a: &a {b: *a}")
@@ -72,11 +74,13 @@ def test_any_yaml_like_text(text: str) -> None:
     outcome(text.encode())
 
 
+@settings(deadline=None)
 @given(st.dictionaries(KEYS, TREES, max_size=8))
 def test_any_tree(tree: dict[str, Any]) -> None:
     outcome(yaml.safe_dump(tree).encode())
 
 
+@settings(deadline=None)
 @given(st.sampled_from(ERRORS), st.data())
 def test_any_cut_of_a_spec(path: Path, data: st.DataObject) -> None:
     text = path.read_bytes()
@@ -84,12 +88,14 @@ def test_any_cut_of_a_spec(path: Path, data: st.DataObject) -> None:
     outcome(text[:start] + text[data.draw(st.integers(start, len(text))) :])
 
 
+@settings(deadline=None)
 @given(st.integers(10**6, 10**14), st.sampled_from(["bps", "kbps", "Mbps", "Gbps"]))
 def test_rates_come_back(bps: int, unit: str) -> None:
     factor = {"bps": 1, "kbps": 10**3, "Mbps": 10**6, "Gbps": 10**9}[unit]
     assert RATE(f"{Decimal(bps) / factor:f}{unit}") == bps
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30))
 def test_a_quantity_is_within_its_limits_or_wrong(text: str) -> None:
     value = Decimal(0)
@@ -117,6 +123,7 @@ SPECS = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(SPECS)
 def test_round_trip(tree: dict[str, Any]) -> None:
     spec = load_bytes(yaml.safe_dump(tree).encode(), FILE, {})

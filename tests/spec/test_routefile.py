@@ -6,7 +6,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rbops.errors import SpecError
@@ -58,6 +58,7 @@ def test_twenty_errors_are_enough(tmp_path: Path) -> None:
     assert len(errors) == 20
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.tuples(st.integers(1 << 24, (127 << 24) - 1), st.integers(1, 32)).map(
@@ -78,6 +79,7 @@ def test_what_was_written_is_read(tmp_path_factory: pytest.TempPathFactory, rout
     )
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_end_in_routes_or_errors(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = tmp_path_factory.mktemp("routes") / "routes.csv"
