@@ -16,6 +16,7 @@ from rbops import __version__
 from rbops.errors import RbopsError
 from rbops.node.commands import Node
 from rbops.node.dataplane import open_plane
+from rbops.node.installed import Installed
 from rbops.node.settings import Setting
 from rbops.node.state import State
 from rbops.node.system import Kernel
@@ -118,7 +119,7 @@ def _holder() -> str:
 def _live(options: argparse.Namespace) -> Node:
     kernel = Kernel()
     own = ("--state", str(options.state), "--config", str(options.config))
-    return Node(kernel, State(options.state), options.config, SystemdTimer(kernel), open_plane, own)
+    return Node(kernel, State(options.state), options.config, SystemdTimer(kernel), open_plane, own, Installed(kernel))
 
 
 def _show(node: Node, options: argparse.Namespace) -> int:

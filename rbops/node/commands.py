@@ -15,6 +15,7 @@ from rbops.node.config import NodeConfig, load, parse
 from rbops.node.dataplane import Opener
 from rbops.node.devices import inventory, resolve
 from rbops.node.engine import Applied, Engine, prepare
+from rbops.node.installed import Installed
 from rbops.node.prior import Prior
 from rbops.node.settings import Setting, differing
 from rbops.node.state import State, read_json
@@ -39,6 +40,7 @@ class Node:
     timer: Timer
     open_plane: Opener
     options: tuple[str, ...] = ()
+    installed: Installed | None = None
 
     def settings(self) -> list[Setting]:
         """Everything that node.json says, as it is and as it shall be."""
@@ -139,7 +141,7 @@ class Node:
         return prepare(config, self.system, self.state, self.open_plane, check=check)
 
     def _transaction(self) -> Transaction:
-        return Transaction(self.state, self.config_path.parent, self.timer, self.options)
+        return Transaction(self.state, self.config_path.parent, self.timer, self.options, self.installed)
 
     def _reapply(self) -> None:
         """The kernel's part of a revert to an earlier configuration, whose files are back."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from rbops.errors import CheckFailed, Locked, Mismatch, RbopsError, StateUnknown
 from rbops.node import lock
+from rbops.node.installed import Installed
 from rbops.node.state import State, copy_tree, read_json, sync_folder, write_whole
 from rbops.node.timer import Timer
 
@@ -28,6 +29,7 @@ class Transaction:
     etc: Path
     timer: Timer
     options: tuple[str, ...] = ()
+    installed: Installed | None = None
 
     def manifest(self) -> dict[str, Any] | None:
         """What begin wrote; None when no change is open."""
@@ -102,6 +104,8 @@ class Transaction:
         if run is not None:
             self._own(manifest, run)
         try:
+            if self.installed:
+                self.installed.pause()
             # The kernel's part needs to know what was loaded, so that the files go back after a first-time undo.
             if manifest["configured"]:
                 self._put_back(configured=True)
@@ -109,6 +113,7 @@ class Transaction:
             else:
                 take_away()
                 self._put_back(configured=False)
+            self._put_program_back()
         except (OSError, RbopsError) as error:
             raise StateUnknown(
                 f"putting this server back failed: {error}", hint=f"what was there before is in {self.state.snapshot}"
@@ -127,7 +132,14 @@ class Transaction:
 
     def finish_boot(self) -> None:
         """At boot, after the old configuration is in force."""
+        self._put_program_back()
         self._forget()
+
+    def _put_program_back(self) -> None:
+        """Last of all: what runs here may be the very program that is replaced."""
+        saved = self.state.snapshot / "installed"
+        if self.installed and saved.is_dir():
+            self.installed.put_back(saved)
 
     def _command(self, run: str) -> tuple[str, ...]:
         """What the timer runs: the copy of this program in the snapshot, which no push replaces."""
@@ -142,6 +154,9 @@ class Transaction:
         record["configured"] = (self.etc / "node.json").exists()
         if self.etc.is_dir():
             copy_tree(self.etc, part / "etc")
+        if self.installed:
+            (part / "installed").mkdir(mode=0o700)
+            self.installed.save(part / "installed")
         program = Path(sys.argv[0])
         if program.is_file() and program.name == "rbops-node":
             shutil.copyfile(program, part / "rbops-node")

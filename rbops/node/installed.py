@@ -1,0 +1,73 @@
+"""What of rbops is installed beside /etc/rbops: this program and its systemd units, saved and put back."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from rbops.node.system import System
+
+__all__ = ["Installed"]
+
+_UNITS = ("rbops.service", "rbops-watch.service")
+_SYSTEMD = "etc/systemd/system"
+_WATCH = "rbops-watch.service"
+_PATHS = (
+    "usr/sbin/rbops-node",
+    *(f"{_SYSTEMD}/{unit}" for unit in _UNITS),
+    *(f"{_SYSTEMD}/multi-user.target.wants/{unit}" for unit in _UNITS),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """The installed files below ``root``; a unit is enabled exactly when its link is there."""
+
+    system: System
+    root: Path = Path("/")
+
+    def save(self, folder: Path) -> None:
+        """Copy what there is, links as links, into ``folder``."""
+        for name in _PATHS:
+            source = self.root / name
+            if os.path.lexists(source):
+                target = folder / name
+                target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                shutil.copy2(source, target, follow_symlinks=False)
+
+    def pause(self) -> None:
+        """Stop the watch of links: what it works on is about to change under it."""
+        self.system.run(("systemctl", "stop", _WATCH))
+
+    def put_back(self, folder: Path) -> None:
+        """Make the files what :meth:`save` found, absent ones included, and start the watch if it was enabled."""
+        changed = [name for name in _PATHS if self._restore(folder / name, self.root / name)]
+        if any(name.startswith(_SYSTEMD) for name in changed):
+            self.system.run(("systemctl", "daemon-reload"))
+        if os.path.lexists(folder / _SYSTEMD / "multi-user.target.wants" / _WATCH):
+            # Not to be waited for: at boot this runs inside a unit that it is ordered after.
+            self.system.run(("systemctl", "restart", "--no-block", _WATCH))
+
+    def _restore(self, saved: Path, target: Path) -> bool:
+        if not os.path.lexists(saved):
+            there = os.path.lexists(target)
+            target.unlink(missing_ok=True)
+            return there
+        if _same(saved, target):
+            return False
+        part = target.with_name(f".{target.name}.restored")
+        part.unlink(missing_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(saved, part, follow_symlinks=False)
+        part.replace(target)
+        return True
+
+
+def _same(one: Path, other: Path) -> bool:
+    if one.is_symlink() or other.is_symlink():
+        return one.is_symlink() and other.is_symlink() and one.readlink() == other.readlink()
+    if not other.is_file():
+        return False
+    return one.stat().st_mode == other.stat().st_mode and one.read_bytes() == other.read_bytes()
