@@ -10,7 +10,7 @@ from rbops.cli.options import InventoryPath, Limit, Output, Spec
 from rbops.cli.output import Format, emit, emit_json, say, stdout_console
 
 if TYPE_CHECKING:
-    from rbops.deploy.apply import Applied, ApplyOptions
+    from rbops.deploy.apply import Applied
     from rbops.deploy.status import ServerDiff, ServerStatus
 
 __all__ = ["register"]
@@ -49,7 +49,7 @@ def register(app: typer.Typer) -> None:
     app.command("rollback")(rollback)
 
 
-def apply(
+def apply(  # noqa: PLR0917 - a parameter an option
     spec: Spec,
     inventory: InventoryPath,
     limit: Limit = None,

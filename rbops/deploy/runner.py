@@ -95,11 +95,20 @@ class PlayResult:
     def reason(self) -> str:
         """Which task failed on which server, and why; a line or more each."""
         if self.failures:
-            return "\n".join(f"{event.host}: {event.title}: {event.message}" for event in self.failures)
+            return "\n".join(f"{', '.join(hosts)}: {why}" for why, hosts in self._grouped().items())
         if self.outcome == "timeout":
             return f"Ansible did not finish in {self.seconds:.0f} s"
+        if self.outcome == "canceled":
+            return "interrupted"
         tail = self.output.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-5:]
         return "\n".join(["Ansible failed before the first task:", *tail])
+
+    def _grouped(self) -> dict[str, list[str]]:
+        """Each failure once, with the servers that have it."""
+        found: dict[str, list[str]] = {}
+        for event in self.failures:
+            found.setdefault(f"{event.title}: {event.message}", []).append(event.host)
+        return found
 
 
 def run_playbook(
