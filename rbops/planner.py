@@ -83,6 +83,7 @@ def planning(spec: Spec, assumptions: Assumptions = Assumptions()) -> Planning:
     _check_hosts(spec, choice)
     default = demand.default.machine
     built = build(spec, choice, lambda index: machines.get(index, default), ports)
+    _check_selectors(spec, built)
     setting = _setting(spec, choice)
     made = forecast(spec, setting, built.kinds, choice.stages, packets)
     plan = ClusterPlan(
@@ -263,6 +264,22 @@ def _check_hosts(spec: Spec, choice: Choice) -> None:
         for host in spec.hosts
         if (index := server_index(host.name)) is None or index >= count
     ]
+    if wrong:
+        raise SpecError(wrong)
+
+
+def _check_selectors(spec: Spec, built: Built) -> None:
+    wrong: list[Diagnostic] = []
+    for host in spec.hosts:
+        index = server_index(host.name)
+        if index is None:
+            continue
+        names = [port.name for port in built.servers[index].ports]
+        for pick in host.ports:
+            if pick.port not in names:
+                node = spec.source.node(("hosts", host.name, "ports", pick.port))
+                text = f"hosts.{host.name}.ports: {host.name} has no port {pick.port} in this plan"
+                wrong.append(node.diagnostic_at_key(text, f"its ports are {', '.join(names)}"))
     if wrong:
         raise SpecError(wrong)
 

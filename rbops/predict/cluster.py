@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from rbops.plan import PerComponent
 from rbops.predict.bottleneck import ServerRate
 
-__all__ = ["Bounds", "ClusterRate", "Setting", "bounds", "cluster_rate"]
+__all__ = ["Bounds", "ClusterRate", "Setting", "bounds", "cluster_rate", "passing_rate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,18 @@ def cluster_rate(setting: Setting, app: ServerRate, forward: ServerRate) -> Clus
     per_server, name = worst
     share = per_server / setting.most
     return ClusterRate(round(share * setting.ports), name, _indirect(setting, per_server))
+
+
+def passing_rate(setting: Setting, forward: ServerRate) -> ClusterRate:
+    """What servers without external ports allow: a stage's M servers pass on all traffic, once per round.
+
+    A packet makes two rounds, VLB's phases, unless the matrix is uniform and goes directly.
+    """
+    rounds = 1 if setting.direct and not setting.worst_case else 2
+    per_server = min(forward.rate_bps / rounds, float(setting.line_rate_bps * setting.most))
+    limited = per_server < setting.line_rate_bps * setting.most
+    rate = round(per_server / setting.most * setting.ports)
+    return ClusterRate(rate, forward.bottleneck if limited else "line_rate", _indirect(setting, per_server))
 
 
 def _component(setting: Setting, name: str, app: PerComponent, forward: PerComponent) -> float | None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rbops.affinity.servers import Kind
 from rbops.plan import Prediction
 from rbops.predict.bottleneck import ServerRate, server_rate
-from rbops.predict.cluster import Bounds, ClusterRate, Setting, bounds, cluster_rate
+from rbops.predict.cluster import Bounds, ClusterRate, Setting, bounds, cluster_rate, passing_rate
 from rbops.predict.latency import cluster_latency, server_latency_s
 from rbops.predict.packets import PacketMix
 from rbops.spec.model import Spec
@@ -50,8 +50,9 @@ def kind_rate(spec: Spec, kind: Kind, app: str, packets: PacketMix) -> ServerRat
 def forecast(spec: Spec, setting: Setting, kinds: Sequence[Kind], stages: int, packets: PacketMix) -> Forecast:
     """The rate is that of the slowest kind; latency is that of the slowest server, too."""
     made = [_of_kind(spec, setting, kind, packets) for kind in kinds]
-    kind, app, forward, cluster, loss = min(made, key=lambda item: item[3].rate_bps * (1 - item[4]))
-    rate = round(cluster.rate_bps * (1 - loss))
+    weakest = min(made, key=lambda one: (one.cluster.rate_bps * (1 - one.loss), one.app.rate_bps))
+    cluster, app = weakest.cluster, weakest.app
+    rate = round(cluster.rate_bps * (1 - weakest.loss))
     latency = max(
         server_latency_s(other.machine, spec.router.application, spec.batching.nic, spec.batching.timeout_s)
         for other in kinds
@@ -65,16 +66,31 @@ def forecast(spec: Spec, setting: Setting, kinds: Sequence[Kind], stages: int, p
         power_w=_total([(other.machine.power_w, len(other.servers)) for other in kinds]),
         price_usd=_total([(other.machine.price_usd, len(other.servers)) for other in kinds]),
     )
-    return Forecast(prediction, kind, packets, app, forward, cluster, bounds(setting, app, forward), latency, loss)
+    span = bounds(weakest.setting, app, weakest.forward)
+    return Forecast(prediction, weakest.kind, packets, app, weakest.forward, cluster, span, latency, weakest.loss)
 
 
-def _of_kind(
-    spec: Spec, setting: Setting, kind: Kind, packets: PacketMix
-) -> tuple[Kind, ServerRate, ServerRate, ClusterRate, float]:
+@dataclass(frozen=True, slots=True)
+class _Rated:
+    """A kind of server, the router's setting as it meets that kind, and what the router would do if all were so."""
+
+    kind: Kind
+    setting: Setting
+    app: ServerRate
+    forward: ServerRate
+    cluster: ClusterRate
+    loss: float
+
+
+def _of_kind(spec: Spec, setting: Setting, kind: Kind, packets: PacketMix) -> _Rated:
     app = kind_rate(spec, kind, spec.router.application, packets)
     forward = kind_rate(spec, kind, "forward", packets)
     loss = max((breach.predicted_loss for breach in kind.assignment.violations), default=0.0)
-    return kind, app, forward, cluster_rate(setting, app, forward), loss
+    own = len(kind.layout.external)
+    if own == 0:
+        return _Rated(kind, setting, app, forward, passing_rate(setting, forward), loss)
+    met = replace(setting, most=own)
+    return _Rated(kind, met, app, forward, cluster_rate(met, app, forward), loss)
 
 
 def _total(parts: Sequence[tuple[float | None, int]]) -> float | None:

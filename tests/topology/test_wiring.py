@@ -20,7 +20,7 @@ DEGREES = st.integers(4, 64)
 @given(st.integers(1, 60), st.integers(1, 3))
 def test_a_mesh_joins_every_pair(servers: int, parallel: int) -> None:
     cables = Counter((cable.a, cable.b) for cable in mesh_cables(servers, parallel))
-    assert cables == Counter({pair: parallel for pair in itertools.combinations(range(servers), 2)})
+    assert cables == Counter(dict.fromkeys(itertools.combinations(range(servers), 2), parallel))
 
 
 @given(SIZES, st.integers(2, 200))

@@ -1,0 +1,157 @@
+"""The verbs plan, explain, predict, scale and graph, as a person calls them."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from rbops.cli import plan as verbs
+from rbops.errors import RbopsError
+
+RB4 = "name: rb4\nrouter: {external_ports: 4, line_rate: 10Gbps}\nservers: {profile: nehalem}\n"
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> Path:
+    path = tmp_path / "rb4.yml"
+    path.write_text(RB4)
+    return path
+
+
+def run(*arguments: object) -> Result:
+    app = typer.Typer()
+    verbs.register(app)
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def test_plan_text_can_be_cabled_from(spec: Path) -> None:
+    text = run("plan", spec).stdout
+    for line in ("full mesh of 4 servers", "n2:int3  n3:int2  10 Gbps", "13.83 Gbps of 40 Gbps", "Violations: none"):
+        assert line in text
+    assert "\x1b" not in text
+    cores = [line.split() for line in text.splitlines() if line.startswith("  n3 ")]
+    assert [row[:4] for row in cores] == [["n3", str(cpu), str(cpu), str(cpu)] for cpu in range(8)]
+
+
+def test_plan_json_is_the_plan(spec: Path) -> None:
+    tree = json.loads(run("plan", spec, "--format", "json").stdout)
+    assert (tree["schema_version"], tree["name"], tree["topology"]["kind"]) == (1, "rb4", "mesh")
+
+
+def test_many_servers_share_a_core_map(tmp_path: Path) -> None:
+    path = tmp_path / "big.yml"
+    path.write_text("router: {external_ports: 32, line_rate: 10Gbps}\nservers: {profile: current}\n")
+    assert "n0-n31  0    0         0         all 32" in run("plan", path).stdout
+
+
+def test_explain_names_formula_inputs_constraint_and_section(spec: Path) -> None:
+    text = run("explain", spec).stdout
+    for word in (
+        "2sR/M",
+        "M - 1 = 3 peers, 3 internal ports",
+        "decided by:",
+        "section 3.3",
+        "66.4 us",
+        "2048 ports",
+        "19.9 Gbps",
+    ):
+        assert word in text
+
+
+def test_explain_json(spec: Path) -> None:
+    tree = json.loads(run("explain", spec, "--format", "json").stdout)
+    assert {"choice", "value", "formula", "inputs", "constraint", "section"} == set(tree["choices"][0])
+    assert len(tree["disputed"]) == 4
+    assert [one["value_bps"] for one in tree["measured"]] == [6_350_000_000, 12_000_000_000]
+
+
+def test_predict_says_what_the_paper_measured(spec: Path) -> None:
+    text = run("predict", spec).stdout
+    assert "RB4, 64B" in text
+    assert "12.7 Gbps and 19.4 Gbps" in text
+
+
+def test_predict_tables_what_ifs(spec: Path) -> None:
+    arguments = ("--set", "router.packets=64B,abilene", "--set", "batching.nic=1,16")
+    text = run("predict", spec, *arguments).stdout
+    assert len([line for line in text.splitlines() if line.startswith(("  64B", "  abilene"))]) == 4
+    tree = json.loads(run("predict", spec, *arguments, "--format", "json").stdout)
+    assert [one["set"]["batching.nic"] for one in tree["scenarios"]] == ["1", "16", "1", "16"]
+    rates = [one["prediction"]["rate_bps"] for one in tree["scenarios"]]
+    assert rates[0] < rates[1] < rates[3]
+
+
+@pytest.mark.parametrize(("kp", "kn", "gbps"), [(1, 1, 1.46), (32, 1, 4.97), (32, 16, 9.77)])
+def test_predict_reproduces_table_1(spec: Path, kp: int, kn: int, gbps: float) -> None:
+    settings = ("--set", "router.application=forward", "--set", f"batching.poll={kp}", "--set", f"batching.nic={kn}")
+    tree = json.loads(run("predict", spec, *settings, "--format", "json").stdout)
+    assert tree["prediction"]["per_component"]["cpu"] == pytest.approx(gbps * 1e9, rel=0.02)
+
+
+def test_predict_with_a_measurement(spec: Path, tmp_path: Path) -> None:
+    result = tmp_path / "result.json"
+    result.write_text(json.dumps({"rate": {"size": 64, "rate_pps": 20e6, "limit": "testers"}}))
+    made = run("predict", spec, "--calibrate", result, "--format", "json")
+    tree = json.loads(made.stdout)
+    assert tree["prediction"]["rate_pps"] == pytest.approx(20e6, rel=1e-3)
+    assert "testers limited" in made.stderr
+
+
+def test_predict_with_a_wrong_key_is_an_error_and_no_traceback(spec: Path) -> None:
+    with pytest.raises(RbopsError):
+        run("predict", spec, "--set", "router.packet=64B")
+    with pytest.raises(RbopsError, match="No such file"):
+        run("predict", spec, "--calibrate", "/nowhere.json")
+
+
+def test_scale_json_has_the_three_configurations() -> None:
+    tree = json.loads(run("scale", "--format", "json").stdout)
+    assert list(tree["configurations"]) == ["current", "faster", "more_nics"]
+    points = {point["ports"]: point for point in tree["configurations"]["current"]}
+    assert sorted(points) == [4 << step for step in range(11)]
+    assert points[1024] == {
+        "ports": 1024, "topology": "fly", "degree": 32, "stages": 2, "port_servers": 1024, "intermediate_servers": 2048,
+        "servers": 3072, "internal_link_bps": 625_000_000,
+    }  # fmt: skip
+    assert set(tree["switched"][0]) == {"ports", "switches", "server_equivalents"}
+
+
+def test_scale_of_a_spec_and_of_one_configuration(spec: Path) -> None:
+    assert "Servers, rb4" in run("scale", spec).stdout
+    text = run("scale", "--configuration", "faster").stdout
+    assert "Servers, faster" in text
+    assert "Servers, current" not in text
+    with pytest.raises(RbopsError, match="no configuration"):
+        run("scale", "--configuration", "fastr")
+
+
+def test_scale_plots(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "fig3.svg"
+    run("scale", "--plot", path)
+    assert ET.parse(path).getroot().tag.endswith("svg")
+    with pytest.raises(RbopsError, match="must end in"):
+        run("scale", "--plot", tmp_path / "fig3.gif")
+
+
+@pytest.mark.parametrize(("form", "text"), [("dot", '"n2" -- "n3"'), ("mermaid", "v2 ---"), ("svg", "<svg ")])
+def test_graph_of_the_cluster(spec: Path, form: str, text: str) -> None:
+    drawn = run("graph", spec, "--format", form).stdout
+    assert text in drawn
+    if form == "svg":
+        ET.fromstring(drawn)
+
+
+def test_graph_of_a_server(spec: Path) -> None:
+    drawn = run("graph", spec, "--server", "n1").stdout
+    assert '"ext1-rx3" -- "cpu3"' in drawn
+    with pytest.raises(RbopsError, match="no server n7"):
+        run("graph", spec, "--server", "n7")
