@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rbops.errors import CheckFailed, Mismatch
@@ -35,7 +35,7 @@ from rbops.node.devices import PROTOCOL, Device
 from rbops.node.execute import NotSupported, execute
 from rbops.node.files import planned_files
 from rbops.node.prior import Prior
-from rbops.node.settings import Note, Setting, differing
+from rbops.node.settings import Ip, Note, Setting, differing
 from rbops.node.state import State, read_json, write_whole
 from rbops.node.system import System
 
@@ -102,7 +102,9 @@ class Engine:
 
     def settings(self) -> list[Setting]:
         """Every setting as it is and as it shall be, those that rbops set earlier and no longer plans included."""
+        refused = read_json(self.state.refused) or {}
         every = [*self.files, *(setting for _, stage in self.stages() for setting in stage())]
+        every = [replace(s, unsupported=refused[s.key]) if s.key in refused else s for s in every]
         return [*every, *dataplane.settings(self.plane()), *Prior(self.state.undo).leftovers(every)]
 
     def apply(self) -> Applied:
@@ -123,6 +125,7 @@ class Engine:
             changes += done[1]
             notes += done[2]
         self._remember_routes()
+        self._remember_refused(notes)
         left = prior.leftovers(every)
         if left:
             prior.drop(self.system, left)
@@ -133,7 +136,7 @@ class Engine:
     def _settle(
         self, name: str, stage: Callable[[], list[Setting]], prior: Prior
     ) -> tuple[list[Setting], list[dict[str, str]], list[Note]]:
-        changes: list[dict[str, str]] = []
+        changes: dict[str, dict[str, str]] = {}
         refused: dict[str, str] = {}
         settings = stage()
         for _ in range(_ROUNDS):
@@ -144,7 +147,9 @@ class Engine:
                 self._clear_way(todo)
             prior.remember(todo)
             refused.update(_carry_out(self.system, todo))
-            changes += [setting.to_json() for setting in todo if setting.key not in refused and not changes]
+            for setting in todo:
+                if setting.key not in refused:
+                    changes.setdefault(setting.key, setting.to_json())
             settings = stage()
         left = [setting for setting in differing(settings) if setting.key not in refused]
         if left:
@@ -152,7 +157,7 @@ class Engine:
             raise CheckFailed(f"{self.config.server}: accepted, but without effect: {text}")
         notes = [Note(s.subject, s.name, s.unsupported) for s in settings if s.unsupported and s.have != s.want]
         notes += [Note(s.subject, s.name, refused[s.key]) for s in settings if s.key in refused]
-        return settings, changes, notes
+        return settings, list(changes.values()), notes
 
     def _clear_way(self, todo: list[Setting]) -> None:
         """Detach the data plane: veth refuses new channels under a program, others reset it."""
@@ -193,7 +198,7 @@ class Engine:
         return rss.settings(port, device, rss.read(self.system, device) if port.rss is not None else None)
 
     def _steering(self, port: NodePort, device: str) -> list[Setting]:
-        return steering.settings(port, device, steering.read(self.system, device) if port.steering else None)
+        return steering.settings(port, device, steering.read(self.system, device) if steering.asked(port) else None)
 
     def _napi(self, port: NodePort, device: str) -> list[Setting]:
         return napi.settings(port, device, napi.read(self.system, device, threads=bool(port.threaded_napi)))
@@ -232,6 +237,12 @@ class Engine:
         want = table.hops(self.table, self.config, self.names)
         return routes.settings(want, netlink.parse_routes(dump), self._indexes())
 
+    def _remember_refused(self, notes: list[Note]) -> None:
+        """What was tried and cannot be had here is no difference later on; it is tried again at every apply."""
+        refused = {f"{note.subject}\t{note.setting}": note.reason for note in notes}
+        if refused != (read_json(self.state.refused) or {}):
+            write_whole(self.state.refused, json.dumps(refused).encode())
+
     def _remember_routes(self) -> None:
         """After the routes were read back as planned: the kernel's bytes now stand for the planned table."""
         dump = netlink.dump_routes(PROTOCOL)
@@ -244,18 +255,17 @@ class Engine:
 
 def _carry_out(system: System, todo: list[Setting]) -> dict[str, str]:
     """Run the actions; returns key -> reason for what the driver or kernel says it does not have."""
-    try:
-        execute(system, [action for setting in todo for action in setting.actions])
-    except NotSupported:
-        # One of them cannot be had here: find out which, the others shall be done.
-        refused: dict[str, str] = {}
-        for setting in todo:
-            try:
-                execute(system, setting.actions)
-            except NotSupported as error:
-                refused[setting.key] = str(error)
-        return refused
-    return {}
+    refused: dict[str, str] = {}
+    lines = [setting for setting in todo if all(isinstance(action, Ip) for action in setting.actions)]
+    execute(system, [action for setting in lines for action in setting.actions])
+    for setting in todo:
+        if setting in lines:
+            continue
+        try:
+            execute(system, setting.actions)
+        except NotSupported as error:
+            refused[setting.key] = str(error)
+    return refused
 
 
 def prepare(config: NodeConfig, system: System, state: State, open_plane: Opener, *, check: bool = False) -> Engine:

@@ -45,6 +45,11 @@ class State:
         return self.base / "routes.json"
 
     @property
+    def refused(self) -> Path:
+        """What drivers and kernel refused at the last apply, and why."""
+        return self.base / "refused.json"
+
+    @property
     def lock(self) -> Path:
         """Who is at work on this server: holder, run, since when."""
         return self.base / "lock.json"

@@ -10,11 +10,14 @@ from rbops.node.settings import Run, Setting
 from rbops.node.system import System
 from rbops.node.tool import ask
 
-__all__ = ["Filter", "parse", "read", "settings"]
+__all__ = ["Filter", "asked", "parse", "read", "settings"]
 
 _FILTER = re.compile(r"^Filter: (\d+)$", re.MULTILINE)
 _MAC = re.compile(r"Dest MAC addr: (\S+) mask: 00:00:00:00:00:00")
 _QUEUE = re.compile(r"Action: Direct to queue (\d+)")
+
+
+_DRIVERS = frozenset({"ice", "mlx5_core", "igb", "igc"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,11 @@ class Filter:
     location: int
     mac: str
     queue: int
+
+
+def asked(port: NodePort) -> bool:
+    """Whether to ask: for planned rules, and for left ones where the driver has any."""
+    return bool(port.steering) or port.driver in _DRIVERS
 
 
 def read(system: System, device: str) -> tuple[Filter, ...] | None:
@@ -45,9 +53,9 @@ def parse(text: str) -> tuple[Filter, ...]:
 
 def settings(port: NodePort, device: str, facts: tuple[Filter, ...] | None) -> list[Setting]:
     """One setting a planned rule, and one for each rule on a fabric MAC that is not planned."""
-    if not port.steering:
-        return []
     if facts is None:
+        if not port.steering:
+            return []
         reason = f"driver {port.driver} has no rules by MAC: the data plane dispatches in software"
         return [Setting(port.subject, "steering", "none", f"{len(port.steering)} rules", unsupported=reason)]
     have = {rule.mac: rule for rule in facts}

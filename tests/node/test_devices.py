@@ -1,0 +1,175 @@
+"""Which device is which port, and which must not be taken (24, 25, 29)."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from rbops.errors import Mismatch
+from rbops.node import channels, cpus, rings
+from rbops.node.devices import Device, inventory, management, resolve, select
+from rbops.node.system import Done
+from tests.node.recorded import Recorded, config, external, internal
+
+
+def device(name: str, **changes: object) -> Device:
+    values: dict[str, object] = {
+        "name": name,
+        "index": 2,
+        "mac": "02:00:00:00:00:01",
+        "driver": "ixgbe",
+        "pci": None,
+        "mtu": 1500,
+        "flags": frozenset(),
+    }
+    return Device(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def ports(*selects: dict[str, str]) -> tuple[object, ...]:
+    return config(ports=[external(f"ext{n}", select=select, id=n) for n, select in enumerate(selects)]).ports
+
+
+def test_found_by_name_pci_and_mac() -> None:
+    devices = [
+        device("eth0", pci="0000:03:00.0"),
+        device("eth1", mac="02:00:00:00:00:02"),
+        device("eth2", mac="02:00:00:00:00:03"),
+        device("vlan7", mac="02:00:00:00:00:02", stacked=True),
+    ]
+    wanted = ports({"pci": "0000:03:00.0"}, {"mac": "02:00:00:00:00:02"}, {"name": "eth2"})
+    found = select(wanted, devices, "n0")  # type: ignore[arg-type]
+    assert {port: dev.name for port, dev in found.items()} == {"ext0": "eth0", "ext1": "eth1", "ext2": "eth2"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        ([{"name": "eth9"}], ["n0", "ext0", "eth9", "none"]),
+        ([{"mac": "02:00:00:00:00:01"}], ["n0", "ext0", "eth0", "eth1"]),
+        ([{"name": "eth0"}, {"name": "eth0"}], ["n0", "ext0", "ext1", "eth0"]),
+    ],
+)
+def test_none_two_or_twice(wanted: list[dict[str, str]], words: list[str]) -> None:
+    with pytest.raises(Mismatch) as caught:
+        select(ports(*wanted), [device("eth0"), device("eth1")], "n0")  # type: ignore[arg-type]
+    assert all(word in str(caught.value) for word in words)
+
+
+LINKS = [
+    {"ifindex": 2, "ifname": "eth0", "address": "02:00:00:00:00:01", "mtu": 1500, "flags": ["UP"]},
+    {
+        "ifindex": 3,
+        "ifname": "eth1",
+        "address": "02:00:00:00:00:01",
+        "permaddr": "02:00:00:00:00:09",
+        "mtu": 1500,
+        "flags": [],
+    },
+    {
+        "ifindex": 4,
+        "ifname": "bond0",
+        "address": "02:00:00:00:00:01",
+        "mtu": 1500,
+        "flags": [],
+        "linkinfo": {"info_kind": "bond"},
+    },
+    {
+        "ifindex": 5,
+        "ifname": "int1",
+        "address": "02:00:00:00:00:05",
+        "mtu": 9000,
+        "flags": ["UP"],
+        "linkinfo": {"info_kind": "veth"},
+    },
+]
+
+
+def server(*, default: str = "[]", session: str = "[]", **files: str) -> Recorded:
+    return Recorded(
+        {
+            "ip -json -details link show": json.dumps(LINKS),
+            "ip -4 -json -N route show default": default,
+            "ip -6 -json -N route show default": "[]",
+            "ip -json address show to 192.0.2.7": session,
+        },
+        {f"/sys/class/net/{name.replace('__', '/')}": text for name, text in files.items()},
+        {
+            "/sys/class/net/eth0/device": "/sys/devices/pci0000:00/0000:00:1c.0/0000:03:00.0",
+            "/sys/class/net/eth0/device/driver": "/sys/bus/pci/drivers/ixgbe",
+            "/sys/class/net/eth1/device": "/sys/devices/pci0000:00/0000:00:05.0/virtio3",
+            "/sys/class/net/eth1/device/driver": "/sys/bus/virtio/drivers/virtio_net",
+        },
+    )
+
+
+def test_inventory() -> None:
+    found = {dev.name: dev for dev in inventory(server())}
+    assert (found["eth0"].pci, found["eth0"].driver) == ("0000:03:00.0", "ixgbe")
+    assert (found["eth1"].pci, found["eth1"].driver, found["eth1"].mac) == (
+        "0000:00:05.0",
+        "virtio_net",
+        "02:00:00:00:00:09",
+    )
+    assert (found["int1"].driver, found["int1"].pci, found["int1"].mtu) == ("veth", None, 9000)
+    assert found["bond0"].stacked
+
+
+DEFAULT = '[{"dst":"default","gateway":"10.0.0.1","dev":"%s","protocol":"3"}]'
+
+
+@pytest.mark.parametrize(
+    ("system", "reason"),
+    [
+        (server(default=DEFAULT % "eth0"), "default route"),
+        (server(default=DEFAULT % "bond0", bond0__lower_eth0="", bond0__lower_eth1=""), "below bond0"),
+        (server(default=DEFAULT % "br0", br0__lower_vlan7="", vlan7__lower_eth0=""), "below vlan7"),
+        (server(default='[{"dst":"default","protocol":"3","nexthops":[{"dev":"eth0"},{"dev":"x"}]}]'), "default route"),
+        (server(session='[{},{"ifname":"eth0"}]'), "SSH"),
+    ],
+    ids=["default", "bond", "vlan under bridge", "multipath", "ssh"],
+)
+def test_management_is_refused(system: Recorded, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSH_CONNECTION", "192.0.2.1 5000 192.0.2.7 22")
+    with pytest.raises(Mismatch) as caught:
+        resolve(config(ports=[external("ext0", select={"name": "eth0"})]), system)
+    assert reason in str(caught.value)
+    assert "n0" in str(caught.value)
+    assert "eth0" in str(caught.value)
+
+
+def test_own_default_route_is_not_management() -> None:
+    """A default route of the plan leads over a data port and has protocol 82."""
+    assert management(server(default=(DEFAULT % "int1").replace('"3"', '"82"')), {}) == {}
+
+
+def test_missing_cpu() -> None:
+    queues = [{"index": 0, "rx_core": 70, "tx_core": 1}]
+    wanted = config(ports=[internal(queues=queues)])
+    files = {"/sys/devices/system/cpu/online": "0-3,5", "/sys/devices/system/cpu/present": "0-5"}
+    with pytest.raises(Mismatch, match="CPU 70 is not there"):
+        cpus.check(wanted, Recorded(files=files))
+    files["/sys/devices/system/cpu/present"] = "0-71"
+    with pytest.raises(Mismatch, match="CPU 70 is offline"):
+        cpus.check(wanted, Recorded(files=files))
+    files["/sys/devices/system/cpu/online"] = "0-71"
+    cpus.check(wanted, Recorded(files=files))
+
+
+def test_too_few_queues_and_descriptors() -> None:
+    (port,) = config(ports=[internal(ring={"rx": 4096})]).ports
+    facts = channels.parse("Pre-set maximums:\nRX:\t1\nTX:\t4\nCurrent hardware settings:\nRX:\t1\nTX:\t4\n", "veth")
+    with pytest.raises(Mismatch, match=r"n0: port int1 needs 2 rx queues, device int1 has 1"):
+        channels.settings(port, "int1", facts, "n0")
+    with pytest.raises(Mismatch, match="needs 2 rx queues, device eno1 has 1"):
+        channels.settings(port, "eno1", channels.parse(None, "e1000e"), "n0")
+    with pytest.raises(Mismatch, match="rx ring of 4096, device int1 has 1024"):
+        rings.settings(port, "int1", ({"rx": 1024}, {"rx": 512}), "n0")
+
+
+def test_no_program_installed() -> None:
+    from rbops.node.system import Kernel
+
+    with pytest.raises(Mismatch, match="not installed"):
+        Kernel().run(("rbn-no-such-program",))
+    assert Kernel().run(("true",)) == Done(0, "", "")

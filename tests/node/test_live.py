@@ -1,0 +1,299 @@
+"""rbops-node against a real kernel: what it says is compared with what ip, ethtool and sysfs say."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.node.conftest import PORTS, Server, command
+
+pytestmark = pytest.mark.root
+
+
+def test_apply_makes_it_so(server: Server) -> None:
+    server.install()
+    assert server.node("diff", code=1)
+    applied = server.node("apply")
+    assert {"subject": "port ext0", "setting": "channels", "have": "rx 1 tx 1", "want": "rx 2 tx 2"} in applied[
+        "changes"
+    ]
+    assert applied["unsupported"] == []
+    kernel = server.kernel()
+    for port in PORTS:
+        link = kernel["links"][port]
+        assert link["xdp"] == 1, "native"
+        assert {"UP", "LOWER_UP"} <= set(link["flags"])
+        assert ("PROMISC" in link["flags"], "NOARP" in link["flags"]) == ((port != "ext0"),) * 2
+        assert f"{port}/queues/tx-1/xps_cpus:2" in kernel["queues"]
+        assert f"ipv6/conf/{port}/disable_ipv6:1" in kernel["sysctl"]
+    assert "ext0    inet 198.18.0.1/24" in kernel["addresses"]
+    assert kernel["addresses"].count(" inet ") == 1
+    assert "ipv4/ip_forward:1" in kernel["sysctl"]
+    assert kernel["neighbors"] == [
+        "ext0 198.18.0.2 02:4e:00:00:00:02",
+        *(f"int{n} 169.254.{n}.{a} 02:52:00:0{n}:00:0{a}" for n in (1, 2, 3) for a in (0, 1)),
+    ]
+    routes = kernel["routes"].splitlines()
+    assert len(routes) == 11
+    assert any(
+        r.startswith("203.0.113.0/24 via 169.254.3.1 dev int3") and "onlink" in r and "src 198.18.0.1" in r
+        for r in routes
+    )
+    assert any(r.startswith("203.0.113.128/25 via 198.18.0.2 dev ext0") for r in routes)
+
+
+def test_second_apply_changes_nothing(server: Server) -> None:
+    server.install()
+    server.node("apply")
+    before = server.kernel()
+    programs = server.node("status")["dataplane"]["devices"]
+    assert server.node("diff") == []
+    assert server.node("apply")["changes"] == []
+    assert server.kernel() == before
+    assert server.node("status")["dataplane"]["devices"] == programs
+
+
+def test_diff_touches_nothing(server: Server) -> None:
+    server.install()
+    before = server.kernel()
+    assert server.node("diff", code=1)
+    assert server.kernel() == before
+    assert list(server.state.iterdir()) == []
+
+
+def test_diff_before_the_files_are_there(server: Server, tmp_path: Path) -> None:
+    """Check mode of a push: node.json is new, the table and the program are not there yet."""
+    server.install()
+    for name in ("routes.csv", "fib.bin"):
+        (server.etc / name).rename(tmp_path / name)
+    found = server.node("diff", code=1)
+    assert {"file", "port", "data"} <= {difference["subject"].split()[0] for difference in found}
+    assert "routes.csv" in server.node("apply", code=3)
+
+
+def test_cut_file_is_refused_before_any_change(server: Server) -> None:
+    server.install()
+    before = server.kernel()
+    path = server.etc / "routes.csv"
+    path.write_bytes(path.read_bytes()[:-10])
+    assert "routes.csv is not the planned file" in server.node("apply", code=3)
+    assert server.kernel() == before
+
+
+@pytest.mark.parametrize(
+    ("hand", "subject"),
+    [
+        ("ip link set int1 promisc off", "port int1"),
+        ("ip address del 198.18.0.1/24 dev ext0", "port ext0"),
+        ("ip address add 10.9.9.9/32 dev int2", "port int2"),
+        ("ip neigh replace 169.254.3.1 lladdr 02:00:00:00:00:01 dev int3 nud permanent", "port int3"),
+        (
+            "ip route replace 203.0.113.0/24 via 169.254.2.1 dev int2 onlink src 198.18.0.1 proto 82 metric 8200",
+            "kernel routes",
+        ),
+        ("ip route del 203.0.113.0/24 proto 82", "kernel routes"),
+        ("ip route add 9.9.9.0/24 dev int2 proto 82", "kernel routes"),
+        ("sh -c 'echo 0 > /proc/sys/net/ipv4/ip_forward'", "sysctl"),
+        ("sh -c 'echo 3 > /sys/class/net/int3/queues/tx-0/xps_cpus'", "port int3"),
+        ("ethtool -K ext0 gro off", "port ext0"),
+        ("ip link set dev int2 xdp off", "port int2"),
+        ("ip link set dev ext0 mtu 1400", "port ext0"),
+        ("ip link set dev int1 down", "port int1"),
+    ],
+)
+def test_changed_by_hand(server: Server, hand: str, subject: str) -> None:
+    """Shown by diff, mended by apply (51)."""
+    server.install()
+    server.node("apply")
+    before = server.kernel()
+    server.run("sh", "-c", hand)
+    assert subject in {difference["subject"] for difference in server.node("diff", code=1)}
+    assert server.node("apply")["changes"]
+    assert server.node("diff") == []
+    assert server.kernel() == before
+
+
+def test_what_is_no_longer_planned_goes(server: Server) -> None:
+    server.install()
+    server.node("apply")
+    text = json.loads((server.etc / "node.json").read_text())
+    sysctl: dict[str, str] = {**text["sysctl"]}
+    del sysctl["net.ipv4.icmp_errors_use_inbound_ifaddr"]
+    ports: list[dict[str, Any]] = [
+        {**port, "offloads": {}} if port["name"] == "int2" else port for port in text["ports"]
+    ]
+    ports[0] = {**ports[0], "addresses": ["198.18.0.9/24"]}
+    server.install(sysctl=sysctl, ports=ports)
+    names = {(change["subject"], change["setting"]) for change in server.node("apply")["changes"]}
+    assert ("sysctl", "net.ipv4.icmp_errors_use_inbound_ifaddr") in names
+    assert ("port ext0", "address 198.18.0.1/24") in names
+    kernel = server.kernel()
+    assert "ipv4/icmp_errors_use_inbound_ifaddr:0" in kernel["sysctl"]
+    assert "198.18.0.9/24" in kernel["addresses"]
+    assert "198.18.0.1/" not in kernel["addresses"]
+    assert server.node("diff") == []
+
+
+def test_missing_device(server: Server) -> None:
+    server.install()
+    server.run("ip", "link", "del", "int3")
+    message = server.node("apply", code=3)
+    assert "n0" in message
+    assert "int3" in message
+
+
+def test_management_nic_is_refused(server: Server) -> None:
+    server.install()
+    server.run("ip", "link", "set", "int3", "up")
+    server.run("ip", "route", "add", "default", "dev", "int3")
+    assert "management" in server.node("apply", code=3)
+
+
+def test_revert_to_nothing(server: Server) -> None:
+    """The first change of a server is undone without a trace (35)."""
+    before = server.kernel()
+    server.node("begin", "--run", "r1", "--timeout", "600")
+    server.install()
+    server.node("apply")
+    assert server.kernel() != before
+    assert server.node("status")["timer_armed"]
+    assert server.node("revert", "--run", "r1")["reverted"]
+    assert server.kernel() == before
+    assert not server.etc.exists() or list(server.etc.iterdir()) == []
+    assert sorted(path.name for path in server.state.iterdir() if path.name != "timer.log") == [".busy"]
+    assert not server.run("ls", "/sys/fs/bpf").stdout
+    assert server.node("revert")["reverted"] is False
+
+
+def test_revert_to_the_configuration_before(server: Server) -> None:
+    server.install()
+    server.node("apply")
+    before, digest = server.kernel(), server.node("status")["digest"]
+    server.node("begin", "--run", "r2", "--timeout", "600")
+    text = json.loads((server.etc / "node.json").read_text())
+    server.install(
+        digest="e" * 64,
+        sysctl={**text["sysctl"], "net.ipv4.conf.ext0.log_martians": "1"},
+        ports=[{**port, "mtu": 1400, "queues": port["queues"][:1]} for port in text["ports"]],
+        dataplane={**text["dataplane"], "cores": [0]},
+    )
+    server.node("apply")
+    assert "ipv4/conf/ext0/log_martians:1" in server.kernel()["sysctl"]
+    assert server.node("revert", "--run", "r2")["reverted"]
+    assert server.kernel() == before
+    assert server.node("status")["digest"] == digest
+    assert server.node("diff") == []
+
+
+def test_timer_reverts(server: Server) -> None:
+    """Nobody comes back: the server reverts by itself (35, 36)."""
+    before = server.kernel()
+    server.node("begin", "--run", "r3", "--timeout", "2")
+    server.install()
+    server.node("apply")
+    deadline = time.monotonic() + 15
+    while (server.state / "snapshot").exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not (server.state / "snapshot").exists(), (server.state / "timer.log").read_text()
+    assert server.kernel() == before
+    assert "put back already" in server.node("confirm", "--run", "r3", code=1)
+
+
+def test_confirm(server: Server) -> None:
+    server.node("begin", "--run", "r4", "--timeout", "600")
+    server.install()
+    server.node("apply")
+    after = server.kernel()
+    server.node("confirm", "--run", "r4")
+    status = server.node("status")
+    assert (status["timer_armed"], status["transaction"]) == (False, None)
+    assert server.kernel() == after
+    assert not (server.state / "snapshot").exists()
+
+
+def test_boot_before_confirmation(server: Server) -> None:
+    """The old configuration comes up (39)."""
+    server.install()
+    server.node("apply")
+    server.node("begin", "--run", "r5", "--timeout", "600")
+    text = json.loads((server.etc / "node.json").read_text())
+    server.install(digest="e" * 64, ports=[{**port, "mtu": 1400} for port in text["ports"]])
+    server.node("apply")
+    assert server.node("boot")["restored"]
+    assert server.node("status")["digest"] == text["digest"]
+    assert {link["mtu"] for link in server.kernel()["links"].values()} == {1500}
+    assert server.node("status")["transaction"] is None
+
+
+def test_counters(server: Server) -> None:
+    server.install()
+    server.node("apply")
+    found = server.node("counters")
+    assert found["server"] == "n0"
+    assert {"0", "1"} <= set(found["cores"])
+
+
+def test_dead_link_is_left_out(server: Server) -> None:
+    """The watcher tells the data plane of a cable that went dead, and when it is back (59)."""
+    import subprocess
+    import sys
+
+    from tests.node.conftest import DRIVER, ROOT
+
+    server.install()
+    server.node("apply")
+    argv = ["nsenter", f"--target={server.pid}", "--mount", "--net", "env", f"PYTHONPATH={ROOT}", sys.executable]
+    watcher = subprocess.Popen([*argv, str(DRIVER), str(server.state), str(server.etc / "node.json"), "watch"])
+    try:
+        for state, dead in (("down", [2]), ("up", [])):
+            command("ip", "-n", server.peer, "link", "set", "p-int2", state)
+            deadline = time.monotonic() + 10
+            while server.node("status")["dataplane"]["dead"] != dead and time.monotonic() < deadline:
+                time.sleep(0.1)
+            assert server.node("status")["dataplane"]["dead"] == dead
+    finally:
+        watcher.terminate()
+        watcher.wait()
+
+
+def test_256k_routes(server: Server) -> None:
+    """Set, read back and compared in bounded time; compared again by digest."""
+    import hashlib
+
+    server.install()
+    lines = ["prefix,port,adjacency,via"]
+    lines += [f"{20 + (i >> 16)}.{i >> 8 & 255}.{i & 255}.0/24,{i % 4},1,198.18.{i % 4}.2" for i in range(1 << 18)]
+    data = ("\n".join(lines) + "\n").encode()
+    routes = {"file": str(server.etc / "routes.csv"), "sha256": hashlib.sha256(data).hexdigest(), "count": 1 << 18}
+    server.install(routes=routes)
+    (server.etc / "routes.csv").write_bytes(data)
+    start = time.monotonic()
+    server.node("apply")
+    first = time.monotonic() - start
+    assert len(server.run("ip", "route", "show", "proto", "82").stdout.splitlines()) == 1 << 18
+    start = time.monotonic()
+    assert server.node("diff") == []
+    again = time.monotonic() - start
+    server.run(
+        "ip",
+        "route",
+        "replace",
+        "20.0.0.0/24",
+        "via",
+        "169.254.2.1",
+        "dev",
+        "int2",
+        "onlink",
+        "proto",
+        "82",
+        "metric",
+        "8200",
+    )
+    found = server.node("diff", code=1)
+    assert [(d["subject"], d["setting"]) for d in found] == [("kernel routes", "20.0.0.0/24")]
+    assert first < 30
+    assert again < 5

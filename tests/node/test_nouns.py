@@ -1,0 +1,192 @@
+"""Links, addresses, neighbours, routes, threads, interrupts: facts in, lines for ip out."""
+
+from __future__ import annotations
+
+import errno
+import json
+
+import pytest
+
+from rbops.errors import CheckFailed, Mismatch
+from rbops.node import addresses, irq, links, napi, neighbors, routes, table
+from rbops.node.devices import Device
+from rbops.node.execute import NotSupported, execute, undo
+from rbops.node.fabric import mac, next_hop
+from rbops.node.netlink import KernelRoute
+from rbops.node.settings import Action, Ip, Run, Setting, Write, action_from_json, action_to_json, differing
+from rbops.node.system import Done
+from tests.node.recorded import Recorded, config, external, internal
+
+
+def todo(settings: list[Setting]) -> list[str]:
+    return [action.line for setting in differing(settings) for action in setting.actions if isinstance(action, Ip)]
+
+
+def device(*flags: str, mtu: int = 1500) -> Device:
+    return Device("eth7", 7, "02:00:00:00:00:07", "veth", None, mtu, frozenset(flags))
+
+
+def test_links() -> None:
+    (port,) = config(ports=[internal(mtu=9000)]).ports
+    assert todo(links.settings(port, device("BROADCAST"))) == [
+        "link set dev eth7 mtu 9000",
+        "link set dev eth7 arp off",
+        "link set dev eth7 promisc on",
+        "link set dev eth7 up",
+    ]
+    assert todo(links.settings(port, device("UP", "NOARP", "PROMISC", mtu=9000))) == []
+
+
+def test_addresses() -> None:
+    (port,) = config(ports=[external()]).ports
+    text = json.dumps([{}, {"ifname": "eth7", "addr_info": [{"family": "inet", "local": "10.0.0.1", "prefixlen": 8}]}])
+    settings = addresses.settings(port, "eth7", addresses.parse(text))
+    assert todo(settings) == ["address del 10.0.0.1/8 dev eth7", "address add 198.18.0.1/24 dev eth7"]
+    assert settings[0].undo == (Ip("address add 10.0.0.1/8 dev eth7"),)
+    assert todo(addresses.settings(port, "eth7", {"eth7": ("198.18.0.1/24",)})) == []
+
+
+DEVICES = {"ext0": "eth7", "int1": "eth8"}
+INDEXES = {"eth7": 7, "eth8": 8}
+ROWS = b"""prefix,port,adjacency,via
+198.18.0.0/24,0,0,
+198.18.0.2/32,0,1,
+198.18.1.0/24,1,0,
+198.18.1.2/32,1,1,
+203.0.113.0/24,0,1,198.18.0.2
+203.0.114.0/24,3,1,198.18.3.2
+"""
+
+
+def test_neighbors() -> None:
+    wanted = config(ports=[external(), internal()])
+    want = table.neighbors(table.rows(ROWS), wanted, DEVICES)
+    facts = {
+        ("eth7", "198.18.0.2"): "02:4e:00:00:00:02",
+        ("eth7", "198.18.0.9"): "02:00:00:00:00:09",
+        ("lo", "1.1.1.1"): "x",
+    }
+    settings = neighbors.settings({"eth7": "ext0", "eth8": "int1"}, want, facts)
+    assert todo(settings) == [
+        "neighbour del 198.18.0.9 dev eth7",
+        "neighbour replace 169.254.1.0 lladdr 02:52:00:01:00:00 dev eth8 nud permanent",
+        "neighbour replace 169.254.1.1 lladdr 02:52:00:01:00:01 dev eth8 nud permanent",
+        "neighbour replace 169.254.3.1 lladdr 02:52:00:03:00:01 dev eth8 nud permanent",
+    ]
+
+
+def test_routes() -> None:
+    wanted = config(ports=[external(), internal()])
+    want = table.hops(table.rows(ROWS), wanted, DEVICES)
+    have = {
+        (0xC6120100, 24, 8200): KernelRoute(0xA9FE0100, 8, onlink=True, source=0xC6120001, metric=8200),
+        (0xC6120102, 32, 8200): KernelRoute(0xA9FE0101, 7, onlink=True, source=0xC6120001, metric=8200),
+        (0x08080800, 24, 8200): KernelRoute(0xA9FE0101, 99, onlink=True, source=None, metric=8200),
+        (0xCB007100, 24, 0): KernelRoute(0xC6120002, 7, onlink=False, source=None, metric=0),
+    }
+    assert todo(routes.settings(want, have, INDEXES)) == [
+        "route del 8.8.8.0/24 proto 82 metric 8200",
+        "route del 203.0.113.0/24 proto 82 metric 0",
+        "route replace 198.18.1.2/32 via 169.254.1.1 dev eth8 onlink src 198.18.0.1 proto 82 metric 8200",
+        "route replace 203.0.113.0/24 via 198.18.0.2 dev eth7 proto 82 metric 8200",
+        "route replace 203.0.114.0/24 via 169.254.3.1 dev eth8 onlink src 198.18.0.1 proto 82 metric 8200",
+    ]
+
+
+def test_many_routes_are_one_difference() -> None:
+    rows = [table.Row(f"20.0.{i}.0/24", 1, 1, "") for i in range(200)]
+    want = table.hops(rows, config(ports=[external(), internal()]), DEVICES)
+    (setting,) = routes.settings(want, {}, INDEXES)
+    assert (setting.have, setting.want) == ("0 routes", "200 routes, 200 to change")
+    assert len(setting.actions) == 200
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"", "first line"),
+        (b"a,b\n", "first line"),
+        (ROWS + b"1.2.3.0/24,1\n", "routes.csv:8"),
+        (ROWS + b"1.2.3.0/24,9,1,\n", "no port 9"),
+    ],
+)
+def test_bad_table(text: bytes, words: str) -> None:
+    with pytest.raises(Mismatch, match=words):
+        table.hops(table.rows(text), config(ports=[external(), internal()]), DEVICES)
+
+
+def test_next_hops_are_unique() -> None:
+    some = [(port, adjacency) for port in (0, 1, 255, 256, 4095) for adjacency in (0, 1, 255, 256, 65535)]
+    assert len({next_hop(*pair) for pair in some}) == len(some)
+    assert mac(0x0102, 0x0304) == "02:52:01:02:03:04"
+    with pytest.raises(Mismatch):
+        next_hop(4096, 0)
+
+
+def test_napi_threads_are_pinned_in_order() -> None:
+    (port,) = config(ports=[internal(threaded_napi=True)]).ports
+    files = {
+        "/sys/class/net/eth7/threaded": "1",
+        "/proc/90/comm": "napi/eth7-8194",
+        "/proc/90/status": "Name:\tnapi\nCpus_allowed_list:\t0-3\n",
+        "/proc/91/comm": "napi/eth7-8193",
+        "/proc/91/status": "Cpus_allowed_list:\t0\n",
+        "/proc/92/comm": "napi/eth77-1",
+    }
+    settings = napi.settings(port, "eth7", napi.read(Recorded(files=files), "eth7", threads=True))
+    assert [(s.name, s.have, s.want) for s in settings] == [
+        ("threaded", "1", "1"),
+        ("napi thread 0", "0", "0"),
+        ("napi thread 1", "0-3", "1"),
+    ]
+    assert settings[2].actions == (Run(("taskset", "-pc", "1", "90")),)
+
+
+def test_interrupt_that_moves_later_is_said() -> None:
+    (port,) = config(ports=[internal()]).ports
+    (setting,) = irq.settings(port, (irq.Interrupt(40, "eth7-TxRx-1", frozenset({1}), frozenset({0})),))
+    assert not setting.differs
+    assert setting.unsupported == "takes effect with the next interrupt"
+
+
+class Refusing(Recorded):
+    """A kernel that refuses writes."""
+
+    error = errno.EIO
+
+    def write(self, path: str, value: str) -> None:
+        raise OSError(self.error, f"refused {value}", path)
+
+
+def test_managed_interrupt() -> None:
+    action = Write("/proc/irq/40/smp_affinity_list", "1")
+    with pytest.raises(NotSupported, match="kernel manages"):
+        execute(Refusing(), [action])
+    with pytest.raises(CheckFailed, match="refused"):
+        execute(Refusing(), [Write("/sys/class/net/x/threaded", "1")])
+
+
+def test_lines_share_a_process() -> None:
+    system = Recorded({"ip -batch -": "", "ethtool -L x rx 1": ""})
+    execute(system, [Ip("a"), Ip("b"), Run(("ethtool", "-L", "x", "rx", "1")), Ip("c")])
+    assert system.ran == [("ip -batch -", "a\nb\n"), ("ethtool -L x rx 1", ""), ("ip -batch -", "c\n")]
+
+
+def test_failing_line_is_named() -> None:
+    system = Recorded({"ip -batch -": Done(1, "", "RTNETLINK answers: File exists\nCommand failed -:2\n")})
+    with pytest.raises(CheckFailed, match="ip b: RTNETLINK answers: File exists"):
+        execute(system, [Ip("a"), Ip("b"), Ip("c")])
+    with pytest.raises(NotSupported):
+        execute(system, [Run(("ethtool", "-G", "x", "rx", "1"))])
+
+
+def test_undo_takes_what_is_gone_as_done() -> None:
+    gone = Recorded({"ip -batch -": Done(1, "", 'Cannot find device "eth7"\nCommand failed -:1\n')})
+    assert undo(gone, [Ip("link set dev eth7 down")]) == []
+    stuck = Recorded({"ip -batch -": Done(1, "", "RTNETLINK answers: Operation not permitted\nCommand failed -:1\n")})
+    assert len(undo(stuck, [Ip("link set dev eth7 down")])) == 1
+
+
+@pytest.mark.parametrize("action", [Ip("a b"), Run(("a", "b c")), Write("/proc/x", "1")])
+def test_actions_are_stored(action: Action) -> None:
+    assert action_from_json(json.loads(json.dumps(action_to_json(action)))) == action
