@@ -103,7 +103,7 @@ class Suspicion:
 
 
 def suspicions(plan: ClusterPlan, phase: Readings, handed: Mapping[str, int]) -> tuple[Suspicion, ...]:
-    """Servers and cables whose counters do not add up, the most packets first.
+    """Servers and cables whose counters do not add up: silent servers first, then the most packets.
 
     ``handed``: server -> packets that its testers gave it. Sources: every input server forwards what it
     was given, every cable brings what was put on it, no packet of the test is dropped.
@@ -124,7 +124,8 @@ def suspicions(plan: ClusterPlan, phase: Readings, handed: Mapping[str, int]) ->
             text = f"{server.name} counted {got:,} of the {given:,} packets put on its external ports"
             found.append(Suspicion(server.name, given - got, text))
     found += _cables(plan, phase)
-    return tuple(sorted(found, key=lambda item: -item.packets))
+    silent = {name for name, counted in phase.items() if counted.error}
+    return tuple(sorted(found, key=lambda item: (item.server not in silent, -item.packets)))
 
 
 def _cables(plan: ClusterPlan, phase: Readings) -> list[Suspicion]:

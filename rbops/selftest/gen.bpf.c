@@ -4,7 +4,8 @@
  *
  * Pages come back recycled and not rewritten, so every byte of every frame is written here. Frames
  * go round the flows: all destinations first, then the next flow, then the next sequence number.
- * So the number of frames alone says which (destination, flow, sequence) were sent.
+ * So the number of frames alone says which (destination, flow, sequence) were sent. Every round
+ * starts one entry further on, so that no flow keeps step with a router that takes turns too.
  */
 #include "frame.h"
 
@@ -19,8 +20,10 @@ struct config {
 
 struct state {
 	__u64 frames; /* written since the start of the epoch */
-	__u32 entry;
-	__u32 sequence;
+	__u32 turn;     /* within the round */
+	__u32 sequence; /* the round */
+	__u32 first;    /* entry with which the round started */
+	__u32 pad;
 };
 
 struct {
@@ -76,7 +79,9 @@ int generate(struct xdp_md *ctx)
 		return XDP_PASS;
 	if (data + SMALLEST_FRAME > end)
 		return XDP_ABORTED;
-	index = now->entry;
+	index = now->turn + now->first;
+	if (index >= conf->entries)
+		index -= conf->entries;
 	flow = bpf_map_lookup_elem(&flows, &index);
 	if (!flow)
 		return XDP_ABORTED;
@@ -98,11 +103,12 @@ int generate(struct xdp_md *ctx)
 		write_body(data + SMALLEST_FRAME, end, digest);
 
 	now->frames++;
-	if (++index >= conf->entries) {
-		index = 0;
+	if (++now->turn >= conf->entries) {
+		now->turn = 0;
 		now->sequence++;
+		if (++now->first >= conf->entries)
+			now->first = 0;
 	}
-	now->entry = index;
 	return XDP_TX;
 }
 

@@ -83,10 +83,12 @@ def _nothing(evidence: Evidence) -> list[Fault]:
     down = _down_servers(evidence, silent)
     faults = []
     for pair in silent:
-        server = down.get(pair.source) or down.get(pair.destination)
         text = f"nothing arrived from port {pair.source} to port {pair.destination} ({pair.sent:,} sent)"
+        server = down.get(pair.source) or down.get(pair.destination)
         if server:
             text += f": is the data plane of {server} up?"
+        else:
+            server = _culprit(evidence, pair)
         faults.append(
             Fault("nothing arrived", text + _because(evidence, server), phase.name, pair.lost, pair.source,
                   pair.destination, server)

@@ -73,7 +73,7 @@ class Generator:
         self._flows.update_batch(keys, entries)
         config = struct.pack("<QQIIIHH", *epoch.keys, epoch.magic, self._device.ifindex, count, source, 0)
         self._config.update(_ZERO, config)
-        self._state.update(_ZERO, bytes(16))
+        self._state.update(_ZERO, bytes(24))
         self._epoch, self._entries = epoch, count
 
     def send(self, frames: int, *, seconds: float, pps: float | None, chunk: int, batch: int = 64) -> Sending:

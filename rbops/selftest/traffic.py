@@ -92,9 +92,13 @@ def expected_entries(stations: Sequence[Station], own: int, traffic: Traffic, ep
 
 
 def sent_to(frames: int, destinations: int, flows: int, position: int) -> int:
-    """How many of ``frames`` went to the destination at ``position`` of ``destinations``; follows from the turns."""
-    rounds, rest = divmod(frames, destinations * flows)
-    return rounds * flows + sum(1 for turn in range(flows) if turn * destinations + position < rest)
+    """How many of ``frames`` went to the destination at ``position`` of ``destinations``; follows from the turns.
+
+    Round r starts with entry r, and entry e is for destination e modulo ``destinations``.
+    """
+    entries = destinations * flows
+    rounds, rest = divmod(frames, entries)
+    return rounds * flows + sum((rounds + turn) % entries % destinations == position for turn in range(rest))
 
 
 def ordered(frames: int, entries: int) -> int:

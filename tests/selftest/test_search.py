@@ -60,7 +60,8 @@ def test_what_was_sent_follows_from_the_turns(frames: int, destinations: int, fl
     turns = [(flow, to) for flow in range(flows) for to in range(destinations)]
     walked = [0] * destinations
     for number in range(frames):
-        walked[turns[number % len(turns)][1]] += 1
+        turn, first = number % len(turns), number // len(turns)
+        walked[turns[(turn + first) % len(turns)][1]] += 1
     assert [sent_to(frames, destinations, flows, position) for position in range(destinations)] == walked
     assert ordered(frames, len(turns)) == -(-frames // len(turns))
 

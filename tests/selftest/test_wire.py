@@ -96,7 +96,8 @@ def test_the_generator_writes_exactly_this_frame(bpf_objects: Path, length: int)
         program = source.program("generate")
         written = [program.run(bytes([255]) * length) for _ in range(10)]
     turns = [(number, to) for number in (0, 1) for to in (1, 2)]
-    planned = [Ident(epoch.magic, 0, to, at // 4, number) for at, (number, to) in enumerate((turns * 3)[:10])]
+    entries = [turns[(at % 4 + at // 4) % 4] for at in range(10)]  # every round starts one further on
+    planned = [Ident(epoch.magic, 0, to, at // 4, number) for at, (number, to) in enumerate(entries)]
     assert [run.verdict for run in written] == [XDP_TX] * 10
     assert [run.frame for run in written] == [frame(ident, epoch) for ident in planned]
 
@@ -213,7 +214,7 @@ class TestSink:
 
     def test_order_as_the_reference_has_it(self, bpf_objects: Path) -> None:
         assert bpf_objects.exists()
-        for order in itertools.permutations(range(5)):
+        for order in itertools.permutations(range(4)):
             checker = _Checker()
             for sequence in order:
                 checker.give(good(sequence))
