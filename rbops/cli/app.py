@@ -14,7 +14,7 @@ from typer.exceptions import TyperException
 
 from rbops import __version__
 from rbops.cli.output import emit, say
-from rbops.errors import CheckFailed, RbopsError
+from rbops.errors import CheckFailed, RbopsError, SpecError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +42,9 @@ class _Root(TyperGroup):
         except (TyperException, typer.Exit, typer.Abort, BrokenPipeError):
             raise
         except RbopsError as error:
-            say(f"rbops: {error}" + (f"\nhint: {error.hint}" if error.hint else ""))
+            # Spec errors begin with file:line:column, where editors and CI look for them.
+            prefix = "" if isinstance(error, SpecError) else "rbops: "
+            say(f"{prefix}{error}" + (f"\nhint: {error.hint}" if error.hint else ""))
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
             say("rbops: interrupted")

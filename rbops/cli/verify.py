@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 import typer
 
 from rbops.cli.options import InventoryPath, JunitFile, Limit, Output, Spec
-from rbops.cli.output import Format, console, emit_json, say, stdout_console
+from rbops.cli.output import Format, console, emit_json, stdout_console
 from rbops.errors import CheckFailed
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _verify(spec: Spec, inventory: InventoryPath, limit: Limit, select: str | No
 
 
 class _Progress:
-    """On a terminal one line that moves; elsewhere only the failures, as they happen."""
+    """On a terminal one line that moves, with the check under way; nothing elsewhere."""
 
     def __init__(self, servers: int) -> None:
         self._console = console()
@@ -90,9 +90,5 @@ class _Progress:
         self._status.stop()
 
     def __call__(self, check: Check) -> None:
-        from rbops.report.verify import failure_line
-
         self._done += 1
-        if check.outcome == "failed":
-            say(failure_line(check))
         self._status.update(f"{self._done} checks: {check.server} {check.subject} {check.name}")

@@ -25,7 +25,7 @@ def test_program(port_case: Case) -> None:
     want = server.node["dataplane"]["object_sha256"]
     assert loaded == want, f"loaded from object {loaded}, planned {want}"
     program = server.json("bpftool -j prog show id %s", str(xdp["prog"]["id"]))
-    tag = status["tag"]
+    tag = status["devices"][port_case.port["name"]]["tag"]
     assert program["tag"] == tag, f"the program on the port has tag {program['tag']}, rbops loaded {tag}"
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import pytest
-
 from rbops.verify.plugin import Case
 
 
-@pytest.mark.parametrize("unit", ["rbops.service", "rbops-watch.service"])
-def test_unit(server_case: Case, unit: str) -> None:
-    """The unit starts at boot and is active now."""
-    service = server_case.server.host.service(unit)
-    assert service.is_enabled, f"{unit} is not enabled: a reboot would leave the server without its configuration"
-    assert service.is_running, f"{unit} is not active: look at `journalctl -u {unit}`"
+def test_boot_unit(server_case: Case) -> None:
+    """The unit that puts the configuration back starts at boot, and has not failed."""
+    service = server_case.server.host.service("rbops.service")
+    assert service.is_enabled, "rbops.service is not enabled: a reboot would leave the server without its configuration"
+    failed = server_case.server.host.run("systemctl is-failed --quiet rbops.service")
+    assert failed.rc != 0, "rbops.service failed: look at `journalctl -u rbops.service`"
+
+
+def test_watch_unit(server_case: Case) -> None:
+    """The unit that tells the data plane of dead links starts at boot and runs now."""
+    service = server_case.server.host.service("rbops-watch.service")
+    assert service.is_enabled, "rbops-watch.service is not enabled"
+    assert service.is_running, "rbops-watch.service does not run: look at `journalctl -u rbops-watch.service`"
 
 
 def test_confirmed(server_case: Case) -> None:
