@@ -17,10 +17,8 @@ def make_router(tmp_path: Path) -> Iterator[Callable[..., Router]]:
     with own_namespace(), own_bpffs(tmp_path):
         made: list[Router] = []
 
-        def make(
-            servers: int = 4, routes: list[tuple[int, int, int]] | None = None, *, clock: bool = False, **changes: Any
-        ) -> Router:
-            made.append(build_router(tmp_path, servers, routes or [], clock=clock, **changes))
+        def make(servers: int = 4, routes: list[tuple[int, int, int]] | None = None, **changes: Any) -> Router:
+            made.append(build_router(tmp_path, servers, routes or [], **changes))
             return made[-1]
 
         yield make
@@ -33,6 +31,6 @@ def shared_router(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
     """One Router for a module whose tests look at differences only."""
     folder = tmp_path_factory.mktemp("router")
     with own_namespace(), own_bpffs(folder):
-        router = build_router(folder, 4, [], clock=False)
+        router = build_router(folder, 4, [])
         yield router
         router.plane.detach()

@@ -167,7 +167,13 @@ def own_bpffs(folder: Path) -> Iterator[Path]:
 
 
 def build_router(
-    folder: Path, servers: int, routes: list[tuple[int, int, int]], *, clock: bool, **changes: Any
+    folder: Path,
+    servers: int,
+    routes: list[tuple[int, int, int]],
+    *,
+    clock: bool = False,
+    flowlet_entries: int = 1 << 12,
+    **changes: Any,
 ) -> Router:
     """Make the devices and apply the configuration."""
     config = node_config(folder, servers, **changes)
@@ -175,7 +181,7 @@ def build_router(
         run("ip", "link", "add", port["name"], "type", "veth", "peer", "name", f"far-{port['name']}")
         run("ip", "link", "set", port["name"], "up")
         run("ip", "link", "set", f"far-{port['name']}", "up")
-    router = Router(folder, config, DataPlane(config, {}), {"clock": clock, "flowlet_entries": 1 << 12})
+    router = Router(folder, config, DataPlane(config, {}), {"clock": clock, "flowlet_entries": flowlet_entries})
     router.write("fib", fib_of(routes or default_routes(servers)))
     router.reopen()
     router.plane.apply()
