@@ -13,6 +13,7 @@ import numpy as np
 
 from rbops.vlb.matrix import Floats
 from rbops.vlb.network import Network, Routing
+from rbops.vlb.sums import sums
 
 __all__ = ["leg_loads", "link_loads", "processing", "shares"]
 
@@ -20,7 +21,7 @@ _NO_INTERMEDIATE = 2
 
 
 def shares(servers: int, routing: Routing, traffic: float, quota: float) -> tuple[float, float]:
-    """The direct part of one pair's ``traffic``, and the part over each of the ``servers - 2`` intermediates (0 to 1)."""
+    """The direct part of one pair's ``traffic``, and the part over each intermediate (0 to 1)."""
     if servers <= _NO_INTERMEDIATE or traffic == 0:
         return 1.0, 0.0
     direct = 2 / servers if routing == "vlb" else min(1.0, quota / traffic)
@@ -55,6 +56,6 @@ def link_loads(network: Network, legs: Floats) -> Floats:
 
 def processing(network: Network, traffic: Floats, links: Floats) -> Floats:
     """What each server receives, from outside and over its links: 2R to 3R of a port server at full load."""
-    received = np.bincount(network.ends[:, 1], weights=links, minlength=len(network.names))
+    received = sums(network.ends[:, 1], links, len(network.names))
     received[: len(traffic)] += traffic.sum(axis=1)
     return received

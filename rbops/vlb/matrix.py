@@ -1,13 +1,15 @@
 """Traffic matrices: what each external port sends to each other, in bits per second.
 
 Rows are inputs, columns outputs. ``load`` is what the busiest input offers, as a part of the line
-rate (``uniform``: to all ports, its own among them). No port sends to itself. Only ``hotspot`` and a file may ask more of an output than its line rate.
+rate (``uniform``: to all ports, its own among them). No port sends to itself. Only ``hotspot``
+and a file may ask more of an output than its line rate.
 """
 
 from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +34,7 @@ def make(name: str, owners: Ints, line_rate_bps: int, *, load: float = 1.0, seed
     if count < 2:  # noqa: PLR2004  traffic needs an input and an output
         raise UsageError("a router with one external port has no traffic to simulate")
     random = np.random.default_rng([seed, 1])
-    weights = {
+    weights: dict[str, Callable[[], Floats]] = {
         "uniform": lambda: np.ones((count, count)),
         "hotspot": lambda: _hotspot(count),
         "permutation": lambda: _permutation(count, random),
@@ -121,8 +123,8 @@ def read(path: Path, ports: int, line_rate_bps: int) -> Floats:
         raise UsageError(f"{path}: no traffic between any two ports")
     most = float(matrix.sum(axis=1).max())
     if most > line_rate_bps * (1 + 1e-9):
-        row = int(matrix.sum(axis=1).argmax())
-        raise UsageError(f"{path}:{row + 1}: port {row} offers {most:g} bps over a line of {line_rate_bps:g} bps")
+        port = int(matrix.sum(axis=1).argmax())
+        raise UsageError(f"{path}:{port + 1}: port {port} offers {most:g} bps over a line of {line_rate_bps:g} bps")
     return matrix
 
 

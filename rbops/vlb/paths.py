@@ -9,6 +9,7 @@ runs dry, flowlets that start by headroom alone aside, the paths are the model's
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,10 @@ import numpy.typing as npt
 
 from rbops.vlb.model import BURST_TICKS, FLOWLET_ENTRIES, MAX_FRAME, flowlet_ticks
 from rbops.vlb.network import Network
+from rbops.vlb.sums import sums
 from rbops.vlb.trace import TICK_NS, Trace
 
-__all__ = ["LOCAL", "Paths", "choose_paths"]
+__all__ = ["LOCAL", "Chosen", "Paths", "choose_paths"]
 
 LOCAL = -1
 """The ``via`` of a packet whose output port is on its own server."""
@@ -49,6 +51,8 @@ class Paths:
         self._expiry = np.full(count, -1, dtype=np.int32)
         self._code = np.full(count, self._trash, dtype=np.int32)
         self._next = np.full(count, self._no_link, dtype=np.int32)
+        self._first = np.zeros(count, dtype=np.int64)
+        self.several = np.zeros(count, dtype=bool)
         self._expiry[self._local] = np.iinfo(np.int32).max
 
     def _flows(self, network: Network, trace: Trace) -> None:
@@ -93,12 +97,12 @@ class Paths:
         if self._timeout:
             expiry = self._expiry[flows]
             missed = np.flatnonzero(expiry < now)
-            if len(missed):
-                self._start(flows[missed], sizes[missed])
-            running = self._expiry[flows] if len(missed) else expiry
-            self._expiry[flows] = np.maximum(running, now + self._timeout)
+            gone = self._start(flows[missed], sizes[missed]) if len(missed) else missed
+            # A flow on its own server never expires.
+            self._expiry[flows] = np.maximum(expiry, now + self._timeout)
+            self._expiry[gone] = -1
             codes, following = self._code[flows], self._next[flows]
-            used = np.bincount(codes, sizes, self._trash + 1)
+            used = sums(codes, sizes, self._trash + 1)
             denied = self._denied(codes, sizes, used)
         else:
             codes = np.full(len(flows), self._trash, dtype=np.int32)
@@ -107,15 +111,16 @@ class Paths:
             denied = np.flatnonzero(~self._local[flows])
         self._charge(used)
         if len(denied):
+            self.several[flows[denied]] = True
             codes[denied] = self._alone(self._pair[flows[denied]], sizes[denied])
             following[denied] = self._following(flows[denied], codes[denied])
-        phase2 = np.bincount(following, sizes, len(self._links))
+        phase2 = sums(following, sizes, len(self._links))
         np.maximum(self._links - phase2, 0, out=self._links)
         return codes
 
     def _charge(self, used: Floats) -> None:
         self._used_direct = used[1:-1:2].copy()
-        self._used_links = np.bincount(self._link_of, used[0:-1:2] + self._used_direct, len(self._links))
+        self._used_links = sums(self._link_of, used[0:-1:2] + self._used_direct, len(self._links))
         np.maximum(self._direct - self._used_direct, 0, out=self._direct)
         np.maximum(self._links - self._used_links, 0, out=self._links)
 
@@ -129,7 +134,7 @@ class Paths:
     def _denied(self, codes: Narrow, sizes: Floats, used: Floats) -> Ints:
         """Packets that do not fit their flowlet's path; ``used`` is reduced to those that do."""
         direct = used[1:-1:2]
-        links = np.bincount(self._link_of, used[0:-1:2] + direct, len(self._links))
+        links = sums(self._link_of, used[0:-1:2] + direct, len(self._links))
         full_direct, full_links = direct > self._direct, links > self._links
         if not (self._quota and full_direct.any()) and not full_links.any():
             return np.empty(0, dtype=np.int64)
@@ -143,35 +148,39 @@ class Paths:
         fits[counted] = _claim(pair[counted], size[counted], self._direct)
         fits[fits] = _claim(self._link_of[pair[fits]], size[fits], self._links)
         denied = concerned[~fits]
-        used -= np.bincount(codes[denied], sizes[denied], len(used))
+        used -= sums(codes[denied], sizes[denied], len(used))
         return denied
 
-    def _start(self, flows: Narrow, sizes: Floats) -> None:
-        """Place new flowlets, in order of their first packets, by headroom."""
-        unique, first, inverse = np.unique(flows, return_index=True, return_inverse=True)
-        order = np.argsort(first, kind="stable")
-        size = np.bincount(inverse.reshape(-1), sizes)[order]
-        starting = unique[order]
+    def _start(self, flows: Narrow, sizes: Floats) -> Ints:
+        """Place new flowlets, in order of their first packets, by headroom; the flows whose entries they took."""
+        place = np.arange(len(flows))
+        # Written backwards, so that each flow is left with the place of its first packet.
+        self._first[flows[::-1]] = place[::-1]
+        first = self._first[flows]
+        opens = first == place
+        size = sums((np.cumsum(opens) - 1)[first], sizes, int(opens.sum()))
+        starting = flows[opens]
         pair = self._pair[starting]
-        self._expiry[starting] = 0
         entry = self._entry[starting]
-        thrown_out = self._owner[entry]
-        self._expiry[thrown_out[(thrown_out >= 0) & (thrown_out != starting)]] = -1
+        before = self._owner[entry]
         self._owner[entry] = starting
-        if self._alone_only:
-            codes = (2 * pair + self._quota).astype(np.int32)
-        else:
-            codes = self._place(pair, size)
+        # Of two that start in one entry the later one has it.
+        gone = np.concatenate((before[(before >= 0) & (before != starting)], starting[self._owner[entry] != starting]))
+        codes = (2 * pair + self._quota).astype(np.int32) if self._alone_only else self._place(pair, size)
+        old = self._code[starting]
+        self.several[starting[(old != codes) & (old != self._trash)]] = True
         self._code[starting] = codes
         self._next[starting] = self._following(starting, codes)
+        return gone
 
     def _place(self, pair: Narrow, size: Floats) -> Narrow:
         """Codes of new flowlets: direct with headroom, else the rotation, with headroom where there is any."""
-        links = self._links - self._used_links
+        # A new flowlet comes when half of its tick's packets are through; the last tick's use tells how many.
+        links = self._links - self._used_links / 2
         codes = np.full(len(pair), -1, dtype=np.int32)
         rest = np.arange(len(pair))
         if self._quota:
-            free = np.maximum(self._direct - self._used_direct - _join(self._direct_depth), 0)
+            free = np.maximum(self._direct - self._used_direct / 2 - _join(self._direct_depth), 0)
             free = np.where(links[self._link_of] >= _join(self._depth[self._link_of]), free, 0)
             joins = _claim(pair, size, free, whole=False)
             codes[joins] = 2 * pair[joins] + 1
@@ -196,9 +205,9 @@ class Paths:
             links = self._link_of[codes[rest] >> 1]
             late = rest[~_claim(links, size[rest], self._links)]
             if len(late):
-                left = self._links - np.bincount(self._link_of[codes >> 1], size, len(self._links))
+                left = self._links - sums(self._link_of[codes >> 1], size, len(self._links))
                 codes[late] = self._rotate(pair[late], left >= MAX_FRAME)
-        self._charge(np.bincount(codes, size, self._trash + 1))
+        self._charge(sums(codes, size, self._trash + 1))
         return codes
 
     def _rotate(self, pair: Narrow, ready: Bools) -> Narrow:
@@ -227,16 +236,29 @@ class Paths:
         slot = (start[:, None] + np.arange(self._slot_count)) % self._slot_count
         via = np.where(slot == self._servers - 1, dest[:, None], slot + (slot >= server))
         allowed = via != dest[:, None] if self._quota else np.ones_like(slot, dtype=bool)
-        good = allowed & ready[self._link_of[number[:, None] * self._servers + via]]
-        good = np.where(good.any(axis=1)[:, None], good, allowed)
-        turn = np.cumsum(good, axis=1)
+        good: Bools = allowed & ready[self._link_of[number[:, None] * self._servers + via]]
+        good = np.where(np.any(good, axis=1, keepdims=True), good, allowed)
+        turn: Ints = np.cumsum(good, axis=1)
         wanted = rank % turn[:, -1] + 1
         chosen = np.argmax(turn == wanted[:, None], axis=1)
         return np.asarray(slot[np.arange(len(chosen)), chosen], dtype=np.int64)
 
 
-def choose_paths(network: Network, trace: Trace) -> npt.NDArray[np.int16]:
-    """The first server of every packet's path (the output server: direct), LOCAL where it stays on its server."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Chosen:
+    """A code per packet, and what each code means: ``via`` and ``row``, the row of the network's routes to it.
+
+    ``several[f]``: flow f may have taken more than one path.
+    """
+
+    codes: Narrow
+    via: npt.NDArray[np.int16]
+    row: Narrow
+    several: Bools
+
+
+def choose_paths(network: Network, trace: Trace) -> Chosen:
+    """Each packet's path: ``via[codes]`` is its first server, LOCAL where it stays on its own."""
     paths = Paths(network, trace)
     ticks = trace.time // TICK_NS
     starts = np.flatnonzero(np.diff(ticks, prepend=-1))
@@ -247,11 +269,10 @@ def choose_paths(network: Network, trace: Trace) -> npt.NDArray[np.int16]:
         now = int(ticks[begin])
         codes[begin:end] = paths.tick(now, now - last, trace.flow[begin:end], sizes[begin:end])
         last = now
-    servers = network.port_servers
-    trash = 2 * servers * servers * network.forwarder.cores
-    # A table is faster than dividing each code.
-    table = np.append((np.arange(trash) >> 1) % servers, LOCAL).astype(np.int16)
-    return np.asarray(table[codes])
+    servers, cores = network.port_servers, network.forwarder.cores
+    number, via = np.divmod(np.arange(2 * servers * servers * cores) >> 1, servers)
+    row = np.append(number // cores * servers + via, 0).astype(np.int32)
+    return Chosen(codes, np.append(via, LOCAL).astype(np.int16), row, paths.several)
 
 
 def _depth(refill: Floats) -> Floats:
@@ -264,7 +285,7 @@ def _join(depth: Any) -> Any:
 
 def _claim(bucket: npt.NDArray[Any], size: Floats, tokens: Floats, *, whole: bool = True) -> Bools:
     """Which packets, in order, their buckets grant; not ``whole``: something must be left before the packet."""
-    wanted = np.bincount(bucket, size, len(tokens))
+    wanted = sums(bucket, size, len(tokens))
     granted = np.ones(len(bucket), dtype=bool)
     short = wanted > tokens
     if not short.any():

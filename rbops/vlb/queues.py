@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,14 +12,21 @@ __all__ = ["Line", "Served", "serve"]
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+Numbers = npt.NDArray[np.signedinteger[Any]]
 
 _APART = 1 << 44
 """Nanoseconds put between the frames of different links, so that one running maximum serves all: five hours."""
 
+_FEW = 64
+"""Up to so many links each gets a running maximum of its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """How links send: a frame waits for ``batch`` frames of its link or ``timeout_ns``; ``buffer_ns`` is the longest queue."""
+    """How links send: a frame waits for ``batch`` frames of its link or ``timeout_ns``.
+
+    ``buffer_ns`` is the longest queue.
+    """
 
     batch: int
     timeout_ns: int
@@ -37,7 +45,7 @@ class Served:
     free: Ints
 
 
-def serve(link: Ints, arrive: Ints, duration: Ints, free: Ints, line: Line) -> Served:
+def serve(link: Numbers, arrive: Ints, duration: Ints, free: Ints, line: Line) -> Served:
     """Send frames over their links in order of arrival; equal times in order of index.
 
     ``duration`` is the time on the wire, ``free`` when each link is done with earlier frames (all in ns).
@@ -45,46 +53,64 @@ def serve(link: Ints, arrive: Ints, duration: Ints, free: Ints, line: Line) -> S
     count = len(link)
     if not count:
         return Served(np.empty(0, dtype=np.int64), None, free)
-    order = _order(link, arrive, len(free))
-    links, times, durations = link[order], arrive[order], duration[order]
-    begins = np.flatnonzero(np.diff(links, prepend=-1))
-    ends = np.append(begins[1:], count)
+    order, begins, ends, present = _order(link, arrive, len(free))
+    times, durations = arrive[order], duration[order]
     ready = _released(times, begins, ends, line)
-    before = np.repeat(free[links[begins]], ends - begins)
-    np.maximum(ready, before, out=ready)
-    # Time 0 is the first frame's, so that links stay apart whatever the time of day.
-    zero = int(times.min())
-    apart = np.repeat(np.arange(len(begins)) * _APART, ends - begins)
-    total = np.cumsum(durations)
-    done = np.maximum.accumulate(ready - zero + apart - total + durations) + total - apart + zero
-    waited = done - durations - times
+    # The first frame waits for the link, the others for the first.
+    ready[begins] = np.maximum(ready[begins], free[present])
+    done = _send(ready, durations, begins, ends)
     dropped = None
-    if int(waited.max()) > line.buffer_ns:
+    if int((done - times).max()) > line.buffer_ns:
         dropped = np.zeros(count, dtype=bool)
-        for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
-            if int(waited[begin:end].max()) > line.buffer_ns:
-                part = slice(begin, end)
-                done[part], dropped[part] = _drop(times[part], ready[part], durations[part], line.buffer_ns)
+        for begin, end, last in zip(begins.tolist(), ends.tolist(), free[present].tolist(), strict=True):
+            part = slice(begin, end)
+            if int((done[part] - durations[part] - times[part]).max()) > line.buffer_ns:
+                done[part], lost = _drop(times[part], ready[part], durations[part], last, line.buffer_ns)
+                dropped[order[part]] = lost
     after = free.copy()
-    after[links[begins]] = np.maximum(after[links[begins]], done[ends - 1])
+    after[present] = np.maximum(free[present], done[ends - 1])
     left = np.empty_like(done)
     left[order] = done
-    if dropped is not None:
-        lost = np.zeros(count, dtype=bool)
-        lost[order] = dropped
-        dropped = lost
-    return Served(left, dropped, after)
+    return Served(left, dropped if dropped is not None and dropped.any() else None, after)
 
 
-def _order(link: Ints, arrive: Ints, links: int) -> Ints:
-    """Indexes by link, then arrival, then index: packed into one number each and sorted, which beats an indirect sort."""
+def _order(link: Numbers, arrive: Ints, links: int) -> tuple[Ints, Ints, Ints, Ints]:
+    """Indexes by link, then arrival, then index; where each link present begins and ends, and its number.
+
+    All three are packed into one number and sorted, which beats an indirect sort.
+    """
     bits = max(1, (len(link) - 1).bit_length())
-    since = arrive - arrive.min()
+    key = arrive - arrive.min()
     room = 63 - bits - max(1, (links - 1).bit_length())
-    shift = max(0, int(since.max()).bit_length() - room)
-    key = ((link << room | since >> shift) << bits) | np.arange(len(link))
+    shift = max(0, int(key.max()).bit_length() - room)
+    if shift:
+        key >>= shift
+    key += link.astype(np.int64) << room
+    key <<= bits
+    key += np.arange(len(link))
     key.sort()
-    return np.asarray(key & ((1 << bits) - 1), dtype=np.int64)
+    bounds = np.searchsorted(key, np.arange(links, dtype=np.int64) << (room + bits))
+    ends = np.append(bounds[1:], len(link))
+    present = np.flatnonzero(ends > bounds)
+    key &= (1 << bits) - 1
+    return key, bounds[present], ends[present], present
+
+
+def _send(ready: Ints, durations: Ints, begins: Ints, ends: Ints) -> Ints:
+    """Lindley: done = max over earlier frames of (ready + all durations since)."""
+    total = np.cumsum(durations)
+    done = ready - total
+    done += durations
+    if len(begins) <= _FEW:
+        for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
+            np.maximum.accumulate(done[begin:end], out=done[begin:end])
+    else:
+        apart = np.repeat(np.arange(len(begins)) * _APART, ends - begins)
+        done += apart
+        np.maximum.accumulate(done, out=done)
+        done -= apart
+    done += total
+    return np.asarray(done, dtype=np.int64)
 
 
 def _released(times: Ints, begins: Ints, ends: Ints, line: Line) -> Ints:
@@ -96,15 +122,15 @@ def _released(times: Ints, begins: Ints, ends: Ints, line: Line) -> Ints:
     number = np.arange(int(batches.sum())) - np.repeat(np.cumsum(batches) - batches, batches)
     first = np.repeat(begins, batches) + number * line.batch
     after = np.minimum(first + line.batch, np.repeat(ends, batches))
-    release = np.minimum(times[after - 1], times[first] + line.timeout_ns)
-    return np.asarray(np.maximum(times, np.repeat(release, after - first)), dtype=np.int64)
+    release = np.repeat(np.minimum(times[after - 1], times[first] + line.timeout_ns), after - first)
+    np.maximum(release, times, out=release)
+    return np.asarray(release, dtype=np.int64)
 
 
-def _drop(times: Ints, ready: Ints, durations: Ints, limit: int) -> tuple[Ints, Bools]:
-    """One link frame by frame: what would wait longer than ``limit`` is dropped."""
+def _drop(times: Ints, ready: Ints, durations: Ints, last: int, limit: int) -> tuple[Ints, Bools]:
+    """One link frame by frame: what would wait longer than ``limit`` is dropped; ``last`` frees the link."""
     done: list[int] = []
     dropped: list[bool] = []
-    last = 0
     for time, start, duration in zip(times.tolist(), ready.tolist(), durations.tolist(), strict=True):
         begin = max(start, last)
         lost = begin - time > limit

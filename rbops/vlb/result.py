@@ -53,7 +53,8 @@ class SimulationResult:
 
     ``throughput_bps`` left the router, ``frame_bps`` the same in frames with FCS (as the paper counts);
     ``fairness`` is Jain's index of each pair's delivered rate over its max-min fair share; ``processing_factor``
-    all servers' processing over all that entered (2 direct, 3 all indirect); ``direct_share`` in bytes of what crossed the fabric.
+    all servers' processing over all that entered (2 all direct, 3 all indirect); ``direct_share`` in
+    bytes of what crossed the fabric.
     """
 
     routing: str

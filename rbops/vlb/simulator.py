@@ -23,14 +23,16 @@ from rbops.vlb.paths import LOCAL, choose_paths
 from rbops.vlb.queues import Line, serve
 from rbops.vlb.reordering import Reordering, measure
 from rbops.vlb.result import Latencies, LinkLoad, Reorder, ServerLoad, SimulationResult
+from rbops.vlb.sums import sums
 from rbops.vlb.trace import FCS, WIRE_OVERHEAD, Trace
 
 __all__ = ["simulate"]
 
 Ints = npt.NDArray[np.int64]
+Narrow = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
 
-_PIECE = 1 << 18
+_PIECE = 1 << 16
 """Packets whose queues are computed together: few enough for the caches, many enough for numpy."""
 
 _ROUNDS = 3
@@ -40,13 +42,14 @@ _LOST = -1
 
 @dataclass(slots=True)
 class _Hops:
-    """Frames on links: ``packet`` of the piece, ``link``; ``level[h]`` to ``level[h + 1]`` are the h-th hops.
+    """Frames on links: ``packet`` of the piece, ``link``, ``bits`` on the wire.
 
-    ``feeds[e]`` is the hop before hop e, -1 for a first one.
+    The h-th hops are ``level[h]`` to ``level[h + 1]``; ``feeds[e]`` is the hop before hop e, -1 for a first one.
     """
 
     packet: Ints
     link: Ints
+    bits: Floats
     level: list[int]
     feeds: Ints
 
@@ -63,67 +66,84 @@ def simulate(network: Network, trace: Trace) -> SimulationResult:
     """Run ``trace`` through ``network``. Raises ValueError when the trace is empty."""
     if not trace.packets:
         raise ValueError("the trace is empty")
-    via = choose_paths(network, trace)
-    source, dest = network.owners[trace.flow_in], network.owners[trace.flow_out]
+    chosen = choose_paths(network, trace)
+    dest = network.owners[trace.flow_out].astype(np.int16)
     clock = _Clock(np.zeros(len(network.ends), dtype=np.int64), np.zeros(network.ports, dtype=np.int64))
     left = np.empty(trace.packets, dtype=np.int64)
     carried = np.zeros(len(network.ends))
     direct = np.zeros(2)
+    flow_out = trace.flow_out.astype(np.int32)
+    first_links = network.routes[chosen.row].T
     for begin in range(0, trace.packets, _PIECE):
         piece = slice(begin, min(begin + _PIECE, trace.packets))
-        flow, size = trace.flow[piece], trace.size[piece].astype(np.int64)
-        first = via[piece].astype(np.int64)
-        to = dest[flow]
-        hops = _hops(network, source[flow], first, to)
+        flow, size, codes = trace.flow[piece], trace.size[piece], chosen.codes[piece]
+        bits: Floats = ((size + WIRE_OVERHEAD) * 8).astype(np.float64)
+        hops = _hops(network, [links[codes] for links in first_links], chosen.via[codes], dest[flow], bits)
         arrive = trace.time[piece] + round(network.forwarder.server_s * 1e9)
-        out, sent = _cross(network, hops, arrive, size, clock)
-        carried += np.bincount(hops.link[sent], size[hops.packet[sent]] + WIRE_OVERHEAD, len(carried))
-        left[piece] = _leave(network, trace.flow_out[flow], out, size, clock)
-        remote = first != LOCAL
-        direct += (float(size[remote & (first == to)].sum()), float(size[remote].sum()))
+        out, sent = _cross(network, hops, arrive, clock)
+        carried += _carried(hops, sent, len(carried))
+        left[piece] = _leave(network, flow_out[flow], out, bits, clock)
+        direct += _direct_bits(hops)
     share = float(direct[0] / direct[1]) if direct[1] else 1.0
-    return _result(network, trace, via, left, carried, share)
+    return _result(network, trace, chosen.several, left, carried, share)
 
 
-def _hops(network: Network, source: Ints, first: Ints, dest: Ints) -> _Hops:
+def _direct_bits(hops: _Hops) -> tuple[float, float]:
+    """Bits that took the direct path, and all that crossed the fabric."""
+    second = len(hops.level) // 2
+    total = float(hops.bits[: hops.level[1]].sum())
+    return total - float(hops.bits[hops.level[second] : hops.level[second + 1]].sum()), total
+
+
+def _carried(hops: _Hops, sent: Bools | None, links: int) -> Floats:
+    if sent is None:
+        return sums(hops.link, hops.bits, links)
+    return sums(hops.link[sent], hops.bits[sent], links)
+
+
+def _hops(
+    network: Network,
+    first_links: list[Ints],
+    first: npt.NDArray[np.int16],
+    dest: npt.NDArray[np.int16],
+    bits: Floats,
+) -> _Hops:
     """All hops of a piece, level by level; within a level in order of entry."""
-    servers, length = network.port_servers, network.routes.shape[1]
+    length = len(first_links)
     remote = np.flatnonzero(first != LOCAL)
-    indirect = remote[first[remote] != dest[remote]]
-    packets: list[Ints] = []
-    links: list[Ints] = []
-    feeds: list[Ints] = []
+    indirect = np.flatnonzero((first != dest) & (first != LOCAL))
+    rows = first[indirect].astype(np.int64) * network.port_servers + dest[indirect]
+    links = [link if len(remote) == len(first) else link[remote] for link in first_links]
+    links += [network.routes[rows, hop] for hop in range(length)]
     level = [0]
-    last = np.full(len(source), -1, dtype=np.int64)
-    for start, end, who in ((source, first, remote), (first, dest, indirect)):
-        route = network.routes[start[who] * servers + end[who]]
-        for hop in range(length):
-            packets.append(who)
-            links.append(route[:, hop])
-            feeds.append(last[who])
-            last[who] = np.arange(level[-1], level[-1] + len(who))
-            level.append(level[-1] + len(who))
-    return _Hops(np.concatenate(packets), np.concatenate(links), level, np.concatenate(feeds))
+    for link in links:
+        level.append(level[-1] + len(link))
+    # The hop before: the same place one level earlier, except where the second leg begins.
+    feeds = np.arange(-len(remote), level[-1] - len(remote))
+    feeds[level[length] :] = np.arange(level[length], level[-1]) - len(indirect)
+    place = indirect if len(remote) == len(first) else np.searchsorted(remote, indirect)
+    feeds[level[length] : level[length + 1]] = level[length - 1] + place
+    packet = np.concatenate([remote] * length + [indirect] * length)
+    return _Hops(packet, np.concatenate(links), bits[packet], level, feeds)
 
 
-def _cross(network: Network, hops: _Hops, arrive: Ints, size: Ints, clock: _Clock) -> tuple[Ints, Bools]:
-    """When each packet reaches its output port's queue (_LOST: dropped), and which hops were sent."""
+def _cross(network: Network, hops: _Hops, arrive: Ints, clock: _Clock) -> tuple[Ints, Bools | None]:
+    """When each packet reaches its output port's queue (_LOST: dropped), and which hops were sent (None: all)."""
     forwarder = network.forwarder
     line = Line(forwarder.batch, round(forwarder.batch_timeout_s * 1e9), round(forwarder.buffer_s * 1e9))
     server = round(forwarder.server_s * 1e9)
-    bits = (size + WIRE_OVERHEAD) * 8_000_000_000
-    wire = bits[hops.packet] // network.link_bps[hops.link]
+    wire = _wire_times(network, hops)
     at = arrive[hops.packet]
+    # A first guess, the same for every frame: what keeps a path in order from the beginning keeps it so.
+    guess = server + line.timeout_ns // 2 + (int(wire.mean()) if len(wire) else 0)
     for begin, end in _levels(hops):
-        before = hops.feeds[begin:end]
         if begin:
-            at[begin:end] = at[before] + wire[before] + server + line.timeout_ns // 2
+            at[begin:end] = at[hops.feeds[begin:end]] + guess
     gone = np.zeros(len(at), dtype=bool)
-    sent = wire
     done = at
     lost: Bools | None = None
     for turn in range(_ROUNDS if hops.level[-1] > hops.level[1] else 1):
-        served = serve(hops.link, at, np.where(gone, 0, wire) if turn and gone.any() else sent, clock.links, line)
+        served = serve(hops.link, at, np.where(gone, 0, wire) if gone.any() else wire, clock.links, line)
         done, lost = served.left, served.dropped
         moved = 0
         for begin, end in _levels(hops):
@@ -132,7 +152,8 @@ def _cross(network: Network, hops: _Hops, arrive: Ints, size: Ints, clock: _Cloc
             before = hops.feeds[begin:end]
             fed = done[before] + server
             moved = max(moved, int(np.abs(fed - at[begin:end]).max(initial=0)))
-            done[begin:end] = np.maximum(done[begin:end], fed + wire[begin:end])
+            # Not before it came, where the guess was too early; without its wire time, which would reorder.
+            done[begin:end] = np.maximum(done[begin:end], fed)
             at[begin:end] = fed
             if lost is not None:
                 gone[begin:end] = gone[before] | lost[before]
@@ -140,33 +161,45 @@ def _cross(network: Network, hops: _Hops, arrive: Ints, size: Ints, clock: _Cloc
             break
     clock.links = served.free if hops.level[-1] else clock.links
     out = arrive.copy()
+    done += server
     for begin, end in _levels(hops):
-        out[hops.packet[begin:end]] = done[begin:end] + server
+        out[hops.packet[begin:end]] = done[begin:end]
+    if lost is None and not gone.any():
+        return out, None
     passed = ~gone if lost is None else ~(gone | lost)
-    if lost is not None or gone.any():
-        out[hops.packet[~passed]] = _LOST
+    out[hops.packet[~passed]] = _LOST
     return out, passed
+
+
+def _wire_times(network: Network, hops: _Hops) -> Ints:
+    """Nanoseconds that each hop's frame takes on its link."""
+    pace = 1e9 / network.link_bps
+    if pace.min() == pace.max():
+        return np.asarray((hops.bits * pace[0]).astype(np.int64))
+    return np.asarray((hops.bits * pace[hops.link]).astype(np.int64))
 
 
 def _levels(hops: _Hops) -> Iterator[tuple[int, int]]:
     return ((begin, end) for begin, end in zip(hops.level[:-1], hops.level[1:], strict=True) if end > begin)
 
 
-def _leave(network: Network, port: Ints, arrive: Ints, size: Ints, clock: _Clock) -> Ints:
+def _leave(network: Network, port: Narrow, arrive: Ints, bits: Floats, clock: _Clock) -> Ints:
     """When each packet has left its external port; _LOST where it was dropped, here or before."""
     forwarder = network.forwarder
     line = Line(forwarder.batch, round(forwarder.batch_timeout_s * 1e9), round(forwarder.buffer_s * 1e9))
-    wire = (size + WIRE_OVERHEAD) * 8_000_000_000 // network.line_rate_bps
-    there: Ints | slice = np.flatnonzero(arrive != _LOST) if (arrive == _LOST).any() else slice(None)
+    wire = (bits * (1e9 / network.line_rate_bps)).astype(np.int64)
+    there: Ints | slice = np.flatnonzero(arrive != _LOST) if int(arrive.min()) == _LOST else slice(None)
     served = serve(port[there], arrive[there], wire[there], clock.ports, line)
     clock.ports = served.free
+    if isinstance(there, slice) and served.dropped is None:
+        return served.left
     left = np.full(len(arrive), _LOST, dtype=np.int64)
     left[there] = served.left if served.dropped is None else np.where(served.dropped, _LOST, served.left)
     return left
 
 
 def _result(
-    network: Network, trace: Trace, via: npt.NDArray[np.int16], left: Ints, carried: Floats, direct_share: float
+    network: Network, trace: Trace, several: Bools, left: Ints, carried: Floats, direct_share: float
 ) -> SimulationResult:
     out = left != _LOST
     everything = bool(out.all())
@@ -174,16 +207,16 @@ def _result(
     flow = trace.flow
     # Everything is measured over the time until the last frame has left.
     seconds = max(trace.duration_ns, int(left.max())) / 1e9
-    per_flow = np.bincount(flow, wire, len(trace.flow_in))
-    delivered_flow = per_flow if everything else np.bincount(flow[out], wire[out], len(per_flow))
+    per_flow = sums(flow, wire, len(trace.flow_in))
+    delivered_flow = per_flow if everything else sums(flow[out], wire[out], len(per_flow))
     offered = _pairs(network, trace, per_flow) * 8 / seconds
     delivered = offered if everything else _pairs(network, trace, delivered_flow) * 8 / seconds
     fair = max_min(offered, float(network.line_rate_bps))
-    links = carried * 8 / seconds
+    links = carried / seconds
     servers = _servers(network, by_server(offered, network.owners), links)
     counted = int(out.sum())
     frames = (float(delivered_flow.sum()) - (WIRE_OVERHEAD - FCS) * counted) * 8 / seconds
-    reordering = _reordering(trace, via, left, out)
+    reordering = _reordering(trace, several, left, out)
     return SimulationResult(
         routing=network.forwarder.routing,
         flowlet_timeout_s=network.forwarder.flowlet_timeout_s,
@@ -208,11 +241,11 @@ def _result(
 
 def _pairs(network: Network, trace: Trace, per_flow: Floats) -> Floats:
     count = network.ports
-    return np.bincount(trace.flow_in * count + trace.flow_out, per_flow, count * count).reshape(count, count)
+    return sums(trace.flow_in * count + trace.flow_out, per_flow, count * count).reshape(count, count)
 
 
 def _servers(network: Network, traffic: Floats, links: Floats) -> tuple[ServerLoad, ...]:
-    processed = np.bincount(network.ends[:, 1], links, len(network.names))
+    processed = sums(network.ends[:, 1], links, len(network.names))
     entered = np.zeros(len(network.names))
     entered[: len(traffic)] = traffic.sum(axis=1)
     processed += entered
@@ -241,15 +274,11 @@ def _latencies(trace: Trace, left: Ints, out: Bools) -> Latencies:
     return Latencies(float(took.mean()) / 1e9, float(median) / 1e9, float(p99) / 1e9, float(took.max()) / 1e9)
 
 
-def _reordering(trace: Trace, via: npt.NDArray[np.int16], left: Ints, out: Bools) -> Reordering:
+def _reordering(trace: Trace, several: Bools, left: Ints, out: Bools) -> Reordering:
     """Only flows that took several paths can be reordered: a path is FIFO."""
-    path = np.empty(len(trace.flow_in), dtype=np.int16)
-    path[trace.flow] = via
-    other = via != path[trace.flow]
-    if not other.any():
-        return Reordering(int(out.sum()), 0, 0)
-    several = np.zeros(len(path), dtype=bool)
-    several[trace.flow[other]] = True
+    counted = int(out.sum())
+    if not several.any():
+        return Reordering(counted, 0, 0)
     concerned = np.flatnonzero(several[trace.flow] & out)
     found = measure(trace.flow[concerned], left[concerned])
-    return Reordering(int(out.sum()), found.late, found.sequences)
+    return Reordering(counted, found.late, found.sequences)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from rbops.vlb.matrix import Floats
 
-__all__ = ["MIXES", "TICK_NS", "WIRE_OVERHEAD", "Mix", "Trace", "Workload", "synthetic"]
+__all__ = ["TICK_NS", "WIRE_OVERHEAD", "Mix", "Trace", "Workload", "synthetic"]
 
 TICK_NS = 1_000_000
 """A tick of the model: 1 ms."""
@@ -26,12 +26,6 @@ FCS = 4
 
 Ints = npt.NDArray[np.int64]
 Mix = tuple[tuple[int, float], ...]
-
-MIXES: dict[str, Mix] = {
-    "imix": ((64, 7 / 12), (594, 4 / 12), (1518, 1 / 12)),
-    # Three sizes with the 729 bytes on average that the paper's Abilene trace implies (24.6 Gbps, 4.22 Mpps).
-    "abilene": ((64, 0.42), (576, 0.16), (1518, 0.42)),
-}
 """Frame sizes with FCS and their shares of the packets."""
 
 
@@ -60,7 +54,7 @@ class Trace:
 class Workload:
     """What synthetic traffic looks like: mean flow length, rates in bps, packets per burst."""
 
-    mix: Mix = MIXES["abilene"]
+    mix: Mix = ((64, 1.0),)
     flow_packets: float = 30.0
     flow_bps: float = 4e6
     flow_sigma: float = 1.2
@@ -68,7 +62,9 @@ class Workload:
     burst: int = 8
 
 
-def synthetic(matrix: Floats, line_rate_bps: int, packets: int, workload: Workload | None = None, seed: int = 0) -> Trace:
+def synthetic(
+    matrix: Floats, line_rate_bps: int, packets: int, workload: Workload | None = None, seed: int = 0
+) -> Trace:
     """About ``packets`` packets that offer ``matrix`` (bps on the wire, per pair of ports).
 
     Raises ValueError when the matrix is empty.
