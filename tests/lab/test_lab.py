@@ -110,6 +110,7 @@ def test_a_cable_joins_the_two_planned_ports(lab: Lab) -> None:
 
 
 def test_no_frame_is_sent_on_a_cable_unasked(lab: Lab) -> None:
+    _on(lab, "n1", "ip link set int0 up")
     _on(lab, "n0", "ip link set int1 down; ip link set int1 up")
     sent = "cat /sys/class/net/int1/statistics/tx_packets"
     before = _on(lab, "n0", sent)

@@ -68,7 +68,7 @@ def test_nothing_stays_of_a_lab_that_was_up() -> None:
         # The search finds something while there is something.
         kinds = {line.split()[0] for line in traces(lab.name, subnet)}
         assert kinds == {"netns", "link", "mount", "process", "cgroup", "nspawn", "file"}
-        with subprocess.Popen(lab.command("t0", ["sleep", "600"])) as sleeper:
+        with subprocess.Popen(lab.command("t0", ["timeout", "20", "sleep", "600"])) as sleeper:
             assert lab.down() is True
             assert sleeper.wait(timeout=5) == -signal.SIGKILL
     assert traces("rbl-life", subnet) == []

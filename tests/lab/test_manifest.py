@@ -8,6 +8,7 @@ import pytest
 
 from rbops.errors import Mismatch, StateUnknown
 from rbops.lab import manifest as manifests
+from rbops.lab import net
 from rbops.lab.access import ssh_command, write_inventory
 from rbops.lab.fit import check_fit, check_inotify, parse_cpu_list
 from rbops.lab.manifest import Manifest
@@ -161,3 +162,13 @@ def test_the_manifest_is_plain_json(tmp_path: Path) -> None:
     body = json.loads((tmp_path / "lab.json").read_text(encoding="utf-8"))
     assert body["schema_version"] == 1
     assert [server["netns"] for server in body["servers"]] == ["rbops-lab-s0", "rbops-lab-s1"]
+
+
+def test_every_cable_is_made_once() -> None:
+    manifest = _manifest(mesh(11))
+    lines = net._cables(manifest)
+    ends = [(line.split()[2], line.split()[line.split().index("peer") + 2]) for line in lines]
+    panels = {f"{server.name}:{port.name}": port.panel for server in manifest.servers for port in server.ports}
+    expected = {frozenset((panels[link.a], panels[link.b])) for link in mesh(11).links}
+    assert len(ends) == len(expected) == 55
+    assert {frozenset(pair) for pair in ends} == expected
