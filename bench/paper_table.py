@@ -8,9 +8,8 @@ from rbops.predict.paper import Entry, entries
 def main() -> None:
     print("| what | section | paper | rbops | kind |\n| --- | --- | --- | --- | --- |")
     for entry in entries():
-        print(
-            f"| {entry.name} | {entry.section} | {shown(entry, entry.paper)} | {shown(entry, entry.rbops)} | {entry.kind} |"
-        )
+        cells = (entry.name, entry.section, shown(entry, entry.paper), shown(entry, entry.rbops), entry.kind)
+        print(f"| {' | '.join(cells)} |")
 
 
 def shown(entry: Entry, value: float) -> str:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 CASES = (
@@ -46,7 +47,7 @@ def measure(ports: int, profile: str) -> None:
         plan.digest  # noqa: B018  computing it is what is measured
         marks.append(time.perf_counter())
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(*(after - before for before, after in zip(marks, marks[1:], strict=False)), memory)
+    print(*(after - before for before, after in pairwise(marks)), memory)
 
 
 if __name__ == "__main__":

@@ -286,7 +286,7 @@ def _check_selectors(spec: Spec, built: Built) -> None:
 
 def _setting(spec: Spec, choice: Choice) -> Setting:
     trial = choice.trial
-    most = max(choice.owners.count(server) for server in set(choice.owners))
+    most = choice.most
     return Setting(
         ports=spec.router.external_ports,
         line_rate_bps=spec.router.line_rate_bps,
@@ -301,7 +301,7 @@ def _setting(spec: Spec, choice: Choice) -> Setting:
 
 def _topology(spec: Spec, choice: Choice, made: Forecast) -> Topology:
     trial = choice.trial
-    most = max(choice.owners.count(server) for server in set(choice.owners))
+    most = choice.most
     rate = most * spec.router.line_rate_bps
     return Topology(
         kind=trial.kind,
@@ -334,7 +334,7 @@ def _check_guarantee(spec: Spec, choice: Choice, demand: Demand, made: Forecast)
     short = wanted - made.prediction.rate_bps
     if short <= 0:
         return
-    most = max(choice.owners.count(server) for server in set(choice.owners))
+    most = choice.most
     need = demand.factor * most * spec.router.line_rate_bps
     works = max(1, made.app.rate_bps // (demand.factor * most) // 10_000_000) * 10_000_000
     message = (

@@ -114,7 +114,7 @@ def _links(demand: Demand, choice: Choice) -> Iterator[Reason]:
     trial = choice.trial
     if trial.servers == 1:
         return
-    most = max(choice.owners.count(server) for server in set(choice.owners))
+    most = choice.most
     slower = sorted(
         {other.rate_bps for other in choice.trials if other.kind == trial.kind and other.rate_bps < trial.rate_bps}
     )
@@ -167,7 +167,7 @@ def _steering(spec: Spec, built: Built) -> Reason:
 
 
 def _quota(spec: Spec, demand: Demand, choice: Choice) -> Reason:
-    most = max(choice.owners.count(server) for server in set(choice.owners))
+    most = choice.most
     quota = most * demand.line_rate_bps // choice.trial.port_servers
     flowlets = f"flowlets of {spec.interconnect.flowlet_timeout_s * 1000:g} ms keep to one path"
     if spec.interconnect.flowlet_timeout_s == 0:

@@ -8,6 +8,7 @@ cheapest, port rate that carries what VLB puts on them; where no single port doe
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -81,6 +82,11 @@ class Choice:
     capacity: int
     seats: int
     trials: tuple[Trial, ...]
+
+    @property
+    def most(self) -> int:
+        """The largest number of external ports on one server."""
+        return max(Counter(self.owners).values())
 
     @property
     def stages(self) -> int:

@@ -20,7 +20,7 @@ from rbops.planner import Assumptions, calibrated, load_plan, plan_spec, plannin
 from rbops.predict.calibrate import Measurement
 from rbops.predict.packets import mix
 from rbops.spec import load_spec
-from rbops.spec.model import Interconnect, Router, Servers, Spec
+from rbops.spec.model import Interconnect, PortSpec, Router, Servers, Spec
 
 R = 10_000_000_000
 
@@ -191,36 +191,41 @@ def test_calibration_needs_a_rate_that_the_cpu_limits() -> None:
         calibrated(spec(), Measurement(1518, 1e9, limited_by_testers=False))
 
 
+ROUTER = "router: {external_ports: 4, line_rate: 10Gbps}\n"
 WRONG = {
     "guarantee": (
-        "router: {external_ports: 4, line_rate: 10Gbps, guarantee: line-rate}",
-        "1:59: router.guarantee: line rate cannot be guaranteed: each nehalem server must process 30 Gbps (3R) and its cpu "
-        "allows 6.35 Gbps of 64B packets; the router sustains 13.8 of 40 Gbps, 26.2 short",
+        "router: {external_ports: 4, line_rate: 10Gbps, guarantee: line-rate}\n",
+        (
+            "1:59: router.guarantee: line rate cannot be guaranteed: each nehalem server must process 30 Gbps (3R) and its "
+            "cpu allows 6.35 Gbps of 64B packets; the router sustains 13.8 of 40 Gbps, 26.2 short"
+        ),
         "line_rate: 2.11Gbps, or best-effort",
     ),
     "line rate": (
-        "router: {external_ports: 4, line_rate: 40Gbps}",
-        "1:40: router.line_rate: no card of a nehalem server has a port of 40 Gbps or more: its fastest has 10 Gbps, "
-        "30 Gbps short",
+        "router: {external_ports: 4, line_rate: 40Gbps}\n",
+        (
+            "1:40: router.line_rate: no card of a nehalem server has a port of 40 Gbps or more: "
+            "its fastest has 10 Gbps, 30 Gbps short"
+        ),
         "line_rate: 10Gbps",
     ),
     "pin": (
-        "router: {external_ports: 4, line_rate: 10Gbps}\nports: [{id: 0, server: n9}]",
+        ROUTER + "ports: [{id: 0, server: n9}]\n",
         "2:25: ports[0].server: port 0 is pinned to n9, but 4 ports take only the servers n0 to n3",
         "server: n3",
     ),
     "host": (
-        "router: {external_ports: 4, line_rate: 10Gbps}\nhosts: {n9: {}}",
+        ROUTER + "hosts: {n9: {}}\n",
         "2:9: hosts: n9 is not in the plan: the topology has 4 servers, n0 to n3",
         "leave it out, or give the router more external ports",
     ),
     "profile": (
-        "router: {external_ports: 4, line_rate: 10Gbps}\nservers: {profile: nehalm}",
+        ROUTER + "servers: {profile: nehalm}\n",
         "2:20: servers.profile: no hardware profile is called 'nehalm'",
         "did you mean nehalem?",
     ),
     "selector": (
-        "router: {external_ports: 4, line_rate: 10Gbps}\nhosts: {n1: {ports: {ext0: {name: eth0}}}}",
+        ROUTER + "hosts: {n1: {ports: {ext0: {name: eth0}}}}\n",
         "2:22: hosts.n1.ports: n1 has no port ext0 in this plan",
         "its ports are ext1, int0, int2, int3",
     ),
@@ -231,7 +236,7 @@ WRONG = {
 def test_what_cannot_be_planned_is_a_spec_error_at_its_field(name: str, tmp_path: Path) -> None:
     text, message, hint = WRONG[name]
     path = tmp_path / "x.yml"
-    path.write_text(text + "\n")
+    path.write_text(text)
     with pytest.raises(SpecError) as caught:
         load_plan(path)
     found = caught.value.diagnostics[0]
@@ -245,14 +250,15 @@ def test_the_rate_that_the_hint_names_does_work(tmp_path: Path) -> None:
     assert load_plan(path).prediction.bottleneck == "line_rate"
 
 
-def test_independent_mistakes_come_together(tmp_path: Path) -> None:
-    path = tmp_path / "x.yml"
-    path.write_text(
-        "router: {external_ports: 4, line_rate: 40Gbps}\nports: [{id: 0, address: 10.0.0.1/24}, {id: 1, address: 10.0.0.9/24}]\n"
-    )
+def test_independent_mistakes_come_together() -> None:
+    """Made in Python, so that the reader's own checks do not come first."""
+    ports = (PortSpec(0, server="n9", address="10.0.0.1/24"), PortSpec(1, address="10.0.0.9/24"))
     with pytest.raises(SpecError) as caught:
-        load_plan(path)
-    assert len(caught.value.diagnostics) >= 1
+        plan_spec(dataclasses.replace(spec(), ports=ports))
+    assert [found.message.split(":")[0] for found in caught.value.diagnostics] == [
+        "ports[0].server",
+        "ports[1].address",
+    ]
 
 
 def test_unlike_servers_keep_their_own_cores(tmp_path: Path) -> None:

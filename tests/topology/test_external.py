@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 from array import array
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def test_nothing_collides(count: int) -> None:
     made = externals(spec(count))
     networks = sorted(port.address.network for port in made)
     assert len(made) == count
-    assert all(one.broadcast_address < two.network_address for one, two in zip(networks, networks[1:], strict=False))
+    assert all(one.broadcast_address < two.network_address for one, two in itertools.pairwise(networks))
     assert all(network.subnet_of(ipaddress.IPv4Network("198.18.0.0/15")) for network in networks)
     neighbors = [near for port in made for near in port.adjacencies]
     assert len({near.mac for near in neighbors}) == len({near.address for near in neighbors}) == count
@@ -39,7 +40,7 @@ def test_generated_networks_move_away_from_given_ones(count: int, third: int, le
     made = externals(spec(count, PortSpec(0, address=address)))
     networks = sorted(port.address.network for port in made)
     assert str(made[0].address) == address
-    assert not any(one.overlaps(two) for one, two in zip(networks, networks[1:], strict=False))
+    assert not any(one.overlaps(two) for one, two in itertools.pairwise(networks))
 
 
 def test_first_ports_are_where_the_documentation_says() -> None:
