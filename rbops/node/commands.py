@@ -10,11 +10,12 @@ from typing import Any
 
 from rbops import __version__
 from rbops.errors import Mismatch, StateUnknown
-from rbops.node import lock, watch
+from rbops.node import lock, netlink, routes, watch
 from rbops.node.config import NodeConfig, load, parse
 from rbops.node.dataplane import Opener
-from rbops.node.devices import inventory, resolve
+from rbops.node.devices import PROTOCOL, inventory, resolve
 from rbops.node.engine import Applied, Engine, prepare
+from rbops.node.execute import execute
 from rbops.node.installed import Installed
 from rbops.node.prior import Prior
 from rbops.node.settings import Setting, differing
@@ -154,6 +155,10 @@ class Node:
             present = {device.name for device in inventory(self.system)}
             names = {port: name for port, name in _names(config, self.system).items() if name in present}
             self.open_plane(config, names).detach()
+        # Line by line: `ip route flush` takes a minute for 256K routes.
+        indexes = {device.name: device.index for device in inventory(self.system)}
+        have = netlink.parse_routes(netlink.dump_routes(PROTOCOL))
+        execute(self.system, [action for s in routes.settings({}, have, indexes) for action in s.actions])
         failures = Prior(self.state.undo).restore(self.system)
         if failures:
             raise StateUnknown("; ".join(failures), hint=f"what is left to undo is in {self.state.undo}")

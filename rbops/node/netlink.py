@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -26,6 +27,8 @@ _RTMSG = struct.Struct("=BBBBBBBBI")
 _ATTRIBUTE = struct.Struct("=HH")
 _RT_TABLE_MAIN = 254
 _RTNH_F_ONLINK = 4
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC, _RTA_TABLE = 1, 4, 5, 6, 7, 15
+_TABLE_ATTRIBUTE, _DESTINATION_ATTRIBUTE = _ATTRIBUTE.pack(8, _RTA_TABLE), _ATTRIBUTE.pack(8, _RTA_DST)
 # A port id of our own choice: the kernel repeats it in every message, so it must be the same each time.
 _PORT_ID = 0x52420052
 
@@ -110,24 +113,45 @@ def attributes(data: bytes, start: int, end: int) -> Iterator[tuple[int, bytes]]
 
 
 def parse_routes(data: bytes) -> dict[tuple[int, int, int], KernelRoute]:
-    """(address, length, metric) -> route, from what :func:`dump_routes` returned."""
+    """(address, length, metric) -> route, from what :func:`dump_routes` returned.
+
+    All but the destination is the same for thousands of routes, and parsed once for them.
+    """
     found: dict[tuple[int, int, int], KernelRoute] = {}
+    known: dict[bytes, KernelRoute] = {}
     for kind, start, end in messages(data):
         if kind != _RTM_NEWROUTE:
             continue
-        length = data[start + 1]
-        flags = struct.unpack_from("=I", data, start + 8)[0]
-        values = dict(attributes(data, start + _RTMSG.size, end))
-        metric = struct.unpack("=I", values[6])[0] if 6 in values else 0  # noqa: PLR2004 - RTA_PRIORITY
-        found[_address(values.get(1)) or 0, length, metric] = KernelRoute(
-            gateway=_address(values.get(5)),
-            device=struct.unpack("=I", values[4])[0] if 4 in values else None,  # noqa: PLR2004 - RTA_OIF
-            onlink=bool(flags & _RTNH_F_ONLINK),
-            source=_address(values.get(7)),
-            metric=metric,
-        )
+        length, rest, address = data[start + 1], start + _RTMSG.size, 0
+        # fib_dump_info() of the kernel puts the table first, then the destination.
+        if data[rest : rest + 4] == _TABLE_ATTRIBUTE and data[rest + 8 : rest + 12] == _DESTINATION_ATTRIBUTE:
+            address = int.from_bytes(data[rest + 12 : rest + 16], "big")
+            rest += 16
+        elif length:
+            address = _address(dict(attributes(data, rest, end)).get(_RTA_DST)) or 0
+        key = data[start + 8 : start + 12] + data[rest:end]
+        route = known.get(key)
+        if route is None:
+            route = known[key] = _route(key)
+        found[address, length, route.metric] = route
     return found
+
+
+def _route(key: bytes) -> KernelRoute:
+    """From the flags and the attributes of a message."""
+    values = dict(attributes(key, 4, len(key)))
+    return KernelRoute(
+        gateway=_address(values.get(_RTA_GATEWAY)),
+        device=_number(values.get(_RTA_OIF)),
+        onlink=bool((_number(key[:4]) or 0) & _RTNH_F_ONLINK),
+        source=_address(values.get(_RTA_PREFSRC)),
+        metric=_number(values.get(_RTA_PRIORITY)) or 0,
+    )
 
 
 def _address(value: bytes | None) -> int | None:
     return None if value is None else int.from_bytes(value, "big")
+
+
+def _number(value: bytes | None) -> int | None:
+    return None if value is None else int.from_bytes(value, sys.byteorder)

@@ -39,6 +39,8 @@ class Prior:
                         "subject": setting.subject,
                         "setting": setting.name if setting.subject != _ROUTES else "",
                         "have": setting.have,
+                        # What rbops took away as a stranger comes back only when rbops itself goes.
+                        "stranger": setting.want == "absent",
                         "undo": [action_to_json(action) for action in setting.undo],
                     }
                 )
@@ -51,7 +53,7 @@ class Prior:
         return [
             Setting(entry["subject"], entry["setting"], "set by rbops", entry["have"], _actions(entry))
             for entry in reversed(self._entries())
-            if _key(entry["subject"], entry["setting"]) not in names
+            if _key(entry["subject"], entry["setting"]) not in names and not entry["stranger"]
         ]
 
     def drop(self, system: System, settings: list[Setting]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from ipaddress import IPv4Address
+from socket import inet_ntoa
 
 from rbops.node.devices import PROTOCOL
 from rbops.node.netlink import KernelRoute
@@ -27,26 +28,27 @@ def settings(
     indexes: Mapping[str, int],
 ) -> list[Setting]:
     """The differing routes: one setting each, or a single one for all when they are more than 50."""
-    names = {index: name for name, index in indexes.items()}
-    changes: list[tuple[tuple[int, int], str, str, Ip]] = []
-    for key in have:
-        if key[2] != METRIC or key[:2] not in want:
-            gone = Ip(f"route del {_prefix(key[:2])} proto {PROTOCOL} metric {key[2]}")
-            changes.append((key[:2], _have(have[key], names), "absent", gone))
+    todo = [key for key in have if key[2] != METRIC or key[:2] not in want]
+    texts = {id(hop): _want(hop) for hop in want.values()}
+    numbers = {id(hop): (hop.gateway, indexes.get(hop.device), hop.onlink) for hop in want.values()}
+    changes: list[tuple[tuple[int, int], KernelRoute | None, str, Ip]] = [
+        (key[:2], have[key], "absent", Ip(f"route del {_prefix(key)} proto {PROTOCOL} metric {key[2]}")) for key in todo
+    ]
     for prefix, hop in want.items():
-        now = have.get((*prefix, METRIC))
-        if now is None or not _equal(hop, now, indexes):
-            line = Ip(f"route replace {_prefix(prefix)} {_want(hop)} proto {PROTOCOL} metric {METRIC}")
-            changes.append((prefix, _have(now, names), _want(hop), line))
-    count = Setting(SUBJECT, "count", str(len(have)), str(len(want)), undo=_FLUSH)
+        now = have.get((prefix[0], prefix[1], METRIC))
+        if now is None or not _equal(numbers[id(hop)], hop, now):
+            text = texts[id(hop)]
+            line = Ip(f"route replace {_prefix(prefix)} {text} proto {PROTOCOL} metric {METRIC}")
+            changes.append((prefix, now, text, line))
     if not changes:
-        return [count]
+        return [Setting(SUBJECT, "count", str(len(have)), str(len(want)), undo=_FLUSH)]
     if len(changes) > _SINGLE:
         now_text, want_text = f"{len(have)} routes", f"{len(want)} routes, {len(changes)} to change"
         return [Setting(SUBJECT, "table", now_text, want_text, tuple(change[3] for change in changes), _FLUSH)]
+    names = {index: name for name, index in indexes.items()}
     return [
-        Setting(SUBJECT, _prefix(prefix), now_text, want_text, (action,), _FLUSH)
-        for prefix, now_text, want_text, action in changes
+        Setting(SUBJECT, _prefix(prefix), _have(now, names), want_text, (action,), _FLUSH)
+        for prefix, now, want_text, action in changes
     ]
 
 
@@ -59,17 +61,12 @@ def fingerprint(table_sha256: str, plan_digest: str, indexes: Mapping[str, int],
     return hashlib.sha256(wanted.encode() + b"\0" + hashlib.sha256(dump).digest()).hexdigest()
 
 
-def _equal(hop: Hop, route: KernelRoute, indexes: Mapping[str, int]) -> bool:
-    return (
-        route.gateway == hop.gateway
-        and route.device == indexes.get(hop.device)
-        and route.onlink == hop.onlink
-        and (hop.source is None or route.source == hop.source)
-    )
+def _equal(numbers: tuple[int, int | None, bool], hop: Hop, route: KernelRoute) -> bool:
+    return numbers == (route.gateway, route.device, route.onlink) and hop.source in (None, route.source)
 
 
 def _prefix(prefix: tuple[int, ...]) -> str:
-    return f"{IPv4Address(prefix[0])}/{prefix[1]}"
+    return f"{inet_ntoa(prefix[0].to_bytes(4, 'big'))}/{prefix[1]}"
 
 
 def _want(hop: Hop) -> str:

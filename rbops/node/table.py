@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 from socket import inet_aton
 
@@ -12,19 +12,22 @@ from rbops.errors import Mismatch
 from rbops.node.config import NodeConfig
 from rbops.node.fabric import mac, next_hop
 
-__all__ = ["Hop", "Row", "hops", "load", "neighbors", "rows"]
+__all__ = ["Hop", "Row", "Target", "hops", "load", "neighbors", "rows"]
 
 _HEADER = "prefix,port,adjacency,via"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A line: the prefix leaves the router at ``port`` towards ``adjacency``; ``via`` empty when connected."""
+class Target:
+    """Where routes leave the router: ``port``, ``adjacency`` of it; ``via`` is empty for connected prefixes."""
 
-    prefix: str
     port: int
     adjacency: int
     via: str
+
+
+Row = tuple[str, Target]
+"""A line: prefix, and the target that it shares with many others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +54,16 @@ def rows(data: bytes) -> list[Row]:
     lines = data.decode("ascii", errors="replace").splitlines()
     if not lines or lines[0] != _HEADER:
         raise Mismatch(f"routes.csv: the first line is not {_HEADER}")
-    found = []
+    targets: dict[str, Target] = {}
+    found: list[Row] = []
     try:
         for line in lines[1:]:
-            prefix, port, adjacency, via = line.split(",")
-            found.append(Row(prefix, int(port), int(adjacency), via))
+            prefix, _, tail = line.partition(",")
+            target = targets.get(tail)
+            if target is None:
+                port, adjacency, via = tail.split(",")
+                target = targets[tail] = Target(int(port), int(adjacency), via)
+            found.append((prefix, target))
     except ValueError as error:
         raise Mismatch(f"routes.csv:{len(found) + 2}: {error}") from error
     return found
@@ -63,23 +71,28 @@ def rows(data: bytes) -> list[Row]:
 
 def hops(table: Sequence[Row], config: NodeConfig, devices: Mapping[str, str]) -> dict[tuple[int, int], Hop]:
     """(address, length) -> next hop, for all that the addresses of the own ports do not connect already."""
-    targets: dict[tuple[int, int, str], Hop | None] = {}
+    ways = {id(target): _hop(target, config, devices) for target in _targets(table)}
     found: dict[tuple[int, int], Hop] = {}
-    for row in table:
-        target = (row.port, row.adjacency, row.via)
-        if target not in targets:
-            targets[target] = _hop(row, config, devices)
-        hop = targets[target]
-        if hop is not None:
-            address, _, length = row.prefix.partition("/")
-            found[_number(address), int(length)] = hop
+    try:
+        for prefix, target in table:
+            hop = ways[id(target)]
+            if hop is not None:
+                address, _, length = prefix.partition("/")
+                found[int.from_bytes(inet_aton(address), "big"), int(length)] = hop
+    except (OSError, ValueError) as error:
+        raise Mismatch(f"routes.csv: {prefix} is no prefix") from error
     return found
+
+
+def _targets(table: Sequence[Row]) -> list[Target]:
+    """The distinct targets; the lines share their objects."""
+    return list({id(target): target for _, target in table}.values())
 
 
 def neighbors(table: Sequence[Row], config: NodeConfig, devices: Mapping[str, str]) -> dict[tuple[str, str], str]:
     """(device, address) -> MAC of every permanent neighbour: made-up next hops and planned neighbours."""
     found: dict[tuple[str, str], str] = {}
-    for port, adjacency in sorted({(row.port, row.adjacency) for row in table}):
+    for port, adjacency in sorted({(target.port, target.adjacency) for target in _targets(table)}):
         device = _fabric_device(port, config, devices)
         if device is not None:
             found[device, str(next_hop(port, adjacency))] = mac(port, adjacency)
@@ -90,18 +103,18 @@ def neighbors(table: Sequence[Row], config: NodeConfig, devices: Mapping[str, st
     return found
 
 
-def _hop(row: Row, config: NodeConfig, devices: Mapping[str, str]) -> Hop | None:
-    device = _fabric_device(row.port, config, devices)
+def _hop(target: Target, config: NodeConfig, devices: Mapping[str, str]) -> Hop | None:
+    device = _fabric_device(target.port, config, devices)
     if device is not None:
         source = next((a for port in config.ports if port.kind == "external" for a in port.addresses), None)
         number = None if source is None else int(IPv4Interface(source).ip)
-        return Hop(int(next_hop(row.port, row.adjacency)), device, onlink=True, source=number)
-    if not row.via:
+        return Hop(int(next_hop(target.port, target.adjacency)), device, onlink=True, source=number)
+    if not target.via:
         return None
-    own = next((port.name for port in config.ports if port.id == row.port), None)
+    own = next((port.name for port in config.ports if port.id == target.port), None)
     if own is None:
-        raise Mismatch(f"{config.server}: routes.csv: port {row.port} is this server's, but not in node.json")
-    return Hop(_number(row.via), devices[own], onlink=False, source=None)
+        raise Mismatch(f"{config.server}: routes.csv: port {target.port} is this server's, but not in node.json")
+    return Hop(int(IPv4Address(target.via)), devices[own], onlink=False, source=None)
 
 
 def _fabric_device(port: int, config: NodeConfig, devices: Mapping[str, str]) -> str | None:
@@ -116,7 +129,3 @@ def _fabric_device(port: int, config: NodeConfig, devices: Mapping[str, str]) ->
     if name is None:
         raise Mismatch(f"{config.server}: node.json gives no way to server {owner}, which owns port {port}")
     return devices[name]
-
-
-def _number(address: str) -> int:
-    return int.from_bytes(inet_aton(address), "big")

@@ -128,6 +128,8 @@ def server(tmp_path: Path) -> Iterator[Server]:
                 peer,
             )
             command("ip", "netns", "exec", own, "ethtool", "-L", port, "rx", "1", "tx", "1")
+            # A program needs as many receive queues as the other end has to transmit.
+            command("ip", "netns", "exec", peer, "ethtool", "-L", f"p-{port}", "rx", "1", "tx", "1")
             command("ip", "-n", peer, "link", "set", f"p-{port}", "up")
         script = "mkdir -p /sys/fs/bpf && mount -t bpf bpf /sys/fs/bpf && echo ready && exec sleep 600"
         holder = subprocess.Popen(["ip", "netns", "exec", own, "sh", "-c", script], stdout=subprocess.PIPE, text=True)

@@ -94,7 +94,7 @@ def test_routes() -> None:
 
 
 def test_many_routes_are_one_difference() -> None:
-    rows = [table.Row(f"20.0.{i}.0/24", 1, 1, "") for i in range(200)]
+    rows = [(f"20.0.{i}.0/24", table.Target(1, 1, "")) for i in range(200)]
     want = table.hops(rows, config(ports=[external(), internal()]), DEVICES)
     (setting,) = routes.settings(want, {}, INDEXES)
     assert (setting.have, setting.want) == ("0 routes", "200 routes, 200 to change")
