@@ -213,21 +213,19 @@ class DataPlane:
         return "older program" if mode == "native" and name in _PROGRAMS else f"{name} ({mode})"
 
     def _attach(self, loaded: Loaded, before: Loaded | None, devices: list[Device]) -> list[str]:
-        done: list[str] = []
-        new: list[tuple[Device, str, str]] = []
-        for port, device in zip(self._config["ports"], devices, strict=True):
-            state = self._attachment(loaded, device, port["kind"])
-            if state == "native":
-                continue
+        ports = [(device, port["kind"]) for port, device in zip(self._config["ports"], devices, strict=True)]
+        todo = [(*port, state) for port in ports if (state := self._attachment(loaded, *port)) != "native"]
+        for device, _, state in todo:
             if state not in ("none", "older program"):
                 hint = f"`ip link set dev {device.name} xdp off` if nobody needs it"
                 raise Mismatch(f"{device.name} runs another XDP program: {state}", hint=hint)
+        done: list[str] = []
+        for number, (device, kind, state) in enumerate(todo):
             try:
-                xdp_attach(device.ifindex, loaded.programs[port["kind"]])
+                xdp_attach(device.ifindex, loaded.programs[kind])
             except BpfError:
-                _undo(new, before)
+                _undo(todo[:number], before)
                 raise
-            new.append((device, port["kind"], state))
             done.append(f"attached to {device.name}" if state == "none" else f"replaced on {device.name}")
         return done
 

@@ -32,7 +32,7 @@ def find_device(port: str, name: str) -> Device:
             mac = fcntl.ioctl(sock, _SIOCGIFHWADDR, request)[18:24]
             (mtu,) = struct.unpack_from("i", fcntl.ioctl(sock, _SIOCGIFMTU, request), _NAME)
         except OSError as error:
-            message = f"port {port}: device {name}: {error.strerror}"
+            message = f"port {port}: device {name}: {error.strerror or error}"
             raise Mismatch(message, hint="see `ip link`; the port's selector names the device") from error
     return Device(name, index, mac, mtu)
 

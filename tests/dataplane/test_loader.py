@@ -1,0 +1,325 @@
+"""The loader: idempotent, exact about differences, clear about what a server cannot do, nothing lost meanwhile."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from bench.dataplane import Bench, bench
+from bench.routes import bgp_like
+from rbops.dataplane.xdp import layout as shape
+from rbops.dataplane.xdp import netdev
+from rbops.dataplane.xdp.compile import _multiarch
+from rbops.dataplane.xdp.fib import compile_fib
+from rbops.dataplane.xdp.libbpf import BpfError, Object, xdp_attach, xdp_attached
+from rbops.dataplane.xdp.loader import DataPlane
+from rbops.dataplane.xdp.netdev import find_device
+from rbops.errors import Mismatch
+from rbops.resources import bpf_object
+from tests.dataplane.frames import ethernet, ipv4
+from tests.dataplane.router import Router, digest, fib_of, route, run
+
+pytestmark = pytest.mark.root
+
+
+def settings_of(plane: DataPlane) -> list[tuple[str, str, str]]:
+    return [(found.subject, found.setting, found.have) for found in plane.diff()]
+
+
+def pinned(router: Router) -> dict[str, int]:
+    loaded = router.plane._pins.load()
+    return {name: entry.id for name, entry in (*loaded.maps.items(), *loaded.programs.items())}
+
+
+def test_second_apply_changes_nothing(make_router: Callable[..., Router]) -> None:
+    router = make_router()
+    before = pinned(router)
+    assert (router.plane.diff(), router.plane.apply()) == ([], [])
+    assert pinned(router) == before
+
+
+def test_detach_leaves_nothing_and_is_fine_twice(make_router: Callable[..., Router]) -> None:
+    router = make_router()
+    for _ in range(2):
+        router.plane.detach()
+        assert not (router.folder / "bpf" / "rbops").exists()
+        assert xdp_attached(find_device("ext0", "ext0").ifindex) == (0, "none")
+    with pytest.raises(Mismatch, match="no router is loaded"):
+        router.plane.counters()
+    assert ("data plane", "program", "none") in settings_of(router.plane)
+    assert ("port ext0", "XDP program", "none") in settings_of(router.plane)
+    router.plane.apply()
+    assert router.plane.diff() == []
+
+
+def test_new_table_keeps_programs_maps_and_counters(make_router: Callable[..., Router]) -> None:
+    router = make_router()
+    router.receive("ext0", ethernet(router.mac("ext0"), ipv4("198.18.1.9")))
+    before = pinned(router)
+    router.write("fib", fib_of([route("198.18.1.0/24", 2, 1)]))
+    router.reopen()
+    assert [setting for _, setting, _ in settings_of(router.plane)] == ["forwarding table"]
+    assert len(router.plane.apply()) == 1
+    ran = router.receive("ext0", ethernet(router.mac("ext0"), ipv4("198.18.1.9")))
+    assert ran.frame[:6].hex() == "025200020001"
+    assert pinned(router) == before
+    # The flowlet goes on by server 1, which is not the destination any more.
+    assert router.counted() == {"received.external": 2, "forwarded.direct": 1, "forwarded.phase1": 1}
+    assert router.plane.status()["generation"] == 2
+
+
+def test_new_configuration_is_swapped_like_a_table(make_router: Callable[..., Router]) -> None:
+    router = make_router()
+    before = pinned(router)
+    router.reopen(adjacencies=[{"port": 0, "index": 1, "mac": "02:4e:00:00:00:99"}])
+    assert [setting for _, setting, _ in settings_of(router.plane)] == ["configuration"]
+    router.plane.apply()
+    ran = router.receive("ext0", ethernet(router.mac("ext0"), ipv4("198.18.0.9")))
+    assert ran.frame[:6].hex() == "024e00000099"
+    assert pinned(router) == before
+
+
+def test_new_program_takes_over_maps_and_counters(make_router: Callable[..., Router]) -> None:
+    router = make_router()
+    router.receive("ext0", ethernet(router.mac("ext0"), ipv4("198.18.1.9")))
+    before = pinned(router)
+    newer = router.folder / "newer.o"
+    router.reopen(object=str(newer))
+    # Bytes behind the last section: another file, the same program.
+    router.write("object", bpf_object("dataplane/xdp", "router.bpf.o").read_bytes() + b"\0")
+    router.reopen()
+    assert [setting for _, setting, _ in settings_of(router.plane)] == ["program"]
+    router.plane.apply()
+    after = pinned(router)
+    assert {name for name in before if before[name] == after[name]} == {
+        "arena",
+        "cores",
+        "control",
+        "clocks",
+        "devices",
+    }
+    assert router.counted() == {"received.external": 1, "forwarded.direct": 1}
+    assert router.plane.diff() == []
+
+
+def test_larger_table_gets_larger_maps(make_router: Callable[..., Router]) -> None:
+    router = make_router()
+    before = pinned(router)
+    router.write("fib", compile_fib(*bgp_like(100_000, [1, 2, 3])))
+    router.reopen()
+    router.plane.apply()
+    assert pinned(router)["arena"] != before["arena"]
+    assert router.plane.diff() == []
+    assert [path.name for path in (router.folder / "bpf" / "rbops").iterdir() if path.name != "live"] == ["2"]
+
+
+def test_dead_links_stay_dead_over_an_apply(make_router: Callable[..., Router]) -> None:
+    router = make_router()
+    router.plane.set_alive(1, alive=False)
+    router.write("fib", fib_of([route("198.18.0.0/15", 1, 1)]))
+    router.reopen()
+    router.plane.apply()
+    assert router.plane.status()["dead"] == [1]
+    ran = router.receive("ext0", ethernet(router.mac("ext0"), ipv4("198.18.1.9")))
+    assert ran.frame[6:12] == router.mac("int2")
+
+
+def test_finds_what_somebody_detached(make_router: Callable[..., Router]) -> None:
+    router = make_router()
+    run("ip", "link", "set", "dev", "int2", "xdp", "off")
+    assert settings_of(router.plane) == [("port int2", "XDP program", "none")]
+    assert router.plane.apply() == ["attached to int2"]
+    assert router.plane.diff() == []
+
+
+def test_leaves_foreign_programs_alone(make_router: Callable[..., Router]) -> None:
+    router = make_router()
+    router.plane.detach()
+    device = find_device("int2", "int2").ifindex
+    with Object(bpf_object("selftest", "sink.bpf.o")) as sink:
+        sink.load()
+        program = sink.program("check")
+        xdp_attach(device, program)
+        with pytest.raises(Mismatch, match="int2 runs another XDP program"):
+            router.plane.apply()
+        assert xdp_attached(device) == (program.id, "native")
+        assert xdp_attached(find_device("ext0", "ext0").ifindex) == (0, "none")  # put back
+    run("ip", "link", "set", "dev", "int2", "xdp", "off")
+
+
+class TestRefusals:
+    """Each names the thing and what to do, and changes nothing."""
+
+    def test_missing_device(self, make_router: Callable[..., Router]) -> None:
+        router = make_router()
+        run("ip", "link", "del", "int3")
+        with pytest.raises(Mismatch, match="port int3: device int3: no interface with this name"):
+            router.plane.diff()
+
+    @pytest.mark.parametrize("name", ["object", "fib"])
+    def test_damaged_file(self, make_router: Callable[..., Router], name: str) -> None:
+        router = make_router()
+        copy = router.folder / "copy"
+        copy.write_bytes(Path(router.config[name]).read_bytes()[:-1])
+        router.reopen(**{name: str(copy), f"{name}_sha256": "0" * 64})
+        with pytest.raises(Mismatch, match="is not the planned file"):
+            router.plane.apply()
+        assert router.receive("ext0", ethernet(router.mac("ext0"), ipv4("198.18.1.9"))).verdict == 4
+
+    def test_no_bpffs(self, make_router: Callable[..., Router]) -> None:
+        router = make_router()
+        plane = DataPlane(router.config, {}, router.folder / "plain" / "rbops", clock=False)
+        with pytest.raises(Mismatch, match="on no bpf file system"):
+            plane.apply()
+
+    def test_no_native_mode(self, make_router: Callable[..., Router]) -> None:
+        router = make_router()
+        router.plane.detach()
+        ports = [*router.config["ports"][:-1], {**router.config["ports"][-1]}]
+        plane = DataPlane(
+            {**router.config, "ports": ports}, {"int3": "lo"}, router.folder / "bpf" / "rbops", clock=False
+        )
+        with pytest.raises(BpfError, match="cannot attach internal natively") as caught:
+            plane.apply()
+        assert "native mode" in caught.value.log
+        assert caught.value.exit_code == 3
+        assert xdp_attached(find_device("ext0", "ext0").ifindex) == (0, "none")
+
+    def test_no_libbpf(self) -> None:
+        code = (
+            "import ctypes; ctypes.CDLL = lambda *a, **k: (_ for _ in ()).throw(OSError('not there'))\n"
+            "from rbops.dataplane.xdp.libbpf import possible_cpus\npossible_cpus()"
+        )
+        done = subprocess.run(["python3", "-c", code], capture_output=True, text=True, check=False, cwd=Path.cwd())
+        assert "libbpf.so.1 cannot be loaded: not there" in done.stderr
+
+    def test_cpu_past_the_queues(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Drivers whose transmit ring is picked by CPU id: mlx5, i40e, ice."""
+
+        def ethtool(_sock: object, _name: str, command: int, size: int) -> bytes:
+            if command == netdev._GDRVINFO:
+                return (bytes(4) + b"i40e").ljust(size, b"\0")
+            return b"".join(number.to_bytes(4, "little") for number in (0x3C, 0, 0, 0, 8, 0, 0, 0, 4))
+
+        monkeypatch.setattr(netdev, "_ethtool", ethtool)
+        device = shape.Device("eth0", 7, bytes(6), 1500)
+        netdev.check_queues(device, [0, 3])
+        with pytest.raises(Mismatch, match=r"eth0 \(i40e\) has 4 queues, too few to send from CPU 4") as caught:
+            netdev.check_queues(device, [0, 4])
+        assert "ethtool -L eth0 combined 5" in str(caught.value.hint)
+
+    def test_too_many_servers(self) -> None:
+        config = {"servers": 257, "owners": [], "adjacencies": []}
+        with pytest.raises(Mismatch, match="257 servers: the XDP data plane holds 256"):
+            shape._check_sizes(config, [])
+
+
+def test_layout_is_that_of_the_programs(tmp_path: Path) -> None:
+    """layout.py and layout.h agree: the compiler checks Python's sizes, offsets and names."""
+    sizes = {
+        "struct generation": shape.GENERATION_SIZE,
+        "struct core": shape.PATHS_AT,
+        "struct control": shape.CONTROL_SIZE,
+        "struct device": shape.DEVICE.size,
+        "struct ingress": shape.INGRESS.size,
+        "struct port": shape.PORT.size,
+        "struct next_hop": shape.NEXT_HOP.size,
+    }
+    offsets = {
+        "struct generation, devices": shape.DEVICES_AT,
+        "struct generation, ingress": shape.INGRESS_AT,
+        "struct generation, link": shape.LINK_AT,
+        "struct generation, rotation": shape.ROTATION_AT,
+        "struct generation, ports": shape.PORTS_AT,
+        "struct generation, adjacencies": shape.ADJACENCIES_AT,
+        "struct generation, next_hops": shape.NEXT_HOPS_AT,
+        "struct core, ports": shape.PORT_TRAFFIC_AT,
+        "struct core, links": shape.LINKS_AT,
+        "struct core, dests": shape.DESTS_AT,
+        "struct control, tick": shape.TICK_AT,
+        "struct control, active": shape.ACTIVE_AT,
+        "struct control, object_sha256": shape.OBJECT_AT,
+        "struct control, dead": shape.DEAD_AT,
+        "struct control, layout": shape.LAYOUT_AT,
+    }
+    # Each reason's number is its place in the tuple of names.
+    reasons = {f"PUNT_{name.upper()}": number for number, name in enumerate(shape.PUNTED)}
+    reasons |= {f"DROP_{name.upper()}": number for number, name in enumerate(shape.DROPPED)}
+    reasons |= {f"FWD_{name.upper()}": number for number, name in enumerate(shape.FORWARDED)}
+    wanted = [f"sizeof({name}) == {size}" for name, size in sizes.items()]
+    wanted += [f"__builtin_offsetof({name}) == {offset}" for name, offset in offsets.items()]
+    wanted += [f"{name} == {number}" for name, number in reasons.items()]
+    source = tmp_path / "layout.c"
+    lines = [f'_Static_assert({condition}, "{condition}");' for condition in wanted]
+    source.write_text('#include "layout.h"\n' + "\n".join(lines) + "\n")
+    folder = bpf_object("dataplane/xdp", "router.bpf.o").parent.parent
+    run("clang", "-target", "bpf", "-fsyntax-only", f"-I{folder}", *_multiarch(), str(source))
+
+
+@pytest.fixture
+def loaded_bench() -> Iterator[tuple[Bench, list[bytes]]]:
+    """A router between a generator and a sink, and two tables of 20,000 routes."""
+    tables = [compile_fib(*bgp_like(20_000, [1, 2, 3, 4], seed=seed)) for seed in (1, 2)]
+    with bench(20_000) as made:
+        made.plane(tables[0]).apply()
+        yield made, tables
+        made.plane(tables[0]).detach()
+
+
+@contextmanager
+def traffic(made: Bench) -> Iterator[dict[str, int]]:
+    """Full load meanwhile; afterwards how many frames were ``sent`` and how many are ``lost``."""
+    count, stop = {"sent": 0, "lost": 0}, threading.Event()
+    before = made.at_sink()
+
+    def send() -> None:
+        while not stop.is_set():
+            made.send(5000)
+            count["sent"] += 5000
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        yield count
+    finally:
+        stop.set()
+        sender.join()
+    count["lost"] = count["sent"] - (made.at_sink() - before)
+
+
+def test_table_swaps_lose_no_packet(loaded_bench: tuple[Bench, list[bytes]]) -> None:
+    made, tables = loaded_bench
+    with traffic(made) as count:
+        for number in range(10):
+            assert len(made.plane(tables[1 - number % 2]).apply()) == 1
+    assert count["lost"] == 0
+    assert count["sent"] > 10_000
+
+
+def test_program_and_map_replacement_loses_no_packet(loaded_bench: tuple[Bench, list[bytes]]) -> None:
+    made, tables = loaded_bench
+    larger = compile_fib(*bgp_like(150_000, [1, 2, 3, 4]))
+    source = bpf_object("dataplane/xdp", "router.bpf.o").read_bytes()
+    with traffic(made) as count:
+        for number, blob in enumerate((tables[0], tables[1], larger, tables[0])):
+            path = made.folder / f"{number}.o"
+            path.write_bytes(source + bytes(number + 1))
+            made.config["object"], made.config["object_sha256"] = str(path), digest(path)
+            assert any("loaded" in line for line in made.plane(blob).apply())
+    assert count["lost"] == 0
+    assert count["sent"] > 10_000
+
+
+def test_status_tells_programs_and_digests(make_router: Callable[..., Router]) -> None:
+    router = make_router()
+    status = router.plane.status()
+    assert status["loaded"]
+    assert status["fib_sha256"] == router.config["fib_sha256"]
+    assert status["object_sha256"] == router.config["object_sha256"]
+    assert {entry["mode"] for entry in status["devices"].values()} == {"native"}
+    assert len({entry["tag"] for entry in status["devices"].values()}) == 2
