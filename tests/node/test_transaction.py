@@ -1,0 +1,291 @@
+"""Commit-confirmed without a kernel: what is on the disk, and who may do what (35-42, 49, 50)."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from rbops.errors import CheckFailed, Locked, Mismatch, StateUnknown
+from rbops.node import lock, state, transaction
+from rbops.node.state import State, write_whole
+from rbops.node.system import Done
+from rbops.node.timer import SystemdTimer
+from rbops.node.transaction import Transaction
+from tests.node.recorded import Recorded
+
+
+@dataclass
+class FakeTimer:
+    """Remembers; ``broken`` cannot be armed."""
+
+    broken: bool = False
+    running: list[tuple[int, tuple[str, ...]]] = field(default_factory=list)
+
+    def arm(self, seconds: int, command: tuple[str, ...]) -> None:
+        if self.broken:
+            raise Mismatch("no timer")
+        self.running = [(seconds, command)]
+
+    def disarm(self) -> None:
+        self.running = []
+
+    def armed(self) -> bool:
+        return bool(self.running)
+
+
+@pytest.fixture
+def etc(tmp_path: Path) -> Path:
+    path = tmp_path / "etc"
+    (path / "xdp").mkdir(parents=True)
+    (path / "node.json").write_text("old")
+    (path / "key").write_text("secret")
+    (path / "key").chmod(0o600)
+    (path / "xdp" / "link").symlink_to("/etc/passwd")
+    return path
+
+
+@pytest.fixture
+def change(tmp_path: Path, etc: Path) -> Transaction:
+    return Transaction(State(tmp_path / "state"), etc, FakeTimer())
+
+
+def contents(folder: Path) -> dict[str, tuple[str, int]]:
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        text = os.readlink(path) if path.is_symlink() else path.read_text() if path.is_file() else ""  # noqa: PTH115
+        found[str(path.relative_to(folder))] = (text, stat.S_IMODE(path.lstat().st_mode))
+    return found
+
+
+def fail(text: str) -> Callable[[], None]:
+    def raising() -> None:
+        raise CheckFailed(text)
+
+    return raising
+
+
+def test_begin_change_revert(change: Transaction, etc: Path) -> None:
+    before = contents(etc)
+    change.begin("ann", "r1", 60)
+    assert change.timer.armed()
+    assert contents(etc) == before
+    (etc / "node.json").write_text("new")
+    (etc / "added").write_text("x")
+    (etc / "key").unlink()
+    called: list[str] = []
+    assert change.revert("r1", lambda: called.append((etc / "node.json").read_text()), fail("not this"))
+    assert called == ["old"], "the files are back before the kernel is made equal to them"
+    assert contents(etc) == before
+    assert not change.timer.armed()
+    assert change.status() is None
+    assert [path.name for path in etc.parent.iterdir() if path.name.startswith(".etc")] == []
+
+
+def test_first_time(change: Transaction, etc: Path) -> None:
+    for path in (etc / "node.json", etc / "key", etc / "xdp" / "link"):
+        path.unlink()
+    (etc / "xdp").rmdir()
+    etc.rmdir()
+    change.begin("ann", "r1", 60)
+    etc.mkdir()
+    (etc / "node.json").write_text("new")
+    called: list[str] = []
+    assert change.revert("r1", fail("not this"), lambda: called.append((etc / "node.json").read_text()))
+    assert called == ["new"], "what was loaded is still known while it is taken away"
+    assert not etc.exists()
+
+
+def test_second_run_is_kept_out(change: Transaction) -> None:
+    change.begin("ann@ops", "r1", 60)
+    for forbidden in (
+        lambda: change.begin("bob", "r2", 60),
+        lambda: change.confirm("r2"),
+        lambda: change.revert("r2", fail("no"), fail("no")),
+        lambda: lock.lock(change.state, "bob", "r2", takeover=True),
+    ):
+        with pytest.raises(Locked) as caught:
+            forbidden()
+        assert "r1" in str(caught.value)
+    with pytest.raises(Locked, match=r"ann@ops changed this server \d+ s ago and has not confirmed \(run r1\)"):
+        change.begin("bob", "r2", 60)
+    status = change.status()
+    assert status is not None
+    assert (status["run"], status["holder"], status["timer_armed"]) == ("r1", "ann@ops", True)
+    assert 55 <= status["left_s"] <= 60
+
+
+def test_same_run_winds_the_timer_up(change: Transaction, etc: Path) -> None:
+    change.begin("ann", "r1", 60)
+    (etc / "node.json").write_text("new")
+    change.begin("ann", "r1", 90)
+    assert isinstance(change.timer, FakeTimer)
+    assert [seconds for seconds, _ in change.timer.running] == [90]
+    assert change.revert("r1", lambda: None, fail("no"))
+    assert (etc / "node.json").read_text() == "old", "the snapshot is that of the first begin"
+
+
+def test_timer_that_cannot_be_armed(tmp_path: Path, etc: Path) -> None:
+    before = contents(etc)
+    change = Transaction(State(tmp_path / "state"), etc, FakeTimer(broken=True))
+    with pytest.raises(Mismatch):
+        change.begin("ann", "r1", 60)
+    assert contents(etc) == before
+    assert change.manifest() is None
+    assert list((tmp_path / "state").iterdir()) == []
+
+
+def test_disk_full(change: Transaction, etc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(transaction, "copy_tree", full)
+    with pytest.raises(Mismatch, match="No space left"):
+        change.begin("ann", "r1", 60)
+    assert change.manifest() is None
+    assert not change.timer.armed()
+    assert (etc / "node.json").read_text() == "old"
+
+
+def test_revert_that_fails_names_the_backup(change: Transaction) -> None:
+    change.begin("ann", "r1", 60)
+    with pytest.raises(StateUnknown) as caught:
+        change.revert("r1", fail("no such device"), fail("no"))
+    assert "no such device" in str(caught.value)
+    assert str(change.state.snapshot) in str(caught.value.hint)
+    assert change.revert("r1", lambda: None, fail("no")), "it can be tried again"
+
+
+def test_confirm(change: Transaction, etc: Path) -> None:
+    change.begin("ann", "r1", 60)
+    (etc / "node.json").write_text("new")
+    change.confirm("r1")
+    assert not change.timer.armed()
+    assert (etc / "node.json").read_text() == "new"
+    assert not change.revert(None, fail("no"), fail("no"))
+    with pytest.raises(CheckFailed, match="nothing to confirm"):
+        change.confirm("r1")
+
+
+def test_reboot_before_confirmation(change: Transaction, etc: Path) -> None:
+    change.begin("ann", "r1", 60)
+    (etc / "node.json").write_text("new")
+    assert change.restore_files()
+    assert (etc / "node.json").read_text() == "old"
+    assert change.manifest() is not None, "a second reboot in between finds the snapshot still there"
+    change.finish_boot()
+    assert not change.restore_files()
+
+
+def test_cut_in_the_middle_of_putting_back(change: Transaction, etc: Path) -> None:
+    """Power is lost between the two renames: the next try still ends well."""
+    change.begin("ann", "r1", 60)
+    (etc / "node.json").write_text("new")
+    etc.rename(etc.with_name(".etc.discarded"))
+    assert change.restore_files()
+    assert (etc / "node.json").read_text() == "old"
+
+
+def test_files_are_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x.json"
+    write_whole(path, b"old")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(state.os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_whole(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x.json"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_damaged_state_is_said(change: Transaction) -> None:
+    change.state.snapshot.mkdir(parents=True)
+    (change.state.snapshot / "manifest.json").write_text("{")
+    with pytest.raises(StateUnknown, match=r"manifest\.json"):
+        change.begin("ann", "r1", 60)
+
+
+def test_lock(tmp_path: Path) -> None:
+    place = State(tmp_path)
+    lock.lock(place, "ann", "r1", takeover=False)
+    lock.lock(place, "ann", "r1", takeover=False)
+    record = json.loads(place.lock.read_text())
+    place.lock.write_text(json.dumps({**record, "since": time.time() - 100}))
+    with pytest.raises(Locked, match=r"ann has been at work on this server for 1\d\d s \(run r1\)"):
+        lock.lock(place, "bob", "r2", takeover=False)
+    with pytest.raises(Locked):
+        lock.unlock(place, "r2")
+    with pytest.raises(Locked):
+        Transaction(place, tmp_path / "etc", FakeTimer()).begin("bob", "r2", 60)
+    lock.lock(place, "bob", "r2", takeover=True)
+    assert (lock.held(place) or {})["holder"] == "bob"
+    assert lock.unlock(place, "r2")
+    assert not lock.unlock(place, "r2")
+
+
+def test_one_program_at_a_time(tmp_path: Path) -> None:
+    place = State(tmp_path)
+    inside, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with place.exclusive():
+            inside.set()
+            done.wait(10)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    inside.wait(10)
+    try:
+        with pytest.raises(Locked, match="another rbops-node"), place.exclusive(wait_s=0.2):
+            pass
+    finally:
+        done.set()
+        thread.join()
+    with place.exclusive(wait_s=0.2):
+        pass
+
+
+def test_systemd_timer() -> None:
+    system = Recorded()
+    arm = (
+        "systemd-run --unit=rbops-revert --on-active=300s --timer-property=AccuracySec=1s --collect --quiet "
+        "--description=rbops: put the server back unless the change is confirmed "
+    )
+    run = f"{arm}/usr/bin/python3 x revert"
+    timer = SystemdTimer(system)
+    with pytest.raises(Mismatch, match="nothing is changed"):
+        timer.arm(300, ("/usr/bin/python3", "x", "revert"))
+    system.answers[run] = ""
+    with pytest.raises(Mismatch, match="does not list it"):
+        timer.arm(300, ("/usr/bin/python3", "x", "revert"))
+    system.answers["systemctl is-active --quiet rbops-revert.timer"] = Done(0, "", "")
+    timer.arm(300, ("/usr/bin/python3", "x", "revert"))
+    assert [line for line, _ in system.ran][-4:] == [
+        "systemctl stop rbops-revert.timer",
+        "systemctl reset-failed rbops-revert.timer rbops-revert.service",
+        run,
+        "systemctl is-active --quiet rbops-revert.timer",
+    ]
+
+
+def test_timer_runs_the_program_of_before(change: Transaction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A push may replace the program by a broken one: the way back is a copy in the snapshot."""
+    program = tmp_path / "rbops-node"
+    program.write_text("the old one")
+    monkeypatch.setattr(transaction.sys, "argv", [str(program), "begin"])
+    change.begin("ann", "r1", 60)
+    program.write_text("broken")
+    assert isinstance(change.timer, FakeTimer)
+    ((_, command),) = change.timer.running
+    assert Path(command[1]).read_text() == "the old one"
+    assert command[2:] == ("revert", "--run", "r1")
