@@ -65,21 +65,24 @@ class Agent:
         return {"mac": resolve(self._device, address, own, wait_s)}
 
     def attach(self, testers: int, flows: int, words: int) -> dict[str, Any]:
-        """Load generator and sink with room for so many flows and words of bitmap; attach the sink."""
+        """Load generator and sink with room for so many flows a pair and words of bitmap; attach the sink."""
         self._sink = Sink(
             bpf_object("selftest", "sink.bpf.o"), self._device, testers=testers, entries=testers * flows, words=words
         )
         self._generator = Generator(bpf_object("selftest", "gen.bpf.o"), self._device, testers * flows)
         return {}
 
-    def expect(self, epoch: dict[str, Any], own: int, words: int, entries: str, sources: list[str]) -> dict[str, Any]:
-        """Start an epoch at the sink."""
-        self._ready_sink().expect(_epoch(epoch), own, words, base64.b64decode(entries), sources)
+    def expect(
+        self, epoch: dict[str, Any], own: int, words: int, entries: dict[str, str], sources: list[str]
+    ) -> dict[str, Any]:
+        """Start an epoch at the sink; ``entries`` by source."""
+        packed = {int(source): base64.b64decode(text) for source, text in entries.items()}
+        self._ready_sink().expect(_epoch(epoch), own, words, packed, sources)
         return {}
 
-    def prepare(self, epoch: dict[str, Any], source: int, entries: str) -> dict[str, Any]:
+    def prepare(self, epoch: dict[str, Any], source: int, entries: str, active: int, burst: int) -> dict[str, Any]:
         """Start an epoch at the generator."""
-        self._ready_generator().prepare(_epoch(epoch), source, base64.b64decode(entries))
+        self._ready_generator().prepare(_epoch(epoch), source, base64.b64decode(entries), active, burst)
         return {}
 
     def send(self, frames: int | None, seconds: float, pps: float | None, chunk: int) -> dict[str, Any]:

@@ -2,10 +2,10 @@
 /*
  * The generator: run by BPF_PROG_RUN with live frames on the tester's device, once per frame.
  *
- * Pages come back recycled and not rewritten, so every byte of every frame is written here. Frames
- * go round the flows: all destinations first, then the next flow, then the next sequence number.
- * So the number of frames alone says which (destination, flow, sequence) were sent. Every round
- * starts one entry further on, so that no flow keeps step with a router that takes turns too.
+ * Pages come back recycled and not rewritten, so every byte of every frame is written here. A group
+ * of flows is active at a time: frames go round it, one of each flow, `burst` times; then the next
+ * group's turn comes. So the number of frames alone says which packets of which flows were sent.
+ * Every round starts one entry further on, so that no flow keeps step with a router that takes turns.
  */
 #include "frame.h"
 
@@ -13,16 +13,20 @@ struct config {
 	__u64 key0, key1;
 	__u32 magic;
 	__u32 ifindex; /* the tester's device; frames of any other are not ours */
-	__u32 entries; /* flows of all destinations together */
+	__u32 entries; /* flows of all destinations together, a multiple of active */
+	__u32 active;  /* flows in a group */
+	__u32 burst;   /* packets of a flow each time its group is active */
 	__u16 source;
 	__u16 pad;
 };
 
 struct state {
-	__u64 frames; /* written since the start of the epoch */
+	__u64 frames;   /* written since the start of the epoch */
 	__u32 turn;     /* within the round */
-	__u32 sequence; /* the round */
-	__u32 first;    /* entry with which the round started */
+	__u32 first;    /* entry of the group with which the round started */
+	__u32 round;    /* within the burst */
+	__u32 group;    /* first entry of the active group */
+	__u32 sequence; /* of the burst's first packet */
 	__u32 pad;
 };
 
@@ -62,6 +66,24 @@ static __always_inline void write_body(void *at, void *end, __u64 word)
 		*(__u8 *)at = word;
 }
 
+static __always_inline void advance(struct state *now, const struct config *conf)
+{
+	now->frames++;
+	if (++now->turn < conf->active)
+		return;
+	now->turn = 0;
+	if (++now->first >= conf->active)
+		now->first = 0;
+	if (++now->round < conf->burst)
+		return;
+	now->round = 0;
+	now->group += conf->active;
+	if (now->group < conf->entries)
+		return;
+	now->group = 0;
+	now->sequence += conf->burst;
+}
+
 SEC("xdp")
 int generate(struct xdp_md *ctx)
 {
@@ -80,8 +102,9 @@ int generate(struct xdp_md *ctx)
 	if (data + SMALLEST_FRAME > end)
 		return XDP_ABORTED;
 	index = now->turn + now->first;
-	if (index >= conf->entries)
-		index -= conf->entries;
+	if (index >= conf->active)
+		index -= conf->active;
+	index += now->group;
 	flow = bpf_map_lookup_elem(&flows, &index);
 	if (!flow)
 		return XDP_ABORTED;
@@ -95,20 +118,14 @@ int generate(struct xdp_md *ctx)
 	id->magic = conf->magic;
 	id->source = conf->source;
 	id->destination = flow->destination;
-	id->sequence = now->sequence;
+	id->sequence = now->sequence + now->round;
 	id->flow = flow->flow;
 	digest = ident_digest(id, length, conf->key0, conf->key1);
 	id->digest = digest;
 	if (length > SMALLEST_FRAME)
 		write_body(data + SMALLEST_FRAME, end, digest);
 
-	now->frames++;
-	if (++now->turn >= conf->entries) {
-		now->turn = 0;
-		now->sequence++;
-		if (++now->first >= conf->entries)
-			now->first = 0;
-	}
+	advance(now, conf);
 	return XDP_TX;
 }
 

@@ -12,7 +12,7 @@ from rbops.errors import CheckFailed
 from rbops.selftest.result import Pair, Phase, Source
 from rbops.selftest.stations import Station
 from rbops.selftest.tester import Agents
-from rbops.selftest.traffic import Traffic, expected_entries, generator_entries, ordered, sent_to
+from rbops.selftest.traffic import Traffic, expected_entries, generator_entries, longest, sent_to
 from rbops.selftest.wire import Epoch, Fault
 
 __all__ = ["Bench", "Outcome", "run_phase"]
@@ -27,21 +27,20 @@ _SLACK_S = 20.0
 
 @dataclass(slots=True)
 class Bench:
-    """The testers, ready to send; ``flows`` per pair. Epochs are numbered through a run."""
+    """The testers, ready to send. Epochs are numbered through a run."""
 
     agents: Agents
     stations: Sequence[Station]
-    flows: int
     run: int
     keys: tuple[int, int]
     _epochs: Iterator[int] = field(default_factory=lambda: iter(range(1, 4096)))
 
-    def epoch(self, length: int) -> Epoch:
+    def epoch(self, traffic: Traffic) -> Epoch:
         """The next epoch; raises CheckFailed after 4,095 of them."""
         number = next(self._epochs, None)
         if number is None:
             raise CheckFailed("the self-test ran out of epochs")
-        return Epoch(self.run << 12 | number, self.keys, length, self.flows)
+        return Epoch(self.run << 12 | number, self.keys, traffic.length, traffic.flows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ class Outcome:
 
 def run_phase(bench: Bench, traffic: Traffic) -> Outcome:
     """Send the traffic and check what arrives. Raises CheckFailed when a tester fails."""
-    epoch = bench.epoch(traffic.length)
+    epoch = bench.epoch(traffic)
     frames, words = _fit(bench, traffic)
     addresses = [station.site.address for station in bench.stations]
     shape = {"magic": epoch.magic, "keys": epoch.keys, "length": epoch.length, "flows": epoch.flows}
@@ -63,7 +62,10 @@ def run_phase(bench: Bench, traffic: Traffic) -> Outcome:
             "epoch": shape,
             "own": station.index,
             "words": words,
-            "entries": _text(expected_entries(bench.stations, station.index, traffic, epoch)),
+            "entries": {
+                source: _text(packed)
+                for source, packed in expected_entries(bench.stations, station.index, traffic, epoch).items()
+            },
             "sources": addresses,
         }
         for station in bench.stations
@@ -86,6 +88,8 @@ def _preparations(bench: Bench, traffic: Traffic, epoch: Epoch, shape: dict[str,
             "epoch": shape,
             "source": station.index,
             "entries": _text(generator_entries(bench.stations, station.index, traffic, epoch)),
+            "active": traffic.active or traffic.flows * len(traffic.destinations[station.index]),
+            "burst": traffic.burst,
         }
         if traffic.destinations.get(station.index)
         else None
@@ -95,21 +99,22 @@ def _preparations(bench: Bench, traffic: Traffic, epoch: Epoch, shape: dict[str,
 
 def _fit(bench: Bench, traffic: Traffic) -> tuple[int, int]:
     """How many frames a source may send at most, and the words of bitmap that takes per flow."""
-    counts = [len(to) * bench.flows for to in traffic.destinations.values() if to]
-    room = CAPACITY_WORDS // (len(bench.stations) * bench.flows) - 2
-    limit = room * 64 * min(counts)
+    counts = [len(to) * traffic.flows for to in traffic.destinations.values() if to]
+    room = CAPACITY_WORDS // (len(bench.stations) * traffic.flows) - 2
+    limit = (room * 64 - traffic.burst) * min(counts)
     wanted = traffic.frames
     if wanted is None:
         fastest = traffic.pps * 1.1 if traffic.pps else _FASTEST_PPS
         wanted = min(limit, int(fastest * traffic.seconds) + 2 * traffic.chunk)
         # Whole rounds, so that every flow carries the same number of packets.
-        wanted = max(1, wanted // max(counts)) * max(counts)
+        whole = max(counts) * traffic.burst
+        wanted = max(1, wanted // whole) * whole
     if wanted > limit:
         raise CheckFailed(
             f"{traffic.name}: {wanted:,} packets a port are more than the self-test keeps track of ({limit:,})",
             hint="ask for fewer with --packets",
         )
-    return wanted, ordered(wanted, min(counts)) // 64 + 2
+    return wanted, longest(wanted, min(counts), traffic.burst) // 64 + 2
 
 
 def _send(bench: Bench, traffic: Traffic, frames: int) -> tuple[Source, ...]:
@@ -150,7 +155,7 @@ def _outcome(bench: Bench, traffic: Traffic, sent: Sequence[Source], found: Sequ
         destinations = traffic.destinations.get(station.index, ())
         for position, to in enumerate(destinations):
             frames = by_port[station.site.port].sent
-            count = sent_to(frames, len(destinations), bench.flows, position)
+            count = sent_to(frames, len(destinations), traffic.flows, position)
             pairs.append(_pair(bench.stations, station.index, to, count, found))
     phase = Phase(
         name=traffic.name,

@@ -7,7 +7,7 @@ import os
 import struct
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ __all__ = ["Generator", "Link", "Reception", "Sending", "Sink"]
 _XDP, _GENERIC, _NATIVE = 37, 1 << 1, 1 << 2  # BPF_XDP; XDP_FLAGS_SKB_MODE, XDP_FLAGS_DRV_MODE
 _ZERO = bytes(4)
 _KINDS = 10
+_SHARED = ("expected", "order", "seen", "tallies", "misdelivered")
 _TALLY = struct.Struct("<16Q")
 _SAMPLE_BYTES = 60
 _EINTR = 4
@@ -64,17 +65,24 @@ class Generator:
             self._parked = Link(self.program, 1, generic=True)
         self._namespace = weakref.finalize(self, os.close, namespace)
         self._epoch: Epoch | None = None
-        self._entries = 1
+        self._round = 1
 
-    def prepare(self, epoch: Epoch, source: int, entries: bytes) -> None:
-        """Start an epoch: ``entries`` are packed headers, in the order in which they take turns."""
+    def prepare(self, epoch: Epoch, source: int, entries: bytes, active: int, burst: int) -> None:
+        """Start an epoch: ``entries`` are packed headers, in the order in which they take turns.
+
+        ``active`` of them at a time, each sending ``burst`` packets before the next ones' turn comes.
+        """
         count = len(entries) // 64
+        if count % active:
+            raise BpfError(f"{count} flows do not make groups of {active}")
         keys = b"".join(index.to_bytes(4, "little") for index in range(count))
         self._flows.update_batch(keys, entries)
-        config = struct.pack("<QQIIIHH", *epoch.keys, epoch.magic, self._device.ifindex, count, source, 0)
+        config = struct.pack(
+            "<QQIIIIIHH", *epoch.keys, epoch.magic, self._device.ifindex, count, active, burst, source, 0
+        )
         self._config.update(_ZERO, config)
-        self._state.update(_ZERO, bytes(24))
-        self._epoch, self._entries = epoch, count
+        self._state.update(_ZERO, bytes(32))
+        self._epoch, self._round = epoch, count * burst
 
     def send(self, frames: int, *, seconds: float, pps: float | None, chunk: int, batch: int = 64) -> Sending:
         """Send ``frames``, or whole rounds over all flows for ``seconds``, at most ``pps`` a second.
@@ -94,7 +102,7 @@ class Generator:
             if pps:
                 time.sleep(max(0.0, start + done / pps - time.monotonic()))
         elapsed = time.monotonic() - start
-        rest = min(frames - done, -done % self._entries)
+        rest = min(frames - done, -done % self._round)
         if rest:
             self._run(frame, rest, context, batch)
             done = self._written() - first
@@ -141,24 +149,25 @@ class Sink:
             source.load()
             program = source.program("check")
             self._maps = {name: source.map(name) for name in source.map_names()}
-        self._memory = {name: self._maps[name].memory() for name in ("order", "seen", "tallies", "misdelivered")}
+        self._memory = {name: self._maps[name].memory() for name in _SHARED}
         self._words, self._epoch = 0, Epoch(0, (0, 0), 0, 0)
         self.link = Link(program, device.ifindex)
 
-    def expect(self, epoch: Epoch, own: int, words: int, entries: bytes, sources: Sequence[str]) -> None:
-        """Start an epoch: ``entries`` are packed headers by source and flow, ``words`` the bitmap's per flow.
+    def expect(self, epoch: Epoch, own: int, words: int, entries: Mapping[int, bytes], sources: Sequence[str]) -> None:
+        """Start an epoch: ``entries`` are packed headers of each source's flows, ``words`` the bitmap's per flow.
 
         ``sources`` are the testers' addresses. Raises BpfError when there is no room for it.
         """
-        count = len(entries) // 64
+        count = self._testers * epoch.flows
         if count * words > self._maps["seen"].max_entries or count > self._maps["expected"].max_entries:
             raise BpfError(f"the sink has no room for {count} flows of {words * 64} packets")
         shape = (epoch.magic, epoch.length, self._testers, epoch.flows, words, own, UDP_PORT.to_bytes(2, "big"))
         self._maps["config"].update(_ZERO, struct.pack("<QQIIIIIH2s", *epoch.keys, *shape))
         for memory in self._memory.values():
             ctypes.memset(ctypes.addressof(ctypes.c_char.from_buffer(memory)), 0, len(memory))
-        keys = b"".join(index.to_bytes(4, "little") for index in range(count))
-        self._maps["expected"].update_batch(keys, entries)
+        expected = self._memory["expected"]
+        for source, packed in entries.items():
+            expected[64 * epoch.flows * source : 64 * epoch.flows * source + len(packed)] = packed
         for kind in Fault:
             self._maps["samples"].update(int(kind).to_bytes(4, "little"), bytes(8 + 64))
         for index, address in enumerate(sources):

@@ -28,6 +28,7 @@ _SHORTEST_S, _OVERALL_S = 0.5, 60.0
 _RESOLVE_S = 3.0
 _ATTEMPTS = 3
 _TRIAL_S = 0.5
+_PAIR_FLOWS, _PAIR_ACTIVE, _PAIR_BURST = 1024, 32, 64
 _NOBODY = "02:00:00:00:00:00"
 _HEADROOM = 0.5
 """The part of the direct quota that the matrix uses at most, so that nothing needs to be balanced."""
@@ -101,6 +102,11 @@ class _Run:
         self.phases: list[Phase] = []
         self.faults: list[Fault] = []
         self.notes: list[str] = []
+
+    @property
+    def flows(self) -> int:
+        """Between two ports, in the matrix and rate phases."""
+        return _flows([station.site for station in self.bench.stations], self.options)
 
     def seconds(self, phase: str) -> float:
         """The phase's share of the duration."""
@@ -230,8 +236,8 @@ def _launch(places: Sequence[Site], standing: Mapping[int, TesterLike]) -> list[
 
 def _bench(places: Sequence[Site], agents: Agents, options: Options, faults: list[Fault]) -> Bench:
     facts = agents.call("hello")
-    flows = options.flows or flows_per_pair(len(places), max(len(site.targets) for site in places))
-    agents.call("attach", testers=len(places), flows=flows, words=CAPACITY_WORDS)
+    most = max(_flows(places, options), _pair_flows(len(places)))
+    agents.call("attach", testers=len(places), flows=most, words=CAPACITY_WORDS)
     questions = [{"address": site.router_address, "own": site.address, "wait_s": _RESOLVE_S} for site in places]
     answers = agents.each("resolve", questions)
     stations = []
@@ -241,13 +247,22 @@ def _bench(places: Sequence[Site], agents: Agents, options: Options, faults: lis
         stations.append(Station(index, site, fact["mac"], answer["mac"] or _NOBODY))
     choose = random.Random(options.seed)  # noqa: S311  tells runs apart, keeps no secret
     keys = (choose.getrandbits(64), choose.getrandbits(64))
-    return Bench(agents, stations, flows, random.SystemRandom().getrandbits(20), keys)
+    return Bench(agents, stations, random.SystemRandom().getrandbits(20), keys)
 
 
 def _silent(site: Site) -> Fault:
     """A port on which the router does not answer is a fault; the test goes on, to find what else is wrong."""
     text = f"{site.server} does not answer ARP for {site.router_address} on port {site.port}: is {site.server} up?"
     return Fault("nothing arrived", text, "start", 0, site.port, None, site.server)
+
+
+def _flows(places: Sequence[Site], options: Options) -> int:
+    return options.flows or flows_per_pair(len(places), max(len(site.targets) for site in places))
+
+
+def _pair_flows(testers: int) -> int:
+    """As many as the sinks' tables bear, in whole groups."""
+    return max(2, min(_PAIR_FLOWS, 65536 // testers) // _PAIR_ACTIVE) * _PAIR_ACTIVE
 
 
 def _everyone(bench: Bench) -> dict[int, tuple[int, ...]]:
@@ -278,7 +293,9 @@ def _matrix(run: _Run) -> None:
     if frames is not None:
         # The number was asked for, not the time; what a slow machine does not send by then is said.
         seconds = max(seconds, min(_OVERALL_S, (frames / pps if pps else 0) + _OVERALL_S / 2))
-    traffic = Traffic("matrix", run.options.size, _everyone(run.bench), seconds, pps, frames, _chunk(pps))
+    traffic = Traffic(
+        "matrix", run.options.size, _everyone(run.bench), seconds, pps, frames, _chunk(pps), flows=run.flows
+    )
     forwarding = run.plan.forwarding
     keeps_order = forwarding.routing == "direct-vlb" and forwarding.flowlet_timeout_s > 0
     outcome = run.checked(traffic, ordered=keeps_order)
@@ -288,13 +305,21 @@ def _matrix(run: _Run) -> None:
 
 
 def _pair(run: _Run) -> None:
-    """One input port at its line rate for one output port of another server: more than the direct path may carry."""
+    """One input port at its line rate for one output port of another server: more than the direct path may carry.
+
+    Flows come and go, as in the trace of paper 6.2: ``_PAIR_ACTIVE`` at a time send ``_PAIR_BURST`` packets each.
+    """
     stations = run.bench.stations
     first = stations[0]
     last = next((item for item in reversed(stations) if item.site.server != first.site.server), stations[-1])
     pps = first.site.rate_bps / (run.options.pair_size * 8)
     destinations = {first.index: (last.index,)}
-    traffic = Traffic("pair", run.options.pair_size, destinations, run.seconds("pair"), pps, None, _chunk(pps))
+    groups: dict[str, int] = {"flows": run.options.flows} if run.options.flows else {
+        "flows": _pair_flows(len(stations)), "active": _PAIR_ACTIVE, "burst": _PAIR_BURST
+    }  # fmt: skip
+    traffic = Traffic(
+        "pair", run.options.pair_size, destinations, run.seconds("pair"), pps, None, _chunk(pps), **groups
+    )
     run.checked(traffic, ordered=False)
 
 
@@ -310,7 +335,9 @@ def _rate(run: _Run) -> RateResult:
 
     def trial(offered: float | None) -> Trial:
         pps = None if offered is None else offered / senders
-        traffic = Traffic("rate", run.options.size, _everyone(run.bench), trial_s, pps, None, _chunk(pps))
+        traffic = Traffic(
+            "rate", run.options.size, _everyone(run.bench), trial_s, pps, None, _chunk(pps), flows=run.flows
+        )
         phase = run_phase(run.bench, traffic).phase
         sent_pps = sum(source.rate_pps for source in phase.sources)
         return Trial(offered, sent_pps, phase.sent, phase.lost, phase.unsent)

@@ -76,6 +76,7 @@ struct {
 	__type(key, __u32);
 	__type(value, struct headers);
 	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
 } expected SEC(".maps");
 
 /* By source * flows + flow: the sequence number after the highest seen << 1 | inside a run of late ones. */

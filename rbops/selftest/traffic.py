@@ -8,12 +8,10 @@ from dataclasses import dataclass, replace
 from rbops.selftest.stations import Station
 from rbops.selftest.wire import FCS_BYTES, Epoch, FlowHeaders, headers, mac_bytes, pack_headers
 
-__all__ = ["Traffic", "expected_entries", "flows_per_pair", "generator_entries", "ordered", "sent_to", "ttl_of"]
+__all__ = ["Traffic", "expected_entries", "flows_per_pair", "generator_entries", "longest", "sent_to", "ttl_of"]
 
 _TTLS = (64, 2, 255, 17)
 """Sent by flow in turn: the usual one, the smallest that may pass, the largest, and one more."""
-
-_NOTHING = bytes(64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +19,9 @@ class Traffic:
     """Who sends to whom, by station index; ``size`` is bytes with FCS; ``pps`` and ``frames`` of each source.
 
     ``frames`` None: as many as fit into ``seconds``, in whole rounds over all flows. ``pps`` None: as fast
-    as the tester can. ``chunk``: frames a generator sends without a look at the clock.
+    as the tester can. ``chunk``: frames a generator sends without a look at the clock. ``flows`` between
+    two testers; of those ``active`` at a time (None: all), each for ``burst`` packets in a row of turns:
+    flows then begin and end as they do in a network, and come back much later.
     """
 
     name: str
@@ -31,6 +31,9 @@ class Traffic:
     pps: float | None
     frames: int | None = None
     chunk: int = 4096
+    flows: int = 1
+    active: int | None = None
+    burst: int = 1
 
     @property
     def length(self) -> int:
@@ -78,29 +81,26 @@ def generator_entries(stations: Sequence[Station], source: int, traffic: Traffic
     )
 
 
-def expected_entries(stations: Sequence[Station], own: int, traffic: Traffic, epoch: Epoch) -> bytes:
-    """The sink's table by source and flow; what nobody is to send is left unset."""
-    out = []
-    for source in range(len(stations)):
-        if own not in traffic.destinations.get(source, ()):
-            out.append(_NOTHING * epoch.flows)
-            continue
-        for flow in range(epoch.flows):
-            shape = _headers(stations[source], stations[own], flow, at_exit=True)
-            out.append(pack_headers(headers(shape, epoch.length), own, flow))
-    return b"".join(out)
+def expected_entries(stations: Sequence[Station], own: int, traffic: Traffic, epoch: Epoch) -> dict[int, bytes]:
+    """The sink's table: by source, for those that are to send to it, the headers of each flow."""
+    out = {}
+    for source, destinations in traffic.destinations.items():
+        if own in destinations:
+            shapes = (_headers(stations[source], stations[own], flow, at_exit=True) for flow in range(epoch.flows))
+            out[source] = b"".join(pack_headers(headers(shape, epoch.length), own, shape.flow) for shape in shapes)
+    return out
 
 
 def sent_to(frames: int, destinations: int, flows: int, position: int) -> int:
     """How many of ``frames`` went to the destination at ``position`` of ``destinations``; follows from the turns.
 
-    Round r starts with entry r, and entry e is for destination e modulo ``destinations``.
+    All flows are active. Round r starts with entry r; entry e is for destination e modulo ``destinations``.
     """
     entries = destinations * flows
     rounds, rest = divmod(frames, entries)
     return rounds * flows + sum((rounds + turn) % entries % destinations == position for turn in range(rest))
 
 
-def ordered(frames: int, entries: int) -> int:
-    """The highest number of packets in any flow, when ``frames`` go round ``entries`` flows."""
-    return -(-frames // entries)
+def longest(frames: int, entries: int, burst: int = 1) -> int:
+    """The highest number of packets in any flow, when ``frames`` go round ``entries`` flows in bursts."""
+    return -(-frames // (entries * burst)) * burst

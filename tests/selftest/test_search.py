@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from rbops.selftest.result import Trial
 from rbops.selftest.search import search
-from rbops.selftest.traffic import flows_per_pair, ordered, sent_to
+from rbops.selftest.traffic import flows_per_pair, longest, sent_to
 
 
 class Router:
@@ -63,7 +63,7 @@ def test_what_was_sent_follows_from_the_turns(frames: int, destinations: int, fl
         turn, first = number % len(turns), number // len(turns)
         walked[turns[(turn + first) % len(turns)][1]] += 1
     assert [sent_to(frames, destinations, flows, position) for position in range(destinations)] == walked
-    assert ordered(frames, len(turns)) == -(-frames // len(turns))
+    assert longest(frames, len(turns)) == -(-frames // len(turns))
 
 
 def test_flows() -> None:

@@ -81,6 +81,25 @@ def test_mac_addresses() -> None:
 
 
 @pytest.mark.root
+def test_groups_of_flows_take_turns_in_bursts(bpf_objects: Path) -> None:
+    assert bpf_objects.exists()
+    with Object(OBJ / "gen.bpf.o") as source:
+        source.resize("flows", 4)
+        source.load()
+        entries = [pack_headers(headers(flow(number), 60), 1, number) for number in range(4)]
+        source.map("flows").update_batch(b"".join(i.to_bytes(4, "little") for i in range(4)), b"".join(entries))
+        config = struct.pack("<QQIIIIIHH", *EPOCH.keys, EPOCH.magic, LOOPBACK, 4, 2, 3, 0, 0)
+        source.map("config").update(bytes(4), config)
+        program = source.program("generate")
+        written = [Ident.of_frame(program.run(bytes(60)).frame) for _ in range(16)]
+    assert [(ident.flow, ident.sequence) for ident in written] == [
+        (0, 0), (1, 0), (1, 1), (0, 1), (0, 2), (1, 2),
+        (3, 0), (2, 0), (2, 1), (3, 1), (3, 2), (2, 2),
+        (0, 3), (1, 3), (1, 4), (0, 4),
+    ]  # fmt: skip
+
+
+@pytest.mark.root
 @pytest.mark.parametrize("length", [60, 61, 67, 68, 100, 1514])
 def test_the_generator_writes_exactly_this_frame(bpf_objects: Path, length: int) -> None:
     assert bpf_objects.exists()
@@ -91,7 +110,7 @@ def test_the_generator_writes_exactly_this_frame(bpf_objects: Path, length: int)
         entries = [pack_headers(headers(flow(number), length), to, number) for number in (0, 1) for to in (1, 2)]
         source.map("flows").update_batch(b"".join(i.to_bytes(4, "little") for i in range(4)), b"".join(entries))
         # Without a context the kernel runs it as on the loopback device.
-        config = struct.pack("<QQIIIHH", *epoch.keys, epoch.magic, LOOPBACK, 4, 0, 0)
+        config = struct.pack("<QQIIIIIHH", *epoch.keys, epoch.magic, LOOPBACK, 4, 4, 1, 0, 0)
         source.map("config").update(bytes(4), config)
         program = source.program("generate")
         written = [program.run(bytes([255]) * length) for _ in range(10)]
