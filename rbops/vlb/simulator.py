@@ -142,7 +142,7 @@ def _cross(network: Network, hops: _Hops, arrive: Ints, clock: _Clock) -> tuple[
     gone = np.zeros(len(at), dtype=bool)
     done = at
     lost: Bools | None = None
-    for turn in range(_ROUNDS if hops.level[-1] > hops.level[1] else 1):
+    for _ in range(_ROUNDS if hops.level[-1] > hops.level[1] else 1):
         served = serve(hops.link, at, np.where(gone, 0, wire) if gone.any() else wire, clock.links, line)
         done, lost = served.left, served.dropped
         moved = 0
