@@ -1,0 +1,326 @@
+"""The data plane's speed on one core: generator, router and sink in namespaces, joined by veths.
+
+Four ways to forward the same frames, run in turn, medians of their rates:
+
+    redirect  a program of one redirect to one link, the most that XDP can do here
+    router    route + Direct VLB + flowlets, 256K routes, every destination random
+    spread    the same over the four links that the router sends to
+    kernel    the kernel's own forwarding by the same routes
+
+and the time to compile, load and swap the table while frames flow. Needs root; prints ratios of one
+run: the rates themselves say more about the machine. `--json` for programs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import hashlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script
+
+from bench.routes import bgp_like
+from rbops.dataplane.xdp.compile import compile_one
+from rbops.dataplane.xdp.fib import compile_fib
+from rbops.dataplane.xdp.libbpf import Map, Object, Program, xdp_attach, xdp_context, xdp_detach
+from rbops.dataplane.xdp.loader import DataPlane
+from rbops.dataplane.xdp.netdev import find_device
+from rbops.resources import bpf_object
+
+SERVERS = 4
+LINKS = ("int1", "int2", "int3", "ext4")
+LINE_RATE = 2_000_000_000
+FRAME = bytes(60)
+CLONE_NEWNET = 0x40000000
+BUDGETS = {"of bare redirect": 0.6, "of the kernel": 5.0}
+
+
+def run(*command: str, text: str | None = None) -> None:
+    subprocess.run(command, check=True, capture_output=True, text=True, input=text)
+
+
+def spent() -> float:
+    """Seconds of this thread and of its core's ksoftirqd, which takes over when there is much to receive."""
+    (cpu,) = os.sched_getaffinity(0)
+    for folder in Path("/proc").glob("[0-9]*"):
+        if (folder / "comm").read_text() == f"ksoftirqd/{cpu}\n":
+            return time.thread_time() + int((folder / "schedstat").read_text().split()[0]) / 1e9
+    raise RuntimeError(f"CPU {cpu} has no ksoftirqd")
+
+
+class Namespaces:
+    """Three namespaces; ``enter`` moves the calling thread."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self.names = {role: f"rbx-{role}-{os.getpid()}" for role in ("gen", "router", "sink")}
+        self._fds = {}
+        for role, name in self.names.items():
+            run("ip", "netns", "add", name)
+            stack.callback(run, "ip", "netns", "del", name)
+            self._fds[role] = os.open(f"/run/netns/{name}", os.O_RDONLY)
+            stack.callback(os.close, self._fds[role])
+        home = os.open("/proc/self/ns/net", os.O_RDONLY)
+        stack.callback(os.close, home)
+        stack.callback(self._set, home)
+
+    @staticmethod
+    def _set(fd: int) -> None:
+        if ctypes.CDLL(None, use_errno=True).setns(fd, CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), "setns")
+
+    def enter(self, role: str) -> None:
+        """Into gen, router or sink."""
+        self._set(self._fds[role])
+
+
+def wire(spaces: Namespaces) -> None:
+    """ext0 towards the generator, the other links towards the sink."""
+    names = spaces.names
+    for name in names.values():
+        run("ip", "netns", "exec", name, "sysctl", "-q", "net.ipv6.conf.default.disable_ipv6=1")
+    for port in ("ext0", *LINKS):
+        far = "gen" if port == "ext0" else "sink"
+        peer = ("peer", "name", f"far-{port}", "netns", names[far])
+        run("ip", "link", "add", port, "netns", names["router"], "type", "veth", *peer)
+        run("ip", "-n", names["router"], "link", "set", port, "up")
+        run("ip", "-n", names[far], "link", "set", f"far-{port}", "up")
+    # The kernel takes redirected frames only from a device with NAPI, which GRO turns on.
+    run("ip", "netns", "exec", names["router"], "ethtool", "-K", "ext0", "gro", "on")
+    settings = ("net.ipv4.ip_forward=1", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.default.rp_filter=0")
+    run("ip", "netns", "exec", names["router"], "sysctl", "-q", *settings, "net.ipv4.conf.ext0.rp_filter=0")
+
+
+def kernel_routes(spaces: Namespaces, table: tuple[Any, ...]) -> None:
+    """The same routes in the router's kernel, with permanent neighbours."""
+    prefixes, lengths, values = table
+    lines = []
+    for number, link in enumerate(LINKS, 1):
+        lines.append(f"addr add 10.99.{number}.1/24 dev {link}")
+        lines.append(f"neigh add 10.99.{number}.2 dev {link} lladdr 02:4e:00:00:00:02 nud permanent")
+    for prefix, length, value in zip(prefixes.tolist(), lengths.tolist(), (values >> 16).tolist(), strict=True):
+        dotted = ".".join(str(prefix >> shift & 255) for shift in (24, 16, 8, 0))
+        lines.append(f"route replace {dotted}/{length} via 10.99.{value}.2")
+    run("ip", "-n", spaces.names["router"], "-batch", "-", text="\n".join(lines))
+
+
+def node_config(folder: Path) -> dict[str, Any]:
+    """Server 0 of a mesh of four, with external ports 0 and 4."""
+    path = bpf_object("dataplane/xdp", "router.bpf.o")
+    ports = [{"name": "ext0", "kind": "external", "id": 0, "rate_bps": LINE_RATE}]
+    ports += [
+        {"name": f"int{peer}", "kind": "internal", "peer_server": peer, "rate_bps": LINE_RATE} for peer in (1, 2, 3)
+    ]
+    ports += [{"name": "ext4", "kind": "external", "id": 4, "rate_bps": LINE_RATE}]
+    return {
+        "object": str(path),
+        "object_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "fib": str(folder / "fib.bin"),
+        "server": 0,
+        "servers": SERVERS,
+        "cores": [0],
+        "routing": "direct-vlb",
+        "flowlet_timeout_s": 0.1,
+        "direct_quota_bps": LINE_RATE // SERVERS,
+        "ports": ports,
+        "owners": [0, 1, 2, 3, 0],
+        "next_hop": {str(peer): f"int{peer}" for peer in (1, 2, 3)},
+        "intermediates": [1, 2, 3],
+        "adjacencies": [{"port": 4, "index": 1, "mac": "02:4e:00:04:00:02"}],
+    }
+
+
+@dataclass
+class Bench:
+    """Everything set up; the methods measure. ``offset`` is where in ``received`` the sink counts."""
+
+    spaces: Namespaces
+    folder: Path
+    config: dict[str, Any]
+    programs: dict[str, Program]
+    received: Map
+    offset: int
+    frames: int
+
+    def plane(self, blob: bytes) -> DataPlane:
+        """The data plane with that table, not applied."""
+        path = Path(self.config["fib"])
+        path.write_bytes(blob)
+        self.config["fib_sha256"] = hashlib.sha256(blob).hexdigest()
+        names = {port["name"]: port["name"] for port in self.config["ports"]}
+        return DataPlane(json.loads(json.dumps(self.config)), names, self.folder / "bpf" / "rbops")
+
+    def send(self, frames: int) -> None:
+        """Send frames from the core that the caller runs on."""
+        self.spaces.enter("gen")
+        context = xdp_context(len(FRAME), find_device("gen", "far-ext0").ifindex)
+        self.programs["generate"].send_live(FRAME, frames, context=context)
+        self.spaces.enter("router")
+
+    def rate(self, delivered: Callable[[], int]) -> float:
+        """Frames that came through per second of the core, whoever else uses it."""
+        self.send(self.frames // 20)
+        before, started = delivered(), spent()
+        self.send(self.frames)
+        return (delivered() - before) / (spent() - started)
+
+    def at_sink(self) -> int:
+        """Frames that the sink has counted."""
+        return int.from_bytes(self.received.memory()[self.offset : self.offset + 8], "little")
+
+    def sent_by_kernel(self) -> int:
+        """Frames the router's kernel handed to the links."""
+        raw = subprocess.run(["ip", "-s", "-j", "link"], check=True, capture_output=True, text=True).stdout
+        return sum(link["stats64"]["tx"]["packets"] for link in json.loads(raw) if link["ifname"] in LINKS)
+
+    def round(self) -> dict[str, float]:
+        """One rate of each way, in turn."""
+        port = find_device("ext0", "ext0").ifindex
+        rates = {}
+        for way, program in (("redirect", "redirect"), ("spread", "spread"), ("router", "external")):
+            xdp_attach(port, self.programs[program])
+            rates[way] = self.rate(self.at_sink)
+        xdp_detach(port)
+        self.sinks(None)
+        rates["kernel"] = self.rate(self.sent_by_kernel)
+        self.sinks(self.programs["count"])
+        xdp_attach(port, self.programs["external"])
+        return rates
+
+    def sinks(self, program: Program | None) -> None:
+        """Attach the sink's program, or none: a frame from the kernel is then dropped as somebody else's."""
+        self.spaces.enter("sink")
+        for link in LINKS:
+            device = find_device(link, f"far-{link}").ifindex
+            if program:
+                xdp_attach(device, program)
+            else:
+                xdp_detach(device)
+        self.spaces.enter("router")
+
+
+@contextmanager
+def bench(frames: int) -> Iterator[Bench]:
+    """Namespaces, programs and a bpf file system, and nothing of it left afterwards."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rbx-")))
+        (folder / "bpf").mkdir()
+        run("mount", "-t", "bpf", "bpf", str(folder / "bpf"))
+        stack.callback(run, "umount", str(folder / "bpf"))
+        spaces = Namespaces(stack)
+        wire(spaces)
+        compile_one(Path(__file__).with_name("dataplane.bpf.c"), folder / "bench.bpf.o")
+        spaces.enter("router")
+        obj = stack.enter_context(Object(folder / "bench.bpf.o"))
+        obj.set_variable("router_mac", find_device("ext0", "ext0").mac + bytes(2))
+        obj.load()
+        first = (0).to_bytes(4, "little")
+        for number, link in enumerate(LINKS):
+            device = find_device(link, link).ifindex
+            obj.map("redirect_out").update(number.to_bytes(4, "little"), device.to_bytes(4, "little"))
+        spaces.enter("gen")
+        device = find_device("gen", "far-ext0").ifindex
+        obj.map("generator_out").update(first, device.to_bytes(4, "little"))
+        xdp_attach(device, obj.program("count"))
+        spaces.enter("router")
+        programs = {name: obj.program(name) for name in ("generate", "redirect", "spread", "count")}
+        received, offset = obj.map(".bss"), obj.variable("received")[1]
+        made = Bench(spaces, folder, node_config(folder), programs, received, offset, frames)
+        made.sinks(programs["count"])
+        yield made
+
+
+def live_swap(made: Bench, blob: bytes) -> dict[str, float]:
+    """Swap the table while frames flow; seconds, and frames lost."""
+    plane = made.plane(blob)
+    before, seconds, sent = made.at_sink(), [], [0]
+    stop = threading.Event()
+
+    def traffic() -> None:
+        while not stop.is_set():
+            made.send(20_000)
+            sent[0] += 20_000
+
+    sender = threading.Thread(target=traffic)
+    sender.start()
+    time.sleep(0.1)
+    started = time.perf_counter()
+    plane.apply()
+    seconds.append(time.perf_counter() - started)
+    stop.set()
+    sender.join()
+    return {"seconds": seconds[0], "lost": sent[0] - (made.at_sink() - before)}
+
+
+def measure(made: Bench, routes: int, rounds: int) -> dict[str, Any]:
+    """All figures of one run."""
+    table, other = bgp_like(routes, [1, 2, 3, 4]), bgp_like(routes, [1, 2, 3, 4], seed=2)
+    started = time.perf_counter()
+    blob = compile_fib(*table)
+    compiled = time.perf_counter() - started
+    plane = made.plane(blob)
+    started = time.perf_counter()
+    plane.apply()
+    loaded = time.perf_counter() - started
+    made.programs["external"] = Program.pinned(made.folder / "bpf" / "rbops" / "live" / "external")
+    kernel_routes(made.spaces, table)
+    rates: dict[str, list[float]] = {way: [] for way in ("redirect", "spread", "router", "kernel")}
+    for _ in range(rounds):
+        for way, rate in made.round().items():
+            rates[way].append(rate)
+    swap = live_swap(made, compile_fib(*other))
+    plane.detach()
+    medians = {way: statistics.median(values) for way, values in rates.items()}
+    return {
+        "routes": routes,
+        "table_bytes": len(blob),
+        "mpps": {way: round(rate / 1e6, 2) for way, rate in medians.items()},
+        "of bare redirect": round(_ratio(rates, "redirect"), 3),
+        "of spread redirect": round(_ratio(rates, "spread"), 3),
+        "of the kernel": round(_ratio(rates, "kernel"), 2),
+        "compile_s": round(compiled, 3),
+        "load_s": round(loaded, 3),
+        "swap_s": round(swap["seconds"], 3),
+        "lost_in_swap": swap["lost"],
+    }
+
+
+def _ratio(rates: dict[str, list[float]], other: str) -> float:
+    """The median of the rounds' ratios: what disturbs a round disturbs its ways alike."""
+    return statistics.median(router / rate for router, rate in zip(rates["router"], rates[other], strict=True))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    parser.add_argument("--routes", type=int, default=1 << 18)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--frames", type=int, default=300_000, help="per rate")
+    arguments = parser.parse_args()
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    with bench(arguments.frames) as made:
+        figures = measure(made, arguments.routes, arguments.rounds)
+    if arguments.json:
+        print(json.dumps({"schema_version": 1, **figures}))
+        return
+    for name, budget in BUDGETS.items():
+        print(f"router: {figures[name]} {name} (budget {budget})")
+    print(", ".join(f"{way} {rate} Mpps" for way, rate in figures["mpps"].items()))
+    print(f"{figures['routes']} routes: {figures['table_bytes']} bytes; compiled in {figures['compile_s']} s,")
+    print(f"loaded in {figures['load_s']} s, swapped in {figures['swap_s']} s, {figures['lost_in_swap']} frames lost")
+
+
+if __name__ == "__main__":
+    main()
