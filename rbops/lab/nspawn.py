@@ -94,6 +94,11 @@ class NspawnProvider:
         manifest = _manifest(name)
         entry = manifest.server(server)
         with try_locked(layout.folder(name), f"lab {name}"):
+            if not net.exists(manifest.panel):
+                raise Mismatch(
+                    f"lab {name} has lost its cables: was the machine itself rebooted?",
+                    hint=f"rbops lab down SPEC --name {name}, and up again",
+                )
             _power_off(manifest, entry)
             _boot(manifest, entry)
             wait_ready(manifest, [entry], _BOOT_S, strict=False)

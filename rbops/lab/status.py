@@ -77,10 +77,13 @@ def _carriers(manifest: Manifest) -> dict[str, bool]:
 
 
 def _cables(manifest: Manifest, carriers: dict[str, bool]) -> tuple[CableStatus, ...]:
-    cables = {
-        tuple(sorted((f"{server.name}:{port.name}", port.peer))) for server in manifest.servers for port in server.ports
-    }
-    return tuple(CableStatus(a, b, _state(carriers.get(a), carriers.get(b))) for a, b in sorted(cables))
+    found: dict[str, CableStatus] = {}
+    for server in manifest.servers:
+        for port in server.ports:
+            end = f"{server.name}:{port.name}"
+            if port.peer not in found:  # otherwise the cable was met at its other end
+                found[end] = CableStatus(end, port.peer, _state(carriers.get(end), carriers.get(port.peer)))
+    return tuple(found.values())
 
 
 def _state(a: bool | None, b: bool | None) -> Literal["up", "down", "unplugged"]:  # noqa: FBT001 - two equal ends
