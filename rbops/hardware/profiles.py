@@ -1,8 +1,8 @@
 """The shipped server profiles, by the name that ``servers.profile`` gives.
 
-``nehalem`` is the paper's server (4.1, Tables 2 and 3); ``current``, ``more_nics`` and ``faster``
-are the configurations of Fig. 3; ``lab`` is one system of the nspawn lab. The servers of today are
-in ``rbops.hardware.modern``.
+``nehalem`` is the paper's server (4.1, Tables 2 and 3), ``nehalem_next`` its expected follow-up (5.3);
+``current``, ``more_nics`` and ``faster`` are the configurations of Fig. 3; ``lab`` is one system of
+the nspawn lab. The servers of today are in ``rbops.hardware.modern``.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from rbops.hardware import costs
 from rbops.hardware.model import Card, Component, Components, Core, Machine, Slot
 from rbops.hardware.modern import modern_profiles
+from rbops.hardware.scaling import next_generation
 
 __all__ = ["names", "profile"]
 
@@ -31,7 +32,7 @@ def profile(name: str) -> Machine:
 
 
 def _all() -> tuple[Machine, ...]:
-    return (_nehalem(), *_fig3(), _lab(), *modern_profiles())
+    return (_nehalem(), next_generation(_nehalem()), *_fig3(), _lab(), *modern_profiles())
 
 
 def _paper_cores() -> tuple[Core, ...]:

@@ -16,11 +16,12 @@ from rbops.affinity.cores import SHARED_QUEUE_LOSS
 from rbops.affinity.rules import PIPELINE_LOSS
 from rbops.affinity.steering import STEERED_PORTS
 from rbops.hardware.model import Machine
+from rbops.hardware.scaling import next_generation
 from rbops.predict.bottleneck import ServerRate, server_rate
 from rbops.predict.cluster import Bounds, Setting, bounds, cluster_rate
 from rbops.predict.latency import cluster_latency, server_latency_s
 from rbops.predict.packets import mix
-from rbops.predict.scale import configuration, curve, mesh_limit, next_generation, switched
+from rbops.predict.scale import configuration, curve, mesh_limit, switched
 
 __all__ = ["Entry", "entries"]
 
@@ -123,6 +124,8 @@ def _single_server(nehalem: Machine) -> Iterator[Entry]:
         table = mix(64).bps(clock / (cost.instructions * cost.cycles_per_instruction))
         yield Entry(f"{app}, 64 B, from Table 3", "5.2, Table 3", "measured", paper, table, 0.06, "bps")
         yield Entry(f"{app}, 64 B", "5.2, Fig. 8", "measured", paper, _rate(nehalem, app, 64).rate_bps, 0.06, "bps")
+    four = server_rate(nehalem, "forward", mix(64), poll=32, nic=16, cores=4, nic_bps=None).rate_bps
+    yield Entry("forward, 64 B, four cores of either socket", "4.2", "measured", 6.3e9, four, None, "bps")
     for app, paper in (("forward", 24.6e9), ("route", 24.6e9), ("ipsec", 4.45e9)):
         rate = _rate(nehalem, app, "abilene").rate_bps
         yield Entry(f"{app}, Abilene", "5.2, Fig. 8", "measured", paper, rate, 0.02, "bps")

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 from rbops import hardware
 from rbops.hardware.model import Machine
+from rbops.hardware.scaling import next_generation
 from rbops.predict.bottleneck import server_rate
 from rbops.predict.latency import cluster_latency, server_latency_s
 from rbops.predict.packets import mix
-from rbops.predict.scale import mesh_limit, next_generation
+from rbops.predict.scale import mesh_limit
 
 __all__ = ["Disputed", "Measured", "disputed", "measured_router", "measured_server"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from rbops.hardware.model import Component, Core, Machine
+from rbops.hardware.model import Machine
 from rbops.topology.choice import Demand, Impossible, Limits, choose
 from rbops.topology.slots import internal_rates, layout
 
@@ -17,7 +17,6 @@ __all__ = [
     "configuration",
     "curve",
     "mesh_limit",
-    "next_generation",
     "switched",
     "switched_usd",
 ]
@@ -117,39 +116,3 @@ def _switches(ports: int) -> int:
     down = (_SWITCH_PORTS + 1) // 3
     leaves = -(-ports // down)
     return leaves + (2 * down - 1) * _switches(leaves)
-
-
-def next_generation(machine: Machine) -> Machine:
-    """The follow-up the paper expects (5.3): twice the sockets and the cores in each, twice the memory and I/O."""
-    most = max(core.core for core in machine.cores) + 1
-    sockets = machine.sockets
-    cores = tuple(
-        Core(socket * 2 * most + core, socket, core, socket)
-        for socket in range(2 * sockets)
-        for core in range(2 * most)
-    )
-    parts = machine.components
-    return replace(
-        machine,
-        name=f"next-{machine.name}",
-        source=f"RouteBricks 5.3: 4 x the CPU, 2 x the memory and I/O of {machine.name}",
-        cores=cores,
-        possible_cpus=len(cores),
-        calibrated=False,
-        components=replace(
-            parts,
-            memory=_twice(parts.memory),
-            io=_twice(parts.io),
-            inter_socket=_twice(parts.inter_socket),
-            pcie=_twice(parts.pcie),
-        ),
-    )
-
-
-def _twice(part: Component | None) -> Component | None:
-    if part is None:
-        return None
-    nominal, empirical, usable = (
-        None if rate is None else 2 * rate for rate in (part.nominal_bps, part.empirical_bps, part.usable_bps)
-    )
-    return Component(nominal, empirical, usable, part.reason)

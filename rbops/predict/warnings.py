@@ -16,6 +16,7 @@ __all__ = ["warnings"]
 
 _NAPI_BUDGET = 64
 _XDP_BULK = 16
+_DESCRIPTORS = 256 // 16
 
 
 def warnings(spec: Spec, choice: Choice, demand: Demand, built: Built, made: Forecast) -> tuple[str, ...]:
@@ -68,6 +69,8 @@ def _steering(spec: Spec, built: Built) -> Iterator[str]:
 
 
 def _batching(spec: Spec) -> Iterator[str]:
+    if spec.dataplane == "click" and spec.batching.nic > _DESCRIPTORS:
+        yield f"nic {spec.batching.nic}: a PCIe transaction of 256 bytes holds {_DESCRIPTORS} descriptors of 16 bytes"
     if spec.dataplane == "xdp" and (spec.batching.poll, spec.batching.nic) != (_NAPI_BUDGET, _XDP_BULK):
         yield (
             f"xdp polls up to {_NAPI_BUDGET} packets and sends in bulks of {_XDP_BULK}: "

@@ -196,8 +196,8 @@ WRONG = {
     "guarantee": (
         "router: {external_ports: 4, line_rate: 10Gbps, guarantee: line-rate}\n",
         (
-            "1:59: router.guarantee: line rate cannot be guaranteed: each nehalem server must process 30 Gbps (3R) and its "
-            "cpu allows 6.35 Gbps of 64B packets; the router sustains 13.8 of 40 Gbps, 26.2 short"
+            "1:59: router.guarantee: line rate cannot be guaranteed: each nehalem server must process 30 Gbps (3R) and "
+            "its cpu allows 6.35 Gbps of 64B packets; the router sustains 13.8 of 40 Gbps, 26.2 short"
         ),
         "line_rate: 2.11Gbps, or best-effort",
     ),

@@ -60,8 +60,13 @@ def test_larger_packets_never_lower_the_rate(size: int) -> None:
     assert two.rate_pps <= one.rate_pps
 
 
-@given(st.integers(3, 64), st.booleans(), st.booleans(), st.sampled_from((64, 256, 1024, "imix", "abilene")))
-def test_the_router_stays_between_2r_and_3r(servers: int, worst: bool, direct: bool, packets: int | str) -> None:
+@given(
+    servers=st.integers(3, 64),
+    worst=st.booleans(),
+    direct=st.booleans(),
+    packets=st.sampled_from((64, 256, 1024, "imix", "abilene")),
+)
+def test_the_router_stays_between_2r_and_3r(*, servers: int, worst: bool, direct: bool, packets: int | str) -> None:
     """With one cost for every hop a server that processes P carries between P/3 and P/2 of external traffic."""
     one = server_rate(NEHALEM, "forward", mix(packets), **RATE)
     setting = Setting(servers, R, servers, 1, R, R // servers, worst_case=worst, direct=direct)

@@ -80,8 +80,8 @@ def test_the_fan_out_that_lacks_is_named_with_what_works() -> None:
     with pytest.raises(Impossible) as caught:
         choose(demand("nehalem", 5, gbps=6))
     assert str(caught.value) == (
-        "no topology joins the 5 servers that 5 ports need: a mesh needs 4 internal ports of 10 Gbps on each, and 3 are "
-        "left beside the external ones, 1 short; a fly's links must carry 16 Gbps, 6 Gbps more than a port does"
+        "no topology joins the 5 servers that 5 ports need: a mesh needs 4 internal ports of 10 Gbps on each, and 3 "
+        "are left beside the external ones, 1 short; a fly's links must carry 16 Gbps, 6 Gbps more than a port does"
     )
     assert caught.value.hint == "external_ports: 4"
 
