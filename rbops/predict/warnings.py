@@ -21,7 +21,13 @@ _DESCRIPTORS = 256 // 16
 
 def warnings(spec: Spec, choice: Choice, demand: Demand, built: Built, made: Forecast) -> tuple[str, ...]:
     """All warnings of a plan, most important first."""
-    found = [*_rate(spec, demand, made), *_calibration(built), *_fly(choice), *_steering(spec, built)]
+    found = [
+        *_rate(spec, demand, made),
+        *_calibration(built),
+        *_fly(choice),
+        *_native(spec, built),
+        *_steering(spec, built),
+    ]
     found += [note for kind in built.kinds for note in kind.assignment.notes]
     found += _batching(spec)
     return tuple(dict.fromkeys(found))
@@ -51,6 +57,13 @@ def _fly(choice: Choice) -> Iterator[str]:
             f"{trial.fanout} internal ports a server make a fly of {choice.stages} stages, more than "
             f"ceil(log_k M) = {fly_stages(trial.port_servers, trial.fanout)}: half of the ports lead each way"
         )
+
+
+def _native(spec: Spec, built: Built) -> Iterator[str]:
+    used = sorted({seat.card.driver for kind in built.kinds for seat in kind.seats})
+    slow = [name for name in used if spec.dataplane == "xdp" and not driver(name).native_xdp]
+    if slow:
+        yield f"{', '.join(slow)}: the driver has no native XDP, so every packet takes the generic path at a fraction of the rate"
 
 
 def _steering(spec: Spec, built: Built) -> Iterator[str]:

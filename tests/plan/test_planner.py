@@ -285,3 +285,13 @@ def test_overrides_replace_values(tmp_path: Path) -> None:
     path.write_text("router: {external_ports: 4, line_rate: 10Gbps}\n")
     assert load_plan(path, {"router.external_ports": "3"}).topology.servers == 3
     assert re.fullmatch("[0-9a-f]{64}", plan_spec(load_spec(path)).digest)
+
+
+@pytest.mark.parametrize(("driver", "said"), [("e1000e", True), ("ixgbe", False)])
+def test_a_driver_without_native_xdp_is_said(tmp_path: Path, driver: str, said: bool) -> None:  # noqa: FBT001  a parameter
+    path = tmp_path / "x.yml"
+    path.write_text(
+        "router: {external_ports: 3, line_rate: 10Gbps}\nservers: {hardware: {sockets: 1, cores_per_socket: 4, clock: 2GHz, "
+        f"nics: [{{driver: {driver}, ports: 4, port_rate: 10Gbps, queues: 4}}]}}}}\n"
+    )
+    assert any("no native XDP" in text for text in load_plan(path).warnings) is said
