@@ -63,7 +63,7 @@ def _native(spec: Spec, built: Built) -> Iterator[str]:
     used = sorted({seat.card.driver for kind in built.kinds for seat in kind.seats})
     slow = [name for name in used if spec.dataplane == "xdp" and not driver(name).native_xdp]
     if slow:
-        yield f"{', '.join(slow)}: the driver has no native XDP, so every packet takes the generic path at a fraction of the rate"
+        yield f"{', '.join(slow)}: no native XDP, so packets take the generic path at a fraction of the rate"
 
 
 def _steering(spec: Spec, built: Built) -> Iterator[str]:

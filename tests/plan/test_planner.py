@@ -288,7 +288,7 @@ def test_overrides_replace_values(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("driver", "said"), [("e1000e", True), ("ixgbe", False)])
-def test_a_driver_without_native_xdp_is_said(tmp_path: Path, driver: str, said: bool) -> None:  # noqa: FBT001  a parameter
+def test_a_driver_without_native_xdp_is_said(tmp_path: Path, *, driver: str, said: bool) -> None:
     path = tmp_path / "x.yml"
     path.write_text(
         "router: {external_ports: 3, line_rate: 10Gbps}\nservers: {hardware: {sockets: 1, cores_per_socket: 4, clock: 2GHz, "
