@@ -291,7 +291,7 @@ def test_overrides_replace_values(tmp_path: Path) -> None:
 def test_a_driver_without_native_xdp_is_said(tmp_path: Path, *, driver: str, said: bool) -> None:
     path = tmp_path / "x.yml"
     path.write_text(
-        "router: {external_ports: 3, line_rate: 10Gbps}\nservers: {hardware: {sockets: 1, cores_per_socket: 4, clock: 2GHz, "
-        f"nics: [{{driver: {driver}, ports: 4, port_rate: 10Gbps, queues: 4}}]}}}}\n"
+        "router: {external_ports: 3, line_rate: 10Gbps}\nservers: {hardware: {sockets: 1, cores_per_socket: 4, "
+        f"clock: 2GHz, nics: [{{driver: {driver}, ports: 4, port_rate: 10Gbps, queues: 4}}]}}}}\n"
     )
     assert any("no native XDP" in text for text in load_plan(path).warnings) is said
