@@ -62,7 +62,8 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
         _print(result)
     if not result.passed:
         count = len(result.faults)
-        raise CheckFailed(f"the self-test found {count} fault{'s' if count != 1 else ''}: {result.faults[0].text}")
+        first = result.faults[0].text.split(" [")[0]
+        raise CheckFailed(f"the self-test found {count} fault{'s' if count != 1 else ''}: {first}")
 
 
 def _run(spec: Path, inventory: Path, limit: str | None, options: Options) -> SelftestResult:

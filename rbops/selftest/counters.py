@@ -12,7 +12,7 @@ from typing import Any
 from rbops.plan import ClusterPlan
 from rbops.selftest.result import PathCount
 
-__all__ = ["Readings", "ServerCounters", "Suspicion", "difference", "parse", "spread", "suspicions"]
+__all__ = ["Readings", "ServerCounters", "Suspicion", "difference", "parse", "spread", "suspicions", "unresponsive"]
 
 ReadCounters = Callable[[], Mapping[str, Mapping[str, Any]]]
 """Server name -> the JSON of ``rbops-node counters``, or ``{"error": text}`` when it had none to give."""
@@ -95,11 +95,15 @@ def spread(plan: ClusterPlan, phase: Readings) -> tuple[PathCount, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Suspicion:
-    """Where ``packets`` went missing, by the counters: ``server`` is the one to look at, ``text`` says why."""
+    """Where ``packets`` went missing, by the counters: ``server`` is the one to look at, ``text`` says why.
+
+    ``sender`` is the server at the other end, where they went missing on a cable.
+    """
 
     server: str
     packets: int
     text: str
+    sender: str | None = None
 
 
 def suspicions(plan: ClusterPlan, phase: Readings, handed: Mapping[str, int]) -> tuple[Suspicion, ...]:
@@ -124,8 +128,17 @@ def suspicions(plan: ClusterPlan, phase: Readings, handed: Mapping[str, int]) ->
             text = f"{server.name} counted {got:,} of the {given:,} packets put on its external ports"
             found.append(Suspicion(server.name, given - got, text))
     found += _cables(plan, phase)
-    silent = {name for name, counted in phase.items() if counted.error}
-    return tuple(sorted(found, key=lambda item: (item.server not in silent, -item.packets)))
+    down = unresponsive(phase, handed)
+    return tuple(sorted(found, key=lambda item: (item.server not in down, -item.packets)))
+
+
+def unresponsive(phase: Readings, handed: Mapping[str, int]) -> frozenset[str]:
+    """Servers whose data plane seems to be down: no counters, or nothing counted of what was put on their ports."""
+    return frozenset(
+        name
+        for name, counted in phase.items()
+        if counted.error or (handed.get(name) and not counted.received.get("external"))
+    )
 
 
 def _cables(plan: ClusterPlan, phase: Readings) -> list[Suspicion]:
@@ -138,5 +151,5 @@ def _cables(plan: ClusterPlan, phase: Readings) -> list[Suspicion]:
             if sent and got and sent[1] > got[0]:
                 missing = sent[1] - got[0]
                 text = f"{missing:,} of {sent[1]:,} packets sent on {near} did not arrive at {far}"
-                found.append(Suspicion(receiver, missing, text))
+                found.append(Suspicion(receiver, missing, text, sender))
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from rbops.selftest.counters import Readings, Suspicion
+from rbops.selftest.counters import Readings, Suspicion, unresponsive
 from rbops.selftest.phases import Outcome
 from rbops.selftest.result import Fault, Kind, Pair, Phase
 from rbops.selftest.stations import Station
@@ -90,7 +90,7 @@ def _nothing(evidence: Evidence) -> list[Fault]:
         else:
             server = _culprit(evidence, pair)
         faults.append(
-            Fault("nothing arrived", text + _because(evidence, server), phase.name, pair.lost, pair.source,
+            Fault("nothing arrived", text + _because(evidence, server, pair), phase.name, pair.lost, pair.source,
                   pair.destination, server)
         )  # fmt: skip
     return faults
@@ -98,7 +98,7 @@ def _nothing(evidence: Evidence) -> list[Fault]:
 
 def _down_servers(evidence: Evidence, silent: Sequence[Pair]) -> dict[int, str]:
     """Ports all of whose traffic vanished, by port: the server that owns them; with counters, those without any."""
-    dead = {name for name, counted in evidence.readings.items() if counted.error}
+    dead = unresponsive(evidence.readings, evidence.handed)
     out = {}
     for station in evidence.stations:
         port, server = station.site.port, station.site.server
@@ -144,7 +144,13 @@ def _loss(evidence: Evidence) -> list[Fault]:
         server = _culprit(evidence, pair)
         faults.append(
             Fault(
-                "loss", text + _because(evidence, server), phase.name, pair.lost, pair.source, pair.destination, server
+                "loss",
+                text + _because(evidence, server, pair),
+                phase.name,
+                pair.lost,
+                pair.source,
+                pair.destination,
+                server,
             )
         )
     return faults
@@ -159,9 +165,12 @@ def _culprit(evidence: Evidence, pair: Pair) -> str | None:
     return on_way[0] if on_way else evidence.suspicions[0].server
 
 
-def _because(evidence: Evidence, server: str | None) -> str:
-    texts = [suspicion.text for suspicion in evidence.suspicions if suspicion.server == server]
-    return f" [{'; '.join(texts[:2])}]" if texts else ""
+def _because(evidence: Evidence, server: str | None, pair: Pair) -> str:
+    """What the counters say against the server; of its cables the one from the pair's entrance first."""
+    entrance = evidence.owner(pair.source)
+    against = [suspicion for suspicion in evidence.suspicions if suspicion.server == server]
+    against.sort(key=lambda suspicion: suspicion.sender not in (None, entrance))
+    return f" [{'; '.join(suspicion.text for suspicion in against[:2])}]" if against else ""
 
 
 def _pair_faults(evidence: Evidence, pair: Pair) -> list[Fault]:

@@ -201,6 +201,23 @@ def test_a_dead_server_is_named_by_its_missing_counters() -> None:
     assert "[n1 gave no counters: nothing is attached]" in touching[0].text
 
 
+def test_a_server_that_counts_nothing_is_down() -> None:
+    nothing = counted(received={"external": 0, "internal": 0}, paths={})
+    plan = replace(make_plan(3), links=(Link("n0:int1", "n1:int0", 1), Link("n1:int2", "n2:int1", 1)))
+    readings = {
+        "n0": counted(ports={"int1": (0, SENT)}),
+        "n1": replace(nothing, ports={"int0": (0, 0), "int2": (0, 0)}),
+        "n2": counted(ports={"int1": (0, 2 * SENT)}),
+    }
+    found = faults(pairs(a=Pair(0, 1, SENT, 0)), readings=readings, plan=plan)
+    (text,) = [fault.text for fault in found if fault.kind == "nothing arrived"]
+    assert text == (
+        "nothing arrived from port 0 to port 1 (3,000,000 sent): is the data plane of n1 up? "
+        "[n1 counted 0 of the 6,000,000 packets put on its external ports; "
+        "3,000,000 of 3,000,000 packets sent on n0:int1 did not arrive at n1:int0]"
+    )
+
+
 def test_what_the_tester_could_not_send_is_no_loss() -> None:
     lost = pairs(a=Pair(0, 2, SENT, SENT - 9), b=Pair(0, 1, SENT, SENT - 1))
     (found,) = faults(lost, unsent={0: 10})
