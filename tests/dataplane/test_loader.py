@@ -102,6 +102,7 @@ def test_new_program_takes_over_maps_and_counters(make_router: Callable[..., Rou
         "control",
         "clocks",
         "devices",
+        "rebuild",
     }
     assert router.counted() == {"received.external": 1, "forwarded.direct": 1}
     assert router.plane.diff() == []
@@ -201,13 +202,11 @@ class TestRefusals:
     def test_cpu_past_the_queues(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Drivers whose transmit ring is picked by CPU id: mlx5, i40e, ice."""
 
-        def ethtool(_sock: object, _name: str, command: int, size: int) -> bytes:
-            if command == netdev._GDRVINFO:
-                return (bytes(4) + b"i40e").ljust(size, b"\0")
+        def channels(_sock: object, _name: str, _command: int, _size: int) -> bytes:
             return b"".join(number.to_bytes(4, "little") for number in (0x3C, 0, 0, 0, 8, 0, 0, 0, 4))
 
-        monkeypatch.setattr(netdev, "_ethtool", ethtool)
-        device = shape.Device("eth0", 7, bytes(6), 1500)
+        monkeypatch.setattr(netdev, "_ethtool", channels)
+        device = shape.Device("eth0", 7, bytes(6), 1500, "i40e")
         netdev.check_queues(device, [0, 3])
         with pytest.raises(Mismatch, match=r"eth0 \(i40e\) has 4 queues, too few to send from CPU 4") as caught:
             netdev.check_queues(device, [0, 4])

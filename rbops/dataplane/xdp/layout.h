@@ -34,9 +34,15 @@ struct rate {
 struct device {
 	__u64 mac; /* as the first 8 bytes of a frame are loaded, low 48 bits */
 	__u32 max_frame; /* bytes with Ethernet header */
-	__u32 pad;
+	__u32 flags;
 	struct rate rate; /* internal links only */
 };
+
+/*
+ * On veth a frame that another kernel sent arrives as an skb whose packet type was set from the
+ * destination MAC before XDP ran, and stays PACKET_OTHERHOST when XDP rewrites the MAC: IP drops it.
+ */
+#define DEVICE_KEEPS_PACKET_TYPE 1
 
 /* Which device a frame came from, by the low bits of its interface index. */
 struct ingress {

@@ -80,7 +80,7 @@ DESTS_AT = LINKS_AT + MAX_DEVICES * 8
 PATHS_AT = DESTS_AT + MAX_SERVERS * 16
 
 LAYOUT = struct.Struct("<6I")
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 TICK_AT, ACTIVE_AT, OBJECT_AT, DEAD_AT = 0, 64, 72, 104
 LAYOUT_AT = DEAD_AT + MAX_SERVERS
 CONTROL_SIZE = LAYOUT_AT + LAYOUT.size
@@ -92,12 +92,21 @@ _SLACK = 576  # a look-up may read that far behind the last chunk
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A network device of the data plane: its number is its place in the list. ``mac`` is 6 bytes, ``mtu`` bytes."""
+    """A network device of the data plane: its number is its place in the list. ``mac`` is 6 bytes, ``mtu`` bytes.
+
+    ``driver`` is empty where the device tells none.
+    """
 
     name: str
     ifindex: int
     mac: bytes
     mtu: int
+    driver: str = ""
+
+    @property
+    def keeps_packet_type(self) -> bool:
+        """Whether the kernel's packet type is from before XDP rewrote the MAC (layout.h)."""
+        return self.driver == "veth"
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +220,7 @@ def config_digest(config: Mapping[str, Any], devices: Sequence[Device]) -> bytes
     """SHA-256 over what a generation holds besides the table."""
     keys = {"server", "servers", "cores", "routing", "flowlet_timeout_s", "direct_quota_bps"}
     keys |= {"ports", "owners", "next_hop", "intermediates", "adjacencies"}
-    facts = [[device.name, device.ifindex, device.mac.hex(), device.mtu] for device in devices]
+    facts = [[device.name, device.ifindex, device.mac.hex(), device.mtu, device.driver] for device in devices]
     text = json.dumps([{key: config[key] for key in sorted(keys)}, facts], sort_keys=True)
     return hashlib.sha256(text.encode()).digest()
 
@@ -251,7 +260,8 @@ def _write_devices(
     for at, (port, device) in enumerate(zip(config["ports"], devices, strict=True)):
         rate = _rate(port["rate_bps"], cores, frame) if port["kind"] == "internal" else (0, 0, 0, 0)
         longest = device.mtu + ETHERNET_HEADER
-        DEVICE.pack_into(out, DEVICES_AT + at * DEVICE.size, mac_number(device.mac), longest, 0, *rate)
+        flags = int(device.keeps_packet_type)
+        DEVICE.pack_into(out, DEVICES_AT + at * DEVICE.size, mac_number(device.mac), longest, flags, *rate)
         place = device.ifindex % MAX_INGRESS
         if place in taken:
             hint = "create one of the devices anew, so that it gets another index"

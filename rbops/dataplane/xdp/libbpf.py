@@ -44,6 +44,7 @@ __all__ = [
     "Object",
     "Program",
     "ProgramRun",
+    "online_cpus",
     "possible_cpus",
     "xdp_attach",
     "xdp_attached",
@@ -73,6 +74,15 @@ class ProgramRun:
 def possible_cpus() -> int:
     """The number of values a per-CPU map entry has: highest possible CPU id plus one."""
     return int(library().call("cannot count CPUs", "libbpf_num_possible_cpus"))
+
+
+def online_cpus() -> list[int]:
+    """The ids of the CPUs that run now, from /sys/devices/system/cpu/online (``0-3,8``)."""
+    cpus: list[int] = []
+    for part in Path("/sys/devices/system/cpu/online").read_text(encoding="ascii").strip().split(","):
+        first, _, last = part.partition("-")
+        cpus += range(int(first), int(last or first) + 1)
+    return cpus
 
 
 class _Descriptor:

@@ -24,6 +24,7 @@ from rbops.dataplane.xdp.libbpf import (
     Map,
     Object,
     Program,
+    online_cpus,
     possible_cpus,
     xdp_attach,
     xdp_attached,
@@ -42,7 +43,9 @@ _ARRAY, _MMAPABLE = 2, 1 << 10
 _PROGRAMS = ("external", "internal")
 _SYSCALL_MEMBARRIER = {"x86_64": 324, "aarch64": 283}
 _READERS_GONE_S = 0.1
-_MAP_OF = {"arena": ".data.arena", "cores": ".data.cores", "control": ".bss", "clocks": "clocks", "devices": "devices"}
+_MAP_OF = {"arena": ".data.arena", "cores": ".data.cores", "control": ".bss"}
+_MAP_OF |= {name: name for name in ("clocks", "devices", "rebuild")}
+_REBUILD_QUEUE, _REBUILD_CPUS = 512, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,8 +307,18 @@ def _write_generation(loaded: Loaded, config: Mapping[str, Any], devices: list[D
             table.update(key, devices[number].ifindex.to_bytes(4, "little"))
         else:
             table.delete(key)
+    if any(device.keeps_packet_type for device in devices):
+        _fill_rebuild(loaded.maps["rebuild"])
     loaded.memory("control")[shape.ACTIVE_AT] = idle
     return serial
+
+
+def _fill_rebuild(table: Map) -> None:
+    """A queue into the kernel on every CPU online: other kernels' frames arrive on the CPU they were sent from."""
+    for cpu in online_cpus():
+        key = cpu.to_bytes(4, "little")
+        if cpu < _REBUILD_CPUS and not any(table.lookup(key) or b""):
+            table.update(key, _REBUILD_QUEUE.to_bytes(4, "little"))
 
 
 def _wait_for_readers() -> None:

@@ -34,7 +34,8 @@ def find_device(port: str, name: str) -> Device:
         except OSError as error:
             message = f"port {port}: device {name}: {error.strerror or error}"
             raise Mismatch(message, hint="see `ip link`; the port's selector names the device") from error
-    return Device(name, index, mac, mtu)
+        driver = _driver(sock, name)
+    return Device(name, index, mac, mtu, driver)
 
 
 def check_queues(device: Device, cores: Sequence[int]) -> None:
@@ -45,15 +46,21 @@ def check_queues(device: Device, cores: Sequence[int]) -> None:
     """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         try:
-            driver = _ethtool(sock, device.name, _GDRVINFO, 196)[4:36].split(b"\0")[0].decode()
             fields = struct.unpack_from("9I", _ethtool(sock, device.name, _GCHANNELS, 36))
         except OSError:
             return
     queues = fields[6] + fields[8]  # tx_count and combined_count
-    if driver in _QUEUE_PER_CPU and max(cores) >= queues:
-        message = f"{device.name} ({driver}) has {queues} queues, too few to send from CPU {max(cores)}"
+    if device.driver in _QUEUE_PER_CPU and max(cores) >= queues:
+        message = f"{device.name} ({device.driver}) has {queues} queues, too few to send from CPU {max(cores)}"
         hint = f"`ethtool -L {device.name} combined {max(cores) + 1}`, or plan data-plane cores below {queues}"
         raise Mismatch(message, hint=hint)
+
+
+def _driver(sock: socket.socket, name: str) -> str:
+    try:
+        return _ethtool(sock, name, _GDRVINFO, 196)[4:36].split(b"\0")[0].decode()
+    except OSError:
+        return ""  # no ethtool operations, as on some virtual devices
 
 
 def _ethtool(sock: socket.socket, name: str, command: int, size: int) -> bytes:

@@ -13,6 +13,7 @@
 #include "vlb.h"
 
 #define FABRIC_MAC 0x5202 /* 02:52 as loaded from a frame */
+#define MAX_REBUILD_CPUS 64
 
 char _license[] SEC("license") = "GPL";
 
@@ -22,6 +23,14 @@ struct {
 	__type(value, __u32);
 	__uint(max_entries, 2 * MAX_DEVICES); /* those of generation 0, then those of generation 1 */
 } devices SEC(".maps");
+
+/* The way into this server's kernel by a new skb, on the same CPU: for devices that keep the packet type. */
+struct {
+	__uint(type, BPF_MAP_TYPE_CPUMAP);
+	__type(key, __u32);
+	__type(value, __u32);
+	__uint(max_entries, MAX_REBUILD_CPUS);
+} rebuild SEC(".maps");
 
 /* What the steps on a frame's way need. */
 struct frame {
@@ -68,12 +77,17 @@ static __always_inline int send_to(struct frame *frame, __u32 number, __u64 mac)
 	return XDP_REDIRECT;
 }
 
-/* To the owner's kernel: this one has no more to do with the packet. */
-static __always_inline void address_to_kernel(struct frame *frame)
+/* A frame from the fabric to this server's kernel, which takes frames for the device's own MAC only. */
+static __always_inline int deliver(struct frame *frame, __u32 reason)
 {
-	__u64 own = frame->gen->devices[frame->ingress & (MAX_DEVICES - 1)].mac;
+	struct device *device = &frame->gen->devices[frame->ingress & (MAX_DEVICES - 1)];
 
-	frame->mac[0] = (frame->mac[0] & ~MAC_MASK) | own;
+	frame->mac[0] = (frame->mac[0] & ~MAC_MASK) | device->mac;
+	if (device->flags & DEVICE_KEEPS_PACKET_TYPE) {
+		frame->core->punted[reason & 15]++;
+		return bpf_redirect_map(&rebuild, frame->place >> 1, XDP_PASS);
+	}
+	return give_to_kernel(frame, reason);
 }
 
 /* Phase 1, or the only one: by the path that Direct VLB chooses. */
@@ -177,17 +191,13 @@ static __always_inline int leave(struct frame *frame, struct port *port, __u32 a
 	__u32 number = port->device & (MAX_DEVICES - 1);
 	__u64 mac;
 
-	if (!adjacency) {
-		address_to_kernel(frame);
-		return give_to_kernel(frame, PUNT_LOCAL_DELIVERY);
-	}
+	if (!adjacency)
+		return deliver(frame, PUNT_LOCAL_DELIVERY);
 	if (unlikely(adjacency > port->count))
 		return discard(frame, DROP_NO_ADJACENCY);
 	mac = frame->gen->adjacencies[(port->first + adjacency - 1) & (MAX_ADJACENCIES - 1)];
-	if (unlikely(!mac || frame->size > frame->gen->devices[number].max_frame)) {
-		address_to_kernel(frame);
-		return give_to_kernel(frame, mac ? PUNT_TOO_BIG : PUNT_UNRESOLVED);
-	}
+	if (unlikely(!mac || frame->size > frame->gen->devices[number].max_frame))
+		return deliver(frame, mac ? PUNT_TOO_BIG : PUNT_UNRESOLVED);
 	frame->core->forwarded[FWD_EGRESS]++;
 	return send_to(frame, port->device, mac);
 }
