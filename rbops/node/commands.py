@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from rbops.errors import Mismatch, StateUnknown
 from rbops.node import lock, netlink, routes, watch
 from rbops.node.config import NodeConfig, load, parse
 from rbops.node.dataplane import Opener
-from rbops.node.devices import PROTOCOL, inventory, resolve
+from rbops.node.devices import PROTOCOL, TABLE, inventory, resolve
 from rbops.node.engine import Applied, Engine, prepare
 from rbops.node.execute import execute
 from rbops.node.installed import Installed
@@ -156,9 +155,8 @@ class Node:
             names = {port: name for port, name in _names(config, self.system).items() if name in present}
             self.open_plane(config, names).detach()
         # Line by line: `ip route flush` takes a minute for 256K routes.
-        indexes = {device.name: device.index for device in inventory(self.system)}
-        have = netlink.parse_routes(netlink.dump_routes(PROTOCOL))
-        execute(self.system, [action for s in routes.settings({}, have, indexes) for action in s.actions])
+        have = netlink.parse_routes(netlink.dump_routes(PROTOCOL, TABLE))
+        execute(self.system, [action for s in routes.settings({}, have, {}) for action in s.actions])
         failures = Prior(self.state.undo).restore(self.system)
         if failures:
             raise StateUnknown("; ".join(failures), hint=f"what is left to undo is in {self.state.undo}")
@@ -184,7 +182,7 @@ class Node:
                 return
 
     def _service(self, unit: str) -> str:
-        if not os.path.isdir("/run/systemd/system"):  # noqa: PTH112 - one question, no path to keep
+        if not Path("/run/systemd/system").is_dir():
             return "no systemd"
         return self.system.run(("systemctl", "is-active", unit)).stdout.strip() or "unknown"
 

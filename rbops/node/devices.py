@@ -13,10 +13,13 @@ from rbops.errors import CheckFailed, Mismatch
 from rbops.node.config import NodeConfig, NodePort
 from rbops.node.system import System
 
-__all__ = ["PROTOCOL", "Device", "inventory", "management", "resolve", "select"]
+__all__ = ["PROTOCOL", "TABLE", "Device", "inventory", "management", "resolve", "select"]
 
 PROTOCOL = 82
 """Routes of this protocol number are rbops's own (``ip route ... proto 82``)."""
+
+TABLE = 82
+"""The router's own routing table, which data ports use alone (see ``rules.py``)."""
 
 _PCI = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-9a-f]")
 # Devices made on top of others carry the MAC of what is below them and are never a planned port.

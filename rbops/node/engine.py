@@ -24,6 +24,7 @@ from rbops.node import (
     rings,
     routes,
     rss,
+    rules,
     steering,
     sysctl,
     table,
@@ -31,7 +32,7 @@ from rbops.node import (
 )
 from rbops.node.config import NodeConfig, NodePort
 from rbops.node.dataplane import Opener, Plane
-from rbops.node.devices import PROTOCOL, Device
+from rbops.node.devices import PROTOCOL, TABLE, Device
 from rbops.node.execute import NotSupported, execute
 from rbops.node.files import planned_files
 from rbops.node.prior import Prior
@@ -98,6 +99,7 @@ class Engine:
             ("addresses", self._addresses),
             ("neighbors", self._neighbors),
             ("routes", self._routes),
+            ("rules", lambda: rules.settings(self.config.ports, self.names, rules.read(self.system))),
         ]
 
     def settings(self) -> list[Setting]:
@@ -228,7 +230,7 @@ class Engine:
         return routes.fingerprint(self.config.routes.sha256, self.config.digest, self._indexes(), dump)
 
     def _routes(self) -> list[Setting]:
-        dump = netlink.dump_routes(PROTOCOL)
+        dump = netlink.dump_routes(PROTOCOL, TABLE)
         known = read_json(self.state.routes)
         if known is not None and known.get("fingerprint") == self._fingerprint(dump):
             return [Setting(routes.SUBJECT, "count", str(known["count"]), str(known["count"]))]
@@ -245,7 +247,7 @@ class Engine:
 
     def _remember_routes(self) -> None:
         """After the routes were read back as planned: the kernel's bytes now stand for the planned table."""
-        dump = netlink.dump_routes(PROTOCOL)
+        dump = netlink.dump_routes(PROTOCOL, TABLE)
         known = read_json(self.state.routes)
         mark = self._fingerprint(dump)
         if known is None or known.get("fingerprint") != mark:

@@ -25,7 +25,6 @@ _DUMP_INTERRUPTED = 0x10
 _HEADER = struct.Struct("=IHHII")
 _RTMSG = struct.Struct("=BBBBBBBBI")
 _ATTRIBUTE = struct.Struct("=HH")
-_RT_TABLE_MAIN = 254
 _RTNH_F_ONLINK = 4
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC, _RTA_TABLE = 1, 4, 5, 6, 7, 15
 _TABLE_ATTRIBUTE, _DESTINATION_ATTRIBUTE = _ATTRIBUTE.pack(8, _RTA_TABLE), _ATTRIBUTE.pack(8, _RTA_DST)
@@ -44,8 +43,8 @@ class KernelRoute:
     metric: int
 
 
-def dump_routes(protocol: int) -> bytes:
-    """The raw messages of every IPv4 route of ``protocol`` in the main table, in the kernel's order.
+def dump_routes(protocol: int, table: int) -> bytes:
+    """The raw messages of every IPv4 route of ``protocol`` in ``table`` (below 256), in the kernel's order.
 
     Raises CheckFailed when the kernel refuses or the table keeps changing underneath.
     """
@@ -57,7 +56,7 @@ def dump_routes(protocol: int) -> bytes:
                 link.bind((_PORT_ID, 0))
             except OSError:
                 link.bind((0, 0))
-            body = _RTMSG.pack(socket.AF_INET, 0, 0, 0, _RT_TABLE_MAIN, protocol, 0, 0, 0)
+            body = _RTMSG.pack(socket.AF_INET, 0, 0, 0, table, protocol, 0, 0, 0)
             link.send(_HEADER.pack(_HEADER.size + len(body), _RTM_GETROUTE, _REQUEST_DUMP, 1, 0) + body)
             data = _receive(link)
         if data is not None:

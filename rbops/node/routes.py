@@ -1,7 +1,4 @@
-"""The kernel's slow path: one route of protocol 82 for each line of the table.
-
-The metric is high, so that a default route of the plan never takes the management's away.
-"""
+"""The kernel's slow path: one route of protocol 82, in the router's own table, for each line of the table."""
 
 from __future__ import annotations
 
@@ -10,16 +7,16 @@ from collections.abc import Mapping
 from ipaddress import IPv4Address
 from socket import inet_ntoa
 
-from rbops.node.devices import PROTOCOL
+from rbops.node.devices import PROTOCOL, TABLE
 from rbops.node.netlink import KernelRoute
 from rbops.node.settings import Ip, Setting
 from rbops.node.table import Hop
 
-__all__ = ["METRIC", "SUBJECT", "fingerprint", "settings"]
+__all__ = ["SUBJECT", "fingerprint", "settings"]
 
-METRIC = 8200
 SUBJECT = "kernel routes"
 _SINGLE = 50
+_OURS = f"proto {PROTOCOL} table {TABLE}"
 
 
 def settings(
@@ -28,17 +25,17 @@ def settings(
     indexes: Mapping[str, int],
 ) -> list[Setting]:
     """The differing routes: one setting each, or a single one for all when they are more than 50."""
-    todo = [key for key in have if key[2] != METRIC or key[:2] not in want]
+    todo = [key for key in have if key[2] or key[:2] not in want]
     texts = {id(hop): _want(hop) for hop in want.values()}
     numbers = {id(hop): (hop.gateway, indexes.get(hop.device), hop.onlink) for hop in want.values()}
     changes: list[tuple[tuple[int, int], KernelRoute | None, str, Ip]] = [
-        (key[:2], have[key], "absent", Ip(f"route del {_prefix(key)} proto {PROTOCOL} metric {key[2]}")) for key in todo
+        (key[:2], have[key], "absent", Ip(f"route del {_prefix(key)} {_OURS} metric {key[2]}")) for key in todo
     ]
     for prefix, hop in want.items():
-        now = have.get((prefix[0], prefix[1], METRIC))
+        now = have.get((prefix[0], prefix[1], 0))
         if now is None or not _equal(numbers[id(hop)], hop, now):
             text = texts[id(hop)]
-            line = Ip(f"route replace {_prefix(prefix)} {text} proto {PROTOCOL} metric {METRIC}")
+            line = Ip(f"route replace {_prefix(prefix)} {text} {_OURS}")
             changes.append((prefix, now, text, line))
     if not changes:
         return [Setting(SUBJECT, "count", str(len(have)), str(len(want)), undo=_FLUSH)]
@@ -52,7 +49,7 @@ def settings(
     ]
 
 
-_FLUSH = (Ip(f"route flush proto {PROTOCOL}"),)
+_FLUSH = (Ip(f"route flush {_OURS}"),)
 
 
 def fingerprint(table_sha256: str, plan_digest: str, indexes: Mapping[str, int], dump: bytes) -> str:
@@ -61,7 +58,7 @@ def fingerprint(table_sha256: str, plan_digest: str, indexes: Mapping[str, int],
     return hashlib.sha256(wanted.encode() + b"\0" + hashlib.sha256(dump).digest()).hexdigest()
 
 
-def _equal(numbers: tuple[int, int | None, bool], hop: Hop, route: KernelRoute) -> bool:
+def _equal(numbers: tuple[int | None, int | None, bool], hop: Hop, route: KernelRoute) -> bool:
     return numbers == (route.gateway, route.device, route.onlink) and hop.source in (None, route.source)
 
 
@@ -70,6 +67,8 @@ def _prefix(prefix: tuple[int, ...]) -> str:
 
 
 def _want(hop: Hop) -> str:
+    if hop.gateway is None:
+        return f"dev {hop.device} scope link src {IPv4Address(hop.source or 0)}"
     onlink = " onlink" if hop.onlink else ""
     source = "" if hop.source is None else f" src {IPv4Address(hop.source)}"
     return f"via {IPv4Address(hop.gateway)} dev {hop.device}{onlink}{source}"

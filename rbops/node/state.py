@@ -15,7 +15,7 @@ from typing import Any
 
 from rbops.errors import Locked, StateUnknown
 
-__all__ = ["State", "copy_tree", "read_json", "sync_folder", "write_whole"]
+__all__ = ["State", "copy_tree", "read_json", "sync_folder", "sync_tree", "write_whole"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +108,11 @@ def write_whole(path: Path, data: bytes, mode: int = 0o600) -> None:
 def copy_tree(source: Path, target: Path) -> None:
     """Copy a folder with modes, symbolic links as such, and every byte on the disk at return."""
     shutil.copytree(source, target, symlinks=True)
+    sync_tree(target)
+
+
+def sync_tree(target: Path) -> None:
+    """Put every file and folder below ``target`` on the disk."""
     for folder, _, files in os.walk(target):
         for name in files:
             path = Path(folder, name)

@@ -32,9 +32,9 @@ Row = tuple[str, Target]
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """Where the kernel sends a prefix: gateway, device, own source address; addresses as numbers."""
+    """Where the kernel sends a prefix: gateway (None: connected), device, own source; addresses as numbers."""
 
-    gateway: int
+    gateway: int | None
     device: str
     onlink: bool
     source: int | None
@@ -70,17 +70,26 @@ def rows(data: bytes) -> list[Row]:
 
 
 def hops(table: Sequence[Row], config: NodeConfig, devices: Mapping[str, str]) -> dict[tuple[int, int], Hop]:
-    """(address, length) -> next hop, for all that the addresses of the own ports do not connect already."""
+    """(address, length) -> next hop: the networks of the own ports, and what leaves by others or via neighbours."""
     ways = {id(target): _hop(target, config, devices) for target in _targets(table)}
-    found: dict[tuple[int, int], Hop] = {}
+    found = _connected(config, devices)
     try:
         for prefix, target in table:
-            hop = ways[id(target)]
-            if hop is not None:
+            way = ways[id(target)]
+            if way is not None:
                 address, _, length = prefix.partition("/")
-                found[int.from_bytes(inet_aton(address), "big"), int(length)] = hop
+                found[int.from_bytes(inet_aton(address), "big"), int(length)] = way
     except (OSError, ValueError) as error:
         raise Mismatch(f"routes.csv: {prefix} is no prefix") from error
+    return found
+
+
+def _connected(config: NodeConfig, devices: Mapping[str, str]) -> dict[tuple[int, int], Hop]:
+    found: dict[tuple[int, int], Hop] = {}
+    for port in config.ports:
+        for address in map(IPv4Interface, port.addresses):
+            hop = Hop(None, devices[port.name], onlink=False, source=int(address.ip))
+            found[int(address.network.network_address), address.network.prefixlen] = hop
     return found
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from rbops.errors import CheckFailed, Locked, Mismatch, RbopsError, StateUnknown
 from rbops.node import lock
 from rbops.node.installed import Installed
-from rbops.node.state import State, copy_tree, read_json, sync_folder, write_whole
+from rbops.node.state import State, copy_tree, read_json, sync_folder, sync_tree, write_whole
 from rbops.node.timer import Timer
 
 __all__ = ["Transaction"]
@@ -161,6 +161,7 @@ class Transaction:
         if program.is_file() and program.name == "rbops-node":
             shutil.copyfile(program, part / "rbops-node")
         write_whole(part / "manifest.json", json.dumps(record).encode())
+        sync_tree(part)
         part.rename(self.state.snapshot)
         sync_folder(self.state.base)
 

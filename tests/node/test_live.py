@@ -38,7 +38,7 @@ def test_apply_makes_it_so(server: Server) -> None:
         *(f"int{n} 169.254.{n}.{a} 02:52:00:0{n}:00:0{a}" for n in (1, 2, 3) for a in (0, 1)),
     ]
     routes = kernel["routes"].splitlines()
-    assert len(routes) == 11
+    assert len(routes) == 12
     assert any(
         r.startswith("203.0.113.0/24 via 169.254.3.1 dev int3") and "onlink" in r and "src 198.18.0.1" in r
         for r in routes
@@ -90,15 +90,17 @@ BY_HAND = [
     ("ip address add 10.9.9.9/32 dev int2", "port int2"),
     ("ip neigh replace 169.254.3.1 lladdr 02:00:00:00:00:01 dev int3 nud permanent", "port int3"),
     (
-        "ip route replace 203.0.113.0/24 via 169.254.2.1 dev int2 onlink src 198.18.0.1 proto 82 metric 8200",
+        "ip route replace 203.0.113.0/24 via 169.254.2.1 dev int2 onlink src 198.18.0.1 proto 82 table 82",
         "kernel routes",
     ),
-    ("ip route del 203.0.113.0/24 proto 82", "kernel routes"),
-    ("ip route add 9.9.9.0/24 dev int2 proto 82", "kernel routes"),
+    ("ip route del 203.0.113.0/24 table 82", "kernel routes"),
+    ("ip route add 9.9.9.0/24 dev int2 proto 82 table 82", "kernel routes"),
     ("sh -c 'echo 0 > /proc/sys/net/ipv4/ip_forward'", "sysctl"),
     ("sh -c 'echo 3 > /sys/class/net/int3/queues/tx-0/xps_cpus'", "port int3"),
     ("ethtool -K ext0 gro off", "port ext0"),
     ("ip link set dev int2 xdp off", "port int2"),
+    ("ip rule del pref 8203", "policy rules"),
+    ("ip rule add pref 8201 from 10.1.1.1 lookup main", "policy rules"),
     ("ip link set dev ext0 mtu 1400", "port ext0"),
     ("ip link set dev int1 down", "port int1"),
 ]
@@ -136,6 +138,23 @@ def test_what_is_no_longer_planned_goes(server: Server) -> None:
     assert "198.18.0.9/24" in kernel["addresses"]
     assert "198.18.0.1/" not in kernel["addresses"]
     assert server.node("diff") == []
+
+
+def test_data_never_leaves_by_the_management(server: Server) -> None:
+    """What the data plane hands to the kernel for want of a route is answered, not sent to the management."""
+    server.run("sh", "-c", "ip link add mgmt type veth peer name far && ip link set mgmt up && ip link set far up")
+    server.run("sh", "-c", "ip address add 10.1.0.1/24 dev mgmt && ip route add default via 10.1.0.2")
+    server.install()
+    server.node("apply")
+    asked = server.run("ip", "route", "get", "8.8.8.8", "from", "198.18.0.2", "iif", "ext0", check=False)
+    assert "unreachable" in asked.stderr
+    for address in ("10.1.0.9", "10.1.0.1"):
+        asked = server.run("ip", "route", "get", address, "from", "198.18.0.2", "iif", "ext0", check=False)
+        assert "mgmt" not in asked.stdout
+    asked = server.run("ip", "route", "get", "203.0.113.9", "from", "198.18.0.2", "iif", "ext0")
+    assert "dev int3" in asked.stdout
+    assert "dev mgmt" in server.run("ip", "route", "get", "8.8.8.8").stdout
+    assert "dev int2" in server.run("ip", "route", "get", "198.18.2.1").stdout
 
 
 def test_missing_device(server: Server) -> None:
@@ -274,7 +293,7 @@ def test_256k_routes(server: Server) -> None:
     start = time.monotonic()
     server.node("apply")
     first = time.monotonic() - start
-    assert len(server.run("ip", "route", "show", "proto", "82").stdout.splitlines()) == 1 << 18
+    assert len(server.run("ip", "route", "show", "table", "82").stdout.splitlines()) == (1 << 18) + 1
     start = time.monotonic()
     assert server.node("diff") == []
     again = time.monotonic() - start
@@ -290,8 +309,8 @@ def test_256k_routes(server: Server) -> None:
         "onlink",
         "proto",
         "82",
-        "metric",
-        "8200",
+        "table",
+        "82",
     )
     found = server.node("diff", code=1)
     assert [(d["subject"], d["setting"]) for d in found] == [("kernel routes", "20.0.0.0/24")]

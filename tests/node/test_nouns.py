@@ -8,7 +8,7 @@ import json
 import pytest
 
 from rbops.errors import CheckFailed, Mismatch
-from rbops.node import addresses, irq, links, napi, neighbors, routes, table
+from rbops.node import addresses, irq, links, napi, neighbors, routes, rules, table
 from rbops.node.devices import Device
 from rbops.node.execute import NotSupported, execute, undo
 from rbops.node.fabric import mac, next_hop
@@ -79,17 +79,36 @@ def test_routes() -> None:
     wanted = config(ports=[external(), internal()])
     want = table.hops(table.rows(ROWS), wanted, DEVICES)
     have = {
-        (0xC6120100, 24, 8200): KernelRoute(0xA9FE0100, 8, onlink=True, source=0xC6120001, metric=8200),
-        (0xC6120102, 32, 8200): KernelRoute(0xA9FE0101, 7, onlink=True, source=0xC6120001, metric=8200),
-        (0x08080800, 24, 8200): KernelRoute(0xA9FE0101, 99, onlink=True, source=None, metric=8200),
-        (0xCB007100, 24, 0): KernelRoute(0xC6120002, 7, onlink=False, source=None, metric=0),
+        (0xC6120100, 24, 0): KernelRoute(0xA9FE0100, 8, onlink=True, source=0xC6120001, metric=0),
+        (0xC6120102, 32, 0): KernelRoute(0xA9FE0101, 7, onlink=True, source=0xC6120001, metric=0),
+        (0x08080800, 24, 0): KernelRoute(0xA9FE0101, 99, onlink=True, source=None, metric=0),
+        (0xCB007100, 24, 9): KernelRoute(0xC6120002, 7, onlink=False, source=None, metric=9),
     }
     assert todo(routes.settings(want, have, INDEXES)) == [
-        "route del 8.8.8.0/24 proto 82 metric 8200",
-        "route del 203.0.113.0/24 proto 82 metric 0",
-        "route replace 198.18.1.2/32 via 169.254.1.1 dev eth8 onlink src 198.18.0.1 proto 82 metric 8200",
-        "route replace 203.0.113.0/24 via 198.18.0.2 dev eth7 proto 82 metric 8200",
-        "route replace 203.0.114.0/24 via 169.254.3.1 dev eth8 onlink src 198.18.0.1 proto 82 metric 8200",
+        "route del 8.8.8.0/24 proto 82 table 82 metric 0",
+        "route del 203.0.113.0/24 proto 82 table 82 metric 9",
+        "route replace 198.18.0.0/24 dev eth7 scope link src 198.18.0.1 proto 82 table 82",
+        "route replace 198.18.1.2/32 via 169.254.1.1 dev eth8 onlink src 198.18.0.1 proto 82 table 82",
+        "route replace 203.0.113.0/24 via 198.18.0.2 dev eth7 proto 82 table 82",
+        "route replace 203.0.114.0/24 via 169.254.3.1 dev eth8 onlink src 198.18.0.1 proto 82 table 82",
+    ]
+
+
+def test_rules() -> None:
+    ports = config(ports=[external(), internal()]).ports
+    shown = [
+        {"priority": 0, "src": "all", "table": "local"},
+        {"priority": 8201, "src": "198.18.0.1", "table": "82"},
+        {"priority": 8201, "src": "10.0.0.0", "srclen": 8, "table": "82"},
+        {"priority": 8202, "src": "all", "iif": "eth7", "action": "unreachable"},
+        {"priority": 8203, "src": "all", "iif": "lo", "table": "82", "suppress_prefixlen": 0},
+        {"priority": 32766, "src": "all", "table": "main"},
+    ]
+    assert todo(rules.settings(ports, DEVICES, rules.parse(json.dumps(shown)))) == [
+        "rule del pref 8201 from 10.0.0.0/8 lookup 82",
+        "rule add pref 8201 iif eth7 lookup 82",
+        "rule add pref 8201 iif eth8 lookup 82",
+        "rule add pref 8202 iif eth8 unreachable",
     ]
 
 
@@ -97,8 +116,8 @@ def test_many_routes_are_one_difference() -> None:
     rows = [(f"20.0.{i}.0/24", table.Target(1, 1, "")) for i in range(200)]
     want = table.hops(rows, config(ports=[external(), internal()]), DEVICES)
     (setting,) = routes.settings(want, {}, INDEXES)
-    assert (setting.have, setting.want) == ("0 routes", "200 routes, 200 to change")
-    assert len(setting.actions) == 200
+    assert (setting.have, setting.want) == ("0 routes", "201 routes, 201 to change")
+    assert len(setting.actions) == 201
 
 
 @pytest.mark.parametrize(
