@@ -156,7 +156,7 @@ def _change(
     """From the armed timers to the confirmation; raises why the servers have to go back."""
     _end_if_asked(stop, "nothing was pushed yet")
     reporter.step("pushing")
-    result = _play(what, options, reporter, stop, timeout=max(10.0, change.expires_in() - 10))
+    result = _play(what, options, reporter, stop, timeout=max(10.0, change.expires_in() - 5))
     _require(result)
     reporter.step("reading back")
     if options.play.tags or options.play.skip_tags:
