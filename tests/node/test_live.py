@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,41 @@ def test_data_never_leaves_by_the_management(server: Server) -> None:
     assert "dev int2" in server.run("ip", "route", "get", "198.18.2.1").stdout
 
 
+PING = """
+import socket, struct, sys
+target, hops = sys.argv[1], int(sys.argv[2])
+with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as link:
+    link.settimeout(3)
+    link.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, hops)
+    echo = struct.pack("!BBHHH", 8, 0, 0xF7FD, 1, 1)
+    link.sendto(echo, (target, 0))
+    while True:
+        data, (source, _) = link.recvfrom(2048)
+        if data[20] != 8:
+            print(source, data[20], data[21])
+            break
+"""
+
+
+@pytest.mark.parametrize(
+    ("target", "hops", "answer"),
+    [("198.18.0.1", 64, "198.18.0.1 0 0"), ("8.8.8.8", 64, "198.18.0.1 3 0"), ("203.0.113.9", 1, "198.18.0.1 11 0")],
+    ids=["echo", "net unreachable", "time exceeded"],
+)
+def test_icmp(server: Server, target: str, hops: int, answer: str) -> None:
+    """The kernel answers for the router: from the port's address, to where the packet came from."""
+    server.install()
+    server.node("apply")
+    for words in (
+        "link set p-ext0 address 02:4e:00:00:00:02",
+        "address add 198.18.0.2/24 dev p-ext0",
+        "route add default via 198.18.0.1",
+    ):
+        command("ip", "-n", server.peer, *words.split())
+    done = command("ip", "netns", "exec", server.peer, sys.executable, "-c", PING, target, str(hops))
+    assert done.stdout.strip() == answer
+
+
 def test_missing_device(server: Server) -> None:
     server.install()
     server.run("ip", "link", "del", "int3")
@@ -259,7 +295,6 @@ def test_counters(server: Server) -> None:
 def test_dead_link_is_left_out(server: Server) -> None:
     """The watcher tells the data plane of a cable that went dead, and when it is back (59)."""
     import subprocess
-    import sys
 
     from tests.node.conftest import DRIVER, ROOT
 
