@@ -13,8 +13,8 @@ from rbops.errors import CheckFailed, UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rbops.selftest.options import Options
     from rbops.selftest.result import SelftestResult
-    from rbops.selftest.run import Options
 
 __all__ = ["register", "selftest"]
 
@@ -48,7 +48,7 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
     within its flow; then the spread over direct and two-hop paths above the direct quota, and the highest
     rate without loss. Needs root and the inventory's testers. Exit 1 when anything is wrong.
     """
-    from rbops.selftest.run import Options
+    from rbops.selftest.options import Options
 
     phases = ("matrix", "pair") if quick else ("matrix", "pair", "rate")
     seconds = duration if duration is not None else _QUICK_S if quick else _USUAL_S
@@ -74,16 +74,17 @@ def _run(spec: Path, inventory: Path, limit: str | None, options: Options) -> Se
     from rbops.selftest.routefile import read_routes
     from rbops.selftest.run import run_selftest
     from rbops.selftest.servers import CounterReader
+    from rbops.selftest.setup import places
 
     plan = load_plan(spec)
     found = load_inventory(inventory, limit=limit)
     targets = found.for_plan(plan)
     if limit is not None:
         options = replace(options, servers=tuple(target.name for target in targets))
+    places(plan, found.testers, options)  # what cannot work is said before any server is asked
     with CounterReader(targets) as read_counters:
-        return run_selftest(
-            plan, found.testers, read_counters, options, routes=read_routes(plan), progress=say
-        )  # fmt: skip
+        routes = read_routes(plan)
+        return run_selftest(plan, found.testers, read_counters, options, routes=routes, progress=say)
 
 
 def _print(result: SelftestResult) -> None:

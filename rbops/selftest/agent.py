@@ -1,6 +1,6 @@
 """The process inside a tester's namespace: generator and sink, told what to do in JSON lines over stdio.
 
-    python -m rbops.selftest.agent --device ext0 [--netns NAME] --lifetime SECONDS --cpu N
+    python -m rbops.selftest.agent --device ext0 [--netns NAME] --lifetime SECONDS --parent PID
 
 One request a line, one answer a line: ``{"op": NAME, ...}`` -> ``{"ok": {...}}`` or ``{"error": text,
 "kind": class}``. It ends when its standard input does, when its parent dies, and at the end of its
@@ -51,6 +51,7 @@ class Agent:
             "expect": self.expect,
             "frames": self.frames,
             "hello": self.hello,
+            "pin": self.pin,
             "prepare": self.prepare,
             "resolve": self.resolve,
             "send": self.send,
@@ -59,6 +60,11 @@ class Agent:
     def hello(self) -> dict[str, Any]:
         """The device's facts."""
         return asdict(self._device)
+
+    def pin(self, cpu: int) -> dict[str, Any]:
+        """Stay on one core: veth's ring, and the router's queue behind it, follow the sender's."""
+        os.sched_setaffinity(0, {cpu})
+        return {}
 
     def resolve(self, address: str, own: str, wait_s: float) -> dict[str, Any]:
         """The MAC of the router's address on this wire, null when nobody answers."""
@@ -144,12 +150,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--netns")
     parser.add_argument("--lifetime", type=float, required=True)
     parser.add_argument("--parent", type=int, required=True)
-    parser.add_argument("--cpu", type=int)
     options = parser.parse_args(arguments)
     _bound(options.lifetime, options.parent)
     try:
-        if options.cpu is not None:
-            os.sched_setaffinity(0, {options.cpu})
         if options.netns:
             enter_namespace(options.netns)
         agent = Agent(Device.named(options.device))

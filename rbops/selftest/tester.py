@@ -28,9 +28,9 @@ _KINDS: dict[str, type[RbopsError]] = {
 class TesterProcess:
     """One agent. ``post`` a request, then take its ``answer``; ``call`` does both."""
 
-    def __init__(self, port: int, device: str, netns: str | None, *, cpu: int, lifetime_s: float) -> None:
-        self.port, self.cpu = port, cpu
-        command = [sys.executable, "-P", "-m", "rbops.selftest.agent", "--device", device, "--cpu", str(cpu)]
+    def __init__(self, port: int, device: str, netns: str | None, *, lifetime_s: float) -> None:
+        self.port = port
+        command = [sys.executable, "-P", "-m", "rbops.selftest.agent", "--device", device]
         command += ["--lifetime", str(lifetime_s), "--parent", str(os.getpid())]
         if netns:
             command += ["--netns", netns]

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from rbops.errors import Mismatch, UsageError
-from rbops.selftest.run import Options, run_selftest
+from rbops.selftest.options import Options
+from rbops.selftest.run import run_selftest
 
 from .conftest import FakeTester, make_plan
 

@@ -22,8 +22,9 @@ from rbops.errors import Mismatch
 from rbops.plan import ClusterPlan, Server
 from rbops.planner import load_plan
 from rbops.render import render
+from rbops.selftest.options import Options
 from rbops.selftest.result import SelftestResult
-from rbops.selftest.run import Options, run_selftest
+from rbops.selftest.run import run_selftest
 
 from .conftest import FakeTester, inside, ip
 

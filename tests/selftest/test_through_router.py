@@ -14,8 +14,9 @@ import pytest
 from rbops.dataplane.xdp.libbpf import xdp_attached
 from rbops.errors import Mismatch
 from rbops.selftest.device import statistics, transmitted
+from rbops.selftest.options import Options
 from rbops.selftest.result import SelftestResult
-from rbops.selftest.run import Options, run_selftest
+from rbops.selftest.run import run_selftest
 
 from .conftest import FakeTester, ReferenceRouter, inside, make_plan
 
@@ -154,7 +155,7 @@ def test_the_agents_die_with_their_parent(router: ReferenceRouter) -> None:
     code = (
         "import sys, time\n"
         "from rbops.selftest.tester import Agents, TesterProcess\n"
-        "agent = TesterProcess(0, 'ext0', sys.argv[1], cpu=0, lifetime_s=60)\n"
+        "agent = TesterProcess(0, 'ext0', sys.argv[1], lifetime_s=60)\n"
         "agent.start(); agent.call('attach', testers=2, flows=4, words=1024)\n"
         "print(agent._process.pid, flush=True); time.sleep(60)\n"
     )

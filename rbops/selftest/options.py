@@ -1,0 +1,49 @@
+"""What a self-test is asked to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rbops.errors import UsageError
+from rbops.selftest.wire import LARGEST_SIZE, SMALLEST_SIZE
+
+__all__ = ["OVERALL_S", "Options"]
+
+OVERALL_S = 60.0
+"""No phase takes longer, in seconds."""
+
+_SHORTEST_S = 0.5
+_MOST_FLOWS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a self-test does.
+
+    ``duration_s``: seconds for all phases together, apart from start and end. ``packets``: from every
+    port to every other one in the matrix; None: as many as fit. ``size``: bytes with FCS of the matrix
+    and rate phases, ``pair_size`` of the pair phase. ``flows`` between two ports; None: one for every
+    address behind the port, and some more. ``seed`` chooses addresses and the digest's key. ``phases``
+    are run in the order matrix, pair, rate. ``servers``: only between the external ports of these.
+    """
+
+    duration_s: float = 12.0
+    packets: int | None = None
+    size: int = 64
+    pair_size: int = LARGEST_SIZE
+    flows: int | None = None
+    seed: int = 1
+    phases: tuple[str, ...] = ("matrix", "pair", "rate")
+    servers: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for values that make no self-test."""
+        if not _SHORTEST_S <= self.duration_s <= OVERALL_S:
+            raise UsageError(f"a self-test takes {_SHORTEST_S:g} to {OVERALL_S:g} seconds, not {self.duration_s:g}")
+        for size in (self.size, self.pair_size):
+            if not SMALLEST_SIZE <= size <= LARGEST_SIZE:
+                raise UsageError(f"frames have {SMALLEST_SIZE} to {LARGEST_SIZE} bytes with FCS, not {size}")
+        if self.flows is not None and not 1 <= self.flows <= _MOST_FLOWS:
+            raise UsageError(f"1 to {_MOST_FLOWS} flows between two ports can be told apart, not {self.flows}")
+        if self.packets is not None and self.packets < 1:
+            raise UsageError("--packets: at least one packet is needed for a test")

@@ -1,0 +1,118 @@
+"""The verb's exit codes for what is wrong before any packet is sent, and its whole way with a fake run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Self
+from xml.etree import ElementTree as ET
+
+import pytest
+from typer.testing import CliRunner
+
+from rbops.cli.app import build
+from rbops.deploy.inventory import load_inventory
+from rbops.selftest import run as run_module
+from rbops.selftest import servers as servers_module
+from rbops.selftest import setup as preparation
+from rbops.selftest.options import Options
+from rbops.selftest.result import Fault, Pair, Phase, SelftestResult, Source
+
+SPEC = "name: tiny\nrouter: {external_ports: 2, line_rate: 1Gbps}\nservers: {profile: lab}\n"
+SERVERS = "rbops_servers: {hosts: {n0: {ansible_host: 192.0.2.1}, n1: {ansible_host: 192.0.2.2}}}"
+TESTERS = (
+    "rbops_testers: {hosts: {t0: {ansible_connection: local, rbops_netns: a, rbops_device: ext0, rbops_port: 0},"
+    " t1: {ansible_connection: local, rbops_netns: b, rbops_device: ext1, rbops_port: 1}}}"
+)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    (tmp_path / "spec.yml").write_text(SPEC)
+    (tmp_path / "without.yml").write_text(f"all: {{children: {{{SERVERS}}}}}\n")
+    (tmp_path / "with.yml").write_text(f"all: {{children: {{{SERVERS}, {TESTERS}}}}}\n")
+    return tmp_path
+
+
+def invoke(files: Path, *arguments: str, inventory: str = "with.yml") -> Any:
+    command = ["selftest", str(files / "spec.yml"), "-i", str(files / inventory), *arguments]
+    return CliRunner().invoke(build(), command)
+
+
+def test_an_inventory_without_testers_is_3(files: Path) -> None:
+    done = invoke(files, inventory="without.yml")
+    assert done.exit_code == 3
+    assert "no tester in the inventory for external port 0, 1" in done.stderr
+
+
+def test_a_size_that_no_frame_has_is_2(files: Path) -> None:
+    done = invoke(files, "--size", "63")
+    assert done.exit_code == 2
+    assert "64 to 1518 bytes" in done.stderr
+
+
+class _NoServers:
+    """Stands for the SSH connections."""
+
+    def __init__(self, targets: Any) -> None:
+        self.names = [target.name for target in targets]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the verb passed on; it gets a result with one fault, or with none where ``healthy`` is set."""
+    passed: dict[str, Any] = {"healthy": True}
+
+    def fake(plan: Any, testers: Any, counters: Any, options: Options, **more: Any) -> SelftestResult:
+        passed.update(plan=plan, testers=testers, counters=counters, options=options, **more)
+        fault = Fault("loss", "loss 1 of 5 from port 0 to port 1 [n1 dropped 1: mtu]", "matrix", 1, 0, 1, "n1")
+        pair = Pair(0, 1, 5, 5 if passed["healthy"] else 4)
+        return SelftestResult(
+            plan.name, plan.digest, options.seed, ((0, "n0"), (1, "n1")),
+            (Phase("matrix", 64, 1.0, (Source(0, 5, 0, 1.0),), (pair,)),), None,
+            () if passed["healthy"] else (fault,), 1.0,
+        )  # fmt: skip
+
+    monkeypatch.setattr(run_module, "run_selftest", fake)
+    monkeypatch.setattr(servers_module, "CounterReader", _NoServers)
+    monkeypatch.setattr(preparation, "places", lambda *_: ())
+    return passed
+
+
+def test_a_passed_run_is_0_and_a_table(files: Path, seen: dict[str, Any]) -> None:
+    done = invoke(files, "--seed", "7", "--packets", "5")
+    assert done.exit_code == 0, done.stderr
+    assert "self-test of tiny passed: 5 packets checked" in done.stdout
+    assert (seen["options"].seed, seen["options"].packets, seen["options"].servers) == (7, 5, None)
+    assert [tester.netns for tester in seen["testers"]] == ["a", "b"]
+    assert seen["counters"].names == ["n0", "n1"]
+    assert load_inventory(files / "with.yml").testers == seen["testers"]
+
+
+def test_a_fault_is_1_and_stands_in_json_and_junit(files: Path, seen: dict[str, Any]) -> None:
+    seen["healthy"] = False
+    done = invoke(files, "--quick", "--format", "json", "--junit", str(files / "out.xml"))
+    assert done.exit_code == 1
+    assert "the self-test found 1 fault: loss 1 of 5 from port 0 to port 1\n" in done.stderr
+    assert json.loads(done.stdout)["faults"][0]["server"] == "n1"
+    assert seen["options"].phases == ("matrix", "pair")
+    suite = ET.parse(files / "out.xml").getroot()[0]
+    assert suite.get("failures") == "1"
+
+
+def test_limit_leaves_the_ports_of_those_servers(files: Path, seen: dict[str, Any]) -> None:
+    assert invoke(files, "--limit", "n0").exit_code == 0
+    assert seen["options"].servers == ("n0",)
+
+
+def test_a_junit_file_that_cannot_be_written_is_2(files: Path, seen: dict[str, Any]) -> None:
+    assert seen["healthy"]
+    done = invoke(files, "--junit", str(files / "not" / "there.xml"))
+    assert done.exit_code == 2
+    assert "cannot write" in done.stderr
