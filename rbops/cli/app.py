@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from rbops import __version__
+from rbops.cli import demo, deploy, lab, plan, render, selftest, simulate, spec, verify
 from rbops.cli.output import emit, say
 from rbops.errors import CheckFailed, RbopsError, SpecError
 
@@ -98,10 +99,8 @@ def build() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    import importlib, importlib.util
-    for name in ("spec", "plan", "simulate", "render", "lab", "deploy", "verify", "selftest", "demo"):
-        if importlib.util.find_spec(f"rbops.cli.{name}"):  # BUILDING: replaced by plain imports at the end
-            importlib.import_module(f"rbops.cli.{name}").register(app)
+    for module in (spec, plan, simulate, render, lab, deploy, verify, selftest, demo):
+        module.register(app)
     return app
 
 

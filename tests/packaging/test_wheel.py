@@ -44,7 +44,12 @@ def test_runs_outside_the_checkout(installed: Path, tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(installed)},
     )
     assert where.stdout.startswith(str(installed))
-    for arguments in (["init", "."], ["check", "router.yml"], ["plan", "router.yml"], ["render", "router.yml", "-o", "out"]):
+    for arguments in (
+        ["init", "."],
+        ["check", "router.yml"],
+        ["plan", "router.yml"],
+        ["render", "router.yml", "-o", "out"],
+    ):
         done = _run(installed, tmp_path, *arguments)
         assert done.returncode == 0, f"{arguments}: {done.stderr}"
     assert (tmp_path / "out" / "site.yml").is_file()
