@@ -1,4 +1,4 @@
-"""``hardware:`` of a spec, written by hand or by ``rbops discover``, as a ``Machine``."""
+"""``hardware:`` of a spec, or of a file that it names, as a ``Machine``."""
 
 from __future__ import annotations
 

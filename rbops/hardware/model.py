@@ -1,7 +1,7 @@
 """A server as the planner sees it: cores, cards, component bounds and what a packet costs.
 
-Every source of hardware ends here: shipped profiles (``rbops.hardware.profiles``), ``hardware:``
-written in a spec and facts that ``rbops discover`` read (``rbops.hardware.convert``).
+Every source of hardware ends here: shipped profiles (``rbops.hardware.profiles``), and
+``hardware:`` of a spec or in a file of its own (``rbops.hardware.convert``).
 
 Units are in the names: ``_bps`` bits per second, ``_hz`` hertz, ``_s`` seconds, ``_w`` watts,
 ``_usd`` US dollars; loads are bytes that one packet moves over a component.

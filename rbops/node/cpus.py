@@ -64,7 +64,7 @@ def check(config: NodeConfig, system: System) -> None:
     if absent:
         raise Mismatch(
             f"{config.server}: planned CPU {list_text(absent)} is not there, this server has {list_text(present)}",
-            hint="plan for this server's CPUs: `rbops discover` reads them",
+            hint="describe the CPUs it has under `hardware:` in the spec, `cpus:` included",
         )
     if offline:
         raise Mismatch(

@@ -159,7 +159,7 @@ class NicSection(Section):
     achievable: kind.Rate | None = None
     """What the whole card really carries per direction; left out: the sum of its ports."""
     devices: tuple[DeviceSection, ...] = ()
-    """Its ports as the server knows them; written by `rbops discover`."""
+    """Its ports as the server knows them."""
 
 
 class HardwareSection(Section):
@@ -295,7 +295,7 @@ class HostSection(Section):
     profile: kind.Word | None = None
     """Its hardware profile, where it differs from servers.profile."""
     hardware: HardwareOrFile | None = None
-    """Its own hardware, or the YAML file that describes it; `rbops discover` writes one."""
+    """Its own hardware, or the YAML file that describes it."""
     ports: dict[kind.PortName, SelectorSection] = Field(default={}, examples=[{"ext0": {"pci": "0000:03:00.0"}}])
     """Which device is which planned port: ext0 is external port 0, int1 the port towards server 1."""
 

@@ -134,7 +134,7 @@ class Nic:
 
     ``achievable_bps`` is what the whole card really carries per direction (paper 4.1: 12.3 Gbps of
     a 2 x 10 Gbps card), None: the sum of its ports. ``slot`` names a ``Slot``. ``numa_node`` None:
-    that of the slot, or unknown (the kernel's -1). ``devices`` are filled by ``rbops discover``.
+    that of the slot, or unknown (the kernel's -1). ``devices`` are its ports as the server knows them.
     """
 
     driver: str
@@ -151,7 +151,7 @@ class Nic:
 class Hardware:
     """One server, given inline or in a file of its own.
 
-    ``cpus`` lists the kernel's CPU numbers where they are known (``rbops discover``); when empty,
+    ``cpus`` lists the kernel's CPU numbers where they are known; when empty,
     CPU ids follow Linux's usual order: first thread of every core, socket by socket, then the
     second threads. ``housekeeping`` CPUs are left to everything but packets (empty: the planner
     chooses), ``offline`` ones do not exist for the planner.
