@@ -121,16 +121,19 @@ class ReferenceRouter:
     delay: int
     keep: list[object] = field(default_factory=list)
 
-    def break_with(self, kind: str, every: int, *, wrong_port: int = 0) -> None:
-        config = struct.pack("<IIIIQQ", FAULTS.index(kind), every, self.delay, self.ifindexes[wrong_port], 0, 0)
+    def break_with(self, kind: str, every: int, *, wrong_port: int | None = None) -> None:
+        """``wrong_port``: where packets are misdelivered to; None: always to a port where they do not belong."""
+        wrong = self.ifindexes[wrong_port or 0]
+        other = self.ifindexes[1] if wrong_port is None else 0
+        config = struct.pack("<IIIIIIQQ", FAULTS.index(kind), every, self.delay, wrong, other, 0, 0, 0)
         self.fault.update(bytes(4), config)
 
     def mend(self) -> None:
-        self.fault.update(bytes(4), bytes(32))
+        self.fault.update(bytes(4), bytes(40))
 
     @property
     def injected(self) -> int:
-        return struct.unpack("<IIIIQQ", self.fault.lookup(bytes(4)) or b"")[5]
+        return struct.unpack("<IIIIIIQQ", self.fault.lookup(bytes(4)) or b"")[7]
 
 
 def _cable(prefix: str, number: int) -> None:

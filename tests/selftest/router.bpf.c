@@ -20,6 +20,8 @@ struct fault_config {
 	__u32 every;
 	__u32 delay;    /* ifindex of the detour that reorders */
 	__u32 wrong;    /* ifindex to misdeliver to */
+	__u32 other;    /* what belongs there goes here instead; 0: it goes there */
+	__u32 pad;
 	__u64 packets;
 	__u64 injected;
 };
@@ -108,7 +110,7 @@ int route(struct xdp_md *ctx)
 	if (kind == REORDER)
 		return bpf_redirect(conf->delay, 0);
 	if (kind == MISDELIVER)
-		return bpf_redirect(conf->wrong, 0);
+		return bpf_redirect(conf->wrong == to->ifindex && conf->other ? conf->other : conf->wrong, 0);
 	if (kind == DUPLICATE) {
 		void *both = bpf_map_lookup_elem(&twice, &octet);
 
