@@ -21,10 +21,18 @@ def compile_one(source: Path, target: Path) -> None:
     if clang is None:
         raise SystemExit("clang is needed to compile the data plane: apt-get install clang llvm libbpf-dev")
     target.parent.mkdir(parents=True, exist_ok=True)
-    # The path of the checkout stays out of the object: equal sources give equal bytes.
-    prefix = f"-ffile-prefix-map={source.parent}=."
-    command = [clang, *_FLAGS, *_multiarch(), prefix, "-c", str(source), "-o", str(target)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # From the source's own folder and by relative names: equal sources give equal bytes, wherever they lie.
+    command = [
+        clang,
+        *_FLAGS,
+        *_multiarch(),
+        "-fdebug-compilation-dir=.",
+        "-c",
+        source.name,
+        "-o",
+        str(target.resolve()),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=source.parent)
     if done.returncode:
         raise SystemExit(f"{source}: clang failed\n{done.stderr}")
     strip = shutil.which("llvm-strip")
