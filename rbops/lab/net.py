@@ -99,7 +99,8 @@ def _tester_cable(manifest: Manifest, tester: LabTester) -> str:
 
 def _configure_tester(tester: LabTester) -> None:
     # A frame redirected into a veth whose peer has neither XDP nor GRO is dropped without a trace.
-    run(["ip", "netns", "exec", tester.netns, "ethtool", "-K", tester.device, "gro", "on"])
+    # A veth computes no checksums: with tx on, TCP segments would leave unfinished and be forwarded so.
+    run(["ip", "netns", "exec", tester.netns, "ethtool", "-K", tester.device, "gro", "on", "tx", "off"])
     lines = ["link set lo up"]
     if tester.address:
         lines.append(f"addr add {tester.address} dev {tester.device}")

@@ -17,7 +17,9 @@ _LONG = {
     "gso": "generic-segmentation-offload",
     "lro": "large-receive-offload",
     "tso": "tcp-segmentation-offload",
+    "rx": "rx-checksumming",
     "rxvlan": "rx-vlan-offload",
+    "tx": "tx-checksumming",
     "txvlan": "tx-vlan-offload",
     "ntuple": "ntuple-filters",
 }
