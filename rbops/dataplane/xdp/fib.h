@@ -67,21 +67,26 @@ static __always_inline __u32 fib_find(struct generation *gen, __u32 active, __u3
 {
 	__u8 *body = (__u8 *)(gen + 1), *chunk;
 	__u32 entry = ((__u32 *)body)[address >> 16], form = entry & 7, octet = (address >> 8) & 0xff;
-	__u64 at = entry & ~7U, key = octet * ONES, rank;
+	__u64 at = entry & ~7U, key = octet * ONES, rank, first;
 
-	if (form == LEAF)
-		return entry >> 3;
 	/* The largest step from `at` below is 40 + 2 * 255. */
 	if (at > body_bytes - 560)
 		return 0;
 	chunk = body + at;
+	/*
+	 * Asked of memory before it is known whether there is a chunk: where the branch below is
+	 * mispredicted, the answer is under way. A leaf's `at` is in the direct table, which is harmless.
+	 */
+	first = *(volatile __u64 *)chunk;
+	if (form == LEAF)
+		return entry >> 3;
 	if (form == FEW) {
-		__u64 reached = bytes_ge(key, *(__u64 *)chunk) & ~(0x80ULL << 56);
+		__u64 reached = bytes_ge(key, first) & ~(0x80ULL << 56);
 
 		rank = (((reached >> 7) * ONES) >> 56) << gen->hop_shift;
 		chunk += 8;
 	} else if (form == SOME) {
-		__u64 reached = bytes_ge(key, *(__u64 *)chunk) >> 7;
+		__u64 reached = bytes_ge(key, first) >> 7;
 
 		reached += (bytes_ge(key, *(__u64 *)(chunk + 8)) & ~(0x80ULL << 56)) >> 7;
 		rank = ((reached * ONES) >> 56) << gen->hop_shift;

@@ -71,28 +71,32 @@ struct search {
 	__u32 via; /* the result */
 };
 
-/* One step: moves the position, and stops (1) at a server that meets the condition. */
-static long rotate_step(__u32 step, struct search *search)
+/* One step: moves the position; the server that was there if it meets the condition, or NO_VIA. */
+static __always_inline __u32 try_next(struct generation *gen, struct core *core, const struct search *search)
 {
-	struct generation *gen = generation_at(search->place);
-	struct core *core = core_at(search->place >> 1);
-	__u32 dest = search->dest, count = gen->slots, via;
-	struct dest *towards = &core->dests[dest & (MAX_SERVERS - 1)];
-	__u32 at = towards->position < count ? towards->position : 0;
+	struct dest *towards = &core->dests[search->dest & (MAX_SERVERS - 1)];
+	__u32 dest = search->dest, at = towards->position, via;
 
-	(void)step;
+	if (at >= gen->slots)
+		at = 0;
 	via = gen->rotation[at & (MAX_SERVERS - 1)];
 	towards->position = at + 1;
 	if (via == dest && gen->direct_quota)
-		return 0;
+		return NO_VIA;
 	if (via == gen->self)
 		via = dest;
 	if (!is_alive(via))
-		return 0;
+		return NO_VIA;
 	if (search->condition != ALIVE && !path_holds(gen, core, via, dest, search->tick, search->size))
-		return 0;
-	search->via = via;
-	return 1;
+		return NO_VIA;
+	return via;
+}
+
+static long rotate_step(__u32 step, struct search *search)
+{
+	(void)step;
+	search->via = try_next(generation_at(search->place), core_at(search->place >> 1), search);
+	return search->via != NO_VIA;
 }
 
 /*
@@ -102,9 +106,21 @@ static long rotate_step(__u32 step, struct search *search)
 static __noinline __u32 rotate(__u32 place, __u32 dest, __u32 tick, __u32 size, __u32 condition)
 {
 	struct search search = { place, dest, tick, size, condition, NO_VIA };
+	struct generation *gen = generation_at(place);
+	struct core *core = core_at(place >> 1);
+	__u32 count = gen->slots, via;
 
-	bpf_loop(generation_at(place)->slots, rotate_step, &search, 0);
-	return search.via;
+	if (!count)
+		return NO_VIA;
+	/* Most often the first will do, or the second where the first is the destination. */
+	via = try_next(gen, core, &search);
+	if (via == NO_VIA && count > 1)
+		via = try_next(gen, core, &search);
+	if (unlikely(via == NO_VIA && count > 2)) {
+		bpf_loop(count - 2, rotate_step, &search, 0);
+		via = search.via;
+	}
+	return via;
 }
 
 static __always_inline __u32 choose_one(struct generation *gen, struct core *core, __u32 place, __u32 dest, __u32 tick,
