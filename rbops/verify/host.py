@@ -66,8 +66,9 @@ class ServerUnderTest:
         return json.loads(self.output(command, *args) or "null")
 
     def fresh_json(self, command: str, *args: str) -> Any:
-        """As :meth:`json`, but read now: for counters, which move."""
-        return json.loads(self.host.check_output(command, *args))
+        """As :meth:`json`, but read now: for counters, which move. :meth:`json` gives the same until read again."""
+        self._output.pop((command, *args), None)
+        return self.json(command, *args)
 
     @property
     def external_address(self) -> str:
@@ -106,6 +107,19 @@ class ServerUnderTest:
         pairs = (line.split(":", 1) for line in text.splitlines() if ":" in line)
         return {path.removeprefix(f"{base}/").replace("//", "/"): value for path, value in pairs}
 
+    def sysctl(self, key: str) -> str:
+        """The live value of a planned sysctl, all of them read at once."""
+        paths = {name: f"/proc/sys/{_slashed(name)}" for name in self.node["sysctl"]}
+        text = self.output("grep -Hs '' " + " ".join(["%s"] * len(paths)) + " || true", *paths.values())
+        found = dict(line.split(":", 1) for line in text.splitlines())
+        assert paths[key] in found, f"{key} is not there, or cannot be read"
+        return found[paths[key]].strip()
+
     def close(self) -> None:
         """End the SSH connection."""
         self._session.close()
+
+
+def _slashed(key: str) -> str:
+    # A device name may hold a dot: sysctl(8) takes slashes as separators then.
+    return key if "/" in key else key.replace(".", "/")

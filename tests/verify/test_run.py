@@ -36,6 +36,7 @@ NODE: dict[str, Any] = {
     ],
     "dataplane": {"next_hop": {}},
 }
+SYSCTL = "/proc/sys/net/ipv4/ip_forward:1\n/proc/sys/net/ipv4/conf/all/rp_filter:0\n"
 LINK = [{"ifname": "ext0", "flags": ["UP", "LOWER_UP"], "mtu": 1500, "xdp": {"mode": 1, "prog": {"id": 7}}}]
 
 
@@ -76,8 +77,7 @@ def answers(**other: str) -> dict[str, str]:
         "ip -j -d link": json.dumps(LINK),
         "ip -j -4 addr": json.dumps([{"ifname": "ext0", "addr_info": [{"local": "198.18.0.1", "prefixlen": 24}]}]),
         "grep -rs": xps,
-        "cat /proc/sys/net/ipv4/ip_forward": "1\n",
-        "cat /proc/sys/net/ipv4/conf/all/rp_filter": "0\n",
+        "grep -Hs": SYSCTL,
     }
     return {**base, **{key.replace("__", " "): value for key, value in other.items()}}
 
@@ -112,7 +112,11 @@ def test_a_server_as_planned_passes(verify: Any) -> None:
         ({"ip -j -d link": json.dumps([{**LINK[0], "xdp": {"mode": 2}}])}, "native[n0:ext0]", "mode 2"),
         ({"ip -j -d link": json.dumps([{**LINK[0], "flags": ["UP"]}])}, "up[n0:ext0]", "no carrier"),
         ({"ip -j -4 addr": "[]"}, "addresses[n0:ext0]", "none, planned ['198.18.0.1/24']"),
-        ({"cat /proc/sys/net/ipv4/ip_forward": "0"}, "sysctl[n0:net.ipv4.ip_forward]", "is 0, planned 1"),
+        (
+            {"grep -Hs": SYSCTL.replace("ip_forward:1", "ip_forward:0")},
+            "sysctl[n0:net.ipv4.ip_forward]",
+            "is 0, planned 1",
+        ),
     ],
 )
 def test_a_difference_is_named(verify: Any, recorded: dict[str, str], name: str, found: str) -> None:

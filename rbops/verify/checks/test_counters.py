@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from rbops.verify.host import ServerUnderTest
+from typing import Any
+
 from rbops.verify.plugin import Case
 
+_COUNTERS = "rbops-node counters --json"
 _PINGS = 3
 
 
@@ -13,14 +15,14 @@ def test_counters_move(peer_case: Case) -> None:
     peer = peer_case.peer
     assert peer is not None
     address = peer.external_address
-    before = _received(peer)
+    # What was read last, after the pings of the check before: counters only grow.
+    before = _received(peer.json(_COUNTERS))
     ping = peer_case.server.host.run("ping -n -q -i 0.01 -W 1 -c %s %s", str(_PINGS), address)
-    after = _received(peer)
+    after = _received(peer.fresh_json(_COUNTERS))
     answered = next((line for line in ping.stdout.splitlines() if "received" in line), ping.stderr.strip())
     assert ping.rc == 0, f"no answer from {peer.name} ({address}) over the fabric: {answered}"
     assert after - before >= _PINGS, f"{peer.name}'s data plane counted {after - before} of {_PINGS} packets"
 
 
-def _received(server: ServerUnderTest) -> int:
-    counters = server.fresh_json("rbops-node counters --json")
+def _received(counters: dict[str, Any]) -> int:
     return int(counters["total"]["received"]["internal"])

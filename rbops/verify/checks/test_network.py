@@ -56,7 +56,5 @@ def test_slow_path(peer_case: Case) -> None:
 
 def test_sysctl(sysctl_case: Case) -> None:
     """The live value of each planned sysctl."""
-    # A device name may hold a dot: sysctl(8) takes slashes as separators then.
-    key = sysctl_case.key if "/" in sysctl_case.key else sysctl_case.key.replace(".", "/")
-    found = sysctl_case.server.output("cat %s", f"/proc/sys/{key}").strip()
+    found = sysctl_case.server.sysctl(sysctl_case.key)
     assert found.split() == sysctl_case.want.split(), f"{sysctl_case.key} is {found}, planned {sysctl_case.want}"
