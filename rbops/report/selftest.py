@@ -91,6 +91,7 @@ def _blocks(result: SelftestResult) -> list[_Block]:
     blocks += [_spread(phase) for phase in result.phases if phase.spread]
     if result.rate is not None:
         blocks.append(_rate_line(result.rate))
+        blocks.append(_prediction_line(result.predicted_pps))
     blocks += [f"note: {note}" for note in result.notes]
     if result.faults:
         blocks.append("\n".join(f"FAULT {fault.phase}: {fault.text}" for fault in result.faults))
@@ -152,6 +153,13 @@ def _rate_line(rate: RateResult) -> str:
         f"highest rate without loss: {rate.rate_pps / 1e6:.2f} Mpps, {rate.rate_bps / 1e9:.2f} Gbps of "
         f"{rate.size}-byte frames, all ports at once ({_LIMITS[rate.limit]}; {len(rate.trials)} "
         f"trial{'s' if len(rate.trials) > 1 else ''})"
+    )
+
+
+def _prediction_line(predicted_pps: int) -> str:
+    return (
+        f"predicted: {predicted_pps / 1e6:.2f} Mpps in the plan's packet mix, each server with its cores to itself; "
+        "in a lab all servers and testers share this machine's"
     )
 
 

@@ -206,7 +206,10 @@ class RateResult:
 
 @dataclass(frozen=True, slots=True)
 class SelftestResult:
-    """One run. ``ports`` are external port id and owning server, in order; ``seconds`` the whole run."""
+    """One run. ``ports`` are external port id and owning server, in order; ``seconds`` the whole run.
+
+    ``predicted_pps`` is the plan's rate, for servers that share their cores with nobody.
+    """
 
     name: str
     digest: str
@@ -217,6 +220,7 @@ class SelftestResult:
     faults: tuple[Fault, ...]
     seconds: float
     notes: tuple[str, ...] = ()
+    predicted_pps: int = 0
 
     @property
     def checked(self) -> int:
@@ -241,6 +245,7 @@ class SelftestResult:
             "ports": [{"id": port, "server": server} for port, server in self.ports],
             "phases": [_phase(phase, [port for port, _ in self.ports]) for phase in self.phases],
             "rate": _rate(self.rate) if self.rate else None,
+            "predicted_pps": self.predicted_pps,
             "faults": [_fault(fault) for fault in self.faults],
             "notes": list(self.notes),
         }

@@ -118,6 +118,7 @@ def run_selftest(
         faults=tuple(faults),
         seconds=time.monotonic() - started,
         notes=tuple(run.notes),
+        predicted_pps=plan.prediction.rate_pps,
     )
 
 

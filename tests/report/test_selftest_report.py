@@ -47,6 +47,7 @@ def result(*, broken: bool = False) -> SelftestResult:
         faults=faults if broken else (),
         seconds=14.25,
         notes=("a tester outran its own device",) if broken else (),
+        predicted_pps=22_360_000,
     )
 
 
