@@ -115,6 +115,14 @@ class ServerUnderTest:
         assert paths[key] in found, f"{key} is not there, or cannot be read"
         return found[paths[key]].strip()
 
+    def sysctls(self) -> dict[str, str]:
+        """The planned sysctls' live values, read at once; one that the kernel lacks is left out."""
+        # A device name may hold a dot: sysctl(8) then takes slashes as separators.
+        paths = {f"/proc/sys/{key if '/' in key else key.replace('.', '/')}": key for key in self.node["sysctl"]}
+        text = self.output("grep -Hs '' " + " ".join(["%s"] * len(paths)) + " || true", *paths)
+        pairs = (line.split(":", 1) for line in text.splitlines() if ":" in line)
+        return {paths[path]: value for path, value in pairs if path in paths}
+
     def close(self) -> None:
         """End the SSH connection."""
         self._session.close()
