@@ -33,7 +33,7 @@ RevertTimeout = Annotated[
         min=10,
         max=86400,
         metavar="S",
-        help="Seconds after which servers put themselves back unless the change was confirmed.",
+        help="Seconds after which servers put themselves back when they hear no more from this command.",
     ),
 ]
 BreakLock = Annotated[
@@ -59,7 +59,7 @@ def apply(  # noqa: PLR0917 - a parameter an option
     skip_tags: SkipTags = None,
     forks: Forks = None,
     extra_vars: ExtraVars = None,
-    revert_timeout: RevertTimeout = 300,
+    revert_timeout: RevertTimeout = 120,
     break_lock: BreakLock = False,
     output: Output = Format.TEXT,
 ) -> None:
@@ -88,7 +88,7 @@ def rollback(
     spec: Spec,
     inventory: InventoryPath,
     limit: Limit = None,
-    revert_timeout: RevertTimeout = 300,
+    revert_timeout: RevertTimeout = 120,
     break_lock: BreakLock = False,
     output: Output = Format.TEXT,
 ) -> None:

@@ -8,7 +8,6 @@ fails puts every server back (5), or says which one a person must look at (6).
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -29,7 +28,8 @@ from rbops.plan import ClusterPlan
 
 __all__ = ["Acceptance", "Applied", "ApplyOptions", "Push", "apply", "push"]
 
-REVERT_TIMEOUT_S = 300
+REVERT_TIMEOUT_S = 120
+PLAY_TIMEOUT_S = 3600.0
 
 Acceptance = Callable[[], None]
 """What must hold before the change is confirmed, a self-test for example; raises RbopsError otherwise."""
@@ -37,7 +37,7 @@ Acceptance = Callable[[], None]
 
 @dataclass(frozen=True, slots=True)
 class ApplyOptions:
-    """``revert_timeout_s``: after so many seconds without confirmation servers put themselves back."""
+    """``revert_timeout_s``: servers put themselves back so many seconds after they last heard from this program."""
 
     play: PlayOptions = field(default_factory=PlayOptions)
     revert_timeout_s: int = REVERT_TIMEOUT_S
@@ -156,20 +156,21 @@ def _change(
     """From the armed timers to the confirmation; raises why the servers have to go back."""
     _end_if_asked(stop, "nothing was pushed yet")
     reporter.step("pushing")
-    result = _play(what, options, reporter, stop, timeout=max(10.0, change.expires_in() - 5))
-    _require(result)
+    with change.kept_open():
+        result = _play(what, options, reporter, stop)
+    if result.outcome != "successful":
+        raise ApplyFailed(_why(result, stop))
     reporter.step("reading back")
     if options.play.tags or options.play.skip_tags:
         reporter.warn("with --tags or --skip-tags only a part is pushed: not read back as a whole")
     else:
         change.call(lambda session: _read_back(what, session))
     if acceptance is not None:
-        change.rewind()
         reporter.step("acceptance")
-        acceptance()
+        with change.kept_open():
+            acceptance()
     _end_if_asked(stop, "everything was pushed, nothing confirmed")
     reporter.step("confirming over new connections")
-    change.rewind()
     change.confirm()
     return result
 
@@ -177,7 +178,7 @@ def _change(
 def _checked(what: Push, options: ApplyOptions, reporter: Reporter, stop: Stop) -> Applied:
     """``--check``: Ansible says what it would change; no lock, no snapshot, no timer."""
     reporter.step("checking what would change")
-    result = _play(what, options, reporter, stop, timeout=float(options.revert_timeout_s))
+    result = _play(what, options, reporter, stop)
     if result.unreachable:
         raise Unreachable(result.reason)
     if result.outcome != "successful":
@@ -185,16 +186,11 @@ def _checked(what: Push, options: ApplyOptions, reporter: Reporter, stop: Stop) 
     return _applied(what, result, check=True)
 
 
-def _play(what: Push, options: ApplyOptions, reporter: Reporter, stop: Stop, *, timeout: float) -> PlayResult:
+def _play(what: Push, options: ApplyOptions, reporter: Reporter, stop: Stop) -> PlayResult:
     playbook = what.run.project / "site.yml"
     return run_playbook(
-        what.run, playbook, what.inventory, options.play, on_event=reporter.task, stop=stop, timeout=timeout
+        what.run, playbook, what.inventory, options.play, on_event=reporter.task, stop=stop, timeout=PLAY_TIMEOUT_S
     )
-
-
-def _require(result: PlayResult) -> None:
-    if result.outcome != "successful":
-        raise ApplyFailed(result.reason)
 
 
 def _why(result: PlayResult, stop: Stop) -> str:
@@ -236,9 +232,3 @@ def _sha256(path: Path) -> str:
 def _end_if_asked(stop: Stop, state: str) -> None:
     if stop.requested:
         raise CheckFailed(f"interrupted by {stop.reason}: {state}")
-
-
-def pushed_digest(project: Path, server: str) -> str:
-    """The plan digest in a rendered folder's node.json of ``server``."""
-    text = (project / "hosts" / server / "etc" / "rbops" / "node.json").read_text(encoding="utf-8")
-    return str(json.loads(text)["digest"])

@@ -12,7 +12,8 @@ from rbops.errors import CheckFailed, Locked, Mismatch, RbopsError, StateUnknown
 __all__ = ["INSTALLED", "RemoteNode", "stage", "unstage"]
 
 INSTALLED = "/usr/sbin/rbops-node"
-VERB_TIMEOUT_S = 120.0
+VERB_TIMEOUT_S = 60.0
+REVERT_WAIT_S = 300.0
 
 _NO_PYTHON = 127
 _ERRORS: dict[int, type[RbopsError]] = {

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rbops.deploy.inventory import Target
-from rbops.deploy.node import RemoteNode, stage, unstage
+from rbops.deploy.node import REVERT_WAIT_S, RemoteNode, stage, unstage
 from rbops.deploy.probe import Probe, probe
 from rbops.deploy.report import Reporter
 from rbops.deploy.ssh import Session, each, open_session
@@ -60,7 +60,7 @@ class PutBack:
             stage(session, self.folder, {"rbops-node": self.program})
             node = RemoteNode(session, f"{self.folder}/rbops-node")
             try:
-                node.call("revert", "--run", self.run_id)
+                node.call("revert", "--run", self.run_id, timeout=REVERT_WAIT_S)
                 text = self._compare(session, node)
                 node.call("unlock", "--run", self.run_id)
             except Locked as error:

@@ -95,7 +95,9 @@ class Session:
         try:
             done = self._exchange(shlex.join(full), timeout + _GRACE_S, input or b"")
         except (paramiko.SSHException, OSError, EOFError) as error:
-            raise Unreachable(f"{self.target.name}: the connection broke during `{argv[0]}`: {error}") from error
+            raise Unreachable(
+                f"{self.target.name}: the connection broke during `{shlex.join(argv[:3])}`: {error}"
+            ) from error
         if done.returncode == _TIMED_OUT:
             raise Unreachable(f"{self.target.name}: `{shlex.join(argv[:3])}` did not finish in {timeout:.0f} s")
         if sudo and done.returncode == 1 and "sudo:" in done.stderr:

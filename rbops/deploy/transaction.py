@@ -10,8 +10,10 @@ from __future__ import annotations
 import os
 import pwd
 import socket
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -30,6 +32,7 @@ __all__ = ["Transaction"]
 _Result = TypeVar("_Result")
 _RETRY_S = 1.0
 _MARGIN_S = 5.0
+_BEAT = 1 / 3
 
 
 @dataclass(slots=True)
@@ -45,6 +48,7 @@ class Transaction:
     reporter: Reporter
     stop: Stop
     begun: bool = field(default=False, init=False)
+    _begun: bool = field(default=False, init=False)
     _expires: float = field(default=0.0, init=False)
 
     @property
@@ -69,9 +73,25 @@ class Transaction:
             raise
         self.begun = True
 
-    def rewind(self) -> None:
-        """Wind the timers up anew, before a step that may take long."""
-        self._begin()
+    @contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """While the block runs, however long, wind the timers up anew: they fire only when this program is gone."""
+        done = threading.Event()
+
+        def beat() -> None:
+            while not done.wait(self.timeout_s * _BEAT):
+                try:
+                    self._begin()
+                except RbopsError as error:
+                    self.run.note("timer not wound up", reason=str(error))
+
+        thread = threading.Thread(target=beat, name="rbops-timers", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
 
     def call(self, action: Callable[[Session], _Result]) -> dict[str, _Result]:
         """Do something on every server at once; raises what went wrong on any."""
@@ -84,6 +104,7 @@ class Transaction:
         the first one confirmed. A server lost in between is tried until its timer is about to fire.
         Raises the reason, with nothing confirmed, in the first half; StateUnknown (6) in the second.
         """
+        self._begin()
         fresh = each(((target.name, target) for target in self.targets), open_session)
         try:
             raise_errors(fresh)
@@ -106,7 +127,13 @@ class Transaction:
         self.reporter.step("putting every server back")
         self.run.note("put back", reason=reason)
         work = PutBack(
-            self.run.id, self.folder, self.program, self.before, self._expires + 3 * _MARGIN_S, self.reporter, self.stop
+            self.run.id,
+            self.folder,
+            self.program,
+            self.before,
+            max(self._expires, time.monotonic()) + 3 * _MARGIN_S,
+            self.reporter,
+            self.stop,
         )
         left = work.all(self.targets)
         self.begun = False
@@ -125,8 +152,10 @@ class Transaction:
 
     def _begin(self) -> None:
         arguments = ("--run", self.run.id, "--holder", holder(), "--timeout", str(self.timeout_s))
-        self._expires = time.monotonic() + self.timeout_s
+        self._begun = True
         self._all(lambda session: self._node(session).call("begin", *arguments))
+        # Counted from the answer: no timer fires later than this.
+        self._expires = time.monotonic() + self.timeout_s
 
     def _node(self, session: Session) -> RemoteNode:
         return RemoteNode(session, f"{self.folder}/rbops-node")
@@ -172,7 +201,7 @@ class Transaction:
         def leave(session: Session) -> None:
             node = self._node(session)
             try:
-                if self._expires:
+                if self._begun:
                     node.call("revert", "--run", self.run.id)
                 node.call("unlock", "--run", self.run.id)
             finally:

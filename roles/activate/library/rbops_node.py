@@ -27,7 +27,7 @@ attributes:
 EXAMPLES = r"""
 - name: The configuration takes effect
   rbops_node:
-    config: "{{ lookup('ansible.builtin.file', rbops_files ~ '/hosts/' ~ inventory_hostname ~ '/etc/rbops/node.json') }}"
+    config: "{{ lookup('ansible.builtin.file', 'hosts/n0/etc/rbops/node.json') }}"
 """
 
 RETURN = r"""
@@ -67,9 +67,8 @@ def _parse(module, stdout, stderr):
 def _fail(module, command, code, stdout, stderr):
     text = [line.strip() for line in (stderr or stdout).splitlines() if line.strip()]
     reason = "; ".join(text[-5:]) or "it gave no reason"
-    module.fail_json(
-        msg="{0} failed with {1}: {2}".format(" ".join(command[:2]), code, reason), rc=code, stdout=stdout, stderr=stderr
-    )
+    said = f"{' '.join(command[:2])} failed with {code}: {reason}"
+    module.fail_json(msg=said, rc=code, stdout=stdout, stderr=stderr)
 
 
 def _diff(module, program):
@@ -107,7 +106,8 @@ def main():
     elif os.path.exists(program):
         changes = _diff(module, program)
     else:
-        changes = [{"subject": "server", "setting": "rbops-node", "have": "not installed", "want": "everything planned"}]
+        # A fresh server: what its kernel lacks can only be told by the program that is not there yet.
+        changes = [{"subject": "server", "setting": "rbops-node", "have": "not installed", "want": "all as planned"}]
     module.exit_json(
         changed=bool(changes),
         changes=changes,

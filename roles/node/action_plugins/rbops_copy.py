@@ -49,7 +49,7 @@ class ActionModule(ActionBase):
         for folder, _folders, names in os.walk(tree) if tree else ():
             for name in sorted(names):
                 path = os.path.join(folder, name)
-                mode = "0{0:o}".format(os.stat(path).st_mode & 0o777)
+                mode = f"0{os.stat(path).st_mode & 0o777:o}"
                 wanted.append((path, "/" + os.path.relpath(path, tree), mode))
         for entry in self._task.args.get("files") or ():
             wanted.append((entry["src"], entry["dest"], str(entry.get("mode", "0644"))))
@@ -91,9 +91,7 @@ class ActionModule(ActionBase):
     def _send(self, content):
         if not self._connection._shell.tmpdir:
             self._make_tmp_path()
-        remote = self._connection._shell.join_path(
-            self._connection._shell.tmpdir, hashlib.sha256(content).hexdigest()
-        )
+        remote = self._connection._shell.join_path(self._connection._shell.tmpdir, hashlib.sha256(content).hexdigest())
         return self._transfer_data(remote, content)
 
     def _difference(self, entry, wanted):
@@ -102,6 +100,7 @@ class ActionModule(ActionBase):
         if len(content) <= _SHOWN_BYTES and b"\0" not in content:
             after = content.decode("utf-8", "replace")
         if entry["before"] is None or after is None or entry["before"] == after:
-            return {"prepared": "{0}: {1} differs, {2} bytes, mode {3}\n".format(
-                entry["dest"], entry["reason"], len(content), mode)}
-        return {"before_header": entry["dest"], "after_header": entry["dest"], "before": entry["before"], "after": after}
+            said = f"{entry['dest']}: {entry['reason']} differs, {len(content)} bytes, mode {mode}\n"
+            return {"prepared": said}
+        header = {"before_header": entry["dest"], "after_header": entry["dest"]}
+        return {**header, "before": entry["before"], "after": after}

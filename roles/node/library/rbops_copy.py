@@ -63,7 +63,7 @@ def _look(wanted, *, show):
     except FileNotFoundError:
         return {"dest": wanted["dest"], "reason": "absent", "before": ""}
     if stat.S_ISDIR(info.st_mode):
-        raise IsADirectoryError("{0} is a folder".format(wanted["dest"]))
+        raise IsADirectoryError("{} is a folder".format(wanted["dest"]))
     content = b""
     if stat.S_ISREG(info.st_mode):
         with open(wanted["dest"], "rb") as file:
@@ -94,9 +94,9 @@ def _put(wanted):
     else:
         content = base64.b64decode(wanted["content"])
     if hashlib.sha256(content).hexdigest() != wanted["sha256"]:
-        raise OSError("{0} arrived damaged".format(wanted["dest"]))
+        raise OSError("{} arrived damaged".format(wanted["dest"]))
     # mkstemp makes it 0600: never wider than it ends, not for a moment.
-    handle, part = tempfile.mkstemp(prefix=".{0}.".format(name), dir=folder)
+    handle, part = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)

@@ -1,0 +1,302 @@
+"""Apply against booted servers: what it changes, and that whatever fails leaves them as they were.
+
+Every comparison is of state read from the servers, never of messages. The tests share one lab, in the order
+of the file; each leaves it with the base spec confirmed.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rbops.deploy.apply import ApplyOptions
+from rbops.deploy.inventory import load_inventory
+from rbops.deploy.report import Silent
+from rbops.deploy.rollback import rollback
+from rbops.deploy.status import diff_servers, status_servers
+from rbops.deploy.stop import Stop
+from rbops.errors import ApplyFailed, CheckFailed, Locked, Mismatch, StateUnknown, Unreachable
+from rbops.planner import load_plan
+from tests.deploy.conftest import Cluster
+from tests.deploy.serverstate import inside, programs, state, states
+
+pytestmark = [pytest.mark.lab, pytest.mark.root]
+
+FASTER_FLOWLETS = "interconnect: {flowlet_timeout: 50ms}\n"
+WRONG_DEVICE = 'hosts: {n1: {ports: {ext1: {mac: "02:ff:00:00:00:01"}}}}\n'
+
+
+def wait_for(what: str, condition: Callable[[], bool], seconds: float = 40) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.2)
+
+
+def marked(run: str) -> list[str]:
+    """Processes of a run, by the mark in their environment."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if f"RBOPS_RUN={run}".encode() in entry.read_bytes():
+                found.append((entry.parent / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return found
+
+
+def newest(runs: Path) -> Path:
+    return max(runs.iterdir())
+
+
+def pushing(runs: Path, before: set[Path]) -> bool:
+    """Whether a run newer than ``before`` has changed something on a server."""
+    new = [path for path in runs.iterdir() if path not in before]
+    journal = new[0] / "events.jsonl" if new else None
+    return bool(journal and journal.exists() and '"status": "changed"' in journal.read_text())
+
+
+def test_a_failed_first_apply_leaves_fresh_servers_fresh(
+    raw_cluster: Cluster, fresh: dict[str, dict[str, Any]]
+) -> None:
+    with pytest.raises(ApplyFailed, match=r"n1: activate: The configuration takes effect: .*ext1.*none found"):
+        raw_cluster.apply(raw_cluster.variant("wrong", WRONG_DEVICE))
+    assert states(raw_cluster.lab) == fresh
+
+
+def test_apply_makes_servers_what_the_plan_says(cluster: Cluster) -> None:
+    for server in ("n0", "n1"):
+        found = state(cluster.lab, server)
+        assert found["links"][f"ext{server[1]}"]["xdp"]
+        assert found["sysctl"]["/proc/sys/net/ipv4/ip_forward"] == "1"
+        assert found["units"]["rbops-watch.service"] == "active enabled"
+        assert found["lock"] is None
+        assert not found["snapshot"]
+        assert found["run"] == []
+    assert {s.digest for s in status_servers(cluster.plan, load_inventory(cluster.lab.inventory))} == {
+        cluster.plan.digest
+    }
+
+
+def test_second_apply_changes_nothing(cluster: Cluster) -> None:
+    before = states(cluster.lab), programs(cluster.lab, "n0"), programs(cluster.lab, "n1")
+    done = cluster.apply()
+    assert done.changed == {"n0": 0, "n1": 0}
+    assert (states(cluster.lab), programs(cluster.lab, "n0"), programs(cluster.lab, "n1")) == before
+    assert all(server.equal for server in diff_servers(cluster.plan, load_inventory(cluster.lab.inventory)))
+
+
+def test_check_and_diff_change_nothing_and_say_what_would(cluster: Cluster) -> None:
+    other = cluster.variant("flowlets", FASTER_FLOWLETS)
+    before = states(cluster.lab), programs(cluster.lab, "n0")
+    process = cluster.cli("apply", "--check", "--diff", spec=other)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert "would change" in out
+    assert '"flowlet_timeout_s":0.05' in err.replace(" ", "")
+    found = diff_servers(load_plan(other), load_inventory(cluster.lab.inventory))
+    assert all(not server.equal for server in found)
+    assert {change.subject for server in found for change in server.changes} > {"file"}
+    assert (states(cluster.lab), programs(cluster.lab, "n0")) == before
+
+
+def test_limit_changes_only_that_server_and_rollback_goes_back(cluster: Cluster, runs: Path) -> None:
+    other = cluster.variant("flowlets", FASTER_FLOWLETS)
+    before = states(cluster.lab)
+    done = cluster.apply(other, limit="n1")
+    assert set(done.changed) == {"n1"}
+    after = states(cluster.lab)
+    assert after["n0"] == before["n0"]
+    assert after["n1"]["files"]["/etc/rbops/node.json"] != before["n1"]["files"]["/etc/rbops/node.json"]
+    result = json.loads((newest(runs) / "result.json").read_text())
+    assert result["outcome"] == "confirmed"
+    with pytest.raises(Mismatch, match="do not have one plan"):
+        rollback(cluster.plan, load_inventory(cluster.lab.inventory), ApplyOptions(), Silent(), Stop())
+    rollback(cluster.plan, load_inventory(cluster.lab.inventory, "n1"), ApplyOptions(), Silent(), Stop())
+    assert states(cluster.lab) == before
+
+
+def test_one_failing_server_takes_all_back(cluster: Cluster) -> None:
+    before = states(cluster.lab)
+    process = cluster.cli("apply", spec=cluster.variant("wrong", WRONG_DEVICE))
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == ApplyFailed.exit_code
+    assert "n1: activate: The configuration takes effect" in err
+    assert "put back and checked: n0, n1" in err
+    assert states(cluster.lab) == before
+
+
+def test_failed_acceptance_takes_all_back(cluster: Cluster) -> None:
+    before = states(cluster.lab)
+
+    def refuse() -> None:
+        raise CheckFailed("one packet in a million came out at the wrong port")
+
+    with pytest.raises(ApplyFailed, match="one packet in a million"):
+        cluster.apply(cluster.variant("flowlets", FASTER_FLOWLETS), acceptance=refuse)
+    assert states(cluster.lab) == before
+
+
+def test_killed_controller_servers_go_back_alone_and_the_lock_tells_who(cluster: Cluster, runs: Path) -> None:
+    before = states(cluster.lab)
+    known = set(runs.iterdir())
+    process = cluster.cli("apply", "--revert-timeout", "15", spec=cluster.variant("flowlets", FASTER_FLOWLETS))
+    wait_for("something is pushed", lambda: pushing(runs, known))
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=10)
+    run = newest(runs).name
+    wait_for("Ansible ends with its parent", lambda: not marked(run), 10)
+    assert inside(cluster.lab, "n0", "test", "-e", "/var/lib/rbops/snapshot") == ""
+    for options in ({}, {"break_lock": True}):
+        with pytest.raises(Locked, match=run):
+            cluster.apply(**options)
+    wait_for("the timers fire", lambda: not any(found["snapshot"] for found in states(cluster.lab).values()))
+    after = states(cluster.lab)
+    locks = [json.loads(after[name].pop("lock")) for name in after]
+    assert {lock["run"] for lock in locks} == {run}
+    for name in after:
+        before[name].pop("lock")
+        # What the killed run had in memory goes with a reboot.
+        assert after[name].pop("run") == [f"/run/rbops-{run}"]
+        before[name].pop("run")
+    assert after == before
+    process = cluster.cli("apply")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == Locked.exit_code
+    assert run in err
+    assert cluster.apply(break_lock=True).total_changed == 0
+    for name in ("n0", "n1"):
+        inside(cluster.lab, name, "rm", "-rf", f"/run/rbops-{run}")
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT])
+def test_interrupted_apply_puts_back(cluster: Cluster, runs: Path, signum: signal.Signals) -> None:
+    before = states(cluster.lab)
+    known = set(runs.iterdir())
+    process = cluster.cli("apply", spec=cluster.variant("flowlets", FASTER_FLOWLETS))
+    wait_for("something is pushed", lambda: pushing(runs, known))
+    process.send_signal(signum)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == ApplyFailed.exit_code, err
+    assert states(cluster.lab) == before
+    assert marked(newest(runs).name) == []
+
+
+@pytest.mark.parametrize(
+    ("lose", "mend"),
+    [
+        pytest.param("ip link set {device} down", "ip link set {device} up", id="link"),
+        # Connections that are open go on working: only a new one tells.
+        pytest.param("systemctl stop ssh", "systemctl start ssh", id="new-connections"),
+    ],
+)
+def test_management_lost_after_the_push(cluster: Cluster, lose: str, mend: str) -> None:
+    before = states(cluster.lab)
+    device = before["n1"]["management"][0]
+    threads: list[threading.Thread] = []
+
+    def mend_when_reverted() -> None:
+        wait_for("n1 reverts", lambda: not state(cluster.lab, "n1")["snapshot"], 60)
+        inside(cluster.lab, "n1", *mend.format(device=device).split())
+
+    def cut() -> None:
+        inside(cluster.lab, "n1", *lose.format(device=device).split())
+        threads.append(threading.Thread(target=mend_when_reverted))
+        threads[0].start()
+
+    with pytest.raises(ApplyFailed, match="n1"):
+        cluster.apply(cluster.variant("flowlets", FASTER_FLOWLETS), acceptance=cut, revert_timeout_s=12)
+    threads[0].join()
+    assert states(cluster.lab) == before
+
+
+def test_a_revert_that_fails_is_named(cluster: Cluster) -> None:
+    """n1 loses a device during the change: its old configuration cannot come back either."""
+
+    def pull_out() -> None:
+        inside(cluster.lab, "n1", "ip", "link", "set", "ext1", "down")
+        inside(cluster.lab, "n1", "ip", "link", "set", "ext1", "name", "gone1")
+        raise CheckFailed("the port is gone")
+
+    with pytest.raises(StateUnknown, match=r"n1: could not be put back") as caught:
+        cluster.apply(cluster.variant("flowlets", FASTER_FLOWLETS), acceptance=pull_out, revert_timeout_s=60)
+    assert "/var/lib/rbops/snapshot" in str(caught.value)
+    assert "put back and checked: n0" in str(caught.value)
+    inside(cluster.lab, "n1", "ip", "link", "set", "gone1", "down")
+    inside(cluster.lab, "n1", "ip", "link", "set", "gone1", "name", "ext1")
+    inside(cluster.lab, "n1", "rbops-node", "revert")
+    for name in ("n0", "n1"):
+        inside(cluster.lab, name, "sh", "-c", "rm -rf /run/rbops-* /var/lib/rbops/lock.json")
+    cluster.apply()
+
+
+def test_a_reboot_puts_everything_back(cluster: Cluster) -> None:
+    before = state(cluster.lab, "n1")
+    cluster.lab.restart("n1")
+    wait_for("rbops.service has run", lambda: state(cluster.lab, "n1")["units"] == before["units"], 20)
+    assert state(cluster.lab, "n1") == before
+
+
+def test_a_reboot_before_the_confirmation_boots_the_old_configuration(cluster: Cluster) -> None:
+    before = states(cluster.lab)
+
+    def reboot() -> None:
+        cluster.lab.restart("n1")
+
+    with pytest.raises(ApplyFailed):
+        cluster.apply(cluster.variant("flowlets", FASTER_FLOWLETS), acceptance=reboot)
+    assert states(cluster.lab) == before
+
+
+def test_commands_reach_the_server_as_they_are(cluster: Cluster) -> None:
+    from rbops.deploy.ssh import run
+
+    target = load_inventory(cluster.lab.inventory).server("n0")
+    odd = ["$(reboot)", "a b", "'", '"', "`id`", ";", "\\", "*", "ä\n"]
+    done = run(target, ["python3", "-c", "import json, sys; print(json.dumps(sys.argv[1:]))", *odd], 20)
+    assert json.loads(done.stdout) == odd
+    assert run(target, ["cat"], 20, input=b"x" * 300_000).stdout == "x" * 300_000
+    with pytest.raises(Unreachable, match="did not finish in 1 s"):
+        run(target, ["sleep", "30"], 1)
+
+
+def test_unknown_and_changed_host_keys_are_refused(cluster: Cluster, tmp_path: Path) -> None:
+    import dataclasses
+
+    from rbops.deploy.ssh import connect
+
+    target = load_inventory(cluster.lab.inventory).server("n0")
+    empty = tmp_path / "empty"
+    empty.touch()
+    with pytest.raises(Unreachable, match="a host key that is not in") as caught:
+        connect(dataclasses.replace(target, known_hosts=(empty,)))
+    assert "ssh-keyscan" in (caught.value.hint or "")
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "other"], check=True)
+    other = tmp_path / "known"
+    other.write_text(f"{target.host} {(tmp_path / 'other.pub').read_text()}")
+    with pytest.raises(Unreachable, match="another host key than"):
+        connect(dataclasses.replace(target, known_hosts=(other,)))
+
+
+def test_unreachable_server_nothing_changed(cluster: Cluster) -> None:
+    before = state(cluster.lab, "n0")
+    cluster.lab.kill("n1")
+    try:
+        process = cluster.cli("apply", spec=cluster.variant("flowlets", FASTER_FLOWLETS))
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == Unreachable.exit_code
+        assert "n1" in err
+        assert state(cluster.lab, "n0") == before
+        found = {server.name: server for server in status_servers(cluster.plan, load_inventory(cluster.lab.inventory))}
+        assert found["n1"].error
+        assert found["n0"].digest == cluster.plan.digest
+    finally:
+        cluster.lab.restart("n1")
