@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rbops.predict.paper import Entry, entries
+from rbops.paper import Entry, entries
 
 
 def main() -> None:
@@ -12,11 +12,14 @@ def main() -> None:
         print(f"| {' | '.join(cells)} |")
 
 
-def shown(entry: Entry, value: float) -> str:
-    scales = {"bps": (1e9, "Gbps"), "s": (1e-6, "us"), "part": (0.01, "%"), "x": (1.0, "x")}
+def shown(entry: Entry, value: float | None) -> str:
+    if value is None:
+        return "not modelled"
+    scales = {"bps": (1e9, "Gbps"), "Hz": (1e9, "GHz"), "pps": (1e6, "Mpps"), "part": (0.01, "%")}
+    scales["s"] = (1e-6, "us") if entry.paper < 1e-3 else (1e-3, "ms")
     scale, unit = scales.get(entry.unit, (1.0, entry.unit))
     number = value / scale
-    return f"{number:,.4g} {unit}" if number < 1e4 else f"{number:,.0f} {unit}"
+    return (f"{number:,.4g} {unit}" if number < 1e4 else f"{number:,.0f} {unit}").rstrip()
 
 
 if __name__ == "__main__":

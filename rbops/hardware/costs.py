@@ -16,6 +16,7 @@ from __future__ import annotations
 from rbops.hardware.model import AppCost, BatchingCost, LatencyTerms, Load, Loads
 
 __all__ = [
+    "DESCRIPTORS_PER_TRANSACTION",
     "REFERENCE_KN",
     "REFERENCE_KP",
     "fit_batching",
@@ -30,6 +31,9 @@ __all__ = [
 
 REFERENCE_KP = 32
 REFERENCE_KN = 16
+DESCRIPTORS_PER_TRANSACTION = 256 // 16
+"""A PCIe transaction's payload over a descriptor, in bytes: the largest kn (paper 4.2, Table 1)."""
+
 _PAPER_CYCLES = 8 * 2.8e9
 _MIN_BITS = 64 * 8
 _CPU_GROWTH = 1.6

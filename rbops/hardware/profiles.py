@@ -1,11 +1,14 @@
 """The shipped server profiles, by the name that ``servers.profile`` gives.
 
 ``nehalem`` is the paper's server (4.1, Tables 2 and 3), ``nehalem_next`` its expected follow-up (5.3);
-``current``, ``more_nics`` and ``faster`` are the configurations of Fig. 3; ``lab`` is one system of
-the nspawn lab. The servers of today are in ``rbops.hardware.modern``.
+``current``, ``more_nics`` and ``faster`` are the configurations of Fig. 3; ``integrated`` is the 1U
+server of section 8 with its Ethernet on the motherboard; ``lab`` is one system of the nspawn lab. The
+servers of today are in ``rbops.hardware.modern``.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from rbops.hardware import costs
 from rbops.hardware.model import Card, Component, Components, Core, Machine, Slot
@@ -32,7 +35,7 @@ def profile(name: str) -> Machine:
 
 
 def _all() -> tuple[Machine, ...]:
-    return (_nehalem(), next_generation(_nehalem()), *_fig3(), _lab(), *modern_profiles())
+    return (_nehalem(), next_generation(_nehalem()), *_fig3(), _integrated(), _lab(), *modern_profiles())
 
 
 def _paper_cores() -> tuple[Core, ...]:
@@ -106,6 +109,19 @@ def _configuration(name: str, slots: int, ports: int) -> Machine:
         possible_cpus=8,
         power_w=650.0,
         price_usd=2000.0,
+    )
+
+
+def _integrated() -> Machine:
+    """2 x 10 Gbps and 30 x 1 Gbps on the motherboard for 48 W more (paper 8); the rest is a server of Fig. 3."""
+    ten = Card("ixgbe", ports=2, port_rate_bps=10 * GBPS, queues=32)
+    ones = (Card("igb", ports=ports, port_rate_bps=GBPS, queues=8) for ports in (8, 8, 8, 6))
+    return replace(
+        _configuration("integrated", 1, 1),
+        source="RouteBricks 8, form factor (a back-of-the-envelope estimate, the paper says)",
+        slots=(Slot((ten,)), *(Slot((one,)) for one in ones)),
+        power_w=650.0 + 48.0,
+        price_usd=None,
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rbops.affinity.drivers import driver
 from rbops.affinity.servers import Built
 from rbops.affinity.steering import STEERED_PORTS
+from rbops.predict.cluster import direct_vlb_factor
 from rbops.predict.forecast import Forecast
 from rbops.spec.model import Spec
 from rbops.topology.choice import Choice, Demand, Trial
@@ -35,6 +36,7 @@ def reasons(spec: Spec, demand: Demand, choice: Choice, built: Built, made: Fore
         _port_servers(demand, choice),
         _topology(demand, choice),
         *_links(demand, choice),
+        *_worst_link(spec, demand, choice),
         *_cores(spec, built),
         _steering(spec, built),
         _quota(spec, demand, choice),
@@ -133,6 +135,30 @@ def _links(demand: Demand, choice: Choice) -> Iterator[Reason]:
     provided = trial.rate_bps * trial.parallel
     yield Reason(
         "internal links", f"{_g(trial.required_bps)} needed, {_g(provided)} provided", formula, inputs, why, "3.2, 3.3"
+    )
+
+
+def _worst_link(spec: Spec, demand: Demand, choice: Choice) -> Iterator[Reason]:
+    """Direct VLB's worst case, which the paper does not work out."""
+    trial = choice.trial
+    if spec.interconnect.routing != "direct-vlb" or trial.port_servers < 3:  # noqa: PLR2004
+        return
+    quota = choice.most * demand.line_rate_bps / trial.port_servers
+    most = trial.required_bps * direct_vlb_factor(trial.port_servers)
+    provided = trial.rate_bps * trial.parallel
+    three = (
+        "q + (sR - 2q)/(M - 2) + (sR - 2q)/(M - 2) = 3q, with q = sR/M: direct to D, S's rest through D, D's through S"
+    )
+    alone = "2 x (sR - q) = 4q, with q = sR/M: all of S's rest goes through D, and all that is for D through S"
+    yield Reason(
+        "worst case of an internal link with Direct VLB",
+        _g(most),
+        three if trial.port_servers > 3 else alone,  # noqa: PLR2004
+        f"s {choice.most}, R {_g(demand.line_rate_bps)}, M {trial.port_servers}, q {_g(quota)}"
+        + (", spread over the fly's links as VLB's 2q is" if trial.kind == "fly" else ""),
+        f"{_g(provided)} provided: {'enough for' if provided >= most else 'too little for'} the worst matrix "
+        f"(plain VLB needs {_g(trial.required_bps)} with any)",
+        "3.2 (the paper gives plain VLB's 2R/N only)",
     )
 
 

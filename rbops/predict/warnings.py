@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from rbops.affinity.drivers import driver
 from rbops.affinity.servers import Built
 from rbops.affinity.steering import STEERED_PORTS
+from rbops.hardware.costs import DESCRIPTORS_PER_TRANSACTION
+from rbops.predict.cluster import direct_vlb_factor
 from rbops.predict.forecast import Forecast
 from rbops.spec.model import Spec
 from rbops.topology.choice import Choice, Demand
@@ -16,7 +18,8 @@ __all__ = ["warnings"]
 
 _NAPI_BUDGET = 64
 _XDP_BULK = 16
-_DESCRIPTORS = 256 // 16
+_XDP_SERVERS = 256
+_XDP_DEVICES = 256
 
 
 def warnings(spec: Spec, choice: Choice, demand: Demand, built: Built, made: Forecast) -> tuple[str, ...]:
@@ -25,6 +28,8 @@ def warnings(spec: Spec, choice: Choice, demand: Demand, built: Built, made: For
         *_rate(spec, demand, made),
         *_calibration(built),
         *_fly(choice),
+        *_direct_vlb(spec, choice),
+        *_xdp_limits(spec, choice, built),
         *_native(spec, built),
         *_steering(spec, built),
     ]
@@ -59,6 +64,35 @@ def _fly(choice: Choice) -> Iterator[str]:
         )
 
 
+def _direct_vlb(spec: Spec, choice: Choice) -> Iterator[str]:
+    """Direct VLB's worst case is above the 2sR/M that the topology is made for (``direct_vlb_factor``)."""
+    trial = choice.trial
+    factor = direct_vlb_factor(trial.port_servers)
+    provided, needed = trial.rate_bps * trial.parallel, trial.required_bps * factor
+    if spec.interconnect.routing == "direct-vlb" and provided < needed:
+        bound = "4sR/M" if trial.port_servers == 3 else "3sR/M"  # noqa: PLR2004
+        yield (
+            f"an internal link provides {provided / 1e9:.4g} Gbps: enough for vlb with any traffic matrix "
+            f"({trial.required_bps / 1e9:.4g} Gbps, 2sR/M), but the worst one makes direct-vlb put up to "
+            f"{needed / 1e9:.4g} Gbps ({bound}) on a link"
+        )
+
+
+def _xdp_limits(spec: Spec, choice: Choice, built: Built) -> Iterator[str]:
+    """What the XDP data plane cannot do of the plan."""
+    if spec.dataplane != "xdp":
+        return
+    if choice.trial.kind == "fly":
+        yield (
+            "the xdp data plane does not balance load over a fly: each pair of port servers uses one shortest way, so "
+            "rates, latency and link loads given here for VLB do not hold; use a mesh, or take this plan as a study"
+        )
+    ports = max(len(server.ports) for server in built.servers)
+    for what, count, most in (("servers", choice.trial.servers, _XDP_SERVERS), ("ports a server", ports, _XDP_DEVICES)):
+        if count > most:
+            yield f"{count} {what}: the xdp data plane holds {most}, so this plan cannot be loaded"
+
+
 def _native(spec: Spec, built: Built) -> Iterator[str]:
     used = sorted({seat.card.driver for kind in built.kinds for seat in kind.seats})
     slow = [name for name in used if spec.dataplane == "xdp" and not driver(name).native_xdp]
@@ -82,8 +116,9 @@ def _steering(spec: Spec, built: Built) -> Iterator[str]:
 
 
 def _batching(spec: Spec) -> Iterator[str]:
-    if spec.dataplane == "click" and spec.batching.nic > _DESCRIPTORS:
-        yield f"nic {spec.batching.nic}: a PCIe transaction of 256 bytes holds {_DESCRIPTORS} descriptors of 16 bytes"
+    if spec.dataplane == "click" and spec.batching.nic > DESCRIPTORS_PER_TRANSACTION:
+        most = DESCRIPTORS_PER_TRANSACTION
+        yield f"nic {spec.batching.nic}: a PCIe transaction of 256 bytes holds {most} descriptors of 16 bytes"
     if spec.dataplane == "xdp" and (spec.batching.poll, spec.batching.nic) != (_NAPI_BUDGET, _XDP_BULK):
         yield (
             f"xdp polls up to {_NAPI_BUDGET} packets and sends in bulks of {_XDP_BULK}: "
