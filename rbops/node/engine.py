@@ -107,7 +107,14 @@ class Engine:
         refused = read_json(self.state.refused) or {}
         every = [*self.files, *(setting for _, stage in self.stages() for setting in stage())]
         every = [replace(s, unsupported=refused[s.key]) if s.key in refused else s for s in every]
-        return [*every, *dataplane.settings(self.plane()), *Prior(self.state.undo).leftovers(every)]
+        return [*every, *dataplane.settings(self.plane()), *self._leftovers(every)]
+
+    def _leftovers(self, every: list[Setting]) -> list[Setting]:
+        """What is no longer planned. Of neighbours and routes nothing is known before their planned file is here."""
+        found = Prior(self.state.undo).leftovers(every)
+        if self.table is not None:
+            return found
+        return [s for s in found if s.subject != routes.SUBJECT and not s.name.startswith("neighbor ")]
 
     def apply(self) -> Applied:
         """Make the kernel equal to the plan and read it back.

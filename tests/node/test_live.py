@@ -76,6 +76,15 @@ def test_diff_before_the_files_are_there(server: Server, tmp_path: Path) -> None
     assert "routes.csv" in server.node("apply", code=3)
 
 
+def test_diff_before_new_routes_are_there(server: Server) -> None:
+    server.install()
+    server.node("apply")
+    routes = json.loads((server.etc / "node.json").read_text())["routes"]
+    server.install(routes={**routes, "sha256": "0" * 64})
+    found = server.node("diff", code=1)
+    assert [entry["subject"] for entry in found] == [f"file {server.etc}/routes.csv"]
+
+
 def test_cut_file_is_refused_before_any_change(server: Server) -> None:
     server.install()
     before = server.kernel()
