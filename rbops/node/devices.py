@@ -55,6 +55,8 @@ def _device(link: Mapping[str, Any], system: System) -> Device:
     kind = str(link.get("linkinfo", {}).get("info_kind", ""))
     addresses = _PCI.findall(system.real(base)) if system.names(base) else []
     driver = system.real(f"{base}/driver").rsplit("/", 1)[-1] if addresses or system.names(base) else kind
+    # A driver's name for itself is what ethtool users and the plan know: mlx5_core, virtio_net, veth.
+    driver = system.driver(name) or driver
     return Device(
         name=name,
         index=int(link["ifindex"]),
@@ -116,6 +118,18 @@ def management(system: System, environment: Mapping[str, str]) -> dict[str, str]
     return reasons
 
 
+def _check_drivers(config: NodeConfig, found: Mapping[str, Device]) -> None:
+    """Queues, steering and XDP were planned for a driver: another one would not do what is planned."""
+    for port in config.ports:
+        device = found[port.name]
+        if device.driver and port.driver and device.driver != port.driver:
+            raise Mismatch(
+                f"{config.server}: port {port.name} is device {device.name} with driver {device.driver}, "
+                f"planned for {port.driver}",
+                hint="correct the NIC's driver in the spec's hardware section, or name the right device",
+            )
+
+
 def resolve(config: NodeConfig, system: System) -> dict[str, Device]:
     """Port name -> device, with the management NIC kept out; Mismatch (3) otherwise."""
     found = select(config.ports, inventory(system), config.server)
@@ -126,4 +140,5 @@ def resolve(config: NodeConfig, system: System) -> dict[str, Device]:
                 f"{config.server}: port {port} is device {device.name}, the management NIC: {reasons[device.name]}",
                 hint="plan another device: the data plane would cut this server off",
             )
+    _check_drivers(config, found)
     return found

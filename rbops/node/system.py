@@ -42,6 +42,9 @@ class System(Protocol):
     def real(self, path: str) -> str:
         """The path behind all symbolic links."""
 
+    def driver(self, device: str) -> str | None:
+        """The name a network device's driver gives itself; None where it gives none."""
+
 
 class Kernel:
     """The live system."""
@@ -84,6 +87,17 @@ class Kernel:
     def real(self, path: str) -> str:
         """The path behind all symbolic links."""
         return os.path.realpath(path)
+
+    def driver(self, device: str) -> str | None:
+        """ETHTOOL_GDRVINFO by python-ethtool; None without that package, or without ethtool operations."""
+        try:
+            import ethtool
+        except ImportError:
+            return None
+        try:
+            return str(ethtool.get_module(device)) or None
+        except OSError:
+            return None
 
 
 def unsupported(done: Done) -> bool:

@@ -20,6 +20,7 @@ class Recorded:
     answers: dict[str, Done | str] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
+    drivers: dict[str, str] = field(default_factory=dict)
     ran: list[tuple[str, str]] = field(default_factory=list)
     written: list[tuple[str, str]] = field(default_factory=list)
 
@@ -44,6 +45,9 @@ class Recorded:
 
     def real(self, path: str) -> str:
         return self.links.get(path, path)
+
+    def driver(self, device: str) -> str | None:
+        return self.drivers.get(device)
 
 
 def recording(name: str) -> tuple[Recorded, NodePort, str]:

@@ -173,3 +173,16 @@ def test_no_program_installed() -> None:
     with pytest.raises(Mismatch, match="not installed"):
         Kernel().run(("rbn-no-such-program",))
     assert Kernel().run(("true",)) == Done(0, "", "")
+
+
+def test_another_driver_is_refused() -> None:
+    wanted = config(ports=[external("ext0", select={"name": "eth0"}, driver="i40e")])
+    with pytest.raises(Mismatch, match="n0: port ext0 is device eth0 with driver ixgbe, planned for i40e"):
+        resolve(wanted, server())
+
+
+def test_the_drivers_own_name_counts() -> None:
+    system = server()
+    system.drivers["eth0"] = "mlx5_core"
+    wanted = config(ports=[external("ext0", select={"name": "eth0"}, driver="mlx5_core")])
+    assert resolve(wanted, system)["ext0"].driver == "mlx5_core"
