@@ -208,7 +208,7 @@ int internal(struct xdp_md *ctx)
 	void *end = (void *)(long)ctx->data_end, *data = (void *)(long)ctx->data;
 	struct frame frame;
 	struct port *port;
-	__u32 dest, link;
+	__u32 number, dest, link;
 	__u64 mac;
 
 	if (unlikely(!begin(&frame, ctx)))
@@ -218,7 +218,9 @@ int internal(struct xdp_md *ctx)
 	mac = *(__u64 *)data & MAC_MASK;
 	if (unlikely((mac & 0xffff) != FABRIC_MAC))
 		return give_to_kernel(&frame, PUNT_NOT_FABRIC);
-	port = &frame.gen->ports[bpf_ntohs((__u16)(mac >> 16)) & (MAX_PORTS - 1)];
+	number = bpf_ntohs((__u16)(mac >> 16));
+	opaque(number); /* Linux 6.1's verifier wants the mask behind the byte swap, clang in front of it */
+	port = &frame.gen->ports[number & (MAX_PORTS - 1)];
 	dest = port->server;
 	if (dest == frame.gen->self)
 		return leave(&frame, port, bpf_ntohs((__u16)(mac >> 32)));

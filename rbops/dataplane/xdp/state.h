@@ -30,29 +30,35 @@ struct control control __attribute__((aligned(64)));
 static __always_inline struct generation *generation_at(__u32 active)
 {
 	__u8 *start = arena_start;
-	__u64 offset = (__u64)(active & 1) * generation_bytes;
+	__u64 offset = 0 - (__u64)(active & 1);
 
+	/* A mask and no product: Linux 6.1's verifier loses the bounds of a 32-bit one. */
+	opaque(offset);
+	offset &= generation_bytes;
 	opaque(start);
 	return (struct generation *)(start + offset);
 }
 
+/* Products are checked afterwards: Linux 6.1's verifier knows nothing of what a variable was multiplied by. */
 static __always_inline struct core *core_at(__u32 cpu)
 {
 	__u8 *start = cores_start;
+	__u64 offset = (__u64)cpu * core_bytes, last = (__u64)(cpus - 1) * core_bytes;
 
-	if (cpu >= cpus)
-		cpu = 0;
+	opaque(offset);
+	if (offset > last)
+		offset = 0;
 	opaque(start);
-	return (struct core *)(start + (__u64)cpu * core_bytes);
+	return (struct core *)(start + offset);
 }
 
 static __always_inline struct traffic *path_of(struct core *core, __u32 dest, __u32 via)
 {
-	__u64 number;
+	__u64 number = (__u64)dest * servers + via, count = (__u64)servers * servers;
 
-	if (dest >= servers || via >= servers)
-		dest = via = 0;
-	number = (__u64)dest * servers + via;
+	opaque(number);
+	if (number >= count)
+		number = 0;
 	return (struct traffic *)(core + 1) + number;
 }
 
