@@ -18,6 +18,7 @@ from rbops import errors, hardware
 from rbops.cli.app import build
 from rbops.dataplane.xdp import layout
 from rbops.dataplane.xdp.loader import FLOWLET_ENTRIES
+from rbops.deploy.apply import REVERT_TIMEOUT_S
 from rbops.node import __main__ as node
 from rbops.planner import plan_spec
 from rbops.selftest.result import Kind
@@ -204,6 +205,10 @@ def test_exit_codes_are_those_of_the_errors() -> None:
     classes = [getattr(errors, name) for name in errors.__all__]
     codes = {kind.exit_code for kind in classes if isinstance(kind, type) and issubclass(kind, errors.RbopsError)}
     assert [int(row[0]) for row in table("apply.md", "Exit codes")] == sorted({0, *codes})
+
+
+def test_the_revert_timeout_is_the_default() -> None:
+    assert f"{REVERT_TIMEOUT_S} s (`--revert-timeout`)" in (DOCS / "apply.md").read_text(encoding="utf-8")
 
 
 def test_every_check_of_verify_is_listed() -> None:
