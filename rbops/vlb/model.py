@@ -84,8 +84,8 @@ BURST_TICKS = 10
 MAX_FRAME = 1514
 """Bytes of the largest frame without FCS at an MTU of 1500."""
 
-FLOWLET_ENTRIES = 1 << 16
-"""Flowlet table entries per core, a power of two."""
+FLOWLET_ENTRIES = 1 << 14
+"""Flowlet table entries per core, a power of two; the data plane's loader has the same."""
 
 MAX_FLOWLET_TICKS = 60_000
 """The longest flowlet timeout in ticks: an entry keeps 16 bits of the time."""

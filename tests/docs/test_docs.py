@@ -25,6 +25,7 @@ from rbops.selftest.result import Kind
 from rbops.spec import load_spec
 from rbops.spec.schema import spec_schema
 from rbops.spec.starter import PRESETS
+from rbops.vlb import model
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -197,7 +198,7 @@ def test_limits_are_the_data_planes() -> None:
     assert limits["ports of one server"] == str(layout.MAX_DEVICES)
     assert limits["neighbours on one server's ports"] == str(layout.MAX_ADJACENCIES)
     assert limits["different next hops in the table"] == str(layout.MAX_NEXT_HOPS - 1)
-    assert limits["flowlets that a core remembers"] == str(FLOWLET_ENTRIES)
+    assert limits["flowlets that a core remembers"] == str(FLOWLET_ENTRIES) == str(model.FLOWLET_ENTRIES)
     assert limits["flowlet timeout"].startswith(f"1 ms to {layout.MAX_FLOWLET_TICKS // 1000} s")
 
 

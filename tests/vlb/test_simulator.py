@@ -8,7 +8,7 @@ import pytest
 from rbops.predict.packets import mix
 from rbops.vlb import matrix as matrices
 from rbops.vlb import simulator
-from rbops.vlb.model import Flow, InputServer, VlbConfig, flow_hash
+from rbops.vlb.model import FLOWLET_ENTRIES, Flow, InputServer, VlbConfig, flow_hash
 from rbops.vlb.network import Forwarder, Network, fly, mesh
 from rbops.vlb.paths import Chosen, choose_paths
 from rbops.vlb.result import SimulationResult
@@ -105,7 +105,7 @@ def test_paths_are_the_models_where_no_bucket_runs_dry() -> None:
     """The vectorised engine against the reference: flows in rotation on two cores, none in another's table entry."""
     random = np.random.default_rng(5)
     drawn = [Flow(int(random.integers(1 << 32)), 7, 17, 1, 2) for _ in range(500)]
-    flows = list({flow_hash(flow) & 0xFFFF: flow for flow in drawn}.values())[:400]
+    flows = list({flow_hash(flow) & (FLOWLET_ENTRIES - 1): flow for flow in drawn}.values())[:400]
     dests = [1 + index % 3 for index in range(400)]
     order = random.integers(0, 400, 20_000)
     time = np.arange(20_000) * 20_000

@@ -13,8 +13,6 @@
 
 #include <linux/types.h>
 
-#define LAYOUT_VERSION 1
-
 #define MAX_SERVERS 256
 #define MAX_DEVICES 256
 #define MAX_INGRESS 1024
