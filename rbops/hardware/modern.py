@@ -1,8 +1,15 @@
-"""Profiles of servers that can be bought today, with the data sheets they were taken from.
+"""Profiles of servers that can be bought today, with where each figure is from.
 
-Cores, clocks, memory channels and PCIe lanes are the vendors'; cycles per packet are estimates
-(``rbops.hardware.costs``) until a self-test calibrates them. Power is the processors' TDP plus
-100 W for the board and 20 W a card; prices change by the week and are left out.
+Processors: cores, base clock, memory channels and their fastest memory, PCIe lanes, UPI links and TDP
+as in Intel's (ARK) and AMD's product specifications. Estimated, and so said in each ``source``:
+- memory and inter-socket bounds: nominal, times the share that the paper's benchmarks reached (Table 2);
+- links between AMD sockets: four of 16 lanes at 18 GT/s (AnandTech, "AMD 3rd Gen EPYC Milan Review", has
+  the rate; boards with three links have 3/4 of that);
+- PCIe: the standard's rate per slot, times 0.8 for protocol headers (Neugebauer et al., SIGCOMM 2018);
+- queues: 64 a port, fewer than these drivers take;
+- cycles per packet (``rbops.hardware.costs``), until a self-test calibrates them;
+- power: the processors' TDP, 100 W for the board and 20 W a card. Prices change by the week and are left out.
+Bandwidths of links between sockets and of PCIe count both directions, as the paper's Table 2 does.
 """
 
 from __future__ import annotations
@@ -27,34 +34,36 @@ def modern_profiles() -> tuple[Machine, ...]:
     return (
         _machine(
             "xeon-e2388g-10g",
-            "ark.intel.com: Xeon E-2388G (8 cores, 3.2 GHz, 2 x DDR4-3200, 20 lanes PCIe 4.0, 95 W); "
-            "Intel X710-DA4 product brief (4 x 10 Gbps, PCIe 3.0 x8)",
+            "Intel ARK: Xeon E-2388G (8 cores, 3.2 GHz, 2 x DDR4-3200, 20 lanes PCIe 4.0 as 2 x 8 + 4, 95 W); "
+            "cards: Intel X710-DA4 (4 x 10 Gbps, PCIe 3.0 x8); bounds, costs and power estimated",
             sockets=1, cores=8, clock_mhz=3200, memory_gbps=410, lanes_gbps=(2, 63), cards=(x710, x710), tdp_w=95,
         ),
         _machine(
             "epyc-7313p-25g",
-            "amd.com: EPYC 7313P (16 cores, 3.0 GHz, 8 x DDR4-3200, 128 lanes PCIe 4.0, 155 W); "
-            "Intel E810-XXVDA4 product brief (4 x 25 Gbps, PCIe 4.0 x16)",
+            "AMD product specifications: EPYC 7313P (16 cores, 3.0 GHz, 8 x DDR4-3200, 128 lanes PCIe 4.0, 155 W); "
+            "cards: Intel E810-XXVDA4 (4 x 25 Gbps, PCIe 4.0 x16); bounds, costs and power estimated",
             sockets=1, cores=16, clock_mhz=3000, memory_gbps=1638, lanes_gbps=(4, 252), cards=(e810_25,) * 4, tdp_w=155,
         ),
         _machine(
             "xeon-6338n-2s-100g",
-            "ark.intel.com: 2 x Xeon Gold 6338N (32 cores, 2.2 GHz, 8 x DDR4-2666, 64 lanes PCIe 4.0, 3 UPI at 11.2 "
-            "GT/s, 185 W); Intel E810-CQDA2 product brief (2 x 100 Gbps, 100 Gbps a card, PCIe 4.0 x16)",
+            "Intel ARK: 2 x Xeon Gold 6338N (32 cores, 2.2 GHz, 8 x DDR4-2667, 64 lanes PCIe 4.0, 3 UPI links at 11.2 "
+            "GT/s, 185 W); cards: Intel E810-CQDA2 (2 x 100 Gbps, 100 Gbps a card: Intel support article 000093702 "
+            "and E810 Datasheet 3.2; PCIe 4.0 x16); bounds, costs and power estimated",
             sockets=2, cores=32, clock_mhz=2200, memory_gbps=2730, lanes_gbps=(6, 252),
             cards=(e810_100,) * 6, tdp_w=370, link_gbps=1075,
         ),
         _machine(
             "epyc-7543-2s-25g",
-            "amd.com: 2 x EPYC 7543 (32 cores, 2.8 GHz, 8 x DDR4-3200, 128 lanes PCIe 4.0, 225 W); "
-            "NVIDIA ConnectX-5 EN data sheet (2 x 25 Gbps, PCIe 3.0 x8)",
+            "AMD product specifications: 2 x EPYC 7543 (32 cores, 2.8 GHz, 8 x DDR4-3200, 128 lanes PCIe 4.0, 225 W); "
+            "cards: NVIDIA ConnectX-5 Ethernet Adapter Cards User Manual (2 x 25 Gbps, PCIe 3.0 x8); bounds, costs "
+            "and power estimated",
             sockets=2, cores=32, clock_mhz=2800, memory_gbps=3277, lanes_gbps=(6, 63), cards=(cx5,) * 6, tdp_w=450,
-            link_gbps=1152,
+            link_gbps=2304,
         ),
         _machine(
             "epyc-9354p-100g",
-            "amd.com: EPYC 9354P (32 cores, 3.25 GHz, 12 x DDR5-4800, 128 lanes PCIe 5.0, 280 W); "
-            "NVIDIA ConnectX-6 Dx data sheet (2 x 100 Gbps, PCIe 4.0 x16)",
+            "AMD product specifications: EPYC 9354P (32 cores, 3.25 GHz, 12 x DDR5-4800, 128 lanes PCIe 5.0, 280 W); "
+            "cards: NVIDIA ConnectX-6 Dx (2 x 100 Gbps, PCIe 4.0 x16); bounds, costs and power estimated",
             sockets=1, cores=32, clock_mhz=3250, memory_gbps=3686, lanes_gbps=(5, 252), cards=(cx6,) * 5, tdp_w=280,
         ),
     )  # fmt: skip

@@ -32,6 +32,7 @@ class Reason:
 def reasons(spec: Spec, demand: Demand, choice: Choice, built: Built, made: Forecast) -> tuple[Reason, ...]:
     """The reasons in the order in which the choices are made."""
     return (
+        *_hardware(built),
         _ports_per_server(demand, choice),
         _port_servers(demand, choice),
         _topology(demand, choice),
@@ -44,6 +45,20 @@ def reasons(spec: Spec, demand: Demand, choice: Choice, built: Built, made: Fore
         *_rate(spec, made),
         _latency(spec, choice, made),
     )
+
+
+def _hardware(built: Built) -> Iterator[Reason]:
+    for machine in {kind.machine.name: kind.machine for kind in built.kinds}.values():
+        ports = sum(max(card.ports for card in slot.options) for slot in machine.slots)
+        yield Reason(
+            f"server {machine.name}",
+            f"{machine.sockets} sockets, {len(machine.cores)} CPUs at {machine.clock_hz / 1e9:g} GHz, "
+            f"{len(machine.slots)} NICs with {ports} ports",
+            "none: data sheets, measurements and estimates go in as they are",
+            machine.source,
+            "costs measured on this kind of server" if machine.calibrated else "costs are estimates until calibrated",
+            "4.1",
+        )
 
 
 def _ports_per_server(demand: Demand, choice: Choice) -> Reason:

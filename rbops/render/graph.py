@@ -6,7 +6,8 @@ User text (a plan's name) reaches the output only escaped for its format.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape, quoteattr
 
@@ -14,7 +15,9 @@ from rbops.plan import ClusterPlan, Server
 
 __all__ = ["Edge", "Graph", "Node", "cluster_graph", "server_graph", "write"]
 
-_BOX_WIDTH, _BOX_HEIGHT, _COLUMN, _ROW, _MARGIN = 110, 26, 240, 40, 80
+_BOX_HEIGHT, _GAP, _ROW, _MARGIN, _TITLE = 26, 130, 40, 20, 24
+_NARROWEST, _CHARACTER = 80, 6.6
+_LABELLED_EDGES = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +55,9 @@ def cluster_graph(plan: ClusterPlan) -> Graph:
     nodes: list[Node] = []
     edges: list[Edge] = []
     for server in plan.servers:
-        ports = "".join(f" ext{port}" for port in server.external_ports)
-        nodes.append(
-            Node(server.name, f"{server.name}{':' if ports else ''}{ports}", server.role, server.index // stage)
-        )
+        ports = _ports(server.external_ports)
+        label = f"{server.name}: {ports}" if ports else server.name
+        nodes.append(Node(server.name, label, server.role, server.index // stage))
     cables: dict[tuple[str, str], tuple[int, int]] = {}
     for link in plan.links:
         pair = (link.a.split(":")[0], link.b.split(":")[0])
@@ -64,6 +66,13 @@ def cluster_graph(plan: ClusterPlan) -> Graph:
     for (a, b), (count, rate) in cables.items():
         edges.append(Edge(a, b, f"{count} x {rate / 1e9:g}G" if count > 1 else f"{rate / 1e9:g}G"))
     return Graph(plan.name, tuple(nodes), tuple(edges), round=plan.topology.kind == "mesh")
+
+
+def _ports(ids: Sequence[int]) -> str:
+    """``ext0``, or ``ext0-ext3`` where they follow each other."""
+    if len(ids) > 1 and ids[-1] - ids[0] == len(ids) - 1:
+        return f"ext{ids[0]}-ext{ids[-1]}"
+    return " ".join(f"ext{port}" for port in ids)
 
 
 def server_graph(server: Server) -> Graph:
@@ -130,48 +139,75 @@ def _mermaid(graph: Graph) -> str:
 
 
 def _svg(graph: Graph) -> str:
-    places = _circle(graph.nodes) if graph.round else _columns(graph.nodes)
-    width = max(x for x, _ in places.values()) + _BOX_WIDTH / 2 + 20
-    height = max(y for _, y in places.values()) + _BOX_HEIGHT / 2 + 20
+    wide = max(_NARROWEST, *(_CHARACTER * len(node.label) + 16 for node in graph.nodes))
+    places = _circle(graph.nodes, wide) if graph.round else _columns(graph.nodes, wide)
+    width = max(x for x, _ in places.values()) + wide / 2 + _MARGIN
+    height = max(y for _, y in places.values()) + _BOX_HEIGHT / 2 + _MARGIN
     size = f'viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}"'
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="11">',
         f"<title>{escape(graph.title)}</title>",
+        f'<text x="{_MARGIN}" y="{_TITLE}" font-size="14" font-weight="bold">{escape(graph.title)}</text>',
         '<g stroke="#888888">',
+        *(_line(edge, places, 0 if graph.round else wide / 2) for edge in graph.edges),
+        "</g>",
     ]
-    for edge in graph.edges:
-        (x1, y1), (x2, y2) = places[edge.a], places[edge.b]
-        hint = f"<title>{escape(f'{edge.a} - {edge.b} {edge.label}')}</title>"
-        lines.append(f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}">{hint}</line>')
-    lines.append("</g>")
+    if graph.round and len(graph.edges) <= _LABELLED_EDGES:
+        lines += [_edge_label(edge, places) for edge in graph.edges if edge.label]
     for node in graph.nodes:
         x, y = places[node.name]
         lines.append(
-            f'<rect x="{x - _BOX_WIDTH / 2:.1f}" y="{y - _BOX_HEIGHT / 2:.1f}" '
-            f'width="{_BOX_WIDTH}" height="{_BOX_HEIGHT}" rx="4" '
+            f'<rect x="{x - wide / 2:.1f}" y="{y - _BOX_HEIGHT / 2:.1f}" '
+            f'width="{wide:.1f}" height="{_BOX_HEIGHT}" rx="4" '
             f'fill={quoteattr(_colour(node.kind))} stroke="#333333"/>'
         )
         lines.append(f'<text x="{x:.1f}" y="{y + 4:.1f}" text-anchor="middle">{escape(node.label)}</text>')
     return "\n".join([*lines, "</svg>", ""])
 
 
-def _circle(nodes: Sequence[Node]) -> dict[str, tuple[float, float]]:
-    radius = max(120.0, len(nodes) * _BOX_WIDTH / 2.4 / math.pi)
-    middle = radius + _MARGIN
+def _line(edge: Edge, places: Mapping[str, tuple[float, float]], half: float) -> str:
+    """A line between two boxes: ``half`` a box from their middles, towards each other, or from the middles."""
+    (x1, y1), (x2, y2) = places[edge.a], places[edge.b]
+    half = math.copysign(half, x2 - x1)
+    hint = f"<title>{escape(f'{edge.a} - {edge.b} {edge.label}')}</title>"
+    return f'<line x1="{x1 + half:.1f}" y1="{y1:.1f}" x2="{x2 - half:.1f}" y2="{y2:.1f}">{hint}</line>'
+
+
+def _edge_label(edge: Edge, places: Mapping[str, tuple[float, float]]) -> str:
+    """The label a third of the way, so that those of crossing lines stay apart; white around it."""
+    (x1, y1), (x2, y2) = places[edge.a], places[edge.b]
+    x, y = x1 + (x2 - x1) * 0.36, y1 + (y2 - y1) * 0.36
+    return (
+        f'<text x="{x:.1f}" y="{y + 4:.1f}" text-anchor="middle" fill="#555555" stroke="#ffffff" '
+        f'stroke-width="4" paint-order="stroke">{escape(edge.label)}</text>'
+    )
+
+
+def _circle(nodes: Sequence[Node], wide: float) -> dict[str, tuple[float, float]]:
     turn = 2 * math.pi / len(nodes)
+    # Far enough out that neighbours stay apart where they stand side by side.
+    radius = max(130.0, (wide + 8) / 2 / math.sin(max(turn, 0.01) / 2)) if len(nodes) > 1 else 0.0
+    top = _TITLE + _MARGIN + _BOX_HEIGHT / 2 + radius
+    left = _MARGIN + wide / 2 + radius
     return {
-        node.name: (middle + radius * math.sin(place * turn), middle - radius * math.cos(place * turn))
+        node.name: (left + radius * math.sin(place * turn), top - radius * math.cos(place * turn))
         for place, node in enumerate(nodes)
     }
 
 
-def _columns(nodes: Sequence[Node]) -> dict[str, tuple[float, float]]:
-    filled: dict[int, int] = {}
+def _columns(nodes: Sequence[Node], wide: float) -> dict[str, tuple[float, float]]:
+    """Columns from left to right, each in the middle of the picture's height."""
+    heights = Counter(node.column for node in nodes)
+    tallest = max(heights.values())
+    filled: Counter[int] = Counter()
     places: dict[str, tuple[float, float]] = {}
     for node in nodes:
-        row = filled.get(node.column, 0)
-        filled[node.column] = row + 1
-        places[node.name] = (_MARGIN + node.column * float(_COLUMN), _MARGIN / 2 + row * float(_ROW))
+        row = filled[node.column] + (tallest - heights[node.column]) / 2
+        filled[node.column] += 1
+        places[node.name] = (
+            _MARGIN + wide / 2 + node.column * (wide + _GAP),
+            _TITLE + _MARGIN + _BOX_HEIGHT / 2 + row * _ROW,
+        )
     return places
 
 

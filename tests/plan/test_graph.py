@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import xml.etree.ElementTree as ET
 
 import pytest
 
 from rbops.planner import plan_spec
-from rbops.render.graph import Edge, Graph, Node, cluster_graph, write
+from rbops.render.graph import Edge, Graph, Node, cluster_graph, server_graph, write
 from rbops.spec.model import Router, Servers, Spec
 
 NASTY = 'a"b<c>&\\ ]'
@@ -19,6 +21,39 @@ def test_user_text_is_escaped(form: str) -> None:
     assert NASTY not in drawn
     if form == "svg":
         assert NASTY in "".join(ET.fromstring(drawn).itertext())
+
+
+def boxes(drawn: str) -> list[tuple[float, float, float, float]]:
+    found = []
+    for box in ET.fromstring(drawn).iter("{http://www.w3.org/2000/svg}rect"):
+        x, y, width, height = (float(box.attrib[name]) for name in ("x", "y", "width", "height"))
+        found.append((x, y, x + width, y + height))
+    return found
+
+
+@pytest.mark.parametrize(("ports", "profile"), [(1, "lab"), (4, "lab"), (32, "current"), (64, "current")])
+def test_boxes_are_apart_and_within_the_picture(ports: int, profile: str) -> None:
+    plan = plan_spec(Spec("rb4", Router(ports, 10**10), Servers(profile)))
+    for graph in (cluster_graph(plan), server_graph(plan.servers[0])):
+        drawn = write(graph, "svg")
+        right, bottom = (float(ET.fromstring(drawn).attrib[name]) for name in ("width", "height"))
+        found = boxes(drawn)
+        assert len(found) == len(graph.nodes)
+        for place, (x1, y1, x2, y2) in enumerate(found):
+            assert x1 >= 0
+            assert y1 >= 0
+            assert x2 <= right
+            assert y2 <= bottom
+            for u1, v1, u2, v2 in found[place + 1 :]:
+                assert x2 <= u1 or u2 <= x1 or y2 <= v1 or v2 <= y1
+
+
+@pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz's dot is not installed")
+@pytest.mark.parametrize("graph", [Graph(NASTY, (Node("x", NASTY, "port"),), ()), None], ids=["nasty", "fly"])
+def test_graphviz_reads_the_dot_form(graph: Graph | None) -> None:
+    drawn = write(graph or cluster_graph(plan_spec(Spec("fly", Router(64, 10**10), Servers("current")))), "dot")
+    done = subprocess.run(["dot", "-Tcanon"], input=drawn, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_fly_is_drawn_in_columns() -> None:
