@@ -55,12 +55,13 @@ def code(page: Path) -> Iterator[tuple[int, str]]:
 
 def commands(program: str) -> list[Command]:
     """Every command line of ``program`` in the pages, those with a placeholder for the verb left out."""
-    start = re.compile(rf"(?:^|^[$#] |\$\(|&& |'){re.escape(program)} (?=[a-z])(.*)")
+    start = re.compile(rf"(?:^|^[$#] |\$\(|&& |')(?:\.venv/bin/)?{re.escape(program)} (?=[a-z])(.*)")
     found = []
     for page in PAGES:
         for number, text in code(page):
             match = start.search(text)
             if match:
+                # Up to a pipe, the remote command, or what is said beside it.
                 line = re.split(r" -- |[|;>)]| && |\s{3,}", match[1])[0]
                 line = line.rstrip("'") if line.count("'") % 2 else line
                 found.append(Command(f"{page.name}:{number}", tuple(shlex.split(line))))
@@ -117,9 +118,26 @@ def test_a_command_names_a_verb_and_options_there_are(command: Command) -> None:
     check_options(command, known)
 
 
-def test_commands_of_the_node_program() -> None:
+def test_options_named_in_the_text_are_somebodys() -> None:
+    known = {"--become"}  # Ansible's
+    todo: list[Any] = [typer.main.get_command(build()), *verbs_of_the_node_program().values()]
+    while todo:
+        command = todo.pop()
+        known |= options_of(command) if hasattr(command, "params") else set(command._option_string_actions)
+        todo += getattr(command, "commands", {}).values()
+    for page in sorted(DOCS.glob("*.md")):
+        for number, text in code(page):
+            for option in re.findall(r"(?:^|\s)(--[a-z][a-z-]+)", text):
+                assert option in known, f"{page.name}:{number}: nobody has an option {option}"
+
+
+def verbs_of_the_node_program() -> dict[str, Any]:
     parser: Any = node._parser()
-    verbs = next(action for action in parser._actions if action.choices and action.dest == "verb").choices
+    return dict(next(action for action in parser._actions if action.dest == "verb").choices)
+
+
+def test_commands_of_the_node_program() -> None:
+    verbs = verbs_of_the_node_program()
     for command in commands("rbops-node"):
         assert command.words[0] in verbs, f"{command.where}: rbops-node has no verb {command.words[0]}"
         check_options(command, set(verbs[command.words[0]]._option_string_actions))
