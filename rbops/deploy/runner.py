@@ -34,6 +34,9 @@ __all__ = ["PlayOptions", "PlayResult", "run_playbook"]
 
 _TERM_GRACE_S = 5.0
 _POLL_S = 0.5
+_LONGEST_SOCKET = 107
+_SOCKET_NAME = 1 + 10 + 1 + 16
+"""Ansible's hash of the connection, and what ssh appends while it makes the socket."""
 
 # Of the user's own settings only where vault passwords come from: a run does not depend on a shell's state.
 _PASSED_ON = frozenset({"ANSIBLE_VAULT_PASSWORD_FILE", "ANSIBLE_VAULT_IDENTITY_LIST", "ANSIBLE_SSH_AGENT"})
@@ -132,8 +135,7 @@ def run_playbook(
     run.write("env/extravars", extra_vars_yaml(options.extra_vars))
     # ansible-runner would make it 0755.
     (run.folder / "artifacts").mkdir(mode=0o700, exist_ok=True)
-    # Not in the run's folder: a socket's path has at most 107 bytes.
-    sockets = Path(tempfile.mkdtemp(prefix="rbops-ssh-"))
+    sockets = _sockets_folder()
     forks = options.forks or max(5, min(50, len(inventory.servers)))
     roles = playbook.parent / "roles"
     config = _CONFIG.format(forks=forks, roles=roles, tmp=run.folder / "tmp", sockets=sockets)
@@ -257,6 +259,12 @@ def _arguments(playbook: Path, options: PlayOptions) -> str:
     for flag, value in (("--tags", options.tags), ("--skip-tags", options.skip_tags)):
         arguments += [flag, value] if value else []
     return shlex.join(arguments)
+
+
+def _sockets_folder() -> Path:
+    """Not in the run's folder, nor below a long TMPDIR: a socket's path has at most 107 bytes (unix(7))."""
+    long = len(tempfile.gettempdir()) + len("/rbops-ssh-12345678") + _SOCKET_NAME > _LONGEST_SOCKET
+    return Path(tempfile.mkdtemp(prefix="rbops-ssh-", dir="/tmp" if long else None))  # noqa: S108 - mkdtemp makes it ours
 
 
 def _close_masters(sockets: Path) -> None:
