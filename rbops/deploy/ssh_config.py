@@ -70,17 +70,22 @@ def _parse(text: str, arguments: list[str]) -> SshOptions:
         else:
             single.setdefault(key, value)
     host, port, user = single["hostname"], int(single["port"]), single["user"]
-    files = " ".join((single.get("userknownhostsfile", ""), single.get("globalknownhostsfile", "")))
+    files = [single.get(f"{whose}knownhostsfile", "") for whose in ("user", "global")]
     return SshOptions(
         host=host,
         port=port,
         user=user,
         key_files=_existing(identities),
-        known_hosts=_existing(shlex.split(files)),
+        known_hosts=tuple(path for text in files for path in _files(text)),
         host_key_alias=single.get("hostkeyalias"),
         identities_only=single.get("identitiesonly") == "yes",
         proxy_command=_proxy(single, arguments, host, port, user),
     )
+
+
+def _files(text: str) -> tuple[Path, ...]:
+    # ssh -G quotes nothing: one path with spaces looks like several.
+    return _existing([text]) or _existing(text.split())
 
 
 def _existing(names: list[str]) -> tuple[Path, ...]:

@@ -6,6 +6,8 @@ import json
 import subprocess
 from typing import Any
 
+from rbops.lab import layout
+from rbops.lab.cgroup import lab_cgroup
 from rbops.lab.provider import Lab
 
 _SCRIPT = r"""
@@ -85,12 +87,23 @@ print(json.dumps({"stable": stable, "programs": programs()}))
 """
 
 
+def _init(lab: Lab, server: str) -> int:
+    payload = layout.server_cgroup(lab_cgroup(lab.name), lab.manifest.server(server)).child("payload")
+    pids = payload.child("init.scope").pids()
+    assert pids, f"{server} is off"
+    return min(pids)
+
+
 def inside(lab: Lab, server: str, *command: str, stdin: str = "") -> str:
     """The output of a command in a server's namespaces, which needs no management network."""
-    init = next(found.init for found in lab.status().servers if found.name == server)
-    assert init is not None, f"{server} is off"
+    init = _init(lab, server)
     argv = ["nsenter", f"--target={init}", "--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd", *command]
     return subprocess.run(argv, input=stdin, capture_output=True, text=True, check=True, timeout=30).stdout
+
+
+def change_open(lab: Lab, server: str) -> bool:
+    """Whether the server has an unconfirmed change."""
+    return inside(lab, server, "ls", "/var/lib/rbops").split().count("snapshot") == 1
 
 
 def state(lab: Lab, server: str) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from rbops.deploy.stop import Stop
 from rbops.errors import ApplyFailed, CheckFailed, Locked, Mismatch, StateUnknown, Unreachable
 from rbops.planner import load_plan
 from tests.deploy.conftest import Cluster
-from tests.deploy.serverstate import inside, programs, state, states
+from tests.deploy.serverstate import change_open, inside, programs, state, states
 
 pytestmark = [pytest.mark.lab, pytest.mark.root]
 
@@ -154,11 +154,11 @@ def test_killed_controller_servers_go_back_alone_and_the_lock_tells_who(cluster:
     process.communicate(timeout=10)
     run = newest(runs).name
     wait_for("Ansible ends with its parent", lambda: not marked(run), 10)
-    assert inside(cluster.lab, "n0", "test", "-e", "/var/lib/rbops/snapshot") == ""
+    assert change_open(cluster.lab, "n0")
     for options in ({}, {"break_lock": True}):
         with pytest.raises(Locked, match=run):
             cluster.apply(**options)
-    wait_for("the timers fire", lambda: not any(found["snapshot"] for found in states(cluster.lab).values()))
+    wait_for("the timers fire", lambda: not any(change_open(cluster.lab, name) for name in ("n0", "n1")))
     after = states(cluster.lab)
     locks = [json.loads(after[name].pop("lock")) for name in after]
     assert {lock["run"] for lock in locks} == {run}
@@ -204,7 +204,7 @@ def test_management_lost_after_the_push(cluster: Cluster, lose: str, mend: str) 
     threads: list[threading.Thread] = []
 
     def mend_when_reverted() -> None:
-        wait_for("n1 reverts", lambda: not state(cluster.lab, "n1")["snapshot"], 60)
+        wait_for("n1 reverts", lambda: not change_open(cluster.lab, "n1"), 60)
         inside(cluster.lab, "n1", *mend.format(device=device).split())
 
     def cut() -> None:

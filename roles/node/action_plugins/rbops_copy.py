@@ -51,8 +51,8 @@ class ActionModule(ActionBase):
                 path = os.path.join(folder, name)
                 mode = f"0{os.stat(path).st_mode & 0o777:o}"
                 wanted.append((path, "/" + os.path.relpath(path, tree), mode))
-        for entry in self._task.args.get("files") or ():
-            wanted.append((entry["src"], entry["dest"], str(entry.get("mode", "0644"))))
+        single = self._task.args.get("files") or ()
+        wanted += [(entry["src"], entry["dest"], str(entry.get("mode", "0644"))) for entry in single]
         if not wanted:
             raise AnsibleActionFail("there is no file to copy: was the folder written by `rbops render`?")
         return wanted

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import json
+import stat
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from rbops.deploy.inventory import load_inventory
+from rbops.deploy.ssh_config import resolve
+from rbops.errors import Mismatch, UsageError
+from tests.lab.plans import mesh
+
+
+def write(folder: Path, text: str, name: str = "hosts.yml") -> Path:
+    path = folder / name
+    path.write_text(textwrap.dedent(text), encoding="utf-8")
+    return path
+
+
+def two(folder: Path, extra: str = "") -> Path:
+    (folder / "key").touch()
+    return write(
+        folder,
+        f"""\
+        all:
+          children:
+            rbops_servers:
+              hosts:
+                n0: {{ansible_host: 10.82.0.10, ansible_user: root, ansible_ssh_private_key_file: {folder}/key{extra}}}
+                n1:
+                  ansible_host: 10.82.0.11
+                  ansible_port: 2222
+                  ansible_user: ops
+                  ansible_ssh_common_args: -o IdentitiesOnly=yes
+            rbops_testers:
+              hosts:
+                t1: {{ansible_connection: local, rbops_netns: rbops-x-t1, rbops_device: ext1, rbops_port: 1}}
+                t0: {{ansible_connection: local, rbops_netns: rbops-x-t0, rbops_device: ext0, rbops_port: 0}}
+        """,
+    )
+
+
+def test_servers_and_testers(tmp_path: Path) -> None:
+    inventory = load_inventory(two(tmp_path))
+    n0, n1 = inventory.servers
+    assert (n0.name, n0.host, n0.port, n0.user, n0.key_file, n0.become) == (
+        "n0",
+        "10.82.0.10",
+        22,
+        "root",
+        tmp_path / "key",
+        False,
+    )
+    assert (n1.port, n1.user, n1.become, n1.identities_only) == (2222, "ops", True, True)
+    assert [(t.name, t.port, t.netns, t.device, t.target) for t in inventory.testers] == [
+        ("t0", 0, "rbops-x-t0", "ext0", None),
+        ("t1", 1, "rbops-x-t1", "ext1", None),
+    ]
+
+
+def test_ini_with_group_vars_and_scripts_work(tmp_path: Path) -> None:
+    folder = tmp_path / "inventory"
+    (folder / "group_vars").mkdir(parents=True)
+    write(folder, "[rbops_servers]\nn0 ansible_host=10.82.0.10\n", "hosts.ini")
+    write(folder, "ansible_user: admin\n", "group_vars/rbops_servers.yml")
+    assert load_inventory(folder).server("n0").user == "admin"
+    listing = json.dumps(
+        {"rbops_servers": {"hosts": ["n9"]}, "_meta": {"hostvars": {"n9": {"ansible_host": "10.82.9.9"}}}}
+    )
+    script = write(tmp_path, f"#!/bin/sh\ncat <<'END'\n{listing}\nEND\n", "dynamic")
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    assert load_inventory(script).server("n9").host == "10.82.9.9"
+
+
+def test_templates_stay_text(tmp_path: Path) -> None:
+    witness = tmp_path / "witness"
+    template = "{{ lookup('pipe', 'touch " + str(witness) + "') }}"
+    inventory = load_inventory(two(tmp_path, f', motd: "{template}"'))
+    assert f'motd: !unsafe "{template}"' in inventory.for_ansible()
+    with pytest.raises(UsageError, match="ansible_password of n0 is a template"):
+        load_inventory(two(tmp_path, f', ansible_password: "{template}"'))
+    assert not witness.exists()
+
+
+def test_vaulted_values_stay_vaulted(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        """\
+        all:
+          children:
+            rbops_servers:
+              hosts:
+                n0:
+                  ansible_become_password: !vault |
+                    $ANSIBLE_VAULT;1.1;AES256
+                    36643064
+        """,
+    )
+    assert "ansible_become_password: !vault |" in load_inventory(path).for_ansible()
+
+
+def test_limit_is_ansibles(tmp_path: Path) -> None:
+    path = two(tmp_path)
+    assert [t.name for t in load_inventory(path, "n*:!n0").servers] == ["n1"]
+    assert load_inventory(path, "n1").known == ("n0", "n1")
+    with pytest.raises(UsageError, match=r"--limit nowhere matches no server .* it has n0, n1"):
+        load_inventory(path, "nowhere")
+
+
+def test_a_planned_server_that_is_absent_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Mismatch, match=r"planned but not in the inventory .*: n2, n3 \(it has n0, n1\)"):
+        load_inventory(two(tmp_path)).matching(mesh(4))
+
+
+def test_servers_come_in_the_plans_order(tmp_path: Path) -> None:
+    path = write(tmp_path, "[rbops_servers]\nn1\nn0\nspare\n", "hosts.ini")
+    assert [target.name for target in load_inventory(path).for_plan(mesh(2))] == ["n0", "n1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("[[x", UsageError, "cannot be read by Ansible"),
+        ("[other]\nh1\n", Mismatch, "no host in the group rbops_servers"),
+        ("[rbops_servers]\n-x\n", UsageError, "'-x' cannot be a host's name"),
+        ("[rbops_servers]\n../x\n", UsageError, "cannot be a host's name"),
+        ("[rbops_servers]\nn0 ansible_host=-oProxyCommand=id\n", UsageError, "no address or host name"),
+        ("[rbops_servers]\nn0 ansible_connection=local\n", Mismatch, "is reached over ssh"),
+        (
+            "[rbops_servers]\nn0 ansible_ssh_private_key_file=/nonexistent\n",
+            UsageError,
+            "private key of n0 is not there",
+        ),
+        ("[rbops_servers]\nn0 ansible_ssh_common_args='-o Nonsense=1'\n", UsageError, "n0: ssh refuses its options"),
+        ("[rbops_servers]\nn0\n[rbops_testers]\nt0 ansible_connection=local\n", Mismatch, "tester t0 needs rbops_port"),
+    ],
+)
+def test_what_cannot_be_used_is_said(tmp_path: Path, text: str, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        load_inventory(write(tmp_path, text, "hosts.ini"))
+
+
+def test_a_missing_inventory_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such file"):
+        load_inventory(tmp_path / "absent.yml")
+
+
+def test_openssh_resolves_jump_hosts_and_files(tmp_path: Path) -> None:
+    known = tmp_path / "known hosts"
+    known.touch()
+    options = resolve(
+        "10.82.0.10", ["-F", "none", "-o", f'UserKnownHostsFile="{known}"', "-J", "gate.example"], name="n0"
+    )
+    assert known in options.known_hosts
+    assert options.proxy_command == "ssh -F none -W '[10.82.0.10]:22' gate.example"
+    command = resolve(
+        "10.82.0.10", ["-F", "none", "-p", "23", "-o", "ProxyCommand=nc %h %p %%"], name="n0"
+    ).proxy_command
+    assert command == "nc 10.82.0.10 23 %"

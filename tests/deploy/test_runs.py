@@ -1,0 +1,133 @@
+"""Run folders, extra variables, stopping, rollback's choice: what needs no server."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rbops.deploy.extra_vars import extra_vars_yaml
+from rbops.deploy.probe import Probe, check_identities
+from rbops.deploy.rollback import previous_run
+from rbops.deploy.runs import new_run
+from rbops.deploy.stop import stoppable
+from rbops.deploy.unsafe_yaml import load_plain
+from rbops.errors import Mismatch, UsageError
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_a_run_is_private_and_fresh(state: Path) -> None:
+    before = os.umask(0)
+    try:
+        first, second = new_run("apply"), new_run("apply")
+        first.write("env/extravars", "{}")
+        first.note("start")
+    finally:
+        os.umask(before)
+    assert first.folder != second.folder
+    assert first.folder.parent == state / "rbops" / "runs"
+    for path in (first.folder, *first.folder.rglob("*")):
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+
+
+def test_a_run_does_not_follow_links(state: Path) -> None:
+    run = new_run("apply")
+    victim = state / "victim"
+    victim.write_text("whole")
+    (run.folder / "result.json").symlink_to(victim)
+    with pytest.raises(OSError, match="symbolic links"):
+        run.finish({})
+    assert victim.read_text() == "whole"
+
+
+def test_only_old_finished_runs_are_forgotten(state: Path) -> None:
+    unfinished = new_run("apply")
+    for _ in range(25):
+        new_run("apply").finish({})
+    new_run("apply")
+    folders = list((state / "rbops" / "runs").iterdir())
+    assert unfinished.folder in folders
+    assert len([path for path in folders if (path / "result.json").exists()]) == 20
+
+
+def test_extra_vars_are_inert(tmp_path: Path) -> None:
+    file = tmp_path / "more.yml"
+    file.write_text('d: {deep: [\'{{ lookup("pipe", "id") }}\']}\nport: 5\n')
+    text = extra_vars_yaml(["a=1 b='{{ c }}'", '{"c": "{{ x }}", "n": 2}', f"@{file}", "a=3"])
+    assert load_plain(text) == {
+        "a": "3",
+        "b": "{{ c }}",
+        "c": "{{ x }}",
+        "n": 2,
+        "port": 5,
+        "d": {"deep": ['{{ lookup("pipe", "id") }}']},
+    }
+    assert text.count("!unsafe") == text.count('"3"') + 3
+    with pytest.raises(yaml.constructor.ConstructorError):
+        yaml.safe_load(text)
+
+
+@pytest.mark.parametrize("argument", ["word", "{", "@/nonexistent", "[1, 2]", "a b=1", "'open", "=1"])
+def test_extra_vars_that_are_none(argument: str) -> None:
+    with pytest.raises(UsageError, match="-e"):
+        extra_vars_yaml([argument])
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_ask_for_the_end(signum: signal.Signals) -> None:
+    before = signal.getsignal(signum)
+    with stoppable() as stop:
+        assert not stop.requested
+        signal.raise_signal(signum)
+        assert stop.requested
+        assert stop.reason == signum.name
+        assert not stop.insisted
+        signal.raise_signal(signum)
+        assert stop.insisted
+    assert signal.getsignal(signum) is before
+
+
+def probed(name: str, machine: str, server: str | None = None, cluster: str | None = None) -> Probe:
+    return Probe(name, machine, "boot", "6.1.0", "3.11.2", 1.0, cluster, server, None, {})
+
+
+def test_one_machine_under_two_names() -> None:
+    with pytest.raises(Mismatch, match="n0 and n1 are one machine"):
+        check_identities([probed("n0", "m"), probed("n1", "m")], "rb4")
+
+
+def test_another_server_of_the_cluster_answers() -> None:
+    with pytest.raises(Mismatch, match="the machine at n0's address is n2 of rb4"):
+        check_identities([probed("n0", "m", server="n2", cluster="rb4")], "rb4")
+    check_identities([probed("n0", "m", server="n2", cluster="other"), probed("n1", "k", "n1", "rb4")], "rb4")
+
+
+def confirmed(folder: Path, name: str, digest: str, servers: list[str], outcome: str = "confirmed") -> None:
+    path = folder / "rbops" / "runs" / name
+    (path / "project").mkdir(parents=True)
+    result = {"cluster": "rb4", "digest": digest, "servers": servers, "outcome": outcome}
+    (path / "result.json").write_text(json.dumps(result))
+
+
+def test_rollback_goes_to_the_run_confirmed_before(state: Path) -> None:
+    both = ["n0", "n1"]
+    confirmed(state, "1", "aaa", both)
+    confirmed(state, "2", "bbb", ["n0"])
+    confirmed(state, "3", "ccc", both)
+    confirmed(state, "4", "ccc", both)
+    confirmed(state, "5", "ddd", both, outcome="ApplyFailed")
+    assert previous_run("rb4", "ccc", both).digest == "aaa"
+    with pytest.raises(Mismatch, match="no configuration before aaa"):
+        previous_run("rb4", "aaa", both)
+    with pytest.raises(Mismatch, match="no configuration before"):
+        previous_run("another", "ccc", both)

@@ -1,0 +1,83 @@
+"""The roles as Ansible users see them: they parse, are documented, and copy finished bytes only."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from rbops.resources import shared
+
+ROLES = sorted(path for path in shared("roles").iterdir() if path.is_dir())
+OWN = {"rbops_copy", "rbops_node"}
+KEYWORDS = {
+    "name", "register", "changed_when", "check_mode", "failed_when", "when", "vars", "notify", "loop", "loop_control",
+}  # fmt: skip
+
+
+def tasks(role: Path) -> list[dict[str, Any]]:
+    found = []
+    for path in sorted(role.glob("tasks/*.yml")) + sorted(role.glob("handlers/*.yml")):
+        found += yaml.safe_load(path.read_text(encoding="utf-8"))
+    return found
+
+
+def module(task: dict[str, Any]) -> str:
+    (name,) = set(task) - KEYWORDS
+    return name
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_a_role_is_documented_and_its_defaults_are_its_options(role: Path) -> None:
+    specs = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))["argument_specs"]["main"]
+    defaults = yaml.safe_load((role / "defaults" / "main.yml").read_text(encoding="utf-8"))
+    assert specs["short_description"]
+    assert set(defaults) <= set(specs["options"])
+    for name, option in specs["options"].items():
+        assert option["description"]
+        if "default" in option:
+            assert defaults[name] == option["default"], name
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_tasks_are_named_and_modules_fully_qualified(role: Path) -> None:
+    for task in tasks(role):
+        assert task["name"][0].isupper()
+        assert module(task) in OWN or module(task).startswith("ansible.builtin."), task["name"]
+        assert module(task) not in {"ansible.builtin.template", "ansible.builtin.shell"}, task["name"]
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_every_copied_file_has_a_mode(role: Path) -> None:
+    for task in tasks(role):
+        if module(task) == "rbops_copy":
+            for entry in task["rbops_copy"]["files"]:
+                assert re.fullmatch(r"0[0-7]{3}", entry["mode"]), entry
+
+
+@pytest.mark.parametrize("playbook", ["site.yml", "revert.yml"])
+def test_playbooks_parse(playbook: str, tmp_path: Path) -> None:
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text("all: {children: {rbops_servers: {hosts: {n0: {}}}}}\n")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "ansible.cli.playbook",
+            "-i",
+            str(inventory),
+            "--syntax-check",
+            shared("playbooks", playbook),
+        ],
+        env={**os.environ, "ANSIBLE_ROLES_PATH": str(shared("roles")), "LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
