@@ -87,6 +87,13 @@ def _xdp_limits(spec: Spec, choice: Choice, built: Built) -> Iterator[str]:
             "the xdp data plane does not balance load over a fly: each pair of port servers uses one shortest way, so "
             "rates, latency and link loads given here for VLB do not hold; use a mesh, or take this plan as a study"
         )
+    cables, rate = choice.trial.parallel, choice.trial.rate_bps
+    if cables > 1:
+        yield (
+            f"{cables} cables run between each two servers, and the xdp data plane uses the first: {rate / 1e9:.4g} of "
+            f"the {choice.trial.required_bps / 1e9:.4g} Gbps that a link must carry; take faster internal ports, or "
+            "more servers with fewer external ports each"
+        )
     ports = max(len(server.ports) for server in built.servers)
     for what, count, most in (("servers", choice.trial.servers, _XDP_SERVERS), ("ports a server", ports, _XDP_DEVICES)):
         if count > most:
