@@ -1,0 +1,64 @@
+"""One RB4 on this machine for the whole room: made by the commands a user types, used by every test, removed.
+
+The tests run in the order of ``_ORDER``: those that break something come after those that look, and each
+puts back what it broke.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system.driver import Cluster, Done
+
+_ORDER = ("test_main_job", "test_host_traffic", "test_verify_faults", "test_selftest_faults", "test_interrupts")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put this room's tests in order, in the places they have among all tests."""
+    here = [number for number, item in enumerate(items) if item.path.parent == Path(__file__).parent]
+    own = sorted((items[number] for number in here), key=lambda item: _ORDER.index(item.path.stem))
+    for number, item in zip(here, own, strict=True):
+        items[number] = item
+
+
+@pytest.fixture(scope="package")
+def steps() -> dict[str, Done]:
+    """How each command went that made the cluster, by its verb."""
+    return {}
+
+
+@pytest.fixture(scope="package")
+def cluster(steps: dict[str, Done], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """The paper's RB4, booted and applied."""
+    made = _cluster(tmp_path_factory.mktemp("rb4"), "rbt-rb4")
+    made.run("lab", "down", "none", "--name", made.name)
+    try:
+        steps["init"] = made.run("init", str(made.folder))
+        steps["check"] = made.run("check", str(made.spec))
+        steps["plan"] = made.run("plan", str(made.spec), "--format", "json")
+        steps["lab up"] = made.run("lab", "up", str(made.spec), "--name", made.name)
+        steps["apply"] = made.verb("apply")
+        assert {name: done.code for name, done in steps.items() if done.code} == {}, steps
+        yield made
+    finally:
+        steps["lab down"] = made.run("lab", "down", str(made.spec), "--name", made.name)
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[Cluster]:
+    """A second lab beside the cluster, for commands that make and remove one; there is none at the end."""
+    found = _cluster(tmp_path, "rbt-other")
+    try:
+        yield found
+    finally:
+        found.run("lab", "down", "none", "--name", found.name)
+
+
+def _cluster(folder: Path, name: str) -> Cluster:
+    temporary = folder / "tmp"
+    temporary.mkdir()
+    return Cluster(folder, name, {**os.environ, "XDG_STATE_HOME": str(folder / "state"), "TMPDIR": str(temporary)})
