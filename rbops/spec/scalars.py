@@ -4,9 +4,9 @@ A document's scalars are all text (see ``reader``); the reader makes the value o
 says what an editor, which reads YAML as YAML 1.2, may find there.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -45,6 +45,7 @@ __all__ = [
 ]
 
 _LATEST_PCIE = 7
+_GENERATION = re.compile(r"([0-9])(?:\.[0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +124,9 @@ def _numa_node(text: str) -> int | None:
 
 
 def _generation(text: str) -> int:
-    try:
-        generation = int(Decimal(text))
-    except ArithmeticError:
-        generation = 0
-    if len(text) > len("1.0a") or not 1 <= generation <= _LATEST_PCIE:
+    match = _GENERATION.fullmatch(text.strip())
+    generation = int(match[1]) if match else 0
+    if not 1 <= generation <= _LATEST_PCIE:
         raise Wrong(f"{units.shown(text)} is no PCIe generation", f"1 to {_LATEST_PCIE}, for example 3")
     return generation
 
