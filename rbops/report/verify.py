@@ -15,14 +15,16 @@ def verify_report(result: VerifyResult) -> RenderableType:
     """Servers by subjects, ``passed/all`` in each cell, and the failures below."""
     servers = list(dict.fromkeys(check.server for check in result.checks))
     subjects = list(dict.fromkeys(check.subject for check in result.checks))
-    table = Table(title=f"Verification of plan {result.plan_digest[:12]}", title_justify="left")
+    # Not the table's own title, which wraps at the width of a table with few subjects.
+    title = Text(f"Verification of plan {result.plan_digest[:12]}")
+    table = Table()
     table.add_column("server")
     for subject in subjects:
         table.add_column(subject, justify="right")
     for server in servers:
         table.add_row(server, *(_cell(result, server, subject) for subject in subjects))
     failures = [Text(failure_line(check), style="red") for check in result.failures]
-    return Group(table, *failures, _summary(result))
+    return Group(title, table, *failures, _summary(result))
 
 
 def failure_line(check: Check) -> str:
