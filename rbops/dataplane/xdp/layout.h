@@ -20,11 +20,14 @@
 #define MAX_ADJACENCIES 8192
 #define MAX_NEXT_HOPS 16384
 
-/* A token bucket's constants: bytes per tick, bytes it holds, bytes that are headroom. */
+/*
+ * A token bucket's constants. Buckets count the bytes that are missing to full, so that zeroed memory
+ * is a full bucket; what the model calls tokens is depth - used.
+ */
 struct rate {
-	__u32 refill;
-	__u32 depth;
-	__u32 join;
+	__u32 refill; /* bytes per tick */
+	__s32 depth; /* bytes it holds */
+	__s32 slack; /* with no more than these missing it has headroom; -1: it never has */
 	__u32 pad;
 };
 
@@ -81,7 +84,8 @@ struct generation {
 	struct rate direct; /* per destination server */
 	__u8 fib_sha256[32];
 	__u8 config_sha256[32];
-	__u8 pad[16];
+	__u32 buckets; /* devices or servers, whichever are more */
+	__u8 pad[12];
 	struct device devices[MAX_DEVICES];
 	struct ingress ingress[MAX_INGRESS];
 	__u16 link[MAX_SERVERS]; /* device towards a server; NOWHERE: none */
@@ -90,11 +94,6 @@ struct generation {
 	__u64 adjacencies[MAX_ADJACENCIES]; /* neighbour's MAC; 0: the kernel resolves it */
 	struct next_hop next_hops[MAX_NEXT_HOPS];
 	/* the table's body follows: direct table and chunks (fib.py) */
-};
-
-struct bucket {
-	__u32 used; /* bytes missing to full, so that zeroed memory is a full bucket */
-	__u32 tick; /* of the last refill */
 };
 
 struct traffic {
@@ -109,9 +108,8 @@ struct port_traffic {
 
 /* Towards one destination server. */
 struct dest {
-	struct bucket bucket;
+	__s32 used; /* of its direct bucket */
 	__u32 position; /* in the rotation */
-	__u32 pad;
 };
 
 /* Numbers count occurrences; layout.py knows the names, in this order. */
@@ -156,8 +154,10 @@ struct core {
 	__u64 forwarded[FWD_COUNT];
 	__u64 punted[PUNT_COUNT];
 	__u64 dropped[DROP_COUNT];
+	__u32 tick; /* up to which the buckets are refilled */
+	__u32 pad[15];
 	struct port_traffic ports[MAX_DEVICES];
-	struct bucket links[MAX_DEVICES];
+	__s32 links[MAX_DEVICES]; /* used of the links' buckets */
 	struct dest dests[MAX_SERVERS];
 };
 

@@ -24,6 +24,7 @@ NOWHERE = 0xFFFF
 NO_ROUTE, LOCAL, REMOTE, PUNT, PUNT_REMOTE = range(5)
 NO_ROUTE_VALUE = 0xFFFFFFFF
 BURST_TICKS, MAX_FLOWLET_TICKS = 10, 60_000
+MAX_REFILL = 200_000_000  # 1.6 Tbit/s: a bucket's bytes fit 31 bits
 ETHERNET_HEADER, VLAN_TAG = 14, 4
 
 FORWARDED = ("local", "phase2", "egress")
@@ -58,8 +59,8 @@ DROPPED = (
     "unknown_ingress",
 )
 
-HEAD = struct.Struct("<8I4I32s32s16x")
-DEVICE = struct.Struct("<QII4I")
+HEAD = struct.Struct("<8IIiiI32s32sI12x")
+DEVICE = struct.Struct("<QIIIiiI")
 INGRESS = struct.Struct("<II")
 PORT = struct.Struct("<HHHH")
 NEXT_HOP = struct.Struct("<QHHHH")
@@ -72,15 +73,15 @@ ADJACENCIES_AT = PORTS_AT + MAX_PORTS * PORT.size
 NEXT_HOPS_AT = ADJACENCIES_AT + 8 * MAX_ADJACENCIES
 GENERATION_SIZE = NEXT_HOPS_AT + MAX_NEXT_HOPS * NEXT_HOP.size
 
-CORE_COUNTS = struct.Struct("<8Q24Q32Q")
+CORE_COUNTS = struct.Struct("<8Q24Q32Q64x")
 TRAFFIC = struct.Struct("<QQ")
 PORT_TRAFFIC_AT = CORE_COUNTS.size
 LINKS_AT = PORT_TRAFFIC_AT + MAX_DEVICES * 32
-DESTS_AT = LINKS_AT + MAX_DEVICES * 8
-PATHS_AT = DESTS_AT + MAX_SERVERS * 16
+DESTS_AT = LINKS_AT + MAX_DEVICES * 4
+PATHS_AT = DESTS_AT + MAX_SERVERS * 8
 
 LAYOUT = struct.Struct("<6I")
-LAYOUT_VERSION = 2
+LAYOUT_VERSION = 3
 TICK_AT, ACTIVE_AT, OBJECT_AT, DEAD_AT = 0, 64, 72, 104
 LAYOUT_AT = DEAD_AT + MAX_SERVERS
 CONTROL_SIZE = LAYOUT_AT + LAYOUT.size
@@ -201,7 +202,8 @@ def generation_bytes(config: Mapping[str, Any], devices: Sequence[Device], fib: 
     frame = max((device.mtu for device in devices), default=1500) + ETHERNET_HEADER
     direct = _rate(config["direct_quota_bps"], cores, frame)
     head = (MAGIC, config["server"], int(quota), len(rotation), ticks, fib.width - 1, (1 << 8 * fib.width) - 1, serial)
-    HEAD.pack_into(out, 0, *head, *direct, fib.sha256, config_digest(config, devices))
+    buckets = max(len(devices), config["servers"])
+    HEAD.pack_into(out, 0, *head, *direct, fib.sha256, config_digest(config, devices), buckets)
     _write_devices(out, config, devices, cores, frame)
     number = {port["name"]: at for at, port in enumerate(config["ports"])}
     links = [
@@ -235,10 +237,10 @@ def _flowlet_ticks(timeout_s: float) -> int:
 
 
 def _rate(rate_bps: int, cores: int, frame: int) -> tuple[int, int, int, int]:
-    """A bucket's refill, depth and join as rbops/vlb/model.py defines them."""
-    refill = min(rate_bps // (8000 * cores), 1 << 28)
+    """A bucket's refill, depth and slack (depth - join), as rbops/vlb/model.py defines them."""
+    refill = min(rate_bps // (8000 * cores), MAX_REFILL)
     depth = max(BURST_TICKS * refill, 2 * frame) if refill else 0
-    return refill, depth, max(1, depth - depth // 8), 0
+    return refill, depth, depth - max(1, depth - depth // 8), 0
 
 
 def _check_sizes(config: Mapping[str, Any], devices: Sequence[Device]) -> None:

@@ -99,7 +99,7 @@ static __always_inline int send_over_fabric(struct frame *frame, struct next_hop
 	via = choose_path(frame->gen, frame->core, frame->place, dest, frame->tick, frame->size, hash);
 	if (unlikely(via == NO_VIA))
 		return discard(frame, DROP_NO_PATH);
-	charge(frame->gen, frame->core, via, dest, frame->tick, frame->size);
+	charge(frame->gen, frame->core, via, dest, frame->size);
 	path = path_of(frame->core, dest, via);
 	path->packets++;
 	path->bytes += frame->size;
@@ -155,6 +155,8 @@ static __always_inline int begin(struct frame *frame, struct xdp_md *ctx)
 	traffic = &frame->core->ports[frame->ingress & (MAX_DEVICES - 1)];
 	traffic->received.packets++;
 	traffic->received.bytes += frame->size;
+	if (unlikely(frame->core->tick != frame->tick))
+		refill_all(frame->place, frame->tick);
 	return ingress->ifindex == ifindex;
 }
 
@@ -229,8 +231,7 @@ int internal(struct xdp_md *ctx)
 	link = frame.gen->link[dest];
 	if (unlikely(link == NOWHERE || !is_alive(dest)))
 		return discard(&frame, DROP_NO_PATH);
-	take(&frame.core->links[link & (MAX_DEVICES - 1)], &frame.gen->devices[link & (MAX_DEVICES - 1)].rate, frame.tick,
-	     frame.size);
+	take(&frame.core->links[link & (MAX_DEVICES - 1)], &frame.gen->devices[link & (MAX_DEVICES - 1)].rate, frame.size);
 	frame.core->forwarded[FWD_PHASE2]++;
 	return send_to(&frame, link, mac);
 }

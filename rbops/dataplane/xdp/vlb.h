@@ -12,32 +12,52 @@
 
 enum condition { HEADROOM, FITS, ALIVE };
 
-static __always_inline __u32 tokens(struct bucket *bucket, const struct rate *rate, __u32 tick)
+static __always_inline void refill(__s32 *used, const struct rate *rate, __u32 elapsed)
 {
-	__u32 elapsed = tick - bucket->tick;
+	__u64 gained = (__u64)elapsed * rate->refill;
 
-	if (elapsed) {
-		__u64 gained = (__u64)elapsed * rate->refill;
-
-		bucket->used = gained >= bucket->used ? 0 : bucket->used - (__u32)gained;
-		bucket->tick = tick;
-	}
-	return bucket->used >= rate->depth ? 0 : rate->depth - bucket->used;
+	*used = gained >= (__u32)*used ? 0 : *used - (__s32)gained;
 }
 
-/* Tokens are current: the bucket was looked at in this tick, or is now. */
-static __always_inline void take(struct bucket *bucket, const struct rate *rate, __u32 tick, __u32 size)
-{
-	__u32 have = tokens(bucket, rate, tick);
+/* What the steps of a refill share. */
+struct refilling {
+	__u32 place;
+	__u32 elapsed;
+};
 
-	bucket->used = have > size ? bucket->used + size : rate->depth;
+static long refill_step(__u32 number, struct refilling *refilling)
+{
+	struct generation *gen = generation_at(refilling->place);
+	struct core *core = core_at(refilling->place >> 1);
+
+	number &= MAX_DEVICES - 1; /* and MAX_SERVERS, which is the same */
+	refill(&core->links[number], &gen->devices[number].rate, refilling->elapsed);
+	refill(&core->dests[number].used, &gen->direct, refilling->elapsed);
+	return 0;
 }
 
-static __always_inline int holds(struct bucket *bucket, const struct rate *rate, __u32 tick, __u32 size)
+/* All buckets of a core at once, when time has passed: packets then find them current. */
+static __noinline int refill_all(__u32 place, __u32 tick)
 {
-	__u32 have = tokens(bucket, rate, tick);
+	struct core *core = core_at(place >> 1);
+	struct refilling refilling = { place, tick - core->tick };
 
-	return size ? have >= size : rate->join && have >= rate->join;
+	core->tick = tick;
+	bpf_loop(generation_at(place)->buckets, refill_step, &refilling, 0);
+	return 0;
+}
+
+static __always_inline void take(__s32 *used, const struct rate *rate, __u32 size)
+{
+	__s32 more = *used + (__s32)size;
+
+	*used = more < rate->depth ? more : rate->depth;
+}
+
+/* Has the bucket headroom (size 0), or the bytes of the frame? */
+static __always_inline int holds(__s32 used, const struct rate *rate, __u32 size)
+{
+	return size ? used + (__s32)size <= rate->depth : used <= rate->slack;
 }
 
 static __always_inline int is_alive(__u32 via)
@@ -49,23 +69,21 @@ static __always_inline int is_alive(__u32 via)
  * Does the path take a packet of `size` bytes? 0 asks for headroom. The caller has checked that it
  * is alive.
  */
-static __always_inline int path_holds(struct generation *gen, struct core *core, __u32 via, __u32 dest, __u32 tick,
-				      __u32 size)
+static __always_inline int path_holds(struct generation *gen, struct core *core, __u32 via, __u32 dest, __u32 size)
 {
 	__u32 link = gen->link[via & (MAX_SERVERS - 1)] & (MAX_DEVICES - 1);
 
-	if (!holds(&core->links[link], &gen->devices[link].rate, tick, size))
+	if (!holds(core->links[link], &gen->devices[link].rate, size))
 		return 0;
 	if (via != dest || !gen->direct_quota)
 		return 1;
-	return holds(&core->dests[dest & (MAX_SERVERS - 1)].bucket, &gen->direct, tick, size);
+	return holds(core->dests[dest & (MAX_SERVERS - 1)].used, &gen->direct, size);
 }
 
 /* What the steps of one search through the rotation share. */
 struct search {
 	__u32 place; /* generation (bit 0) and CPU */
 	__u32 dest;
-	__u32 tick;
 	__u32 size; /* 0: headroom */
 	__u32 condition;
 	__u32 via; /* the result */
@@ -87,7 +105,7 @@ static __always_inline __u32 try_next(struct generation *gen, struct core *core,
 		via = dest;
 	if (!is_alive(via))
 		return NO_VIA;
-	if (search->condition != ALIVE && !path_holds(gen, core, via, dest, search->tick, search->size))
+	if (search->condition != ALIVE && !path_holds(gen, core, via, dest, search->size))
 		return NO_VIA;
 	return via;
 }
@@ -103,9 +121,9 @@ static long rotate_step(__u32 step, struct search *search)
  * The next server in rotation that meets the condition, NO_VIA when none does. The position is then
  * where it was, a whole round further.
  */
-static __noinline __u32 rotate(__u32 place, __u32 dest, __u32 tick, __u32 size, __u32 condition)
+static __noinline __u32 rotate(__u32 place, __u32 dest, __u32 size, __u32 condition)
 {
-	struct search search = { place, dest, tick, size, condition, NO_VIA };
+	struct search search = { place, dest, size, condition, NO_VIA };
 	struct generation *gen = generation_at(place);
 	struct core *core = core_at(place >> 1);
 	__u32 count = gen->slots, via;
@@ -123,23 +141,24 @@ static __noinline __u32 rotate(__u32 place, __u32 dest, __u32 tick, __u32 size, 
 	return via;
 }
 
-static __always_inline __u32 choose_one(struct generation *gen, struct core *core, __u32 place, __u32 dest, __u32 tick,
-					__u32 size, int joining)
+/* For a packet that has no flowlet's path to keep; `joining` when it starts one. */
+static __always_inline __u32 choose_one(struct generation *gen, struct core *core, __u32 place, __u32 dest, __u32 size,
+					int joining)
 {
 	__u32 via;
 
 	if (joining) {
-		if (gen->direct_quota && is_alive(dest) && path_holds(gen, core, dest, dest, tick, 0))
+		if (gen->direct_quota && is_alive(dest) && path_holds(gen, core, dest, dest, 0))
 			return dest;
-		via = rotate(place, dest, tick, 0, HEADROOM);
+		via = rotate(place, dest, 0, HEADROOM);
 		if (likely(via != NO_VIA))
 			return via;
 	}
-	if (gen->direct_quota && is_alive(dest) && path_holds(gen, core, dest, dest, tick, size))
+	if (gen->direct_quota && is_alive(dest) && path_holds(gen, core, dest, dest, size))
 		return dest;
-	via = rotate(place, dest, tick, size, FITS);
+	via = rotate(place, dest, size, FITS);
 	if (via == NO_VIA)
-		via = rotate(place, dest, tick, size, ALIVE);
+		via = rotate(place, dest, size, ALIVE);
 	if (via == NO_VIA && is_alive(dest))
 		via = dest;
 	return via;
@@ -153,30 +172,29 @@ static __always_inline __u32 choose_path(struct generation *gen, struct core *co
 	__u32 tag = flowlet_tag(hash), via;
 
 	if (!gen->flowlet_ticks)
-		return choose_one(gen, core, place, dest, tick, size, 0);
+		return choose_one(gen, core, place, dest, size, 0);
 	old = *entry;
 	via = (old >> 16) & 0xffff;
 	if (old >> 32 == tag && ((tick - (__u32)old) & 0xffff) <= gen->flowlet_ticks && is_alive(via)) {
 		*entry = flowlet_entry(tag, via, tick);
-		if (path_holds(gen, core, via, dest, tick, size))
+		if (path_holds(gen, core, via, dest, size))
 			return via;
-		return choose_one(gen, core, place, dest, tick, size, 0);
+		return choose_one(gen, core, place, dest, size, 0);
 	}
-	via = choose_one(gen, core, place, dest, tick, size, 1);
+	via = choose_one(gen, core, place, dest, size, 1);
 	if (via != NO_VIA)
 		*entry = flowlet_entry(tag, via, tick);
 	return via;
 }
 
 /* Take the frame's bytes out of what its path was given. */
-static __always_inline void charge(struct generation *gen, struct core *core, __u32 via, __u32 dest, __u32 tick,
-				   __u32 size)
+static __always_inline void charge(struct generation *gen, struct core *core, __u32 via, __u32 dest, __u32 size)
 {
 	__u32 link = gen->link[via & (MAX_SERVERS - 1)] & (MAX_DEVICES - 1);
 
-	take(&core->links[link], &gen->devices[link].rate, tick, size);
+	take(&core->links[link], &gen->devices[link].rate, size);
 	if (via == dest && gen->direct_quota)
-		take(&core->dests[dest & (MAX_SERVERS - 1)].bucket, &gen->direct, tick, size);
+		take(&core->dests[dest & (MAX_SERVERS - 1)].used, &gen->direct, size);
 }
 
 #endif
