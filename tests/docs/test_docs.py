@@ -21,6 +21,7 @@ from rbops.dataplane.xdp.loader import FLOWLET_ENTRIES
 from rbops.deploy.apply import REVERT_TIMEOUT_S
 from rbops.node import __main__ as node
 from rbops.planner import plan_spec
+from rbops.predict.reference import disputed
 from rbops.selftest.result import Kind
 from rbops.spec import load_spec
 from rbops.spec.schema import spec_schema
@@ -256,6 +257,11 @@ def test_the_papers_table_is_what_the_code_gives() -> None:
     assert done.stdout.startswith("| what |")
     shown = (DOCS / "planning.md").read_text(encoding="utf-8")
     assert done.stdout in shown, "put the output of bench/paper_table.py into docs/planning.md"
+
+
+def test_every_disputed_number_is_explained() -> None:
+    rows = table("planning.md", "Four numbers that differ")
+    assert [row[1].removesuffix(" ports") for row in rows] == [item.paper.removesuffix(" ports") for item in disputed()]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
