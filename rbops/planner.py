@@ -163,7 +163,8 @@ def _scaled(machine: Machine, factor: float) -> Machine:
         replace(cost, cycles=cost.cycles * factor, cycles_per_byte=cost.cycles_per_byte * factor)
         for cost in machine.costs
     )
-    return replace(machine, costs=costs, batching=machine.batching.scaled(factor), calibrated=True)
+    latency = replace(machine.latency, cpu_s=machine.latency.cpu_s * factor)
+    return replace(machine, costs=costs, batching=machine.batching.scaled(factor), latency=latency, calibrated=True)
 
 
 def _machine(

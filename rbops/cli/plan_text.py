@@ -133,6 +133,7 @@ def prediction_rows(planning: Planning) -> list[tuple[str, str]]:
     one: Prediction = made.prediction
     wanted = planning.spec.router.external_ports * planning.spec.router.line_rate_bps
     parts, app = one.per_component, planning.spec.router.application
+    span = made.bounds
     bounds = {"CPU": parts.cpu, "memory": parts.memory, "I/O": parts.io, "between sockets": parts.inter_socket}
     bounds |= {"PCIe": parts.pcie, "NICs": parts.nic}
     rows = [
@@ -140,8 +141,9 @@ def prediction_rows(planning: Planning) -> list[tuple[str, str]]:
             "router",
             f"{gbps(one.rate_bps)} of {gbps(wanted)}, {one.rate_pps / 1e6:.2f} Mpps of {made.packets.name} packets",
         ),
-        ("expected between", f"{gbps(made.bounds.low_bps)} and {gbps(made.bounds.high_bps)} (paper 6.2)"),
-        ("bottleneck", one.bottleneck),
+        ("servers allow", f"{gbps(span.at_3r_bps)} at 3R to {gbps(span.high_bps)} at 2R and mere forwarding"),
+        ("the paper would expect", f"{gbps(span.low_bps)} to {gbps(span.high_bps)} (6.2: {span.low_factor}R, 2R)"),
+        ("bottleneck", one.bottleneck.replace("_", " ")),
         ("second hop", f"{made.cluster.indirect:.0%} of the packets with the {planning.spec.router.traffic} matrix"),
         ("one server", f"{gbps(made.app.rate_bps)} of {app}, {gbps(made.forward.rate_bps)} of forwarding"),
     ]

@@ -47,7 +47,7 @@ def predict_blocks(scenarios: Sequence[Scenario], factor: float, measured: Measu
 
 def _table(scenarios: Sequence[Scenario]) -> Table:
     keys = tuple(scenarios[0].changes)
-    columns = (*keys, "rate", "Mpps", "bottleneck", "between", "direct", "two hops", "servers", "power", "price")
+    columns = (*keys, "rate", "Mpps", "bottleneck", "3R .. 2R", "direct", "two hops", "servers", "power", "price")
     rows = []
     for scenario in scenarios:
         one, bounds = scenario.made.plan.prediction, scenario.made.forecast.bounds
@@ -57,7 +57,7 @@ def _table(scenarios: Sequence[Scenario]) -> Table:
                 gbps(one.rate_bps),
                 f"{one.rate_pps / 1e6:.2f}",
                 one.bottleneck,
-                f"{gbps(bounds.low_bps)} .. {gbps(bounds.high_bps)}",
+                f"{gbps(bounds.at_3r_bps)} .. {gbps(bounds.high_bps)}",
                 microseconds(one.latency_s.direct),
                 microseconds(one.latency_s.indirect),
                 str(scenario.made.plan.topology.servers),
@@ -81,11 +81,11 @@ def predict_json(scenarios: Sequence[Scenario], factor: float, measured: Measure
 
 
 def _scenario(scenario: Scenario) -> dict[str, Any]:
-    made = scenario.made
+    made, span = scenario.made, scenario.made.forecast.bounds
     return {
         "set": dict(scenario.changes),
         "prediction": dataclasses.asdict(made.plan.prediction),
-        "bounds_bps": {"low": made.forecast.bounds.low_bps, "high": made.forecast.bounds.high_bps},
+        "bounds_bps": {"at_3r": span.at_3r_bps, "low": span.low_bps, "high": span.high_bps},
         "indirect": round(made.forecast.cluster.indirect, 6),
         "server_bps": {"application": made.forecast.app.rate_bps, "forward": made.forecast.forward.rate_bps},
         "server_latency_s": round(made.forecast.per_server_latency_s, 9),

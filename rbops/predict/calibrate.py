@@ -10,6 +10,9 @@ from rbops.errors import UsageError
 
 __all__ = ["Measurement", "read_measurement"]
 
+_SMALLEST, _LARGEST = 64, 9216
+_FASTEST = 1e13
+
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
@@ -41,6 +44,10 @@ def read_measurement(text: str, name: str) -> Measurement:
     if not isinstance(rate, dict):
         raise UsageError(f"{name} holds no measured rate", hint="run rbops selftest with its rate search")
     size, pps = rate.get("size"), rate.get("rate_pps")
-    if not isinstance(size, int) or not isinstance(pps, int | float) or size <= 0 or pps <= 0:
+    if pps == 0:
         raise UsageError(f"{name}: no rate was free of loss, so nothing can be calibrated")
+    if not isinstance(size, int) or isinstance(size, bool) or not _SMALLEST <= size <= _LARGEST:
+        raise UsageError(f"{name}: rate.size is {size!r}, not a packet of {_SMALLEST} to {_LARGEST} bytes")
+    if not isinstance(pps, int | float) or isinstance(pps, bool) or not 0 < pps < _FASTEST:
+        raise UsageError(f"{name}: rate.rate_pps is {pps!r}, not packets a second")
     return Measurement(size, float(pps), rate.get("limit") == "testers")

@@ -45,18 +45,27 @@ class ClusterRate:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The paper's expectation (6.2), in bps: all packets at the application's cost, or all merely forwarded."""
+    """What the router can do at least and at most, in bps; a single server has no hops to divide by.
+
+    ``low_bps`` to ``high_bps`` is the paper's expectation (6.2): all packets at the application's cost over
+    ``low_factor`` R, or all merely forwarded over 2R. ``at_3r_bps`` is the application's rate over 3R, which
+    no traffic matrix goes below.
+    """
 
     low_bps: int
     high_bps: int
     low_factor: int
+    at_3r_bps: int
 
 
 def bounds(setting: Setting, app: ServerRate, forward: ServerRate) -> Bounds:
-    """Low: the application's rate over 3 (2 where no pair's traffic fills its link); high: forwarding over 2."""
-    factor = 2 if setting.servers == 1 or app.rate_bps / 2 <= setting.link_bps else 3
-    low = app.rate_bps * setting.ports // (factor * setting.most)
-    return Bounds(low, forward.rate_bps * setting.ports // (2 * setting.most), factor)
+    """The paper takes 3R for the low end, or 2R where no pair's traffic fills its link."""
+    share = setting.ports / setting.most
+    if setting.servers == 1:
+        return Bounds(round(app.rate_bps * share), round(forward.rate_bps * share), 1, round(app.rate_bps * share))
+    factor = 2 if app.rate_bps / 2 <= setting.link_bps else 3
+    low = round(app.rate_bps * share / factor)
+    return Bounds(low, round(forward.rate_bps * share / 2), factor, round(app.rate_bps * share / 3))
 
 
 def direct_vlb_factor(servers: int) -> float:

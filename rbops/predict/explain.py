@@ -274,8 +274,9 @@ def _rate(spec: Spec, made: Forecast) -> Iterator[Reason]:
         "per server: input at the application's cost, output at forwarding's, what is above the direct quota once more",
         f"{_g(made.app.rate_bps)} and {_g(made.forward.rate_bps)} of forwarding; "
         f"{made.cluster.indirect:.0%} take a second hop with {spec.router.traffic} traffic",
-        f"{made.cluster.bottleneck}; expected between {_g(made.bounds.low_bps)} ({made.bounds.low_factor}R) "
-        f"and {_g(made.bounds.high_bps)} (2R)",
+        f"{made.cluster.bottleneck}; the servers allow {_g(made.bounds.at_3r_bps)} at 3R to "
+        f"{_g(made.bounds.high_bps)} at 2R and mere forwarding; the paper's way (6.2) gives "
+        f"{_g(made.bounds.low_bps)} ({made.bounds.low_factor}R) to {_g(made.bounds.high_bps)} (2R)",
         "3.2, 6.2",
     )
 

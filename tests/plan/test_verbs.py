@@ -76,7 +76,7 @@ def test_explain_json(spec: Path) -> None:
 def test_predict_says_what_the_paper_measured(spec: Path) -> None:
     text = run("predict", spec).stdout
     assert "RB4, 64B" in text
-    assert "12.7 Gbps and 19.4 Gbps" in text
+    assert "12.7 Gbps to 19.4 Gbps (6.2: 2R, 2R)" in text
 
 
 def test_predict_tables_what_ifs(spec: Path) -> None:
@@ -103,6 +103,17 @@ def test_predict_with_a_measurement(spec: Path, tmp_path: Path) -> None:
     tree = json.loads(made.stdout)
     assert tree["prediction"]["rate_pps"] == pytest.approx(20e6, rel=1e-3)
     assert "testers limited" in made.stderr
+
+
+def test_predict_with_the_result_of_a_self_test(tmp_path: Path) -> None:
+    path = tmp_path / "lab.yml"
+    path.write_text("router: {external_ports: 4, line_rate: 10Gbps}\nservers: {profile: lab}\n")
+    result = Path(__file__).parent.parent / "data" / "selftest.json"
+    text = run("predict", path, "--calibrate", result).stdout
+    assert "8.40 Mpps of 64B packets" in text
+    assert "Calibrated: a packet costs" in text
+    table = run("predict", path, "--calibrate", result, "--set", "router.packets=64B,imix").stdout
+    assert "8.40" in table
 
 
 def test_predict_with_a_wrong_key_is_an_error_and_no_traceback(spec: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,9 @@ from rbops.errors import UsageError
 from rbops.predict.calibrate import read_measurement
 from rbops.predict.packets import capture_mix, mix
 from rbops.predict.whatif import variants
+from rbops.selftest.result import RateResult, SelftestResult
+
+SAMPLE = json.loads((Path(__file__).parent.parent / "data" / "selftest.json").read_text())
 
 
 @pytest.mark.parametrize("name", ["imix", "abilene"])
@@ -77,6 +81,18 @@ def test_a_measurement_is_read() -> None:
     assert (made.size, made.rate_bps, made.limited_by_testers) == (64, 512e6, True)
 
 
+def test_the_samples_form_is_the_self_tests_own() -> None:
+    """tests/data/selftest.json is as ``rbops selftest --format json`` writes it."""
+    empty = SelftestResult("x", "y", 0, (), (), RateResult(64, 1.0, "time", ()), (), 0.0).to_dict()
+    assert set(SAMPLE) == set(empty)
+    assert set(SAMPLE["rate"]) == set(empty["rate"])
+
+
+def test_the_sample_is_read() -> None:
+    made = read_measurement(json.dumps(SAMPLE), "r.json")
+    assert (made.size, made.rate_pps, made.limited_by_testers) == (64, 8.4e6, False)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -84,7 +100,13 @@ def test_a_measurement_is_read() -> None:
         ("[]", "no measured rate"),
         ('{"rate": null}', "no measured rate"),
         ('{"rate": {"size": 64, "rate_pps": 0}}', "free of loss"),
-        ('{"rate": {"size": "x", "rate_pps": 1}}', "free of loss"),
+        ('{"rate": {"size": "x", "rate_pps": 1}}', "rate.size is 'x'"),
+        ('{"rate": {"size": true, "rate_pps": 1}}', "rate.size is True"),
+        ('{"rate": {"size": 10, "rate_pps": 1}}', "rate.size is 10"),
+        ('{"rate": {"size": 64, "rate_pps": NaN}}', "rate.rate_pps is nan"),
+        ('{"rate": {"size": 64, "rate_pps": Infinity}}', "rate.rate_pps is inf"),
+        ('{"rate": {"size": 64, "rate_pps": -5}}', "rate.rate_pps is -5"),
+        ('{"rate": {"size": 64}}', "rate.rate_pps is None"),
     ],
 )
 def test_other_results_are_refused(text: str, message: str) -> None:

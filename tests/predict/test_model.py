@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,7 +18,7 @@ from rbops.predict.packets import mix
 
 NEHALEM = hardware.profile("nehalem")
 R = 10_000_000_000
-RATE = {"poll": 32, "nic": 16, "cores": 8, "nic_bps": 24_600_000_000}
+RATE: dict[str, Any] = {"poll": 32, "nic": 16, "cores": 8, "nic_bps": 24_600_000_000}
 
 
 def test_the_smallest_bound_is_the_bottleneck() -> None:

@@ -1,0 +1,85 @@
+"""What a plan says it cannot give: Direct VLB's worst case, and what the XDP data plane cannot do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from rbops.planner import Planning, calibrated, planning
+from rbops.predict.calibrate import Measurement
+from rbops.predict.cluster import direct_vlb_factor
+from rbops.predict.explain import Reason, reasons
+from rbops.spec.model import Interconnect, Router, Servers, Spec
+from rbops.vlb.fluid import leg_loads
+from rbops.vlb.matrix import by_server, make
+
+R = 10_000_000_000
+
+
+def made(ports: int, profile: str = "lab", dataplane: str = "xdp", rate: int = R, **joined: object) -> Planning:
+    spec = Spec("x", Router(ports, rate), Servers(profile), Interconnect(**joined))  # type: ignore[arg-type]
+    return planning(replace(spec, dataplane=dataplane))  # type: ignore[arg-type]
+
+
+def said(plan: Planning, *words: str) -> list[str]:
+    return [text for text in plan.plan.warnings if all(word in text for word in words)]
+
+
+def worst(plan: Planning) -> list[Reason]:
+    found = reasons(plan.spec, plan.demand, plan.choice, plan.built, plan.forecast)
+    return [reason for reason in found if reason.choice.startswith("worst case of an internal link")]
+
+
+@pytest.mark.parametrize("servers", [2, 3, 4, 5, 8, 16, 32])
+def test_the_factor_is_what_the_adversarial_matrix_reaches(servers: int) -> None:
+    owners = np.arange(servers)
+    traffic = by_server(make("adversarial", owners, 1), owners)
+    loads = leg_loads(traffic, "direct-vlb", 1 / servers)
+    assert loads.max() == pytest.approx(direct_vlb_factor(servers) * 2 / servers)
+
+
+def test_links_that_bear_vlb_only_are_said() -> None:
+    """Three lab servers: 2R/M is 6.7 of 10 Gbps, but Direct VLB may put 4R/M on a link."""
+    plan = made(3)
+    assert said(plan, "13.33 Gbps (4sR/M)", "6.667 Gbps, 2sR/M", "provides 10 Gbps")
+    assert "too little for the worst matrix" in worst(plan)[0].constraint
+    assert not said(made(3, routing="vlb"), "direct-vlb")
+
+
+def test_links_that_bear_everything_are_explained_only() -> None:
+    plan = made(4)
+    assert not said(plan, "sR/M")
+    assert worst(plan)[0].value == "7.5 Gbps"
+    assert "enough for the worst matrix" in worst(plan)[0].constraint
+
+
+@pytest.mark.parametrize(("ports", "routing"), [(1, "direct-vlb"), (2, "direct-vlb"), (4, "vlb")])
+def test_no_intermediates_no_worst_case(ports: int, routing: str) -> None:
+    assert worst(made(ports, routing=routing)) == []
+
+
+def test_xdp_does_not_balance_over_a_fly() -> None:
+    words = ("does not balance load over a fly",)
+    assert said(made(64, "current"), *words)
+    assert not said(made(64, "current", "click"), *words)
+    assert not said(made(32, "current"), *words)
+
+
+def test_xdp_holds_so_many_servers() -> None:
+    assert said(made(128, "current"), "384 servers", "holds 256")
+    assert not said(made(64, "current"), "holds 256")
+
+
+def test_a_calibrated_latency_has_the_measured_cpu_in_it() -> None:
+    spec = made(4).spec
+    before = planning(spec).plan.prediction.latency_s.direct
+    slower = calibrated(spec, Measurement(64, 4e6, limited_by_testers=False))
+    assert planning(spec, slower).plan.prediction.latency_s.direct > before
+
+
+def test_one_server_is_not_divided_by_hops() -> None:
+    plan = made(1)
+    span = plan.forecast.bounds
+    assert (span.low_bps, span.at_3r_bps, span.low_factor) == (plan.forecast.app.rate_bps,) * 2 + (1,)
