@@ -77,11 +77,7 @@ def _whole_matrix(phase: dict[str, Any]) -> None:
 
 def _spread_over_direct_and_two_hop_paths(phase: dict[str, Any]) -> None:
     """Above the direct quota part of the traffic takes each of the ways there are (paper 3.2)."""
-    ways = {
-        path["via"]: path["packets"]
-        for path in phase["spread"]
-        if (path["from"], path["to"]) == ("n0", "n3")
-    }
+    ways = {path["via"]: path["packets"] for path in phase["spread"] if (path["from"], path["to"]) == ("n0", "n3")}
     assert set(ways) == {None, "n1", "n2"}
     assert all(packets > 0 for packets in ways.values())
 

@@ -48,7 +48,8 @@ def test_slow_path(peer_case: Case) -> None:
     """The kernel reaches every other server over the internal link the plan names."""
     server, peer = peer_case.server, peer_case.peer
     assert peer is not None
-    route = server.json("ip -j route get %s", peer.external_address)[0]
+    # Fails, with a message instead of JSON, where the kernel has no route at all.
+    route = (server.json("ip -j route get %s || true", peer.external_address) or [{"dev": "no route at all"}])[0]
     planned = server.node["dataplane"]["next_hop"][str(peer.node["index"])]
     want = server.device(next(port for port in server.node["ports"] if port["name"] == planned))
     assert route["dev"] == want, f"the kernel sends to {peer.name} by {route['dev']}, planned {want}"
