@@ -42,7 +42,6 @@ from rbops.resources import bpf_object
 
 SERVERS = 4
 LINKS = ("int1", "int2", "int3", "ext4")
-LINE_RATE = 2_000_000_000
 FRAME = bytes(60)
 CLONE_NEWNET = 0x40000000
 BUDGETS = {"of bare redirect": 0.6, "of the kernel": 5.0}
@@ -116,14 +115,14 @@ def kernel_routes(spaces: Namespaces, table: tuple[Any, ...]) -> None:
     run("ip", "-n", spaces.names["router"], "-batch", "-", text="\n".join(lines))
 
 
-def node_config(folder: Path) -> dict[str, Any]:
-    """Server 0 of a mesh of four, with external ports 0 and 4."""
+def node_config(folder: Path, line_rate: int) -> dict[str, Any]:
+    """Server 0 of a mesh of four, with external ports 0 and 4; ``line_rate`` in bits a second."""
     path = bpf_object("dataplane/xdp", "router.bpf.o")
-    ports = [{"name": "ext0", "kind": "external", "id": 0, "rate_bps": LINE_RATE}]
+    ports = [{"name": "ext0", "kind": "external", "id": 0, "rate_bps": line_rate}]
     ports += [
-        {"name": f"int{peer}", "kind": "internal", "peer_server": peer, "rate_bps": LINE_RATE} for peer in (1, 2, 3)
+        {"name": f"int{peer}", "kind": "internal", "peer_server": peer, "rate_bps": line_rate} for peer in (1, 2, 3)
     ]
-    ports += [{"name": "ext4", "kind": "external", "id": 4, "rate_bps": LINE_RATE}]
+    ports += [{"name": "ext4", "kind": "external", "id": 4, "rate_bps": line_rate}]
     return {
         "object": str(path),
         "object_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
@@ -133,7 +132,7 @@ def node_config(folder: Path) -> dict[str, Any]:
         "cores": [0],
         "routing": "direct-vlb",
         "flowlet_timeout_s": 0.1,
-        "direct_quota_bps": LINE_RATE // SERVERS,
+        "direct_quota_bps": line_rate // SERVERS,
         "ports": ports,
         "owners": [0, 1, 2, 3, 0],
         "next_hop": {str(peer): f"int{peer}" for peer in (1, 2, 3)},
@@ -212,7 +211,7 @@ class Bench:
 
 
 @contextmanager
-def bench(frames: int) -> Iterator[Bench]:
+def bench(frames: int, line_rate: int) -> Iterator[Bench]:
     """Namespaces, programs and a bpf file system, and nothing of it left afterwards."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rbx-")))
@@ -237,7 +236,7 @@ def bench(frames: int) -> Iterator[Bench]:
         spaces.enter("router")
         programs = {name: obj.program(name) for name in ("generate", "redirect", "spread", "count")}
         received, offset = obj.map(".bss"), obj.variable("received")[1]
-        made = Bench(spaces, folder, node_config(folder), programs, received, offset, frames)
+        made = Bench(spaces, folder, node_config(folder, line_rate), programs, received, offset, frames)
         made.sinks(programs["count"])
         yield made
 
@@ -308,9 +307,12 @@ def main() -> None:
     parser.add_argument("--routes", type=int, default=1 << 18)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--frames", type=int, default=300_000, help="per rate")
+    parser.add_argument(
+        "--line-rate", type=float, default=10, help="Gbps; at 2 and below much of the traffic takes two hops"
+    )
     arguments = parser.parse_args()
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    with bench(arguments.frames) as made:
+    with bench(arguments.frames, round(arguments.line_rate * 1e9)) as made:
         figures = measure(made, arguments.routes, arguments.rounds)
     if arguments.json:
         print(json.dumps({"schema_version": 1, **figures}))
