@@ -97,7 +97,8 @@ def planning(spec: Spec, assumptions: Assumptions = Assumptions()) -> Planning:
         warnings=warnings(spec, choice, demand, built, made),
         prediction=made.prediction,
     )
-    found = check(plan)
+    known = {(breach.rule, breach.server) for breach in plan.violations}
+    found = tuple(breach for breach in check(plan) if (breach.rule, breach.server) not in known)
     if found:
         plan = replace(plan, violations=plan.violations + found)
     _check_guarantee(spec, choice, demand, made)

@@ -53,7 +53,15 @@ def assign(
     notes: list[str] = []
     violations = list(_ring_violations(machine, drivers, dataplane, server))
     if by_ring:
-        able = _within_rings(able, limit, notes)
+        low = [core for core in able if core.id < limit]
+        if not low:
+            detail = f"every CPU id is at or above the {limit} transmit rings: XDP redirect fails without lower ids"
+            violations.append(Violation("rule1", server, detail, 1.0))
+        elif len(low) < len(able):
+            notes.append(
+                f"XDP redirect picks one of {limit} transmit rings by CPU id: CPUs {limit} and up carry no packets"
+            )
+        able = low or able
     chosen = _preferred(able, nodes if numa == "prefer" else frozenset())
     if len(chosen) > limit:
         if "rule1" in allow:
@@ -92,18 +100,6 @@ def _split(machine: Machine, *, low_ids: bool) -> tuple[list[Core], list[Core]]:
         kept = [core for core in ordered if (core.socket, core.core) in where]
     busy = {(core.socket, core.core) for core in kept}
     return kept, [core for place, core in firsts.items() if place not in busy]
-
-
-def _within_rings(able: list[Core], limit: int, notes: list[str]) -> list[Core]:
-    low = [core for core in able if core.id < limit]
-    if not low:
-        notes.append(f"every CPU id is at or above the {limit} transmit rings: XDP redirect fails without lower ids")
-        return able
-    if len(low) < len(able):
-        notes.append(
-            f"XDP redirect picks one of {limit} transmit rings by CPU id: CPUs {limit} and up carry no packets"
-        )
-    return low
 
 
 def _preferred(able: list[Core], nodes: frozenset[int]) -> list[Core]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rbops.affinity.drivers import driver
 from rbops.plan import ClusterPlan, Port, Server, Violation
 
 __all__ = ["check", "check_server"]
@@ -18,20 +19,21 @@ PIPELINE_LOSS = 1 - 0.6 / 1.7
 
 def check(plan: ClusterPlan) -> tuple[Violation, ...]:
     """Every breach of either rule in ``plan``; empty when both hold everywhere."""
-    seen: dict[int, bool] = {}
+    good: set[tuple[object, ...]] = set()
     found: list[Violation] = []
     for server in plan.servers:
-        shape = hash((server.cores, tuple(port.queues for port in server.ports)))
-        if seen.get(shape):
+        shape = (server.cores, tuple((port.driver, port.queues) for port in server.ports))
+        if shape in good:
             continue
-        own = tuple(check_server(server))
-        seen[shape] = not own
+        own = tuple(check_server(server, plan.forwarding.dataplane))
+        if not own:
+            good.add(shape)
         found += own
     return tuple(found)
 
 
-def check_server(server: Server) -> Iterator[Violation]:
-    """The breaches on one server."""
+def check_server(server: Server, dataplane: str = "click") -> Iterator[Violation]:
+    """The breaches on one server; with ``xdp`` a core's transmit ring may not be the planner's to choose."""
     cores = set(server.cores.dataplane)
     both = cores & set(server.cores.housekeeping)
     if both:
@@ -40,6 +42,8 @@ def check_server(server: Server) -> Iterator[Violation]:
         yield Violation("rule2", server.name, "a CPU is listed twice in the data plane", 0.0)
     for port in server.ports:
         yield from _queues(server.name, port, cores)
+        if dataplane == "xdp" and driver(port.driver).xdp_ring_by_cpu:
+            yield from _rings(server.name, port, cores)
     yield from _paths(server)
 
 
@@ -52,6 +56,17 @@ def _queues(server: str, port: Port, cores: set[int]) -> Iterator[Violation]:
         yield Violation(
             "rule1", server, f"{port.name}: CPUs {sorted(strangers)} own queues but are not in the data plane", 0.0
         )
+
+
+def _rings(server: str, port: Port, cores: set[int]) -> Iterator[Violation]:
+    """XDP redirect from CPU c takes transmit ring c: there must be one, and it must be that CPU's."""
+    missing = sorted(cpu for cpu in cores if cpu >= len(port.queues))
+    if missing:
+        detail = f"{port.name}: XDP redirect fails on CPUs {missing}, for there are {len(port.queues)} transmit rings"
+        yield Violation("rule1", server, detail, 1.0)
+    others = sorted(queue.index for queue in port.queues if queue.index in cores and queue.tx_core != queue.index)
+    if others:
+        yield Violation("rule1", server, f"{port.name}: CPUs {others} use transmit rings that others own", 0.0)
 
 
 def _paths(server: Server) -> Iterator[Violation]:

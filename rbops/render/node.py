@@ -89,7 +89,7 @@ def _port(port: Port, server: Server, shared: Cluster) -> dict[str, Any]:
         "coalesce": _coalesce(port, server),
         "threaded_napi": None,
         "offloads": _offloads(port),
-        "rss": None if port.driver == "veth" or len(port.queues) == 1 else len(port.queues),
+        "rss": None if port.driver == "veth" or len(port.queues) == 1 else _spread(port),
         "steering": [{"mac": s.mac, "queue": s.queue} for s in server.steering if s.port == port.name],
     }
 
@@ -100,6 +100,11 @@ def _select(port: Port) -> dict[str, str]:
         if value is not None:
             return {kind: value.lower() if kind != "name" else value}
     return {"name": port.name}
+
+
+def _spread(port: Port) -> int:
+    """Over how many of the port's queues frames are spread: one a core, where transmit rings by CPU id make more."""
+    return len({queue.rx_core for queue in port.queues})
 
 
 def _coalesce(port: Port, server: Server) -> dict[str, int | bool] | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from rbops.hardware.model import Machine
+from rbops.topology.names import server_name
 from rbops.topology.slots import Layout, external_capacity, internal_rates, layout
 from rbops.topology.wiring import fly_fanouts, imbalance
 
@@ -46,7 +47,10 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One combination that was weighed: what it needs, what there is, and whether it serves."""
+    """One combination that was weighed: what it needs, what there is, and whether it serves.
+
+    ``fanout`` is how many internal ports the server ``narrowest`` has left, the least of all.
+    """
 
     kind: Literal["mesh", "fly"]
     ports_per_server: int
@@ -56,6 +60,7 @@ class Trial:
     parallel: int
     fanout: int
     fanout_needed: int
+    narrowest: int = 0
     fanouts: tuple[int, ...] = ()
 
     @property
@@ -202,20 +207,21 @@ def _trials(demand: Demand, share: int, owners: tuple[int, ...]) -> list[Trial]:
         return [Trial("mesh", share, 1, 0, 0, 1, 0, 0)]
     found: list[Trial] = []
     for rate in _common_rates(demand, servers):
-        fanout = _fanout(demand, counts, rate)
-        if fanout is None:
+        least = _fanout(demand, counts, rate)
+        if least is None:
             continue
+        fanout, narrowest = least
         total = 2 * most * demand.line_rate_bps
         required = -(-total // servers)
         parallel = max(1, -(-required // rate))
         needed = (servers - 1) * parallel
-        found.append(Trial("mesh", share, servers, rate, required, parallel, fanout, needed))
+        found.append(Trial("mesh", share, servers, rate, required, parallel, fanout, needed, narrowest))
         fanouts = fly_fanouts(servers, fanout)
         if fanouts is not None:
             degree = min(a + b for a, b in zip(fanouts, fanouts[1:] + fanouts[:1], strict=True))
             # Half of what a server takes in goes each way round, over the narrower of its two sides.
             load = math.ceil(total / 2 / min(fanouts) * imbalance(servers, fanouts))
-            found.append(Trial("fly", share, servers, rate, load, 1, fanout, degree, fanouts))
+            found.append(Trial("fly", share, servers, rate, load, 1, fanout, degree, narrowest, fanouts))
     return found
 
 
@@ -227,22 +233,21 @@ def _common_rates(demand: Demand, servers: int) -> tuple[int, ...]:
     return tuple(sorted(rates))
 
 
-def _fanout(demand: Demand, counts: list[int], rate: int) -> int | None:
-    """The smallest number of internal ports that any server has left."""
+def _fanout(demand: Demand, counts: list[int], rate: int) -> tuple[int, int] | None:
+    """The smallest number of internal ports that any server has left, and the first such server."""
     special = dict(demand.special)
-    smallest: int | None = None
-    layouts: dict[int, Layout | None] = {}
+    found: list[tuple[int, int]] = []
+    layouts: dict[tuple[int, int], Layout | None] = {}
     for server, count in enumerate(counts):
-        if server in special:
-            seats = layout(special[server].machine, count, demand.line_rate_bps, rate)
-        else:
-            if count not in layouts:
-                layouts[count] = layout(demand.default.machine, count, demand.line_rate_bps, rate)
-            seats = layouts[count]
-        if seats is None:
-            return None
-        smallest = len(seats.internal) if smallest is None else min(smallest, len(seats.internal))
-    return smallest
+        machine = special[server].machine if server in special else demand.default.machine
+        kind = (id(machine), count)
+        if kind not in layouts:
+            layouts[kind] = layout(machine, count, demand.line_rate_bps, rate)
+            seats = layouts[kind]
+            if seats is None:
+                return None
+            found.append((len(seats.internal), server))
+    return min(found)
 
 
 def _impossible(demand: Demand, trials: list[Trial], *, nearest: bool) -> Impossible:
@@ -254,7 +259,7 @@ def _impossible(demand: Demand, trials: list[Trial], *, nearest: bool) -> Imposs
             return Impossible("interconnect.topology", needs, hint)
         text = f"{demand.ports} ports do not fit: no internal port is left beside the external ones"
         return Impossible("router.external_ports", text, hint)
-    shortfalls = [_shortfall(trial) for trial in _closest(weighed)]
+    shortfalls = [_shortfall(trial, named=bool(demand.special)) for trial in _closest(weighed)]
     servers = weighed[0].port_servers
     text = f"no topology joins the {servers} servers that {demand.ports} ports need: {'; '.join(shortfalls)}"
     return Impossible("router.external_ports", text, hint)
@@ -270,12 +275,13 @@ def _closest(trials: list[Trial]) -> list[Trial]:
     return found
 
 
-def _shortfall(trial: Trial) -> str:
+def _shortfall(trial: Trial, *, named: bool) -> str:
     short = trial.fanout_needed - trial.fanout
     if short > 0:
+        where = f" on {server_name(trial.narrowest)}" if named else ""
         return (
             f"a {trial.kind} needs {trial.fanout_needed} internal ports of {_gbps(trial.rate_bps)} on each, and "
-            f"{trial.fanout} are left beside the external ones, {short} short"
+            f"{trial.fanout} are left{where} beside the external ones, {short} short"
         )
     missing = trial.required_bps - trial.rate_bps * trial.parallel
     return f"a {trial.kind}'s links must carry {_gbps(trial.required_bps)}, {_gbps(missing)} more than a port does"

@@ -56,6 +56,8 @@ def test_each_queue_has_one_core_and_each_path_too(
     assert not set(chosen) & set(found.cores.housekeeping)
     assert [queue.index for queue in found.queues] == list(range(len(found.queues)))
     assert len(found.queues) <= queues
+    first = [queue.rx_core for queue in found.queues[: len(chosen)]]
+    assert len(set(first)) == len(first), "frames are spread over the first queues, one a core"
     assert {queue.rx_core for queue in found.queues} == {queue.tx_core for queue in found.queues} == set(chosen)
     places = {core.id: (core.socket, core.core) for core in server.cores}
     assert len({places[cpu] for cpu in chosen}) == len(chosen), "two threads of one core carry packets"
@@ -97,7 +99,9 @@ def test_offline_cpus_leave_gaps_elsewhere() -> None:
 
 def test_no_low_cpu_id_is_said() -> None:
     found = made(machine((Core(70, 0, 0, 0),)), "ice", 64)
-    assert "XDP redirect fails" in found.notes[0]
+    assert [(one.rule, one.predicted_loss) for one in found.violations] == [("rule1", 1.0)]
+    assert "XDP redirect fails" in found.violations[0].detail
+    assert made(machine((Core(70, 0, 0, 0),)), "ice", 64, dataplane="click").violations == ()
 
 
 def test_fewer_queues_than_cores_cost_cores() -> None:

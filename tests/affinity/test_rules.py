@@ -50,6 +50,22 @@ def test_a_cpu_has_one_task(plan: ClusterPlan, cores: Cores) -> None:
     assert any(one.rule == "rule2" for one in check_server(broken(plan, QUEUES, cores)))
 
 
+@pytest.mark.parametrize(
+    ("queues", "text"),
+    [
+        (tuple(Queue(i, 70, 70) for i in range(64)), "redirect fails on CPUs [70]"),
+        ((Queue(0, 0, 1), Queue(1, 1, 0)), "CPUs [0, 1] use transmit rings that others own"),
+    ],
+)
+def test_xdp_takes_the_ring_of_its_cpu(plan: ClusterPlan, queues: tuple[Queue, ...], text: str) -> None:
+    cores = Cores(tuple(sorted({queue.rx_core for queue in queues})), ())
+    server = plan.servers[0]
+    changed = tuple(replace(port, queues=queues, driver="ice") for port in server.ports)
+    bad = replace(server, ports=changed, cores=cores)
+    assert any(text in one.detail for one in check_server(bad, "xdp"))
+    assert list(check_server(bad, "click")) == []
+
+
 def test_a_broken_server_among_equals_is_found(plan: ClusterPlan) -> None:
     bad = replace(broken(plan, (Queue(0, 0, 0),)), name="n3")
     found = check(replace(plan, servers=(*plan.servers[:3], bad)))

@@ -18,7 +18,7 @@ import yaml
 
 from rbops.dataplane.xdp.fib import lookup
 from rbops.errors import RbopsError, UsageError
-from rbops.plan import Adjacency, ClusterPlan, Port, Routes, Selector
+from rbops.plan import Adjacency, ClusterPlan, Port, Queue, Routes, Selector
 from rbops.render import File, Rendered, render
 from rbops.render.templates import template
 from tests.render.rb4 import mesh
@@ -86,6 +86,17 @@ def test_table_is_the_text(rb4: ClusterPlan) -> None:
         number = int.from_bytes(bytes(int(part) for part in address.split(".")), "big")
         assert lookup(files["/etc/rbops/fib.bin"], np.array([number], np.uint32))[0] == port << 16 | adjacency
     assert lookup(files["/etc/rbops/fib.bin"], np.array([0x08080808], np.uint32))[0] == 0xFFFFFFFF
+
+
+def test_frames_spread_over_a_queue_a_core(rb4: ClusterPlan) -> None:
+    """Rings by CPU id make more queues than cores; the first ones, one a core, receive."""
+    cores = (1, 2)
+    queues = tuple(Queue(index, cores[index % 2], index if index in cores else 1) for index in range(4))
+    changed = first_port(rb4, driver="ice", queues=queues)
+    name = changed.servers[0].name
+    ports = node(render(changed), name)["ports"]
+    assert isinstance(ports, list)
+    assert (ports[0]["rss"], len(ports[0]["queues"])) == (2, 4)
 
 
 def test_neighbor_without_mac_is_punted(rb4: ClusterPlan) -> None:
