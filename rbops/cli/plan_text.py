@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rbops.cli.tables import Block, Table
+from rbops.hardware.model import Card
 from rbops.plan import ClusterPlan, Port, Prediction, Queue, Server
 from rbops.planner import Planning
+from rbops.topology.slots import Seat
 
 __all__ = ["gbps", "microseconds", "plan_blocks", "prediction_rows"]
 
@@ -20,6 +22,8 @@ def plan_blocks(planning: Planning) -> Iterator[Block]:
     plan = planning.plan
     yield _summary(plan)
     yield _external(plan)
+    if any(port.driver != "veth" for server in plan.servers for port in server.ports):
+        yield _cards(planning)
     if plan.links:
         yield _cabling(plan)
     yield _cores(plan)
@@ -81,9 +85,41 @@ def _device(port: Port) -> str:
     return pick.name or pick.pci or pick.mac or port.name
 
 
+def _cards(planning: Planning) -> Table:
+    """Which planned port is which port of which card; of many equal servers the first stands for all."""
+    servers = planning.plan.servers
+    rows: list[tuple[str, ...]] = []
+    many = len(servers) > _LISTED_ONE_BY_ONE
+    for kind in planning.built.kinds:
+        for index in kind.servers[:1] if many else kind.servers:
+            names: dict[int, list[str]] = {}
+            cards: dict[int, Card] = {}
+            for port, seat in sorted(zip(servers[index].ports, kind.seats, strict=True), key=_seat):
+                names.setdefault(seat.slot, []).append(f"{port.name}@{seat.position}")
+                cards[seat.slot] = seat.card
+            who = servers[index].name if len(kind.servers) == 1 or not many else _ranges(kind.servers, "n")
+            for slot, ports in names.items():
+                what = f"{cards[slot].ports} x {gbps(cards[slot].port_rate_bps)} {cards[slot].driver}"
+                rows.append((who, str(slot), what, " ".join(ports)))
+    others = "; of equal servers the first one's ports, the others have theirs in the same order" if many else ""
+    return Table(f"Cards (port@position on the card{others})", ("server", "NIC", "card", "ports"), tuple(rows))
+
+
+def _seat(pair: tuple[Port, Seat]) -> tuple[int, int]:
+    return pair[1].slot, pair[1].position
+
+
 def _cabling(plan: ClusterPlan) -> Table:
-    rows = tuple((str(number), link.a, link.b, gbps(link.rate_bps)) for number, link in enumerate(plan.links, 1))
-    return Table("Cabling", ("cable", "from", "to", "rate"), rows)
+    """A row a cable; in a fly with the columns that it joins, column 0 being the port servers."""
+    fly = plan.topology.kind == "fly"
+    column = {server.name: server.index // plan.topology.port_servers for server in plan.servers}
+    rows: list[tuple[str, ...]] = []
+    for number, link in enumerate(plan.links, 1):
+        row: tuple[str, ...] = (str(number), link.a, link.b, gbps(link.rate_bps))
+        if fly:
+            row += ("-".join(str(column[end.partition(":")[0]]) for end in (link.a, link.b)),)
+        rows.append(row)
+    return Table("Cabling", ("cable", "from", "to", "rate", *(("columns",) if fly else ())), tuple(rows))
 
 
 def _cores(plan: ClusterPlan) -> Table:

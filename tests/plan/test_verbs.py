@@ -105,6 +105,22 @@ def test_predict_with_a_measurement(spec: Path, tmp_path: Path) -> None:
     assert "testers limited" in made.stderr
 
 
+def test_plan_says_which_port_is_where_on_which_card(spec: Path) -> None:
+    lines = [line.split() for line in run("plan", spec).stdout.splitlines()]
+    assert ["n1", "0", "2", "x", "10", "Gbps", "ixgbe", "ext1@0", "int3@1"] in lines
+    assert ["n1", "1", "2", "x", "10", "Gbps", "ixgbe", "int0@0", "int2@1"] in lines
+
+
+def test_a_fly_is_cabled_column_by_column(tmp_path: Path) -> None:
+    path = tmp_path / "fly.yml"
+    path.write_text("router: {external_ports: 64, line_rate: 10Gbps}\nservers: {profile: current}\n")
+    lines = [line.split() for line in run("plan", path).stdout.splitlines()]
+    cables = [line for line in lines if len(line) == 6 and line[4] == "Gbps" and "-" in line[5]]
+    assert len(cables) == 3072
+    assert {line[5] for line in cables} == {"0-1", "1-2", "0-2"}
+    assert sum(line[0] == "n0-n63" and "igb" in line for line in lines) == 4
+
+
 def test_predict_with_the_result_of_a_self_test(tmp_path: Path) -> None:
     path = tmp_path / "lab.yml"
     path.write_text("router: {external_ports: 4, line_rate: 10Gbps}\nservers: {profile: lab}\n")
