@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +11,8 @@ from rbops.cli.options import InventoryPath, Limit, Output, Spec
 from rbops.cli.output import Format, emit, emit_json, say, stdout_console
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rbops.deploy.apply import Applied
     from rbops.deploy.status import ServerDiff, ServerStatus
 
@@ -39,6 +42,9 @@ RevertTimeout = Annotated[
 BreakLock = Annotated[
     bool, typer.Option("--break-lock", help="Take a stale lock over; never while its revert timer is armed.")
 ]
+SelfTest = Annotated[
+    bool, typer.Option("--selftest", help="Send packets through the router before confirming; a fault puts all back.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -61,6 +67,7 @@ def apply(  # noqa: PLR0917 - a parameter an option
     extra_vars: ExtraVars = None,
     revert_timeout: RevertTimeout = 120,
     break_lock: BreakLock = False,
+    selftest: SelfTest = False,
     output: Output = Format.TEXT,
 ) -> None:
     """Push the plan to its servers as one transaction.
@@ -80,8 +87,21 @@ def apply(  # noqa: PLR0917 - a parameter an option
     play = PlayOptions(check, show_diff, tags, skip_tags, forks, tuple(extra_vars or ()))
     options = ApplyOptions(play, revert_timeout, break_lock)
     with stoppable() as stop, deploy_progress(show_diff=show_diff) as reporter:
-        done = apply(plan, servers, options, reporter, stop)
+        acceptance = partial(_accept, spec, inventory, limit) if selftest else None
+        done = apply(plan, servers, options, reporter, stop, acceptance)
     _print_applied(done, output)
+
+
+def _accept(spec: Path, inventory: Path, limit: str | None) -> None:
+    """Raise CheckFailed with the first faults when the router that was just pushed does not forward."""
+    from rbops.cli.selftest import QUICK_PHASES, QUICK_S, measure
+    from rbops.errors import CheckFailed
+    from rbops.selftest.options import Options
+
+    result = measure(spec, inventory, limit, Options(duration_s=QUICK_S, phases=QUICK_PHASES))
+    if not result.passed:
+        faults = "; ".join(fault.text for fault in result.faults[:3])
+        raise CheckFailed(f"the self-test found {len(result.faults)} faults: {faults}")
 
 
 def rollback(
@@ -176,6 +196,8 @@ def _print_applied(done: Applied, output: Format) -> None:
         emit(f"{tasks} would change something on {count}" if total else f"nothing would change: {count} have this plan")
     elif total:
         emit(f"applied to {count}, {tasks} changed something; confirmed. Plan {done.digest[:12]}")
+    elif done.partial:
+        emit(f"nothing to change on {count} in the tasks that --tags and --skip-tags leave; confirmed")
     else:
         emit(f"nothing to change: {count} already had this plan, {done.digest[:12]}")
     say(f"journal: {done.folder}")

@@ -16,9 +16,12 @@ if TYPE_CHECKING:
     from rbops.selftest.options import Options
     from rbops.selftest.result import SelftestResult
 
-__all__ = ["register", "selftest"]
+__all__ = ["QUICK_PHASES", "QUICK_S", "measure", "register", "selftest"]
 
-_QUICK_S, _USUAL_S = 3.0, 12.0
+QUICK_S = 3.0
+QUICK_PHASES = ("matrix", "pair")
+
+_USUAL_S = 12.0
 
 
 def register(app: typer.Typer) -> None:
@@ -50,10 +53,10 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
     """
     from rbops.selftest.options import Options
 
-    phases = ("matrix", "pair") if quick else ("matrix", "pair", "rate")
-    seconds = duration if duration is not None else _QUICK_S if quick else _USUAL_S
+    phases = QUICK_PHASES if quick else ("matrix", "pair", "rate")
+    seconds = duration if duration is not None else QUICK_S if quick else _USUAL_S
     options = Options(duration_s=seconds, packets=packets, size=size, seed=seed, phases=phases)
-    result = _run(spec, inventory, limit, options)
+    result = measure(spec, inventory, limit, options)
     if junit is not None:
         _write_junit(junit, result)
     if output is Format.JSON:
@@ -66,7 +69,8 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
         raise CheckFailed(f"the self-test found {count} fault{'s' if count != 1 else ''}: {first}")
 
 
-def _run(spec: Path, inventory: Path, limit: str | None, options: Options) -> SelftestResult:
+def measure(spec: Path, inventory: Path, limit: str | None, options: Options) -> SelftestResult:
+    """Run the self-test on the spec's router as the verb does, progress on stderr."""
     from dataclasses import replace
 
     from rbops.deploy.inventory import load_inventory

@@ -13,7 +13,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rbops.deploy.events import TaskEvent
 from rbops.deploy.inventory import Inventory
 from rbops.deploy.node import RemoteNode
 from rbops.deploy.probe import Probe, check_identities, probe
@@ -46,15 +45,15 @@ class ApplyOptions:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """A push that succeeded. ``changed``: changed tasks per server; none for a check run means: nothing to do."""
+    """A push that succeeded. ``changed``: changed tasks per server. ``partial``: only some tasks ran."""
 
     run: str
     folder: Path
     digest: str
     changed: Mapping[str, int]
     check: bool
+    partial: bool
     seconds: float
-    events: tuple[TaskEvent, ...] = field(default=(), repr=False)
 
     @property
     def total_changed(self) -> int:
@@ -110,7 +109,7 @@ def push(
         what.run.finish({**facts, **outcome})
         raise
     outcome = {"outcome": "checked" if done.check else "confirmed", "changed": dict(done.changed)}
-    what.run.finish({**facts, **outcome, "seconds": done.seconds, "partial": what.inventory.limit is not None})
+    what.run.finish({**facts, **outcome, "seconds": done.seconds, "partial": done.partial})
     return done
 
 
@@ -142,7 +141,7 @@ def _push(what: Push, options: ApplyOptions, reporter: Reporter, stop: Stop, acc
             # A bug of ours must not leave servers to their timers either.
             change.fail("interrupted by an unexpected error")
             raise
-    return _applied(what, result, check=False)
+    return _applied(what, options, result)
 
 
 def _change(
@@ -183,7 +182,7 @@ def _checked(what: Push, options: ApplyOptions, reporter: Reporter, stop: Stop) 
         raise Unreachable(result.reason)
     if result.outcome != "successful":
         raise CheckFailed(_why(result, stop))
-    return _applied(what, result, check=True)
+    return _applied(what, options, result)
 
 
 def _play(what: Push, options: ApplyOptions, reporter: Reporter, stop: Stop) -> PlayResult:
@@ -197,9 +196,18 @@ def _why(result: PlayResult, stop: Stop) -> str:
     return f"interrupted by {stop.reason}" if result.outcome == "canceled" else result.reason
 
 
-def _applied(what: Push, result: PlayResult, *, check: bool) -> Applied:
+def _applied(what: Push, options: ApplyOptions, result: PlayResult) -> Applied:
+    play = options.play
     changed = {target.name: result.changed.get(target.name, 0) for target in what.inventory.servers}
-    return Applied(what.run.id, what.run.folder, what.digest, changed, check, round(result.seconds, 3))
+    return Applied(
+        run=what.run.id,
+        folder=what.run.folder,
+        digest=what.digest,
+        changed=changed,
+        check=play.check,
+        partial=bool(play.tags or play.skip_tags),
+        seconds=round(result.seconds, 3),
+    )
 
 
 def _read_back(what: Push, session: Session) -> None:

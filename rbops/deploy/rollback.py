@@ -78,17 +78,14 @@ def previous_run(cluster: str, present: str, servers: list[str]) -> _Confirmed:
 
 
 def _confirmed(cluster: str) -> list[_Confirmed]:
-    """The confirmed runs of a cluster, oldest first; a rollback is one too."""
+    """The confirmed runs of a cluster that pushed all, oldest first; a rollback is one too."""
     found = []
     for path in sorted(runs_folder().glob("*/result.json")):
         try:
             result = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
-        if (
-            result.get("cluster") == cluster
-            and result.get("outcome") == "confirmed"
-            and (path.parent / "project").is_dir()
-        ):
+        whole = result.get("outcome") == "confirmed" and not result.get("partial")
+        if whole and result.get("cluster") == cluster and (path.parent / "project").is_dir():
             found.append(_Confirmed(path.parent, result["digest"], frozenset(result["servers"])))
     return found

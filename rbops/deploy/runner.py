@@ -98,7 +98,7 @@ class PlayResult:
     def reason(self) -> str:
         """Which task failed on which server, and why; a line or more each."""
         if self.failures:
-            return "\n".join(f"{', '.join(hosts)}: {why}" for why, hosts in self._grouped().items())
+            return "\n".join(f"{', '.join(sorted(hosts))}: {why}" for why, hosts in self._grouped().items())
         if self.outcome == "timeout":
             return f"Ansible did not finish in {self.seconds:.0f} s"
         if self.outcome == "canceled":

@@ -33,6 +33,7 @@ _Result = TypeVar("_Result")
 _RETRY_S = 1.0
 _MARGIN_S = 5.0
 _BEAT = 1 / 3
+_SWEEP_TIMEOUT_S = 20.0
 
 
 @dataclass(slots=True)
@@ -67,6 +68,7 @@ class Transaction:
             self._all(lambda session: stage(session, self.folder, {"rbops-node": self.program}))
             identity = ("--run", self.run.id, "--holder", holder())
             self._all(lambda session: self._node(session).call("lock", *identity, *takeover))
+            self._all(self._sweep)
             self._begin()
         except RbopsError:
             self._abandon()
@@ -156,6 +158,11 @@ class Transaction:
         self._all(lambda session: self._node(session).call("begin", *arguments))
         # Counted from the answer: no timer fires later than this.
         self._expires = time.monotonic() + self.timeout_s
+
+    def _sweep(self, session: Session) -> None:
+        """Remove what runs that were killed left in memory; this run holds the lock, so no other is at work."""
+        script = 'for f in /run/rbops-*-apply-* /run/rbops-*-rollback-*; do [ "$f" = "$0" ] || rm -rf -- "$f"; done'
+        session.run(["sh", "-c", script, self.folder], _SWEEP_TIMEOUT_S)
 
     def _node(self, session: Session) -> RemoteNode:
         return RemoteNode(session, f"{self.folder}/rbops-node")

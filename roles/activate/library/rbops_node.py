@@ -37,6 +37,10 @@ changes:
   type: list
   elements: dict
   sample: [{subject: port ext0, setting: mtu, have: "1500", want: "9000"}]
+installed:
+  description: Whether the node program is on the server, which a check of a fresh one finds it is not.
+  returned: success
+  type: bool
 """
 
 import json
@@ -111,6 +115,7 @@ def main():
     module.exit_json(
         changed=bool(changes),
         changes=changes,
+        installed=os.path.exists(program),
         diff={"before": _lines(changes, "have"), "after": _lines(changes, "want")},
     )
 
