@@ -92,7 +92,7 @@ def predict(
 
 
 def scale(
-    spec: Annotated[Path | None, typer.Argument(metavar="[SPEC]", help="Scale this router too.")] = None,
+    spec: Annotated[Path | None, typer.Argument(metavar="SPEC", help="Scale this router too.")] = None,
     configuration: Annotated[
         list[str] | None,
         typer.Option(

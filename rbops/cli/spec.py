@@ -35,7 +35,7 @@ class Kind(StrEnum):
     HARDWARE = "hardware"
 
 
-Directory = Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to write; made when it is not there.")]
+Directory = Annotated[Path, typer.Argument(metavar="DIR", help="Where to write; made when it is not there.")]
 
 
 def register(app: typer.Typer) -> None:

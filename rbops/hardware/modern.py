@@ -5,7 +5,7 @@ as in Intel's (ARK) and AMD's product specifications. Estimated, and so said in 
 - memory and inter-socket bounds: nominal, times the share that the paper's benchmarks reached (Table 2);
 - links between AMD sockets: four of 16 lanes at 18 GT/s (AnandTech, "AMD 3rd Gen EPYC Milan Review", has
   the rate; boards with three links have 3/4 of that);
-- PCIe: the standard's rate per slot, times 0.8 for protocol headers (Neugebauer et al., SIGCOMM 2018);
+- PCIe: the standard's rate per slot, times 0.8 for protocol headers (paper 4.1: 12.8 of 16 Gbps);
 - queues: 64 a port, fewer than these drivers take;
 - cycles per packet (``rbops.hardware.costs``), until a self-test calibrates them;
 - power: the processors' TDP, 100 W for the board and 20 W a card. Prices change by the week and are left out.
@@ -16,12 +16,12 @@ from __future__ import annotations
 
 from rbops.hardware import costs
 from rbops.hardware.model import Card, Component, Components, Core, Machine, Slot
+from rbops.hardware.pcie import PCIE_SHARE, slot_bps
 
 __all__ = ["logical_cores", "modern_profiles"]
 
 GBPS = 1_000_000_000
 _RANDOM_ACCESS = 262 / 410
-_PCIE_SHARE = 0.8
 
 
 def modern_profiles() -> tuple[Machine, ...]:
@@ -36,20 +36,20 @@ def modern_profiles() -> tuple[Machine, ...]:
             "xeon-e2388g-10g",
             "Intel ARK: Xeon E-2388G (8 cores, 3.2 GHz, 2 x DDR4-3200, 20 lanes PCIe 4.0 as 2 x 8 + 4, 95 W); "
             "cards: Intel X710-DA4 (4 x 10 Gbps, PCIe 3.0 x8); bounds, costs and power estimated",
-            sockets=1, cores=8, clock_mhz=3200, memory_gbps=410, lanes_gbps=(2, 63), cards=(x710, x710), tdp_w=95,
+            sockets=1, cores=8, clock_mhz=3200, memory_gbps=410, pcie=(2, 3, 8), cards=(x710, x710), tdp_w=95,
         ),
         _machine(
             "epyc-7313p-25g",
             "AMD product specifications: EPYC 7313P (16 cores, 3.0 GHz, 8 x DDR4-3200, 128 lanes PCIe 4.0, 155 W); "
             "cards: Intel E810-XXVDA4 (4 x 25 Gbps, PCIe 4.0 x16); bounds, costs and power estimated",
-            sockets=1, cores=16, clock_mhz=3000, memory_gbps=1638, lanes_gbps=(4, 252), cards=(e810_25,) * 4, tdp_w=155,
+            sockets=1, cores=16, clock_mhz=3000, memory_gbps=1638, pcie=(4, 4, 16), cards=(e810_25,) * 4, tdp_w=155,
         ),
         _machine(
             "xeon-6338n-2s-100g",
             "Intel ARK: 2 x Xeon Gold 6338N (32 cores, 2.2 GHz, 8 x DDR4-2667, 64 lanes PCIe 4.0, 3 UPI links at 11.2 "
             "GT/s, 185 W); cards: Intel E810-CQDA2 (2 x 100 Gbps, 100 Gbps a card: Intel support article 000093702 "
             "and E810 Datasheet 3.2; PCIe 4.0 x16); bounds, costs and power estimated",
-            sockets=2, cores=32, clock_mhz=2200, memory_gbps=2730, lanes_gbps=(6, 252),
+            sockets=2, cores=32, clock_mhz=2200, memory_gbps=2730, pcie=(6, 4, 16),
             cards=(e810_100,) * 6, tdp_w=370, link_gbps=1075,
         ),
         _machine(
@@ -57,14 +57,14 @@ def modern_profiles() -> tuple[Machine, ...]:
             "AMD product specifications: 2 x EPYC 7543 (32 cores, 2.8 GHz, 8 x DDR4-3200, 128 lanes PCIe 4.0, 225 W); "
             "cards: NVIDIA ConnectX-5 Ethernet Adapter Cards User Manual (2 x 25 Gbps, PCIe 3.0 x8); bounds, costs "
             "and power estimated",
-            sockets=2, cores=32, clock_mhz=2800, memory_gbps=3277, lanes_gbps=(6, 63), cards=(cx5,) * 6, tdp_w=450,
+            sockets=2, cores=32, clock_mhz=2800, memory_gbps=3277, pcie=(6, 3, 8), cards=(cx5,) * 6, tdp_w=450,
             link_gbps=2304,
         ),
         _machine(
             "epyc-9354p-100g",
             "AMD product specifications: EPYC 9354P (32 cores, 3.25 GHz, 12 x DDR5-4800, 128 lanes PCIe 5.0, 280 W); "
             "cards: NVIDIA ConnectX-6 Dx (2 x 100 Gbps, PCIe 4.0 x16); bounds, costs and power estimated",
-            sockets=1, cores=32, clock_mhz=3250, memory_gbps=3686, lanes_gbps=(5, 252), cards=(cx6,) * 5, tdp_w=280,
+            sockets=1, cores=32, clock_mhz=3250, memory_gbps=3686, pcie=(5, 4, 16), cards=(cx6,) * 5, tdp_w=280,
         ),
     )  # fmt: skip
 
@@ -93,14 +93,14 @@ def _machine(
     cores: int,
     clock_mhz: int,
     memory_gbps: int,
-    lanes_gbps: tuple[int, int],
+    pcie: tuple[int, int, int],
     cards: tuple[Card, ...],
     tdp_w: int,
     link_gbps: int | None = None,
 ) -> Machine:
-    """``lanes_gbps``: how many slots, and what one carries per direction by its standard."""
-    slots, slot_gbps = lanes_gbps
-    pcie = 2 * slots * slot_gbps * GBPS
+    """``pcie``: how many slots, and the generation and lanes of each card's link."""
+    slots, generation, lanes = pcie
+    buses = 2 * slots * slot_bps(generation, lanes)
     return Machine(
         name=name,
         source=source,
@@ -112,7 +112,7 @@ def _machine(
             inter_socket=_share(link_gbps * GBPS, 144.34 / 200, "nominal x 144/200, the share of Table 2")
             if link_gbps
             else None,
-            pcie=_share(pcie, _PCIE_SHARE, "80 % of nominal: protocol headers (SIGCOMM 2018)"),
+            pcie=_share(buses, PCIE_SHARE, "80 % of nominal: protocol headers (paper 4.1)"),
         ),
         loads=costs.paper_loads(),
         costs=costs.modern_costs(),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from rbops import hardware
+from rbops.hardware.model import Machine
 from rbops.hardware.modern import logical_cores
+from rbops.hardware.pcie import slot_bps
 from rbops.spec import model
 from rbops.topology.slots import external_capacity
 
@@ -91,6 +93,31 @@ def test_inline_hardware() -> None:
     assert machine.components.pcie.usable_bps == 64 * G
     assert machine.components.io is None
     assert (machine.possible_cpus, machine.rack_units, machine.calibrated) == (8, 2, False)
+
+
+def in_slots(*places: model.Slot, slot: str | None = "s") -> Machine:
+    nics = (model.Nic("ixgbe", 2, 10 * G, 16, slot=slot),)
+    return hardware.machine(model.Hardware(1, 4, G, nics, slots=places))
+
+
+def test_a_slot_limits_its_card_as_in_the_paper() -> None:
+    """4.1: eight lanes of PCIe 1.1 carry 12.8 Gbps of payload, which two ports of 10 Gbps share."""
+    machine = in_slots(model.Slot("s", 1, 8))
+    assert machine.slots[0].options[0].rate_bps == 12_800_000_000
+    assert machine.components.pcie is not None
+    assert (machine.components.pcie.nominal_bps, machine.components.pcie.usable_bps) == (32 * G, 25_600_000_000)
+    assert in_slots(model.Slot("s", 3, 8)).slots[0].options[0].rate_bps == 20 * G
+
+
+def test_an_unknown_slot_limits_nothing() -> None:
+    machine = in_slots(slot=None)
+    assert (machine.slots[0].options[0].rate_bps, machine.components.pcie) == (20 * G, None)
+
+
+@pytest.mark.parametrize(("generation", "gbps"), [(1, 2.0), (2, 4.0), (3, 7.877), (4, 15.754), (5, 31.508), (6, 60.5)])
+def test_lanes(generation: int, gbps: float) -> None:
+    assert slot_bps(generation, 1) == pytest.approx(gbps * G, rel=1e-4)
+    assert slot_bps(generation, 16) == pytest.approx(16 * slot_bps(generation, 1), rel=1e-9)
 
 
 def test_discovered_cpu_ids_are_taken_as_they_are() -> None:
