@@ -34,6 +34,7 @@ __all__ = ["PlayOptions", "PlayResult", "run_playbook"]
 
 _TERM_GRACE_S = 5.0
 _POLL_S = 0.5
+_SOCKETS = "rbops-ssh-"
 _LONGEST_SOCKET = 107
 _SOCKET_NAME = 1 + 10 + 1 + 16
 """Ansible's hash of the connection, and what ssh appends while it makes the socket."""
@@ -265,6 +266,15 @@ def _sockets_folder() -> Path:
     """Not in the run's folder, nor below a long TMPDIR: a socket's path has at most 107 bytes (unix(7))."""
     long = len(tempfile.gettempdir()) + len("/rbops-ssh-12345678") + _SOCKET_NAME > _LONGEST_SOCKET
     return Path(tempfile.mkdtemp(prefix="rbops-ssh-", dir="/tmp" if long else None))  # noqa: S108 - mkdtemp makes it ours
+
+
+def _sockets_folder() -> Path:
+    """A fresh folder for OpenSSH's shared connections; those of runs that were killed are removed."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_SOCKETS}*-*"):
+        pid = path.name.removeprefix(_SOCKETS).partition("-")[0]
+        if pid.isdecimal() and not Path("/proc", pid).exists() and path.lstat().st_uid == os.getuid():
+            shutil.rmtree(path, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{_SOCKETS}{os.getpid()}-"))
 
 
 def _close_masters(sockets: Path) -> None:
