@@ -220,7 +220,7 @@ def _available(spec: Spec, machine: Machine, packets: PacketMix) -> int:
     cards = tuple(card for slot in machine.slots for card in slot.options)
     if not cards or not machine.cores:
         missing = "NIC" if machine.cores else "online CPU"
-        raise SpecError([_wrong(spec, ("servers",), f"a {machine.name} server has no usable {missing}")])
+        raise SpecError([_wrong(spec, ("servers",), f"{machine.name} servers have no usable {missing}")])
     try:
         assigned = assign(
             machine,

@@ -140,7 +140,7 @@ def _limits(demand: Demand) -> tuple[int, int]:
         fastest = max(internal_rates(demand.default.machine), default=0)
         raise Impossible(
             "router.line_rate",
-            f"no card of a {demand.default.machine.name} server has a port of {_gbps(demand.line_rate_bps)} or more: "
+            f"no card of {demand.default.machine.name} servers has a port of {_gbps(demand.line_rate_bps)} or more: "
             f"its fastest has {_gbps(fastest)}, {_gbps(demand.line_rate_bps - fastest)} short",
             f"line_rate: {_spelled(fastest)}" if fastest else "give the servers a NIC",
         )

@@ -210,7 +210,7 @@ WRONG = {
     "line rate": (
         "router: {external_ports: 4, line_rate: 40Gbps}\n",
         (
-            "1:40: router.line_rate: no card of a nehalem server has a port of 40 Gbps or more: "
+            "1:40: router.line_rate: no card of nehalem servers has a port of 40 Gbps or more: "
             "its fastest has 10 Gbps, 30 Gbps short"
         ),
         "line_rate: 10Gbps",
