@@ -263,18 +263,18 @@ def _arguments(playbook: Path, options: PlayOptions) -> str:
 
 
 def _sockets_folder() -> Path:
-    """Not in the run's folder, nor below a long TMPDIR: a socket's path has at most 107 bytes (unix(7))."""
-    long = len(tempfile.gettempdir()) + len("/rbops-ssh-12345678") + _SOCKET_NAME > _LONGEST_SOCKET
-    return Path(tempfile.mkdtemp(prefix="rbops-ssh-", dir="/tmp" if long else None))  # noqa: S108 - mkdtemp makes it ours
+    """A fresh folder for OpenSSH's shared connections; those of runs that were killed are removed.
 
-
-def _sockets_folder() -> Path:
-    """A fresh folder for OpenSSH's shared connections; those of runs that were killed are removed."""
-    for path in Path(tempfile.gettempdir()).glob(f"{_SOCKETS}*-*"):
+    Not in the run's folder, nor below a long TMPDIR: a socket's path has at most 107 bytes (unix(7)).
+    """
+    name = f"{_SOCKETS}{os.getpid()}-"
+    long = len(tempfile.gettempdir()) + len(f"/{name}12345678") + _SOCKET_NAME > _LONGEST_SOCKET
+    base = "/tmp" if long else tempfile.gettempdir()  # noqa: S108 - mkdtemp makes it ours
+    for path in Path(base).glob(f"{_SOCKETS}*-*"):
         pid = path.name.removeprefix(_SOCKETS).partition("-")[0]
         if pid.isdecimal() and not Path("/proc", pid).exists() and path.lstat().st_uid == os.getuid():
             shutil.rmtree(path, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"{_SOCKETS}{os.getpid()}-"))
+    return Path(tempfile.mkdtemp(prefix=name, dir=base))
 
 
 def _close_masters(sockets: Path) -> None:
