@@ -7,7 +7,7 @@ is a SpecError at the field that asks for it.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from os import PathLike
 from typing import TypeVar
@@ -80,12 +80,11 @@ def planning(spec: Spec, assumptions: Assumptions = Assumptions()) -> Planning:
     machines = {index: _scaled(machine, assumptions.cost_factor) for index, machine in _machines(spec).items()}
     demand = _demand(spec, machines, packets)
     choice, ports = _both(lambda: _choose(spec, demand), lambda: externals(spec))
-    _check_hosts(spec, choice)
     default = demand.default.machine
     built = build(spec, choice, lambda index: machines.get(index, default), ports)
-    _check_selectors(spec, built)
     setting = _setting(spec, choice)
     made = forecast(spec, setting, built.kinds, choice.stages, packets)
+    _check(spec, demand, choice, built, made)
     plan = ClusterPlan(
         name=spec.name,
         topology=_topology(spec, choice, made),
@@ -101,7 +100,6 @@ def planning(spec: Spec, assumptions: Assumptions = Assumptions()) -> Planning:
     found = tuple(breach for breach in check(plan) if (breach.rule, breach.server) not in known)
     if found:
         plan = replace(plan, violations=plan.violations + found)
-    _check_guarantee(spec, choice, demand, made)
     return Planning(spec, demand, choice, built, made, plan)
 
 
@@ -249,41 +247,44 @@ def _choose(spec: Spec, demand: Demand) -> Choice:
     try:
         return choose(demand)
     except Impossible as error:
-        path: Path = tuple(error.field.split("."))
-        for position, port in enumerate(spec.ports):
-            if error.field == f"port {port.id}":
-                path = ("ports", position, "server")
-        raise SpecError([_wrong(spec, path, str(error), error.hint)]) from error
+        pins: dict[str, Path] = {f"port {port.id}": ("ports", at, "server") for at, port in enumerate(spec.ports)}
+        raise SpecError(
+            [
+                _wrong(spec, pins.get(one.field, tuple(one.field.split("."))), str(one), one.hint)
+                for one in (error, *error.also)
+            ]
+        ) from error
 
 
-def _check_hosts(spec: Spec, choice: Choice) -> None:
-    count = choice.trial.servers
-    wrong = [
-        spec.source.node(("hosts", host.name)).diagnostic_at_key(
-            f"hosts: {host.name} is not in the plan: the topology has {count} servers, n0 to n{count - 1}",
-            "leave it out, or give the router more external ports",
-        )
-        for host in spec.hosts
-        if (index := server_index(host.name)) is None or index >= count
-    ]
+def _check(spec: Spec, demand: Demand, choice: Choice, built: Built, made: Forecast) -> None:
+    """Raises SpecError with everything that the spec says of a plan that is another one."""
+    wrong = [*_hosts(spec, choice), *_selectors(spec, built), *_guarantee(spec, choice, demand, made)]
     if wrong:
         raise SpecError(wrong)
 
 
-def _check_selectors(spec: Spec, built: Built) -> None:
-    wrong: list[Diagnostic] = []
+def _hosts(spec: Spec, choice: Choice) -> Iterator[Diagnostic]:
+    count = choice.trial.servers
     for host in spec.hosts:
         index = server_index(host.name)
-        if index is None:
+        if index is None or index >= count:
+            yield spec.source.node(("hosts", host.name)).diagnostic_at_key(
+                f"hosts: {host.name} is not in the plan: the topology has {count} servers, n0 to n{count - 1}",
+                "leave it out, or give the router more external ports",
+            )
+
+
+def _selectors(spec: Spec, built: Built) -> Iterator[Diagnostic]:
+    for host in spec.hosts:
+        index = server_index(host.name)
+        if index is None or index >= len(built.servers):
             continue
         names = [port.name for port in built.servers[index].ports]
         for pick in host.ports:
             if pick.port not in names:
                 node = spec.source.node(("hosts", host.name, "ports", pick.port))
                 text = f"hosts.{host.name}.ports: {host.name} has no port {pick.port} in this plan"
-                wrong.append(node.diagnostic_at_key(text, f"its ports are {', '.join(names)}"))
-    if wrong:
-        raise SpecError(wrong)
+                yield node.diagnostic_at_key(text, f"its ports are {', '.join(names)}")
 
 
 def _setting(spec: Spec, choice: Choice) -> Setting:
@@ -329,7 +330,7 @@ def _forwarding(spec: Spec, setting: Setting) -> Forwarding:
     )
 
 
-def _check_guarantee(spec: Spec, choice: Choice, demand: Demand, made: Forecast) -> None:
+def _guarantee(spec: Spec, choice: Choice, demand: Demand, made: Forecast) -> Iterator[Diagnostic]:
     if spec.router.guarantee != "line-rate":
         return
     wanted = spec.router.external_ports * spec.router.line_rate_bps
@@ -345,4 +346,4 @@ def _check_guarantee(spec: Spec, choice: Choice, demand: Demand, made: Forecast)
         f"{made.packets.name} packets; "
         f"the router sustains {made.prediction.rate_bps / 1e9:.1f} of {wanted / 1e9:g} Gbps, {short / 1e9:.1f} short"
     )
-    raise SpecError([_wrong(spec, ("router", "guarantee"), message, f"line_rate: {works / 1e9:g}Gbps, or best-effort")])
+    yield _wrong(spec, ("router", "guarantee"), message, f"line_rate: {works / 1e9:g}Gbps, or best-effort")

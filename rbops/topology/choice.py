@@ -100,12 +100,16 @@ class Choice:
 
 
 class Impossible(Exception):
-    """No topology serves the demand: ``field`` of the spec, what is short, and what would work."""
+    """No topology serves the demand: ``field`` of the spec, what is short, and what would work.
 
-    def __init__(self, field: str, message: str, hint: str | None = None) -> None:
+    ``also`` are further mistakes of the same kind.
+    """
+
+    def __init__(self, field: str, message: str, hint: str | None = None, also: tuple[Impossible, ...] = ()) -> None:
         super().__init__(message)
         self.field = field
         self.hint = hint
+        self.also = also
 
 
 def choose(demand: Demand, *, nearest: bool = True) -> Choice:
@@ -114,6 +118,7 @@ def choose(demand: Demand, *, nearest: bool = True) -> Choice:
     Raises Impossible, with the nearest router that works unless ``nearest`` is False.
     """
     capacity, seats = _limits(demand)
+    _check_pins(demand)
     trials: list[Trial] = []
     owners_of: dict[int, tuple[int, ...]] = {}
     for share in range(_largest_share(demand, capacity, seats), 0, -1):
@@ -184,17 +189,43 @@ def _place(demand: Demand, share: int) -> tuple[int, ...]:
 
 
 def _without_gaps(demand: Demand, owners: tuple[int, ...]) -> tuple[int, ...]:
-    """``owners``, when the servers with ports are n0 to the last; raises Impossible for a pin that leaves some out."""
-    used = set(owners)
-    last = len(used) - 1
-    for port, server in demand.pins:
-        if server > last:
-            raise Impossible(
-                f"port {port}",
-                f"port {port} is pinned to n{server}, but {demand.ports} ports take only the servers n0 to n{last}",
-                f"server: n{last}",
-            )
+    """``owners``, when the servers with ports are n0 to the last; else Impossible for the pins that leave some out."""
+    last = len(set(owners)) - 1
+    wrong = [
+        Impossible(
+            f"port {port}",
+            f"port {port} is pinned to {server_name(server)}, but {demand.ports} ports take only the servers "
+            f"{server_name(0)} to {server_name(last)}",
+            f"server: {server_name(last)}",
+        )
+        for port, server in demand.pins
+        if server > last
+    ]
+    _raise(wrong)
     return owners
+
+
+def _check_pins(demand: Demand) -> None:
+    """Raises Impossible for the pins that are more than their server has seats for."""
+    special = dict(demand.special)
+    load: Counter[int] = Counter()
+    wrong: list[Impossible] = []
+    for port, server in demand.pins:
+        load[server] += 1
+        seats = external_capacity(special.get(server, demand.default).machine, demand.line_rate_bps)
+        if load[server] > seats:
+            text = f"port {port} is pinned to {server_name(server)}, whose cards have room for {seats} external ports"
+            wrong.append(
+                Impossible(f"port {port}", f"{text}, {load[server] - seats} short", "pin it to another server")
+            )
+    _raise(wrong)
+
+
+def _raise(wrong: list[Impossible]) -> None:
+    if wrong:
+        first, *also = wrong
+        first.also = tuple(also)
+        raise first
 
 
 def _trials(demand: Demand, share: int, owners: tuple[int, ...]) -> list[Trial]:

@@ -48,7 +48,9 @@ SPECS = st.builds(
         allow=st.sampled_from([(), ("rule1",)]),
     ),
     servers=st.builds(Servers, profile=st.none(), hardware=HARDWARE, numa=st.sampled_from(["prefer", "ignore"])),
-    ports=st.sampled_from([(), (PortSpec(0, server="n1"),)]),
+    ports=st.lists(st.sampled_from(["n0", "n1", "n2"]), max_size=6).map(
+        lambda servers: tuple(PortSpec(port, server=server) for port, server in enumerate(servers))
+    ),
     dataplane=st.sampled_from(["xdp", "click"]),
     hosts=st.one_of(st.just(()), HARDWARE.map(lambda one: (Host("n1", hardware=one),))),
 )

@@ -267,6 +267,32 @@ def test_independent_mistakes_come_together() -> None:
     ]
 
 
+def messages(tmp_path: Path, text: str) -> list[str]:
+    path = tmp_path / "x.yml"
+    path.write_text(text)
+    with pytest.raises(SpecError) as caught:
+        load_plan(path)
+    return [found.message for found in caught.value.diagnostics]
+
+
+def test_every_pin_too_many_is_named(tmp_path: Path) -> None:
+    pins = ", ".join(f"{{id: {port}, server: n0}}" for port in range(6))
+    text = f"router: {{external_ports: 6, line_rate: 10Gbps}}\nservers: {{profile: nehalem}}\nports: [{pins}]\n"
+    assert messages(tmp_path, text) == [
+        "ports[4].server: port 4 is pinned to n0, whose cards have room for 4 external ports, 1 short",
+        "ports[5].server: port 5 is pinned to n0, whose cards have room for 4 external ports, 2 short",
+    ]
+
+
+def test_contradictions_with_the_plan_come_together(tmp_path: Path) -> None:
+    text = (
+        "router: {external_ports: 4, line_rate: 10Gbps, guarantee: line-rate}\nservers: {profile: nehalem}\n"
+        "hosts: {n9: {}, n1: {ports: {ext0: {name: eth0}}}}\n"
+    )
+    starts = [message.split(":")[0] for message in messages(tmp_path, text)]
+    assert starts == ["router.guarantee", "hosts", "hosts.n1.ports"]
+
+
 def test_unlike_servers_keep_their_own_cores(tmp_path: Path) -> None:
     path = tmp_path / "x.yml"
     path.write_text(
