@@ -264,7 +264,7 @@ def test_layout_is_that_of_the_programs(tmp_path: Path) -> None:
 def loaded_bench() -> Iterator[tuple[Bench, list[bytes]]]:
     """A router between a generator and a sink, and two tables of 20,000 routes."""
     tables = [compile_fib(*bgp_like(20_000, [1, 2, 3, 4], seed=seed)) for seed in (1, 2)]
-    with bench(20_000) as made:
+    with bench(20_000, 10_000_000_000) as made:
         made.plane(tables[0]).apply()
         yield made, tables
         made.plane(tables[0]).detach()

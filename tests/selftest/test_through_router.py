@@ -26,7 +26,7 @@ MATRIX = Options(duration_s=1.5, phases=("matrix",))
 
 
 def run(router: ReferenceRouter, options: Options = MATRIX) -> SelftestResult:
-    return run_selftest(router.plan, router.testers, None, options)
+    return run_selftest(router.plan, router.testers, router.mark, options)
 
 
 def texts(result: SelftestResult) -> str:
@@ -109,7 +109,8 @@ def test_late_packets_are_found_and_each_counted_as_one_sequence(router: Referen
     assert phase.lost == 0
     assert {fault.kind for fault in result.faults} == {"late"}
     # Each of them is overtaken by a few of its flow, unless it was among the last of a batch.
-    assert router.injected - 5 <= phase.reordering.sequences == phase.reordering.late <= router.injected == 23
+    assert router.injected - 5 <= phase.reordering.sequences == phase.reordering.late <= router.injected
+    assert router.injected in (23, 24)  # every 100,001st of 2.4 million, whatever went before
     assert "reordered sequences" in texts(result)
 
 
