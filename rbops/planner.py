@@ -27,7 +27,6 @@ from rbops.predict.packets import PacketMix, mix
 from rbops.predict.warnings import warnings
 from rbops.spec import Spec, load_spec
 from rbops.spec.model import Hardware
-from rbops.spec.source import dotted
 from rbops.topology.choice import Choice, Demand, Impossible, Limits, choose
 from rbops.topology.external import externals, routes
 from rbops.topology.names import server_index
@@ -135,10 +134,6 @@ def calibrated(spec: Spec, measured: Measurement) -> Assumptions:
     return Assumptions(factor)
 
 
-def _wrong(spec: Spec, path: Path, message: str, hint: str | None = None) -> Diagnostic:
-    return spec.source.diagnostic(path, f"{dotted(path)}: {message}", hint)
-
-
 def _machines(spec: Spec) -> dict[int, Machine]:
     """The servers that are unlike the others; -1 is what all others are."""
     wrong: list[Diagnostic] = []
@@ -179,7 +174,7 @@ def _machine(
         names = hardware.names()
         near = difflib.get_close_matches(profile, names, 1)
         hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(names)}"
-        wrong.append(_wrong(spec, path, f"no hardware profile is called {profile!r}", hint))
+        wrong.append(spec.source.mistake(path, f"no hardware profile is called {profile!r}", hint))
         return None
 
 
@@ -197,7 +192,7 @@ def _demand(spec: Spec, machines: Mapping[int, Machine], packets: PacketMix) -> 
         index = server_index(port.server) if port.server is not None else None
         if port.server is not None and index is None:
             where: Path = ("ports", position, "server")
-            wrong.append(_wrong(spec, where, f"{port.server!r} is no planned server", "servers are n0, n1, ..."))
+            wrong.append(spec.source.mistake(where, f"{port.server!r} is no planned server", "servers are n0, n1, ..."))
         if index is not None:
             pins.append((port.id, index))
     if wrong:
@@ -218,7 +213,7 @@ def _available(spec: Spec, machine: Machine, packets: PacketMix) -> int:
     cards = tuple(card for slot in machine.slots for card in slot.options)
     if not cards or not machine.cores:
         missing = "NIC" if machine.cores else "online CPU"
-        raise SpecError([_wrong(spec, ("servers",), f"{machine.name} servers have no usable {missing}")])
+        raise SpecError([spec.source.mistake(("servers",), f"{machine.name} servers have no usable {missing}")])
     try:
         assigned = assign(
             machine,
@@ -230,7 +225,7 @@ def _available(spec: Spec, machine: Machine, packets: PacketMix) -> int:
             server=machine.name,
         )
     except ValueError as error:
-        raise SpecError([_wrong(spec, ("servers",), str(error), "keep fewer housekeeping CPUs")]) from error
+        raise SpecError([spec.source.mistake(("servers",), str(error), "keep fewer housekeeping CPUs")]) from error
     rate = server_rate(
         machine,
         spec.router.application,
@@ -250,7 +245,7 @@ def _choose(spec: Spec, demand: Demand) -> Choice:
         pins: dict[str, Path] = {f"port {port.id}": ("ports", at, "server") for at, port in enumerate(spec.ports)}
         raise SpecError(
             [
-                _wrong(spec, pins.get(one.field, tuple(one.field.split("."))), str(one), one.hint)
+                spec.source.mistake(pins.get(one.field, tuple(one.field.split("."))), str(one), one.hint)
                 for one in (error, *error.also)
             ]
         ) from error
@@ -346,4 +341,4 @@ def _guarantee(spec: Spec, choice: Choice, demand: Demand, made: Forecast) -> It
         f"{made.packets.name} packets; "
         f"the router sustains {made.prediction.rate_bps / 1e9:.1f} of {wanted / 1e9:g} Gbps, {short / 1e9:.1f} short"
     )
-    yield _wrong(spec, ("router", "guarantee"), message, f"line_rate: {works / 1e9:g}Gbps, or best-effort")
+    yield spec.source.mistake(("router", "guarantee"), message, f"line_rate: {works / 1e9:g}Gbps, or best-effort")

@@ -127,6 +127,10 @@ class Source:
         """An error about the value at ``path`` (``"router.line_rate"``), for ``SpecError``."""
         return self.node(path).diagnostic(message, hint)
 
+    def mistake(self, path: Path, message: str, hint: str | None = None) -> Diagnostic:
+        """The same with the path, dotted, in front of the message."""
+        return self.diagnostic(path, f"{dotted(path)}: {message}", hint)
+
 
 def path_of(text: str) -> Path:
     """``"ports[0].address"`` as ``("ports", 0, "address")``."""

@@ -136,15 +136,8 @@ def located(root: Node, path: Path, message: str, hint: str | None = None, *, ke
 
     In a file that the spec names (``hardware:``) the path starts at that file's root.
     """
-    node = root
-    way: list[str | int] = []
-    for step in path:
-        child = node.child(step)
-        if child is None:
-            break
-        way = [] if child.text is not node.text else [*way, step]
-        node = child
-    text = f"{dotted(tuple(way))}: {message}" if way else message
+    node, way = _written(root, path)
+    text = f"{dotted(way)}: {message}" if way else message
     return node.diagnostic_at_key(text, hint) if key else node.diagnostic(text, hint)
 
 
@@ -229,17 +222,22 @@ def _diagnostic(detail: ErrorDetails, root: Node) -> Diagnostic:
     return located(root, path, _SHAPES.get(kind, detail["msg"]))
 
 
-def _at_key(root: Node, path: Path, message: str, hint: str | None) -> Diagnostic:
-    """An error about the key itself, which the text in front of the message therefore leaves out."""
-    node = root
-    way: list[str | int] = []
+def _written(root: Node, path: Path) -> tuple[Node, Path]:
+    """The innermost node of ``path`` that was written, and its path from the root of the file it stands in."""
+    node, way = root, tuple[str | int, ...]()
     for step in path:
         child = node.child(step)
         if child is None:
             break
-        way = [] if child.text is not node.text else [*way, step]
+        way = () if child.text is not node.text else (*way, step)
         node = child
-    above = dotted(tuple(way[:-1]))
+    return node, way
+
+
+def _at_key(root: Node, path: Path, message: str, hint: str | None) -> Diagnostic:
+    """An error about the key itself, which the text in front of the message therefore leaves out."""
+    node, way = _written(root, path)
+    above = dotted(way[:-1])
     return node.diagnostic_at_key(f"{above}: {message}" if above else message, hint)
 
 

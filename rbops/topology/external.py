@@ -16,7 +16,7 @@ from rbops.errors import Diagnostic, SpecError
 from rbops.plan import PUNT, Adjacency, Route, Routes
 from rbops.spec.addressing import GENERATED_SPACE, generated_network
 from rbops.spec.model import Neighbor, PortSpec, Spec
-from rbops.spec.source import Path, dotted
+from rbops.spec.source import Path
 
 __all__ = ["External", "externals", "routes"]
 
@@ -51,7 +51,9 @@ def externals(spec: Spec) -> tuple[External, ...]:
         while _overlaps(network, taken):
             network, spare = generated_network(spare, count), spare + 1
             if not network.subnet_of(GENERATED_SPACE):
-                where = _wrong(spec, ("ports", max(index, 0)), "no generated network is free beside the given ones")
+                where = spec.source.mistake(
+                    ("ports", max(index, 0)), "no generated network is free beside the given ones"
+                )
                 raise SpecError([where])
         own = IPv4Interface((int(network.network_address) + 1, network.prefixlen))
         ports.append(
@@ -83,10 +85,6 @@ def routes(spec: Spec, ports: Sequence[External]) -> Routes:
     return Routes(tuple(connected), static, str(file.path) if file else None, file.sha256 if file else None, count)
 
 
-def _wrong(spec: Spec, path: Path, message: str, hint: str | None = None) -> Diagnostic:
-    return spec.source.diagnostic(path, f"{dotted(path)}: {message}", hint)
-
-
 def _given_networks(spec: Spec) -> list[IPv4Network]:
     found: list[IPv4Network] = []
     wrong: list[Diagnostic] = []
@@ -96,8 +94,7 @@ def _given_networks(spec: Spec) -> list[IPv4Network]:
         network = IPv4Interface(port.address).network
         if _overlaps(network, found):
             wrong.append(
-                _wrong(
-                    spec,
+                spec.source.mistake(
                     ("ports", index, "address"),
                     f"{network} overlaps another port's network",
                     "give every port a network of its own",
@@ -138,7 +135,7 @@ def _with_next_hops(spec: Spec, ports: list[External]) -> tuple[External, ...]:
         port = lookup.port_of(via)
         if port is None or via in own:
             problem = "is the router's own address" if via in own else "is on no external port's network"
-            wrong.append(_wrong(spec, path, f"next hop {IPv4Address(via)} {problem}", lookup.hint()))
+            wrong.append(spec.source.mistake(path, f"next hop {IPv4Address(via)} {problem}", lookup.hint()))
             continue
         known[via] = (port, 0)
         added.setdefault(port, []).append(via)

@@ -294,7 +294,7 @@ def _claim(bucket: npt.NDArray[Any], size: Floats, tokens: Floats, *, whole: boo
     order = concerned[np.argsort(bucket[concerned], kind="stable")]
     sorted_bucket, sorted_size = bucket[order], size[order]
     total = np.cumsum(sorted_size)
-    begins = np.flatnonzero(np.diff(sorted_bucket, prepend=-1))
+    begins = _begins(sorted_bucket)
     before = np.repeat((total - sorted_size)[begins], np.diff(np.append(begins, len(order))))
     taken = total - before
     have = tokens[sorted_bucket]
@@ -302,12 +302,19 @@ def _claim(bucket: npt.NDArray[Any], size: Floats, tokens: Floats, *, whole: boo
     return granted
 
 
+def _begins(ordered: npt.NDArray[Any]) -> Ints:
+    """Where runs of equal values begin."""
+    new = np.ones(len(ordered), dtype=bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=new[1:])
+    return np.flatnonzero(new)
+
+
 def _ranks(group: npt.NDArray[Any]) -> Ints:
     """Each element's number among the earlier ones of its group."""
     key = group.astype(np.uint16) if len(group) and group.max() < 1 << 16 else group  # numpy sorts 16 bits by radix
     order = np.argsort(key, kind="stable")
     ordered = group[order]
-    begins = np.flatnonzero(np.diff(ordered, prepend=-1))
+    begins = _begins(ordered)
     first = np.repeat(begins, np.diff(np.append(begins, len(ordered))))
     ranks = np.empty(len(group), dtype=np.int64)
     ranks[order] = np.arange(len(group)) - first
