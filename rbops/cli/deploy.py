@@ -170,7 +170,7 @@ def status(spec: Spec, inventory: InventoryPath, limit: Limit = None, output: Ou
         emit_json({"schema_version": 1, "digest": plan.digest, "servers": servers})
     else:
         _print_status(found, plan.digest)
-    lost = [f"{server.name}: {server.error}" for server in found if server.error]
+    lost = [server.error for server in found if server.error]
     if lost:
         raise Unreachable("\n".join(lost))
 

@@ -90,5 +90,7 @@ class _Progress:
         self._status.stop()
 
     def __call__(self, check: Check) -> None:
+        from rich.markup import escape
+
         self._done += 1
-        self._status.update(f"{self._done} checks: {check.server} {check.subject} {check.name}")
+        self._status.update(escape(f"{self._done} checks: {check.server} {check.subject} {check.name}"))

@@ -7,6 +7,7 @@ bounded. Commands are argument lists, quoted with :func:`shlex.join` for the log
 
 from __future__ import annotations
 
+import logging
 import math
 import select
 import shlex
@@ -186,6 +187,8 @@ def connect(target: Target, timeout: float = CONNECT_TIMEOUT_S) -> paramiko.SSHC
     Raises Unreachable when the server does not answer, refuses the login, or shows a host key that
     is not the one in known_hosts.
     """
+    # What goes wrong is raised; paramiko's thread would print its traceback besides.
+    logging.getLogger("paramiko").setLevel(logging.CRITICAL)
     # paramiko takes a list of keys; its type stubs say one.
     keys: dict[str, Any] = {"key_filename": [str(path) for path in target.key_files]} if target.key_files else {}
     client = paramiko.SSHClient()

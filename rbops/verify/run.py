@@ -62,7 +62,8 @@ def _arguments(junit: Path | None, select: str | None) -> list[str]:
     arguments = [str(_SUITE), "--import-mode=importlib"]
     # Nothing of the folder the user stands in, or of plugins they have, may change what is checked.
     arguments += ["-c", os.devnull, f"--rootdir={_SUITE}", "--disable-plugin-autoload"]
-    arguments += ["-p", "no:cacheprovider", "-p", "no:terminal", "-p", "no:faulthandler"]
+    # Without -s the progress on the terminal would be captured too.
+    arguments += ["-s", "-p", "no:cacheprovider", "-p", "no:terminal", "-p", "no:faulthandler"]
     if select:
         arguments += ["-k", select]
     if junit:
