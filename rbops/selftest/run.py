@@ -184,12 +184,16 @@ def _matrix(run: _Run) -> None:
 def _pair(run: _Run) -> None:
     """One input port at its line rate for one output port of another server: more than the direct path may carry.
 
+    A tester sends from one core, and on veth all its frames reach the same core of the server, which holds one
+    core's share of the quotas: it gets that share of the line rate.
+
     Flows come and go, as in the trace of paper 6.2: ``_PAIR_ACTIVE`` at a time send ``_PAIR_BURST`` packets each.
     """
     stations = run.bench.stations
     first = stations[0]
     last = next((item for item in reversed(stations) if item.site.server != first.site.server), stations[-1])
-    pps = first.site.rate_bps / (run.options.pair_size * 8)
+    cores = len(run.plan.server(first.site.server).cores.dataplane)
+    pps = first.site.rate_bps / cores / (run.options.pair_size * 8)
     destinations = {first.index: (last.index,)}
     groups: dict[str, int] = {"flows": run.options.flows} if run.options.flows else {
         "flows": _pair_flows(len(stations)), "active": _PAIR_ACTIVE, "burst": _PAIR_BURST
