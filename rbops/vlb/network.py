@@ -2,7 +2,7 @@
 
 VLB runs over the logical full mesh of port servers. In a mesh each logical link is a cable (or some in
 parallel); in a fly it is one round through the intermediate servers, and each pair of servers has
-one route, chosen once, half of the pairs going forwards and half backwards (``rbops.topology.wiring``).
+one route, chosen once, forwards or backwards, so that links have equally many (``rbops.topology.wiring``).
 """
 
 from __future__ import annotations
@@ -18,6 +18,12 @@ from rbops.plan import ClusterPlan
 __all__ = ["Forwarder", "Network", "fly", "mesh", "network_of"]
 
 Ints = npt.NDArray[np.int64]
+
+_WAYS = 64
+"""Ways through a fly, each direction, that are weighed for a pair of servers."""
+
+_ATTEMPTS = 3
+
 Routing = Literal["direct-vlb", "vlb"]
 
 
@@ -172,7 +178,11 @@ def _fanouts(plan: ClusterPlan, index: dict[str, int]) -> tuple[int, ...]:
 
 
 def _fly_routes(servers: int, fanouts: tuple[int, ...]) -> tuple[Ints, Ints]:
-    """Links (all cables forwards, then the same backwards) and one route for each pair of port servers."""
+    """Links (all cables forwards, then the same backwards) and one route for each pair of port servers.
+
+    Routes are chosen one after the other so that the busiest link on the way has the fewest, and once more
+    when all are there: with one route a pair that comes near the even spread that the links are made for.
+    """
     columns = len(fanouts)
     first = np.concatenate(([0], np.cumsum(fanouts))) * servers
     total = int(first[-1])
@@ -182,29 +192,43 @@ def _fly_routes(servers: int, fanouts: tuple[int, ...]) -> tuple[Ints, Ints]:
         target = (column + 1) % columns * servers + here % servers
         ends[first[column] : first[column + 1]] = np.stack((column * servers + here // fanout, target), axis=1)
     ends[total:] = ends[:total, ::-1]
-    forwards = _forward_routes(servers, fanouts, first)
-    pairs = np.arange(servers * servers)
-    a, b = pairs // servers, pairs % servers
-    backwards = forwards[b * servers + a][:, ::-1] + total
-    routes = np.where(((a + b) % 2 == 0)[:, None], forwards, backwards)
-    routes[a == b] = -1
+    routes = np.full((servers * servers, columns), -1, dtype=np.int64)
+    load = np.zeros(2 * total, dtype=np.int64)
+    source = np.arange(servers)
+    for attempt in range(_ATTEMPTS):
+        for distance in range(1, servers):
+            target = (source + distance) % servers
+            row = source * servers + target
+            if attempt:
+                np.subtract.at(load, routes[row], 1)
+            ways = _ways(servers, fanouts, source, target)
+            back = _ways(servers, fanouts, target, source)[:, :, ::-1] + total
+            ways = np.concatenate((ways, back), axis=1)
+            # Of equally good ways each server prefers another one.
+            taste = (np.arange(ways.shape[1]) + source[:, None]) % ways.shape[1]
+            busiest = np.sort(load[ways], axis=2)[:, :, ::-1].astype(np.float64)
+            cost = busiest @ (float(servers * servers) ** -np.arange(columns)) + taste * 1e-12
+            routes[row] = ways[source, np.argmin(cost, axis=1)]
+            np.add.at(load, routes[row], 1)
     return ends, routes
 
 
-def _forward_routes(servers: int, fanouts: tuple[int, ...], first: Ints) -> Ints:
-    """For each pair (a, b) the forward links, one of the possible ones by a fixed rule at each column."""
-    pairs = np.arange(servers * servers)
-    node, target = pairs // servers, pairs % servers
-    routes = np.empty((len(pairs), len(fanouts)), dtype=np.int64)
-    rest = int(np.prod(fanouts))
+def _ways(servers: int, fanouts: tuple[int, ...], source: Ints, target: Ints) -> Ints:
+    """Forward links of some ways from each source to its target: [pair, way, column].
+
+    A way is a number x below the product of the fan-outs with source * product + x = target modulo M;
+    its digits are the ports to take (``rbops.topology.wiring``).
+    """
+    product = int(np.prod(fanouts))
+    number = max(1, product // servers)
+    count = min(number, _WAYS)
+    x = ((target - source * product) % servers)[:, None] + np.arange(count) * number // count * servers
+    links = np.empty((len(source), count, len(fanouts)), dtype=np.int64)
+    node, begin = np.repeat(source[:, None], count, axis=1), 0
     for column, fanout in enumerate(fanouts):
-        rest //= fanout
-        taken = np.full(len(pairs), -1, dtype=np.int64)
-        for step in range(fanout):
-            j = (pairs // servers * 7 + target * 3 + column + step) % fanout
-            after = (fanout * node + j) % servers
-            leads = ((target - after * rest) % servers < rest) & (taken < 0)
-            taken[leads] = j[leads]
-        routes[:, column] = first[column] + node * fanout + taken
-        node = (fanout * node + taken) % servers
-    return routes
+        product //= fanout
+        port = x // product % fanout
+        links[:, :, column] = begin + node * fanout + port
+        node = (fanout * node + port) % servers
+        begin += servers * fanout
+    return links

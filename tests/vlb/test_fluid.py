@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rbops.topology.wiring import fly_cables, fly_fanouts
+from rbops.topology.wiring import fly_cables, fly_fanouts, imbalance
 from rbops.vlb import matrix as matrices
 from rbops.vlb.fairness import jain, max_min
 from rbops.vlb.fluid import leg_loads, link_loads, processing, shares
@@ -103,6 +103,17 @@ def test_fly_routes_are_the_wirings(servers: int, degree: int) -> None:
     loads = link_loads(network, even)
     assert loads.sum() == pytest.approx(even.sum() * len(fanouts))
     assert loads.max() <= 3 * loads.mean()
+
+
+@pytest.mark.parametrize(("servers", "degree"), [(8, 4), (27, 6), (40, 10), (64, 8), (64, 32), (128, 32)])
+def test_fly_routes_spread_over_the_links(servers: int, degree: int) -> None:
+    """One route a pair cannot split evenly, but no link has more than twice the pairs that it would have then."""
+    fanouts = fly_fanouts(servers, degree)
+    assert fanouts is not None
+    routes = fly(servers, fanouts, line_rate_bps=1, link_bps=1).routes
+    pairs = np.bincount(routes[routes >= 0])
+    assert pairs.max() <= 2 * servers / 2 / min(fanouts) * imbalance(servers, fanouts)
+    assert np.mean(pairs > 0) > 0.9
 
 
 @pytest.mark.parametrize("name", matrices.NAMES)
