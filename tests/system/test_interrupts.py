@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -155,20 +158,29 @@ def test_a_server_that_dies(cluster: Cluster, verify: Running, selftest: Running
     cluster.healthy()
 
 
+@pytest.fixture
+def public(cluster: Cluster) -> Iterator[Path]:
+    """A folder that everybody may read, with the spec and the inventory."""
+    with tempfile.TemporaryDirectory(prefix="rbt-", dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        for path in (cluster.spec, cluster.inventory):
+            shutil.copyfile(path, folder / path.name)
+            (folder / path.name).chmod(0o644)
+        yield folder
+
+
 @pytest.mark.parametrize("verb", ["lab up", "demo", "selftest"])
-def test_not_root(cluster: Cluster, verb: str) -> None:
-    """As an ordinary user, who may read everything, so that the one thing missing is root."""
+def test_not_root(cluster: Cluster, public: Path, verb: str) -> None:
+    """As an ordinary user; that user may read this checkout wherever it lies, so that only root is missing."""
+    spec = str(public / cluster.spec.name)
     rest = {
-        "lab up": (str(cluster.spec), "--name", "rbt-nobody"),
+        "lab up": (spec, "--name", "rbt-nobody"),
         "demo": ("--name", "rbt-nobody"),
-        "selftest": (str(cluster.spec), "-i", str(cluster.inventory)),
+        "selftest": (spec, "-i", str(public / cluster.inventory.name)),
     }
     user = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs")
-    may_read = (
-        "--inh-caps=-all,+dac_read_search",
-        "--ambient-caps=-all,+dac_read_search",
-        "--bounding-set=-all,+dac_read_search",
-    )
+    may_read = ("--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search")
     done = subprocess.run(
         [*user, *may_read, RBOPS, *verb.split(), *rest[verb]],
         stdin=subprocess.DEVNULL,
@@ -179,6 +191,5 @@ def test_not_root(cluster: Cluster, verb: str) -> None:
         cwd="/",
         env={**os.environ, "TMPDIR": "/tmp", "HOME": "/nonexistent"},
     )
-    says(Done(done.returncode, done.stdout, done.stderr), 2, "root")
-    assert "hint: run it " in done.stderr
+    says(Done(done.returncode, done.stdout, done.stderr), 2, "needs root")
     assert "with sudo" in done.stderr
