@@ -41,6 +41,7 @@ CONNECT_TIMEOUT_S = 10.0
 _CHUNK = 65536
 _POLL_S = 0.2
 _GRACE_S = 5.0
+_KEEPALIVE_S, _SILENCE_MS = 5, 10_000
 _TIMED_OUT = 124  # timeout(1)
 _WORKERS = 32
 
@@ -212,7 +213,18 @@ def connect(target: Target, timeout: float = CONNECT_TIMEOUT_S) -> paramiko.SSHC
     except (paramiko.SSHException, OSError, EOFError, ValueError) as error:
         client.close()
         raise _unreachable(target, error) from error
+    _notice_silence(client)
     return client
+
+
+def _notice_silence(client: paramiko.SSHClient) -> None:
+    """Have the connection end when the server acknowledges nothing for a while (tcp(7)), whatever is waited for."""
+    transport = client.get_transport()
+    if transport is not None:
+        transport.set_keepalive(_KEEPALIVE_S)
+        # A proxy command has no such option; it ends by itself.
+        if isinstance(transport.sock, socket.socket):
+            transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _SILENCE_MS)
 
 
 def _proxy(target: Target) -> paramiko.ProxyCommand | None:

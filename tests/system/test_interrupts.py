@@ -22,6 +22,7 @@ from tests.system.driver import RBOPS, Cluster, Done, Running, wait_for
 
 pytestmark = [pytest.mark.lab, pytest.mark.root]
 
+NOBODY = 65534
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
 
@@ -93,7 +94,7 @@ def verify(cluster: Cluster) -> Iterator[Running]:
 @pytest.fixture
 def selftest(cluster: Cluster) -> Iterator[Running]:
     """A self-test that is sending, and goes on for a while."""
-    with cluster.start("selftest", str(cluster.spec), "-i", str(cluster.inventory), "--duration", "20") as running:
+    with cluster.start("selftest", str(cluster.spec), "-i", str(cluster.inventory), "--duration", "12") as running:
         running.wait_for("matrix:")
         yield running
 
@@ -167,6 +168,8 @@ def public(cluster: Cluster) -> Iterator[Path]:
         for path in (cluster.spec, cluster.inventory):
             shutil.copyfile(path, folder / path.name)
             (folder / path.name).chmod(0o644)
+        (folder / "home").mkdir()
+        os.chown(folder / "home", NOBODY, NOBODY)
         yield folder
 
 
@@ -179,7 +182,7 @@ def test_not_root(cluster: Cluster, public: Path, verb: str) -> None:
         "demo": ("--name", "rbt-nobody"),
         "selftest": (spec, "-i", str(public / cluster.inventory.name)),
     }
-    user = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs")
+    user = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs")
     may_read = ("--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search")
     done = subprocess.run(
         [*user, *may_read, RBOPS, *verb.split(), *rest[verb]],
@@ -189,7 +192,7 @@ def test_not_root(cluster: Cluster, public: Path, verb: str) -> None:
         check=False,
         timeout=60,
         cwd="/",
-        env={**os.environ, "TMPDIR": "/tmp", "HOME": "/nonexistent"},
+        env={**os.environ, "TMPDIR": "/tmp", "HOME": str(public / "home")},
     )
     says(Done(done.returncode, done.stdout, done.stderr), 2, "needs root")
     assert "with sudo" in done.stderr
