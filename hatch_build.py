@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from rbops.dataplane.xdp.compile import compile_all
 
 
-class BpfBuildHook(BuildHookInterface):  # type: ignore[misc] # hatchling publishes no types
+class BpfBuildHook(BuildHookInterface[Any]):
     """Runs before the wheel is packed, and once for an editable install."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
