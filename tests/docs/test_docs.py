@@ -257,6 +257,14 @@ def test_the_papers_table_is_what_the_code_gives() -> None:
     assert done.stdout.startswith("| what |")
     shown = (DOCS / "planning.md").read_text(encoding="utf-8")
     assert done.stdout in shown, "put the output of bench/paper_table.py into docs/planning.md"
+    readme = (
+        (ROOT / "README.md").read_text(encoding="utf-8").partition("## The paper's numbers")[2].partition("\n## ")[0]
+    )
+    rows = [line for line in readme.splitlines() if line.startswith("|")]
+    assert len(rows) > 10
+    assert set(rows) <= set(done.stdout.splitlines()), (
+        "README.md shows lines that bench/paper_table.py no longer prints"
+    )
 
 
 def test_every_disputed_number_is_explained() -> None:
