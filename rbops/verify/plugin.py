@@ -92,8 +92,7 @@ class VerifyPlugin:
             subject=item.path.stem.removeprefix("test_"),
             name=item.name.removeprefix("test_"),
             outcome=outcome,
-            # pytest's assertion rewriting appends its own explanation below the message.
-            detail=detail.split("\nassert ", 1)[0],
+            detail=detail,
             duration_s=round(report.duration, 4),
         )
         self.checks.append(check)
