@@ -64,9 +64,6 @@ def _arguments(junit: Path | None, select: str | None) -> list[str]:
     arguments += ["-c", os.devnull, f"--rootdir={_SUITE}", "--disable-plugin-autoload"]
     # Without -s the progress on the terminal would be captured too.
     arguments += ["-s", "-p", "no:cacheprovider", "-p", "no:terminal", "-p", "no:faulthandler"]
-    # Each check says in its message what was found and planned; pytest's own account of operands is not for users,
-    # and some versions lose the message when no terminal plugin is there.
-    arguments += ["--assert=plain"]
     if select:
         arguments += ["-k", select]
     if junit:

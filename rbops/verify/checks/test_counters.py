@@ -1,4 +1,7 @@
-"""The data plane sees packets: its counters move when one server reaches another over the fabric."""
+"""The data plane sees packets: its counters move when one server reaches another over the fabric.
+
+PYTEST_DONT_REWRITE: a check's own message is what users are shown, not pytest's account of the operands.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Queues and cores: as many queues as planned, each with its one core (rule 1 of the paper's 4.2)."""
+"""Queues and cores: as many queues as planned, each with its one core (rule 1 of the paper's 4.2).
+
+PYTEST_DONT_REWRITE: a check's own message is what users are shown, not pytest's account of the operands.
+"""
 
 from __future__ import annotations
 
