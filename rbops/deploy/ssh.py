@@ -144,20 +144,26 @@ def _pump(channel: paramiko.Channel, data: memoryview, deadline: float) -> tuple
             data = data[channel.send(bytes(data[:_CHUNK])) :]
             if not data:
                 channel.shutdown_write()
-        # Asked before the data: what came before the exit status is then read below.
-        ended = channel.exit_status_ready()
-        got = False
-        while channel.recv_ready():
-            out += channel.recv(_CHUNK)
-            got = True
-        while channel.recv_stderr_ready():
-            err += channel.recv_stderr(_CHUNK)
-            got = True
+        # Asked before the data: what came before the exit status, or the end of the connection, is then read below.
+        ended, lost = channel.exit_status_ready(), not channel.get_transport().is_active()
+        got = _take(channel, out, err)
         if ended and not got and channel.eof_received:
             return bytes(out), bytes(err)
+        if lost and not got:
+            raise paramiko.SSHException("it was lost")
         if not got and not (data and channel.send_ready()):
             # At the end of output the channel stays readable: wait for the exit status itself then.
             _wait(channel)
+
+
+def _take(channel: paramiko.Channel, out: bytearray, err: bytearray) -> bool:
+    """Add what has arrived; False when nothing had."""
+    before = len(out) + len(err)
+    while channel.recv_ready():
+        out += channel.recv(_CHUNK)
+    while channel.recv_stderr_ready():
+        err += channel.recv_stderr(_CHUNK)
+    return len(out) + len(err) > before
 
 
 def _wait(channel: paramiko.Channel) -> None:
@@ -220,11 +226,16 @@ def connect(target: Target, timeout: float = CONNECT_TIMEOUT_S) -> paramiko.SSHC
 def _notice_silence(client: paramiko.SSHClient) -> None:
     """Have the connection end when the server acknowledges nothing for a while (tcp(7)), whatever is waited for."""
     transport = client.get_transport()
-    if transport is not None:
-        transport.set_keepalive(_KEEPALIVE_S)
-        # A proxy command has no such option; it ends by itself.
-        if isinstance(transport.sock, socket.socket):
-            transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _SILENCE_MS)
+    # A proxy command has no such options; it ends by itself.
+    if transport is None or not isinstance(transport.sock, socket.socket):
+        return
+    transport.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (
+        (socket.TCP_KEEPIDLE, _KEEPALIVE_S),
+        (socket.TCP_KEEPINTVL, _KEEPALIVE_S),
+        (socket.TCP_USER_TIMEOUT, _SILENCE_MS),
+    ):
+        transport.sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def _proxy(target: Target) -> paramiko.ProxyCommand | None:
