@@ -12,7 +12,6 @@ import pytest
 
 from tests.support import leftovers
 
-_LEFT_OUT = pytest.StashKey[Counter[str]]()
 _BEFORE = pytest.StashKey[frozenset[str]]()
 
 
@@ -37,17 +36,14 @@ def _lacking(item: pytest.Item) -> str | None:
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    left_out: Counter[str] = Counter()
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         reason = _lacking(item)
         if reason:
-            left_out[reason] += 1
             item.add_marker(pytest.mark.skip(reason=reason))
         if item.get_closest_marker("lab"):
             # Labs weigh a lot: all lab tests on one worker, everything else beside them.
             item.add_marker(pytest.mark.xdist_group("lab"))
-    config.stash[_LEFT_OUT] = left_out
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import socket
 import struct
 import subprocess
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,6 +35,7 @@ from rbops.plan import (
 )
 from rbops.selftest.programs import Link
 from rbops.selftest.wire import mac_bytes
+from tests.support.netns import inside
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -87,21 +86,6 @@ class FakeTester:
     netns: str | None
     device: str
     target: object | None = None
-
-
-@contextmanager
-def inside(namespace: str) -> Iterator[None]:
-    """Be in a network namespace for a while."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    back = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-    there = os.open(f"/run/netns/{namespace}", os.O_RDONLY)
-    try:
-        assert libc.setns(there, 0x40000000) == 0
-        yield
-    finally:
-        assert libc.setns(back, 0x40000000) == 0
-        os.close(there)
-        os.close(back)
 
 
 def ip(*arguments: str) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import json
-import os
 import re
 import socket
 import struct
@@ -21,26 +19,12 @@ from rbops.dataplane.xdp.fib import compile_fib
 from rbops.dataplane.xdp.libbpf import Map, Object, Program, xdp_attach, xdp_attached
 from rbops.lab import layout
 from rbops.selftest.wire import UDP_PORT, mac_bytes
+from tests.support.netns import inside
 from tests.system.driver import Cluster
 
 __all__ = ["KINDS", "Injection", "inject", "inside", "misroute", "root_of"]
 
 KINDS = ("none", "drop", "corrupt", "misdeliver", "ttl", "checksum", "duplicate")
-
-
-@contextmanager
-def inside(namespace: str) -> Iterator[None]:
-    """Be in a network namespace for a while (setns(2))."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    back = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-    there = os.open(f"/run/netns/{namespace}", os.O_RDONLY)
-    try:
-        assert libc.setns(there, 0x40000000) == 0
-        yield
-    finally:
-        assert libc.setns(back, 0x40000000) == 0
-        os.close(there)
-        os.close(back)
 
 
 @dataclass
