@@ -12,7 +12,7 @@ from rbops.errors import UsageError
 from rbops.plan import ClusterPlan, Port, Server
 from rbops.render.sysctl import sysctl
 
-__all__ = ["Cluster", "cluster", "node_json"]
+__all__ = ["Cluster", "cluster", "intermediates", "node_json"]
 
 # What ethtool -C can express of the plan's batching timeout (lx: each driver's ethtool ops).
 _USECS = frozenset(
@@ -129,10 +129,18 @@ def _offloads(port: Port) -> dict[str, bool]:
     return {"gro": True, "lro": False, "rx-gro-hw": False, "rxvlan": False}
 
 
+def intermediates(me: int, shared: Cluster) -> list[int]:
+    """The servers of VLB's rotation, in order: port servers linked to ``me``, beginning behind it.
+
+    Were the first the same for all, bursts that begin together would meet there (``rbops.vlb.model``).
+    """
+    linked = (index for index in shared.peers[me] if index in shared.port_servers)
+    return sorted(linked, key=lambda index: (index < me, index))
+
+
 def _dataplane(server: Server, shared: Cluster) -> dict[str, Any]:
     forwarding = shared.plan.forwarding
     me = server.index
-    linked = shared.peers[me]
     return {
         "kind": forwarding.dataplane,
         **shared.files,
@@ -145,7 +153,7 @@ def _dataplane(server: Server, shared: Cluster) -> dict[str, Any]:
         "ports": [_dataplane_port(port, shared) for port in server.ports],
         "owners": list(shared.owners),
         "next_hop": {str(owner): port for owner, port in sorted(_next_hops(me, shared).items())},
-        "intermediates": sorted(index for index in linked if index in shared.port_servers),
+        "intermediates": intermediates(me, shared),
         "adjacencies": [
             {"port": port.id, "index": near.index, "mac": near.mac}
             for port in server.ports

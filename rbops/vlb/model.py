@@ -25,9 +25,11 @@ newcomers as long as any token is left ends up with twice what it can carry, so 
 are split for ever. Single packets take whatever is left.
 
 *Rotation.* ``direct-vlb``: the slots are ``intermediates`` in the configured order; the slot of
-``dest`` is skipped. ``vlb``: the slots are ``intermediates`` and then the server itself; a slot that
-is ``dest`` or the server itself means the direct path. With the server among them each slot carries
-1/M of the traffic, which is what holds every link of a mesh at 2R/M; without it, it would be 2R/(M-1).
+``dest`` is skipped. Server S of M is configured with S+1 ... M-1, 0 ... S-1: bursts that enter several servers
+at once then begin at different intermediates, not all at server 0.
+``vlb``: the slots are ``intermediates`` and then the server itself; a slot that is ``dest`` or the
+server itself means the direct path. With the server among them each slot carries 1/M of the traffic,
+which is what holds every link of a mesh at 2R/M; without it, it would be 2R/(M-1).
 The position is kept per core *and destination*: one position for all would send what
 was meant for ``dest`` to its successor, which would then carry twice its share. It starts at 0 and,
 when a slot is taken, moves to the one behind it.

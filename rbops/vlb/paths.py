@@ -216,7 +216,7 @@ class Paths:
         server = number // self._cores
         count = self._slot_count
         rank = _ranks(pair)
-        own = dest - (dest > server)
+        own = (dest - server - 1) % self._servers
         start = self._position[pair]
         if ready.all():
             if self._quota:
@@ -227,14 +227,19 @@ class Paths:
         else:
             slot = self._next_ready(number, dest, start, rank, ready)
         self._position[pair] = (slot + 1) % count
-        # Slot k is server k without the own one; VLB's last slot is the server itself: the direct link.
-        via = np.where(slot == self._servers - 1, dest, slot + (slot >= server))
+        via = self._via(server, dest, slot)
         return (2 * (number * self._servers + via)).astype(np.int32)
+
+    def _via(self, server: Ints, dest: Ints, slot: Ints) -> Ints:
+        """Slot k is the server k + 1 behind the own one; VLB's last slot is the server itself: the direct link."""
+        via = server + 1 + slot
+        via -= self._servers * (via >= self._servers)
+        return np.where(slot == self._servers - 1, dest, via)
 
     def _next_ready(self, number: Ints, dest: Ints, start: Ints, rank: Ints, ready: Bools) -> Ints:
         server = (number // self._cores)[:, None]
         slot = (start[:, None] + np.arange(self._slot_count)) % self._slot_count
-        via = np.where(slot == self._servers - 1, dest[:, None], slot + (slot >= server))
+        via = self._via(server, dest[:, None], slot)
         allowed = via != dest[:, None] if self._quota else np.ones_like(slot, dtype=bool)
         good: Bools = allowed & ready[self._link_of[number[:, None] * self._servers + via]]
         good = np.where(np.any(good, axis=1, keepdims=True), good, allowed)

@@ -161,6 +161,13 @@ def test_fly_goes_by_shortest_way() -> None:
     assert value["intermediates"] == [1]
 
 
+def test_rotations_begin_behind_their_servers() -> None:
+    """Bursts into several servers at once do not begin at the same intermediate."""
+    rendered = render(mesh(4))
+    orders = [node(rendered, f"n{me}")["dataplane"]["intermediates"] for me in range(4)]  # type: ignore[index]
+    assert orders == [[1, 2, 3], [2, 3, 0], [3, 0, 1], [0, 1, 2]]
+
+
 def test_selectors(rb4: ClusterPlan) -> None:
     for selector, want in (
         (Selector(pci="0000:03:00.0"), {"pci": "0000:03:00.0"}),

@@ -81,6 +81,12 @@ def by_hand() -> dict[str, dict[str, Any]]:
             + [packet(t, B, 3, 60, via, "alone") for via in (1, 2, 3, 3, 1)]
             + [packet(t, A, 1, 60, via, "alone") for via in (3, 1, 1)],
         },
+        "hand-order": {
+            "what": "The rotation takes the intermediates as they are listed, here 3, 1, 2: for 1 that is 3, 2, 3; for 2 it is 3, 1, 3.",
+            "config": rb4(direct_quota_bps=0, intermediates=[3, 1, 2]),
+            "steps": [packet(t, A, 1, 60, via, "alone") for via in (3, 2, 3)]
+            + [packet(t, B, 2, 60, via, "alone") for via in (3, 1, 3)],
+        },
         "hand-link": {
             "what": "Port int2 at 1 Mbit/s refills 125 bytes a tick and holds two frames of 1,514. No quota: all rotate over 2 and 3. "
             "Two phase-1 frames empty int2 after a third of it was taken by phase 2: then 3 alone, until 12 ticks refill 1,500.",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -101,26 +102,29 @@ def test_fly_carries_what_a_mesh_does() -> None:
     )
 
 
-def test_paths_are_the_models_where_no_bucket_runs_dry() -> None:
+@pytest.mark.parametrize("routing", ["direct-vlb", "vlb"])
+@pytest.mark.parametrize("source", range(4))
+def test_paths_are_the_models_where_no_bucket_runs_dry(source: int, routing: Literal["direct-vlb", "vlb"]) -> None:
     """The vectorised engine against the reference: flows in rotation on two cores, none in another's table entry."""
     random = np.random.default_rng(5)
     drawn = [Flow(int(random.integers(1 << 32)), 7, 17, 1, 2) for _ in range(500)]
     flows = list({flow_hash(flow) & (FLOWLET_ENTRIES - 1): flow for flow in drawn}.values())[:400]
-    dests = [1 + index % 3 for index in range(400)]
+    behind = [(source + distance) % 4 for distance in (1, 2, 3)]
+    dests = [behind[index % 3] for index in range(400)]
     order = random.integers(0, 400, 20_000)
     time = np.arange(20_000) * 20_000
-    network = mesh(4, line_rate_bps=R, link_bps=R, forwarder=Forwarder("direct-vlb", 0, 0.01, 2))
+    network = mesh(4, line_rate_bps=R, link_bps=R, forwarder=Forwarder(routing, 0, 0.01, 2))
     trace = Trace(
         time,
         order.astype(np.int32),
         np.full(20_000, 100, dtype=np.int32),
-        np.zeros(400, dtype=np.int64),
+        np.full(400, source),
         np.array(dests),
         np.array([flow_hash(flow) for flow in flows], dtype=np.uint64),
         int(time[-1]) + 1,
     )
-    ports = {server: f"int{server}" for server in (1, 2, 3)}
-    config = VlbConfig(0, ports, dict.fromkeys(ports.values(), R), (1, 2, 3), "direct-vlb", 2, 0, 10)
+    ports = {server: f"int{server}" for server in behind}
+    config = VlbConfig(source, ports, dict.fromkeys(ports.values(), R), tuple(behind), routing, 2, 0, 10)
     server = InputServer(config)
     expected = [
         server.choose(int(at) // 1_000_000, flow_hash(flows[flow]) >> 40 & 1, flows[flow], dests[flow], 100).via
