@@ -4,9 +4,10 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-# clang, llvm, libbpf-dev compile the data plane; libbpf1 loads it; systemd-container and mmdebstrap
-# boot the lab; openssh-client is Ansible's transport; people ping from testers.
-packages="python3 python3-venv clang llvm libbpf-dev libbpf1 systemd-container mmdebstrap
+# clang, llvm, libbpf-dev compile the data plane; libbpf1 loads it; g++ compiles what the Click elements
+# decide, for its tests; systemd-container and mmdebstrap boot the lab; openssh-client is Ansible's
+# transport; people ping from testers.
+packages="python3 python3-venv clang llvm libbpf-dev libbpf1 g++ systemd-container mmdebstrap
 openssh-client iproute2 ethtool bpftool iputils-ping procps"
 
 missing=

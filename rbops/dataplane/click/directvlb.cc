@@ -1,0 +1,531 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * directvlb.{cc,hh} -- Direct VLB with flowlets, a core's share of it (RouteBricks 3.2, 6.1)
+ */
+#include <click/config.h>
+#include "directvlb.hh"
+#include "fabric.hh"
+CLICK_DECLS
+
+// The lists of a configuration.
+struct DirectVLB::Words {
+    uint32_t self;
+    Vector<uint32_t> owners;
+    Vector<uint32_t> intermediates;
+    Vector<uint32_t> via_server;
+    Vector<uint32_t> via_output;
+    Vector<uint64_t> links;
+    Vector<EtherAddress> sources;
+};
+
+DirectVLB::DirectVLB()
+    : _owners(0), _ports(0), _sources(0), _packet_clock(false), _now(0), _tick(0), _memory(0), _memory_size(0),
+      _timer(this), _base_paths(0)
+{
+    memset(&_core, 0, sizeof(_core));
+    memset(_dropped, 0, sizeof(_dropped));
+    memset(_base_hows, 0, sizeof(_base_hows));
+    memset(_base_dropped, 0, sizeof(_base_dropped));
+}
+
+DirectVLB::~DirectVLB()
+{
+}
+
+static int
+read_pairs(const String &text, Vector<uint32_t> &servers, Vector<uint32_t> &outputs, ErrorHandler *errh)
+{
+    Vector<String> words;
+    fabric_split(text, words);
+    for (int i = 0; i < words.size(); i++) {
+        int colon = words[i].find_left(':');
+        uint32_t server, output;
+        if (colon < 0 || !IntArg().parse(words[i].substring(0, colon), server)
+            || !IntArg().parse(words[i].substring(colon + 1), output))
+            return errh->error("VIA: %<%s%> should be SERVER:OUTPUT", words[i].c_str());
+        servers.push_back(server);
+        outputs.push_back(output);
+    }
+    return 0;
+}
+
+static int
+read_rates(const String &text, Vector<uint64_t> &rates, Vector<String> &words, ErrorHandler *errh)
+{
+    fabric_split(text, words);
+    for (int i = 0; i < words.size(); i++) {
+        uint64_t rate;
+        if (!IntArg().parse(words[i], rate))
+            return errh->error("LINKS: %<%s%> should be a number of bits per second", words[i].c_str());
+        rates.push_back(rate);
+    }
+    return 0;
+}
+
+// As rbops rounds it: to the next millisecond, halves to even ones, never to 0 what is not 0.
+static uint32_t
+flowlet_ticks(uint32_t us)
+{
+    uint32_t ticks = us / 1000, rest = us % 1000;
+    if (rest > 500 || (rest == 500 && (ticks & 1)))
+        ticks++;
+    return us && !ticks ? 1 : ticks;
+}
+
+int
+DirectVLB::configure(Vector<String> &conf, ErrorHandler *errh)
+{
+    String owners, via, links, intermediates, source, routing("direct-vlb"), clock("ms");
+    uint32_t cores = 1, flowlet_us = 100000, entries = DirectVLBCore::FLOWLET_ENTRIES;
+    uint32_t max_frame = DirectVLBCore::MAX_FRAME;
+    uint64_t quota = 0;
+    bool has_quota;
+    Words words;
+    if (Args(conf, this, errh)
+        .read_mp("SELF", words.self)
+        .read_m("OWNERS", AnyArg(), owners)
+        .read_m("VIA", AnyArg(), via)
+        .read_m("LINKS", AnyArg(), links)
+        .read("INTERMEDIATES", AnyArg(), intermediates)
+        .read("ROUTING", WordArg(), routing)
+        .read("QUOTA", quota).read_status(has_quota)
+        .read("FLOWLET", SecondsArg(6), flowlet_us)
+        .read("CORES", cores)
+        .read("SOURCE", AnyArg(), source)
+        .read("ENTRIES", entries)
+        .read("MAX_FRAME", max_frame)
+        .read("CLOCK", WordArg(), clock)
+        .complete() < 0)
+        return -1;
+
+    if (routing != "direct-vlb" && routing != "vlb")
+        return errh->error("ROUTING: %<%s%> should be direct-vlb or vlb", routing.c_str());
+    if (clock != "ms" && clock != "packet")
+        return errh->error("CLOCK: %<%s%> should be ms or packet", clock.c_str());
+    if (routing == "direct-vlb" && !has_quota)
+        return errh->error("QUOTA missing: direct-vlb needs it, in bits per second");
+    if (!cores || cores > 65535)
+        return errh->error("CORES: %u should be 1 to 65535", cores);
+    if (!entries || entries > (1U << 26) || (entries & (entries - 1)))
+        return errh->error("ENTRIES: %u should be a power of two up to %u", entries, 1U << 26);
+    if (flowlet_us > DirectVLBCore::MAX_FLOWLET_TICKS * 1000U)
+        return errh->error("FLOWLET: more than %u s", DirectVLBCore::MAX_FLOWLET_TICKS / 1000U);
+    if (max_frame < 60 || max_frame > 65535)
+        return errh->error("MAX_FRAME: %u should be 60 to 65535 bytes", max_frame);
+
+    uint32_t most = DirectVLBCore::MAX_SERVERS - 1;
+    if (words.self > most)
+        return errh->error("SELF: %u should be a number from 0 to %u", words.self, most);
+    if (fabric_numbers(owners, "OWNERS", most, words.owners, errh) < 0
+        || fabric_numbers(intermediates, "INTERMEDIATES", most, words.intermediates, errh) < 0
+        || read_pairs(via, words.via_server, words.via_output, errh) < 0
+        || read_rates(links, words.links, _rates, errh) < 0
+        || fabric_addresses(source, "SOURCE", words.links.size(), words.sources, this, errh) < 0)
+        return -1;
+
+    _packet_clock = clock == "packet";
+    _core.config.self = words.self;
+    _core.config.quota = routing == "direct-vlb";
+    _core.config.flowlet_ticks = flowlet_ticks(flowlet_us);
+    _core.config.flowlet_mask = entries - 1;
+    _core.config.direct.set(_core.config.quota ? quota : 0, cores, max_frame);
+    if (place(words, errh) < 0 || set_links(words, cores, max_frame, errh) < 0 || set_servers(words, errh) < 0)
+        return -1;
+    set_rotation(words);
+    return 0;
+}
+
+// Memory for everything that the lists name.
+int
+DirectVLB::place(const Words &words, ErrorHandler *errh)
+{
+    DirectVLBCore::Config &config = _core.config;
+    uint32_t highest = config.self;
+    for (int i = 0; i < words.owners.size(); i++)
+        highest = words.owners[i] > highest ? words.owners[i] : highest;
+    for (int i = 0; i < words.via_server.size(); i++) {
+        if (words.via_server[i] >= DirectVLBCore::MAX_SERVERS)
+            return errh->error("VIA: server %u should be below %u", words.via_server[i], DirectVLBCore::MAX_SERVERS);
+        highest = words.via_server[i] > highest ? words.via_server[i] : highest;
+    }
+    config.servers = highest + 1;
+    config.links = words.links.size();
+    config.slots = words.intermediates.size() + !config.quota;
+    config.columns = DirectVLBCore::FIRST_VIA + words.intermediates.size();
+    _memory_size = _core.bytes();
+    _ports = words.owners.size();
+    _memory = CLICK_LALLOC(_memory_size);
+    _owners = (uint16_t *) CLICK_LALLOC(_ports * sizeof(uint16_t));
+    if (words.sources.size())
+        _sources = (unsigned char *) CLICK_LALLOC(config.links * 6);
+    if (!_memory || !_owners || (words.sources.size() && !_sources))
+        return errh->error("out of memory: %u servers, %u ports", config.servers, _ports);
+    memset(_memory, 0, _memory_size);
+    _core.place(_memory);
+    for (int i = 0; i < words.owners.size(); i++)
+        _owners[i] = words.owners[i];
+    for (int i = 0; i < words.sources.size(); i++)
+        memcpy(_sources + 6 * i, words.sources[i].data(), 6);
+    return 0;
+}
+
+int
+DirectVLB::set_links(const Words &words, uint32_t cores, uint32_t max_frame, ErrorHandler *errh)
+{
+    int count = words.links.size();
+    if (!count)
+        return errh->error("LINKS: no link");
+    if (count >= DirectVLBCore::NOWHERE)
+        return errh->error("LINKS: %d links should be below %d", count, DirectVLBCore::NOWHERE);
+    if (noutputs() != count && noutputs() != count + 1)
+        return errh->error("%d outputs: LINKS names %d, and one more may be there for frames without a path",
+                           noutputs(), count);
+    for (int i = 0; i < count; i++)
+        _core.links[i].rate.set(words.links[i], cores, max_frame);
+    return 0;
+}
+
+int
+DirectVLB::set_servers(const Words &words, ErrorHandler *errh)
+{
+    for (int i = 0; i < words.via_server.size(); i++) {
+        uint32_t server = words.via_server[i];
+        if (server == _core.config.self)
+            return errh->error("VIA: server %u is this one (SELF)", server);
+        if (words.via_output[i] >= _core.config.links)
+            return errh->error("VIA: server %u has output %u, LINKS has only %u", server, words.via_output[i],
+                               _core.config.links);
+        if (_core.servers[server].link != DirectVLBCore::NOWHERE)
+            return errh->error("VIA: server %u twice", server);
+        _core.servers[server].link = words.via_output[i];
+        _core.servers[server].dead = 0;
+    }
+    for (int i = 0; i < words.owners.size(); i++)
+        if (words.owners[i] != _core.config.self && _core.servers[words.owners[i]].link == DirectVLBCore::NOWHERE)
+            return errh->error("VIA: no link towards server %u, the owner of port %d", words.owners[i], i);
+    for (int i = 0; i < words.intermediates.size(); i++) {
+        uint32_t server = words.intermediates[i];
+        if (server == _core.config.self)
+            return errh->error("INTERMEDIATES: server %u is this one (SELF)", server);
+        if (server >= _core.config.servers || _core.servers[server].link == DirectVLBCore::NOWHERE)
+            return errh->error("INTERMEDIATES: VIA has no link towards server %u", server);
+        if (_core.servers[server].column != DirectVLBCore::OTHER)
+            return errh->error("INTERMEDIATES: server %u twice", server);
+        _core.servers[server].column = DirectVLBCore::FIRST_VIA + i;
+    }
+    return 0;
+}
+
+void
+DirectVLB::set_rotation(const Words &words)
+{
+    int count = words.intermediates.size();
+    for (int i = 0; i < count; i++)
+        _core.rotation[i] = words.intermediates[i];
+    if (!_core.config.quota)
+        _core.rotation[count] = _core.config.self;
+}
+
+int
+DirectVLB::initialize(ErrorHandler *)
+{
+    _timer.initialize(this);
+    if (!_packet_clock) {
+        _now = steady_ms();
+        _timer.schedule_after_msec(1);
+    }
+    return 0;
+}
+
+void
+DirectVLB::cleanup(CleanupStage)
+{
+    release();
+}
+
+void
+DirectVLB::release()
+{
+    if (_base_paths)
+        CLICK_LFREE(_base_paths, path_count() * sizeof(DirectVLBCore::Traffic));
+    if (_sources)
+        CLICK_LFREE(_sources, _core.config.links * 6);
+    if (_owners)
+        CLICK_LFREE(_owners, _ports * sizeof(uint16_t));
+    if (_memory)
+        CLICK_LFREE(_memory, _memory_size);
+    _base_paths = 0;
+    _sources = 0;
+    _owners = 0;
+    _memory = 0;
+}
+
+// The old router stands still while this runs.
+void
+DirectVLB::take_state(Element *other, ErrorHandler *)
+{
+    DirectVLB *old = (DirectVLB *) other->cast("DirectVLB");
+    if (!old || old->_core.config.self != _core.config.self || old->_packet_clock != _packet_clock)
+        return;
+    old->fold();
+    _core.take_state(old->_core);
+    for (int i = 0; i < DROPS; i++)
+        _dropped[i] = old->_dropped[i];
+    _tick = old->_tick;
+    _now = _packet_clock ? old->_now : steady_ms();
+}
+
+// The counts since the last reset become the counts.
+void
+DirectVLB::fold()
+{
+    for (size_t i = 0; _base_paths && i < path_count(); i++) {
+        _core.paths[i].packets -= _base_paths[i].packets;
+        _core.paths[i].bytes -= _base_paths[i].bytes;
+        _base_paths[i].packets = _base_paths[i].bytes = 0;
+    }
+    for (int i = 0; i < DirectVLBCore::HOWS; i++) {
+        _core.hows[i] -= _base_hows[i];
+        _base_hows[i] = 0;
+    }
+    for (int i = 0; i < DROPS; i++) {
+        _dropped[i] -= _base_dropped[i];
+        _base_dropped[i] = 0;
+    }
+}
+
+inline uint32_t
+DirectVLB::steady_ms() const
+{
+    return (uint32_t) Timestamp::now_steady().msecval();
+}
+
+void
+DirectVLB::run_timer(Timer *)
+{
+    // From the clock, not by counting: a late timer loses no time.
+    _now = steady_ms();
+    _timer.schedule_after_msec(1);
+}
+
+inline uint32_t
+DirectVLB::tick_of(Packet *p)
+{
+    if (likely(!_packet_clock))
+        return _tick = _now;
+    uint32_t tick = (uint32_t) p->timestamp_anno().msecval();
+    // The first one starts the clock; later ones do not turn it back.
+    if (!_now || (int32_t) (tick - _now) > 0)
+        _now = tick;
+    return _tick = _now;
+}
+
+inline uint32_t
+DirectVLB::dest_of(const unsigned char *mac) const
+{
+    uint32_t port = fabric_port(mac);
+    if (unlikely(!fabric_address(mac) || port >= _ports || _owners[port] == _core.config.self))
+        return DirectVLBCore::NOWHERE;
+    return _owners[port];
+}
+
+void
+DirectVLB::drop(Packet *p, Drop reason)
+{
+    _dropped[reason]++;
+    checked_output_push(_core.config.links, p);
+}
+
+void
+DirectVLB::push(int port, Packet *p)
+{
+    uint32_t size = p->length();
+    if (unlikely(size <= sizeof(click_ether)))
+        return drop(p, SHORT);
+    uint32_t dest = dest_of(p->data());
+    if (unlikely(dest == DirectVLBCore::NOWHERE))
+        return drop(p, NO_PORT);
+    uint32_t tick = tick_of(p), via;
+    if (port == 0) {
+        const unsigned char *ip = p->has_network_header() ? p->network_header() : p->data() + sizeof(click_ether);
+        uint64_t hash = ip + 20 <= p->end_data() ? DirectVLBCore::flow_hash(ip, p->end_data()) : 0;
+        via = _core.choose(tick, hash, dest, size);
+    } else
+        via = _core.forward(tick, dest, size);
+    if (unlikely(via == DirectVLBCore::NOWHERE))
+        return drop(p, NO_PATH);
+    uint32_t out = _core.servers[via].link;
+    if (_sources) {
+        WritablePacket *q = p->uniqueify();
+        if (unlikely(!q))
+            return;
+        memcpy(q->data() + 6, _sources + 6 * out, 6);
+        p = q;
+    }
+    output(out).push(p);
+}
+
+DirectVLBCore::Traffic
+DirectVLB::path_since_reset(uint32_t dest, uint32_t column) const
+{
+    size_t at = (size_t) dest * _core.config.columns + column;
+    DirectVLBCore::Traffic traffic = _core.paths[at];
+    if (_base_paths) {
+        traffic.packets -= _base_paths[at].packets;
+        traffic.bytes -= _base_paths[at].bytes;
+    }
+    return traffic;
+}
+
+static void
+say_path(StringAccum &sa, const char *kind, uint32_t dest, const String &via, const DirectVLBCore::Traffic &traffic)
+{
+    if (!traffic.packets)
+        return;
+    sa << kind << ' ' << dest;
+    if (via)
+        sa << ' ' << via;
+    sa << ' ' << traffic.packets << ' ' << traffic.bytes << '\n';
+}
+
+String
+DirectVLB::counters() const
+{
+    static const char * const hows[] = { "kept", "new", "split", "alone" };
+    static const char * const drops[] = { "no_path", "no_port", "short" };
+    const DirectVLBCore::Config &config = _core.config;
+    StringAccum sa;
+    for (int i = 0; i < DirectVLBCore::HOWS; i++)
+        sa << hows[i] << ' ' << (_core.hows[i] - _base_hows[i]) << '\n';
+    for (int i = 0; i < DROPS; i++)
+        sa << drops[i] << ' ' << (_dropped[i] - _base_dropped[i]) << '\n';
+    uint32_t intermediates = config.columns - DirectVLBCore::FIRST_VIA;
+    for (uint32_t dest = 0; dest < config.servers; dest++) {
+        say_path(sa, "direct", dest, String(), path_since_reset(dest, DirectVLBCore::DIRECT));
+        for (uint32_t i = 0; i < intermediates; i++)
+            say_path(sa, "phase1", dest, String(_core.rotation[i]),
+                     path_since_reset(dest, DirectVLBCore::FIRST_VIA + i));
+        say_path(sa, "phase1", dest, "-", path_since_reset(dest, DirectVLBCore::OTHER));
+        say_path(sa, "phase2", dest, String(), path_since_reset(dest, DirectVLBCore::PHASE2));
+    }
+    return sa.take_string();
+}
+
+// Summed when it is asked for, not counted per packet. What went over a server that is no intermediate any more
+// (OTHER) is in no link's sum.
+DirectVLBCore::Traffic
+DirectVLB::sent_to(uint32_t output) const
+{
+    DirectVLBCore::Traffic sum = { 0, 0 };
+    uint32_t intermediates = _core.config.columns - DirectVLBCore::FIRST_VIA;
+    for (uint32_t dest = 0; dest < _core.config.servers; dest++) {
+        if (_core.servers[dest].link == output)
+            for (uint32_t column = 0; column <= DirectVLBCore::PHASE2; column++) {
+                DirectVLBCore::Traffic traffic = path_since_reset(dest, column);
+                sum.packets += traffic.packets;
+                sum.bytes += traffic.bytes;
+            }
+        for (uint32_t i = 0; i < intermediates; i++)
+            if (_core.servers[_core.rotation[i]].link == output) {
+                DirectVLBCore::Traffic traffic = path_since_reset(dest, DirectVLBCore::FIRST_VIA + i);
+                sum.packets += traffic.packets;
+                sum.bytes += traffic.bytes;
+            }
+    }
+    return sum;
+}
+
+String
+DirectVLB::links() const
+{
+    StringAccum sa;
+    for (uint32_t i = 0; i < _core.config.links; i++) {
+        DirectVLBCore::Traffic sent = sent_to(i);
+        sa << i << ' ' << _rates[i] << ' ' << _core.tokens(i, _now) << ' ' << _core.links[i].rate.depth << ' '
+           << sent.packets << ' ' << sent.bytes << '\n';
+    }
+    return sa.take_string();
+}
+
+String
+DirectVLB::alive() const
+{
+    StringAccum sa;
+    for (uint32_t i = 0; i < _core.config.servers; i++)
+        if (_core.servers[i].link != DirectVLBCore::NOWHERE)
+            sa << i << ' ' << (_core.servers[i].dead ? "false" : "true") << '\n';
+    return sa.take_string();
+}
+
+int
+DirectVLB::set_alive(const String &text, ErrorHandler *errh)
+{
+    Vector<String> words;
+    fabric_split(text, words);
+    uint32_t server;
+    bool is_alive;
+    if (words.size() != 2 || !IntArg().parse(words[0], server) || !BoolArg().parse(words[1], is_alive))
+        return errh->error("%<%s%> should be SERVER true|false", text.c_str());
+    if (server >= _core.config.servers || _core.servers[server].link == DirectVLBCore::NOWHERE)
+        return errh->error("server %u has no link here", server);
+    _core.servers[server].dead = !is_alive;
+    return 0;
+}
+
+// Packets go on meanwhile: their counts are noted, not written.
+int
+DirectVLB::reset(ErrorHandler *errh)
+{
+    if (!_base_paths) {
+        size_t bytes = path_count() * sizeof(DirectVLBCore::Traffic);
+        DirectVLBCore::Traffic *base = (DirectVLBCore::Traffic *) CLICK_LALLOC(bytes);
+        if (!base)
+            return errh->error("out of memory");
+        memset(base, 0, bytes);
+        _base_paths = base;
+    }
+    for (size_t i = 0; i < path_count(); i++)
+        _base_paths[i] = _core.paths[i];
+    for (int i = 0; i < DirectVLBCore::HOWS; i++)
+        _base_hows[i] = _core.hows[i];
+    for (int i = 0; i < DROPS; i++)
+        _base_dropped[i] = _dropped[i];
+    return 0;
+}
+
+String
+DirectVLB::read_handler(Element *e, void *thunk)
+{
+    DirectVLB *vlb = (DirectVLB *) e;
+    switch ((intptr_t) thunk) {
+    case H_COUNTERS:
+        return vlb->counters();
+    case H_LINKS:
+        return vlb->links();
+    case H_ALIVE:
+        return vlb->alive();
+    default:
+        return String(vlb->_tick);
+    }
+}
+
+int
+DirectVLB::write_handler(const String &text, Element *e, void *thunk, ErrorHandler *errh)
+{
+    DirectVLB *vlb = (DirectVLB *) e;
+    return (intptr_t) thunk == H_ALIVE ? vlb->set_alive(text, errh) : vlb->reset(errh);
+}
+
+void
+DirectVLB::add_handlers()
+{
+    add_read_handler("counters", read_handler, H_COUNTERS);
+    add_read_handler("links", read_handler, H_LINKS);
+    add_read_handler("alive", read_handler, H_ALIVE);
+    add_read_handler("tick", read_handler, H_TICK);
+    add_write_handler("alive", write_handler, H_ALIVE, Handler::h_nonexclusive);
+    add_write_handler("reset", write_handler, H_RESET, Handler::h_button | Handler::h_nonexclusive);
+}
+
+CLICK_ENDDECLS
+EXPORT_ELEMENT(DirectVLB)

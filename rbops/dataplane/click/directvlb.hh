@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef RBOPS_DIRECTVLB_HH
+#define RBOPS_DIRECTVLB_HH
+#include <click/element.hh>
+#include <click/etheraddress.hh>
+#include <click/timer.hh>
+#include "directvlb_core.hh"
+CLICK_DECLS
+
+/*
+=c
+
+DirectVLB(SELF server, OWNERS server ..., VIA server:output ..., LINKS bps ..., I<keywords>)
+
+=s rbops
+
+chooses the first server of a packet's way through a cluster: Direct VLB with flowlets
+
+=d
+
+Servers of the cluster have numbers; so have its external ports. The external port that a frame is for stands in
+its destination MAC address, 02:52:PP:PP:AA:AA (PP:PP the port, AA:AA its neighbour), written by the server that
+the packet came in at. DirectVLB leaves it as it is.
+
+Use ONE DirectVLB PER THREAD. All that packets change is inside of it, unlocked; CORES tells how many there are,
+so that each takes its share of the quota and of the links' rates.
+
+Input 0 (phase 1) takes Ethernet frames of packets that came in at this server, for a port of another one. A flow is
+told from the IP header at the network header annotation (without one: behind the 14 bytes of Ethernet header). Up to
+QUOTA of what goes to a server takes the direct link, the rest goes over the intermediates in rotation. Packets of a flow
+that follow each other within FLOWLET keep their path while it is not overloaded.
+
+Input 1 (phase 2), if used, takes frames from the fabric for another server: they go to it directly, and are charged to
+its link.
+
+Outputs 0 to L-1, one per word of LINKS, lead to the links. The last output, L, is optional: frames that have no
+path, that are no longer than an Ethernet header, or whose port no other server owns; without it they are dropped.
+All are counted.
+
+Keyword arguments. Lists are words separated by spaces, quoted or not.
+
+=over 8
+
+=item SELF
+
+Number. This server.
+
+=item OWNERS
+
+Numbers. The servers that own external port 0, 1, 2 ...
+
+=item VIA
+
+Pairs SERVER:OUTPUT. The link towards each other server: needed for every owner and every intermediate.
+
+=item LINKS
+
+Numbers. The rate of the link at each output, in bits per second.
+
+=item INTERMEDIATES
+
+Numbers. The servers that traffic is spread over, in the order of rotation, without SELF. May be empty, or absent.
+
+=item ROUTING
+
+C<direct-vlb> (the default) or C<vlb>, which has no direct quota and takes SELF's turn in the rotation for the direct link.
+
+=item QUOTA
+
+Number. What may go to each server directly, in bits per second (R/N). Needed by direct-vlb, of no use to vlb.
+
+=item FLOWLET
+
+Time. The flowlet timeout; 0 turns flowlets off. At most 60 s; default 100ms.
+
+=item CORES
+
+Number. How many threads, each with a DirectVLB of its own, share the rates. Default 1.
+
+=item SOURCE
+
+MAC addresses. If given, one for each of LINKS: written into the frames' source address.
+
+=item ENTRIES
+
+Number, a power of two. Entries of the flowlet table. Default 16384.
+
+=item MAX_FRAME
+
+Number. Bytes of the longest frame, without checksum. Default 1514.
+
+=item CLOCK
+
+C<ms> (the default): the system's steady clock, read by a timer every millisecond. C<packet>: the packets' timestamp
+annotations, for recorded traffic.
+
+=back
+
+=n
+
+Under FastClick it works without batches: packets are taken out of them and put into new ones.
+
+=h counters read-only
+
+One count a line, since the start or the last C<reset>; counts stay over a hot swap. Lines of paths without packets are left out:
+
+   kept N                        packets on their flowlet's path
+   new N                         packets that started a flowlet
+   split N                       packets sent beside an overloaded flowlet's path
+   alone N                       packets without flowlets (FLOWLET 0)
+   no_path N                     dropped: no link is alive
+   no_port N                     dropped: no other server owns the port
+   short N                       dropped: no longer than an Ethernet header
+   direct DEST PACKETS BYTES     sent to server DEST over its direct link
+   phase1 DEST VIA PACKETS BYTES sent to server DEST over server VIA (-: one that is no intermediate any more)
+   phase2 DEST PACKETS BYTES     taken from the fabric and passed on to server DEST
+
+=h links read-only
+
+A line per output: OUTPUT, its configured rate in bit/s, bytes that may be sent at once, the same when it was idle, packets
+and bytes sent: C<0 10000000000 12500000 12500000 17 1020>.
+
+=h alive read/write
+
+Reads a line C<SERVER true> or C<SERVER false> for every server with a link. Write such a line to take the link towards a server
+out (and the server out of the rotation) or back in. Takes effect with the next packet.
+
+=h tick read-only
+
+The clock as the last packet found it, in ms.
+
+=h reset write-only
+
+Counts start at 0 again. Buckets, rotation, flowlets and links are left alone.
+
+=a MACDispatch, BandwidthRatedSplitter
+*/
+
+class DirectVLB : public Element { public:
+
+    DirectVLB() CLICK_COLD;
+    ~DirectVLB() CLICK_COLD;
+
+    const char *class_name() const	{ return "DirectVLB"; }
+    const char *port_count() const	{ return "1-2/1-"; }
+    const char *processing() const	{ return PUSH; }
+
+    int configure(Vector<String> &, ErrorHandler *) CLICK_COLD;
+    int initialize(ErrorHandler *) CLICK_COLD;
+    void cleanup(CleanupStage) CLICK_COLD;
+    void take_state(Element *, ErrorHandler *) CLICK_COLD;
+    void add_handlers() CLICK_COLD;
+    void run_timer(Timer *);
+
+    void push(int port, Packet *p);
+
+  private:
+
+    enum Drop { NO_PATH, NO_PORT, SHORT, DROPS };
+
+    DirectVLBCore _core;
+    uint16_t *_owners;			// of external ports
+    uint32_t _ports;
+    unsigned char *_sources;		// 6 bytes an output; 0: addresses stay as they are
+    bool _packet_clock;
+    volatile uint32_t _now;		// ms, written by the timer
+    uint32_t _tick;			// that the last packet found
+    uint64_t _dropped[DROPS];
+    void *_memory;
+    size_t _memory_size;
+    Timer _timer;
+    Vector<String> _rates;		// of the links, as configured
+
+    // What counts were at the last reset: written there, subtracted when they are read.
+    DirectVLBCore::Traffic *_base_paths;
+    uint64_t _base_hows[DirectVLBCore::HOWS];
+    uint64_t _base_dropped[DROPS];
+
+    struct Words;
+    int read_lists(const Words &, ErrorHandler *) CLICK_COLD;
+    int set_links(const Words &, uint32_t cores, uint32_t max_frame, ErrorHandler *) CLICK_COLD;
+    int set_servers(const Words &, ErrorHandler *) CLICK_COLD;
+    void set_rotation(const Words &) CLICK_COLD;
+    int place(const Words &, ErrorHandler *) CLICK_COLD;
+    void release() CLICK_COLD;
+
+    uint32_t steady_ms() const;
+    uint32_t tick_of(Packet *p);
+    uint32_t dest_of(const unsigned char *mac) const;
+    void drop(Packet *p, Drop reason);
+
+    size_t path_count() const		{ return (size_t) _core.config.servers * _core.config.columns; }
+    DirectVLBCore::Traffic path_since_reset(uint32_t dest, uint32_t column) const;
+    DirectVLBCore::Traffic sent_to(uint32_t output) const;
+    void fold();
+    int reset(ErrorHandler *);
+    String counters() const;
+    String links() const;
+    String alive() const;
+    int set_alive(const String &, ErrorHandler *);
+
+    enum { H_COUNTERS, H_LINKS, H_ALIVE, H_TICK, H_RESET };
+    static String read_handler(Element *, void *);
+    static int write_handler(const String &, Element *, void *, ErrorHandler *);
+};
+
+CLICK_ENDDECLS
+#endif

@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Direct VLB with flowlets (RouteBricks 3.2, 6.1) for one core: what rbops/vlb/model.py says, with the
+ * same names and the same integers. C++11 without Click, STL, exceptions, division or allocation: the
+ * element directvlb.cc, its kernel form and a test driver include it.
+ *
+ * Buckets count the bytes that are missing to full (`used`): what the model calls tokens is depth - used.
+ * One thread calls choose() and forward(); others may read the counts and write `dead` at any time.
+ */
+#ifndef RBOPS_DIRECTVLB_CORE_HH
+#define RBOPS_DIRECTVLB_CORE_HH
+
+#if !CLICK_LINUXMODULE && !CLICK_BSDMODULE
+# include <stddef.h>
+# include <stdint.h>
+# include <string.h>
+#endif
+
+#ifndef likely
+# define likely(x) __builtin_expect(!!(x), 1)
+# define unlikely(x) __builtin_expect(!!(x), 0)
+#endif
+
+class DirectVLBCore { public:
+
+    enum {
+        BURST_TICKS = 10,           // a bucket holds what this many ticks (ms) refill
+        MAX_FRAME = 1514,           // bytes without FCS, at an MTU of 1500
+        FLOWLET_ENTRIES = 1 << 14,  // of the table, a power of two
+        MAX_FLOWLET_TICKS = 60000,  // an entry keeps 16 bits of the time
+        MAX_REFILL = 200000000,     // bytes a tick: a bucket fits 31 bits
+        MAX_SERVERS = 65535,
+        NOWHERE = 0xffff            // no server, no output
+    };
+
+    // What the flowlet table did for a packet: the order is that of the counts.
+    enum How { KEPT, NEW, SPLIT, ALONE, HOWS };
+
+    struct Rate {
+        uint32_t refill;            // bytes per tick
+        int32_t depth;              // bytes it holds
+        int32_t slack;              // with no more than these missing it has headroom; -1: it never has
+
+        void set(uint64_t bps, uint32_t cores, uint32_t max_frame) {
+            uint64_t bytes = bps / ((uint64_t) 8000 * cores);
+            refill = bytes < MAX_REFILL ? bytes : (uint32_t) MAX_REFILL;
+            depth = refill * BURST_TICKS > 2 * max_frame ? refill * BURST_TICKS : 2 * max_frame;
+            if (!refill)
+                depth = 0;
+            int32_t join = depth - depth / 8;
+            slack = depth - (join > 1 ? join : 1);
+        }
+    };
+
+    struct Traffic {
+        uint64_t packets;
+        uint64_t bytes;
+    };
+
+    struct Link {
+        int32_t used;
+        Rate rate;
+    };
+
+    // Another server, as a destination and as the first server of a path.
+    struct Server {
+        int32_t used;               // of its direct bucket
+        uint32_t position;          // in the rotation
+        uint16_t link;              // output towards it; NOWHERE: none
+        uint16_t column;            // of its counts as an intermediate
+        volatile uint8_t dead;      // 1: the link towards it is down, or there is none
+    };
+
+    // Columns of a destination's counts; intermediates follow. OTHER: over a server that is no intermediate, where
+    // a flowlet kept its path while its route or the configuration changed.
+    enum { DIRECT, PHASE2, OTHER, FIRST_VIA };
+
+    struct Config {
+        uint32_t self;              // this server
+        uint32_t servers;           // numbers are below this
+        uint32_t links;             // outputs
+        uint32_t slots;             // of the rotation
+        uint32_t columns;           // FIRST_VIA + intermediates
+        uint32_t quota;             // 1: direct-vlb, 0: vlb
+        uint32_t flowlet_ticks;     // 0: off
+        uint32_t flowlet_mask;      // entries - 1
+        Rate direct;                // per destination server
+    };
+
+    Config config;
+    Server *servers;                // by number
+    Link *links;                    // by output
+    uint16_t *rotation;             // servers; in vlb with this one behind them
+    uint64_t *flowlets;             // tag (0: empty), first server, last tick's low 16 bits
+    Traffic *paths;                 // by destination and column
+    uint64_t hows[HOWS];
+
+    // Bytes of memory that place() lays out; `config` says how many of everything.
+    size_t bytes() const {
+        return paths_bytes() + flowlets_bytes() + servers_bytes() + links_bytes() + rotation_bytes();
+    }
+
+    // Zeroed memory of bytes() bytes, aligned to 8: full buckets, empty table, all servers without a link.
+    void place(void *memory) {
+        char *at = (char *) memory;
+        paths = (Traffic *) at;
+        at += paths_bytes();
+        flowlets = (uint64_t *) at;
+        at += flowlets_bytes();
+        servers = (Server *) at;
+        at += servers_bytes();
+        links = (Link *) at;
+        at += links_bytes();
+        rotation = (uint16_t *) at;
+        for (uint32_t number = 0; number < config.servers; ++number) {
+            servers[number].link = NOWHERE;
+            servers[number].column = OTHER;
+            servers[number].dead = 1;
+        }
+        for (int how = 0; how < HOWS; ++how)
+            hows[how] = 0;
+        _tick = 0;
+    }
+
+    Traffic &path(uint32_t dest, uint32_t column) {
+        return paths[(size_t) dest * config.columns + column];
+    }
+
+    // The 64-bit hash of a flow from its IPv4 header, of which at least 20 bytes are there.
+    static uint64_t flow_hash(const unsigned char *ip, const unsigned char *end) {
+        const unsigned char *ports = ip + (ip[0] & 15) * 4;
+        uint64_t value = load64(ip + 12) * 0x9E3779B97F4A7C15ULL;
+        uint64_t rest = (uint64_t) ip[9] << 32;
+        if (!((ip[6] & 0x3f) | ip[7]) && has_ports(ip[9]) && ports + 4 <= end)
+            rest |= load32(ports);
+        value ^= value >> 32;
+        value = (value ^ rest) * 0xBF58476D1CE4E5B9ULL;
+        value ^= value >> 29;
+        value *= 0x94D049BB133111EBULL;
+        return value ^ value >> 32;
+    }
+
+    // The first server of the way to `dest` for a frame of `size` bytes, charged and counted; NOWHERE: no
+    // path is alive. `tick` never goes back; `dest` has a link and is not this server.
+    uint32_t choose(uint32_t tick, uint64_t hash, uint32_t dest, uint32_t size) {
+        How how;
+        return choose(tick, hash, dest, size, how);
+    }
+
+    uint32_t choose(uint32_t tick, uint64_t hash, uint32_t dest, uint32_t size, How &how) {
+        advance(tick);
+        uint32_t via = decide(tick, hash, dest, size, how);
+        hows[how]++;
+        if (unlikely(via == NOWHERE))
+            return via;
+        Link &link = links[servers[via].link];
+        take(link.used, link.rate, size);
+        if (via == dest && config.quota)
+            take(servers[dest].used, config.direct, size);
+        Traffic &traffic = path(dest, via == dest ? (uint32_t) DIRECT : servers[via].column);
+        traffic.packets++;
+        traffic.bytes += size;
+        return via;
+    }
+
+    // Charge and count a phase-2 frame that leaves for its output server by the direct link; `dest` or NOWHERE.
+    uint32_t forward(uint32_t tick, uint32_t dest, uint32_t size) {
+        advance(tick);
+        if (unlikely(servers[dest].dead))
+            return NOWHERE;
+        Link &link = links[servers[dest].link];
+        take(link.used, link.rate, size);
+        Traffic &traffic = path(dest, PHASE2);
+        traffic.packets++;
+        traffic.bytes += size;
+        return dest;
+    }
+
+    void advance(uint32_t tick) {
+        if (unlikely(tick != _tick))
+            refill_all(tick);
+    }
+
+    // Bytes that may be sent on an output at once, at a tick that no packet may have seen yet.
+    int32_t tokens(uint32_t output, uint32_t tick) const {
+        int32_t used = links[output].used;
+        refill(used, links[output].rate, tick - _tick);
+        return links[output].rate.depth - used;
+    }
+
+    // After a change of configuration: another core's state as far as both have the same servers and outputs.
+    void take_state(const DirectVLBCore &old) {
+        _tick = old._tick;
+        uint32_t same = config.servers < old.config.servers ? config.servers : old.config.servers;
+        for (uint32_t number = 0; number < same; ++number) {
+            Server &server = servers[number];
+            const Server &before = old.servers[number];
+            server.used = before.used < config.direct.depth ? before.used : config.direct.depth;
+            server.position = before.position < config.slots ? before.position : 0;
+            if (server.link != NOWHERE && before.link != NOWHERE)
+                server.dead = before.dead;
+            take_counts(old, number);
+        }
+        for (uint32_t at = 0; at < config.links && at < old.config.links; ++at) {
+            int32_t used = old.links[at].used;
+            links[at].used = used < links[at].rate.depth ? used : links[at].rate.depth;
+        }
+        take_flowlets(old);
+        for (int how = 0; how < HOWS; ++how)
+            hows[how] = old.hows[how];
+    }
+
+  private:
+
+    uint32_t _tick;                 // up to which the buckets are refilled
+
+    enum Condition { HEADROOM, FITS, ALIVE };
+
+    size_t paths_bytes() const { return (size_t) config.servers * config.columns * sizeof(Traffic); }
+    size_t flowlets_bytes() const { return ((size_t) config.flowlet_mask + 1) * sizeof(uint64_t); }
+    size_t servers_bytes() const { return config.servers * sizeof(Server); }
+    size_t links_bytes() const { return config.links * sizeof(Link); }
+    size_t rotation_bytes() const { return config.slots * sizeof(uint16_t); }
+
+    static bool has_ports(uint8_t protocol) {
+        // TCP, UDP, DCCP, SCTP, UDP-Lite
+        return protocol == 6 || protocol == 17 || protocol == 33 || protocol == 132 || protocol == 136;
+    }
+
+    // As a little-endian machine loads them.
+    static uint32_t load32(const unsigned char *at) {
+        uint32_t word;
+        memcpy(&word, at, sizeof(word));
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+        word = __builtin_bswap32(word);
+#endif
+        return word;
+    }
+
+    static uint64_t load64(const unsigned char *at) {
+        return (uint64_t) load32(at + 4) << 32 | load32(at);
+    }
+
+    static void refill(int32_t &used, const Rate &rate, uint32_t elapsed) {
+        uint64_t gained = (uint64_t) elapsed * rate.refill;
+        used = gained >= (uint32_t) used ? 0 : used - (int32_t) gained;
+    }
+
+    static void take(int32_t &used, const Rate &rate, uint32_t size) {
+        int32_t more = used + (int32_t) size;
+        used = more < rate.depth ? more : rate.depth;
+    }
+
+    // Has the bucket headroom (size 0), or the bytes of the frame?
+    static bool holds(int32_t used, const Rate &rate, uint32_t size) {
+        return size ? used + (int32_t) size <= rate.depth : used <= rate.slack;
+    }
+
+    // All buckets at once, when time has passed: packets then find them current.
+    void refill_all(uint32_t tick) {
+        uint32_t elapsed = tick - _tick;
+        _tick = tick;
+        for (uint32_t at = 0; at < config.links; ++at)
+            refill(links[at].used, links[at].rate, elapsed);
+        if (config.quota)
+            for (uint32_t number = 0; number < config.servers; ++number)
+                refill(servers[number].used, config.direct, elapsed);
+    }
+
+    // Does the path, which is alive, take a packet of `size` bytes? 0 asks for headroom.
+    bool path_holds(uint32_t via, uint32_t dest, uint32_t size) const {
+        const Link &link = links[servers[via].link];
+        if (!holds(link.used, link.rate, size))
+            return false;
+        if (via != dest || !config.quota)
+            return true;
+        return holds(servers[dest].used, config.direct, size);
+    }
+
+    // The next server in rotation that meets the condition, NOWHERE when none does. The position is then where
+    // it was, a whole round further.
+    uint32_t rotate(uint32_t dest, uint32_t size, Condition condition) {
+        uint32_t at = servers[dest].position, found = NOWHERE;
+        for (uint32_t left = config.slots; left && found == NOWHERE; --left) {
+            uint32_t via = rotation[at];
+            at = at + 1 < config.slots ? at + 1 : 0;
+            if (via == dest && config.quota)
+                continue;
+            if (via == config.self)
+                via = dest;
+            if (!servers[via].dead && (condition == ALIVE || path_holds(via, dest, size)))
+                found = via;
+        }
+        servers[dest].position = at;
+        return found;
+    }
+
+    // For a packet that has no flowlet's path to keep; `joining` when it starts one.
+    uint32_t select(uint32_t dest, uint32_t size, bool joining) {
+        bool direct = config.quota && !servers[dest].dead;
+        uint32_t via;
+        if (joining) {
+            if (direct && path_holds(dest, dest, 0))
+                return dest;
+            via = rotate(dest, 0, HEADROOM);
+            if (likely(via != NOWHERE))
+                return via;
+        }
+        if (direct && path_holds(dest, dest, size))
+            return dest;
+        via = rotate(dest, size, FITS);
+        if (via == NOWHERE)
+            via = rotate(dest, size, ALIVE);
+        if (via == NOWHERE && !servers[dest].dead)
+            via = dest;
+        return via;
+    }
+
+    uint32_t decide(uint32_t tick, uint64_t hash, uint32_t dest, uint32_t size, How &how) {
+        if (!config.flowlet_ticks) {
+            how = ALONE;
+            return select(dest, size, false);
+        }
+        uint64_t &entry = flowlets[hash & config.flowlet_mask];
+        uint64_t old = entry;
+        uint32_t tag = (uint32_t) (hash >> 32) | 1;
+        uint32_t via = (old >> 16) & 0xffff;
+        if (old >> 32 == tag && ((tick - (uint32_t) old) & 0xffff) <= config.flowlet_ticks && !servers[via].dead) {
+            entry = flowlet(tag, via, tick);
+            how = KEPT;
+            if (path_holds(via, dest, size))
+                return via;
+            how = SPLIT;
+            return select(dest, size, false);
+        }
+        how = NEW;
+        via = select(dest, size, true);
+        if (via != NOWHERE)
+            entry = flowlet(tag, via, tick);
+        return via;
+    }
+
+    static uint64_t flowlet(uint32_t tag, uint32_t via, uint32_t tick) {
+        return (uint64_t) tag << 32 | (via & 0xffff) << 16 | (tick & 0xffff);
+    }
+
+    void take_counts(const DirectVLBCore &old, uint32_t dest) {
+        const Traffic *row = old.paths + (size_t) dest * old.config.columns;
+        for (uint32_t column = 0; column < FIRST_VIA; ++column)
+            path(dest, column) = row[column];
+        for (uint32_t via = 0; via < config.servers && via < old.config.servers; ++via)
+            if (servers[via].column != OTHER && old.servers[via].column != OTHER)
+                path(dest, servers[via].column) = row[old.servers[via].column];
+    }
+
+    // Entries keep their place only in a table of the same size.
+    void take_flowlets(const DirectVLBCore &old) {
+        if (config.flowlet_mask != old.config.flowlet_mask)
+            return;
+        for (size_t at = 0; at <= config.flowlet_mask; ++at) {
+            uint32_t via = (old.flowlets[at] >> 16) & 0xffff;
+            if (old.flowlets[at] && via < config.servers && servers[via].link != NOWHERE)
+                flowlets[at] = old.flowlets[at];
+        }
+    }
+};
+
+#endif
