@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from rbops.errors import Mismatch
+from rbops.node import rss, steering
 from rbops.node.config import NodePort
 from rbops.node.settings import Run, Setting
 from rbops.node.system import System
@@ -17,17 +19,23 @@ _READ_ONLY = frozenset({"vmxnet3"})
 
 @dataclass(frozen=True, slots=True)
 class ChannelFacts:
-    """What ``ethtool -l`` says; a driver without channels has one receive and one transmit queue."""
+    """What ``ethtool -l`` says; a driver without channels has one receive and one transmit queue.
+
+    ``blocked`` are commands without which the kernel refuses fewer channels: what refers to queues that go.
+    """
 
     driver: str
     maximum: dict[str, int]
     current: dict[str, int]
+    blocked: tuple[Run, ...] = ()
 
 
-def read(system: System, device: str, driver: str) -> ChannelFacts:
-    """The facts of one device."""
-    text = ask(system, "-l", device)
-    return parse(text, driver)
+def read(system: System, device: str, driver: str, planned: int) -> ChannelFacts:
+    """The facts of one device that is to have ``planned`` queues."""
+    facts = parse(ask(system, "-l", device), driver)
+    if facts.maximum and planned < max(facts.current.get(kind, 0) for kind in ("combined", "rx")):
+        return replace(facts, blocked=tuple(_blocked(system, device, driver, planned)))
+    return facts
 
 
 def parse(text: str | None, driver: str) -> ChannelFacts:
@@ -38,8 +46,20 @@ def parse(text: str | None, driver: str) -> ChannelFacts:
     return ChannelFacts(driver, maximum, current)
 
 
+def _blocked(system: System, device: str, driver: str, planned: int) -> Iterator[Run]:
+    """A table that somebody set, and rules, may name queues that go: -L is then refused (net/ethtool/channels.c)."""
+    table = rss.read(system, device).table
+    count = max(table, default=0) + 1
+    if count > planned and table != tuple(entry % count for entry in range(len(table))):
+        yield Run(("ethtool", "-X", device, "default"))
+    if driver in steering.DRIVERS:
+        for rule in steering.read(system, device) or ():
+            if rule.queue >= planned:
+                yield Run(("ethtool", "-N", device, "delete", str(rule.location)))
+
+
 def settings(port: NodePort, device: str, facts: ChannelFacts, server: str) -> list[Setting]:
-    """One setting a kind of channel; Mismatch (3) when the device cannot have as many as planned."""
+    """One setting for all kinds of channel; Mismatch (3) when the device cannot have as many as planned."""
     count = len(port.queues)
     kinds = ("combined",) if facts.maximum.get("combined") else ("rx", "tx")
     limits = facts.maximum if facts.maximum else facts.current
@@ -56,9 +76,15 @@ def settings(port: NodePort, device: str, facts: ChannelFacts, server: str) -> l
     if have == wanted:
         return [Setting(port.subject, "channels", _text(have), _text(wanted))]
     if not facts.maximum or facts.driver in _READ_ONLY:
+        if any(have[kind] < count for kind in kinds):
+            raise Mismatch(
+                f"{server}: port {port.name} needs {count} queues, device {device} has {_text(have)}, "
+                f"which driver {facts.driver} cannot change",
+                hint="give the device as many queues where it is made, or plan with fewer data-plane cores",
+            )
         reason = f"driver {facts.driver} cannot change its number of queues"
         return [Setting(port.subject, "channels", _text(have), _text(wanted), unsupported=reason)]
-    actions = (Run(_command(device, wanted)),)
+    actions = (*facts.blocked, Run(_command(device, wanted)))
     return [Setting(port.subject, "channels", _text(have), _text(wanted), actions, (Run(_command(device, have)),))]
 
 

@@ -12,6 +12,8 @@ from rbops.node.tool import ask
 __all__ = ["parse", "read", "settings"]
 
 _ADAPTIVE = re.compile(r"Adaptive RX:\s*(\S+)\s+TX:\s*(\S+)")
+# ethtool prints two names otherwise than -C takes them.
+_WRITTEN = {f"{way}-frame-{edge}": f"{way}-frames-{edge}" for way in ("rx", "tx") for edge in ("low", "high")}
 
 
 def read(system: System, device: str) -> dict[str, str] | None:
@@ -30,7 +32,7 @@ def parse(text: str) -> dict[str, str]:
         key, _, value = line.partition(":")
         if value.strip().isdigit():
             facts[key.strip()] = value.strip()
-    return {key: value for key, value in facts.items() if value != "n/a"}
+    return {_WRITTEN.get(key, key): value for key, value in facts.items() if value != "n/a"}
 
 
 def settings(port: NodePort, device: str, facts: dict[str, str] | None) -> list[Setting]:
@@ -51,5 +53,5 @@ def settings(port: NodePort, device: str, facts: dict[str, str] | None) -> list[
         else:
             actions = (Run(("ethtool", "-C", device, key, want)),)
             undo = (Run(("ethtool", "-C", device, key, have)),)
-            found.append(Setting(port.subject, name, have, want, actions, undo))
+            found.append(Setting(port.subject, name, have, want, actions, undo, tuning=True))
     return found

@@ -18,6 +18,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
 _FEATURE = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
 _SERVER = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
+_KEY = re.compile(r"symmetric|[0-9a-f]{2}(?::[0-9a-f]{2}){7,255}")
+_BIND = re.compile(r"vfio-pci|uio_pci_generic")
 _SYSCTL = re.compile(r"[a-z][a-z0-9_]*(?:\.[A-Za-z0-9][A-Za-z0-9_-]*)+")
 
 
@@ -49,7 +51,12 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class NodePort:
-    """A planned port; None means that the plan says nothing about the setting."""
+    """A planned port; None means that the plan says nothing about the setting.
+
+    ``ring_fit``: rings larger than the device's are cut. ``rss`` is over how many queues frames are spread,
+    ``rss_key`` ``symmetric`` or bytes. ``steering_fallback``: the data plane may dispatch instead of the NIC.
+    ``bind``: the driver that hands the device to a program, which then is no network device any more.
+    """
 
     name: str
     kind: Literal["external", "internal"]
@@ -64,12 +71,16 @@ class NodePort:
     addresses: tuple[str, ...] = ()
     neighbors: tuple[Neighbor, ...] = ()
     ring: Mapping[str, int] | None = None
+    ring_fit: bool = True
     coalesce: Mapping[str, int | bool] | None = None
     offloads: Mapping[str, bool] = field(default_factory=dict)
     rss: int | None = None
+    rss_key: str | None = None
     steering: tuple[Rule, ...] = ()
+    steering_fallback: bool = True
     threaded_napi: bool | None = None
     napi: Mapping[str, int] | None = None
+    bind: str | None = None
 
     @property
     def subject(self) -> str:
@@ -88,7 +99,7 @@ class RouteTable:
 
 @dataclass(frozen=True, slots=True)
 class NodeConfig:
-    """One server."""
+    """One server; ``hugepages``: size in kB -> pages on each NUMA node with data-plane cores."""
 
     path: Path
     text: str
@@ -100,6 +111,13 @@ class NodeConfig:
     sysctl: Mapping[str, str]
     routes: RouteTable
     dataplane: Mapping[str, Any]
+    hugepages: Mapping[int, int] = field(default_factory=dict)
+    noiommu: bool = False
+
+    @property
+    def kernel_ports(self) -> tuple[NodePort, ...]:
+        """The ports that are network devices of the kernel: those that are not handed to a program."""
+        return tuple(port for port in self.ports if port.bind is None)
 
     @property
     def next_hop(self) -> dict[int, str]:
@@ -151,6 +169,8 @@ def _config(data: Mapping[str, Any], text: str, path: Path) -> NodeConfig:
         sysctl=_sysctl(data["sysctl"]),
         routes=RouteTable(str(routes["file"]), str(routes["sha256"]), int(routes["count"])),
         dataplane=dict(data["dataplane"]),
+        noiommu=bool(data.get("noiommu", False)),
+        hugepages={int(size): int(count) for size, count in (data.get("hugepages") or {}).items()},
     )
 
 
@@ -161,10 +181,14 @@ def _port(data: Mapping[str, Any]) -> NodePort:
     queues = tuple(Queue(int(q["index"]), int(q["rx_core"]), int(q["tx_core"])) for q in data["queues"])
     if [queue.index for queue in queues] != list(range(len(queues))) or not queues:
         raise ValueError(f"port {name}: queues must count from 0 without gaps")
+    select = _select(data["select"], name)
+    bind = _optional(_BIND, data.get("bind"), "bind")
+    if bind and select[0] != "pci":
+        raise ValueError(f"port {name}: a device for {bind} has no name or MAC: select it by PCI address")
     return NodePort(
         name=name,
         kind=data["kind"],
-        select=_select(data["select"], name),
+        select=select,
         driver=str(data["driver"]),
         mtu=int(data["mtu"]),
         promiscuous=bool(data["promiscuous"]),
@@ -175,12 +199,16 @@ def _port(data: Mapping[str, Any]) -> NodePort:
         addresses=tuple(str(ipaddress.IPv4Interface(address)) for address in data["addresses"]),
         neighbors=tuple(_neighbor(neighbor) for neighbor in data["neighbors"]),
         ring=_numbers(data.get("ring")),
+        ring_fit=bool(data.get("ring_fit", True)),
         coalesce=_numbers(data.get("coalesce")),
         offloads={_matching(_FEATURE, key, "offload"): bool(on) for key, on in data["offloads"].items()},
         rss=data.get("rss"),
+        rss_key=_optional(_KEY, data.get("rss_key"), "rss_key"),
         steering=tuple(Rule(_matching(_MAC, r["mac"], "mac"), int(r["queue"])) for r in data.get("steering", ())),
+        steering_fallback=bool(data.get("steering_fallback", True)),
         threaded_napi=data.get("threaded_napi"),
         napi=_numbers(data.get("napi")),
+        bind=bind,
     )
 
 
@@ -219,6 +247,10 @@ def _sysctl(data: Mapping[str, Any]) -> dict[str, str]:
             raise ValueError(f"sysctl {key}: {value!r} is not one line of text")
         values[key] = value
     return values
+
+
+def _optional(pattern: re.Pattern[str], value: object, what: str) -> str | None:
+    return None if value is None else _matching(pattern, value, what)
 
 
 def _matching(pattern: re.Pattern[str], value: object, what: str) -> str:

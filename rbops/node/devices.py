@@ -77,7 +77,7 @@ def select(ports: Iterable[NodePort], devices: Iterable[Device], server: str) ->
     known = tuple(device for device in devices if not device.stacked)
     for port in ports:
         kind, value = port.select
-        matches = [device for device in known if getattr(device, kind) == value]
+        matches = [device for device in known if _is(port, device)]
         if len(matches) != 1:
             names = ", ".join(device.name for device in matches) or "none"
             raise Mismatch(
@@ -120,7 +120,7 @@ def management(system: System, environment: Mapping[str, str]) -> dict[str, str]
 
 def _check_drivers(config: NodeConfig, found: Mapping[str, Device]) -> None:
     """Queues, steering and XDP were planned for a driver: another one would not do what is planned."""
-    for port in config.ports:
+    for port in config.kernel_ports:
         device = found[port.name]
         if device.driver and port.driver and device.driver != port.driver:
             raise Mismatch(
@@ -131,10 +131,12 @@ def _check_drivers(config: NodeConfig, found: Mapping[str, Device]) -> None:
 
 
 def resolve(config: NodeConfig, system: System) -> dict[str, Device]:
-    """Port name -> device, with the management NIC kept out; Mismatch (3) otherwise."""
-    found = select(config.ports, inventory(system), config.server)
+    """Port name -> device of every port that the kernel keeps, the management NIC kept out; Mismatch (3) otherwise."""
+    devices = inventory(system)
+    found = select(config.kernel_ports, devices, config.server)
     reasons = management(system, os.environ)
-    for port, device in found.items():
+    handed = {port.name: device for port in config.ports for device in devices if port.bind and _is(port, device)}
+    for port, device in {**found, **handed}.items():
         if device.name in reasons:
             raise Mismatch(
                 f"{config.server}: port {port} is device {device.name}, the management NIC: {reasons[device.name]}",
@@ -142,3 +144,8 @@ def resolve(config: NodeConfig, system: System) -> dict[str, Device]:
             )
     _check_drivers(config, found)
     return found
+
+
+def _is(port: NodePort, device: Device) -> bool:
+    kind, value = port.select
+    return not device.stacked and bool(getattr(device, kind) == value)

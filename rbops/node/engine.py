@@ -10,16 +10,19 @@ from typing import Any
 from rbops.errors import CheckFailed, Mismatch
 from rbops.node import (
     addresses,
+    binding,
     channels,
     coalescing,
     cpus,
     dataplane,
     devices,
+    hugepages,
     irq,
     links,
     napi,
     neighbors,
     netlink,
+    numa,
     offloads,
     rings,
     routes,
@@ -62,6 +65,27 @@ class Applied:
 
 
 @dataclass(frozen=True, slots=True)
+class _Settled:
+    """A stage after it was carried out; ``reasons``: key -> why a setting cannot be had as planned."""
+
+    settings: tuple[Setting, ...]
+    changes: tuple[dict[str, str], ...]
+    reasons: dict[str, str]
+
+    @property
+    def refused(self) -> dict[str, dict[str, str]]:
+        """Key -> what was wanted and why it cannot be had, of what was tried."""
+        return {s.key: {"want": s.want, "reason": self.reasons[s.key]} for s in self.settings if s.key in self.reasons}
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """What the operator should know."""
+        known = [Note(s.subject, s.name, s.unsupported) for s in self.settings if s.unsupported and s.have != s.want]
+        tried = [Note(s.subject, s.name, self.reasons[s.key]) for s in self.settings if s.key in self.reasons]
+        return (*known, *tried)
+
+
+@dataclass(frozen=True, slots=True)
 class Engine:
     """One server's configuration against its kernel. Made by :func:`prepare`."""
 
@@ -83,30 +107,41 @@ class Engine:
         return self.open_plane(self.config, self.names)
 
     def stages(self) -> list[tuple[str, Callable[[], list[Setting]]]]:
-        """Every stage in the order that works: what resets others comes first, the data plane last."""
+        """Every stage in the order that works: what resets others comes first, the data plane last.
+
+        Many drivers ask for their interrupts when the link is set up: what is set for queues comes after that.
+        """
         return [
+            ("huge pages", lambda: hugepages.settings(self.config, self.system)),
+            ("drivers", lambda: binding.settings(self.config, self.system)),
             ("channels", lambda: self._each(self._channels)),
             ("rings", lambda: self._each(self._rings)),
-            ("coalescing", lambda: self._each(self._coalescing)),
             ("offloads", lambda: self._each(self._offloads)),
+            ("sysctl", self._sysctl),
+            ("links", self._links),
+            *self._queue_stages(),
+            ("addresses", self._addresses),
+            ("neighbors", self._neighbors),
+            ("routes", self._routes),
+            ("rules", lambda: rules.settings(self.config.kernel_ports, self.names, rules.read(self.system))),
+        ]
+
+    def _queue_stages(self) -> list[tuple[str, Callable[[], list[Setting]]]]:
+        """What belongs to queues: drivers forget some of it when they make their queues anew."""
+        return [
+            ("coalescing", lambda: self._each(self._coalescing)),
             ("rss", lambda: self._each(self._rss)),
             ("steering", lambda: self._each(self._steering)),
             ("xps", lambda: self._each(lambda p, d: xps.settings(p, d, xps.read(self.system, d)))),
             ("irq", lambda: self._each(lambda p, d: irq.settings(p, irq.read(self.system, d)))),
             ("napi", lambda: self._each(self._napi)),
-            ("sysctl", self._sysctl),
-            ("links", self._links),
-            ("addresses", self._addresses),
-            ("neighbors", self._neighbors),
-            ("routes", self._routes),
-            ("rules", lambda: rules.settings(self.config.ports, self.names, rules.read(self.system))),
         ]
 
     def settings(self) -> list[Setting]:
         """Every setting as it is and as it shall be, those that rbops set earlier and no longer plans included."""
         refused = read_json(self.state.refused) or {}
         every = [*self.files, *(setting for _, stage in self.stages() for setting in stage())]
-        every = [replace(s, unsupported=refused[s.key]) if s.key in refused else s for s in every]
+        every = [_as_refused(setting, refused.get(setting.key)) for setting in every]
         return [*every, *dataplane.settings(self.plane()), *self._leftovers(every)]
 
     def _leftovers(self, every: list[Setting]) -> list[Setting]:
@@ -125,48 +160,52 @@ class Engine:
         record = {"digest": self.config.digest, "config": self.config.text}
         write_whole(self.state.applied, json.dumps(record).encode())
         prior = Prior(self.state.undo)
-        every: list[Setting] = []
-        changes: list[dict[str, str]] = []
-        notes: list[Note] = []
-        for name, stage in self.stages():
-            done = self._settle(name, stage, prior)
-            every += done[0]
-            changes += done[1]
-            notes += done[2]
+        done = [self._settle(name, stage, prior) for name, stage in self.stages()]
         self._remember_routes()
-        self._remember_refused(notes)
-        left = prior.leftovers(every)
+        left = prior.leftovers([setting for part in done for setting in part.settings])
         if left:
             prior.drop(self.system, left)
-            changes += [setting.to_json() for setting in left]
-        changes += self._apply_plane()
-        return Applied(tuple(changes), tuple(notes))
+        plane = self._apply_plane()
+        if plane:
+            # Attaching a program makes most drivers reset their queues: what is set for queues once more.
+            done += [self._settle(name, stage, prior) for name, stage in self._queue_stages()]
+        self._remember_refused({key: note for part in done for key, note in part.refused.items()})
+        changes = {change["subject"] + change["setting"]: change for part in reversed(done) for change in part.changes}
+        notes = tuple(dict.fromkeys(note for part in done for note in part.notes))
+        told = [*reversed(changes.values()), *(setting.to_json() for setting in left), *plane]
+        return Applied(tuple(told), (*notes, *numa.notes(self.config, self.found, self.system)))
 
-    def _settle(
-        self, name: str, stage: Callable[[], list[Setting]], prior: Prior
-    ) -> tuple[list[Setting], list[dict[str, str]], list[Note]]:
+    def _settle(self, name: str, stage: Callable[[], list[Setting]], prior: Prior) -> _Settled:
+        """Carry out a stage and read it back; a second time for what one change reset of another."""
         changes: dict[str, dict[str, str]] = {}
-        refused: dict[str, str] = {}
         settings = stage()
+        refused = self._rounded_before(settings)
+        before = {setting.key: setting.have for setting in settings}
         for _ in range(_ROUNDS):
             todo = [setting for setting in differing(settings) if setting.key not in refused]
             if not todo:
                 break
             if name == "channels":
                 self._clear_way(todo)
-            prior.remember(todo)
+            fresh = prior.remember(todo)
             refused.update(_carry_out(self.system, todo))
+            prior.forget(fresh & refused.keys())
             for setting in todo:
                 if setting.key not in refused:
                     changes.setdefault(setting.key, setting.to_json())
             settings = stage()
         left = [setting for setting in differing(settings) if setting.key not in refused]
-        if left:
-            text = "; ".join(f"{s.subject}: {s.name} is {s.have}, not {s.want}" for s in left[:5])
+        rounded = {s.key: _rounding(s)["reason"] for s in left if s.tuning and s.have != before.get(s.key)}
+        wrong = [setting for setting in left if setting.key not in rounded]
+        if wrong:
+            text = "; ".join(f"{s.subject}: {s.name} is {s.have}, not {s.want}" for s in wrong[:5])
             raise CheckFailed(f"{self.config.server}: accepted, but without effect: {text}")
-        notes = [Note(s.subject, s.name, s.unsupported) for s in settings if s.unsupported and s.have != s.want]
-        notes += [Note(s.subject, s.name, refused[s.key]) for s in settings if s.key in refused]
-        return settings, list(changes.values()), notes
+        return _Settled(tuple(settings), tuple(changes.values()), refused | rounded)
+
+    def _rounded_before(self, settings: list[Setting]) -> dict[str, str]:
+        """What a driver made another number of at an earlier apply, and still is that: not tried again and again."""
+        known = read_json(self.state.refused) or {}
+        return {s.key: known[s.key]["reason"] for s in settings if known.get(s.key) == _rounding(s)}
 
     def _clear_way(self, todo: list[Setting]) -> None:
         """Detach the data plane: veth refuses new channels under a program, others reset it."""
@@ -187,10 +226,10 @@ class Engine:
         return [setting.to_json() for setting in todo]
 
     def _each(self, settings: Callable[[NodePort, str], list[Setting]]) -> list[Setting]:
-        return [s for port in self.config.ports for s in settings(port, self.found[port.name].name)]
+        return [s for port in self.config.kernel_ports for s in settings(port, self.found[port.name].name)]
 
     def _channels(self, port: NodePort, device: str) -> list[Setting]:
-        facts = channels.read(self.system, device, self.found[port.name].driver)
+        facts = channels.read(self.system, device, self.found[port.name].driver, len(port.queues))
         return channels.settings(port, device, facts, self.config.server)
 
     def _rings(self, port: NodePort, device: str) -> list[Setting]:
@@ -204,10 +243,13 @@ class Engine:
         return offloads.settings(port, device, offloads.read(self.system, device) if port.offloads else {})
 
     def _rss(self, port: NodePort, device: str) -> list[Setting]:
-        return rss.settings(port, device, rss.read(self.system, device) if port.rss is not None else None)
+        asked = port.rss is not None or port.rss_key is not None
+        facts = rss.read(self.system, device) if asked else rss.RssFacts()
+        return rss.settings(port, device, facts, self.config.server)
 
     def _steering(self, port: NodePort, device: str) -> list[Setting]:
-        return steering.settings(port, device, steering.read(self.system, device) if steering.asked(port) else None)
+        facts = steering.read(self.system, device) if steering.asked(port) else None
+        return steering.settings(port, device, facts, self.config.server)
 
     def _napi(self, port: NodePort, device: str) -> list[Setting]:
         return napi.settings(port, device, napi.read(self.system, device, threads=bool(port.threaded_napi)))
@@ -246,9 +288,8 @@ class Engine:
         want = table.hops(self.table, self.config, self.names)
         return routes.settings(want, netlink.parse_routes(dump), self._indexes())
 
-    def _remember_refused(self, notes: list[Note]) -> None:
+    def _remember_refused(self, refused: Mapping[str, Mapping[str, str]]) -> None:
         """What was tried and cannot be had here is no difference later on; it is tried again at every apply."""
-        refused = {f"{note.subject}\t{note.setting}": note.reason for note in notes}
         if refused != (read_json(self.state.refused) or {}):
             write_whole(self.state.refused, json.dumps(refused).encode())
 
@@ -274,7 +315,23 @@ def _carry_out(system: System, todo: list[Setting]) -> dict[str, str]:
             execute(system, setting.actions)
         except NotSupported as error:
             refused[setting.key] = str(error)
+        except CheckFailed as error:
+            if not setting.tuning:
+                raise
+            refused[setting.key] = f"refused: {error}"
     return refused
+
+
+def _as_refused(setting: Setting, known: object) -> Setting:
+    """A setting that was tried as it is planned now and cannot be had says why."""
+    if not isinstance(known, dict) or known["want"] != setting.want or setting.have == setting.want:
+        return setting
+    return replace(setting, unsupported=known["reason"])
+
+
+def _rounding(setting: Setting) -> dict[str, str]:
+    """How it is remembered that a driver took another value than it was given (i40e: even microseconds)."""
+    return {"want": setting.want, "reason": f"the driver made it {setting.have}"}
 
 
 def prepare(config: NodeConfig, system: System, state: State, open_plane: Opener, *, check: bool = False) -> Engine:

@@ -10,10 +10,11 @@ from rbops.node.cpus import list_text, parse_list
 from rbops.node.settings import Setting, Write
 from rbops.node.system import System
 
-__all__ = ["Interrupt", "parse_names", "queue_of", "read", "settings"]
+__all__ = ["Interrupt", "parse_names", "places", "queue_of", "read", "settings"]
 
 # ixgbe eth0-TxRx-3, i40e i40e-eth0-TxRx-3, ice ice-eth0-TxRx-3, igb eth0-rx-3, vmxnet3 eth0-rxtx-3,
-# mlx5 mlx5_comp3@pci:0000:03:00.0, virtio virtio0-input.3: always the device's own vectors, see read().
+# mlx5 mlx5_comp3@pci:0000:03:00.0, ena eth0-Tx-Rx-3,
+# virtio virtio0-input.3: always the device's own vectors, see read().
 _QUEUE = re.compile(
     r"(?:(?P<both>TxRx|Tx-Rx|rxtx)-|(?P<comp>mlx5_comp)|[-.](?P<way>rx|tx|input|output)[-.])(?P<index>\d+)"
 )
@@ -50,9 +51,15 @@ def queue_of(name: str) -> tuple[str, int] | None:
 
 
 def read(system: System, device: str) -> tuple[Interrupt, ...]:
-    """The vectors of one device. virtio's belong to the PCI device above the network device's own."""
+    """The vectors of one device, found anew each time: a reset gives them other numbers.
+
+    virtio's belong to the PCI device above the network device's own; a device without MSI has one line.
+    """
     base = f"/sys/class/net/{device}/device"
     numbers = system.names(f"{base}/msi_irqs") or system.names(f"{base}/../msi_irqs")
+    line = system.read(f"{base}/irq") or "0"
+    if not numbers and line.isdigit() and line != "0":
+        numbers = [line]
     if not numbers:
         return ()
     names = parse_names(system.read("/proc/interrupts") or "")
@@ -66,15 +73,19 @@ def read(system: System, device: str) -> tuple[Interrupt, ...]:
     return tuple(found)
 
 
+def places(facts: tuple[Interrupt, ...]) -> list[tuple[Interrupt, str, int]]:
+    """(vector, ``both``, ``rx`` or ``tx``, queue) of those that serve queues; a device's only vector serves all."""
+    found = [(vector, *place) for vector in facts if (place := queue_of(vector.name))]
+    return [(facts[0], "both", 0)] if not found and len(facts) == 1 else found
+
+
 def settings(port: NodePort, facts: tuple[Interrupt, ...]) -> list[Setting]:
     """Every planned queue's vectors on its core; a device without vectors (veth) has nothing to set."""
     cores = {queue.index: queue for queue in port.queues}
     found = []
-    for interrupt in facts:
-        place = queue_of(interrupt.name)
-        if place is None or place[1] not in cores:
+    for interrupt, way, index in places(facts):
+        if index not in cores:
             continue
-        way, index = place
         core = cores[index].tx_core if way == "tx" else cores[index].rx_core
         path = f"/proc/irq/{interrupt.number}/smp_affinity_list"
         have, want = interrupt.affinity, frozenset({core})

@@ -44,7 +44,11 @@ def _threads(system: System, device: str) -> tuple[tuple[int, int, frozenset[int
 
 
 def settings(port: NodePort, device: str, facts: NapiFacts) -> list[Setting]:
-    """The planned ones; the threads are pinned in the order of their NAPI ids, which is the queues'."""
+    """The planned ones; the threads are pinned in the order of their NAPI ids, which is the queues'.
+
+    Threads of NAPIs that only transmit (virtio_net) all have the id 0 and cannot be told apart: each may run
+    on the cores of all transmit queues.
+    """
     base = f"/sys/class/net/{device}"
     wanted: dict[str, str] = {}
     if port.threaded_napi is not None:
@@ -54,13 +58,27 @@ def settings(port: NodePort, device: str, facts: NapiFacts) -> list[Setting]:
     for name, want in wanted.items():
         have = facts.values.get(name)
         if have is None:
-            found.append(Setting(port.subject, name, "none", want, unsupported="this kernel has no such file"))
+            # An older kernel polls in no thread and defers nothing: then there is nothing to turn off.
+            reason = None if want == "0" else "this kernel has no such file"
+            found.append(Setting(port.subject, name, want if want == "0" else "none", want, unsupported=reason))
         else:
             path = f"{base}/{name}"
-            found.append(Setting(port.subject, name, have, want, (Write(path, want),), (Write(path, have),)))
-    if port.threaded_napi:
-        for queue, (_, pid, have_cpus) in zip(port.queues, facts.threads, strict=False):
-            core = str(queue.rx_core)
-            pin = (Run(("taskset", "-pc", core, str(pid))),)
-            found.append(Setting(port.subject, f"napi thread {queue.index}", list_text(have_cpus), core, pin))
+            undo = (Write(path, have),)
+            found.append(Setting(port.subject, name, have, want, (Write(path, want),), undo, tuning=True))
+    return found + _pins(port, facts) if port.threaded_napi else found
+
+
+def _pins(port: NodePort, facts: NapiFacts) -> list[Setting]:
+    receiving = [thread for thread in facts.threads if thread[0]]
+    sending = [thread for thread in facts.threads if not thread[0]]
+    senders = frozenset(queue.tx_core for queue in port.queues)
+    placed = [
+        (f"napi thread {queue.index}", thread, frozenset({queue.rx_core}))
+        for queue, thread in zip(port.queues, receiving, strict=False)
+    ]
+    placed += [(f"napi sending thread {number}", thread, senders) for number, thread in enumerate(sending)]
+    found = []
+    for name, (_, pid, have), want in placed:
+        pin = (Run(("taskset", "-pc", list_text(want), str(pid))),)
+        found.append(Setting(port.subject, name, list_text(have), list_text(want), pin))
     return found

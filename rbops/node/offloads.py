@@ -18,7 +18,9 @@ _LONG = {
     "lro": "large-receive-offload",
     "tso": "tcp-segmentation-offload",
     "rx": "rx-checksumming",
+    "rxhash": "receive-hashing",
     "rxvlan": "rx-vlan-offload",
+    "sg": "scatter-gather",
     "tx": "tx-checksumming",
     "txvlan": "tx-vlan-offload",
     "ntuple": "ntuple-filters",
@@ -61,7 +63,8 @@ def settings(port: NodePort, device: str, facts: dict[str, Feature]) -> list[Set
             continue
         actions = (Run(("ethtool", "-K", device, short, want)),)
         undo = (Run(("ethtool", "-K", device, short, have)),)
-        found.append(Setting(port.subject, name, have, want, actions, undo))
+        # What the data plane depends on it checks itself when it is attached.
+        found.append(Setting(port.subject, name, have, want, actions, undo, tuning=True))
     return found
 
 

@@ -25,8 +25,8 @@ class Prior:
 
     path: Path
 
-    def remember(self, settings: Iterable[Setting]) -> None:
-        """Record how to undo what is about to be changed; on the disk when this returns."""
+    def remember(self, settings: Iterable[Setting]) -> frozenset[str]:
+        """Record how to undo what is about to be changed; on the disk when this returns. The keys that are new."""
         entries = self._entries()
         known = {_key(entry["subject"], entry["setting"]) for entry in entries}
         fresh = []
@@ -46,6 +46,12 @@ class Prior:
                 )
         if fresh:
             self._save([*entries, *fresh])
+        return frozenset(_key(str(entry["subject"]), str(entry["setting"])) for entry in fresh)
+
+    def forget(self, keys: frozenset[str]) -> None:
+        """Drop what was recorded for changes that were refused: there is nothing to undo."""
+        if keys:
+            self._save([entry for entry in self._entries() if _key(entry["subject"], entry["setting"]) not in keys])
 
     def leftovers(self, managed: Iterable[Setting]) -> list[Setting]:
         """What rbops set once and the plan no longer names, newest first, as settings to put back."""

@@ -26,25 +26,25 @@ def parse(text: str) -> RingFacts:
 
 
 def settings(port: NodePort, device: str, facts: RingFacts | None, server: str) -> list[Setting]:
-    """One setting for each planned ring; Mismatch (3) when it is larger than the device's."""
+    """One setting for each planned ring.
+
+    Mismatch (3) when the spec asks for more descriptors than the device has; sizes that rbops chose itself
+    (``ring_fit``) are cut to what it has.
+    """
     found = []
     for kind, count in (port.ring or {}).items():
-        name, want = f"ring {kind}", str(count)
+        name = f"ring {kind}"
         if facts is None or kind not in facts[1]:
             reason = f"driver {port.driver} has no {kind} ring to set"
-            found.append(Setting(port.subject, name, "none", want, unsupported=reason))
+            found.append(Setting(port.subject, name, "none", str(count), unsupported=reason))
             continue
         maximum, have = facts[0].get(kind, 0), facts[1][kind]
-        if count > maximum:
-            raise Mismatch(f"{server}: port {port.name} needs a {kind} ring of {count}, device {device} has {maximum}")
-        found.append(
-            Setting(
-                port.subject,
-                name,
-                str(have),
-                want,
-                (Run(("ethtool", "-G", device, kind, want)),),
-                (Run(("ethtool", "-G", device, kind, str(have))),),
+        if count > maximum and not port.ring_fit:
+            raise Mismatch(
+                f"{server}: port {port.name} needs a {kind} ring of {count}, device {device} has {maximum}",
+                hint=f"write at most {maximum} under nic.rings in the spec",
             )
-        )
+        want = str(min(count, maximum))
+        do, undo = (Run(("ethtool", "-G", device, kind, text)) for text in (want, str(have)))
+        found.append(Setting(port.subject, name, str(have), want, (do,), (undo,), tuning=port.ring_fit))
     return found

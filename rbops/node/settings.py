@@ -40,6 +40,8 @@ class Setting:
     ``subject`` is what it belongs to (``port ext0``, ``sysctl``), ``name`` the setting. ``actions``
     lead from ``have`` to ``want``; ``undo`` leads back to what was there before rbops first came.
     ``unsupported`` says why this device cannot have it: such a setting is reported, not a difference.
+    ``tuning``: packets are forwarded without it too, so that a driver which refuses it is reported and
+    does not fail the change.
     """
 
     subject: str
@@ -49,6 +51,7 @@ class Setting:
     actions: tuple[Action, ...] = ()
     undo: tuple[Action, ...] = ()
     unsupported: str | None = None
+    tuning: bool = False
 
     @property
     def differs(self) -> bool:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from rbops.errors import Mismatch
 from rbops.node.config import NodePort
 from rbops.node.settings import Run, Setting
 from rbops.node.system import System
 from rbops.node.tool import ask
 
-__all__ = ["Filter", "asked", "parse", "read", "settings"]
+__all__ = ["DRIVERS", "Filter", "asked", "parse", "read", "settings"]
 
 _FILTER = re.compile(r"^Filter: (\d+)$", re.MULTILINE)
 _MAC = re.compile(r"Dest MAC addr: (\S+) mask: 00:00:00:00:00:00")
 _QUEUE = re.compile(r"Action: Direct to queue (\d+)")
 
-
-_DRIVERS = frozenset({"ice", "mlx5_core", "igb", "igc"})
+DRIVERS = frozenset({"ice", "mlx5_core", "igb", "igc"})
+"""Those that have rules by destination MAC (Linux 6.12; each on some of its cards or from some kernel on)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class Filter:
 
 def asked(port: NodePort) -> bool:
     """Whether to ask: for planned rules, and for left ones where the driver has any."""
-    return bool(port.steering) or port.driver in _DRIVERS
+    return bool(port.steering) or port.driver in DRIVERS
 
 
 def read(system: System, device: str) -> tuple[Filter, ...] | None:
@@ -51,11 +52,20 @@ def parse(text: str) -> tuple[Filter, ...]:
     return tuple(found)
 
 
-def settings(port: NodePort, device: str, facts: tuple[Filter, ...] | None) -> list[Setting]:
-    """One setting a planned rule, and one for each rule on a fabric MAC that is not planned."""
+def settings(port: NodePort, device: str, facts: tuple[Filter, ...] | None, server: str) -> list[Setting]:
+    """One setting a planned rule, and one for each rule on a fabric MAC that is not planned.
+
+    Mismatch (3) where the driver has no such rules and the spec does not let the data plane dispatch instead.
+    """
     if facts is None:
         if not port.steering:
             return []
+        if not port.steering_fallback:
+            raise Mismatch(
+                f"{server}: port {port.name} is to steer {len(port.steering)} MACs in the NIC, and device {device} "
+                f"(driver {port.driver}) has no rules by MAC",
+                hint="write `nic: {steering: auto}`: the data plane then dispatches in software",
+            )
         reason = f"driver {port.driver} has no rules by MAC: the data plane dispatches in software"
         return [Setting(port.subject, "steering", "none", f"{len(port.steering)} rules", unsupported=reason)]
     have = {rule.mac: rule for rule in facts}
@@ -69,5 +79,14 @@ def settings(port: NodePort, device: str, facts: tuple[Filter, ...] | None) -> l
         before: tuple[Run, ...] = () if old is None else (Run(("ethtool", "-N", device, "delete", str(old.location))),)
         rule = Run(("ethtool", "-N", device, "flow-type", "ether", "dst", mac, "action", str(queue)))
         now = "none" if old is None else f"queue {old.queue}"
-        found.append(Setting(port.subject, f"steering {mac}", now, f"queue {queue}", (*before, rule)))
+        found.append(
+            Setting(
+                port.subject,
+                f"steering {mac}",
+                now,
+                f"queue {queue}",
+                (*before, rule),
+                tuning=port.steering_fallback,
+            )
+        )
     return found

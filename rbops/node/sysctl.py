@@ -24,7 +24,10 @@ def read(system: System, config: NodeConfig, devices: Mapping[str, str]) -> dict
 def settings(config: NodeConfig, devices: Mapping[str, str], facts: Mapping[str, str | None]) -> list[Setting]:
     """``ip_forward`` first: writing it resets others to the defaults of routers (kernel: ip-sysctl)."""
     found = []
+    handed = {port.name for port in config.ports if port.bind}
     for key in sorted(config.sysctl, key=lambda key: (key != "net.ipv4.ip_forward", key)):
+        if handed.intersection(key.split(".")):
+            continue
         want, text = config.sysctl[key], facts.get(key)
         if text is None:
             # Without IPv6 in the kernel there is nothing left to turn off.

@@ -86,7 +86,7 @@ def hops(table: Sequence[Row], config: NodeConfig, devices: Mapping[str, str]) -
 
 def _connected(config: NodeConfig, devices: Mapping[str, str]) -> dict[tuple[int, int], Hop]:
     found: dict[tuple[int, int], Hop] = {}
-    for port in config.ports:
+    for port in config.kernel_ports:
         for address in map(IPv4Interface, port.addresses):
             hop = Hop(None, devices[port.name], onlink=False, source=int(address.ip))
             found[int(address.network.network_address), address.network.prefixlen] = hop
@@ -105,7 +105,7 @@ def neighbors(table: Sequence[Row], config: NodeConfig, devices: Mapping[str, st
         device = _fabric_device(port, config, devices)
         if device is not None:
             found[device, str(next_hop(port, adjacency))] = mac(port, adjacency)
-    for planned in config.ports:
+    for planned in config.kernel_ports:
         for neighbor in planned.neighbors:
             if neighbor.mac is not None:
                 found[devices[planned.name], neighbor.address] = neighbor.mac
@@ -118,16 +118,18 @@ def _hop(target: Target, config: NodeConfig, devices: Mapping[str, str]) -> Hop 
         source = next((a for port in config.ports if port.kind == "external" for a in port.addresses), None)
         number = None if source is None else int(IPv4Interface(source).ip)
         return Hop(int(next_hop(target.port, target.adjacency)), device, onlink=True, source=number)
-    if not target.via:
+    if not target.via or config.dataplane["owners"][target.port] != config.dataplane["server"]:
         return None
     own = next((port.name for port in config.ports if port.id == target.port), None)
     if own is None:
         raise Mismatch(f"{config.server}: routes.csv: port {target.port} is this server's, but not in node.json")
+    if own not in devices:
+        return None
     return Hop(int(IPv4Address(target.via)), devices[own], onlink=False, source=None)
 
 
 def _fabric_device(port: int, config: NodeConfig, devices: Mapping[str, str]) -> str | None:
-    """The internal device towards the owner of an external port; None when the port is this server's."""
+    """The internal device towards the owner of an external port; None for an own port, or one handed to a program."""
     owners = config.dataplane["owners"]
     if not 0 <= port < len(owners):
         raise Mismatch(f"{config.server}: routes.csv: the router has no port {port}")
@@ -137,4 +139,4 @@ def _fabric_device(port: int, config: NodeConfig, devices: Mapping[str, str]) ->
     name = config.next_hop.get(owner)
     if name is None:
         raise Mismatch(f"{config.server}: node.json gives no way to server {owner}, which owns port {port}")
-    return devices[name]
+    return devices.get(name)

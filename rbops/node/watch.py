@@ -58,7 +58,7 @@ def alive_servers(config: NodeConfig, devices: Mapping[str, str], links: Mapping
     """Server index -> whether a link leads to it: with parallel cables, one that is up suffices."""
     found: dict[int, bool] = {}
     for port in config.ports:
-        if port.kind == "internal" and port.peer_server is not None:
+        if port.kind == "internal" and port.peer_server is not None and port.bind is None:
             up = links.get(devices[port.name], False)
             found[port.peer_server] = found.get(port.peer_server, False) or up
     return found

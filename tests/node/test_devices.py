@@ -157,7 +157,7 @@ def test_missing_cpu() -> None:
 
 
 def test_too_few_queues_and_descriptors() -> None:
-    (port,) = config(ports=[internal(ring={"rx": 4096})]).ports
+    (port,) = config(ports=[internal(ring={"rx": 4096}, ring_fit=False)]).ports
     facts = channels.parse("Pre-set maximums:\nRX:\t1\nTX:\t4\nCurrent hardware settings:\nRX:\t1\nTX:\t4\n", "veth")
     with pytest.raises(Mismatch, match=r"n0: port int1 needs 2 rx queues, device int1 has 1"):
         channels.settings(port, "int1", facts, "n0")

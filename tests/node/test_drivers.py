@@ -18,12 +18,12 @@ def every(name: str) -> list[Setting]:
     """All settings of the recorded port, in the engine's order."""
     system, port, device = recording(name)
     return [
-        *channels.settings(port, device, channels.read(system, device, port.driver), "n0"),
+        *channels.settings(port, device, channels.read(system, device, port.driver, len(port.queues)), "n0"),
         *rings.settings(port, device, rings.read(system, device), "n0"),
         *coalescing.settings(port, device, coalescing.read(system, device)),
         *offloads.settings(port, device, offloads.read(system, device)),
-        *rss.settings(port, device, rss.read(system, device)),
-        *steering.settings(port, device, steering.read(system, device)),
+        *rss.settings(port, device, rss.read(system, device), "n0"),
+        *steering.settings(port, device, steering.read(system, device), "n0"),
         *xps.settings(port, device, xps.read(system, device)),
         *irq.settings(port, irq.read(system, device)),
         *napi.settings(port, device, napi.read(system, device, threads=True)),

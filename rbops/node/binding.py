@@ -1,0 +1,77 @@
+"""Devices handed to a program (DPDK): bound to vfio-pci, as driverctl does it.
+
+``driver_override`` and ``drivers_probe`` of the PCI bus (Documentation/ABI/testing/sysfs-bus-pci); the device's
+IOMMU group must be whole (Documentation/driver-api/vfio.rst).
+"""
+
+from __future__ import annotations
+
+from rbops.errors import Mismatch
+from rbops.node.config import NodeConfig, NodePort
+from rbops.node.settings import Run, Setting, Write
+from rbops.node.system import System
+
+__all__ = ["driver_of", "settings"]
+
+_DEVICES = "/sys/bus/pci/devices"
+_PROBE = "/sys/bus/pci/drivers_probe"
+_NOIOMMU = "/sys/module/vfio/parameters/enable_unsafe_noiommu_mode"
+# Drivers that leave a group viable: they do no DMA of their own (drivers/vfio/vfio.c).
+_HARMLESS = frozenset({"", "vfio-pci", "pci-stub", "pcieport"})
+
+
+def driver_of(system: System, address: str) -> str:
+    """The kernel driver of a PCI device, empty for none."""
+    link = f"{_DEVICES}/{address}/driver"
+    target = system.real(link)
+    return "" if target == link else target.rsplit("/", 1)[-1]
+
+
+def settings(config: NodeConfig, system: System) -> list[Setting]:
+    """One setting a port that is to be handed over. Mismatch (3), naming server and device, when it cannot be."""
+    handed = [port for port in config.ports if port.bind]
+    addresses = frozenset(port.select[1] for port in handed)
+    for port in handed:
+        _check(config, port, system, addresses)
+    return [_bound(port, system) for port in handed]
+
+
+def _bound(port: NodePort, system: System) -> Setting:
+    address, want = port.select[1], port.bind or ""
+    place = f"{_DEVICES}/{address}"
+    have = driver_of(system, address)
+    load: tuple[Run | Write, ...] = (Run(("modprobe", want)),)
+    if not system.names(f"{place}/iommu_group"):
+        load += (Write(_NOIOMMU, "Y"),)
+    leave = (Write(f"{place}/driver/unbind", address),) if have else ()
+    probe = Write(_PROBE, address)
+    do = (*load, Write(f"{place}/driver_override", want), *leave, probe)
+    # An override of one newline is none: the kernel then chooses the driver again.
+    back = (Write(f"{place}/driver_override", "\n"), Write(f"{place}/driver/unbind", address))
+    return Setting(port.subject, "driver", have or "none", want, do, (*back, probe) if have else back)
+
+
+def _check(config: NodeConfig, port: NodePort, system: System, handed: frozenset[str]) -> None:
+    address = port.select[1]
+    place = f"{_DEVICES}/{address}"
+    if not system.names(place):
+        raise Mismatch(
+            f"{config.server}: port {port.name} is to be PCI device {address}: there is none",
+            hint="name another device under `hosts:` in the spec",
+        )
+    group = system.names(f"{place}/iommu_group/devices")
+    if not group and port.bind == "vfio-pci" and not config.noiommu:
+        raise Mismatch(
+            f"{config.server}: port {port.name}: PCI device {address} is behind no IOMMU, which vfio-pci needs",
+            hint="switch it on in the firmware and boot with intel_iommu=on (or amd_iommu=on) and iommu=pt; "
+            "or write `nic: {unsafe_noiommu: true}`, with which the program can read and write all memory",
+        )
+    strangers = {near: driver_of(system, near) for near in group if near != address and near not in handed}
+    busy = sorted((near, driver) for near, driver in strangers.items() if driver not in _HARMLESS)
+    if busy:
+        near, driver = busy[0]
+        raise Mismatch(
+            f"{config.server}: port {port.name}: PCI device {address} shares its IOMMU group with {near} (driver "
+            f"{driver}), so that it cannot be handed to a program alone",
+            hint="put the card into another slot, or plan that device for the data plane too",
+        )
