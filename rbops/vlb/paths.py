@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from rbops.vlb.model import BURST_TICKS, FLOWLET_ENTRIES, MAX_FRAME, flowlet_ticks
 from rbops.vlb.network import Network
+from rbops.vlb.order import grouped
 from rbops.vlb.sums import sums
 from rbops.vlb.trace import TICK_NS, Trace
 
@@ -49,9 +50,10 @@ class Paths:
         self._slot_count = self._servers - 1 if self._quota else self._servers
         count = len(self._pair)
         self._expiry = np.full(count, -1, dtype=np.int32)
-        self._code = np.full(count, self._trash, dtype=np.int32)
-        self._next = np.full(count, self._no_link, dtype=np.int32)
+        self._code = np.full(count, self._trash)
+        self._next = np.full(count, self._no_link)
         self._first = np.zeros(count, dtype=np.int64)
+        self._tables()
         self.several = np.zeros(count, dtype=bool)
         self._expiry[self._local] = np.iinfo(np.int32).max
 
@@ -60,12 +62,12 @@ class Paths:
         core = (trace.flow_hash >> np.uint64(40)).astype(np.int64) % self._cores
         number = source * self._cores + core
         self._local = source == dest
-        self._pair = (number * self._servers + dest).astype(np.int32)
-        self._core = core
+        self._pair = number * self._servers + dest
+        self._dest = dest
         entry = (trace.flow_hash & np.uint64(FLOWLET_ENTRIES - 1)).astype(np.int64)
         # Only entries that some flow uses are kept.
         self._entry = np.unique(number * FLOWLET_ENTRIES + entry, return_inverse=True)[1].reshape(-1)
-        self._owner = np.full(len(self._entry), -1, dtype=np.int64)
+        self._owner = np.full(len(self._entry), -1)
 
     def _buckets(self, network: Network) -> None:
         """Link buckets are numbered ``core * links + link``; the last one takes what needs no link."""
@@ -73,10 +75,12 @@ class Paths:
         refill = network.link_bps // (8000 * cores)
         self._refill = np.append(np.tile(refill, cores), 0).astype(np.float64)
         self._depth = _depth(self._refill)
+        self._join = _join(self._depth)
         self._no_link = links * cores
         quota = network.forwarder.direct_quota_bps // (8000 * cores) if self._quota else 0
         self._direct_refill = float(quota)
         self._direct_depth = float(_depth(np.array([float(quota)]))[0])
+        self._direct_join = _join(self._direct_depth)
         pairs = np.arange(servers * cores * servers)
         number, dest = pairs // servers, pairs % servers
         first = network.routes[number // cores * servers + dest, 0]
@@ -87,7 +91,18 @@ class Paths:
         self._used_links = np.zeros_like(self._links)
         self._used_direct = np.zeros_like(self._direct)
 
-    def tick(self, now: int, elapsed: int, flows: Narrow, sizes: Floats) -> Narrow:
+    def _tables(self) -> None:
+        """What would be divided again and again: of each pair, and of each server's slots."""
+        servers, cores = self._servers, self._cores
+        number, via = np.divmod(np.arange(servers * cores * servers), servers)
+        self._source, self._target = number // cores, via
+        # Where the link buckets of the code's first server begin, on the core of the same number.
+        self._onward = (via * cores + number % cores) * servers
+        self._own_slot = (via - number // cores - 1) % servers
+        server, slot = np.divmod(np.arange(servers * servers), servers)
+        self._via = (server + 1 + slot) % servers
+
+    def tick(self, now: int, elapsed: int, flows: Ints, sizes: Floats) -> Ints:
         """The code of each packet: ``2 * (core number * M + via)``, one more when it counts against the direct quota.
 
         ``elapsed`` ticks went by since the last call; ``sizes`` are bytes.
@@ -105,8 +120,8 @@ class Paths:
             used = sums(codes, sizes, self._trash + 1)
             denied = self._denied(codes, sizes, used)
         else:
-            codes = np.full(len(flows), self._trash, dtype=np.int32)
-            following = np.full(len(flows), self._no_link, dtype=np.int32)
+            codes = np.full(len(flows), self._trash)
+            following = np.full(len(flows), self._no_link)
             used = np.zeros(self._trash + 1)
             denied = np.flatnonzero(~self._local[flows])
         self._charge(used)
@@ -124,14 +139,12 @@ class Paths:
         np.maximum(self._direct - self._used_direct, 0, out=self._direct)
         np.maximum(self._links - self._used_links, 0, out=self._links)
 
-    def _following(self, flows: Narrow, codes: Narrow) -> Narrow:
-        """The link bucket that phase 2 takes from, at the intermediate."""
-        number, via = np.divmod(codes >> 1, self._servers)
-        dest = self._pair[flows] % self._servers
-        index = (via * self._cores + number % self._cores) * self._servers + dest
-        return np.where(via == dest, self._no_link, self._link_of[index]).astype(np.int32)
+    def _following(self, flows: Ints, codes: Ints) -> Ints:
+        """The link bucket that phase 2 takes from, at the intermediate; no link where that is the destination."""
+        following: Ints = self._link_of[self._onward[codes >> 1] + self._dest[flows]]
+        return following
 
-    def _denied(self, codes: Narrow, sizes: Floats, used: Floats) -> Ints:
+    def _denied(self, codes: Ints, sizes: Floats, used: Floats) -> Ints:
         """Packets that do not fit their flowlet's path; ``used`` is reduced to those that do."""
         direct = used[1:-1:2]
         links = sums(self._link_of, used[0:-1:2] + direct, len(self._links))
@@ -151,47 +164,45 @@ class Paths:
         used -= sums(codes[denied], sizes[denied], len(used))
         return denied
 
-    def _start(self, flows: Narrow, sizes: Floats) -> Ints:
+    def _start(self, flows: Ints, sizes: Floats) -> Ints:
         """Place new flowlets, in order of their first packets, by headroom; the flows whose entries they took."""
         place = np.arange(len(flows))
         # Written backwards, so that each flow is left with the place of its first packet.
         self._first[flows[::-1]] = place[::-1]
-        first = self._first[flows]
-        opens = first == place
-        size = sums((np.cumsum(opens) - 1)[first], sizes, int(opens.sum()))
-        starting = flows[opens]
+        starting = flows[self._first[flows] == place]
+        self._first[starting] = place[: len(starting)]
+        size = sums(self._first[flows], sizes, len(starting))
         pair = self._pair[starting]
         entry = self._entry[starting]
         before = self._owner[entry]
         self._owner[entry] = starting
         # Of two that start in one entry the later one has it.
         gone = np.concatenate((before[(before >= 0) & (before != starting)], starting[self._owner[entry] != starting]))
-        codes = (2 * pair + self._quota).astype(np.int32) if self._alone_only else self._place(pair, size)
+        codes = 2 * pair + self._quota if self._alone_only else self._place(pair, size)
         old = self._code[starting]
         self.several[starting[(old != codes) & (old != self._trash)]] = True
         self._code[starting] = codes
         self._next[starting] = self._following(starting, codes)
         return gone
 
-    def _place(self, pair: Narrow, size: Floats) -> Narrow:
+    def _place(self, pair: Ints, size: Floats) -> Ints:
         """Codes of new flowlets: direct with headroom, else the rotation, with headroom where there is any."""
         # A new flowlet comes when half of its tick's packets are through; the last tick's use tells how many.
-        links = self._links - self._used_links / 2
-        codes = np.full(len(pair), -1, dtype=np.int32)
-        rest = np.arange(len(pair))
-        if self._quota:
-            free = np.maximum(self._direct - self._used_direct / 2 - _join(self._direct_depth), 0)
-            free = np.where(links[self._link_of] >= _join(self._depth[self._link_of]), free, 0)
-            joins = _claim(pair, size, free, whole=False)
-            codes[joins] = 2 * pair[joins] + 1
-            rest = np.flatnonzero(~joins)
+        headroom = self._links - self._used_links / 2 >= self._join
+        if not self._quota:
+            return self._rotate(pair, headroom)
+        free = self._direct - self._used_direct / 2 - self._direct_join
+        free *= headroom[self._link_of]
+        joins = _claim(pair, size, np.maximum(free, 0), whole=False)
+        codes = 2 * pair + 1
+        rest = np.flatnonzero(~joins)
         if len(rest):
-            codes[rest] = self._rotate(pair[rest], links >= _join(self._depth))
+            codes[rest] = self._rotate(pair[rest], headroom)
         return codes
 
-    def _alone(self, pair: Narrow, size: Floats) -> Narrow:
+    def _alone(self, pair: Ints, size: Floats) -> Ints:
         """Codes of packets that are chosen for alone; takes their bytes."""
-        codes = np.full(len(pair), -1, dtype=np.int32)
+        codes = np.full(len(pair), -1)
         rest = np.arange(len(pair))
         if self._alone_only:
             codes[:] = 2 * pair + self._quota
@@ -210,38 +221,34 @@ class Paths:
         self._charge(sums(codes, size, self._trash + 1))
         return codes
 
-    def _rotate(self, pair: Narrow, ready: Bools) -> Narrow:
+    def _rotate(self, pair: Ints, ready: Bools) -> Ints:
         """The rotation's next ready slots for packets in order; all slots count where none is ready."""
-        number, dest = np.divmod(pair.astype(np.int64), self._servers)
-        server = number // self._cores
         count = self._slot_count
         rank = _ranks(pair)
-        own = (dest - server - 1) % self._servers
         start = self._position[pair]
-        if ready.all():
-            if self._quota:
-                slot = (start - (start > own) + rank) % (count - 1)
-                slot += slot >= own
-            else:
-                slot = (start + rank) % count
+        if not ready.all():
+            slot = self._next_ready(pair, start, rank, ready)
+        elif self._quota:
+            own = self._own_slot[pair]
+            slot = (start - (start > own) + rank) % (count - 1)
+            slot += slot >= own
         else:
-            slot = self._next_ready(number, dest, start, rank, ready)
+            slot = (start + rank) % count
         self._position[pair] = (slot + 1) % count
-        via = self._via(server, dest, slot)
-        return (2 * (number * self._servers + via)).astype(np.int32)
+        target = self._target[pair]
+        return 2 * (pair - target + self._vias(pair, target, slot))
 
-    def _via(self, server: Ints, dest: Ints, slot: Ints) -> Ints:
+    def _vias(self, pair: Ints, target: Ints, slot: Ints) -> Ints:
         """Slot k is the server k + 1 behind the own one; VLB's last slot is the server itself: the direct link."""
-        via = server + 1 + slot
-        via -= self._servers * (via >= self._servers)
-        return np.where(slot == self._servers - 1, dest, via)
+        via: Ints = self._via[self._source[pair] * self._servers + slot]
+        return via if self._quota else np.where(slot == self._servers - 1, target, via)
 
-    def _next_ready(self, number: Ints, dest: Ints, start: Ints, rank: Ints, ready: Bools) -> Ints:
-        server = (number // self._cores)[:, None]
+    def _next_ready(self, pair: Ints, start: Ints, rank: Ints, ready: Bools) -> Ints:
+        pair, target = pair[:, None], self._target[pair][:, None]
         slot = (start[:, None] + np.arange(self._slot_count)) % self._slot_count
-        via = self._via(server, dest[:, None], slot)
-        allowed = via != dest[:, None] if self._quota else np.ones_like(slot, dtype=bool)
-        good: Bools = allowed & ready[self._link_of[number[:, None] * self._servers + via]]
+        via = self._vias(pair, target, slot)
+        allowed = via != target if self._quota else np.ones_like(slot, dtype=bool)
+        good: Bools = allowed & ready[self._link_of[pair - target + via]]
         good = np.where(np.any(good, axis=1, keepdims=True), good, allowed)
         turn: Ints = np.cumsum(good, axis=1)
         wanted = rank % turn[:, -1] + 1
@@ -272,7 +279,7 @@ def choose_paths(network: Network, trace: Trace) -> Chosen:
     last = -BURST_TICKS
     for begin, end in zip(starts.tolist(), [*starts[1:].tolist(), len(ticks)], strict=True):
         now = int(ticks[begin])
-        codes[begin:end] = paths.tick(now, now - last, trace.flow[begin:end], sizes[begin:end])
+        codes[begin:end] = paths.tick(now, now - last, trace.flow[begin:end].astype(np.int64), sizes[begin:end])
         last = now
     servers, cores = network.port_servers, network.forwarder.cores
     number, via = np.divmod(np.arange(2 * servers * servers * cores) >> 1, servers)
@@ -296,7 +303,7 @@ def _claim(bucket: npt.NDArray[Any], size: Floats, tokens: Floats, *, whole: boo
     if not short.any():
         return granted if whole else tokens[bucket] > 0
     concerned = np.flatnonzero(short[bucket])
-    order = concerned[np.argsort(bucket[concerned], kind="stable")]
+    order = concerned[grouped(bucket[concerned])]
     sorted_bucket, sorted_size = bucket[order], size[order]
     total = np.cumsum(sorted_size)
     begins = _begins(sorted_bucket)
@@ -316,8 +323,9 @@ def _begins(ordered: npt.NDArray[Any]) -> Ints:
 
 def _ranks(group: npt.NDArray[Any]) -> Ints:
     """Each element's number among the earlier ones of its group."""
-    key = group.astype(np.uint16) if len(group) and group.max() < 1 << 16 else group  # numpy sorts 16 bits by radix
-    order = np.argsort(key, kind="stable")
+    if len(group) and (group == group[0]).all():
+        return np.arange(len(group))
+    order = grouped(group)
     ordered = group[order]
     begins = _begins(ordered)
     first = np.repeat(begins, np.diff(np.append(begins, len(ordered))))

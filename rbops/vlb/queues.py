@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from rbops.vlb.order import grouped
 
 __all__ = ["Line", "Served", "serve"]
 
@@ -77,7 +80,8 @@ def serve(link: Numbers, arrive: Ints, duration: Ints, free: Ints, line: Line) -
 def _order(link: Numbers, arrive: Ints, links: int) -> tuple[Ints, Ints, Ints, Ints]:
     """Indexes by link, then arrival, then index; where each link present begins and ends, and its number.
 
-    All three are packed into one number and sorted, which beats an indirect sort.
+    All three are packed into one number, grouped by link and sorted: what came by one way is in order already, so
+    that a merge sort has few runs to merge.
     """
     bits = max(1, (len(link) - 1).bit_length())
     key = arrive - arrive.min()
@@ -88,7 +92,8 @@ def _order(link: Numbers, arrive: Ints, links: int) -> tuple[Ints, Ints, Ints, I
     key += link.astype(np.int64) << room
     key <<= bits
     key += np.arange(len(link))
-    key.sort()
+    key = key[grouped(link)]
+    key.sort(kind="stable")
     bounds = np.searchsorted(key, np.arange(links, dtype=np.int64) << (room + bits))
     ends = np.append(bounds[1:], len(link))
     present = np.flatnonzero(ends > bounds)
@@ -129,13 +134,20 @@ def _released(times: Ints, begins: Ints, ends: Ints, line: Line) -> Ints:
 
 def _drop(times: Ints, ready: Ints, durations: Ints, last: int, limit: int) -> tuple[Ints, Bools]:
     """One link frame by frame: what would wait longer than ``limit`` is dropped; ``last`` frees the link."""
-    done: list[int] = []
-    dropped: list[bool] = []
-    for time, start, duration in zip(times.tolist(), ready.tolist(), durations.tolist(), strict=True):
-        begin = max(start, last)
-        lost = begin - time > limit
-        if not lost:
-            last = begin + duration
-        dropped.append(lost)
-        done.append(last)
-    return np.array(done, dtype=np.int64), np.array(dropped, dtype=bool)
+    base = int(times[0])  # small numbers are the faster ones
+
+    def free() -> Iterator[int]:
+        until = last - base
+        deadlines = times + (limit - base)
+        for start, deadline, duration in zip(
+            (ready - base).tolist(), deadlines.tolist(), durations.tolist(), strict=True
+        ):
+            if until < start:
+                if start <= deadline:
+                    until = start + duration
+            elif until <= deadline:
+                until += duration
+            yield until
+
+    done = np.fromiter(free(), np.int64, len(times)) + base
+    return done, (np.diff(done, prepend=last) == 0) & (durations > 0)

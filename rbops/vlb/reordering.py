@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rbops.vlb.order import grouped
+
 __all__ = ["Reordering", "measure"]
 
 Ints = npt.NDArray[np.signedinteger[Any]]
@@ -41,11 +43,21 @@ def measure(flow: Ints, left: Ints) -> Reordering:
     count = len(flow)
     if not count:
         return Reordering(0, 0, 0)
-    order = np.lexsort((left, flow))
+    order = grouped(flow)
     flows = flow[order].astype(np.int64)
-    # The flow in the upper bits makes one running maximum serve all flows.
-    entered = flows * count + order
-    late = entered < np.maximum.accumulate(entered)
+    # Packets by flow, then entry; sorting them by flow and departure leaves most where they are.
+    departures = _by_departure(flows, left[order].astype(np.int64))
+    # Flows lie one behind the other, so one running maximum serves all.
+    late = departures < np.maximum.accumulate(departures)
     begins = late.copy()
     begins[1:] &= ~(late[:-1] & (flows[1:] == flows[:-1]))
     return Reordering(count, int(late.sum()), int(begins.sum()))
+
+
+def _by_departure(flows: npt.NDArray[np.int64], left: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    left -= left.min()
+    apart = int(left.max()) + 1
+    if apart * (int(flows[-1]) + 1) >= 1 << 62:
+        return np.lexsort((left, flows))
+    left += flows * apart
+    return np.argsort(left, kind="stable")

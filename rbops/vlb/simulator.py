@@ -32,7 +32,7 @@ Ints = npt.NDArray[np.int64]
 Narrow = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
 
-_PIECE = 1 << 16
+_PIECE = 1 << 15
 """Packets whose queues are computed together: few enough for the caches, many enough for numpy."""
 
 _ROUNDS = 3
@@ -280,5 +280,6 @@ def _reordering(trace: Trace, several: Bools, left: Ints, out: Bools) -> Reorder
     if not several.any():
         return Reordering(counted, 0, 0)
     concerned = np.flatnonzero(several[trace.flow] & out)
-    found = measure(trace.flow[concerned], left[concerned])
+    number = np.cumsum(several) - 1
+    found = measure(number[trace.flow[concerned]], left[concerned])
     return Reordering(counted, found.late, found.sequences)
