@@ -11,7 +11,8 @@ from rbops.paper.entry import Entry
 from rbops.paper.server import application_rate
 from rbops.predict.cluster import Bounds, Setting, bounds, cluster_rate
 from rbops.predict.latency import cluster_latency, server_latency_s
-from rbops.predict.scale import configuration, curve, mesh_limit, switched
+from rbops.predict.scale import configuration, curve, mesh_limit, switched, switched_usd
+from rbops.topology.choice import Demand, Limits, choose
 
 __all__ = ["entries"]
 
@@ -28,6 +29,10 @@ def entries() -> Iterator[Entry]:
 
 
 def _scaling() -> Iterator[Entry]:
+    for name, ports, nics in (("current", 1, 5), ("more_nics", 1, 20), ("faster", 2, 20)):
+        machine = hardware.profile(name)
+        yield Entry(f"external ports per server, {name}", "3.3", "exact", ports, machine.external_ports, 0.0, "ports")
+        yield Entry(f"NICs, {name}", "3.3", "exact", nics, len(machine.slots), 0.0, "NICs")
     for name, paper in (("current", 32), ("more_nics", 128)):
         limit = mesh_limit(hardware.profile(name), _R)
         yield Entry(f"mesh limit, {name}", "3.3", "exact", paper, _power(limit), 0.0, "ports")
@@ -42,6 +47,7 @@ def _scaling() -> Iterator[Entry]:
     yield Entry("internal link, 2 ports a server, 32 ports", "3.3", "disputed", 4 * _R / 32, two, None, "bps")
     single = switched((48,))[0]
     yield Entry("switched cluster of 48 ports", "3.3", "exact", 48 + 48 / 4, single.server_equivalents, 0.0, "servers")
+    yield Entry("price of these", "3.3", "exact", 48 * (2000 + 500), switched_usd(single), 0.0, "USD")
 
 
 def _power(limit: int) -> int:
@@ -49,6 +55,9 @@ def _power(limit: int) -> int:
 
 
 def _rb4(nehalem: Machine) -> Iterator[Entry]:
+    available = application_rate(nehalem, "route", 64).rate_bps
+    servers = choose(Demand(4, _R, 3, Limits(nehalem, available))).trial.servers
+    yield Entry("RB4, servers", "6", "exact", 4, servers, 0.0, "servers")
     setting = Setting(4, _R, 4, 1, _R, _R // 4, worst_case=True, direct=True)
     yield Entry("direct quota, 4 servers", "3.2", "exact", _R / 4, setting.quota_bps, 0.0, "bps")
     for packets, name, paper, expected in (
@@ -68,7 +77,13 @@ def _rb4(nehalem: Machine) -> Iterator[Entry]:
 
 
 def _latencies(nehalem: Machine) -> Iterator[Entry]:
+    terms = nehalem.latency
     one = server_latency_s(nehalem, "route", 16, 1.0)
+    yield Entry("DMA transfers per packet", "6.2", "exact", 4, terms.dma_transfers, 0.0, "transfers")
+    yield Entry("a DMA transfer", "6.2", "exact", 2.56e-6, terms.dma_s, 0.0, "s")
+    yield Entry("CPU time of a packet", "6.2", "exact", 0.8e-6, terms.cpu_s, 0.0, "s")
+    wait = one - terms.dma_transfers * terms.dma_s - terms.cpu_s
+    yield Entry("wait for a batch of 16", "6.2", "exact", 12.8e-6, wait, 1e-9, "s")
     yield Entry("latency per server", "6.2", "exact", 24.0e-6, one, 0.01, "s")
     yield Entry("latency, two servers", "6.2", "exact", 47.6e-6, cluster_latency(one, 0).direct, 0.01, "s")
     yield Entry("latency, three servers", "6.2", "disputed", 66.4e-6, cluster_latency(one, 0).indirect, None, "s")

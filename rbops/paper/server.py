@@ -10,6 +10,7 @@ from rbops.affinity.cores import SHARED_QUEUE_LOSS
 from rbops.affinity.rules import PIPELINE_LOSS
 from rbops.hardware.costs import DESCRIPTORS_PER_TRANSACTION
 from rbops.hardware.model import Component, Machine
+from rbops.hardware.pcie import slot_bps
 from rbops.hardware.scaling import next_generation
 from rbops.paper.entry import GBPS, Entry
 from rbops.predict.bottleneck import ServerRate, server_rate
@@ -39,9 +40,11 @@ def _parts(nehalem: Machine) -> Iterator[Entry]:
     yield Entry("sockets", where, "exact", 2, nehalem.sockets, 0.0, "sockets")
     yield Entry("cores per socket", where, "exact", 4, len(nehalem.cores) / nehalem.sockets, 0.0, "cores")
     yield Entry("clock", where, "exact", 2.8e9, nehalem.clock_hz, 0.0, "Hz")
+    yield Entry("L3 cache per socket", where, "exact", 8 * 1024 * 1024, None, None, "bytes")
     card = nehalem.slots[0].options[0]
     yield Entry("slots", where, "exact", 2, len(nehalem.slots), 0.0, "slots")
     yield Entry("ports per NIC", where, "exact", 2, card.ports, 0.0, "ports")
+    yield Entry("rate of a port", where, "exact", 10e9, card.port_rate_bps, 0.0, "bps")
     yield Entry("rate of a NIC", where, "exact", 12.3e9, card.rate_bps, 0.0, "bps")
     most = sum(slot.options[0].rate_bps for slot in nehalem.slots)
     yield Entry("most input traffic", where, "exact", 24.6e9, most, 0.0, "bps")
@@ -55,18 +58,27 @@ def _parts(nehalem: Machine) -> Iterator[Entry]:
         known = part or Component(None, None, None)
         yield Entry(f"{name}, nominal", "5.3, Table 2", "exact", nominal, known.nominal_bps, 0.0, "bps")
         yield Entry(f"{name}, benchmark", "5.3, Table 2", "measured", empirical, known.empirical_bps, 0.0, "bps")
+    lanes = 2 * len(nehalem.slots) * slot_bps(1, 8)
+    yield Entry("PCIe buses, from 8 lanes of PCIe 1.1 each", "4.1", "exact", 64e9, lanes, 0.0, "bps")
+    yield Entry("power of a server", "8", "exact", 650, nehalem.power_w, 0.0, "W")
+    yield Entry("price of a server", "8", "exact", 3625, nehalem.price_usd, 0.0, "USD")
 
 
 def _rules(nehalem: Machine) -> Iterator[Entry]:
     where = "4.2, Fig. 6"
     yield Entry("overlapping paths on one queue lose", where, "exact", 1 - 0.7 / 1.7, SHARED_QUEUE_LOSS, 0.001, "part")
     yield Entry("pipelining across L3 caches loses", where, "exact", 0.64, PIPELINE_LOSS, 0.02, "part")
-    for name, paper, unit in (
-        ("pipelining within an L3 cache loses", 0.29, "part"),
-        ("toy forwarding path, one core", 1.7e9, "bps"),
-        ("split stream, many queues over one", 3.0, "x"),
+    toy = 1.7e9
+    for name, paper, value, unit in (
+        ("pipelining within an L3 cache loses", 0.29, None, "part"),
+        ("toy forwarding path, one core", toy, None, "bps"),
+        ("toy path, pipelined within an L3 cache", 1.2e9, None, "bps"),
+        ("toy path, pipelined across L3 caches", 0.6e9, toy * (1 - PIPELINE_LOSS), "bps"),
+        ("toy paths that overlap, one queue", 0.7e9, toy * (1 - SHARED_QUEUE_LOSS), "bps"),
+        ("toy paths that overlap, many queues", toy, None, "bps"),
+        ("split stream, many queues over one", 3.0, None, "x"),
     ):
-        yield Entry(name, where, "measured", paper, None, None, unit)
+        yield Entry(name, where, "measured", paper, value, None if value is None else 0.001, unit)
     four = server_rate(nehalem, "forward", mix(64), poll=32, nic=16, cores=4, nic_bps=None).rate_bps
     yield Entry("forward, 64 B, four cores of either socket", "4.2", "measured", 6.3e9, four, None, "bps")
     remote = nehalem.loads.inter_socket.of(64) / nehalem.loads.memory.of(64)
@@ -124,6 +136,7 @@ def _applications(nehalem: Machine) -> Iterator[Entry]:
         yield Entry(f"{app}, 64 B", "5.2, Fig. 8", "measured", paper, rate.rate_bps, 0.06, "bps")
         if app == "forward":
             yield Entry("forward, 64 B, packets", "5.2, Fig. 8", "measured", 18.96e6, rate.rate_pps, 0.06, "pps")
+    yield Entry("route, entries in the table", "5.1", "exact", 262144, None, None, "routes")
     for app, paper in (("forward", 24.6e9), ("route", 24.6e9), ("ipsec", 4.45e9)):
         bps = application_rate(nehalem, app, "abilene").rate_bps
         yield Entry(f"{app}, Abilene", "5.2, Fig. 8", "measured", paper, bps, 0.02, "bps")
