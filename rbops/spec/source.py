@@ -23,19 +23,20 @@ _LONGEST_STEP = 40
 
 
 class Text:
-    """A file's name and its lines, split as YAML counts them when the first error asks for one."""
+    """A file's name and its lines, split where ``breaks`` match (as YAML counts them) when the first error asks."""
 
-    __slots__ = ("_lines", "_text", "file")
+    __slots__ = ("_breaks", "_lines", "_text", "file")
 
-    def __init__(self, file: str, text: str = "") -> None:
+    def __init__(self, file: str, text: str = "", breaks: re.Pattern[str] = _BREAK) -> None:
         self.file = file
         self._text = text
+        self._breaks = breaks
         self._lines: list[str] | None = None
 
     def line(self, number: int) -> str:
         """Line ``number``, from 1, with characters that a terminal would act on made visible."""
         if self._lines is None:
-            self._lines = _BREAK.split(self._text)
+            self._lines = self._breaks.split(self._text)
         line = self._lines[number - 1] if 0 < number <= len(self._lines) else ""
         return "".join(char if char.isprintable() or char == "\t" else "\N{REPLACEMENT CHARACTER}" for char in line)
 

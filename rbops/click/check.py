@@ -1,0 +1,94 @@
+"""A configuration checked whole: language, elements, ports, push and pull, then both rules of the paper."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from rbops.click.elements import Driver, Table
+from rbops.click.flatten import FlatRouter, flatten
+from rbops.click.graph import Graph
+from rbops.click.parser import Library, parse
+from rbops.click.processing import Processing, check_ports, check_processing, check_reuse, unknown_classes
+from rbops.click.rules import Breach, ThreadUse, check_rules, thread_uses
+from rbops.click.source import ClickText
+from rbops.click.threads import homes
+from rbops.errors import Diagnostic
+
+__all__ = ["Options", "Report", "check"]
+
+_DRIVERS: tuple[Driver, ...] = ("userlevel", "linuxmodule")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """``driver`` None: any driver that has all the classes. ``threads`` None: as many as are named, at least 1.
+
+    ``fastclick``: device elements spread their queues over threads by themselves, as FastClick's do.
+    """
+
+    driver: Driver | None = None
+    threads: int | None = None
+    fastclick: bool = False
+    library: Library | None = None
+    defines: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found: ``errors`` end a configuration, ``breaches`` are of the two rules, ``notes`` are for the reader.
+
+    ``router`` is None when the text cannot be read at all.
+    """
+
+    path: str
+    driver: Driver
+    errors: tuple[Diagnostic, ...]
+    breaches: tuple[Breach, ...] = ()
+    notes: tuple[Diagnostic, ...] = ()
+    router: FlatRouter | None = None
+    processing: Processing | None = None
+    threads: tuple[ThreadUse, ...] = ()
+
+
+def check(text: ClickText, table: Table, options: Options | None = None) -> Report:
+    """Every mistake of the configuration; rules are checked when there is none."""
+    options = options or Options()
+    parsed = parse(text, table.has, options.library)
+    router, wrong = flatten(parsed.tree, dict(options.defines))
+    errors = [*parsed.errors, *wrong]
+    driver = options.driver or _driver(router, table)
+    if errors:
+        return Report(text.name, driver, _sorted(errors))
+    graph = Graph.of(router, table, driver)
+    foreign = _foreign(router, table)
+    unknown = list(unknown_classes(graph, table, driver))
+    processing, conflicts = check_processing(graph)
+    errors = conflicts if foreign else [*unknown, *conflicts]
+    if not conflicts:
+        errors += check_reuse(graph, processing)
+    errors += check_ports(graph, processing)
+    if errors:
+        return Report(text.name, driver, _sorted(errors), router=router, processing=processing)
+    home, wrong_pins = homes(graph, driver, options.threads, fastclick=options.fastclick)
+    if wrong_pins:
+        return Report(text.name, driver, _sorted(wrong_pins), router=router, processing=processing)
+    breaches, notes = check_rules(graph, processing, home)
+    said = unknown if foreign else []
+    uses = tuple(thread_uses(graph, processing, home))
+    return Report(text.name, driver, (), tuple(breaches), (*said, *notes), router, processing, uses)
+
+
+def _driver(router: FlatRouter, table: Table) -> Driver:
+    """The first driver that has every class, else the one that lacks fewest."""
+    kinds = {element.kind for element in router.elements}
+    return min(_DRIVERS, key=lambda driver: sum(table.get(kind, driver) is None for kind in kinds))
+
+
+def _foreign(router: FlatRouter, table: Table) -> list[str]:
+    """Packages required whose classes nobody has told us: an unknown class may be theirs."""
+    return [r.value for r in router.requirements if r.kind == "package" and r.value not in table.packages]
+
+
+def _sorted(errors: list[Diagnostic]) -> tuple[Diagnostic, ...]:
+    return tuple(sorted(set(errors), key=lambda item: (item.path, item.line, item.column, item.message)))
