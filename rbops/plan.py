@@ -26,6 +26,7 @@ __all__ = [
     "Latency",
     "Link",
     "LinkRate",
+    "NicSetup",
     "PerComponent",
     "Port",
     "Prediction",
@@ -37,6 +38,7 @@ __all__ = [
     "Server",
     "Steering",
     "Topology",
+    "Userspace",
     "Violation",
 ]
 
@@ -167,6 +169,45 @@ class Batching:
 
 
 @dataclass(frozen=True, slots=True)
+class NicSetup:
+    """How a server's devices of one ``driver`` are set. None: rbops leaves it as it is.
+
+    Rings count descriptors (``ring_fit``: cut to what the device has), ``_usecs`` microseconds, ``_ns``
+    nanoseconds. ``rss_queues``: over at most how many queues the driver spreads frames. ``rss_key`` is
+    ``symmetric`` or bytes. ``steering_fallback``: where the NIC has no rules by MAC the data plane dispatches.
+    ``bind``: the driver by which the devices are handed to a program.
+    """
+
+    driver: str
+    rx_ring: int | None = None
+    tx_ring: int | None = None
+    ring_fit: bool = True
+    adaptive: bool | None = None
+    rx_usecs: int | None = None
+    tx_usecs: int | None = None
+    rx_frames: int | None = None
+    tx_frames: int | None = None
+    rss_queues: int | None = None
+    rss_key: str | None = None
+    threaded_napi: bool | None = None
+    defer_hard_irqs: int | None = None
+    flush_timeout_ns: int | None = None
+    offloads: tuple[tuple[str, bool], ...] = ()
+    steering: Literal["hardware", "software"] = "software"
+    steering_fallback: bool = True
+    bind: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Userspace:
+    """What a program that has the devices to itself needs: ``hugepages`` of ``hugepage_kb`` KiB on each NUMA node."""
+
+    hugepage_kb: int
+    hugepages: int
+    unsafe_noiommu: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Server:
     """One server of the cluster; ``index`` is its number in the data plane, ``ports`` in cabling order."""
 
@@ -179,6 +220,12 @@ class Server:
     steering: tuple[Steering, ...]
     batching: Batching
     profile: str
+    nics: tuple[NicSetup, ...] = ()
+    userspace: Userspace | None = None
+
+    def nic(self, driver: str) -> NicSetup:
+        """How devices of ``driver`` are set; nothing planned where the plan does not say it."""
+        return next((setup for setup in self.nics if setup.driver == driver), NicSetup(driver))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from rbops import hardware
 from rbops.affinity.cores import assign
+from rbops.affinity.nic_mistakes import nic_mistakes
 from rbops.affinity.rules import check
 from rbops.affinity.servers import Built, build
 from rbops.errors import Diagnostic, SpecError, UsageError
@@ -254,6 +255,7 @@ def _choose(spec: Spec, demand: Demand) -> Choice:
 def _check(spec: Spec, demand: Demand, choice: Choice, built: Built, made: Forecast) -> None:
     """Raises SpecError with everything that the spec says of a plan that is another one."""
     wrong = [*_hosts(spec, choice), *_selectors(spec, built), *_guarantee(spec, choice, demand, made)]
+    wrong += nic_mistakes(spec, built.servers)
     if wrong:
         raise SpecError(wrong)
 

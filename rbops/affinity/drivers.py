@@ -18,6 +18,7 @@ MacSteering = Literal["hardware", "macvlan", "software"]
 class Driver:
     """``mac_rules``: ``ethtool -N`` takes destination MACs; ``macvlan_offload``: l2-fwd-offload does.
 
+    ``rss_queues``: over how many queues receive hashing spreads at most (None: over all).
     ``xdp_locked_above``: with more CPUs, rings are shared under a lock (None: never);
     ``xdp_none_above``: with more CPUs, XDP is refused.
     """
@@ -29,6 +30,7 @@ class Driver:
     xdp_ring_by_cpu: bool = False
     xdp_locked_above: int | None = None
     xdp_none_above: int | None = None
+    rss_queues: int | None = None
 
     def steering(self, dataplane: str) -> MacSteering:
         """How frames get to the queue of their output port: rules, macvlan offload, or the program itself."""
@@ -45,7 +47,9 @@ def driver(name: str) -> Driver:
         "ice": Driver("ice", native_xdp=True, mac_rules=True, xdp_ring_by_cpu=True),
         "mlx5_core": Driver("mlx5_core", native_xdp=True, mac_rules=True, xdp_ring_by_cpu=True),
         "i40e": Driver("i40e", native_xdp=True, macvlan_offload=True, xdp_ring_by_cpu=True),
-        "ixgbe": Driver("ixgbe", native_xdp=True, macvlan_offload=True, xdp_locked_above=64, xdp_none_above=128),
+        "ixgbe": Driver(
+            "ixgbe", native_xdp=True, macvlan_offload=True, xdp_locked_above=64, xdp_none_above=128, rss_queues=16
+        ),
         "igc": Driver("igc", native_xdp=True, mac_rules=True),
         "e1000e": Driver("e1000e", native_xdp=False),
     }

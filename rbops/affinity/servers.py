@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rbops.affinity.cores import Assignment, assign
+from rbops.affinity.nic import setups, userspace
 from rbops.affinity.steering import steering
 from rbops.hardware.model import Machine
 from rbops.plan import Batching, Link, Port, Selector, Server
@@ -72,6 +73,8 @@ def build(spec: Spec, choice: Choice, machine_of: Callable[[int], Machine], port
         selectors = {pick.port: Selector(pick.name, pick.pci, pick.mac) for pick in hosts.get(name, ())}
         seats = kind.seats
         built = _external(spec, mine, kind, selectors) + _internal(index, own_ends, kind, seats[len(mine) :], selectors)
+        nics = setups(spec, name, built)
+        steered = {nic.driver for nic in nics if nic.steering == "hardware"}
         servers.append(
             Server(
                 name=name,
@@ -80,9 +83,11 @@ def build(spec: Spec, choice: Choice, machine_of: Callable[[int], Machine], port
                 external_ports=tuple(port.id for port in mine),
                 cores=kind.assignment.cores,
                 ports=built,
-                steering=tuple(steering(built, adjacencies, len(ports), spec.dataplane)),
+                steering=tuple(steering([p for p in built if p.driver in steered], adjacencies, len(ports))),
                 batching=batching,
                 profile=kind.machine.name,
+                nics=nics,
+                userspace=userspace(spec, name),
             )
         )
     return Built(tuple(servers), _links(cables, pairs, choice.trial.rate_bps), kinds)

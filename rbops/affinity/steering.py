@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from rbops.affinity.drivers import driver
 from rbops.plan import PUNT, Port, Steering
 from rbops.topology.names import fabric_mac
 
@@ -14,10 +13,8 @@ STEERED_PORTS = 64
 """A queue per external port on each internal port: more external ports are not steered."""
 
 
-def steering(
-    ports: Iterable[Port], adjacencies: Iterable[tuple[int, int]], external_ports: int, dataplane: str
-) -> Iterator[Steering]:
-    """Rules for the internal ``ports`` whose driver can steer by destination MAC.
+def steering(ports: Iterable[Port], adjacencies: Iterable[tuple[int, int]], external_ports: int) -> Iterator[Steering]:
+    """Rules for the internal ones of ``ports``, whose NICs steer by destination MAC.
 
     ``adjacencies`` are (external port, adjacency) of the whole router; frames for a port's kernel
     (adjacency 0) go the same way. Output port P has queue P modulo the queues there are.
@@ -27,6 +24,6 @@ def steering(
     targets = sorted({*adjacencies, *((port, PUNT) for port in range(external_ports))})
     macs = [(port, fabric_mac(port, adjacency)) for port, adjacency in targets]
     for port in ports:
-        if port.kind == "internal" and driver(port.driver).steering(dataplane) != "software":
+        if port.kind == "internal":
             for target, mac in macs:
                 yield Steering(port.name, mac, target % len(port.queues))

@@ -10,16 +10,10 @@ from typing import Any
 
 from rbops.errors import UsageError
 from rbops.plan import ClusterPlan, Port, Server
+from rbops.render.nic import device_settings, server_settings
 from rbops.render.sysctl import sysctl
 
 __all__ = ["Cluster", "cluster", "intermediates", "node_json"]
-
-# What ethtool -C can express of the plan's batching timeout (lx: each driver's ethtool ops).
-_USECS = frozenset(
-    {"ixgbe", "i40e", "ice", "mlx5_core", "igb", "igc", "e1000e", "virtio_net", "vmxnet3", "ena", "bnxt_en"}
-)
-_FRAMES = frozenset({"mlx5_core", "virtio_net", "vmxnet3", "bnxt_en"})
-_ADAPTIVE = frozenset({"i40e", "ice", "mlx5_core", "ena", "bnxt_en", "virtio_net"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +51,7 @@ def node_json(server: Server, shared: Cluster) -> bytes:
         "cores": {"dataplane": list(server.cores.dataplane), "housekeeping": list(server.cores.housekeeping)},
     }
     tail = {
+        **server_settings(server),
         "sysctl": sysctl(server),
         "routes": shared.routes,
         "dataplane": _dataplane(server, shared),
@@ -85,11 +80,8 @@ def _port(port: Port, server: Server, shared: Cluster) -> dict[str, Any]:
         "addresses": list(port.addresses),
         "neighbors": [{"index": a.index, "address": a.address, "mac": a.mac} for a in port.adjacencies],
         "queues": [{"index": q.index, "rx_core": q.rx_core, "tx_core": q.tx_core} for q in port.queues],
-        "ring": None,
-        "coalesce": _coalesce(port, server),
-        "threaded_napi": None,
-        "offloads": _offloads(port),
-        "rss": None if port.driver == "veth" or len(port.queues) == 1 else _spread(port),
+        **device_settings(port, server),
+        "rss": None if port.driver == "veth" or len(port.queues) == 1 else _spread(port, server),
         "steering": [{"mac": s.mac, "queue": s.queue} for s in server.steering if s.port == port.name],
     }
 
@@ -102,31 +94,10 @@ def _select(port: Port) -> dict[str, str]:
     return {"name": port.name}
 
 
-def _spread(port: Port) -> int:
+def _spread(port: Port, server: Server) -> int:
     """Over how many of the port's queues frames are spread: one a core, where transmit rings by CPU id make more."""
-    return len({queue.rx_core for queue in port.queues})
-
-
-def _coalesce(port: Port, server: Server) -> dict[str, int | bool] | None:
-    """Batching (kn) and its timeout as far as the driver has words for them."""
-    if port.driver not in _USECS:
-        return None
-    found: dict[str, int | bool] = {"rx-usecs": round(server.batching.timeout_s * 1_000_000)}
-    if port.driver in _ADAPTIVE:
-        found["adaptive-rx"] = False
-    if port.driver in _FRAMES:
-        found["rx-frames"] = server.batching.nic
-    return found
-
-
-def _offloads(port: Port) -> dict[str, bool]:
-    """GRO keeps veth's NAPI running, which a redirect needs; merged frames and cut-off tags must not reach XDP.
-
-    A veth computes no checksum: it hands frames on unfinished, and the far end's XDP forwards them so.
-    """
-    if port.driver == "veth":
-        return {"gro": True, "lro": False, "tx": False}
-    return {"gro": True, "lro": False, "rx-gro-hw": False, "rxvlan": False}
+    cores = len({queue.rx_core for queue in port.queues})
+    return min(cores, server.nic(port.driver).rss_queues or cores)
 
 
 def intermediates(me: int, shared: Cluster) -> list[int]:

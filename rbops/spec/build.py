@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rbops.spec import document, model
+from rbops.spec.nic_build import nic
 from rbops.spec.source import Source
 
 __all__ = ["build"]
@@ -26,6 +27,7 @@ def build(
         batching=model.Batching(written.batching.poll, written.batching.nic, written.batching.timeout),
         dataplane=written.dataplane,
         click=model.Click(written.click.dialect, written.click.package, written.click.prefix),
+        nic=nic(written.nic),
         ports=tuple(_port(port) for port in written.ports),
         hosts=tuple(_host(name, host) for name, host in written.hosts.items()),
         routes=_routes(written, route_file),
@@ -114,6 +116,7 @@ def _host(name: str, written: document.HostSection) -> model.Host:
         profile=written.profile,
         hardware=hardware(written.hardware) if written.hardware else None,
         ports=tuple(model.PortSelector(port, item.name, item.pci, item.mac) for port, item in written.ports.items()),
+        nic=nic(written.nic),
     )
 
 

@@ -4,15 +4,17 @@ The values here have the document's shape; ``build`` turns them into the ``Spec`
 Descriptions and examples are what an editor shows.
 """
 
-from dataclasses import MISSING, fields
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, GetJsonSchemaHandler, Tag, model_validator
+from pydantic import Discriminator, Field, GetJsonSchemaHandler, Tag, model_validator
 from pydantic_core import CoreSchema
 
 from rbops.spec import model
 from rbops.spec import scalars as kind
+from rbops.spec.nic_document import NicTuningSection
 from rbops.spec.scalars import number, one_of
+from rbops.spec.section import Section
+from rbops.spec.section import default as _default
 
 __all__ = [
     "BoundSection",
@@ -25,28 +27,6 @@ __all__ = [
     "RouterSection",
     "SpecDocument",
 ]
-
-
-def _default(of: type, name: str, written: Any = None) -> Any:
-    """A field with the default of the model's dataclass ``of``; ``written`` is how a spec would say it."""
-    value = next(field.default for field in fields(of) if field.name == name)
-    if value is MISSING:
-        raise LookupError(name)
-    return Field(default=value, json_schema_extra={"default": written} if written is not None else None)
-
-
-class Section(BaseModel):
-    """A mapping with known keys only."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _written(cls, value: object) -> object:
-        """A key without a value is as good as not written."""
-        if value is None:
-            return {}
-        return {key: item for key, item in value.items() if item is not None} if isinstance(value, dict) else value
 
 
 class RouterSection(Section):
@@ -298,6 +278,8 @@ class HostSection(Section):
     """Its own hardware, or the YAML file that describes it."""
     ports: dict[kind.PortName, SelectorSection] = Field(default={}, examples=[{"ext0": {"pci": "0000:03:00.0"}}])
     """Which device is which planned port: ext0 is external port 0, int1 the port towards server 1."""
+    nic: NicTuningSection = NicTuningSection()
+    """How its devices are set, where that differs from the spec's own nic."""
 
 
 class RouteSection(Section):
@@ -342,9 +324,11 @@ class SpecDocument(Section):
     """xdp: bundled, any recent kernel; click: the paper's own."""
     click: ClickSection = ClickSection()
     """Which Click runs, for `dataplane: click`."""
+    nic: NicTuningSection = NicTuningSection()
+    """How the devices of the ports are set."""
     ports: tuple[PortSection, ...] = ()
     """External ports; what is left out is generated."""
-    hosts: dict[kind.HostName, HostSection] = {}
+    hosts: dict[kind.HostName, HostSection] = Field(default={})
     """Real servers, by name."""
     routes: RoutesSection = ()
     """Static routes, or {file: routes.csv} for very many."""

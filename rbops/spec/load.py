@@ -11,6 +11,7 @@ from rbops.errors import Diagnostic, SpecError
 from rbops.spec import model
 from rbops.spec.build import build
 from rbops.spec.check_hosts import check_hardware, check_hosts, check_servers
+from rbops.spec.check_nic import check_nic
 from rbops.spec.check_ports import check_ports, check_routes, neighbors
 from rbops.spec.include import attach_hardware, override
 from rbops.spec.reader import MAX_SPEC_BYTES, decode, parse, read_bytes
@@ -58,6 +59,7 @@ def _across(parts: Parts) -> Iterator[Diagnostic]:
     yield from check_hosts(parts)
     yield from check_hardware(parts)
     yield from check_routes(parts)
+    yield from check_nic(parts)
 
 
 def _data_plane(parts: Parts) -> Iterator[Diagnostic]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from rbops.spec.nic_model import NicTuning
 from rbops.spec.source import Source
 
 __all__ = [
@@ -253,12 +254,16 @@ class PortSelector:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A real server; ``hardware`` and ``profile`` (at most one set) replace those of ``servers``."""
+    """A real server; ``hardware`` and ``profile`` (at most one set) replace those of ``servers``.
+
+    ``nic`` goes before the spec's own, key by key.
+    """
 
     name: str
     profile: str | None = None
     hardware: Hardware | None = None
     ports: tuple[PortSelector, ...] = ()
+    nic: NicTuning = field(default_factory=NicTuning)
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,6 +321,7 @@ class Spec:
     batching: Batching = Batching()
     dataplane: DataPlane = "xdp"
     click: Click = Click()
+    nic: NicTuning = field(default_factory=NicTuning)
     ports: tuple[PortSpec, ...] = ()
     hosts: tuple[Host, ...] = ()
     routes: Routes = Routes()

@@ -19,9 +19,9 @@ from rbops.spec.document import (
     RouteFileSection,
     RouterSection,
     RouteSection,
-    Section,
     SpecDocument,
 )
+from rbops.spec.section import Section
 from rbops.spec.source import Node, Path, Source, dotted
 from rbops.spec.units import Wrong, nearest, shown
 
@@ -158,7 +158,7 @@ def _hosts(hosts: dict[str, Any]) -> dict[str, HostSection]:
         kept = {
             field: value
             for field, value in written.items()
-            if field in {"profile", "hardware"} and _one(HostSection, {field: value})
+            if field in {"profile", "hardware", "nic"} and _one(HostSection, {field: value})
         }
         selectors = {
             port: value

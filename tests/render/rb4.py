@@ -13,6 +13,7 @@ from rbops.plan import (
     Latency,
     Link,
     LinkRate,
+    NicSetup,
     PerComponent,
     Port,
     Prediction,
@@ -26,6 +27,23 @@ from rbops.plan import (
 
 RATE = 10_000_000_000
 QUEUES = (Queue(0, 0, 0), Queue(1, 1, 1))
+NICS = {
+    "veth": NicSetup("veth", offloads=(("gro", True), ("lro", False), ("tx", False))),
+    "mlx5_core": NicSetup(
+        "mlx5_core",
+        rx_ring=1024,
+        tx_ring=1024,
+        adaptive=False,
+        rx_usecs=100,
+        rx_frames=16,
+        rss_key="symmetric",
+        threaded_napi=True,
+        defer_hard_irqs=2,
+        flush_timeout_ns=200_000,
+        offloads=(("gro", True), ("lro", False), ("rx-gro-hw", False), ("rxvlan", False), ("ntuple", True)),
+        steering="hardware",
+    ),
+}
 
 
 def mesh(count: int = 4, *, driver: str = "veth") -> ClusterPlan:
@@ -86,6 +104,7 @@ def server(index: int, count: int, driver: str) -> Server:
         (),
         Batching(32, 16, 1e-4),
         "lab",
+        (NICS.get(driver, NicSetup(driver)),),
     )
 
 

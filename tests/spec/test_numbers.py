@@ -49,11 +49,17 @@ WHOLE: dict[str, Any] = yaml.safe_load("""
 router: {external_ports: 4, line_rate: 10Gbps, packets: 64B}
 interconnect: {flowlet_timeout: 100ms}
 batching: {poll: 32, nic: 16, timeout: 100us}
+nic:
+  rings: {rx: 1024, tx: 1024}
+  coalescing: {rx: 50us, tx: 50us, rx_frames: 16, tx_frames: 16}
+  defer_hard_irqs: 2
+  flush_timeout: 200us
+  hugepages: {size: 2MB, count: 512}
 ports: [{id: 0, address: 192.0.2.1/24, neighbors: [{address: 192.0.2.2}]}]
 routes: [{prefix: 203.0.113.0/24, via: 192.0.2.2}]
 """)
 WHOLE["servers"] = {"hardware": yaml.safe_load(HARDWARE)}
-WHOLE["hosts"] = {"n0": {"hardware": yaml.safe_load(HARDWARE)}}
+WHOLE["hosts"] = {"n0": {"hardware": yaml.safe_load(HARDWARE), "nic": copy.deepcopy(WHOLE["nic"])}}
 
 BAD = (
     "-1", "-10Gbps", "nan", ".nan", "NaNGbps", "inf", "-inf", "1e400", "1e3", "99999999999999999999",
@@ -64,7 +70,8 @@ BAD = (
 
 ZERO_IS_MEANT = {
     "interconnect.flowlet_timeout", "batching.timeout", "ports.id", "cpus.id", "cpus.socket", "cpus.core",
-    "cpus.numa_node", "housekeeping", "offline", "slots.numa_node", "nics.numa_node",
+    "cpus.numa_node", "housekeeping", "offline", "slots.numa_node", "nics.numa_node", "coalescing.rx",
+    "coalescing.tx", "nic.defer_hard_irqs", "nic.flush_timeout", "hugepages.count",
 }  # fmt: skip
 MINUS_ONE_IS_MEANT = {"slots.numa_node", "nics.numa_node"}
 
