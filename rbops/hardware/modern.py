@@ -30,40 +30,44 @@ def modern_profiles() -> tuple[Machine, ...]:
     e810_25 = Card("ice", ports=4, port_rate_bps=25 * GBPS, queues=64)
     e810_100 = Card("ice", ports=2, port_rate_bps=100 * GBPS, queues=64, achievable_bps=100 * GBPS)
     cx6 = Card("mlx5_core", ports=2, port_rate_bps=100 * GBPS, queues=64)
-    cx5 = Card("mlx5_core", ports=2, port_rate_bps=25 * GBPS, queues=64)
+    cx6_lx = Card("mlx5_core", ports=2, port_rate_bps=25 * GBPS, queues=64)
     return (
         _machine(
             "xeon-e2388g-10g",
             "Intel ARK: Xeon E-2388G (8 cores, 3.2 GHz, 2 x DDR4-3200, 20 lanes PCIe 4.0 as 2 x 8 + 4, 95 W); "
-            "cards: Intel X710-DA4 (4 x 10 Gbps, PCIe 3.0 x8); bounds, costs and power estimated",
+            "cards: Intel X710-DA4 (4 x 10 Gbps, PCIe 3.0 x8: what Linux's i40e wants of its slot, i40e_probe); "
+            "bounds, costs and power estimated",
             sockets=1, cores=8, clock_mhz=3200, memory_gbps=410, pcie=(2, 3, 8), cards=(x710, x710), tdp_w=95,
         ),
         _machine(
             "epyc-7313p-25g",
             "AMD product specifications: EPYC 7313P (16 cores, 3.0 GHz, 8 x DDR4-3200, 128 lanes PCIe 4.0, 155 W); "
-            "cards: Intel E810-XXVDA4 (4 x 25 Gbps, PCIe 4.0 x16); bounds, costs and power estimated",
+            "cards: Intel E810-XXVDA4 (4 x 25 Gbps; PCIe 4.0 x16 as the E810-CQDA2, which has the same controller); "
+            "bounds, costs and power estimated",
             sockets=1, cores=16, clock_mhz=3000, memory_gbps=1638, pcie=(4, 4, 16), cards=(e810_25,) * 4, tdp_w=155,
         ),
         _machine(
             "xeon-6338n-2s-100g",
             "Intel ARK: 2 x Xeon Gold 6338N (32 cores, 2.2 GHz, 8 x DDR4-2667, 64 lanes PCIe 4.0, 3 UPI links at 11.2 "
             "GT/s, 185 W); cards: Intel E810-CQDA2 (2 x 100 Gbps, 100 Gbps a card: Intel support article 000093702 "
-            "and E810 Datasheet 3.2; PCIe 4.0 x16); bounds, costs and power estimated",
+            "and E810 Datasheet 3.2; PCIe 4.0 x16: ServeTheHome, \"Intel E810-CQDA2 Dual-Port 100GbE NIC Review\"); "
+            "bounds, costs and power estimated",
             sockets=2, cores=32, clock_mhz=2200, memory_gbps=2730, pcie=(6, 4, 16),
             cards=(e810_100,) * 6, tdp_w=370, link_gbps=1075,
         ),
         _machine(
             "epyc-7543-2s-25g",
             "AMD product specifications: 2 x EPYC 7543 (32 cores, 2.8 GHz, 8 x DDR4-3200, 128 lanes PCIe 4.0, 225 W); "
-            "cards: NVIDIA ConnectX-5 Ethernet Adapter Cards User Manual (2 x 25 Gbps, PCIe 3.0 x8); bounds, costs "
-            "and power estimated",
-            sockets=2, cores=32, clock_mhz=2800, memory_gbps=3277, pcie=(6, 3, 8), cards=(cx5,) * 6, tdp_w=450,
+            "cards: NVIDIA ConnectX-6 Lx MCX631102AN (2 x 25 Gbps, PCIe 4.0 x8: DPDK release notes, tested platforms); "
+            "bounds, costs and power estimated",
+            sockets=2, cores=32, clock_mhz=2800, memory_gbps=3277, pcie=(6, 4, 8), cards=(cx6_lx,) * 6, tdp_w=450,
             link_gbps=2304,
         ),
         _machine(
             "epyc-9354p-100g",
             "AMD product specifications: EPYC 9354P (32 cores, 3.25 GHz, 12 x DDR5-4800, 128 lanes PCIe 5.0, 280 W); "
-            "cards: NVIDIA ConnectX-6 Dx (2 x 100 Gbps, PCIe 4.0 x16); bounds, costs and power estimated",
+            "cards: NVIDIA ConnectX-6 Dx MCX623106AN (2 x 100 Gbps, PCIe 4.0 x16: DPDK release notes, tested "
+            "platforms); bounds, costs and power estimated",
             sockets=1, cores=32, clock_mhz=3250, memory_gbps=3686, pcie=(5, 4, 16), cards=(cx6,) * 5, tdp_w=280,
         ),
     )  # fmt: skip
