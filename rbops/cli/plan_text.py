@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from rbops.cli.plan_places import device, places
 from rbops.cli.tables import Block, Table
 from rbops.hardware.model import Card
 from rbops.plan import ClusterPlan, Port, Prediction, Queue, Server
@@ -13,6 +14,7 @@ from rbops.topology.slots import Seat
 __all__ = ["gbps", "microseconds", "plan_blocks", "prediction_rows"]
 
 _LISTED_ONE_BY_ONE = 16
+_CORES_ONE_BY_ONE = 64
 _NAMED_PORTS = 12
 _GIGA = 1_000_000_000
 
@@ -66,7 +68,6 @@ def _external(plan: ClusterPlan) -> Table:
         for port in server.ports:
             if port.kind == "external":
                 near = ", ".join(f"{hop.address} {hop.mac or '(resolved)'}" for hop in port.adjacencies)
-                device = _device(port)
                 rows.append(
                     (
                         str(port.id),
@@ -74,15 +75,10 @@ def _external(plan: ClusterPlan) -> Table:
                         gbps(port.rate_bps),
                         ", ".join(port.addresses),
                         near,
-                        device,
+                        device(port) or port.name,
                     )
                 )
     return Table("External ports", ("port", "at", "rate", "address", "neighbours", "device"), tuple(rows))
-
-
-def _device(port: Port) -> str:
-    pick = port.selector
-    return pick.name or pick.pci or pick.mac or port.name
 
 
 def _cards(planning: Planning) -> Table:
@@ -92,30 +88,34 @@ def _cards(planning: Planning) -> Table:
     many = len(servers) > _LISTED_ONE_BY_ONE
     for kind in planning.built.kinds:
         for index in kind.servers[:1] if many else kind.servers:
-            names: dict[int, list[str]] = {}
-            cards: dict[int, Card] = {}
-            for port, seat in sorted(zip(servers[index].ports, kind.seats, strict=True), key=_seat):
-                names.setdefault(seat.slot, []).append(f"{port.name}@{seat.position}")
-                cards[seat.slot] = seat.card
+            cards: dict[int, tuple[Card, list[str]]] = {}
+            seated = [(place.seat, place.port) for place in places(planning, kind, servers[index])]
+            for seat, port in sorted(((seat, port) for seat, port in seated if seat is not None), key=_seat):
+                cards.setdefault(seat.slot, (seat.card, []))[1].append(f"{port.name}@{seat.position}")
             who = servers[index].name if len(kind.servers) == 1 or not many else _ranges(kind.servers, "n")
-            for slot, ports in names.items():
-                what = f"{cards[slot].ports} x {gbps(cards[slot].port_rate_bps)} {cards[slot].driver}"
+            for slot, (card, ports) in cards.items():
+                what = f"{card.ports} x {gbps(card.port_rate_bps)} {card.driver}"
                 rows.append((who, str(slot), what, " ".join(ports)))
+            lost = [f"{port.name} ({device(port)})" for seat, port in seated if seat is None]
+            if lost:
+                rows.append((who, "?", "devices that the hardware does not list", " ".join(lost)))
     others = "; of equal servers the first one's ports, the others have theirs in the same order" if many else ""
     return Table(f"Cards (port@position on the card{others})", ("server", "NIC", "card", "ports"), tuple(rows))
 
 
-def _seat(pair: tuple[Port, Seat]) -> tuple[int, int]:
-    return pair[1].slot, pair[1].position
+def _seat(pair: tuple[Seat, Port]) -> tuple[int, int]:
+    return pair[0].slot, pair[0].position
 
 
 def _cabling(plan: ClusterPlan) -> Table:
     """A row a cable; in a fly with the columns that it joins, column 0 being the port servers."""
     fly = plan.topology.kind == "fly"
+    known = {f"{server.name}:{port.name}": device(port) for server in plan.servers for port in server.ports}
     column = {server.name: server.index // plan.topology.port_servers for server in plan.servers}
     rows: list[tuple[str, ...]] = []
     for number, link in enumerate(plan.links, 1):
-        row: tuple[str, ...] = (str(number), link.a, link.b, gbps(link.rate_bps))
+        ends = [end if known[end] is None else f"{end} ({known[end]})" for end in (link.a, link.b)]
+        row: tuple[str, ...] = (str(number), *ends, gbps(link.rate_bps))
         if fly:
             row += ("-".join(str(column[end.partition(":")[0]]) for end in (link.a, link.b)),)
         rows.append(row)
@@ -124,8 +124,9 @@ def _cabling(plan: ClusterPlan) -> Table:
 
 def _cores(plan: ClusterPlan) -> Table:
     rows: list[tuple[str, ...]] = []
-    for names, server in _alike(plan.servers):
-        for shape, ports in _shapes(server):
+    for same in _alike(plan.servers):
+        names, server = _ranges([one.index for one in same], "n"), same[0]
+        for shape, ports in _shapes(same):
             for cpu in server.cores.dataplane:
                 rx = _ranges([queue.index for queue in shape if queue.rx_core == cpu])
                 tx = _ranges([queue.index for queue in shape if queue.tx_core == cpu])
@@ -135,21 +136,24 @@ def _cores(plan: ClusterPlan) -> Table:
     return Table("Cores", ("server", "CPU", "rx queue", "tx queue", "of ports"), tuple(rows))
 
 
-def _alike(servers: Sequence[Server]) -> list[tuple[str, Server]]:
-    """Servers one by one, or in groups of equal cores and queues where there are many."""
-    if len(servers) <= _LISTED_ONE_BY_ONE:
-        return [(server.name, server) for server in servers]
+def _alike(servers: Sequence[Server]) -> list[list[Server]]:
+    """Servers one by one, or in groups of equal cores, queues and steering where one by one is too much to read."""
+    if len(servers) <= _LISTED_ONE_BY_ONE and sum(len(one.cores.dataplane) for one in servers) <= _CORES_ONE_BY_ONE:
+        return [[server] for server in servers]
     groups: dict[object, list[Server]] = {}
     for server in servers:
-        groups.setdefault((server.cores, len(server.ports), server.ports[0].queues), []).append(server)
-    return [(_ranges([one.index for one in same], "n"), same[0]) for same in groups.values()]
+        rules = frozenset((rule.mac, rule.queue) for rule in server.steering)
+        key = (server.cores, tuple(port.queues for port in server.ports), rules)
+        groups.setdefault(key, []).append(server)
+    return list(groups.values())
 
 
-def _shapes(server: Server) -> list[tuple[tuple[Queue, ...], str]]:
+def _shapes(same: Sequence[Server]) -> list[tuple[tuple[Queue, ...], str]]:
+    """The ports of each set of queues: by name, or how many where servers whose names differ stand in one row."""
     groups: dict[tuple[Queue, ...], list[str]] = {}
-    for port in server.ports:
+    for port in same[0].ports:
         groups.setdefault(port.queues, []).append(port.name)
-    if len(groups) == 1 and len(server.ports) > _NAMED_PORTS:
+    if len(groups) == 1 and (len(same) > 1 or len(same[0].ports) > _NAMED_PORTS):
         return [(queues, f"all {len(names)}") for queues, names in groups.items()]
     return [(queues, " ".join(names)) for queues, names in groups.items()]
 
@@ -157,7 +161,8 @@ def _shapes(server: Server) -> list[tuple[tuple[Queue, ...], str]]:
 def _steering(plan: ClusterPlan) -> Table:
     """One line per output port and queue; every internal port has the same rules."""
     rows: list[tuple[str, ...]] = []
-    for names, server in _alike(plan.servers):
+    for same in _alike(plan.servers):
+        names, server = _ranges([one.index for one in same], "n"), same[0]
         first = server.steering[0].port if server.steering else None
         rows += [(names, rule.mac, str(rule.queue)) for rule in server.steering if rule.port == first]
     return Table("Steering on every internal port", ("server", "destination MAC", "rx queue"), tuple(rows))

@@ -50,7 +50,7 @@ def curves(names: Sequence[str], spec: Path | None) -> Curves:
             hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(_FIGURE)}"
             raise UsageError(f"no configuration is called {name!r}", hint=hint)
     found: list[Curve] = []
-    for name in names or (() if spec is not None else _FIGURE):
+    for name in names or _FIGURE:
         machine = hardware.profile(name)
         found.append(Curve(name, curve(configuration(machine)), machine.price_usd))
     if spec is not None:

@@ -52,6 +52,27 @@ def test_many_servers_share_a_core_map(tmp_path: Path) -> None:
     assert "n0-n31  0    0         0         all 32" in run("plan", path).stdout
 
 
+def test_ports_are_where_the_spec_selects_their_devices() -> None:
+    """In the example n0's first card holds the four devices that ``hosts`` names; no other port is shown there."""
+    text = run("plan", Path(__file__).parents[2] / "inventory" / "rack" / "router.yml").stdout
+    cards = [line.split() for line in text.partition("\nCards")[2].partition("\n\n")[0].splitlines()]
+    shown = {(row[0], row[1]): row[7:] for row in cards if row and row[0] in ("n0", "n1")}
+    assert shown["n0", "0"] == ["ext0@0", "ext1@1", "int1@2", "int2@3"]
+    assert sorted(port.partition("@")[0] for card in "012" for port in shown["n0", card]) == [
+        "ext0", "ext1", *(f"int{peer}" for peer in range(1, 8))
+    ]  # fmt: skip
+    assert shown["n1", "0"] == ["ext2@0", "int3@1", "int6@2"]
+    assert "n0:int1 (0000:41:00.2)" in text
+    assert "n0-n7   63    61        63        all 9" in text
+
+
+def test_a_device_that_the_hardware_lacks_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "odd.yml"
+    path.write_text(RB4 + 'hosts: {n1: {ports: {int0: {pci: "0000:09:00.0"}}}}\n')
+    text = run("plan", path).stdout
+    assert "devices that the hardware does not list  int0 (0000:09:00.0)" in text
+
+
 def test_explain_names_formula_inputs_constraint_and_section(spec: Path) -> None:
     text = run("explain", spec).stdout
     for word in (
@@ -152,7 +173,8 @@ def test_scale_json_has_the_three_configurations() -> None:
 
 
 def test_scale_of_a_spec_and_of_one_configuration(spec: Path) -> None:
-    assert "Servers, rb4" in run("scale", spec).stdout
+    text = run("scale", spec).stdout
+    assert all(f"Servers, {name}" in text for name in ("current", "more_nics", "faster", "rb4"))
     text = run("scale", "--configuration", "faster").stdout
     assert "Servers, faster" in text
     assert "Servers, current" not in text
