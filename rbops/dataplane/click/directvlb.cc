@@ -82,7 +82,7 @@ DirectVLB::configure(Vector<String> &conf, ErrorHandler *errh)
     bool has_quota;
     Words words;
     if (Args(conf, this, errh)
-        .read_mp("SELF", words.self)
+        .read_m("SELF", words.self)
         .read_m("OWNERS", AnyArg(), owners)
         .read_m("VIA", AnyArg(), via)
         .read_m("LINKS", AnyArg(), links)

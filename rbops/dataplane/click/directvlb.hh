@@ -98,7 +98,8 @@ annotations, for recorded traffic.
 
 =n
 
-Under FastClick it works without batches: packets are taken out of them and put into new ones.
+FastClick hands it packets one by one: it has no batches of its own. What is behind it gets single packets too, unless
+FastClick was configured with --enable-auto-batch.
 
 =h counters read-only
 

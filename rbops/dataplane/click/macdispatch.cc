@@ -47,7 +47,7 @@ MACDispatch::configure(Vector<String> &conf, ErrorHandler *errh)
     Vector<String> neighbors;
     uint32_t steered = NOBODY;
     if (Args(conf, this, errh)
-        .read_mp("SELF", _self)
+        .read_m("SELF", _self)
         .read_m("OWNERS", AnyArg(), owners)
         .read("PORTS", AnyArg(), ports)
         .read_all("ADJACENCY", AnyArg(), neighbors)
