@@ -154,9 +154,10 @@ class Engine:
     def apply(self) -> Applied:
         """Make the kernel equal to the plan and read it back.
 
-        Raises CheckFailed (1) for what fails or has no effect; nothing is taken back here: that is the
-        transaction's work.
+        Raises Mismatch (3), with nothing changed, when a device cannot be as planned, CheckFailed (1) for what
+        fails or has no effect; nothing is taken back here: that is the transaction's work.
         """
+        self._feasible()
         record = {"digest": self.config.digest, "config": self.config.text}
         write_whole(self.state.applied, json.dumps(record).encode())
         prior = Prior(self.state.undo)
@@ -165,15 +166,29 @@ class Engine:
         left = prior.leftovers([setting for part in done for setting in part.settings])
         if left:
             prior.drop(self.system, left)
+        self._remember_refused(done)
         plane = self._apply_plane()
         if plane:
             # Attaching a program makes most drivers reset their queues: what is set for queues once more.
             done += [self._settle(name, stage, prior) for name, stage in self._queue_stages()]
-        self._remember_refused({key: note for part in done for key, note in part.refused.items()})
-        changes = {change["subject"] + change["setting"]: change for part in reversed(done) for change in part.changes}
-        notes = tuple(dict.fromkeys(note for part in done for note in part.notes))
-        told = [*reversed(changes.values()), *(setting.to_json() for setting in left), *plane]
-        return Applied(tuple(told), (*notes, *numa.notes(self.config, self.found, self.system)))
+            self._remember_refused(done)
+        return self._told(done, [*(setting.to_json() for setting in left), *plane])
+
+    def _told(self, done: list[_Settled], more: list[dict[str, str]]) -> Applied:
+        """Each change and each note once, also where two passes made it."""
+        changes: dict[tuple[str, str], dict[str, str]] = {}
+        for part in done:
+            for change in part.changes:
+                changes.setdefault((change["subject"], change["setting"]), change)
+        notes = {(note.subject, note.setting): note for part in done for note in part.notes}
+        near = numa.notes(self.config, self.found, self.system)
+        return Applied((*changes.values(), *more), (*notes.values(), *near))
+
+    def _feasible(self) -> None:
+        """Look at every stage that may find a device unfit; Mismatch (3)."""
+        binding.settings(self.config, self.system)
+        for stage in (self._channels, self._rings, self._rss, self._steering):
+            self._each(stage)
 
     def _settle(self, name: str, stage: Callable[[], list[Setting]], prior: Prior) -> _Settled:
         """Carry out a stage and read it back; a second time for what one change reset of another."""
@@ -288,8 +303,9 @@ class Engine:
         want = table.hops(self.table, self.config, self.names)
         return routes.settings(want, netlink.parse_routes(dump), self._indexes())
 
-    def _remember_refused(self, refused: Mapping[str, Mapping[str, str]]) -> None:
+    def _remember_refused(self, done: list[_Settled]) -> None:
         """What was tried and cannot be had here is no difference later on; it is tried again at every apply."""
+        refused = {key: reason for part in done for key, reason in part.refused.items()}
         if refused != (read_json(self.state.refused) or {}):
             write_whole(self.state.refused, json.dumps(refused).encode())
 

@@ -41,6 +41,9 @@ from tests.node.recorded import BASE, config, external, internal
         ({"ports": [external(kind="other")]}, "kind"),
         ({"ports": [external(offloads={"gro; reboot": True})]}, "offload"),
         ({"ports": [external(ring={"rx": "1024"})]}, "not a number"),
+        ({"ports": [external(rss_key="6d:5a; reboot")]}, "rss_key"),
+        ({"ports": [external(select={"pci": "0000:03:00.0"}, bind="evil")]}, "bind"),
+        ({"hugepages": {"2048": "many"}}, "many"),
         ({"ports": [{"name": "ext0"}]}, "missing field"),
     ],
 )

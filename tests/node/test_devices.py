@@ -126,8 +126,10 @@ DEFAULT = '[{"dst":"default","gateway":"10.0.0.1","dev":"%s","protocol":"3"}]'
         (server(default=DEFAULT % "br0", br0__lower_vlan7="", vlan7__lower_eth0=""), "below vlan7"),
         (server(default='[{"dst":"default","protocol":"3","nexthops":[{"dev":"eth0"},{"dev":"x"}]}]'), "default route"),
         (server(session='[{},{"ifname":"eth0"}]'), "SSH"),
+        (server(default=DEFAULT % "team0", team0__lower_eth0=""), "below team0"),
+        (server(session='[{},{"ifname":"macvlan0"}]', macvlan0__lower_eth0=""), "below macvlan0: the SSH session"),
     ],
-    ids=["default", "bond", "vlan under bridge", "multipath", "ssh"],
+    ids=["default", "bond", "vlan under bridge", "multipath", "ssh", "team", "ssh over macvlan"],
 )
 def test_management_is_refused(system: Recorded, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSH_CONNECTION", "192.0.2.1 5000 192.0.2.7 22")

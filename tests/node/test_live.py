@@ -129,6 +129,48 @@ def test_changed_by_hand(server: Server) -> None:
     assert server.node("diff") == []
 
 
+def napi_threads(server: Server, port: str) -> dict[int, str]:
+    """NAPI id -> the CPUs that the port's polling threads may run on."""
+    script = f"grep -lE '^napi/{port}-[0-9]+$' /proc/[0-9]*/comm 2>/dev/null"
+    found = {}
+    for path in server.run("sh", "-c", f"{script}; true").stdout.split():
+        pid = path.split("/")[2]
+        name = server.run("cat", path).stdout.strip()
+        allowed = server.run("taskset", "-pc", pid).stdout.rpartition(": ")[2].strip()
+        found[int(name.rpartition("-")[2])] = allowed
+    return dict(sorted(found.items()))
+
+
+def test_threaded_napi(server: Server) -> None:
+    """Each queue's thread is on its core, though veth makes the threads when the program is attached."""
+    server.install()
+    before = server.kernel()
+    text = json.loads((server.etc / "node.json").read_text())
+    napi = {"napi_defer_hard_irqs": 2, "gro_flush_timeout": 200000}
+    server.install(ports=[{**port, "threaded_napi": True, "napi": napi} for port in text["ports"]])
+    server.node("apply")
+    for port in PORTS:
+        assert list(napi_threads(server, port).values()) == ["0", "1"]
+        for name, value in (("threaded", "1"), ("napi_defer_hard_irqs", "2"), ("gro_flush_timeout", "200000")):
+            assert server.run("cat", f"/sys/class/net/{port}/{name}").stdout.strip() == value
+    assert server.node("apply")["changes"] == []
+    assert server.node("diff") == []
+    server.run(
+        "sh",
+        "-c",
+        "for t in $(grep -lE '^napi/int1-' /proc/[0-9]*/comm); do taskset -pc 0-1 $(echo $t | cut -d/ -f3); done",
+    )
+    assert {found["setting"] for found in server.node("diff", code=1)} == {"napi thread 0", "napi thread 1"}
+    server.node("apply")
+    assert list(napi_threads(server, "int1").values()) == ["0", "1"]
+    server.install()
+    names = {change["setting"] for change in server.node("apply")["changes"]}
+    assert {"threaded", "napi_defer_hard_irqs", "gro_flush_timeout"} <= names
+    assert napi_threads(server, "ext0") == {}
+    assert server.kernel() != before
+    assert server.node("diff") == []
+
+
 def test_what_is_no_longer_planned_goes(server: Server) -> None:
     server.install()
     server.node("apply")
