@@ -23,6 +23,8 @@ __all__ = [
     "ClusterPlan",
     "Cores",
     "Forwarding",
+    "Kernel",
+    "KernelModule",
     "Latency",
     "Link",
     "LinkRate",
@@ -208,6 +210,29 @@ class Userspace:
 
 
 @dataclass(frozen=True, slots=True)
+class KernelModule:
+    """A module loaded at boot, with its parameters (name, value)."""
+
+    name: str
+    parameters: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """What a server's kernel is told beyond its NICs; nothing where the spec asks for nothing.
+
+    ``boot`` are boot parameters (name, value) in order, an empty value being one without. ``irqbalance``
+    ``ban``: it leaves data-plane cores and data ports alone. ``sysctl`` are the spec's own (key, value).
+    """
+
+    boot: tuple[tuple[str, str], ...] = ()
+    governor: str | None = None
+    irqbalance: Literal["keep", "ban", "off"] = "keep"
+    modules: tuple[KernelModule, ...] = ()
+    sysctl: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Server:
     """One server of the cluster; ``index`` is its number in the data plane, ``ports`` in cabling order."""
 
@@ -222,6 +247,7 @@ class Server:
     profile: str
     nics: tuple[NicSetup, ...] = ()
     userspace: Userspace | None = None
+    kernel: Kernel = Kernel()
 
     def nic(self, driver: str) -> NicSetup:
         """How devices of ``driver`` are set; nothing planned where the plan does not say it."""

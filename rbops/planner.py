@@ -77,7 +77,9 @@ def plan_spec(spec: Spec) -> ClusterPlan:
 def planning(spec: Spec, assumptions: Assumptions = Assumptions()) -> Planning:
     """The plan of ``spec`` with what led to it. Raises SpecError."""
     packets = assumptions.packets or mix(spec.router.packets)
-    machines = {index: _scaled(machine, assumptions.cost_factor) for index, machine in _machines(spec).items()}
+    machines = {
+        index: _scaled(_reserved(spec, machine), assumptions.cost_factor) for index, machine in _machines(spec).items()
+    }
     demand = _demand(spec, machines, packets)
     choice, ports = _both(lambda: _choose(spec, demand), lambda: externals(spec))
     default = demand.default.machine
@@ -149,6 +151,12 @@ def _machines(spec: Spec) -> dict[int, Machine]:
         raise SpecError(wrong)
     found[-1] = default
     return found
+
+
+def _reserved(spec: Spec, machine: Machine) -> Machine:
+    """With isolated cores one is left for everything else, whatever the profile says."""
+    many = len({(core.socket, core.core) for core in machine.cores}) > 1
+    return replace(machine, reserve=max(machine.reserve, 1)) if spec.kernel.isolate and many else machine
 
 
 def _scaled(machine: Machine, factor: float) -> Machine:
@@ -254,8 +262,8 @@ def _choose(spec: Spec, demand: Demand) -> Choice:
 
 def _check(spec: Spec, demand: Demand, choice: Choice, built: Built, made: Forecast) -> None:
     """Raises SpecError with everything that the spec says of a plan that is another one."""
-    wrong = [*_hosts(spec, choice), *_selectors(spec, built), *_guarantee(spec, choice, demand, made)]
-    wrong += nic_mistakes(spec, built.servers)
+    wrong = [*_hosts(spec, choice), *_selectors(spec, built), *_isolation(spec, built)]
+    wrong += [*_guarantee(spec, choice, demand, made), *nic_mistakes(spec, built.servers)]
     if wrong:
         raise SpecError(wrong)
 
@@ -282,6 +290,14 @@ def _selectors(spec: Spec, built: Built) -> Iterator[Diagnostic]:
                 node = spec.source.node(("hosts", host.name, "ports", pick.port))
                 text = f"hosts.{host.name}.ports: {host.name} has no port {pick.port} in this plan"
                 yield node.diagnostic_at_key(text, f"its ports are {', '.join(names)}")
+
+
+def _isolation(spec: Spec, built: Built) -> Iterator[Diagnostic]:
+    """Isolated CPUs need others that do the rest of the work."""
+    bare = [server.name for server in built.servers if not server.cores.housekeeping]
+    if spec.kernel.isolate and bare:
+        text = f"{', '.join(bare[:3])}{' and others' if bare[3:] else ''}: every CPU carries packets, none is left over"
+        yield spec.source.mistake(("kernel", "isolate"), text, "a server needs a CPU beside those: `isolate: off`")
 
 
 def _setting(spec: Spec, choice: Choice) -> Setting:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rbops.affinity.cores import Assignment, assign
+from rbops.affinity.kernel import kernel
 from rbops.affinity.nic import setups, userspace
 from rbops.affinity.steering import steering
 from rbops.hardware.model import Machine
@@ -88,6 +89,7 @@ def build(spec: Spec, choice: Choice, machine_of: Callable[[int], Machine], port
                 profile=kind.machine.name,
                 nics=nics,
                 userspace=userspace(spec, name),
+                kernel=kernel(spec.kernel, kind.assignment.cores, kind.machine),
             )
         )
     return Built(tuple(servers), _links(cables, pairs, choice.trial.rate_bps), kinds)

@@ -9,7 +9,7 @@ from typing import Any
 
 from rbops import __version__
 from rbops.errors import Mismatch, StateUnknown
-from rbops.node import lock, netlink, routes, watch
+from rbops.node import kernel_stages, lock, netlink, pending, routes, watch
 from rbops.node.config import NodeConfig, load, parse
 from rbops.node.dataplane import Opener
 from rbops.node.devices import PROTOCOL, TABLE, inventory, resolve
@@ -53,17 +53,24 @@ class Node:
     def apply(self) -> Applied:
         """Make the kernel equal to node.json."""
         with self.state.exclusive():
-            return self._engine(self._config()).apply()
+            done = self._engine(self._config()).apply()
+            # Within a change the next boot stays as it is until the confirmation.
+            if self._transaction().manifest() is None:
+                pending.commit(self.system)
+            return done
 
     def begin(self, holder: str, run: str, timeout_s: int) -> None:
         """Open a change: snapshot and timer."""
         with self.state.exclusive():
-            self._transaction().begin(holder, run, timeout_s)
+            transaction = self._transaction()
+            if transaction.manifest() is None:
+                pending.discard(self.system)
+            transaction.begin(holder, run, timeout_s)
 
     def confirm(self, run: str) -> None:
         """Keep the open change."""
         with self.state.exclusive():
-            self._transaction().confirm(run)
+            self._transaction().confirm(run, lambda: pending.commit(self.system))
 
     def revert(self, run: str | None) -> bool:
         """Undo the open change; False when there is none."""
@@ -76,14 +83,16 @@ class Node:
         with self.state.exclusive(wait_s=_REVERT_WAIT_S):
             transaction = self._transaction()
             restored = transaction.restore_files()
+            if restored:
+                pending.discard(self.system)
             changes: list[dict[str, str]] = []
             if self.config_path.exists():
                 config = self._config()
                 self._wait_for_devices(config)
                 changes = list(self._engine(config).apply().changes)
             elif restored:
-                self.state.undo.unlink(missing_ok=True)
-                self.state.applied.unlink(missing_ok=True)
+                self._forget_all()
+            pending.commit(self.system)
             if restored:
                 transaction.finish_boot()
             return {"schema_version": 1, "restored": restored, "changes": changes}
@@ -119,8 +128,10 @@ class Node:
         if found["configured"]:
             config = self._config()
             names = resolve_names(config, self.system)
+            waiting = kernel_stages.after_reboot(config, self.system, self.state)
             found |= {
                 "server": config.server,
+                "reboot": [setting.to_json() for setting in waiting],
                 "digest": config.digest,
                 "applied": (read_json(self.state.applied) or {}).get("digest"),
                 "ports": names,
@@ -145,10 +156,13 @@ class Node:
 
     def _reapply(self) -> None:
         """The kernel's part of a revert to an earlier configuration, whose files are back."""
+        pending.discard(self.system)
         self._engine(self._config()).apply()
+        pending.commit(self.system)
 
     def _take_away(self) -> None:
         """The kernel's part of a revert to nothing: everything as it was before rbops first came."""
+        pending.discard(self.system)
         config = self._last_config()
         if config is not None:
             present = {device.name for device in inventory(self.system)}
@@ -160,7 +174,16 @@ class Node:
         failures = Prior(self.state.undo).restore(self.system)
         if failures:
             raise StateUnknown("; ".join(failures), hint=f"what is left to undo is in {self.state.undo}")
-        for path in (self.state.applied, self.state.routes):
+        pending.commit(self.system)
+        for path in (self.state.applied, self.state.routes, self.state.boot):
+            path.unlink(missing_ok=True)
+
+    def _forget_all(self) -> None:
+        """After a reboot nothing of a first change is in the kernel; what of it outlives one is taken away."""
+        failures = Prior(self.state.undo).restore(self.system, kernel_stages.SUBJECTS)
+        if failures:
+            raise StateUnknown("; ".join(failures), hint=f"what is left to undo is in {self.state.undo}")
+        for path in (self.state.applied, self.state.undo, self.state.boot):
             path.unlink(missing_ok=True)
 
     def _last_config(self) -> NodeConfig | None:

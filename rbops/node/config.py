@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rbops.errors import UsageError
+from rbops.node import kernel
 
 __all__ = ["Neighbor", "NodeConfig", "NodePort", "Queue", "RouteTable", "Rule", "load", "parse"]
 
@@ -111,6 +112,7 @@ class NodeConfig:
     sysctl: Mapping[str, str]
     routes: RouteTable
     dataplane: Mapping[str, Any]
+    kernel: kernel.KernelConfig = field(default_factory=kernel.KernelConfig)
     hugepages: Mapping[int, int] = field(default_factory=dict)
     noiommu: bool = False
 
@@ -171,6 +173,7 @@ def _config(data: Mapping[str, Any], text: str, path: Path) -> NodeConfig:
         dataplane=dict(data["dataplane"]),
         noiommu=bool(data.get("noiommu", False)),
         hugepages={int(size): int(count) for size, count in (data.get("hugepages") or {}).items()},
+        kernel=kernel.parse(data.get("kernel", {})),
     )
 
 

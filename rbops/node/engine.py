@@ -11,6 +11,7 @@ from rbops.errors import CheckFailed, Mismatch
 from rbops.node import (
     addresses,
     binding,
+    boot,
     channels,
     coalescing,
     cpus,
@@ -18,6 +19,7 @@ from rbops.node import (
     devices,
     hugepages,
     irq,
+    kernel_stages,
     links,
     napi,
     neighbors,
@@ -124,6 +126,7 @@ class Engine:
             ("neighbors", self._neighbors),
             ("routes", self._routes),
             ("rules", lambda: rules.settings(self.config.kernel_ports, self.names, rules.read(self.system))),
+            *kernel_stages.stages(self.config, self.system, self.state),
         ]
 
     def _queue_stages(self) -> list[tuple[str, Callable[[], list[Setting]]]]:
@@ -133,6 +136,7 @@ class Engine:
             ("rss", lambda: self._each(self._rss)),
             ("steering", lambda: self._each(self._steering)),
             ("xps", lambda: self._each(lambda p, d: xps.settings(p, d, xps.read(self.system, d)))),
+            ("irqbalance", lambda: kernel_stages.balance(self.config, self.names.values(), self.system)),
             ("irq", lambda: self._each(lambda p, d: irq.settings(p, irq.read(self.system, d)))),
             ("napi", lambda: self._each(self._napi)),
         ]
@@ -163,6 +167,7 @@ class Engine:
         prior = Prior(self.state.undo)
         done = [self._settle(name, stage, prior) for name, stage in self.stages()]
         self._remember_routes()
+        boot.remember(self.config.kernel.boot, self.state, self.system)
         left = prior.leftovers([setting for part in done for setting in part.settings])
         if left:
             prior.drop(self.system, left)
@@ -270,7 +275,8 @@ class Engine:
         return napi.settings(port, device, napi.read(self.system, device, threads=bool(port.threaded_napi)))
 
     def _sysctl(self) -> list[Setting]:
-        return sysctl.settings(self.config, self.names, sysctl.read(self.system, self.config, self.names))
+        facts = sysctl.read(self.system, self.config, self.names)
+        return sysctl.settings(self.config, self.names, facts, contained=boot.in_container(self.system))
 
     def _links(self) -> list[Setting]:
         now = {device.name: device for device in devices.inventory(self.system)}
@@ -356,6 +362,7 @@ def prepare(config: NodeConfig, system: System, state: State, open_plane: Opener
     With ``check`` files that are not the planned ones are differences: they may not be here yet.
     """
     cpus.check(config, system)
+    kernel_stages.check(config, system)
     files = planned_files(config)
     wrong = differing(files)
     if wrong and not check:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 
 from rbops.errors import CheckFailed
-from rbops.node.settings import Action, Ip, Run, Write
+from rbops.node.settings import Action, Ip, Put, Run, Write
 from rbops.node.system import Done, System, unsupported
 
 __all__ = ["NotSupported", "execute", "undo"]
@@ -30,6 +30,8 @@ def execute(system: System, actions: Iterable[Action]) -> None:
             _batch(system, [action.line for action in batch if isinstance(action, Ip)])
         elif isinstance(first, Run):
             _report(system.run(first.argv), " ".join(first.argv))
+        elif isinstance(first, Put):
+            _put(system, first)
         else:
             _write(system, first)
 
@@ -73,6 +75,15 @@ def _report(done: Done, what: str) -> None:
     if unsupported(done):
         raise NotSupported(f"{what}: {detail}")
     raise CheckFailed(f"{what}: {detail}")
+
+
+def _put(system: System, action: Put) -> None:
+    try:
+        system.put(action.path, action.text)
+    except OSError as error:
+        raise CheckFailed(
+            f"{action.path} cannot be {'removed' if action.text is None else 'written'}: {error}"
+        ) from error
 
 
 def _write(system: System, action: Write) -> None:

@@ -72,10 +72,10 @@ class Prior:
         gone = {_key(setting.subject, setting.name) for setting in settings}
         self._save([entry for entry in self._entries() if _key(entry["subject"], entry["setting"]) not in gone])
 
-    def restore(self, system: System) -> list[str]:
-        """Undo everything, newest first, and forget it; returns what could not be undone (and is kept)."""
+    def restore(self, system: System, subjects: frozenset[str] | None = None) -> list[str]:
+        """Undo everything (of ``subjects``), newest first, and forget it; returns what failed, which is kept."""
         # Forwarding goes off first: writing it resets other parameters, which then get their own values back.
-        newest = list(reversed(self._entries()))
+        newest = [entry for entry in reversed(self._entries()) if subjects is None or entry["subject"] in subjects]
         entries = sorted(newest, key=lambda entry: entry["setting"] != "net.ipv4.ip_forward")
         failed: list[dict[str, Any]] = []
         messages: list[str] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Action", "Ip", "Note", "Run", "Setting", "Write", "action_from_json", "action_to_json", "differing"]
+__all__ = ["Action", "Ip", "Note", "Put", "Run", "Setting", "Write", "action_from_json", "action_to_json", "differing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,15 @@ class Write:
     value: str
 
 
-Action = Run | Ip | Write
+@dataclass(frozen=True, slots=True)
+class Put:
+    """A whole file of the server's configuration; ``text`` None removes it."""
+
+    path: str
+    text: str | None
+
+
+Action = Run | Ip | Write | Put
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +100,8 @@ def action_to_json(action: Action) -> dict[str, Any]:
         return {"run": list(action.argv)}
     if isinstance(action, Ip):
         return {"ip": action.line}
+    if isinstance(action, Put):
+        return {"put": action.path, "text": action.text}
     return {"write": action.path, "value": action.value}
 
 
@@ -104,5 +114,7 @@ def action_from_json(value: dict[str, Any]) -> Action:
             return Ip(line)
         case {"write": str(path), "value": str(text)}:
             return Write(path, text)
+        case {"put": str(path), "text": str() | None as text}:
+            return Put(path, text)
         case _:
             raise ValueError(f"not an action: {value!r}")

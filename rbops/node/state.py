@@ -50,6 +50,11 @@ class State:
         return self.base / "refused.json"
 
     @property
+    def boot(self) -> Path:
+        """The boot parameters that rbops planned here and that may still be in force."""
+        return self.base / "boot.json"
+
+    @property
     def lock(self) -> Path:
         """Who is at work on this server: holder, run, since when."""
         return self.base / "lock.json"

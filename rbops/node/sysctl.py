@@ -21,8 +21,13 @@ def read(system: System, config: NodeConfig, devices: Mapping[str, str]) -> dict
     return {key: system.read(path_of(key, devices)) for key in config.sysctl}
 
 
-def settings(config: NodeConfig, devices: Mapping[str, str], facts: Mapping[str, str | None]) -> list[Setting]:
-    """``ip_forward`` first: writing it resets others to the defaults of routers (kernel: ip-sysctl)."""
+def settings(
+    config: NodeConfig, devices: Mapping[str, str], facts: Mapping[str, str | None], *, contained: bool = False
+) -> list[Setting]:
+    """``ip_forward`` first: writing it resets others to the defaults of routers (kernel: ip-sysctl).
+
+    ``contained``: in a container, whose kernel but for its network is its host's.
+    """
     found = []
     handed = {port.name for port in config.ports if port.bind}
     for key in sorted(config.sysctl, key=lambda key: (key != "net.ipv4.ip_forward", key)):
@@ -36,5 +41,8 @@ def settings(config: NodeConfig, devices: Mapping[str, str], facts: Mapping[str,
             found.append(Setting("sysctl", key, want if quiet else "none", want, unsupported=reason))
             continue
         path, have = path_of(key, devices), " ".join(text.split())
+        if not key.startswith("net.") and contained:
+            found.append(Setting("sysctl", key, have, want, unsupported="it is the container's host's"))
+            continue
         found.append(Setting("sysctl", key, have, want, (Write(path, want),), (Write(path, have),)))
     return found

@@ -9,10 +9,22 @@ from pathlib import Path
 from typing import Protocol
 
 from rbops.errors import CheckFailed, Mismatch
+from rbops.node.state import sync_folder, write_whole
 
 __all__ = ["Done", "Kernel", "System", "unsupported"]
 
 _TIMEOUT_S = 120
+_PACKAGES = {
+    "ip": "iproute2",
+    "systemd-run": "systemd",
+    "systemctl": "systemd",
+    "taskset": "util-linux",
+    "modinfo": "kmod",
+    "modprobe": "kmod",
+    "grub-mkconfig": "grub-common",
+    "update-initramfs": "initramfs-tools",
+}
+_SLOW = {"grub-mkconfig": 600, "update-initramfs": 900}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +48,12 @@ class System(Protocol):
     def write(self, path: str, value: str) -> None:
         """Write to a file that exists; OSError when the kernel refuses."""
 
+    def put(self, path: str, text: str | None) -> None:
+        """Replace a file whole, or remove it (None); OSError when that fails, the old one being whole then."""
+
+    def move(self, source: str, target: str) -> None:
+        """Rename a file within its folder, over another one if there is one; OSError when that fails."""
+
     def names(self, path: str) -> list[str]:
         """The sorted names in a folder; empty when it is not there."""
 
@@ -52,14 +70,15 @@ class Kernel:
     def run(self, argv: tuple[str, ...], stdin: str = "") -> Done:
         """Run ``argv`` with a bounded time; Mismatch when the program is not installed."""
         environment = {**os.environ, "LC_ALL": "C"}
+        limit = _SLOW.get(argv[0], _TIMEOUT_S)
         try:
             done = subprocess.run(
-                argv, input=stdin, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S, env=environment
+                argv, input=stdin, capture_output=True, text=True, check=False, timeout=limit, env=environment
             )
         except FileNotFoundError as error:
             raise Mismatch(f"{argv[0]} is not installed here", hint=f"apt-get install {_package(argv[0])}") from error
         except subprocess.TimeoutExpired as error:
-            raise CheckFailed(f"{' '.join(argv)}: no end after {_TIMEOUT_S} s") from error
+            raise CheckFailed(f"{' '.join(argv)}: no end after {limit} s") from error
         return Done(done.returncode, done.stdout, done.stderr)
 
     def read(self, path: str) -> str | None:
@@ -76,6 +95,21 @@ class Kernel:
             os.write(handle, value.encode())
         finally:
             os.close(handle)
+
+    def put(self, path: str, text: str | None) -> None:
+        """Write beside the file and rename; the folder is made, and both are on the disk at return."""
+        target = Path(path)
+        if text is None:
+            target.unlink(missing_ok=True)
+            return
+        target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        write_whole(target, text.encode(), 0o644)
+        target.chmod(0o644)
+
+    def move(self, source: str, target: str) -> None:
+        """Rename, and put the folder on the disk."""
+        Path(source).replace(target)
+        sync_folder(Path(target).parent)
 
     def names(self, path: str) -> list[str]:
         """The sorted names in a folder; empty when it is not there."""
@@ -106,6 +140,4 @@ def unsupported(done: Done) -> bool:
 
 
 def _package(program: str) -> str:
-    return {"ip": "iproute2", "systemd-run": "systemd", "systemctl": "systemd", "taskset": "util-linux"}.get(
-        program, program
-    )
+    return _PACKAGES.get(program, program)

@@ -79,8 +79,8 @@ class Transaction:
             self._forget()
             raise
 
-    def confirm(self, run: str) -> None:
-        """Keep the change: forget the snapshot, then stop the timer, which alone would find nothing to do.
+    def confirm(self, run: str, keep: Callable[[], None] = lambda: None) -> None:
+        """Keep the change: ``keep`` it, forget the snapshot, then stop the timer, which alone would find nothing to do.
 
         CheckFailed (1) when no change is open (it was put back already), Locked (7) for another run's.
         """
@@ -88,6 +88,7 @@ class Transaction:
         if manifest is None:
             raise CheckFailed("there is nothing to confirm: the change was put back already, or never begun")
         self._own(manifest, run)
+        keep()
         self._forget()
         self.timer.disarm()
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from rbops.errors import UsageError
 from rbops.plan import ClusterPlan, Port, Server
+from rbops.render.kernel import kernel
 from rbops.render.nic import device_settings, server_settings
 from rbops.render.sysctl import sysctl
 
@@ -52,6 +53,7 @@ def node_json(server: Server, shared: Cluster) -> bytes:
     }
     tail = {
         **server_settings(server),
+        **kernel(server),
         "sysctl": sysctl(server),
         "routes": shared.routes,
         "dataplane": _dataplane(server, shared),

@@ -22,7 +22,7 @@ def node_program() -> bytes:
     """``/usr/sbin/rbops-node``: the sources, stored, in the order of their names, without times."""
     root = Path(rbops.__file__).parent
     plane = root / "dataplane" / "xdp"
-    sources = [root / "__init__.py", root / "errors.py", root / "dataplane" / "__init__.py"]
+    sources = [root / "__init__.py", root / "cpulist.py", root / "errors.py", root / "dataplane" / "__init__.py"]
     sources += sorted((root / "node").glob("*.py"))
     sources += sorted(path for path in plane.glob("*.py") if path.name not in _CONTROLLER)
     members = {f"rbops/{path.relative_to(root).as_posix()}": path.read_bytes() for path in sources}

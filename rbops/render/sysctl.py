@@ -26,4 +26,4 @@ def sysctl(server: Server) -> dict[str, str]:
         found[f"net.ipv4.conf.{port.name}.accept_redirects"] = "0"
         # The router forwards IPv4: no router solicitation, no link-local address on a data port.
         found[f"net.ipv6.conf.{port.name}.disable_ipv6"] = "1"
-    return found
+    return found | dict(server.kernel.sysctl)

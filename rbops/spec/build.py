@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rbops.spec import document, model
+from rbops.spec.kernel_build import kernel
 from rbops.spec.nic_build import nic
 from rbops.spec.source import Source
 
@@ -28,6 +29,7 @@ def build(
         dataplane=written.dataplane,
         click=model.Click(written.click.dialect, written.click.package, written.click.prefix),
         nic=nic(written.nic),
+        kernel=kernel(written.kernel),
         ports=tuple(_port(port) for port in written.ports),
         hosts=tuple(_host(name, host) for name, host in written.hosts.items()),
         routes=_routes(written, route_file),

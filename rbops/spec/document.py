@@ -11,6 +11,7 @@ from pydantic_core import CoreSchema
 
 from rbops.spec import model
 from rbops.spec import scalars as kind
+from rbops.spec.kernel_document import KernelSection
 from rbops.spec.nic_document import NicTuningSection
 from rbops.spec.scalars import number, one_of
 from rbops.spec.section import Section
@@ -326,6 +327,8 @@ class SpecDocument(Section):
     """Which Click runs, for `dataplane: click`."""
     nic: NicTuningSection = NicTuningSection()
     """How the devices of the ports are set."""
+    kernel: KernelSection = KernelSection()
+    """What the servers' kernels are told at boot, and what else of them is set."""
     ports: tuple[PortSection, ...] = ()
     """External ports; what is left out is generated."""
     hosts: dict[kind.HostName, HostSection] = Field(default={})

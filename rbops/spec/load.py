@@ -11,6 +11,7 @@ from rbops.errors import Diagnostic, SpecError
 from rbops.spec import model
 from rbops.spec.build import build
 from rbops.spec.check_hosts import check_hardware, check_hosts, check_servers
+from rbops.spec.check_kernel import check_kernel
 from rbops.spec.check_nic import check_nic
 from rbops.spec.check_ports import check_ports, check_routes, neighbors
 from rbops.spec.include import attach_hardware, override
@@ -60,6 +61,7 @@ def _across(parts: Parts) -> Iterator[Diagnostic]:
     yield from check_hardware(parts)
     yield from check_routes(parts)
     yield from check_nic(parts)
+    yield from check_kernel(parts)
 
 
 def _data_plane(parts: Parts) -> Iterator[Diagnostic]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from rbops.spec.kernel_model import Kernel
 from rbops.spec.nic_model import NicTuning
 from rbops.spec.source import Source
 
@@ -322,6 +323,7 @@ class Spec:
     dataplane: DataPlane = "xdp"
     click: Click = Click()
     nic: NicTuning = field(default_factory=NicTuning)
+    kernel: Kernel = field(default_factory=Kernel)
     ports: tuple[PortSpec, ...] = ()
     hosts: tuple[Host, ...] = ()
     routes: Routes = Routes()

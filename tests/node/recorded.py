@@ -37,6 +37,15 @@ class Recorded:
         self.written.append((path, value))
         self.files[path] = value
 
+    def put(self, path: str, text: str | None) -> None:
+        if text is None:
+            self.files.pop(path, None)
+        else:
+            self.files[path] = text
+
+    def move(self, source: str, target: str) -> None:
+        self.files[target] = self.files.pop(source)
+
     def names(self, path: str) -> list[str]:
         start = path + "/"
         return sorted(

@@ -55,6 +55,7 @@ nic:
   defer_hard_irqs: 2
   flush_timeout: 200us
   hugepages: {size: 2MB, count: 512}
+kernel: {hugepages: {size: 1GB, count: 8}}
 ports: [{id: 0, address: 192.0.2.1/24, neighbors: [{address: 192.0.2.2}]}]
 routes: [{prefix: 203.0.113.0/24, via: 192.0.2.2}]
 """)
