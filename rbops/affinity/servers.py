@@ -6,26 +6,29 @@ Ports stand in cabling order: external ones by id, then internal ones by the ind
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rbops.affinity.cores import Assignment, assign
 from rbops.affinity.kernel import kernel
 from rbops.affinity.nic import setups, userspace
 from rbops.affinity.steering import steering
-from rbops.hardware.model import Machine
+from rbops.hardware.model import Card, Machine
 from rbops.plan import Batching, Link, Port, Selector, Server
 from rbops.spec.model import Spec
 from rbops.topology.choice import Choice
 from rbops.topology.external import External
 from rbops.topology.names import external_port, internal_port, server_name
-from rbops.topology.slots import Layout, Seat, layout
+from rbops.topology.slots import Layout, Seat, common_rate, layout
 from rbops.topology.wiring import Cable, fly_cables, mesh_cables
 
 __all__ = ["Built", "Kind", "build"]
 
 End = tuple[int, int, int]
 """Peer's index, which of the parallel cables, how many there are."""
+
+Numbered = tuple[int, int, int]
+"""A cable: the lower and the higher index of its servers, and which of the parallel ones it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +68,17 @@ def build(spec: Spec, choice: Choice, machine_of: Callable[[int], Machine], port
     kinds = _kinds(spec, choice, machine_of, owned, ends)
     kind_of = {server: kind for kind in kinds for server in kind.servers}
     adjacencies = [(port.id, near.index) for port in ports for near in port.adjacencies]
+    seats = [kind_of[index].seats[len(mine) :] for index, mine in enumerate(owned)]
+    rates = _link_rates(ends, seats)
     batching = Batching(spec.batching.poll, spec.batching.nic, spec.batching.timeout_s)
     hosts = {host.name: host.ports for host in spec.hosts}
     servers: list[Server] = []
-    for index, (mine, own_ends) in enumerate(zip(owned, ends, strict=True)):
+    for index, mine in enumerate(owned):
         kind = kind_of[index]
         name = server_name(index)
         selectors = {pick.port: Selector(pick.name, pick.pci, pick.mac) for pick in hosts.get(name, ())}
-        seats = kind.seats
-        built = _external(spec, mine, kind, selectors) + _internal(index, own_ends, kind, seats[len(mine) :], selectors)
+        internal = _internal(index, zip(ends[index], seats[index], strict=True), rates, kind, selectors)
+        built = _external(spec, mine, kind, selectors) + internal
         nics = setups(spec, name, built)
         steered = {nic.driver for nic in nics if nic.steering == "hardware"}
         servers.append(
@@ -92,7 +97,20 @@ def build(spec: Spec, choice: Choice, machine_of: Callable[[int], Machine], port
                 kernel=kernel(spec.kernel, kind.assignment.cores, kind.machine),
             )
         )
-    return Built(tuple(servers), _links(cables, pairs, choice.trial.rate_bps), kinds)
+    return Built(tuple(servers), _links(cables, pairs, rates), kinds)
+
+
+def _link_rates(ends: Sequence[Sequence[End]], seats: Sequence[Sequence[Seat]]) -> dict[Numbered, int]:
+    """What each cable runs at: the fastest that the cards at both ends do."""
+    cards: dict[Numbered, Card] = {}
+    rates: dict[Numbered, int] = {}
+    for index, (own_ends, own_seats) in enumerate(zip(ends, seats, strict=True)):
+        for (peer, number, _), seat in zip(own_ends, own_seats, strict=True):
+            if peer > index:
+                cards[index, peer, number] = seat.card
+            else:
+                rates[peer, index, number] = common_rate(cards[peer, index, number], seat.card)
+    return rates
 
 
 def _cables(choice: Choice) -> tuple[Cable, ...]:
@@ -123,12 +141,12 @@ def _numbered(cables: Sequence[Cable], pairs: Counter[tuple[int, int]]) -> list[
     return numbered
 
 
-def _links(cables: Sequence[Cable], pairs: Counter[tuple[int, int]], rate_bps: int) -> tuple[Link, ...]:
+def _links(cables: Sequence[Cable], pairs: Counter[tuple[int, int]], rates: Mapping[Numbered, int]) -> tuple[Link, ...]:
     return tuple(
         Link(
             f"{server_name(a)}:{internal_port(b, number, total)}",
             f"{server_name(b)}:{internal_port(a, number, total)}",
-            rate_bps,
+            rates[a, b, number],
         )
         for a, b, number, total in sorted(_numbered(cables, pairs))
     )
@@ -187,17 +205,21 @@ def _external(spec: Spec, mine: Sequence[External], kind: Kind, selectors: dict[
 
 
 def _internal(
-    index: int, ends: Sequence[End], kind: Kind, seats: Sequence[Seat], selectors: dict[str, Selector]
+    index: int,
+    seated: Iterable[tuple[End, Seat]],
+    rates: Mapping[Numbered, int],
+    kind: Kind,
+    selectors: Mapping[str, Selector],
 ) -> tuple[Port, ...]:
     built: list[Port] = []
-    for (peer, number, total), seat in zip(ends, seats, strict=True):
+    for (peer, number, total), seat in seated:
         name = internal_port(peer, number, total)
         built.append(
             Port(
                 name=name,
                 kind="internal",
                 peer=f"{server_name(peer)}:{internal_port(index, number, total)}",
-                rate_bps=seat.card.port_rate_bps,
+                rate_bps=rates[min(index, peer), max(index, peer), number],
                 queues=kind.assignment.queues,
                 selector=selectors.get(name, Selector()),
                 driver=seat.card.driver,

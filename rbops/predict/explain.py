@@ -140,6 +140,8 @@ def _links(demand: Demand, choice: Choice) -> Iterator[Reason]:
         if slower
         else "the slowest port there is carries it"
     )
+    if trial.port_servers > 2:  # noqa: PLR2004
+        why += "; links are made for one rate, since VLB puts the same on each"
     if trial.parallel > 1:
         why = f"{trial.parallel} parallel cables: one {_g(trial.rate_bps)} port is too slow, faster ones too few"
     formula, inputs = "2sR/M", f"s {most}, R {_g(demand.line_rate_bps)}, M {trial.port_servers}"

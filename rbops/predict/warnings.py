@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from rbops.affinity.drivers import driver
@@ -28,6 +29,7 @@ def warnings(spec: Spec, choice: Choice, demand: Demand, built: Built, made: For
         *_rate(spec, demand, made),
         *_calibration(built),
         *_fly(choice),
+        *_slowed(built),
         *_direct_vlb(spec, choice),
         *_xdp_limits(spec, choice, built),
         *_native(spec, built),
@@ -61,6 +63,21 @@ def _fly(choice: Choice) -> Iterator[str]:
         yield (
             f"{trial.fanout} internal ports a server make a fly of {choice.stages} stages, more than "
             f"ceil(log_k M) = {fly_stages(trial.port_servers, trial.fanout)}: half of the ports lead each way"
+        )
+
+
+def _slowed(built: Built) -> Iterator[str]:
+    """Internal ports that run below their own rate because the other end is slower."""
+    slowed: Counter[tuple[int, int]] = Counter()
+    for kind in built.kinds:
+        for index in kind.servers:
+            for port, seat in zip(built.servers[index].ports, kind.seats, strict=True):
+                if port.kind == "internal" and port.rate_bps < seat.card.port_rate_bps:
+                    slowed[seat.card.port_rate_bps, port.rate_bps] += 1
+    for (own, rate), count in sorted(slowed.items()):
+        yield (
+            f"{count} internal port{'s' if count > 1 else ''} of {own / 1e9:g} Gbps: the other end has "
+            f"{rate / 1e9:g} Gbps, so take cables or modules of {rate / 1e9:g} Gbps there"
         )
 
 

@@ -2,7 +2,8 @@
 
 First as many external ports go to each server as its processing and its slots allow; then a full
 mesh if its fan-out suffices, otherwise a k-ary n-fly. Internal links get the slowest, hence
-cheapest, port rate that carries what VLB puts on them; where no single port does, parallel ones.
+cheapest, port rate that carries what VLB puts on them; where no single port does, parallel ones. VLB
+puts the same on each link, so all of them are made for one rate: faster ports may serve at it too.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from rbops.topology.slots import Layout, external_capacity, internal_rates, layo
 from rbops.topology.wiring import fly_fanouts, imbalance
 
 __all__ = ["Choice", "Demand", "Impossible", "Limits", "Trial", "choose"]
+
+_NEAR = 16
+"""So many numbers of ports below the one that fails are tried one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +241,7 @@ def _trials(demand: Demand, share: int, owners: tuple[int, ...]) -> list[Trial]:
     if servers == 1:
         return [Trial("mesh", share, 1, 0, 0, 1, 0, 0)]
     found: list[Trial] = []
-    for rate in _common_rates(demand, servers):
+    for rate in _rates(demand, servers):
         least = _fanout(demand, counts, rate)
         if least is None:
             continue
@@ -256,12 +260,10 @@ def _trials(demand: Demand, share: int, owners: tuple[int, ...]) -> list[Trial]:
     return found
 
 
-def _common_rates(demand: Demand, servers: int) -> tuple[int, ...]:
-    rates = set(internal_rates(demand.default.machine))
-    for server, limits in demand.special:
-        if server < servers:
-            rates &= set(internal_rates(limits.machine))
-    return tuple(sorted(rates))
+def _rates(demand: Demand, servers: int) -> tuple[int, ...]:
+    """The rates of all cards, slowest first: faster ports may run at the slower ones' rate."""
+    machines = [demand.default.machine, *(limits.machine for server, limits in demand.special if server < servers)]
+    return tuple(sorted({rate for machine in machines for rate in internal_rates(machine)}))
 
 
 def _fanout(demand: Demand, counts: list[int], rate: int) -> tuple[int, int] | None:
@@ -322,10 +324,24 @@ def _nearest(demand: Demand) -> str | None:
     """The least change that works: the other topology, else fewer ports."""
     if demand.kind != "auto" and _serves(replace(demand, kind="auto")):
         return "topology: auto"
-    for ports in range(demand.ports - 1, 0, -1):
-        if _serves(replace(demand, ports=ports, pins=tuple(pin for pin in demand.pins if pin[0] < ports))):
+    high = max(1, demand.ports - _NEAR)
+    for ports in range(demand.ports - 1, high - 1, -1):
+        if _serves(_fewer(demand, ports)):
             return f"external_ports: {ports}"
-    return None
+    # From here on the range is halved: fewer ports need fewer of everything, but for flies, which like powers of two.
+    powers = (1 << exponent for exponent in range((high - 1).bit_length() - 1, -1, -1))
+    low = next((power for power in powers if _serves(_fewer(demand, power))), 0)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _serves(_fewer(demand, middle)):
+            low = middle
+        else:
+            high = middle
+    return f"external_ports: {low}" if low else None
+
+
+def _fewer(demand: Demand, ports: int) -> Demand:
+    return replace(demand, ports=ports, pins=tuple(pin for pin in demand.pins if pin[0] < ports))
 
 
 def _serves(demand: Demand) -> bool:

@@ -1,7 +1,11 @@
 """Which card goes into which slot, and how many internal ports that leaves (paper 3.3).
 
 External ports are placed first, in the cards with the slowest ports that carry the line rate. A
-card that is only partly used by them serves internal links of its own port rate as well, as in RB4.
+card that is only partly used by them serves internal links as well, as in RB4.
+
+A port also runs at the rate of the slower module that its cage takes (SFP28 takes SFP+, QSFP28 takes
+QSFP+: SFF-8402, SFF-8665), so that servers with unlike cards, and unlike cards in one server, join.
+A 10 Gbps port is not counted on for 1 Gbps: those are copper in the paper, and in most servers.
 """
 
 from __future__ import annotations
@@ -11,7 +15,10 @@ from dataclasses import dataclass
 
 from rbops.hardware.model import Card, Machine, Slot
 
-__all__ = ["Layout", "Seat", "external_capacity", "internal_rates", "layout"]
+__all__ = ["Layout", "Seat", "common_rate", "external_capacity", "internal_rates", "layout", "runs_at"]
+
+_GBPS = 1_000_000_000
+_SLOWER = {25 * _GBPS: 10 * _GBPS, 100 * _GBPS: 40 * _GBPS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,21 @@ class Layout:
         return sum(card.rate_bps for card in cards.values())
 
 
+def runs_at(card: Card, rate_bps: int) -> bool:
+    """Whether the card's ports can be used at ``rate_bps``."""
+    return rate_bps in (card.port_rate_bps, _SLOWER.get(card.port_rate_bps))
+
+
+def common_rate(one: Card, other: Card) -> int:
+    """The fastest rate of a cable between ports of both; ValueError when there is none."""
+    if one is other:
+        return one.port_rate_bps
+    rates = [rate for rate in {one.port_rate_bps, other.port_rate_bps} if runs_at(one, rate) and runs_at(other, rate)]
+    if not rates:
+        raise ValueError(f"no cable joins ports of {one.port_rate_bps} and {other.port_rate_bps} bps")
+    return max(rates)
+
+
 def external_capacity(machine: Machine, line_rate_bps: int) -> int:
     """How many external ports the slots hold when nothing else is in them."""
     cards = [_external_card(slot, line_rate_bps) for slot in machine.slots]
@@ -45,34 +67,35 @@ def external_capacity(machine: Machine, line_rate_bps: int) -> int:
 
 
 def internal_rates(machine: Machine) -> tuple[int, ...]:
-    """The port rates that internal links can have, slowest first."""
+    """The port rates that the machine's cards have, slowest first."""
     return tuple(sorted({card.port_rate_bps for slot in machine.slots for card in slot.options}))
 
 
 def layout(machine: Machine, external: int, line_rate_bps: int, internal_rate_bps: int) -> Layout | None:
-    """Seats for ``external`` ports, the rest for internal ports of ``internal_rate_bps``; None when they do not fit.
+    """Seats for ``external`` ports, the rest for internal ports at ``internal_rate_bps``; None when they do not fit.
 
     External ports fill as few cards as possible where internal ones need others; where both use the
-    same cards they spread over all of them, since a card may carry less than its ports.
+    same cards they spread over all of them, since a card may carry less than its ports. Of the internal
+    seats those come first whose cards are of that rate, not faster.
     """
     offered: list[Seat] = []
     for index, card in _external_order(machine, line_rate_bps):
         offered += _seats(index, card, machine.slots[index])
     if len(offered) < external:
         return None
-    alike = bool(offered) and offered[0].card.port_rate_bps == internal_rate_bps
-    if alike:
-        fitting = [seat for seat in offered if seat.card.port_rate_bps == internal_rate_bps]
+    if offered and runs_at(offered[0].card, internal_rate_bps):
+        fitting = [seat for seat in offered if runs_at(seat.card, internal_rate_bps)]
         offered = sorted(fitting, key=_spread) + [seat for seat in offered if seat not in fitting]
     taken = offered[:external]
     used = {seat.slot for seat in taken}
-    free = [seat for seat in offered[external:] if seat.slot in used and seat.card.port_rate_bps == internal_rate_bps]
+    free = [seat for seat in offered[external:] if seat.slot in used and runs_at(seat.card, internal_rate_bps)]
     for index, slot in enumerate(machine.slots):
-        cards = [card for card in slot.options if card.port_rate_bps == internal_rate_bps]
+        cards = [card for card in slot.options if runs_at(card, internal_rate_bps)]
         if index not in used and cards:
-            free += _seats(index, max(cards, key=lambda card: card.ports), slot)
+            free += _seats(index, max(cards, key=lambda card: (card.ports, -card.port_rate_bps)), slot)
     loads = Counter(seat.slot for seat in taken)
-    return Layout(tuple(taken), tuple(sorted(free, key=lambda seat: (loads[seat.slot] + seat.position, seat.slot))))
+    free.sort(key=lambda seat: (seat.card.port_rate_bps, loads[seat.slot] + seat.position, seat.slot))
+    return Layout(tuple(taken), tuple(free))
 
 
 def _spread(seat: Seat) -> tuple[int, int]:

@@ -91,3 +91,29 @@ def within_the_hardware(made: Planning) -> None:
                 assert seat.position < seat.card.ports
                 assert port.rate_bps <= seat.card.port_rate_bps
                 assert 1 <= len(port.queues) <= seat.card.queues
+
+
+def test_a_cable_runs_at_the_fastest_rate_of_both_ends() -> None:
+    """Two cards of 10 and 25 Gbps in all servers but n2 (25 only): all are joined, the slowed port is told."""
+    ten, fast = Nic("ixgbe", 2, 10 * G, 16), Nic("ice", 2, 25 * G, 64)
+    both = Hardware(1, 8, 3 * G, (ten, fast))
+    made = planning(
+        Spec(
+            name="x",
+            router=Router(external_ports=4, line_rate_bps=10 * G),
+            servers=Servers(profile=None, hardware=both),
+            hosts=(Host("n2", hardware=Hardware(1, 8, 3 * G, (fast, fast))),),
+        )
+    )
+    within_the_hardware(made)
+    assert {(link.a, link.b): link.rate_bps // G for link in made.plan.links} == {
+        ("n0:int1", "n1:int0"): 10,
+        ("n0:int2", "n2:int0"): 25,
+        ("n0:int3", "n3:int0"): 10,
+        ("n1:int2", "n2:int1"): 25,
+        ("n1:int3", "n3:int1"): 25,
+        ("n2:int3", "n3:int2"): 25,
+    }
+    assert made.plan.topology.internal_link.provided_bps == 10 * G
+    warning = "1 internal port of 25 Gbps: the other end has 10 Gbps"
+    assert any(text.startswith(warning) for text in made.plan.warnings)

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rbops import hardware
-from rbops.hardware.model import Card, Slot
+from rbops.hardware.model import Card, Machine, Slot
 from rbops.topology.choice import Demand, Impossible, Limits, choose
-from rbops.topology.slots import layout
+from rbops.topology.slots import common_rate, layout
 
 G = 1_000_000_000
 R = 10 * G
@@ -147,3 +147,42 @@ def test_ports_spread_over_cards_that_carry_less_than_their_ports() -> None:
     assert seats is not None
     assert [seat.slot for seat in seats.external] == [0, 1]
     assert [seat.slot for seat in seats.internal[:2]] == [2, 3]
+
+
+def with_cards(*cards: tuple[int, int]) -> Machine:
+    """A server with cards of so many ports of so many Gbps."""
+    slots = tuple(Slot((Card("mlx5_core", ports, rate * G, 64),)) for ports, rate in cards)
+    return replace(hardware.profile("nehalem"), slots=slots, external_ports=None)
+
+
+def test_faster_ports_run_at_the_rate_of_slower_ones() -> None:
+    """A server with four ports of 10 Gbps and four of 25 has eight for links of 10 Gbps: one external, seven peers."""
+    mixed = with_cards((4, 10), (4, 25))
+    choice = choose(Demand(8, R, 3, Limits(mixed, 30 * G)))
+    assert (choice.trial.kind, choice.trial.rate_bps, choice.trial.fanout, choice.trial.parallel) == ("mesh", R, 7, 1)
+    seats = layout(mixed, 1, R, R)
+    assert seats is not None
+    assert [seat.card.port_rate_bps // G for seat in seats.internal] == [10, 10, 10, 25, 25, 25, 25]
+
+
+def test_servers_with_unlike_cards_are_joined_at_the_slower_rate() -> None:
+    choice = choose(Demand(4, R, 3, Limits(with_cards((4, 10)), 30 * G), ((1, Limits(with_cards((4, 25)), 30 * G)),)))
+    assert (choice.trial.kind, choice.trial.rate_bps, choice.trial.port_servers) == ("mesh", R, 4)
+
+
+def test_ports_without_a_common_rate_join_nothing() -> None:
+    with pytest.raises(Impossible, match="internal ports of"):
+        choose(Demand(4, G, 3, Limits(with_cards((8, 1)), 3 * G), ((1, Limits(with_cards((8, 10)), 3 * G)),)))
+    with pytest.raises(ValueError, match="no cable"):
+        common_rate(Card("igb", 1, G, 8), Card("ixgbe", 1, R, 8))
+    assert common_rate(Card("ice", 1, 25 * G, 8), Card("ixgbe", 1, R, 8)) == R
+
+
+def test_far_too_many_ports_get_a_number_that_works() -> None:
+    """The nearest router is found by halves, not by a search through thousands."""
+    with pytest.raises(Impossible) as caught:
+        choose(Demand(4096, R, 3, Limits(with_cards((2, 10)), 30 * G)))
+    assert caught.value.hint == "external_ports: 2"
+    with pytest.raises(Impossible) as caught:
+        choose(demand("nehalem", 1000, gbps=6))
+    assert caught.value.hint == "external_ports: 512"
