@@ -17,10 +17,14 @@ __all__ = ["Item", "Ports", "pairs"]
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Ports as written in brackets; ``open``: and all that follow, as ``[]`` and ``[1,]`` say."""
+    """Ports as written in brackets; ``open``: and all that follow, as ``[]`` and ``[1,]`` say.
+
+    ``implied``: nothing was written, they are those of a group.
+    """
 
     numbers: tuple[int, ...] = ()
     open: bool = False
+    implied: bool = False
 
     @property
     def least(self) -> int:

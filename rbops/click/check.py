@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from rbops.click.elements import Driver, Table
+from rbops.click.elements import Driver, Table, with_elementmap
 from rbops.click.flatten import FlatRouter, flatten
 from rbops.click.graph import Graph
 from rbops.click.parser import Library, parse
@@ -15,8 +15,12 @@ from rbops.click.source import ClickText
 from rbops.click.threads import homes
 from rbops.errors import Diagnostic
 
-__all__ = ["Options", "Report", "check"]
+__all__ = ["Options", "PackageMap", "Report", "check"]
 
+PackageMap = Callable[[str], str | None]
+"""The element map of a package that a configuration requires; None: there is none."""
+
+_MOST_ERRORS = 100
 _DRIVERS: tuple[Driver, ...] = ("userlevel", "linuxmodule")
 
 
@@ -31,6 +35,7 @@ class Options:
     threads: int | None = None
     fastclick: bool = False
     library: Library | None = None
+    package: PackageMap | None = None
     defines: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -57,12 +62,14 @@ def check(text: ClickText, table: Table, options: Options | None = None) -> Repo
     parsed = parse(text, table.has, options.library)
     router, wrong = flatten(parsed.tree, dict(options.defines))
     errors = [*parsed.errors, *wrong]
+    table = _with_packages(table, router, options.package)
     driver = options.driver or _driver(router, table)
     if errors:
         return Report(text.name, driver, _sorted(errors))
     graph = Graph.of(router, table, driver)
     foreign = _foreign(router, table)
-    unknown = list(unknown_classes(graph, table, driver))
+    placed = {element.kind for element in router.elements}
+    unknown = list(unknown_classes(parsed.tree, table, driver, placed))
     processing, conflicts = check_processing(graph)
     errors = conflicts if foreign else [*unknown, *conflicts]
     if not conflicts:
@@ -74,9 +81,20 @@ def check(text: ClickText, table: Table, options: Options | None = None) -> Repo
     if wrong_pins:
         return Report(text.name, driver, _sorted(wrong_pins), router=router, processing=processing)
     breaches, notes = check_rules(graph, processing, home)
-    said = unknown if foreign else []
+    unplaced = unknown_classes(parsed.tree, table, driver, placed, unplaced=True)
+    said = [*(unknown if foreign else ()), *unplaced]
     uses = tuple(thread_uses(graph, processing, home))
     return Report(text.name, driver, (), tuple(breaches), (*said, *notes), router, processing, uses)
+
+
+def _with_packages(table: Table, router: FlatRouter, maps: PackageMap | None) -> Table:
+    """The table with the classes of the packages that are required and have an element map."""
+    for required in router.requirements:
+        if maps is not None and required.kind == "package" and required.value not in table.packages:
+            text = maps(required.value)
+            if text is not None:
+                table = with_elementmap(table, text, f"package {required.value}", required.value)
+    return table
 
 
 def _driver(router: FlatRouter, table: Table) -> Driver:
@@ -91,4 +109,8 @@ def _foreign(router: FlatRouter, table: Table) -> list[str]:
 
 
 def _sorted(errors: list[Diagnostic]) -> tuple[Diagnostic, ...]:
-    return tuple(sorted(set(errors), key=lambda item: (item.path, item.line, item.column, item.message)))
+    found = sorted(set(errors), key=lambda item: (item.path, item.line, item.column, item.message))
+    if len(found) <= _MOST_ERRORS:
+        return tuple(found)
+    last, more = found[_MOST_ERRORS - 1], len(found) - _MOST_ERRORS
+    return (*found[:_MOST_ERRORS], Diagnostic(last.path, last.line, last.column, f"{more} more mistakes are not shown"))

@@ -12,7 +12,7 @@ from rbops.click.flatten import FlatElement
 
 __all__ = ["DeviceQueue", "Use", "use"]
 
-Way = Literal["receive", "send"]
+Way = Literal["receive", "transmit"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -24,8 +24,8 @@ class DeviceQueue:
     queue: str
 
     def __str__(self) -> str:
-        queue = f"queue {self.queue}" if self.queue.isdigit() else f"the queue of {self.queue}"
-        return f"{self.way} {queue} of {self.device}"
+        queue = self.queue if self.queue.isdigit() else f"({self.queue})"
+        return f"{self.way} queue {queue} of device {self.device}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +54,19 @@ _NETMAP = ("DEVNAME",)
 _DPDK = ("PORT",)
 _USER: Mapping[str, _Kind] = {
     "FromDevice": _Kind("receive", numbered=False),
-    "ToDevice": _Kind("send", numbered=False),
+    "ToDevice": _Kind("transmit", numbered=False),
     "FromDPDKDevice": _Kind("receive", _DPDK, each_own=True),
-    "ToDPDKDevice": _Kind("send", _DPDK, each_own=True),
+    "ToDPDKDevice": _Kind("transmit", _DPDK, each_own=True),
     "FromNetmapDevice": _Kind("receive", _NETMAP, each_own=True),
-    "ToNetmapDevice": _Kind("send", _NETMAP, each_own=True),
+    "ToNetmapDevice": _Kind("transmit", _NETMAP, each_own=True),
 }
 _KERNEL: Mapping[str, _Kind] = {
     "FromDevice": _Kind("receive", numbered=False),
     "PollDevice": _Kind("receive", numbered=False),
-    "ToDevice": _Kind("send"),
+    "ToDevice": _Kind("transmit"),
     "MQPollDevice": _Kind("receive"),
-    "MQToDevice": _Kind("send"),
-    "MQPushToDevice": _Kind("send"),
+    "MQToDevice": _Kind("transmit"),
+    "MQPushToDevice": _Kind("transmit"),
 }
 _SPREADS = ("FromDPDKDevice", "ToDPDKDevice", "FromNetmapDevice", "ToNetmapDevice")
 
@@ -87,7 +87,7 @@ def use(element: FlatElement, driver: Driver, threads: int, *, fastclick: bool) 
     found = DeviceQueue(device, kind.way, queue)
     if not fastclick or element.kind not in _SPREADS:
         return Use(found)
-    if kind.way == "send":
+    if kind.way == "transmit":
         return Use(found, own_queues=_number(named, "N_QUEUES", 0 if not written.isdigit() else 1) != 1)
     first, count = _number(named, "THREADOFFSET", 0), _number(named, "MAXTHREADS", threads)
     taken = tuple(thread for thread in range(first, first + count) if thread < threads)

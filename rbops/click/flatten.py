@@ -17,6 +17,7 @@ from rbops.errors import Diagnostic
 __all__ = ["FlatConnection", "FlatElement", "FlatRouter", "flatten"]
 
 _MOST_ELEMENTS = 200_000
+_DEEPEST = 500
 _MOST_CONNECTIONS = 200_000
 
 
@@ -31,7 +32,6 @@ class FlatElement:
     configuration: str
     span: Span
     placed: tuple[Span, ...] = ()
-    guessed: bool = False
 
     @property
     def arguments(self) -> list[str]:
@@ -125,7 +125,7 @@ class _Flattener:
         if body.depth:
             places = {0: work.ends[0], 1: work.ends[1]}
         for index in body.groups:
-            self._group(body, index, places, work.placed)
+            self._group(body, index, places)
         for index, element in enumerate(body.elements):
             if index in places or self.full:
                 continue
@@ -140,13 +140,17 @@ class _Flattener:
                 hint = f"it is declared at {self.named[name]}"
                 self.errors.append(element.span.diagnostic(f"element '{name}' is declared twice", hint))
             self.named[name] = element.span
-            if isinstance(kind, Compound):
+            if isinstance(kind, Compound) and len(work.placed) >= _DEEPEST:
+                self.full = True
+                message = f"compound elements stand in each other more than {_DEEPEST} deep"
+                self.errors.append(element.span.diagnostic(message))
+            elif isinstance(kind, Compound):
                 places[index], ends = self._tunnels(name, element.span)
                 scope = _inner(kind, arguments, work.scope)
                 yield _Work(kind, f"{name}/", scope, ends, (*work.placed, element.span))
             else:
                 base = kind.name if isinstance(kind, Base) else "Error"
-                flat = FlatElement(name, base, configuration, element.span, work.placed, element.guessed)
+                flat = FlatElement(name, base, configuration, element.span, work.placed)
                 places[index] = self._add(flat)
         self._connect(body.connections, places)
 
@@ -168,8 +172,7 @@ class _Flattener:
         self.labels[outside], self.labels[leave] = (name, "input"), (name, "output")
         return outside, (entry, leave)
 
-    def _group(self, body: Compound, index: int, places: dict[int, int], placed: tuple[Span, ...]) -> None:
-        del placed
+    def _group(self, body: Compound, index: int, places: dict[int, int]) -> None:
         outside, ends = self._tunnels("this group", body.elements[index].span)
         places[index], places[index + 1], places[index + 2] = outside, *ends
 

@@ -103,8 +103,13 @@ def fragment_of(
         raise SpecError(errors)
     router, wrong = flatten(_around(body, parsed.tree))
     graph = Graph.of(router, table, driver)
+    kinds = {element.kind for element in router.elements}
     known = {*table.packages} >= {r.value for r in router.requirements if r.kind == "package"}
-    errors = [*wrong, *_refused(router.elements, driver), *(unknown_classes(graph, table, driver) if known else ())]
+    errors = [
+        *wrong,
+        *_refused(router.elements, driver),
+        *(unknown_classes(parsed.tree, table, driver, kinds) if known else ()),
+    ]
     processing, conflicts = check_processing(graph)
     errors += conflicts or [*check_reuse(graph, processing), *check_ports(graph, processing)]
     names = {element.name: index for index, element in enumerate(router.elements)}
@@ -175,7 +180,7 @@ def _around(body: Compound, tree: Tree) -> Tree:
     ]
     connections = [Connection(0, 0, 1, 0, span), *(Connection(1, p, 2 + p, 0, span) for p in range(body.outputs))]
     root = Compound("", span, 0, (), tree.root.defines, tuple(elements), tuple(connections), ())
-    return Tree(root, tree.requirements, ())
+    return Tree(root, tree.requirements, (), tree.used)
 
 
 def _refused(elements: tuple[FlatElement, ...], driver: Driver) -> Iterator[Diagnostic]:

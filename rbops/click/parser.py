@@ -21,7 +21,7 @@ from rbops.click.config import REST, Formal, argvec, unquote, words
 from rbops.click.lexer import Kind, Lexer, Token
 from rbops.click.scope import Scope
 from rbops.click.source import ClickText, Span
-from rbops.click.tree import Base, ClassRef, Compound, Connection, Element, Requirement, Tree
+from rbops.click.tree import Base, ClassRef, Compound, Connection, Element, Requirement, Tree, Use
 from rbops.errors import Diagnostic
 
 __all__ = ["Library", "Parsed", "parse", "parse_body"]
@@ -98,13 +98,14 @@ class _Parser:
         self._read: set[str] = {text.name}
         self._scope = Scope("", Span(text, 0, 0), 0, {})
         self._requirements: list[Requirement] = []
+        self._used: dict[str, Use] = {}
         self._depth = 0
 
     def file(self) -> Parsed:
         with suppress(_StopError):
-            self._statements("")
+            self._statements()
         root = self._scope.finished()
-        tree = Tree(root, tuple(self._requirements), tuple(self._scope.classes.items()))
+        tree = Tree(root, tuple(self._requirements), tuple(self._scope.classes.items()), tuple(self._used.values()))
         return Parsed(tree, tuple(self._errors[:_MOST_ERRORS]))
 
     def body(self) -> Parsed:
@@ -114,11 +115,11 @@ class _Parser:
         self._scope = Scope.inside(root, "", first.span)
         self._depth += 1
         with suppress(_StopError):
-            self._statements("")
+            self._statements()
         inputs, outputs, wrong = self._scope.pseudo(0, 1)
         self._errors += (first.span.diagnostic(message) for message in wrong)
         body = self._scope.finished(inputs, outputs)
-        tree = Tree(root.finished(), tuple(self._requirements), (("", body),))
+        tree = Tree(root.finished(), tuple(self._requirements), (("", body),), tuple(self._used.values()))
         return Parsed(tree, tuple(self._errors[:_MOST_ERRORS]))
 
     # mistakes
@@ -142,7 +143,7 @@ class _Parser:
 
     # statements
 
-    def _statements(self, closing: str) -> Token:
+    def _statements(self, closing: str = "", opening: Span | None = None) -> Token:
         """Statements up to ``}`` or ``||``, ``)``, or with no ``closing`` the end; the word that ended them."""
         while True:
             token = self._lexer.next()
@@ -157,15 +158,16 @@ class _Parser:
                 self._define()
             elif token.symbol(";"):
                 continue
-            elif self._closes(token, closing):
+            elif self._closes(token, closing, opening):
                 return token
             else:
                 self._syntax(token)
 
-    def _closes(self, token: Token, closing: str) -> bool:
+    def _closes(self, token: Token, closing: str, opening: Span | None) -> bool:
         if token.kind is Kind.END:
             if closing:
-                self._error(token.span, f"expected '{closing}' before the end of the text")
+                hint = f"what it closes begins at {opening}"
+                self._error(token.span, f"expected '{closing}' before the end of the text", hint)
             return True
         if closing == "}":
             return token.symbol("}") or token.kind is Kind.DOUBLE_BAR
@@ -185,7 +187,7 @@ class _Parser:
         if token.symbol("{"):
             kind: ClassRef = self._compound(name, named.span)
         elif token.kind is Kind.IDENT:
-            kind = self._class(token.string)
+            kind = self._class(token)
         else:
             self._syntax(token)
             return
@@ -244,14 +246,19 @@ class _Parser:
             self._read.add(text.name)
             outer, self._lexer = self._lexer, Lexer(text, self._errors)
             self._enter(span)
-            self._statements("")
+            self._statements()
             self._depth -= 1
             self._lexer = outer
 
     # classes
 
-    def _class(self, name: str) -> ClassRef:
-        return self._scope.classes.get(name, Base(name))
+    def _class(self, token: Token) -> ClassRef:
+        declared = self._scope.classes.get(token.string)
+        return self._base(token.string, token.span) if declared is None else declared
+
+    def _base(self, name: str, span: Span, *, guessed: bool = False) -> Base:
+        self._used.setdefault(name, Use(name, span, guessed))
+        return Base(name)
 
     def _compound(self, name: str, span: Span) -> Compound:
         """A body, or several, after the opening brace."""
@@ -292,7 +299,7 @@ class _Parser:
     def _body(self, name: str, span: Span) -> tuple[Compound, Token]:
         outer, self._scope = self._scope, Scope.inside(self._scope, name, span)
         self._formals()
-        end = self._statements("}")
+        end = self._statements("}", span)
         inputs, outputs, wrong = self._scope.pseudo(0, 1)
         for message in wrong:
             self._error(span, f"{name or 'compound element'}: {message}")
@@ -355,7 +362,7 @@ class _Parser:
             if items is None:
                 break
             if arrow is None:
-                self._useless(item.span for item in items if item.inputs.numbers)
+                self._useless(item.span for item in items if item.inputs.numbers and not item.inputs.implied)
             else:
                 self._connect(previous, items, arrow)
             previous = items
@@ -367,7 +374,7 @@ class _Parser:
                 self._end_of_chain(token)
                 break
             arrow = token
-        self._useless((item.span for item in previous if item.outputs.numbers), at="end")
+        self._useless((item.span for item in previous if item.outputs.numbers and not item.outputs.implied), at="end")
 
     def _useless(self, spans: Iterable[Span], at: str = "start") -> None:
         for span in spans:
@@ -433,7 +440,7 @@ class _Parser:
             name = token.string
             kind = self._scope.classes.get(name)
             if kind is None and name not in self._scope.named and self._known(name):
-                kind = Base(name)
+                kind = self._base(name, token.span)
             entry = _Entry(name, kind, bare=True, span=span, inputs=inputs)
         elif token.symbol("{"):
             entry = _Entry("", self._compound("", token.span), bare=False, span=span, inputs=inputs)
@@ -482,7 +489,7 @@ class _Parser:
         outer = {end: scope.named.get(end) for end in ("input", "output")}
         entry, leave = (scope.tunnel(f"{name}/{end}", opening.span) for end in ("input", "output"))
         scope.named |= {"input": entry, "output": leave}
-        self._statements(")")
+        self._statements(")", opening.span)
         counts = scope.pseudo(entry, leave)
         for message in counts[2]:
             self._error(opening.span, f"group: {message}")
@@ -492,8 +499,8 @@ class _Parser:
             else:
                 scope.named[end] = index
         self._depth -= 1
-        before = inputs if inputs.numbers else Ports(tuple(range(counts[0])))
-        after = Ports(tuple(range(counts[1])))
+        before = inputs if inputs.numbers else Ports(tuple(range(counts[0])), implied=True)
+        after = Ports(tuple(range(counts[1])), implied=True)
         return _Entry(name, None, bare=False, span=opening.span, inputs=before, outputs=after)
 
     def _declaration(self, entry: _Entry) -> None:
@@ -503,7 +510,7 @@ class _Parser:
         entry.bare = False
         token = self._lexer.next()
         if token.kind is Kind.IDENT:
-            entry.declared = self._class(token.string)
+            entry.declared = self._class(token)
         elif token.symbol("{"):
             entry.declared = self._compound("", token.span)
         else:
@@ -550,7 +557,8 @@ class _Parser:
             if not token.symbol("-,") or (dash and token.symbol("-")):
                 self._error(token.span, "expected ',' or ']' after a port number")
                 self._lexer.push_back(token)
-                break
+                if token.kind is not Kind.IDENT:
+                    break
             dash = token.symbol("-")
         return Ports(tuple(numbers)), opening.span
 
@@ -584,14 +592,13 @@ class _Parser:
         if entry.declared is not None and entry.kind is not None:
             self._error(entry.span, f"{_quoted(entry.name)} is an element class and cannot name an element")
         name, kind = entry.name, entry.kind or entry.declared
-        guessed = kind is None
         if kind is None:
-            kind = Base(entry.name)
+            kind = self._base(entry.name, entry.span, guessed=True)
         if entry.declared is None or entry.kind is not None:
             name = self._scope.anonymous(kind.name if isinstance(kind, Base | Compound) else "")
         elif any(part.isdigit() for part in name.split("/")):
             self._error(entry.span, f"the name {_quoted(name)} has a part of only digits")
-        return self._scope.add(Element(name, kind, entry.configuration, entry.span, guessed))
+        return self._scope.add(Element(name, kind, entry.configuration, entry.span))
 
 
 def _quoted(name: str) -> str:

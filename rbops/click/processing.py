@@ -6,7 +6,7 @@ Ports that take either get the kind of the port they are connected to, through e
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import chain
@@ -14,10 +14,12 @@ from itertools import chain
 from rbops.click.codes import counts, processing
 from rbops.click.elements import Driver, Table
 from rbops.click.graph import Graph, Port
+from rbops.click.tree import Tree
 from rbops.errors import Diagnostic
 
 __all__ = ["Processing", "check_ports", "check_processing", "check_reuse", "unknown_classes"]
 
+_MOST_GUESSES = 10
 _KIND = {"h": "push", "l": "pull"}
 _BETWEEN = {"h": "put a Queue between them", "l": "put an Unqueue between them"}
 
@@ -30,30 +32,32 @@ class Processing:
     outputs: tuple[str, ...]
 
 
-def unknown_classes(graph: Graph, table: Table, driver: Driver) -> Iterator[Diagnostic]:
-    """Elements whose class this Click, or the driver, does not have; each class once."""
-    seen: set[str] = set()
-    names = {element.name for element in graph.router.elements}
-    for element, known in zip(graph.router.elements, graph.classes, strict=True):
-        if known is not None or element.kind in seen:
+def unknown_classes(
+    tree: Tree, table: Table, driver: Driver, placed: Collection[str], *, unplaced: bool = False
+) -> Iterator[Diagnostic]:
+    """Classes that this Click, or the driver, does not have, each where it is first named.
+
+    Only those of elements that are ``placed``; with ``unplaced`` only the others, in compound elements nobody uses.
+    """
+    names = {element.name for element in tree.root.elements if "@" not in element.name}
+    guesses = _MOST_GUESSES
+    for used in tree.used:
+        if table.get(used.name, driver) is not None or (used.name in placed) == unplaced:
             continue
-        seen.add(element.kind)
-        others = table.drivers(element.kind)
+        others = table.drivers(used.name)
         if others:
             where = {"userlevel": "at user level", "linuxmodule": "in the Linux kernel"}
-            message = f"element class {element.kind} exists only {where[others[0]]}"
+            message = f"element class {used.name} exists only {where[others[0]]}"
             hint = "check it with --linuxmodule" if driver == "userlevel" else "check it without --linuxmodule"
         else:
-            message, hint = _unheard(element.kind, table, driver, names if element.guessed else set())
-        yield element.span.diagnostic(message, hint or None)
-
-
-def _unheard(kind: str, table: Table, driver: Driver, names: set[str]) -> tuple[str, str]:
-    near = get_close_matches(kind, sorted({*table.classes[driver], *(names - {kind})}), 1)
-    hint = f"did you mean {near[0]}?" if near else ""
-    if names:
-        return f"'{kind}' is neither a declared element nor an element class of {table.origin}", hint
-    return f"unknown element class {kind}: {table.origin} does not have it", hint
+            guesses -= 1
+            words = sorted({*table.classes[driver], *(names if used.guessed else ())}) if guesses >= 0 else ()
+            near = get_close_matches(used.name, words, 1)
+            hint = f"did you mean {near[0]}?" if near else ""
+            message = f"unknown element class {used.name}: {table.origin} does not have it"
+            if used.guessed:
+                message = f"'{used.name}' is neither a declared element nor an element class of {table.origin}"
+        yield used.span.diagnostic(message, hint or None)
 
 
 def check_ports(graph: Graph, processing: Processing) -> Iterator[Diagnostic]:

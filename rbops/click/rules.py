@@ -65,7 +65,7 @@ def thread_uses(graph: Graph, processing: Processing, home: Homes) -> list[Threa
         touched = [index for index in range(len(graph.router.elements)) if thread in found.threads(index)]
         queues = [home.uses[index].queue for index in touched if index in home.uses]
         receives = tuple(sorted(q for q in queues if q.way == "receive"))
-        sends = tuple(sorted(q for q in queues if q.way == "send"))
+        sends = tuple(sorted(q for q in queues if q.way == "transmit"))
         uses.append(ThreadUse(thread, receives, sends, len(touched)))
     return uses
 
@@ -82,7 +82,7 @@ def _rule1(graph: Graph, home: Homes, found: Reach) -> Iterator[Breach]:
             names = tuple(graph.router.elements[index].name for index in elements)
             message = f"{queue} is touched by {_threads(threads)}: {_list(names)}"
             hint = "one queue for each thread, or StaticThreadSched to put its users on one thread"
-            place = _place(graph, found, threads[last], last).diagnostic(message, hint)
+            place = _place(graph, found, threads[last], last).diagnostic(message, hint + _placed(graph, threads[last]))
             yield Breach("rule1", place, names, tuple(sorted(threads)), round(SHARED_QUEUE_LOSS, 3))
 
 
@@ -90,6 +90,13 @@ def _place(graph: Graph, found: Reach, element: int, thread: int) -> Span:
     """The connection over which a thread came to an element, else the element's declaration."""
     via = found.via(element, thread)
     return graph.router.elements[element].span if via is None else via.span
+
+
+def _placed(graph: Graph, index: int) -> str:
+    """Where the compound element stands that an element is in: its own place is shared by all of them."""
+    element = graph.router.elements[index]
+    outer = element.name.partition("/")[0]
+    return f"; '{outer}' stands at {element.placed[0]}" if element.placed else ""
 
 
 def _rule2(graph: Graph, processing: Processing, home: Homes, found: Reach) -> Iterator[Breach]:
@@ -107,7 +114,7 @@ def _rule2(graph: Graph, processing: Processing, home: Homes, found: Reach) -> I
             last = max(thread for thread in threads if found.via(index, thread) or thread)
             message = f"'{element.name}' is used by {_threads(threads)}, and {element.kind} is not made for several"
             hint = "give each thread one of its own, behind a CPUSwitch where they come together"
-            place = _place(graph, found, index, last).diagnostic(message, hint)
+            place = _place(graph, found, index, last).diagnostic(message, hint + _placed(graph, index))
             yield Breach("rule2", place, (element.name,), tuple(sorted(threads)), round(SYNCHRONISATION_LOSS, 3))
 
 
@@ -127,16 +134,18 @@ def _handover(graph: Graph, found: Reach, index: int) -> Iterator[Breach]:
     if not pushing or not pulling:
         return
     known = graph.classes[index]
-    crowd = " and is not made for several" if len(pushing) > 1 and known and known.threads == "one" else ""
+    crowd = len(pushing) > 1 and known is not None and known.threads == "one"
+    more = f"; and {element.kind} is made for one thread a side" if crowd else ""
     message = (
-        f"packets change their core at '{element.name}': {_threads(pushing)} put{_s(pushing)} them in{crowd}, "
-        f"{_threads(pulling)} take{_s(pulling)} them out"
+        f"packets change their core at '{element.name}': {_threads(pushing)} put{_s(pushing)} them in, "
+        f"{_threads(pulling)} take{_s(pulling)} them out{more}"
     )
     strangers = pushing - pulling
     span = _place(graph, found, index, min(strangers or pushing))
     hint = "run both sides on one thread (StaticThreadSched), with a queue for each thread, or push all the way"
     threads = tuple(sorted(pushing | pulling))
-    yield Breach("rule2", span.diagnostic(message, hint), (element.name,), threads, round(PIPELINE_LOSS, 3))
+    place = span.diagnostic(message, hint + _placed(graph, index))
+    yield Breach("rule2", place, (element.name,), threads, round(PIPELINE_LOSS, 3))
 
 
 def _alone(graph: Graph, home: Homes, index: int) -> bool:

@@ -108,7 +108,5 @@ class Scope:
             while f"{prefix}@{count}" in taken:
                 count += 1
             taken.add(f"{prefix}@{count}")
-            found.append(
-                Element(f"{prefix}@{count}", element.kind, element.configuration, element.span, element.guessed)
-            )
+            found.append(Element(f"{prefix}@{count}", element.kind, element.configuration, element.span))
         return found

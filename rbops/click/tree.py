@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from rbops.click.config import Formal
 from rbops.click.source import Span
 
-__all__ = ["Base", "ClassRef", "Compound", "Connection", "Element", "Requirement", "Tree", "Tunnel"]
+__all__ = ["Base", "ClassRef", "Compound", "Connection", "Element", "Requirement", "Tree", "Tunnel", "Use"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +29,12 @@ class Tunnel:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Element:
-    """``name`` within its scope; ``configuration`` as written; ``span`` is the declaration.
-
-    ``guessed``: only a name was written, so that it may as well be an element nobody declared.
-    """
+    """``name`` within its scope; ``configuration`` as written; ``span`` is the declaration."""
 
     name: str
     kind: ClassRef
     configuration: str
     span: Span
-    guessed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +89,26 @@ ClassRef = Base | Tunnel | Compound
 
 
 @dataclass(frozen=True, slots=True)
+class Use:
+    """A C++ class and where it is named; ``guessed``: perhaps an element nobody declared is meant."""
+
+    name: str
+    span: Span
+    guessed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Tree:
     """A whole file: its outermost scope (without formals, ``input`` and ``output``) and what it requires.
 
-    ``classes`` are the element classes declared at file scope, by name, in order.
+    ``classes`` are the element classes declared at file scope, by name, in order; ``used`` is the first use of each
+    class that no scope declares, also in compound elements that nobody places.
     """
 
     root: Compound
     requirements: tuple[Requirement, ...]
     classes: tuple[tuple[str, ClassRef], ...]
+    used: tuple[Use, ...] = ()
 
 
 def ports(inputs: int, outputs: int) -> str:

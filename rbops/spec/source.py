@@ -35,18 +35,25 @@ class Text:
 
     def line(self, number: int) -> str:
         """Line ``number``, from 1, with characters that a terminal would act on made visible."""
-        if self._lines is None:
-            self._lines = self._breaks.split(self._text)
-        line = self._lines[number - 1] if 0 < number <= len(self._lines) else ""
-        return "".join(char if char.isprintable() or char == "\t" else "\N{REPLACEMENT CHARACTER}" for char in line)
+        return _visible(self._line(number))
 
     def diagnostic(self, place: Place, message: str, hint: str | None = None) -> Diagnostic:
         """An error at ``place``; a line too wide for a terminal is cut, or left out where the caret would be."""
-        snippet = self.line(place.line)
+        snippet = self._line(place.line)
         if len(snippet) > _WIDEST:
             snippet = f"{snippet[:_WIDEST]}..." if place.column <= _WIDEST else ""
+        snippet = _visible(snippet)
         length = max(1, min(place.length, len(snippet) - place.column + 1))
         return Diagnostic(self.file, place.line, place.column, message, hint, snippet, length)
+
+    def _line(self, number: int) -> str:
+        if self._lines is None:
+            self._lines = self._breaks.split(self._text)
+        return self._lines[number - 1] if 0 < number <= len(self._lines) else ""
+
+
+def _visible(line: str) -> str:
+    return "".join(char if char.isprintable() or char == "\t" else "\N{REPLACEMENT CHARACTER}" for char in line)
 
 
 @dataclass(frozen=True, slots=True)

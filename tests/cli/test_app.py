@@ -14,7 +14,7 @@ import pytest
 from rbops import __version__
 
 VERBS = (
-    *("init", "check", "schema", "plan", "explain", "predict", "scale", "graph", "simulate", "render"),
+    *("init", "check", "schema", "plan", "explain", "predict", "scale", "graph", "simulate", "render", "click-check"),
     *("lab", "diff", "apply", "status", "rollback", "verify", "selftest", "demo"),
 )
 

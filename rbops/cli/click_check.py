@@ -1,0 +1,173 @@
+"""The verb ``click-check``: a Click configuration, or all that a spec renders to, checked without running it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rbops.cli.options import Output
+from rbops.cli.output import Format, emit_json, say
+
+if TYPE_CHECKING:
+    from rbops.cli.click_files import Installed
+    from rbops.click import Options, Report
+    from rbops.click.elements import Driver
+    from rbops.errors import Diagnostic
+    from rbops.spec import Spec
+
+__all__ = ["register"]
+
+SCHEMA_VERSION = 1
+_RULES = ("rule1", "rule2")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("click-check")(click_check)
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """A report, and which rules may be broken in it."""
+
+    report: Report
+    allow: tuple[str, ...]
+
+    @property
+    def denied(self) -> int:
+        """How many mistakes and breaches make it fail."""
+        return len(self.report.errors) + sum(breach.rule not in self.allow for breach in self.report.breaches)
+
+
+def click_check(
+    path: Annotated[
+        Path,
+        typer.Argument(metavar="FILE|SPEC", help="A Click configuration, or a spec (.yml, .yaml).", show_default=False),
+    ],
+    kernel: Annotated[
+        bool | None,
+        typer.Option("--linuxmodule/--userlevel", help="The driver to check for; else any that has all elements."),
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option("-j", "--threads", min=1, max=1024, help="Threads that run; else as many as are named."),
+    ] = None,
+    fastclick: Annotated[
+        bool, typer.Option("--fastclick", help="Devices spread over threads as FastClick's do.")
+    ] = False,
+    allow: Annotated[
+        list[str] | None, typer.Option("--allow", metavar="RULE", help="rule1 or rule2: report it, do not fail.")
+    ] = None,
+    prefix: Annotated[
+        Path | None, typer.Option("--prefix", metavar="DIR", help="Where the Click is installed that will run it.")
+    ] = None,
+    output: Output = Format.TEXT,
+) -> None:
+    """Check Click configurations: language, elements, ports, push and pull, and the paper's two rules.
+
+    Rule 1: one queue of a device is touched by one thread. Rule 2: a packet stays on the thread that received it.
+    """
+    from rbops.cli.click_files import find_click
+    from rbops.click import Options
+    from rbops.errors import UsageError
+
+    allowed = tuple(dict.fromkeys(allow or ()))
+    strange = [rule for rule in allowed if rule not in _RULES]
+    if strange:
+        raise UsageError(f"--allow {strange[0]}: there is no such rule", hint="rule1 or rule2")
+    driver: Driver | None = None if kernel is None else "linuxmodule" if kernel else "userlevel"
+    is_spec = path.suffix in {".yml", ".yaml"}
+    click = find_click(prefix, look=not is_spec)
+    options = Options(driver, threads, fastclick, click.library, click.package)
+    checked = list(_of_spec(path, click, options, allowed) if is_spec else _of_file(path, click, options, allowed))
+    if output is Format.JSON:
+        from rbops.cli.click_text import report_json
+
+        found = [report_json(item.report, item.allow) for item in checked]
+        failed = any(item.denied for item in checked)
+        emit_json({"schema_version": SCHEMA_VERSION, "elements": click.table.origin, "ok": not failed, "files": found})
+    _print(checked, output)
+    if any(item.denied for item in checked):
+        raise typer.Exit(1)
+
+
+def _of_file(path: Path, click: Installed, options: Options, allow: tuple[str, ...]) -> Iterator[_Checked]:
+    from rbops.cli.click_files import read_text
+    from rbops.click import check
+
+    yield _Checked(check(read_text(path), click.table, options), allow)
+
+
+def _of_spec(path: Path, click: Installed, options: Options, allow: tuple[str, ...]) -> Iterator[_Checked]:
+    """The fragment where it stands, then each server's configuration as it would be pushed."""
+    from dataclasses import replace
+
+    from rbops.cli.click_files import text_of
+    from rbops.click import check, fragment
+    from rbops.errors import UsageError
+    from rbops.planner import plan_spec
+    from rbops.render import render
+    from rbops.spec import load_spec
+
+    spec = load_spec(path)
+    if spec.dataplane != "click":
+        raise UsageError(
+            f"{path}: the data plane is {spec.dataplane}", hint="write `dataplane: click`, or name a .click file"
+        )
+    driver = options.driver or _driver(spec)
+    if spec.router.fragment is not None:
+        fragment(spec.router.fragment, click.table, driver, {*spec.router.allow, *allow})
+    plan = plan_spec(spec)
+    rendered = render(plan)
+    both = tuple(dict.fromkeys((*spec.router.allow, *allow)))
+    count = 0
+    for server in plan.servers:
+        own = replace(
+            options,
+            driver=driver,
+            threads=options.threads or len(server.cores.dataplane),
+            fastclick=options.fastclick or spec.click.dialect == "fastclick",
+        )
+        for file in rendered.files_of(server.name):
+            if file.path.endswith(".click"):
+                count += 1
+                yield _Checked(check(text_of(f"{server.name}:{file.path}", file.content), click.table, own), both)
+    if not count:
+        raise UsageError(f"{path}: nothing that it renders to is a Click configuration")
+
+
+def _driver(spec: Spec) -> Driver:
+    return "linuxmodule" if spec.click.dialect == "kernel" else "userlevel"
+
+
+def _print(checked: list[_Checked], output: Format) -> None:
+    """Mistakes on stderr, where editors look; the summary on stdout unless that is JSON."""
+    from rbops.cli.click_text import report_blocks
+    from rbops.cli.tables import show
+
+    for item in checked:
+        for diagnostic in _messages(item):
+            say(diagnostic.render())
+    if output is Format.TEXT:
+        show([block for item in checked for block in report_blocks(item.report, item.allow)])
+    denied = sum(item.denied for item in checked)
+    if denied:
+        say(f"{denied} error{'s' if denied > 1 else ''}")
+
+
+def _messages(item: _Checked) -> Iterator[Diagnostic]:
+    from rbops.cli.click_text import told
+
+    yield from item.report.errors
+    yield from (told(breach, item.allow) for breach in item.report.breaches)
+    yield from (_note(note) for note in item.report.notes)
+
+
+def _note(note: Diagnostic) -> Diagnostic:
+    from dataclasses import replace
+
+    return replace(note, message=f"note: {note.message}")

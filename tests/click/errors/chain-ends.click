@@ -1,0 +1,2 @@
+[0] InfiniteSource -> Discard [0];
+InfiniteSource ->

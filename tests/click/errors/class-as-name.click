@@ -1,0 +1,3 @@
+Queue :: Idle;
+elementclass E { -> }
+E :: Idle;

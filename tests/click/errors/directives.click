@@ -1,0 +1,3 @@
+#pragma once
+#line 3 "x.click"
+Idle(;

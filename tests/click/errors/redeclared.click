@@ -1,0 +1,3 @@
+a :: Idle;
+a :: Queue;
+a(5) -> Discard;

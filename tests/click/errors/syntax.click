@@ -1,0 +1,5 @@
+InfiniteSource -> -> Discard;
+a :: ;
+provide(x);
+} ) ||
+x y z

@@ -1,0 +1,2 @@
+FromDevice(eth0) -> Discard;
+StaticThreadSched(nobody 1, FromDevice@1, FromDevice@1 x);

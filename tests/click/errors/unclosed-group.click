@@ -1,0 +1,1 @@
+InfiniteSource -> ( -> Null -> 

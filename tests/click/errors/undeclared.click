@@ -1,0 +1,3 @@
+q :: Queue;
+InfiniteSource -> qq -> Discard;
+InfiniteSource -> Quue(5) -> Discard;

@@ -1,0 +1,3 @@
+define($n 5)
+elementclass E { $n | Idle($n) }
+e :: E(7)

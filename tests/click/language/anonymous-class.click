@@ -1,0 +1,1 @@
+InfiniteSource -> e :: { input -> Null -> output } -> Discard

@@ -1,0 +1,3 @@
+// one
+InfiniteSource /* two -> */ -> // three
+ Discard(/* four */)

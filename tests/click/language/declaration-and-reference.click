@@ -1,0 +1,3 @@
+a :: InfiniteSource(LIMIT 5);
+b :: Discard;
+a -> b;

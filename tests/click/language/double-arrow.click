@@ -1,0 +1,1 @@
+InfiniteSource -> t :: Tee => a :: Discard, b :: Discard

@@ -1,0 +1,2 @@
+elementclass E { input -> q :: Queue -> output }
+InfiniteSource -> e :: E -> Discard

@@ -1,0 +1,2 @@
+elementclass E { -> Null -> }
+InfiniteSource -> E -> Discard

@@ -1,0 +1,2 @@
+Idle@2 :: Idle;
+Idle

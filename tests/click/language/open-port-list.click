@@ -1,0 +1,2 @@
+InfiniteSource -> t :: Tee;
+t [] => a :: Discard, b :: Discard, c :: Discard

@@ -1,0 +1,3 @@
+s :: InfiniteSource -> t :: Tee;
+t [1] -> [0] d :: Discard;
+t[0] -> Discard

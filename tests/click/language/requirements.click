@@ -1,0 +1,2 @@
+require(package "rbops", compact_config);
+x :: Idle

@@ -1,0 +1,1 @@
+InfiniteSource, InfiniteSource -> d :: Discard

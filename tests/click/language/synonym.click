@@ -1,0 +1,2 @@
+elementclass D Discard;
+s :: InfiniteSource -> d :: D

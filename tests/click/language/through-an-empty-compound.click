@@ -1,0 +1,2 @@
+elementclass W { input -> output }
+InfiniteSource -> W -> W -> Discard
