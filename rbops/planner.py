@@ -77,10 +77,9 @@ def plan_spec(spec: Spec) -> ClusterPlan:
 def planning(spec: Spec, assumptions: Assumptions = Assumptions()) -> Planning:
     """The plan of ``spec`` with what led to it. Raises SpecError."""
     packets = assumptions.packets or mix(spec.router.packets)
-    machines = {
-        index: _scaled(_reserved(spec, machine), assumptions.cost_factor) for index, machine in _machines(spec).items()
-    }
-    demand = _demand(spec, machines, packets)
+    known, pins = _both(lambda: _machines(spec), lambda: _pins(spec))
+    machines = {index: _scaled(_reserved(spec, machine), assumptions.cost_factor) for index, machine in known.items()}
+    demand = _demand(spec, machines, packets, pins)
     choice, ports = _both(lambda: _choose(spec, demand), lambda: externals(spec))
     default = demand.default.machine
     built = build(spec, choice, lambda index: machines.get(index, default), ports)
@@ -98,8 +97,8 @@ def planning(spec: Spec, assumptions: Assumptions = Assumptions()) -> Planning:
         warnings=warnings(spec, choice, demand, built, made),
         prediction=made.prediction,
     )
-    known = {(breach.rule, breach.server) for breach in plan.violations}
-    found = tuple(breach for breach in check(plan) if (breach.rule, breach.server) not in known)
+    told = {(breach.rule, breach.server) for breach in plan.violations}
+    found = tuple(breach for breach in check(plan) if (breach.rule, breach.server) not in told)
     if found:
         plan = replace(plan, violations=plan.violations + found)
     return Planning(spec, demand, choice, built, made, plan)
@@ -187,14 +186,8 @@ def _machine(
         return None
 
 
-def _demand(spec: Spec, machines: Mapping[int, Machine], packets: PacketMix) -> Demand:
-    known: dict[int, Limits] = {}
-
-    def limits(machine: Machine) -> Limits:
-        if id(machine) not in known:
-            known[id(machine)] = Limits(machine, _available(spec, machine, packets))
-        return known[id(machine)]
-
+def _pins(spec: Spec) -> tuple[tuple[int, int], ...]:
+    """Which ports are fixed to which servers; raises SpecError with all that name no server of a plan."""
     pins: list[tuple[int, int]] = []
     wrong: list[Diagnostic] = []
     for position, port in enumerate(spec.ports):
@@ -206,13 +199,26 @@ def _demand(spec: Spec, machines: Mapping[int, Machine], packets: PacketMix) -> 
             pins.append((port.id, index))
     if wrong:
         raise SpecError(wrong)
+    return tuple(sorted(pins))
+
+
+def _demand(
+    spec: Spec, machines: Mapping[int, Machine], packets: PacketMix, pins: tuple[tuple[int, int], ...]
+) -> Demand:
+    known: dict[int, Limits] = {}
+
+    def limits(machine: Machine) -> Limits:
+        if id(machine) not in known:
+            known[id(machine)] = Limits(machine, _available(spec, machine, packets))
+        return known[id(machine)]
+
     return Demand(
         ports=spec.router.external_ports,
         line_rate_bps=spec.router.line_rate_bps,
         factor=2 if spec.router.traffic == "uniform" else 3,
         default=limits(machines[-1]),
         special=tuple((index, limits(machine)) for index, machine in sorted(machines.items()) if index >= 0),
-        pins=tuple(sorted(pins)),
+        pins=pins,
         kind=spec.interconnect.topology,
     )
 
@@ -251,13 +257,24 @@ def _choose(spec: Spec, demand: Demand) -> Choice:
     try:
         return choose(demand)
     except Impossible as error:
-        pins: dict[str, Path] = {f"port {port.id}": ("ports", at, "server") for at, port in enumerate(spec.ports)}
-        raise SpecError(
-            [
-                spec.source.mistake(pins.get(one.field, tuple(one.field.split("."))), str(one), one.hint)
-                for one in (error, *error.also)
-            ]
-        ) from error
+        wrong = _mistakes(spec, error)
+        lost = {one.field for one in (error, *error.also)}
+        kept = tuple(pin for pin in demand.pins if f"port {pin[0]}" not in lost)
+        if kept != demand.pins:
+            # Without the pins that cannot be kept, the rest is looked at too.
+            try:
+                wrong += _hosts(spec, choose(replace(demand, pins=kept)))
+            except Impossible as other:
+                wrong += _mistakes(spec, other)
+        raise SpecError(wrong) from error
+
+
+def _mistakes(spec: Spec, error: Impossible) -> list[Diagnostic]:
+    pins: dict[str, Path] = {f"port {port.id}": ("ports", at, "server") for at, port in enumerate(spec.ports)}
+    return [
+        spec.source.mistake(pins.get(one.field, tuple(one.field.split("."))), str(one), one.hint)
+        for one in (error, *error.also)
+    ]
 
 
 def _check(spec: Spec, demand: Demand, choice: Choice, built: Built, made: Forecast) -> None:

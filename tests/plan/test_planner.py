@@ -293,6 +293,24 @@ def test_contradictions_with_the_plan_come_together(tmp_path: Path) -> None:
     assert starts == ["router.guarantee", "hosts", "hosts.n1.ports"]
 
 
+def test_wrong_names_come_together(tmp_path: Path) -> None:
+    text = (
+        "router: {external_ports: 4, line_rate: 10Gbps}\nservers: {profile: nehalm}\n"
+        "ports: [{id: 0, server: first}]\nhosts: {n1: {profile: curent}}\n"
+    )
+    starts = [message.split(":")[0] for message in messages(tmp_path, text)]
+    assert starts == ["servers.profile", "ports[0].server", "hosts.n1.profile"]
+
+
+def test_what_wrong_pins_hide_is_told_with_them(tmp_path: Path) -> None:
+    servers = "servers: {profile: nehalem}\nports: [{id: 0, server: n9}]\n"
+    text = f"router: {{external_ports: 3, line_rate: 10Gbps}}\n{servers}hosts: {{n8: {{}}}}\n"
+    assert [message.split(":")[0] for message in messages(tmp_path, text)] == ["ports[0].server", "hosts"]
+    text = f"router: {{external_ports: 5, line_rate: 10Gbps}}\n{servers}"
+    starts = [message.split(":")[0] for message in messages(tmp_path, text)]
+    assert starts == ["router.external_ports", "ports[0].server"]
+
+
 def test_unlike_servers_keep_their_own_cores(tmp_path: Path) -> None:
     path = tmp_path / "x.yml"
     path.write_text(
