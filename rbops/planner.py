@@ -258,12 +258,10 @@ def _choose(spec: Spec, demand: Demand) -> Choice:
         return choose(demand)
     except Impossible as error:
         wrong = _mistakes(spec, error)
-        lost = {one.field for one in (error, *error.also)}
-        kept = tuple(pin for pin in demand.pins if f"port {pin[0]}" not in lost)
-        if kept != demand.pins:
-            # Without the pins that cannot be kept, the rest is looked at too.
+        if any(one.field.startswith("port ") for one in (error, *error.also)):
+            # What is wrong whatever the pins are.
             try:
-                wrong += _hosts(spec, choose(replace(demand, pins=kept)))
+                wrong += _hosts(spec, choose(replace(demand, pins=())))
             except Impossible as other:
                 wrong += _mistakes(spec, other)
         raise SpecError(wrong) from error

@@ -277,7 +277,7 @@ def messages(tmp_path: Path, text: str) -> list[str]:
 
 def test_every_pin_too_many_is_named(tmp_path: Path) -> None:
     pins = ", ".join(f"{{id: {port}, server: n0}}" for port in range(6))
-    text = f"router: {{external_ports: 6, line_rate: 10Gbps}}\nservers: {{profile: nehalem}}\nports: [{pins}]\n"
+    text = f"router: {{external_ports: 8, line_rate: 10Gbps}}\nservers: {{profile: nehalem}}\nports: [{pins}]\n"
     assert messages(tmp_path, text) == [
         "ports[4].server: port 4 is pinned to n0, whose cards have room for 4 external ports, 1 short",
         "ports[5].server: port 5 is pinned to n0, whose cards have room for 4 external ports, 2 short",
