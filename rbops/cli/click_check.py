@@ -65,6 +65,10 @@ def click_check(
     prefix: Annotated[
         Path | None, typer.Option("--prefix", metavar="DIR", help="Where the Click is installed that will run it.")
     ] = None,
+    define: Annotated[
+        list[str] | None,
+        typer.Option("-D", "--define", metavar="NAME=VALUE", help="A variable, as Click's command line has it."),
+    ] = None,
     output: Output = Format.TEXT,
 ) -> None:
     """Check Click configurations: language, elements, ports, push and pull, and the paper's two rules.
@@ -82,7 +86,7 @@ def click_check(
     driver: Driver | None = None if kernel is None else "linuxmodule" if kernel else "userlevel"
     is_spec = path.suffix in {".yml", ".yaml"}
     click = find_click(prefix, look=not is_spec)
-    options = Options(driver, threads, fastclick, click.library, click.package)
+    options = Options(driver, threads, fastclick, click.library, click.package, _defines(define or []))
     checked = list(_of_spec(path, click, options, allowed) if is_spec else _of_file(path, click, options, allowed))
     if output is Format.JSON:
         from rbops.cli.click_text import report_json
@@ -93,6 +97,19 @@ def click_check(
     _print(checked, output)
     if any(item.denied for item in checked):
         raise typer.Exit(1)
+
+
+def _defines(given: list[str]) -> dict[str, str]:
+    """``NAME=VALUE`` by name. Raises UsageError (2)."""
+    from rbops.errors import UsageError
+
+    found = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name.replace("_", "a").isalnum():
+            raise UsageError(f"--define {text}: this is no variable", hint="write --define NAME=VALUE")
+        found[name] = value
+    return found
 
 
 def _of_file(path: Path, click: Installed, options: Options, allow: tuple[str, ...]) -> Iterator[_Checked]:

@@ -14,14 +14,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-from rbops.click.chains import Item, Ports, pairs
+from rbops.click.chains import Item, pairs
 from rbops.click.config import REST, Formal, argvec, unquote, words
+from rbops.click.items import ARROWS, ItemReader
 from rbops.click.lexer import Kind, Lexer, Token
+from rbops.click.reader import MOST_ERRORS, StopReading
 from rbops.click.scope import Scope
 from rbops.click.source import ClickText, Span
-from rbops.click.tree import Base, ClassRef, Compound, Connection, Element, Requirement, Tree, Use
+from rbops.click.tree import Base, ClassRef, Compound, Connection, Requirement, Tree
 from rbops.errors import Diagnostic
 
 __all__ = ["Library", "Parsed", "parse", "parse_body"]
@@ -29,13 +31,8 @@ __all__ = ["Library", "Parsed", "parse", "parse_body"]
 Library = Callable[[str, ClickText], ClickText | None]
 """The text that ``require(library NAME)`` in a file means; None: there is none."""
 
-_DEEPEST = 50
-_HIGHEST_PORT = 1023
 _MOST_CONNECTIONS = 200_000
-_MOST_ERRORS = 100
-_NO_PORTS = Ports()
-_ARROWS = (Kind.ARROW, Kind.DOUBLE_ARROW)
-_BEGINS_CHAIN = (Kind.IDENT, *_ARROWS)
+_BEGINS_CHAIN = (Kind.IDENT, *ARROWS)
 _ENDS_CHAIN = (Kind.IDENT, Kind.DOUBLE_BAR, Kind.ELEMENTCLASS, Kind.REQUIRE, Kind.PROVIDE, Kind.DEFINE)
 
 
@@ -58,55 +55,19 @@ def parse_body(text: ClickText, known: Callable[[str], bool]) -> Parsed:
     return _Parser(text, known, None).body()
 
 
-class _StopError(Exception):
-    """Reading on is of no use: too many mistakes, or one that hides what follows."""
-
-
-@dataclass(slots=True)
-class _Entry:
-    """An item of a chain before it is known whether it declares an element or names one."""
-
-    name: str
-    kind: ClassRef | None
-    bare: bool
-    span: Span
-    inputs: Ports = _NO_PORTS
-    outputs: Ports = _NO_PORTS
-    declared: ClassRef | None = None
-    configuration: str = ""
-    implicit: bool = False
-
-
-@dataclass(slots=True)
-class _Chain:
-    """The items between two arrows."""
-
-    first: bool
-    entries: list[_Entry] = field(default_factory=list)
-
-    def plain(self) -> bool:
-        """No ports anywhere, as in a declaration of several elements."""
-        return not any(e.inputs.numbers or e.outputs.numbers or e.implicit for e in self.entries)
-
-
-class _Parser:
+class _Parser(ItemReader):
     def __init__(self, text: ClickText, known: Callable[[str], bool], library: Library | None) -> None:
-        self._errors: list[Diagnostic] = []
-        self._lexer = Lexer(text, self._errors)
-        self._known = known
+        super().__init__(text, known)
         self._library = library
         self._read: set[str] = {text.name}
-        self._scope = Scope("", Span(text, 0, 0), 0, {})
         self._requirements: list[Requirement] = []
-        self._used: dict[str, Use] = {}
-        self._depth = 0
 
     def file(self) -> Parsed:
-        with suppress(_StopError):
+        with suppress(StopReading):
             self._statements()
         root = self._scope.finished()
         tree = Tree(root, tuple(self._requirements), tuple(self._scope.classes.items()), tuple(self._used.values()))
-        return Parsed(tree, tuple(self._errors[:_MOST_ERRORS]))
+        return Parsed(tree, tuple(self._errors[:MOST_ERRORS]))
 
     def body(self) -> Parsed:
         root = self._scope
@@ -114,34 +75,13 @@ class _Parser:
         self._lexer.push_back(first)
         self._scope = Scope.inside(root, "", first.span)
         self._depth += 1
-        with suppress(_StopError):
+        with suppress(StopReading):
             self._statements()
         inputs, outputs, wrong = self._scope.pseudo(0, 1)
         self._errors += (first.span.diagnostic(message) for message in wrong)
         body = self._scope.finished(inputs, outputs)
         tree = Tree(root.finished(), tuple(self._requirements), (("", body),), tuple(self._used.values()))
-        return Parsed(tree, tuple(self._errors[:_MOST_ERRORS]))
-
-    # mistakes
-
-    def _error(self, span: Span, message: str, hint: str | None = None) -> None:
-        self._errors.append(span.diagnostic(message, hint))
-        if len(self._errors) >= _MOST_ERRORS:
-            raise _StopError
-
-    def _syntax(self, token: Token) -> None:
-        if token.kind is Kind.END:
-            self._error(token.span, "the text ends in the middle of a statement")
-        else:
-            self._error(token.span, f"syntax error near {_shown(token)}")
-
-    def _enter(self, span: Span) -> None:
-        self._depth += 1
-        if self._depth > _DEEPEST:
-            self._error(span, f"nested more than {_DEEPEST} deep")
-            raise _StopError
-
-    # statements
+        return Parsed(tree, tuple(self._errors[:MOST_ERRORS]))
 
     def _statements(self, closing: str = "", opening: Span | None = None) -> Token:
         """Statements up to ``}`` or ``||``, ``)``, or with no ``closing`` the end; the word that ended them."""
@@ -250,16 +190,6 @@ class _Parser:
             self._depth -= 1
             self._lexer = outer
 
-    # classes
-
-    def _class(self, token: Token) -> ClassRef:
-        declared = self._scope.classes.get(token.string)
-        return self._base(token.string, token.span) if declared is None else declared
-
-    def _base(self, name: str, span: Span, *, guessed: bool = False) -> Base:
-        self._used.setdefault(name, Use(name, span, guessed))
-        return Base(name)
-
     def _compound(self, name: str, span: Span) -> Compound:
         """A body, or several, after the opening brace."""
         self._enter(span)
@@ -351,8 +281,6 @@ class _Parser:
             self._error(variable.span, "parameters out of order", hint)
         formals.append(Formal(variable.string, keyword))
 
-    # chains
-
     def _chain(self) -> None:
         """Items, arrow, items, ..."""
         previous: list[Item] = []
@@ -370,7 +298,7 @@ class _Parser:
             while token.symbol(",") or token.kind is Kind.DOUBLE_COLON:
                 self._syntax(token)
                 token = self._lexer.next()
-            if token.kind not in _ARROWS:
+            if token.kind not in ARROWS:
                 self._end_of_chain(token)
                 break
             arrow = token
@@ -400,211 +328,6 @@ class _Parser:
             self._scope.connect(Connection(source.element, output, target.element, entry, own))
             if len(self._scope.connections) > _MOST_CONNECTIONS:
                 self._error(span, f"more than {_MOST_CONNECTIONS:,} connections")
-                raise _StopError
+                raise StopReading
         for message in wrong:
             self._error(span, message)
-
-    def _items(self, *, first: bool) -> list[Item] | None:
-        """Items up to an arrow or the chain's end; None when there is none."""
-        chain = _Chain(first)
-        while True:
-            entry = self._entry(chain)
-            if entry is None:
-                break
-            chain.entries.append(entry)
-            if self._lexer.take(Kind.SYMBOL, ",") is None:
-                break
-        if not chain.entries:
-            return None
-        token = self._lexer.next()
-        self._lexer.push_back(token)
-        arrow = token.kind in _ARROWS
-        if arrow and not first and any(entry.implicit for entry in chain.entries):
-            self._error(chain.entries[0].span, "implied ports can only be at the ends of a chain")
-        if len(chain.entries) > 1 and first and not arrow and chain.plain():
-            self._spread(chain.entries)
-        return [self._item(entry) for entry in chain.entries]
-
-    def _spread(self, entries: list[_Entry]) -> None:
-        """``a, b :: Queue(10)`` declares both."""
-        last = entries[-1]
-        if last.declared is not None and all(entry.bare for entry in entries[:-1]):
-            for entry in entries[:-1]:
-                entry.declared, entry.configuration = last.declared, last.configuration
-
-    def _entry(self, chain: _Chain) -> _Entry | None:
-        inputs, port_span = self._ports()
-        token = self._lexer.next()
-        span = port_span.to(token.span) if port_span else token.span
-        if token.kind is Kind.IDENT:
-            name = token.string
-            kind = self._scope.classes.get(name)
-            if kind is None and name not in self._scope.named and self._known(name):
-                kind = self._base(name, token.span)
-            entry = _Entry(name, kind, bare=True, span=span, inputs=inputs)
-        elif token.symbol("{"):
-            entry = _Entry("", self._compound("", token.span), bare=False, span=span, inputs=inputs)
-        elif token.symbol("("):
-            entry = self._group(token, inputs)
-        else:
-            return self._implied(chain, token, inputs, span)
-        self._declaration(entry)
-        self._configuration(entry)
-        return entry
-
-    def _implied(self, chain: _Chain, token: Token, inputs: Ports, span: Span) -> _Entry | None:
-        """``-> x`` in a compound element means ``input -> x``, and ``x ->`` means ``x -> output``."""
-        nested = self._depth > 0 and (self._scope.depth > 0 or "input" in self._scope.named)
-        only = not chain.entries
-        arrow = token.kind in _ARROWS
-        if nested and arrow:
-            implied = chain.first and (bool(inputs.numbers) or only)
-        elif nested and token.symbol(","):
-            implied = bool(inputs.numbers)
-        else:
-            implied = (
-                nested and token.kind is not Kind.DOUBLE_COLON and not chain.first and (bool(inputs.numbers) or only)
-            )
-        if not implied:
-            if inputs.numbers:
-                self._error(span, "these ports belong to no element")
-            if only and not (nested and chain.first):
-                self._syntax(token)
-                if token.kind is Kind.END or token.symbol("})"):
-                    self._lexer.push_back(token)
-            else:
-                self._lexer.push_back(token)
-            return None
-        self._lexer.push_back(token)
-        name = "input" if chain.first else "output"
-        before, after = (Ports(), inputs) if chain.first else (inputs, Ports())
-        return _Entry(name, None, bare=False, span=span, inputs=before, outputs=after, implicit=True)
-
-    def _group(self, opening: Token, inputs: Ports) -> _Entry:
-        """``( ... )``: statements that see an ``input`` and ``output`` of their own."""
-        self._enter(opening.span)
-        scope = self._scope
-        name = f"({len(scope.elements)})"
-        scope.groups.append(scope.tunnel(name, opening.span))
-        outer = {end: scope.named.get(end) for end in ("input", "output")}
-        entry, leave = (scope.tunnel(f"{name}/{end}", opening.span) for end in ("input", "output"))
-        scope.named |= {"input": entry, "output": leave}
-        self._statements(")", opening.span)
-        counts = scope.pseudo(entry, leave)
-        for message in counts[2]:
-            self._error(opening.span, f"group: {message}")
-        for end, index in outer.items():
-            if index is None:
-                del scope.named[end]
-            else:
-                scope.named[end] = index
-        self._depth -= 1
-        before = inputs if inputs.numbers else Ports(tuple(range(counts[0])), implied=True)
-        after = Ports(tuple(range(counts[1])), implied=True)
-        return _Entry(name, None, bare=False, span=opening.span, inputs=before, outputs=after)
-
-    def _declaration(self, entry: _Entry) -> None:
-        """``:: Class``."""
-        if self._lexer.take(Kind.DOUBLE_COLON) is None:
-            return
-        entry.bare = False
-        token = self._lexer.next()
-        if token.kind is Kind.IDENT:
-            entry.declared = self._class(token)
-        elif token.symbol("{"):
-            entry.declared = self._compound("", token.span)
-        else:
-            self._error(token.span, f"expected the element class of {entry.name} after '::'")
-            self._lexer.push_back(token)
-            entry.declared = Base("Error")
-        entry.span = entry.span.to(token.span)
-
-    def _configuration(self, entry: _Entry) -> None:
-        """``(configuration)`` and the output ports."""
-        opening = self._lexer.take(Kind.SYMBOL, "(")
-        if opening is not None:
-            if entry.kind is None and entry.name in self._scope.named:
-                hint = "configure it where it is declared"
-                self._error(opening.span, f"{_quoted(entry.name)} is already an element; this is ignored", hint)
-            entry.bare = False
-            entry.configuration, inside = self._lexer.configuration(opening.span)
-            self._lexer.take(Kind.SYMBOL, ")")
-            entry.span = entry.span.to(inside)
-        ports, span = self._ports()
-        if span is not None:
-            entry.outputs = ports
-
-    def _ports(self) -> tuple[Ports, Span | None]:
-        """``[0]``, ``[0, 3-5]``, ``[]``, ``[1, ]``."""
-        opening = self._lexer.take(Kind.SYMBOL, "[")
-        if opening is None:
-            return Ports(), None
-        numbers: list[int] = []
-        dash = False
-        while True:
-            token = self._lexer.next()
-            if token.symbol("]"):
-                return Ports(tuple(numbers) or (0,), open=True), opening.span.to(token.span)
-            if token.kind is not Kind.IDENT:
-                self._error(token.span, "expected a port number")
-                self._lexer.push_back(token)
-                break
-            number = self._port(token)
-            numbers += range(numbers[-1] + 1, number + 1) if dash and numbers else [number]
-            token = self._lexer.next()
-            if token.symbol("]"):
-                return Ports(tuple(numbers)), opening.span.to(token.span)
-            if not token.symbol("-,") or (dash and token.symbol("-")):
-                self._error(token.span, "expected ',' or ']' after a port number")
-                self._lexer.push_back(token)
-                if token.kind is not Kind.IDENT:
-                    break
-            dash = token.symbol("-")
-        return Ports(tuple(numbers)), opening.span
-
-    def _port(self, token: Token) -> int:
-        text = token.string
-        base = 16 if text[:2].lower() == "0x" else 8 if text.startswith("0") else 10
-        try:
-            number = int(text.replace("_", "?"), base)
-        except ValueError:
-            self._error(token.span, f"port number {text} is no integer")
-            return 0
-        if number > _HIGHEST_PORT:
-            self._error(token.span, f"port number {text} is higher than {_HIGHEST_PORT}")
-            return 0
-        return number
-
-    # elements
-
-    def _item(self, entry: _Entry) -> Item:
-        """The element an entry names or declares."""
-        scope = self._scope
-        index = scope.named.get(entry.name) if entry.kind is None else None
-        if index is None:
-            index = self._element(entry)
-        elif entry.declared is not None:
-            there = scope.elements[index].span
-            self._error(entry.span, f"element {_quoted(entry.name)} is declared twice", f"it is declared at {there}")
-        return Item(index, entry.inputs, entry.outputs, entry.span)
-
-    def _element(self, entry: _Entry) -> int:
-        if entry.declared is not None and entry.kind is not None:
-            self._error(entry.span, f"{_quoted(entry.name)} is an element class and cannot name an element")
-        name, kind = entry.name, entry.kind or entry.declared
-        if kind is None:
-            kind = self._base(entry.name, entry.span, guessed=True)
-        if entry.declared is None or entry.kind is not None:
-            name = self._scope.anonymous(kind.name if isinstance(kind, Base | Compound) else "")
-        elif any(part.isdigit() for part in name.split("/")):
-            self._error(entry.span, f"the name {_quoted(name)} has a part of only digits")
-        return self._scope.add(Element(name, kind, entry.configuration, entry.span))
-
-
-def _quoted(name: str) -> str:
-    return f"'{name}'" if not name.startswith("(") else "a group"
-
-
-def _shown(token: Token) -> str:
-    string = token.string if token.kind is not Kind.VARIABLE else f"${token.string}"
-    return f"'{string}'" if string.isprintable() else ascii(string)

@@ -57,7 +57,8 @@ def homes(graph: Graph, driver: Driver, count: int | None, *, fastclick: bool) -
             if not parts:
                 continue
             thread = parts[1] if len(parts) == len(("element", "thread")) else ""
-            if not thread.removeprefix("-").isdigit() or int(thread) not in range(-1, _MOST_THREADS):
+            lowest = -_MOST_THREADS if fastclick else _QUIESCENT
+            if not thread.removeprefix("-").isdigit() or int(thread) not in range(lowest, _MOST_THREADS):
                 message = f"StaticThreadSched: {argument} is no pair of an element and a thread"
                 errors.append(element.span.diagnostic(message, "write `StaticThreadSched(ELEMENT 1, ...)`"))
                 continue
@@ -67,6 +68,8 @@ def homes(graph: Graph, driver: Driver, count: int | None, *, fastclick: bool) -
             for index in found:
                 pinned[index] = int(thread)
     number = count or max([0, *pinned.values()]) + 1
+    if fastclick:  # it counts negative threads from the last one
+        pinned = {index: thread + number if thread < 0 else thread for index, thread in pinned.items()}
     # Click puts what is pinned to a thread that does not run on thread 0.
     pinned = {index: thread if thread < number else 0 for index, thread in pinned.items()}
     used = {i: use(element, driver, number, fastclick=fastclick) for i, element in enumerate(router.elements)}

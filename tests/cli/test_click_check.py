@@ -77,6 +77,7 @@ def test_json(write: Path) -> None:
         (["archive.click"], "is an archive"),
         (["good.click", "--prefix", "nowhere"], "no Click at nowhere"),
         (["good.click", "--allow", "rule3"], "there is no such rule"),
+        (["good.click", "--define", "x"], "this is no variable"),
         (["xdp.yml"], "the data plane is xdp"),
         (["."], "Is a directory"),
     ],
@@ -107,6 +108,12 @@ def test_the_installed_clicks_elements(write: Path) -> None:
     (share / "elementmap-more.xml").write_text(f'<elementmap drivers="userlevel">{sink}</elementmap>')
     (write / "more.click").write_text('require(package "more")\nFromDevice(eth0) -> Sink\n')
     assert run(str(write / "more.click"), "--prefix", str(write / "opt")).returncode == 0
+
+
+def test_variables_of_the_command_line(write: Path) -> None:
+    (write / "var.click").write_text("define($t 0)\nf :: FromDevice(eth0) -> Discard;\nStaticThreadSched(f $t);\n")
+    told = json.loads(run(str(write / "var.click"), "-D", "t=1", "--format", "json").stdout)
+    assert [thread["elements"] for thread in told["files"][0]["threads"]] == [0, 2]
 
 
 def test_libraries_lie_beside_the_file_or_on_clickpath(write: Path) -> None:

@@ -1,0 +1,62 @@
+"""What all parts of the parser share: the words, the scope that is being read, and the mistakes found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rbops.click.lexer import Kind, Lexer, Token
+from rbops.click.scope import Scope
+from rbops.click.source import ClickText, Span
+from rbops.click.tree import Base, ClassRef, Use
+from rbops.errors import Diagnostic
+
+__all__ = ["MOST_ERRORS", "Reader", "StopReading"]
+
+MOST_ERRORS = 100
+_DEEPEST = 50
+
+
+class StopReading(Exception):
+    """Reading on is of no use: too many mistakes, or one that hides what follows."""
+
+
+class Reader:
+    """Reads ``text``; ``known`` says which names are element classes without being declared."""
+
+    def __init__(self, text: ClickText, known: Callable[[str], bool]) -> None:
+        self._errors: list[Diagnostic] = []
+        self._lexer = Lexer(text, self._errors)
+        self._known = known
+        self._scope = Scope("", Span(text, 0, 0), 0, {})
+        self._used: dict[str, Use] = {}
+        self._depth = 0
+
+    def _error(self, span: Span, message: str, hint: str | None = None) -> None:
+        self._errors.append(span.diagnostic(message, hint))
+        if len(self._errors) >= MOST_ERRORS:
+            raise StopReading
+
+    def _syntax(self, token: Token) -> None:
+        if token.kind is Kind.END:
+            self._error(token.span, "the text ends in the middle of a statement")
+        else:
+            self._error(token.span, f"syntax error near {_shown(token)}")
+
+    def _enter(self, span: Span) -> None:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            self._error(span, f"nested more than {_DEEPEST} deep")
+            raise StopReading
+
+    def _class(self, token: Token) -> ClassRef:
+        declared = self._scope.classes.get(token.string)
+        return self._base(token.string, token.span) if declared is None else declared
+
+    def _base(self, name: str, span: Span, *, guessed: bool = False) -> Base:
+        self._used.setdefault(name, Use(name, span, guessed))
+        return Base(name)
+
+
+def _shown(token: Token) -> str:
+    string = token.string if token.kind is not Kind.VARIABLE else f"${token.string}"
+    return f"'{string}'" if string.isprintable() else ascii(string)
