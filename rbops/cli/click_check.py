@@ -123,7 +123,7 @@ def _of_spec(path: Path, click: Installed, options: Options, allow: tuple[str, .
     """The fragment where it stands, then each server's configuration as it would be pushed."""
     from dataclasses import replace
 
-    from rbops.cli.click_files import text_of
+    from rbops.cli.click_files import Rendered
     from rbops.click import check, fragment
     from rbops.errors import UsageError
     from rbops.planner import plan_spec
@@ -143,16 +143,19 @@ def _of_spec(path: Path, click: Installed, options: Options, allow: tuple[str, .
     both = tuple(dict.fromkeys((*spec.router.allow, *allow)))
     count = 0
     for server in plan.servers:
+        files = Rendered(server.name, rendered.files_of(server.name))
         own = replace(
             options,
             driver=driver,
             threads=options.threads or len(server.cores.dataplane),
             fastclick=options.fastclick or spec.click.dialect == "fastclick",
+            library=files.library,
         )
-        for file in rendered.files_of(server.name):
-            if file.path.endswith(".click"):
-                count += 1
-                yield _Checked(check(text_of(f"{server.name}:{file.path}", file.content), click.table, own), both)
+        reports = [_Checked(check(text, click.table, own), both) for text in files.configurations()]
+        # What another one requires was checked with it.
+        found = [item for item in reports if item.report.path not in files.libraries]
+        count += len(found)
+        yield from found
     if not count:
         raise UsageError(f"{path}: nothing that it renders to is a Click configuration")
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from rbops.click import ClickText, Table, bundled, with_elementmap
 from rbops.errors import UsageError
 
-__all__ = ["Installed", "find_click", "read_text", "text_of"]
+if TYPE_CHECKING:
+    from rbops.render import File
+
+__all__ = ["Installed", "Rendered", "find_click", "read_text", "text_of"]
 
 _LARGEST = 64 << 20
 _MAP = "elementmap.xml"
@@ -47,8 +51,13 @@ class Installed:
     prefix: Path | None = None
 
     def library(self, name: str, asking: ClickText) -> ClickText | None:
-        """The file that ``require(library NAME)`` means: beside the asking file, or where Click looks."""
-        for folder in (Path(asking.name).parent, *self._folders("conf")):
+        """The file that ``require(library NAME)`` means: beside the asking file, or where Click looks.
+
+        In a rendered tree, what all servers share lies in its folder ``common``.
+        """
+        own = Path(asking.name).parent
+        shared = [parent.parent / "common" for parent in own.absolute().parents if parent.name == "hosts"]
+        for folder in (own, *self._folders("conf"), *shared):
             path = folder / name
             if path.is_file():
                 return read_text(path)
@@ -69,6 +78,30 @@ class Installed:
             yield from (Path(entry) / kind, Path(entry))
         if self.prefix is not None:
             yield self.prefix / "share" / "click"
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """What a server would get; ``libraries`` fills with the files that its configurations require."""
+
+    server: str
+    files: tuple[File, ...]
+    libraries: set[str] = field(default_factory=set)
+
+    def configurations(self) -> Iterator[ClickText]:
+        """Every configuration, named ``SERVER:PATH``."""
+        for file in self.files:
+            if file.path.endswith(".click"):
+                yield text_of(f"{self.server}:{file.path}", file.content)
+
+    def library(self, name: str, asking: ClickText) -> ClickText | None:
+        """A file beside the asking one."""
+        folder = PurePosixPath(asking.name.removeprefix(f"{self.server}:")).parent
+        wanted = f"{self.server}:{folder / name}"
+        found = next((text for text in self.configurations() if text.name == wanted), None)
+        if found is not None:
+            self.libraries.add(wanted)
+        return found
 
 
 def find_click(prefix: Path | None, *, look: bool) -> Installed:

@@ -7,7 +7,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner, Result
 
+from rbops.cli.app import build
+from rbops.plan import ClusterPlan
+from rbops.render import File, Rendered
 from tests.cli.test_app import rbops
 
 GOOD = "FromDevice(eth0) -> Counter -> Queue -> ToDevice(eth1);\n"
@@ -125,3 +129,68 @@ def test_libraries_lie_beside_the_file_or_on_clickpath(write: Path) -> None:
     assert run(str(write / "user.click")).returncode == 1
     done = rbops("click-check", str(write / "user.click"), CLICK_PREFIX="", CLICKPATH=str(write))
     assert done.returncode == 0, done.stderr
+
+
+SPEC = """\
+name: pair
+router: {external_ports: 2, line_rate: 1Gbps, allow: [rule2]}
+servers: {profile: lab}
+dataplane: click
+"""
+
+
+@pytest.fixture
+def rendered(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What a spec renders to, by file name under /etc/rbops/click: the same on every server."""
+    files: dict[str, str] = {}
+
+    def render(plan: ClusterPlan) -> Rendered:
+        own = tuple(File(f"/etc/rbops/click/{name}", text.encode()) for name, text in files.items())
+        return Rendered(plan.digest, (), (), {server.name: own for server in plan.servers})
+
+    monkeypatch.setattr("rbops.render.render", render)
+    return files
+
+
+def invoke(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(build(), ["click-check", *map(str, arguments)], env={"CLICK_PREFIX": "", "CLICKPATH": ""})
+
+
+def test_a_spec_is_checked_as_it_would_be_pushed(tmp_path: Path, rendered: dict[str, str]) -> None:
+    spec = tmp_path / "router.yml"
+    spec.write_text(SPEC)
+    rendered["router.click"] = f"require(library routes.click);\n{TWO}Idle -> Routes -> Idle;\n"
+    rendered["routes.click"] = "elementclass Routes { -> LinearIPLookup(0/0 0) -> }\n"
+    done = invoke(spec, "--format", "json")
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert [file["path"] for file in told["files"]] == [f"n{i}:/etc/rbops/click/router.click" for i in range(2)]
+    assert [[v["allowed"] for v in file["violations"]] for file in told["files"]] == [[True], [True]]
+    rendered["router.click"] = "FromDevice(eth0) -> ToDevice(eth1)\n"
+    done = invoke(spec)
+    assert done.exit_code == 1
+    assert "n0:/etc/rbops/click/router.click:1:1: push output 0" in done.stderr
+    rendered.clear()
+    assert invoke(spec).exit_code == 2
+
+
+def test_the_fragment_of_a_spec_is_checked_where_it_stands(tmp_path: Path, rendered: dict[str, str]) -> None:
+    spec = tmp_path / "router.yml"
+    spec.write_text(SPEC.replace("allow: [rule2]", "fragment: my.click"))
+    rendered["router.click"] = "Idle\n"
+    (tmp_path / "my.click").write_text("input -> Queue -> Unqueue -> output\n")
+    done = invoke(spec)
+    assert done.exit_code == 2
+    assert f"{tmp_path}/my.click:1:1: rule2: packets change their core at 'Queue@1'" in done.stderr
+    assert invoke(spec, "--allow", "rule2").exit_code == 0
+    (tmp_path / "my.click").write_text("input -> Counter -> output\n")
+    assert invoke(spec).exit_code == 0
+
+
+def test_a_rendered_tree_has_its_libraries_in_common(write: Path) -> None:
+    folder = write / "out" / "hosts" / "n0" / "etc" / "rbops" / "click"
+    folder.mkdir(parents=True)
+    (write / "out" / "common").mkdir()
+    (write / "out" / "common" / "routes.click").write_text("elementclass Routes { -> Null -> }\n")
+    (folder / "router.click").write_text("require(library routes.click);\nIdle -> Routes -> Idle;\n")
+    assert run(str(folder / "router.click")).returncode == 0
