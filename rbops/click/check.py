@@ -12,7 +12,7 @@ from rbops.click.parser import Library, parse
 from rbops.click.processing import Processing, check_ports, check_processing, check_reuse, unknown_classes
 from rbops.click.rules import Breach, ThreadUse, check_rules, thread_uses
 from rbops.click.source import ClickText
-from rbops.click.threads import homes
+from rbops.click.threads import homes, reach
 from rbops.errors import Diagnostic
 
 __all__ = ["Options", "PackageMap", "Report", "check"]
@@ -80,10 +80,11 @@ def check(text: ClickText, table: Table, options: Options | None = None) -> Repo
     home, wrong_pins = homes(graph, driver, options.threads, fastclick=options.fastclick)
     if wrong_pins:
         return Report(text.name, driver, _sorted(wrong_pins), router=router, processing=processing)
-    breaches, notes = check_rules(graph, processing, home)
+    found = reach(graph, processing, home)
+    breaches, notes = check_rules(graph, processing, home, found)
     unplaced = unknown_classes(parsed.tree, table, driver, placed, unplaced=True)
     said = [*(unknown if foreign else ()), *unplaced]
-    uses = tuple(thread_uses(graph, processing, home))
+    uses = tuple(thread_uses(graph, home, found))
     return Report(text.name, driver, (), tuple(breaches), (*said, *notes), router, processing, uses)
 
 

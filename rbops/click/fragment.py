@@ -124,7 +124,7 @@ def fragment_of(
     walked = reach(graph, processing, home)
     if not walked.pushed.get(names["output 0"]):
         raise SpecError([body.span.diagnostic("no packet can leave at output 0")])
-    breaches = tuple(_told(breach) for breach in check_rules(graph, processing, home)[0])
+    breaches = tuple(_told(breach) for breach in check_rules(graph, processing, home, walked)[0])
     denied = [breach.place for breach in breaches if breach.rule not in allow]
     if denied:
         raise SpecError(denied)

@@ -120,12 +120,15 @@ class ItemReader(Reader, ABC):
         if not implied:
             if inputs.numbers:
                 self._error(span, "these ports belong to no element")
-            if only and not (nested and chain.first):
+            if only and nested and chain.first:
+                self._lexer.push_back(token)
+            elif only:
                 self._syntax(token)
                 if token.kind is Kind.END or token.symbol("})"):
                     self._lexer.push_back(token)
-            else:
+            elif token.kind is Kind.END:
                 self._lexer.push_back(token)
+            # Click takes any word after a trailing comma for the comma's own.
             return None
         self._lexer.push_back(token)
         name = "input" if chain.first else "output"

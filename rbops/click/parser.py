@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from rbops.click.chains import Item, pairs
+from rbops.click.chains import Item, Ports, pairs
 from rbops.click.config import REST, Formal, argvec, unquote, words
 from rbops.click.items import ARROWS, ItemReader
 from rbops.click.lexer import Kind, Lexer, Token
@@ -290,7 +290,7 @@ class _Parser(ItemReader):
             if items is None:
                 break
             if arrow is None:
-                self._useless(item.span for item in items if item.inputs.numbers and not item.inputs.implied)
+                self._useless("input", ((item.span, item.inputs) for item in items))
             else:
                 self._connect(previous, items, arrow)
             previous = items
@@ -302,13 +302,17 @@ class _Parser(ItemReader):
                 self._end_of_chain(token)
                 break
             arrow = token
-        self._useless((item.span for item in previous if item.outputs.numbers and not item.outputs.implied), at="end")
+        self._useless("output", ((item.span, item.outputs) for item in previous))
 
-    def _useless(self, spans: Iterable[Span], at: str = "start") -> None:
-        for span in spans:
-            what = "input" if at == "start" else "output"
-            self._error(span, f"{what} ports at the {at} of a chain lead nowhere", "remove the brackets")
-            return
+    def _useless(self, what: str, written: Iterable[tuple[Span, Ports]]) -> None:
+        """Ports before the first or after the last item of a chain."""
+        at = "start" if what == "input" else "end"
+        for span, ports in written:
+            if ports.numbers:
+                hint = None if ports.implied else "remove the brackets"
+                whose = "a group's" if ports.implied else "these"
+                self._error(span, f"{whose} {what} ports are at the {at} of a chain and lead nowhere", hint)
+                return
 
     def _end_of_chain(self, token: Token) -> None:
         if token.kind is Kind.END or token.symbol("{}[)") or token.kind in _ENDS_CHAIN:

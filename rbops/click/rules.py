@@ -16,7 +16,7 @@ from rbops.click.devices import DeviceQueue
 from rbops.click.graph import Graph
 from rbops.click.processing import Processing
 from rbops.click.source import Span
-from rbops.click.threads import Homes, Reach, reach
+from rbops.click.threads import Homes, Reach
 from rbops.errors import Diagnostic
 
 __all__ = ["Breach", "ThreadUse", "check_rules", "thread_uses"]
@@ -49,20 +49,21 @@ class ThreadUse:
     elements: int
 
 
-def check_rules(graph: Graph, processing: Processing, home: Homes) -> tuple[list[Breach], list[Diagnostic]]:
+def check_rules(
+    graph: Graph, processing: Processing, home: Homes, found: Reach
+) -> tuple[list[Breach], list[Diagnostic]]:
     """Breaches in the order of the text, and notes on what cannot be told."""
-    found = reach(graph, processing, home)
     breaches = [*_rule1(graph, home, found), *_rule2(graph, processing, home, found)]
     breaches.sort(key=lambda b: (b.place.path, b.place.line, b.place.column, b.rule))
     return breaches, list(_notes(graph, found))
 
 
-def thread_uses(graph: Graph, processing: Processing, home: Homes) -> list[ThreadUse]:
+def thread_uses(graph: Graph, home: Homes, found: Reach) -> list[ThreadUse]:
     """Every thread and its work."""
-    found = reach(graph, processing, home)
     uses = []
+    by_element = [found.threads(index) for index in range(len(graph.router.elements))]
     for thread in range(home.count):
-        touched = [index for index in range(len(graph.router.elements)) if thread in found.threads(index)]
+        touched = [index for index, threads in enumerate(by_element) if thread in threads]
         queues = [home.uses[index].queue for index in touched if index in home.uses]
         receives = tuple(sorted(q for q in queues if q.way == "receive"))
         sends = tuple(sorted(q for q in queues if q.way == "transmit"))
