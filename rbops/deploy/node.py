@@ -34,14 +34,14 @@ class RemoteNode:
         """Run a verb that succeeds with 0; raises what its exit code means, naming the server."""
         done = self._run(verb, *arguments, timeout=timeout)
         if done.returncode != 0:
-            raise self._error(verb, done)
+            raise self.failure(verb, done)
         return self._json(verb, done)
 
     def diff(self, *arguments: str) -> list[dict[str, str]]:
         """What ``apply`` would change; empty when nothing differs."""
         done = self._run("diff", *arguments, timeout=VERB_TIMEOUT_S)
         if done.returncode not in (0, 1) or (done.returncode == 1 and not done.stdout.strip()):
-            raise self._error("diff", done)
+            raise self.failure("diff", done)
         found: list[dict[str, str]] = self._json("diff", done)
         return found
 
@@ -56,7 +56,7 @@ class RemoteNode:
                 f"{self._session.target.name}: rbops-node {verb} printed no JSON: {done.reason}"
             ) from error
 
-    def _error(self, verb: str, done: Completed) -> RbopsError:
+    def failure(self, verb: str, done: Completed) -> RbopsError:
         """``rbops-node: message`` and ``hint: ...`` of its stderr as the error of its exit code."""
         name = self._session.target.name
         message, hint = [], None

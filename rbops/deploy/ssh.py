@@ -7,6 +7,7 @@ bounded. Commands are argument lists, quoted with :func:`shlex.join` for the log
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import select
@@ -26,6 +27,7 @@ from rbops.errors import RbopsError, Unreachable
 
 __all__ = [
     "Completed",
+    "Conversation",
     "Session",
     "connect",
     "each",
@@ -90,10 +92,8 @@ class Session:
         The server itself ends it when the time is up (timeout(1)). Raises Unreachable when the
         connection breaks, the time is up, or sudo wants a password.
         """
-        full = ["timeout", "-k", "5", str(max(1, math.ceil(timeout))), *argv]
+        full = self._bounded(argv, timeout, root=root)
         sudo = root and self.target.become
-        if sudo:
-            full = ["sudo", "-n", "--", *full]
         try:
             done = self._exchange(shlex.join(full), timeout + _GRACE_S, input or b"")
         except (paramiko.SSHException, OSError, EOFError) as error:
@@ -105,6 +105,25 @@ class Session:
         if sudo and done.returncode == 1 and "sudo:" in done.stderr:
             _explain_sudo(self.target, done)
         return done
+
+    def start(self, argv: Sequence[str], timeout: float) -> Conversation:
+        """Start a command as root that is talked to, line by line; ``timeout`` bounds it as in :meth:`run`.
+
+        Raises Unreachable when the connection breaks.
+        """
+        try:
+            transport = self._client.get_transport()
+            if transport is None or not transport.is_active():
+                raise paramiko.SSHException("it is closed")
+            channel = transport.open_session(timeout=CONNECT_TIMEOUT_S)
+            channel.exec_command(shlex.join(self._bounded(argv, timeout, root=True)))
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            raise Unreachable(f"{self.target.name}: the connection broke: {error}") from error
+        return Conversation(self.target, channel)
+
+    def _bounded(self, argv: Sequence[str], timeout: float, *, root: bool) -> list[str]:
+        full = ["timeout", "-k", "5", str(max(1, math.ceil(timeout))), *argv]
+        return ["sudo", "-n", "--", *full] if root and self.target.become else full
 
     def _exchange(self, command: str, timeout: float, data: bytes) -> Completed:
         transport = self._client.get_transport()
@@ -132,11 +151,76 @@ class Session:
         self.close()
 
 
+class Conversation:
+    """A running command on a server; lines go both ways, and the end of its input is its sign to finish."""
+
+    __slots__ = ("_channel", "_done", "_err", "_out", "_target")
+
+    def __init__(self, target: Target, channel: paramiko.Channel) -> None:
+        self._target = target
+        self._channel = channel
+        self._done: Completed | None = None
+        self._out, self._err = bytearray(), bytearray()
+
+    def tell(self, line: str) -> None:
+        """Send a line; a command that has ended already is found out by :meth:`hear`."""
+        with contextlib.suppress(OSError):
+            self._channel.sendall(line.encode() + b"\n")
+
+    def hear(self, timeout: float, stop: Callable[[], bool] = lambda: False) -> str | None:
+        """The next line of its output; None when it has ended, or when ``stop`` says so.
+
+        Raises Unreachable when the connection breaks or nothing is said for ``timeout`` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        while b"\n" not in self._out:
+            ended, lost = self._channel.exit_status_ready(), not self._channel.get_transport().is_active()
+            got = _take(self._channel, self._out, self._err)
+            if got:
+                continue
+            if stop() or (ended and self._channel.eof_received):
+                return None
+            if lost:
+                raise Unreachable(f"{self._target.name}: the connection was lost")
+            if time.monotonic() > deadline:
+                raise Unreachable(f"{self._target.name}: no answer in {timeout:.0f} s")
+            _wait(self._channel)
+        line, _, rest = bytes(self._out).partition(b"\n")
+        self._out[:] = rest
+        return line.decode("utf-8", "replace")
+
+    def finish(self, timeout: float) -> Completed:
+        """End its input and wait until it has ended; what it said and was not heard is in the result.
+
+        Once it has ended the same result again. Raises Unreachable when it does not end within ``timeout``
+        seconds, or the connection is lost.
+        """
+        if self._done is not None:
+            return self._done
+        with self._channel:
+            try:
+                self._channel.shutdown_write()
+                _drain(self._channel, self._out, self._err, time.monotonic() + timeout)
+                code = self._channel.recv_exit_status()
+            except (paramiko.SSHException, OSError, EOFError) as error:
+                raise Unreachable(f"{self._target.name}: the command was lost before its end: {error}") from error
+        self._done = Completed(code, self._out.decode("utf-8", "replace"), self._err.decode("utf-8", "replace"))
+        return self._done
+
+
 def _pump(channel: paramiko.Channel, data: memoryview, deadline: float) -> tuple[bytes, bytes]:
     """Feed stdin and collect both outputs until the command has ended."""
     out, err = bytearray(), bytearray()
     if not data:
         channel.shutdown_write()
+    _drain(channel, out, err, deadline, data)
+    return bytes(out), bytes(err)
+
+
+def _drain(
+    channel: paramiko.Channel, out: bytearray, err: bytearray, deadline: float, data: memoryview | None = None
+) -> None:
+    """Collect both outputs until the command has ended, feeding ``data`` and the end of input behind it."""
     while True:
         if time.monotonic() > deadline:
             raise TimeoutError("no answer in time")
@@ -148,7 +232,7 @@ def _pump(channel: paramiko.Channel, data: memoryview, deadline: float) -> tuple
         ended, lost = channel.exit_status_ready(), not channel.get_transport().is_active()
         got = _take(channel, out, err)
         if ended and not got and channel.eof_received:
-            return bytes(out), bytes(err)
+            return
         if lost and not got:
             raise paramiko.SSHException("it was lost")
         if not got and not (data and channel.send_ready()):

@@ -45,7 +45,7 @@ def machine(hardware: Hardware) -> Machine:
         calibrated=False,
         housekeeping=hardware.housekeeping,
         reserve=1 if len(cores) > 1 else 0,
-        possible_cpus=1 + max(core.id for core in cores),
+        possible_cpus=1 + max((*(core.id for core in cores), *hardware.offline)),
         power_w=hardware.power_w,
         price_usd=hardware.price_usd,
         rack_units=hardware.rack_units,

@@ -14,9 +14,13 @@ from typing import Any
 
 from rbops import __version__
 from rbops.errors import RbopsError
+from rbops.node import cabling, session
 from rbops.node.commands import Node
 from rbops.node.dataplane import open_plane
+from rbops.node.facts import to_json
+from rbops.node.gather import gather
 from rbops.node.installed import Installed
+from rbops.node.lock import check as check_lock
 from rbops.node.settings import Setting
 from rbops.node.state import State
 from rbops.node.system import Kernel
@@ -37,6 +41,8 @@ _VERBS = {
     "counters": "the data plane's counters",
     "status": "digest, data plane, open change, lock, services",
     "watch": "for rbops-watch.service: tell the data plane which links are dead",
+    "facts": "what this server is: processors, NICs, kernel; changes nothing",
+    "cabling": "for `rbops discover`: send frames out of ports and tell what comes in",
 }
 _NEED_RUN = ("begin", "confirm", "lock", "unlock")
 
@@ -102,6 +108,8 @@ def _verb(name: str) -> Callable[[Node, argparse.Namespace], int]:
         "counters": _counters,
         "status": _status,
         "watch": _watch,
+        "facts": _facts,
+        "cabling": _cabling,
     }[name]
 
 
@@ -182,6 +190,16 @@ def _watch(node: Node, options: argparse.Namespace) -> int:
     del options
     node.watch()
     return 0
+
+
+def _facts(node: Node, options: argparse.Namespace) -> int:
+    return _print(to_json(gather(node.system, session.environment(node.system, os.environ))), options)
+
+
+def _cabling(node: Node, options: argparse.Namespace) -> int:
+    del options
+    check_lock(node.state, None)
+    return cabling.converse(node.system, session.environment(node.system, os.environ))
 
 
 def _print(value: dict[str, Any], options: argparse.Namespace) -> int:

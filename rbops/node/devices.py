@@ -11,6 +11,7 @@ from typing import Any
 
 from rbops.errors import CheckFailed, Mismatch
 from rbops.node.config import NodeConfig, NodePort
+from rbops.node.session import environment
 from rbops.node.system import System
 
 __all__ = ["PROTOCOL", "TABLE", "Device", "inventory", "management", "resolve", "select"]
@@ -134,7 +135,7 @@ def resolve(config: NodeConfig, system: System) -> dict[str, Device]:
     """Port name -> device of every port that the kernel keeps, the management NIC kept out; Mismatch (3) otherwise."""
     devices = inventory(system)
     found = select(config.kernel_ports, devices, config.server)
-    reasons = management(system, os.environ)
+    reasons = management(system, environment(system, os.environ))
     handed = {port.name: device for port in config.ports for device in devices if port.bind and _is(port, device)}
     for port, device in {**found, **handed}.items():
         if device.name in reasons:

@@ -111,6 +111,10 @@ def _hardware(parts: Parts, path: Path, hardware: HardwareSection) -> Iterator[D
 def _cpus(parts: Parts, path: Path, hardware: HardwareSection) -> Iterator[Diagnostic]:
     count = hardware.sockets * hardware.cores_per_socket * hardware.threads_per_core
     ids = {cpu.id for cpu in hardware.cpus} or set(range(count))
+    if hardware.cpus:
+        # The kernel shows no place of an offline CPU, so a list of CPUs may lack those: in gaps, and right behind it.
+        last = max(ids)
+        ids |= {cpu for cpu in hardware.offline if cpu <= last + sum(other > last for other in hardware.offline)}
     span = f"CPUs are {min(ids)} to {max(ids)}"
     repeated = [cpu for cpu, times in Counter(cpu.id for cpu in hardware.cpus).items() if times > 1]
     if repeated:
