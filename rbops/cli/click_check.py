@@ -32,10 +32,11 @@ def register(app: typer.Typer) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Checked:
-    """A report, and which rules may be broken in it."""
+    """A report, which rules may be broken in it, and where its elements were looked up."""
 
     report: Report
     allow: tuple[str, ...]
+    elements: str
 
     @property
     def denied(self) -> int:
@@ -44,9 +45,9 @@ class _Checked:
 
 
 def click_check(
-    path: Annotated[
-        Path,
-        typer.Argument(metavar="FILE|SPEC", help="A Click configuration, or a spec (.yml, .yaml).", show_default=False),
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE|SPEC", help="Click configurations, or specs (.yml, .yaml).", show_default=False),
     ],
     kernel: Annotated[
         bool | None,
@@ -84,16 +85,19 @@ def click_check(
     if strange:
         raise UsageError(f"--allow {strange[0]}: there is no such rule", hint="rule1 or rule2")
     driver: Driver | None = None if kernel is None else "linuxmodule" if kernel else "userlevel"
-    is_spec = path.suffix in {".yml", ".yaml"}
-    click = find_click(prefix, look=not is_spec)
-    options = Options(driver, threads, fastclick, click.library, click.package, _defines(define or []))
-    checked = list(_of_spec(path, click, options, allowed) if is_spec else _of_file(path, click, options, allowed))
+    checked: list[_Checked] = []
+    for path in paths:
+        is_spec = path.suffix in {".yml", ".yaml"}
+        click = find_click(prefix, look=not is_spec)
+        spreads = fastclick or click.fastclick
+        options = Options(driver, threads, spreads, click.library, click.package, _defines(define or []))
+        checked += (_of_spec if is_spec else _of_file)(path, click, options, allowed)
     if output is Format.JSON:
         from rbops.cli.click_text import report_json
 
-        found = [report_json(item.report, item.allow) for item in checked]
+        found = [{**report_json(item.report, item.allow), "known_from": item.elements} for item in checked]
         failed = any(item.denied for item in checked)
-        emit_json({"schema_version": SCHEMA_VERSION, "elements": click.table.origin, "ok": not failed, "files": found})
+        emit_json({"schema_version": SCHEMA_VERSION, "ok": not failed, "files": found})
     _print(checked, output)
     if any(item.denied for item in checked):
         raise typer.Exit(1)
@@ -116,7 +120,7 @@ def _of_file(path: Path, click: Installed, options: Options, allow: tuple[str, .
     from rbops.cli.click_files import read_text
     from rbops.click import check
 
-    yield _Checked(check(read_text(path), click.table, options), allow)
+    yield _Checked(check(read_text(path), click.table, options), allow, click.table.origin)
 
 
 def _of_spec(path: Path, click: Installed, options: Options, allow: tuple[str, ...]) -> Iterator[_Checked]:
@@ -151,7 +155,7 @@ def _of_spec(path: Path, click: Installed, options: Options, allow: tuple[str, .
             fastclick=options.fastclick or spec.click.dialect == "fastclick",
             library=files.library,
         )
-        reports = [_Checked(check(text, click.table, own), both) for text in files.configurations()]
+        reports = [_Checked(check(text, click.table, own), both, click.table.origin) for text in files.configurations()]
         # What another one requires was checked with it.
         found = [item for item in reports if item.report.path not in files.libraries]
         count += len(found)

@@ -50,6 +50,11 @@ class Installed:
     table: Table
     prefix: Path | None = None
 
+    @property
+    def fastclick(self) -> bool:
+        """FastClick calls itself Click; batches are what it adds."""
+        return self.prefix is not None and (self.prefix / "include" / "click" / "batchelement.hh").exists()
+
     def library(self, name: str, asking: ClickText) -> ClickText | None:
         """The file that ``require(library NAME)`` means: beside the asking file, or where Click looks.
 

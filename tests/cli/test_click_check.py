@@ -58,12 +58,35 @@ def test_a_broken_rule_ends_with_1_unless_it_is_allowed(write: Path) -> None:
     assert "broken, as allowed" in done.stdout
 
 
+def test_several_at_once(write: Path) -> None:
+    done = run(*(str(write / name) for name in ("good.click", "bad.click", "two.click")))
+    assert done.returncode == 1
+    assert [line for line in done.stderr.splitlines() if line.endswith("errors")] == ["2 errors"]
+    assert done.stdout.count("(user level)") == 3
+
+
+def test_an_installed_fastclick_spreads_its_devices(write: Path) -> None:
+    for name, text in {
+        "share/click/elementmap.xml": '<elementmap drivers="userlevel">'
+        '<entry name="FromDPDKDevice" portcount="0/1" processing="h/h" flowcode="x/x" />'
+        '<entry name="Counter" portcount="1/1" processing="a/a" flowcode="x/x" />'
+        '<entry name="Discard" portcount="1/0" processing="a/a" flowcode="x/x" /></elementmap>',
+        "include/click/batchelement.hh": "",
+    }.items():
+        (write / "fc" / name).parent.mkdir(parents=True)
+        (write / "fc" / name).write_text(text)
+    (write / "one.click").write_text("FromDPDKDevice(0) -> Counter -> Discard;\n")
+    assert run(str(write / "one.click"), "-j", "2", "--prefix", str(write / "fc")).returncode == 1
+    assert run(str(write / "one.click"), "-j", "2").returncode == 0
+
+
 def test_json(write: Path) -> None:
     done = run(str(write / "two.click"), "--format", "json")
     assert done.returncode == 1
     told = json.loads(done.stdout)
     assert (told["schema_version"], told["ok"]) == (1, False)
     (file,) = told["files"]
+    assert file["known_from"] == "rbops's table of Click 2.1 and FastClick"
     (violation,) = file["violations"]
     assert (violation["rule"], violation["line"], violation["elements"]) == ("rule2", 1, ["Queue@2"])
     assert (violation["allowed"], violation["predicted_loss"], violation["threads"]) == (False, 0.647, [0, 1])
