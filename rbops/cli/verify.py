@@ -48,7 +48,6 @@ def verify(
 
 
 def _verify(spec: Spec, inventory: InventoryPath, limit: Limit, select: str | None, junit: JunitFile) -> VerifyResult:
-    import hashlib
     import json
 
     from rbops.deploy.inventory import load_inventory
@@ -62,7 +61,7 @@ def _verify(spec: Spec, inventory: InventoryPath, limit: Limit, select: str | No
     require_reachable(targets)
     rendered = render(plan)
     files = {
-        name: {file.path: hashlib.sha256(file.content).hexdigest() for file in rendered.files_of(name)}
+        name: {file.path: file.sha256 for file in rendered.files_of(name)}
         for name in (target.name for target in targets)
     }
     nodes = {

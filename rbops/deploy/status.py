@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -119,7 +118,7 @@ def _changes(session: Session, found: Probe, rendered: Rendered, folder: str) ->
 
 def _file(found: Probe, file: File) -> Change | None:
     have = found.files.get(file.path, ("", "absent"))
-    want = (oct(file.mode), hashlib.sha256(file.content).hexdigest())
+    want = (oct(file.mode), file.sha256)
     if have == want:
         return None
     if have[1] == want[1]:

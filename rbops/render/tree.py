@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,7 +50,7 @@ def render(plan: ClusterPlan) -> Rendered:
         File(_ROUTES, routes.csv),
         File("/usr/sbin/rbops-node", node_program(), 0o755),
     )
-    sums = {file.path: hashlib.sha256(file.content).hexdigest() for file in common}
+    sums = {file.path: file.sha256 for file in common}
     said = cluster(
         plan,
         digest,

@@ -15,27 +15,11 @@ import pytest
 
 from rbops.dataplane.xdp.compile import compile_all, compile_one
 from rbops.dataplane.xdp.libbpf import Map, Object
-from rbops.plan import (
-    Adjacency,
-    Batching,
-    ClusterPlan,
-    Cores,
-    Forwarding,
-    Latency,
-    LinkRate,
-    PerComponent,
-    Port,
-    Prediction,
-    Processing,
-    Queue,
-    Route,
-    Routes,
-    Server,
-    Topology,
-)
+from rbops.plan import ClusterPlan, Route, Routes
 from rbops.selftest.programs import Link
 from rbops.selftest.wire import mac_bytes
 from tests.support.netns import inside
+from tests.support.plans import Mesh, connected_routes
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -47,37 +31,9 @@ DEVMAP = 14
 
 def make_plan(ports: int = 3, *, routes: tuple[Route, ...] = (), rate_bps: int = 100_000_000_000) -> ClusterPlan:
     """A mesh in which server n{P} owns external port P; nothing is said of internal cables."""
-    queues = (Queue(0, 0, 0), Queue(1, 1, 1))
-    servers, connected = [], []
-    for number in range(ports):
-        neighbour = Adjacency(1, f"198.18.{number}.2", f"02:4e:00:{number:02x}:00:02")
-        port = Port(
-            f"ext{number}", "external", None, rate_bps, queues, number, (f"198.18.{number}.1/24",), (neighbour,)
-        )
-        servers.append(
-            Server(
-                f"n{number}", number, "port", (number,), Cores((0, 1), ()), (port,), (), Batching(32, 16, 0.0001), "lab"
-            )
-        )
-        connected += [
-            Route(f"198.18.{number}.0/24", number, 0, None),
-            Route(f"198.18.{number}.2/32", number, 1, neighbour.address),
-        ]
-    return ClusterPlan(
-        name="reference",
-        topology=Topology(
-            "mesh", 1, 0, 1, ports, 0, ports, LinkRate(0, 0), Processing(0, 0, 0)
-        ),
-        links=(),
-        servers=tuple(servers),
-        forwarding=Forwarding("xdp", "route", "direct-vlb", rate_bps // ports, 0.1),
-        routes=Routes(tuple(connected), routes, count=len(connected) + len(routes)),
-        violations=(),
-        warnings=(),
-        prediction=Prediction(
-            "cpu", 0, 0, PerComponent(0, None, None, None, None, None), Latency(0, 0), None, None
-        ),
-    )  # fmt: skip
+    connected = connected_routes(ports, own=False)
+    whole = Mesh("reference", ports, rate_bps, cabled=False)
+    return whole.plan(Routes(connected, routes, count=len(connected) + len(routes)))
 
 
 @dataclass(frozen=True)

@@ -33,12 +33,12 @@ def texts(result: SelftestResult) -> str:
     return "\n".join(fault.text for fault in result.faults)
 
 
-def test_a_healthy_router_passes_millions_of_packets_without_a_fault(router: ReferenceRouter) -> None:
+def test_a_healthy_router_passes_a_million_packets_without_a_fault(router: ReferenceRouter) -> None:
     result = run(router, Options(duration_s=4.0))
     assert result.faults == ()
     assert result.passed
     matrix, pair = result.phases
-    assert matrix.received == matrix.sent > 2_000_000
+    assert matrix.received == matrix.sent > 1_000_000
     assert {(p.source, p.destination) for p in matrix.pairs} == {(a, b) for a in range(3) for b in range(3) if a != b}
     assert all(p.sent == p.received > 0 and p.lost == p.duplicates == p.late == 0 for p in matrix.pairs)
     assert pair.size == 1518

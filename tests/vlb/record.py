@@ -19,6 +19,7 @@ import vlb_vectors as vectors
 from rbops.vlb.model import Flow, flow_hash
 
 START = 1000
+Cases = dict[str, dict[str, Any]]
 A, B, C = (
     [0xC6120002, 0xC6120102, 17, 1000, 53],
     [0xC6120003, 0xC6120102, 6, 1001, 80],
@@ -49,7 +50,8 @@ def packet(
     return {"tick": tick, "core": core, "flow": flow, "dest": dest, "size": size, "via": via, "how": how}
 
 
-def by_hand() -> dict[str, dict[str, Any]]:
+def quotas() -> Cases:
+    """The direct bucket, and what is more than it."""
     t = START
     return {
         "hand-quota": {
@@ -73,6 +75,19 @@ def by_hand() -> dict[str, dict[str, Any]]:
             + [packet(t + 109, A, 1, 1250, 1, "alone") for _ in range(10)]
             + [packet(t + 109, A, 1, 60, 3, "alone")],
         },
+        "hand-cores": {
+            "what": "Two cores with half the quota each: 625 bytes a tick, 6,250 deep: four frames direct on either core, rotations of their own.",
+            "config": rb4(cores=2),
+            "steps": [packet(t, A, 1, 1500, 1, "alone", core) for core in (0, 1) for _ in range(4)]
+            + [packet(t, A, 1, 1500, via, "alone", core) for core, via in ((0, 2), (1, 2), (0, 3), (1, 3))],
+        },
+    }
+
+
+def rotations() -> Cases:
+    """Whose turn it is."""
+    t = START
+    return {
         "hand-vlb": {
             "what": "Classic VLB rotates over 1, 2, 3 and the server itself, whose turn is the direct link: 1, 2, 3, D for each "
             "destination D on its own.",
@@ -87,6 +102,18 @@ def by_hand() -> dict[str, dict[str, Any]]:
             "steps": [packet(t, A, 1, 60, via, "alone") for via in (3, 2, 3)]
             + [packet(t, B, 2, 60, via, "alone") for via in (3, 1, 3)],
         },
+        "hand-pair": {
+            "what": "Two servers: no intermediate, so everything is direct, quota or not.",
+            "config": rb4(intermediates=[1], next_hop={"1": "int1"}, link_bps={"int1": 10**6}, flowlet_ticks=100),
+            "steps": [packet(t, A, 1, 1514, 1, how) for how in ("new", "kept", "split", "split")],
+        },
+    }
+
+
+def links() -> Cases:
+    """Buckets of links: one that runs dry, and all."""
+    t = START
+    return {
         "hand-link": {
             "what": "Port int2 at 1 Mbit/s refills 125 bytes a tick and holds two frames of 1,514. No quota: all rotate over 2 and 3. "
             "Two phase-1 frames empty int2 after a third of it was taken by phase 2: then 3 alone, until 12 ticks refill 1,500.",
@@ -100,6 +127,13 @@ def by_hand() -> dict[str, dict[str, Any]]:
             "config": rb4(direct_quota_bps=0, link_bps={"int1": 10**6, "int2": 10**6, "int3": 10**6}),
             "steps": [packet(t, A, 1, 1514, via, "alone") for via in (2, 3, 2, 3, 2, 3, 2)],
         },
+    }
+
+
+def flowlets() -> Cases:
+    """Flowlets that stay, split and end."""
+    t = START
+    return {
         "hand-flowlet": {
             "what": "12,500 direct, headroom from 10,938. A and B start direct (12,500, then 11,000 left), C finds 9,500: no headroom, so it "
             "rotates to 2. A keeps direct 6 times until 500 are left, then is split to 3 (2 had its turn), though a frame of 100 is kept "
@@ -114,6 +148,13 @@ def by_hand() -> dict[str, dict[str, Any]]:
             + [packet(t, A, 1, 1500, 3, "split"), packet(t, A, 1, 100, 1, "kept")]
             + [packet(t + 100, C, 1, 1500, 2, "kept"), packet(t + 101, A, 1, 1500, 1, "new")],
         },
+    }
+
+
+def dead_links() -> Cases:
+    """What is left out while a link is down."""
+    t = START
+    return {
         "hand-dead": {
             "what": "Links down: a flowlet on a dead path starts anew and stays there when the link is back; the direct path is left out, "
             "intermediates too; with one link left all take it, with none there is no path.",
@@ -134,18 +175,11 @@ def by_hand() -> dict[str, dict[str, Any]]:
                 packet(t, A, 1, 60, 1, "kept"),
             ],
         },
-        "hand-pair": {
-            "what": "Two servers: no intermediate, so everything is direct, quota or not.",
-            "config": rb4(intermediates=[1], next_hop={"1": "int1"}, link_bps={"int1": 10**6}, flowlet_ticks=100),
-            "steps": [packet(t, A, 1, 1514, 1, how) for how in ("new", "kept", "split", "split")],
-        },
-        "hand-cores": {
-            "what": "Two cores with half the quota each: 625 bytes a tick, 6,250 deep: four frames direct on either core, rotations of their own.",
-            "config": rb4(cores=2),
-            "steps": [packet(t, A, 1, 1500, 1, "alone", core) for core in (0, 1) for _ in range(4)]
-            + [packet(t, A, 1, 1500, via, "alone", core) for core, via in ((0, 2), (1, 2), (0, 3), (1, 3))],
-        },
     }
+
+
+def by_hand() -> Cases:
+    return {**quotas(), **rotations(), **links(), **flowlets(), **dead_links()}
 
 
 def collision(other: list[int]) -> list[int]:
