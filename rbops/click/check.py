@@ -9,7 +9,7 @@ from rbops.click.elements import Driver, Table, with_elementmap
 from rbops.click.flatten import FlatRouter, flatten
 from rbops.click.graph import Graph
 from rbops.click.parser import Library, parse
-from rbops.click.processing import Processing, check_ports, check_processing, check_reuse, unknown_classes
+from rbops.click.processing import Processing, check_ports, check_processing, check_reuse, class_names, unknown_classes
 from rbops.click.rules import Breach, ThreadUse, check_rules, thread_uses
 from rbops.click.source import ClickText
 from rbops.click.threads import homes, reach
@@ -71,7 +71,7 @@ def check(text: ClickText, table: Table, options: Options | None = None) -> Repo
     placed = {element.kind for element in router.elements}
     unknown = list(unknown_classes(parsed.tree, table, driver, placed))
     processing, conflicts = check_processing(graph)
-    errors = conflicts if foreign else [*unknown, *conflicts]
+    errors = [*class_names(parsed.tree, table, driver), *(() if foreign else unknown), *conflicts]
     if not conflicts:
         errors += check_reuse(graph, processing)
     errors += check_ports(graph, processing)

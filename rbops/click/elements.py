@@ -29,13 +29,17 @@ _OURS = ("DirectVLB", "MACDispatch")
 
 @dataclass(frozen=True, slots=True)
 class ElementClass:
-    """A class in one driver; the codes are explained in ``elements.tsv``, empty where nothing is known."""
+    """A class in one driver; the codes are explained in ``elements.tsv``, empty where nothing is known.
+
+    ``fastclick``: of Clicks, only FastClick has it.
+    """
 
     name: str
     ports: str
     processing: str
     flow: str
     threads: Threads = "one"
+    fastclick: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,7 @@ def bundled() -> Table:
         name, ports, processing, flow, drivers, threads = line.split("\t")
         known: Threads = "safe" if threads == "safe" else "read" if threads == "read" else "one"
         for letter in drivers:
-            classes[_LETTERS[letter]][name] = ElementClass(name, ports, processing, flow, known)
+            classes[_LETTERS[letter]][name] = ElementClass(name, ports, processing, flow, known, letter == "f")
     return Table("rbops's table of Click 2.1 and FastClick", classes, frozenset({"rbops"}))
 
 
@@ -113,6 +117,7 @@ def _class(entry: Mapping[str, str], known: ElementClass | None) -> ElementClass
     # Old maps have no port counts, and some classes inherit codes that their map does not see.
     return replace(
         known,
+        fastclick=False,
         ports=made.ports or known.ports,
         processing=made.processing or known.processing,
         flow=made.flow or known.flow,

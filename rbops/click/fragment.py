@@ -17,7 +17,7 @@ from rbops.click.elements import Driver, Table, bundled
 from rbops.click.flatten import FlatElement, flatten
 from rbops.click.graph import Graph
 from rbops.click.parser import Parsed, parse, parse_body
-from rbops.click.processing import check_ports, check_processing, check_reuse, unknown_classes
+from rbops.click.processing import check_ports, check_processing, check_reuse, class_names, unknown_classes
 from rbops.click.rules import Breach, check_rules
 from rbops.click.source import ClickText
 from rbops.click.threads import Homes, Reach, reach
@@ -107,6 +107,7 @@ def fragment_of(
     known = {*table.packages} >= {r.value for r in router.requirements if r.kind == "package"}
     errors = [
         *wrong,
+        *class_names(parsed.tree, table, driver),
         *_refused(router.elements, driver),
         *(unknown_classes(parsed.tree, table, driver, kinds) if known else ()),
     ]

@@ -92,7 +92,7 @@ class ItemReader(Reader, ABC):
             name = token.string
             kind = self._scope.classes.get(name)
             if kind is None and name not in self._scope.named and self._known(name):
-                kind = self._base(name, token.span)
+                kind = Base(name)
             entry = _Entry(name, kind, bare=True, span=span, inputs=inputs)
         elif token.symbol("{"):
             entry = _Entry("", self._compound("", token.span), bare=False, span=span, inputs=inputs)
@@ -242,12 +242,19 @@ class ItemReader(Reader, ABC):
         return Item(index, entry.inputs, entry.outputs, entry.span)
 
     def _element(self, entry: _Entry) -> int:
-        if entry.declared is not None and entry.kind is not None:
+        own = entry.kind
+        if entry.declared is not None and isinstance(own, Base) and entry.name not in self._scope.classes:
+            # Whether it is a class depends on the driver: the checker says so when it knows that.
+            self._named_like_classes.append((entry.name, entry.span))
+            own = None
+        elif entry.declared is not None and own is not None:
             self._error(entry.span, f"{_quoted(entry.name)} is an element class and cannot name an element")
-        name, kind = entry.name, entry.kind or entry.declared
+        name, kind = entry.name, own or entry.declared
         if kind is None:
             kind = self._base(entry.name, entry.span, guessed=True)
-        if entry.declared is None or entry.kind is not None:
+        elif isinstance(own, Base):
+            kind = self._base(own.name, entry.span)
+        if entry.declared is None or own is not None:
             name = self._scope.anonymous(kind.name if isinstance(kind, Base | Compound) else "")
         elif any(part.isdigit() for part in name.split("/")):
             self._error(entry.span, f"the name {_quoted(name)} has a part of only digits")
@@ -255,4 +262,6 @@ class ItemReader(Reader, ABC):
 
 
 def _quoted(name: str) -> str:
-    return f"'{name}'" if not name.startswith("(") else "a group"
+    if name.startswith("("):
+        return "a group"
+    return f"'{name}'" if name else "a compound element"

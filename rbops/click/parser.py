@@ -66,8 +66,7 @@ class _Parser(ItemReader):
         with suppress(StopReading):
             self._statements()
         root = self._scope.finished()
-        tree = Tree(root, tuple(self._requirements), tuple(self._scope.classes.items()), tuple(self._used.values()))
-        return Parsed(tree, tuple(self._errors[:MOST_ERRORS]))
+        return self._parsed(root, tuple(self._scope.classes.items()))
 
     def body(self) -> Parsed:
         root = self._scope
@@ -80,7 +79,11 @@ class _Parser(ItemReader):
         inputs, outputs, wrong = self._scope.pseudo(0, 1)
         self._errors += (first.span.diagnostic(message) for message in wrong)
         body = self._scope.finished(inputs, outputs)
-        tree = Tree(root.finished(), tuple(self._requirements), (("", body),), tuple(self._used.values()))
+        return self._parsed(root.finished(), (("", body),))
+
+    def _parsed(self, root: Compound, classes: tuple[tuple[str, ClassRef], ...]) -> Parsed:
+        used, clashes = tuple(self._used.values()), tuple(self._named_like_classes)
+        tree = Tree(root, tuple(self._requirements), classes, used, clashes)
         return Parsed(tree, tuple(self._errors[:MOST_ERRORS]))
 
     def _statements(self, closing: str = "", opening: Span | None = None) -> Token:

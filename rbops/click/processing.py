@@ -17,7 +17,7 @@ from rbops.click.graph import Graph, Port
 from rbops.click.tree import Tree
 from rbops.errors import Diagnostic
 
-__all__ = ["Processing", "check_ports", "check_processing", "check_reuse", "unknown_classes"]
+__all__ = ["Processing", "check_ports", "check_processing", "check_reuse", "class_names", "unknown_classes"]
 
 _MOST_GUESSES = 10
 _KIND = {"h": "push", "l": "pull"}
@@ -58,6 +58,14 @@ def unknown_classes(
             if used.guessed:
                 message = f"'{used.name}' is neither a declared element nor an element class of {table.origin}"
         yield used.span.diagnostic(message, hint or None)
+
+
+def class_names(tree: Tree, table: Table, driver: Driver) -> Iterator[Diagnostic]:
+    """Elements that are called like a class: Click would take the name for the class."""
+    for name, span in tree.clashes:
+        known = table.get(name, driver)
+        if known is not None and not known.fastclick:
+            yield span.diagnostic(f"'{name}' is an element class and cannot name an element")
 
 
 def check_ports(graph: Graph, processing: Processing) -> Iterator[Diagnostic]:

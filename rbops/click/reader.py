@@ -29,6 +29,7 @@ class Reader:
         self._known = known
         self._scope = Scope("", Span(text, 0, 0), 0, {})
         self._used: dict[str, Use] = {}
+        self._named_like_classes: list[tuple[str, Span]] = []
         self._depth = 0
 
     def _error(self, span: Span, message: str, hint: str | None = None) -> None:

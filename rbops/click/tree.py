@@ -102,13 +102,15 @@ class Tree:
     """A whole file: its outermost scope (without formals, ``input`` and ``output``) and what it requires.
 
     ``classes`` are the element classes declared at file scope, by name, in order; ``used`` is the first use of each
-    class that no scope declares, also in compound elements that nobody places.
+    class that no scope declares, also in compound elements that nobody places. ``clashes`` are elements that have the
+    name of a C++ class.
     """
 
     root: Compound
     requirements: tuple[Requirement, ...]
     classes: tuple[tuple[str, ClassRef], ...]
     used: tuple[Use, ...] = ()
+    clashes: tuple[tuple[str, Span], ...] = ()
 
 
 def ports(inputs: int, outputs: int) -> str:

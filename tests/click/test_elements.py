@@ -8,6 +8,7 @@ import pytest
 
 from rbops.click import ClickText, Options, bundled, check, with_elementmap
 from rbops.click.codes import counts, flows, processing
+from rbops.click.elements import Driver
 from rbops.errors import UsageError
 
 MAP = """<?xml version="1.0"?>
@@ -104,3 +105,12 @@ def test_codes_of_ports() -> None:
     assert [list(ports) for ports in flows("#/#", 3, 3)] == [[0], [1], [2]]
     assert [list(ports) for ports in flows("#/[^#]", 2, 2)] == [[1], [0]]
     assert [list(ports) for ports in flows("x/y", 2, 2)] == [[], []]
+
+
+CLASH = "'PollDevice' is an element class and cannot name an element"
+
+
+@pytest.mark.parametrize(("driver", "wrong"), [("userlevel", []), ("linuxmodule", [CLASH])])
+def test_a_name_is_a_class_only_where_the_driver_has_it(driver: Driver, wrong: list[str]) -> None:
+    text = ClickText("x.click", "PollDevice, b :: Idle; Search :: Idle; PollDevice -> Discard; Idle -> Search")
+    assert [error.message for error in check(text, bundled(), Options(driver)).errors] == wrong

@@ -1,0 +1,3 @@
+Queue :: Idle;
+a, Tee :: Idle;
+Queue -> Tee -> a;
