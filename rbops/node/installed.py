@@ -14,8 +14,16 @@ __all__ = ["Installed"]
 _UNITS = ("rbops.service", "rbops-watch.service")
 _SYSTEMD = "etc/systemd/system"
 _WATCH = "rbops-watch.service"
+# What Click is started by: its unit, the Click that an archive brought, the elements compiled for it.
+_CLICK = (
+    f"{_SYSTEMD}/rbops-click.service",
+    "opt/rbops-click",
+    "var/lib/rbops/click/rbops.uo",
+    "var/lib/rbops/click/rbops.ko",
+)
 _PATHS = (
     "usr/sbin/rbops-node",
+    *_CLICK,
     *(f"{_SYSTEMD}/{unit}" for unit in _UNITS),
     *(f"{_SYSTEMD}/multi-user.target.wants/{unit}" for unit in _UNITS),
 )
@@ -40,6 +48,16 @@ class Installed:
     def pause(self) -> None:
         """Stop the watch of links: what it works on is about to change under it."""
         self.system.run(("systemctl", "stop", _WATCH))
+
+    def put_back_click(self, folder: Path) -> None:
+        """What an earlier Click was started by, before the kernel's part of a revert starts it.
+
+        What was not there goes with the rest in :meth:`put_back`, when nothing runs by it any more.
+        """
+        saved = [name for name in _CLICK if os.path.lexists(folder / name)]
+        changed = [name for name in saved if self._restore(folder / name, self.root / name)]
+        if changed:
+            self.system.run(("systemctl", "daemon-reload"))
 
     def put_back(self, folder: Path) -> None:
         """Make the files what :meth:`save` found, absent ones included, and start the watch if it was enabled."""

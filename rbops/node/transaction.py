@@ -110,6 +110,7 @@ class Transaction:
             # The kernel's part needs to know what was loaded, so that the files go back after a first-time undo.
             if manifest["configured"]:
                 self._put_back(configured=True)
+                self._put_click_back()
                 reapply()
             else:
                 take_away()
@@ -129,12 +130,18 @@ class Transaction:
         if manifest is None:
             return False
         self._put_back(configured=manifest["configured"])
+        self._put_click_back()
         return True
 
     def finish_boot(self) -> None:
         """At boot, after the old configuration is in force."""
         self._put_program_back()
         self._forget()
+
+    def _put_click_back(self) -> None:
+        saved = self.state.snapshot / "installed"
+        if self.installed and saved.is_dir():
+            self.installed.put_back_click(saved)
 
     def _put_program_back(self) -> None:
         """Last of all: what runs here may be the very program that is replaced."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import rbops
 from rbops.errors import UsageError
 from rbops.plan import ClusterPlan
 from rbops.render.files import File, Rendered
@@ -80,6 +81,9 @@ def _shipped() -> Iterator[File]:
         for path in sorted(base.rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
                 yield File(f"{prefix}{path.relative_to(base).as_posix()}", path.read_bytes(), _mode(path))
+    # The role's module runs where nothing of rbops is installed.
+    build = Path(rbops.__file__).parent / "dataplane" / "click" / "build.py"
+    yield File("roles/click/module_utils/rbops_click_build.py", build.read_bytes())
 
 
 def _mode(path: Path) -> int:

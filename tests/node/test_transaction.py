@@ -15,6 +15,7 @@ import pytest
 
 from rbops.errors import CheckFailed, Locked, Mismatch, StateUnknown
 from rbops.node import lock, state, transaction
+from rbops.node.installed import Installed
 from rbops.node.state import State, write_whole
 from rbops.node.system import Done
 from rbops.node.timer import SystemdTimer
@@ -289,3 +290,62 @@ def test_timer_runs_the_program_of_before(change: Transaction, tmp_path: Path, m
     ((_, command),) = change.timer.running
     assert Path(command[1]).read_text() == "the old one"
     assert command[2:] == ("revert", "--run", "r1")
+
+
+UNIT = "etc/systemd/system/rbops-click.service"
+LINK = "var/lib/rbops/click/rbops.uo"
+
+
+@pytest.fixture
+def with_click(tmp_path: Path, etc: Path) -> tuple[Transaction, Path]:
+    """A server whose Click runs by a unit and a compiled element package."""
+    root = tmp_path / "root"
+    for name in (UNIT, "usr/sbin/rbops-node"):
+        (root / name).parent.mkdir(parents=True)
+        (root / name).write_text("old")
+    (root / LINK).parent.mkdir(parents=True)
+    (root / LINK).symlink_to("packages/old/rbops.uo")
+    installed = Installed(Recorded(), root)
+    return Transaction(State(tmp_path / "state"), etc, FakeTimer(), installed=installed), root
+
+
+def test_what_click_is_started_by_is_back_before_it_is_started(with_click: tuple[Transaction, Path]) -> None:
+    change, root = with_click
+    change.begin("ann", "r1", 60)
+    (root / UNIT).write_text("new")
+    (root / "usr/sbin/rbops-node").write_text("new")
+    (root / LINK).unlink()
+    (root / LINK).symlink_to("packages/new/rbops.uo")
+    (root / "opt").mkdir()
+    (root / "opt/rbops-click").symlink_to("/var/lib/rbops/click/archives/new")
+    seen: list[str] = []
+
+    def reapply() -> None:
+        names = (UNIT, "usr/sbin/rbops-node")
+        seen.extend((root / name).read_text() for name in names)
+        seen.append(str((root / LINK).readlink()))
+        seen.append(str((root / "opt/rbops-click").readlink()))
+
+    assert change.revert("r1", reapply, fail("not this"))
+    assert seen == ["old", "new", "packages/old/rbops.uo", "/var/lib/rbops/click/archives/new"]
+    assert (root / "usr/sbin/rbops-node").read_text() == "old"
+    assert not (root / "opt/rbops-click").is_symlink()
+
+
+def test_after_a_reboot_too(with_click: tuple[Transaction, Path]) -> None:
+    change, root = with_click
+    change.begin("ann", "r1", 60)
+    (root / UNIT).write_text("new")
+    assert change.restore_files()
+    assert (root / UNIT).read_text() == "old"
+
+
+def test_a_click_that_was_not_there_keeps_its_unit_until_it_is_stopped(with_click: tuple[Transaction, Path]) -> None:
+    change, root = with_click
+    (root / UNIT).unlink()
+    change.begin("ann", "r1", 60)
+    (root / UNIT).write_text("new")
+    seen: list[str] = []
+    assert change.revert("r1", lambda: seen.append((root / UNIT).read_text()), fail("not this"))
+    assert seen == ["new"]
+    assert not (root / UNIT).exists()
