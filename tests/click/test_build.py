@@ -56,6 +56,12 @@ def test_one_that_does_not_run(tmp_path: Path) -> None:
         find(str(fake(tmp_path, "echo 'click: cannot find librte_ethdev.so.21' >&2; exit 127")))
 
 
+def test_a_version_that_only_the_handler_tells(tmp_path: Path) -> None:
+    """FastClick with DPDK ends in `double free detected` when asked by an option."""
+    prefix = fake(tmp_path, '[ "$1" = --version ] && kill -ABRT $$; [ "$5" = version ] && echo 2.1')
+    assert find(str(prefix)).version == "2.1"
+
+
 def test_fastclick_is_told_by_its_headers(tmp_path: Path) -> None:
     prefix = fake(tmp_path, says("2.1"))
     assert not find(str(prefix)).fastclick

@@ -121,8 +121,14 @@ def find(prefix: str | None = None, driver: str = "userlevel", oldest: tuple[int
 
 
 def _version_text(program: Path) -> str:
+    """What the program says of itself."""
     try:
         done = _run([str(program), "--version"], timeout_s=30)
+        if done.returncode and not done.stdout:
+            # FastClick built with DPDK crashes there, but has the version for those who ask its handler.
+            asked = _run([str(program), "-q", "-e", "", "-h", "version"], timeout_s=30)
+            if asked.returncode == 0 and asked.stdout.strip():
+                return f"click (Click) {asked.stdout.strip()}"
     except OSError as error:
         raise ClickError(f"{program} does not run: {error.strerror}") from error
     if done.returncode:
@@ -241,7 +247,8 @@ def _compile(click: Click, sources: Path, target: Path) -> None:
         # makepackage alone would leave out what registers the elements.
         main = _step(click, [*tool, "elem2package", _PACKAGE], folder, stdin=conf)
         (folder / f"{_PACKAGE}-main.cc").write_text(main, encoding="utf-8")
-        make = [*tool, "makepackage", "-t", click.driver, "-C", str(folder), "-w", _PACKAGE]
+        flags = _flags(_step(click, [*tool, "--cflags"], folder)) if click.driver == "userlevel" else []
+        make = [*tool, "makepackage", "-t", click.driver, "-C", str(folder), "-w", *flags, _PACKAGE]
         _step(click, [*make, *names, f"{_PACKAGE}-main.cc"], folder, result=target.name)
         for path in folder.iterdir():
             if path.name != target.name:
@@ -250,6 +257,21 @@ def _compile(click: Click, sources: Path, target: Path) -> None:
         folder.rename(target.parent)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _flags(text: str) -> list[str]:
+    """Where a Click with DPDK finds its headers, which makepackage does not tell the compiler.
+
+    Click's own folder is left out: that is named by the prefix, which may have moved.
+    """
+    words = iter(text.split())
+    found: list[str] = []
+    for word in words:
+        if word == "-include":
+            found.append(f"-include{next(words, '')}")
+        elif word.startswith("-I") and not Path(word[2:], "click/config.h").exists():
+            found.append(word)
+    return list(dict.fromkeys(found))
 
 
 def _step(click: Click, command: list[str], folder: Path, stdin: str = "", result: str = "") -> str:
