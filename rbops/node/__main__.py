@@ -89,6 +89,8 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("--holder", default=_holder(), help="who, for the message to others")
         if verb == "begin":
             sub.add_argument("--timeout", type=_seconds, required=True, metavar="S", help="seconds until the revert")
+        if verb == "counters":
+            sub.add_argument("--queues", action="store_true", help="also each queue's packets and interrupts by CPU")
         if verb == "lock":
             sub.add_argument("--takeover", action="store_true", help="take a stale lock from another run")
     return parser
@@ -179,7 +181,7 @@ def _unlock(node: Node, options: argparse.Namespace) -> int:
 
 
 def _counters(node: Node, options: argparse.Namespace) -> int:
-    return _print(node.counters(), options)
+    return _print(node.counters(by_queue=options.queues), options)
 
 
 def _status(node: Node, options: argparse.Namespace) -> int:
@@ -209,13 +211,19 @@ def _print(value: dict[str, Any], options: argparse.Namespace) -> int:
 
 def _print_settings(settings: list[Setting], options: argparse.Namespace) -> int:
     if options.json:
-        print(json.dumps([setting.to_json() for setting in settings]))
+        print(json.dumps([_setting(setting) for setting in settings]))
         return 0
     for setting in settings:
         arrow = f"{setting.have} -> {setting.want}" if setting.differs else setting.have
         reason = f" (planned {setting.want}; {setting.unsupported})" if setting.unsupported else ""
         print(f"{setting.subject}: {setting.name}: {arrow}{reason}")
     return 0
+
+
+def _setting(setting: Setting) -> dict[str, str]:
+    """Its JSON, with the reason where the device cannot have it."""
+    reason = {"unsupported": setting.unsupported} if setting.unsupported and setting.have != setting.want else {}
+    return {**setting.to_json(), **reason}
 
 
 def _traceback() -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from rbops import __version__
 from rbops.errors import Mismatch, StateUnknown
-from rbops.node import kernel_stages, lock, netlink, pending, routes, watch
+from rbops.node import kernel_stages, lock, netlink, pending, queues, routes, watch
 from rbops.node.config import NodeConfig, load, parse
 from rbops.node.dataplane import Opener
 from rbops.node.devices import PROTOCOL, TABLE, inventory, resolve
@@ -107,10 +107,12 @@ class Node:
         with self.state.exclusive():
             return lock.unlock(self.state, run)
 
-    def counters(self) -> dict[str, Any]:
-        """The data plane's counters."""
+    def counters(self, *, by_queue: bool = False) -> dict[str, Any]:
+        """The data plane's counters; ``by_queue`` also what the kernel counted of queues and interrupts."""
         config = self._config()
-        return {"server": config.server, **self.open_plane(config, resolve_names(config, self.system)).counters()}
+        names = resolve_names(config, self.system)
+        found = {"server": config.server, **self.open_plane(config, names).counters()}
+        return {**found, "queues": queues.read(self.system, config, names)} if by_queue else found
 
     def status(self) -> dict[str, Any]:
         """What a person or another program asks first."""

@@ -70,6 +70,7 @@ class Applied:
 class _Settled:
     """A stage after it was carried out; ``reasons``: key -> why a setting cannot be had as planned."""
 
+    name: str
     settings: tuple[Setting, ...]
     changes: tuple[dict[str, str], ...]
     reasons: dict[str, str]
@@ -185,9 +186,11 @@ class Engine:
         for part in done:
             for change in part.changes:
                 changes.setdefault((change["subject"], change["setting"]), change)
-        notes = {(note.subject, note.setting): note for part in done for note in part.notes}
+        # A second pass knows better than the first what cannot be had.
+        last = {part.name: part for part in done}
+        notes = [note for part in last.values() for note in part.notes]
         near = numa.notes(self.config, self.found, self.system)
-        return Applied((*changes.values(), *more), (*notes.values(), *near))
+        return Applied((*changes.values(), *more), (*notes, *near))
 
     def _feasible(self) -> None:
         """Look at every stage that may find a device unfit; Mismatch (3)."""
@@ -220,7 +223,7 @@ class Engine:
         if wrong:
             text = "; ".join(f"{s.subject}: {s.name} is {s.have}, not {s.want}" for s in wrong[:5])
             raise CheckFailed(f"{self.config.server}: accepted, but without effect: {text}")
-        return _Settled(tuple(settings), tuple(changes.values()), refused | rounded)
+        return _Settled(name, tuple(settings), tuple(changes.values()), refused | rounded)
 
     def _rounded_before(self, settings: list[Setting]) -> dict[str, str]:
         """What a driver made another number of at an earlier apply, and still is that: not tried again and again."""

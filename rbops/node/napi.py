@@ -12,6 +12,7 @@ from rbops.node.system import System
 
 __all__ = ["NapiFacts", "read", "settings"]
 
+_UNSEEN = "its polling thread cannot be seen from here: the port is not up, or this is a container"
 _FILES = ("napi_defer_hard_irqs", "gro_flush_timeout")
 
 
@@ -77,7 +78,11 @@ def _pins(port: NodePort, facts: NapiFacts) -> list[Setting]:
         for queue, thread in zip(port.queues, receiving, strict=False)
     ]
     placed += [(f"napi sending thread {number}", thread, senders) for number, thread in enumerate(sending)]
-    found = []
+    # A container shows no kernel threads: what runs is then not known.
+    found = [
+        Setting(port.subject, f"napi thread {queue.index}", "none", str(queue.rx_core), unsupported=_UNSEEN)
+        for queue in port.queues[len(receiving) :]
+    ]
     for name, (_, pid, have), want in placed:
         pin = (Run(("taskset", "-pc", list_text(want), str(pid))),)
         found.append(Setting(port.subject, name, list_text(have), list_text(want), pin))

@@ -9,7 +9,7 @@ from rbops.node.settings import Run, Setting
 from rbops.node.system import System
 from rbops.node.tool import ask
 
-__all__ = ["Feature", "parse", "read", "settings"]
+__all__ = ["Feature", "is_on", "parse", "read", "settings"]
 
 # The short names that ethtool -K takes, as ethtool -k prints them.
 _LONG = {
@@ -48,6 +48,11 @@ def parse(text: str) -> dict[str, Feature]:
         if value.split(" ")[0] in ("on", "off"):
             facts[key] = Feature(on=value.startswith("on"), fixed="[fixed]" in value)
     return facts
+
+
+def is_on(facts: dict[str, Feature], short: str) -> bool:
+    """Whether a feature, by ethtool's short name, is on; one that the driver does not know is off."""
+    return facts.get(_LONG.get(short, short), Feature(on=False, fixed=True)).on
 
 
 def settings(port: NodePort, device: str, facts: dict[str, Feature]) -> list[Setting]:

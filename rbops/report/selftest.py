@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rbops.report.junit import Case, Suite
-from rbops.selftest.result import Pair, PathCount, Phase, RateResult, SelftestResult
+from rbops.selftest.result import Pair, PathCount, Phase, QueueService, RateResult, SelftestResult
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -89,6 +89,7 @@ def _blocks(result: SelftestResult) -> list[_Block]:
     if result.phases:
         blocks.append(_phases(result.phases))
     blocks += [_spread(phase) for phase in result.phases if phase.spread]
+    blocks += [_service(phase) for phase in result.phases if phase.service]
     if result.rate is not None:
         blocks.append(_rate_line(result.rate))
         blocks.append(_prediction_line(result.predicted_pps))
@@ -144,6 +145,29 @@ def _spread(phase: Phase) -> _Table:
         rows.append((way, f"{total:,}", f"{direct / total:.1%}", over or "-"))
     columns = ("way", "packets", "direct", "over two hops")
     return _Table(f"Spread in the {phase.name} phase, by the servers' counters", columns, tuple(rows))
+
+
+def _service(phase: Phase) -> _Table:
+    columns = ("port", "packets by queue", "by core", "interrupts by queue", "")
+    rows = [
+        (
+            f"{port.server}:{port.port}",
+            _numbered((queue.queue, queue.packets) for queue in port.queues if queue.packets is not None),
+            _numbered(port.cores),
+            ", ".join(_vector(queue) for queue in port.queues if queue.interrupts) or "-",
+            "as planned" if all(queue.wrong is None for queue in port.queues) else "NOT as planned",
+        )
+        for port in phase.service
+    ]
+    return _Table(f"Queues and cores in the {phase.name} phase, by the servers' counters", columns, tuple(rows))
+
+
+def _numbered(counts: Iterable[tuple[int, int]]) -> str:
+    return ", ".join(f"{number}: {count:,}" for number, count in counts) or "-"
+
+
+def _vector(queue: QueueService) -> str:
+    return f"{queue.queue}: " + " + ".join(f"{count:,} on CPU {cpu}" for cpu, count in queue.interrupts)
 
 
 def _rate_line(rate: RateResult) -> str:

@@ -13,11 +13,24 @@ from typing import Any, Literal
 
 from rbops.selftest.reordering import Reordering
 
-__all__ = ["Fault", "Kind", "Pair", "PathCount", "Phase", "RateResult", "SelftestResult", "Source", "Trial"]
+__all__ = [
+    "Fault",
+    "Kind",
+    "Pair",
+    "PathCount",
+    "Phase",
+    "PortService",
+    "QueueService",
+    "RateResult",
+    "SelftestResult",
+    "Source",
+    "Trial",
+]
 
 SCHEMA_VERSION = 1
 
 Kind = Literal[
+    "affinity",
     "checksum",
     "corrupt",
     "counters",
@@ -113,6 +126,33 @@ class PathCount:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueService:
+    """Which CPUs served receive queue ``queue`` of a port in one phase; ``core`` is the planned one.
+
+    ``packets`` came in by it (None: the driver does not count by queue), ``interrupts`` are (CPU, number) of its
+    vector (empty: it has none, as on veth). ``wrong`` says what is not as planned.
+    """
+
+    server: str
+    port: str
+    queue: int
+    core: int
+    packets: int | None
+    interrupts: tuple[tuple[int, int], ...] = ()
+    wrong: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PortService:
+    """The queues of a port, and (CPU, packets) that the data plane counted on it; empty where it does not say."""
+
+    server: str
+    port: str
+    queues: tuple[QueueService, ...]
+    cores: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Phase:
     """One phase: what was sent, what became of it, and how it spread; ``size`` is bytes with FCS."""
 
@@ -122,6 +162,7 @@ class Phase:
     sources: tuple[Source, ...]
     pairs: tuple[Pair, ...]
     spread: tuple[PathCount, ...] = ()
+    service: tuple[PortService, ...] = ()
     stray: int = 0
     """Frames that were not the test's and went to the testers' kernels."""
 
@@ -298,7 +339,26 @@ def _phase(phase: Phase, ports: list[int]) -> dict[str, Any]:
             {"from": path.source, "to": path.destination, "via": path.via, "packets": path.packets}
             for path in phase.spread
         ],
+        "queues": [_service(port) for port in phase.service],
         "stray": phase.stray,
+    }
+
+
+def _service(port: PortService) -> dict[str, Any]:
+    return {
+        "server": port.server,
+        "port": port.port,
+        "cores": {str(cpu): packets for cpu, packets in port.cores},
+        "queues": [
+            {
+                "queue": queue.queue,
+                "core": queue.core,
+                "packets": queue.packets,
+                "interrupts": {str(cpu): count for cpu, count in queue.interrupts},
+                "as_planned": queue.wrong is None,
+            }
+            for queue in port.queues
+        ],
     }
 
 

@@ -11,8 +11,9 @@ from rbops.selftest.counters import ReadCounters, Readings, difference, parse, s
 from rbops.selftest.naming import Evidence, name_faults
 from rbops.selftest.options import OVERALL_S, Options
 from rbops.selftest.phases import Bench, Outcome, run_phase
-from rbops.selftest.result import Fault, Phase, RateResult, SelftestResult, Trial
+from rbops.selftest.result import Fault, Phase, PortService, RateResult, SelftestResult, Trial
 from rbops.selftest.search import search
+from rbops.selftest.serving import affinity_faults, parse_served, service
 from rbops.selftest.setup import TesterLike, launch, make_bench, places
 from rbops.selftest.stations import Site
 from rbops.selftest.traffic import Traffic, flows_per_pair
@@ -74,12 +75,25 @@ class _Run:
         counted: Readings = {
             name: difference(parse(before[name]), parse(after[name])) for name in after if name in before
         }
-        outcome = replace(outcome, phase=replace(outcome.phase, spread=spread(self.plan, counted)))
+        served = self._served(before, after) if traffic.name == "matrix" else ()
+        outcome = replace(outcome, phase=replace(outcome.phase, spread=spread(self.plan, counted), service=served))
         evidence = Evidence(outcome, self.bench.stations, ordered, (), counted)
         evidence = replace(evidence, suspicions=suspicions(self.plan, counted, evidence.handed))
         self.phases.append(outcome.phase)
         self.faults += name_faults(evidence)
+        self.faults += affinity_faults(served, traffic.name)
         return outcome
+
+    def _served(
+        self, before: dict[str, Mapping[str, object]], after: dict[str, Mapping[str, object]]
+    ) -> tuple[PortService, ...]:
+        """Which core served which queue between two readings, of the servers that tell."""
+        counts = {}
+        for name in after.keys() & before.keys():
+            first, last = parse_served(before[name]), parse_served(after[name])
+            if first is not None and last is not None:
+                counts[name] = last.since(first)
+        return service(self.plan, counts)
 
 
 def run_selftest(

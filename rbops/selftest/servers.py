@@ -13,7 +13,7 @@ from rbops.errors import RbopsError
 
 __all__ = ["CounterReader"]
 
-_COMMAND = ("/usr/sbin/rbops-node", "counters", "--json")
+_COMMAND = ("/usr/sbin/rbops-node", "counters", "--queues", "--json")
 _TIMEOUT_S = 15.0
 
 
@@ -44,7 +44,7 @@ class CounterReader:
         self._stack.close()
 
     def __call__(self) -> dict[str, Mapping[str, Any]]:
-        """Server name -> what ``rbops-node counters --json`` says, or ``{"error": its reason}``."""
+        """Server name -> what ``rbops-node counters --queues --json`` says, or ``{"error": its reason}``."""
         answers = each(self._sessions.items(), _read)
         raise_errors(answers)
         return {name: answer for name, answer in answers.items() if not isinstance(answer, RbopsError)}

@@ -10,6 +10,8 @@ from testinfra.host import Host
 
 from rbops.deploy.inventory import Target
 from rbops.deploy.ssh import Session, open_session
+from rbops.node.cpus import parse_list
+from rbops.node.irq import Interrupt, parse_names
 
 __all__ = ["ServerUnderTest"]
 
@@ -49,6 +51,7 @@ class ServerUnderTest:
         self._session = open_session(target)
         self.host = Host(_SshBackend(self._session))
         self._output: dict[tuple[str, ...], str] = {}
+        self._answers: dict[tuple[str, ...], str | None] = {}
 
     def output(self, command: str, *args: str) -> str:
         """Stdout of a command that only reads, run once however many checks ask for it.
@@ -60,6 +63,42 @@ class ServerUnderTest:
         if key not in self._output:
             self._output[key] = self.host.check_output(command, *args)
         return self._output[key]
+
+    def ethtool(self, flag: str, port: dict[str, Any]) -> str | None:
+        """What ``ethtool FLAG`` says of a planned port, asked once; None where the driver has no such thing."""
+        key = ("ethtool", flag, port["name"])
+        if key not in self._answers:
+            done = self.host.run("ethtool %s %s", flag, self.device(port))
+            said = (done.stdout + done.stderr).lower()
+            assert done.rc == 0 or "not supported" in said, f"ethtool {flag}: {done.stderr.strip()}"
+            self._answers[key] = done.stdout if done.rc == 0 else None
+        return self._answers[key]
+
+    def interrupts(self, port: dict[str, Any]) -> tuple[Interrupt, ...]:
+        """The vectors of a planned port's device, with the CPUs they may go to and do go to."""
+        base = f"/sys/class/net/{self.device(port)}/device"
+        # virtio's belong to the PCI device above; one without MSI has a line.
+        listed = self.output(
+            "ls %s/msi_irqs 2>/dev/null || ls %s/../msi_irqs 2>/dev/null || cat %s/irq 2>/dev/null || true",
+            base,
+            base,
+            base,
+        )
+        names = parse_names(self.output("cat /proc/interrupts"))
+        found = []
+        for number in sorted({int(word) for word in listed.split() if word.isdigit()} & names.keys()):
+            place = f"/proc/irq/{number}"
+            text = self.output("cat %s %s", f"{place}/smp_affinity_list", f"{place}/effective_affinity_list")
+            affinity, effective = (parse_list(line) for line in f"{text.strip()}\n\n".splitlines()[:2])
+            found.append(Interrupt(number, names[number], affinity, effective))
+        return tuple(found)
+
+    def excuse(self, subject: str, setting: str) -> str | None:
+        """Why rbops-node could not make a setting as planned: the driver lacks, refuses or rounds it."""
+        for known in self.json("rbops-node show --json"):
+            if (known["subject"], known["setting"]) == (subject, setting) and "unsupported" in known:
+                return str(known["unsupported"])
+        return None
 
     def json(self, command: str, *args: str) -> Any:
         """The parsed JSON of :meth:`output`."""

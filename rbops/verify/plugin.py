@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +17,17 @@ if TYPE_CHECKING:
     from rbops.verify.result import Outcome
 
 __all__ = ["Case", "VerifyPlugin"]
+
+
+_PLANNED = {
+    "ring_case": ("ring",),
+    "coalesce_case": ("coalesce",),
+    "offload_case": ("offloads",),
+    "rss_case": ("rss", "rss_key"),
+    "steering_case": ("steering",),
+    "napi_case": ("threaded_napi", "napi"),
+}
+"""Fixtures of checks that ask ports for which one of these keys of node.json says something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +47,8 @@ class VerifyPlugin:
     """Gives the checks their cases and keeps what came of them.
 
     A check asks for its cases by fixture name: ``server_case`` (one a server), ``port_case``,
-    ``queue_case``, ``sysctl_case``, ``file_case``, ``peer_case`` (every other server).
+    ``queue_case`` (of ports that the kernel keeps), ``handed_case`` (ports handed to a program), ``hugepage_case``,
+    ``sysctl_case``, ``file_case``, ``peer_case`` (every other server), and those of ``_PLANNED``.
     """
 
     def __init__(self, servers: Sequence[ServerUnderTest], progress: Callable[[Check], None]) -> None:
@@ -46,14 +59,19 @@ class VerifyPlugin:
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Parametrise by the one ``*_case`` fixture a check asks for."""
-        kinds = {
+        kinds: dict[str, Callable[[ServerUnderTest], Iterator[Case]]] = {
             "server_case": self._server_cases,
             "port_case": self._port_cases,
             "queue_case": self._queue_cases,
+            "thread_case": self._thread_cases,
+            "handed_case": self._handed_cases,
+            "hugepage_case": self._hugepage_cases,
             "sysctl_case": self._sysctl_cases,
             "file_case": self._file_cases,
             "peer_case": self._peer_cases,
         }
+        for name, keys in _PLANNED.items():
+            kinds[name] = partial(_planned_cases, keys)
         for name, cases in kinds.items():
             if name in metafunc.fixturenames:
                 found = [case for server in self._servers for case in cases(server)]
@@ -104,12 +122,29 @@ class VerifyPlugin:
 
     @staticmethod
     def _port_cases(server: ServerUnderTest) -> Iterator[Case]:
-        for port in server.node["ports"]:
+        for port in _kernel_ports(server):
             yield Case(server, f"{server.name}:{port['name']}", port)
 
     @staticmethod
-    def _queue_cases(server: ServerUnderTest) -> Iterator[Case]:
+    def _thread_cases(server: ServerUnderTest) -> Iterator[Case]:
+        for port in _kernel_ports(server):
+            if port.get("threaded_napi"):
+                yield Case(server, f"{server.name}:{port['name']}", port)
+
+    @staticmethod
+    def _handed_cases(server: ServerUnderTest) -> Iterator[Case]:
         for port in server.node["ports"]:
+            if port.get("bind"):
+                yield Case(server, f"{server.name}:{port['name']}", port)
+
+    @staticmethod
+    def _hugepage_cases(server: ServerUnderTest) -> Iterator[Case]:
+        for size, count in (server.node.get("hugepages") or {}).items():
+            yield Case(server, f"{server.name}:{size}kB", key=size, want=str(count))
+
+    @staticmethod
+    def _queue_cases(server: ServerUnderTest) -> Iterator[Case]:
+        for port in _kernel_ports(server):
             for queue in port["queues"]:
                 yield Case(server, f"{server.name}:{port['name']}:{queue['index']}", port, queue)
 
@@ -127,6 +162,16 @@ class VerifyPlugin:
         for peer in self._servers:
             if peer is not server and any(port["addresses"] for port in peer.node["ports"]):
                 yield Case(server, f"{server.name}:{peer.name}", peer=peer)
+
+
+def _planned_cases(keys: tuple[str, ...], server: ServerUnderTest) -> Iterator[Case]:
+    for port in _kernel_ports(server):
+        if any(port.get(key) not in (None, [], {}) for key in keys):
+            yield Case(server, f"{server.name}:{port['name']}", port)
+
+
+def _kernel_ports(server: ServerUnderTest) -> list[dict[str, Any]]:
+    return [port for port in server.node["ports"] if not port.get("bind")]
 
 
 def _case(item: pytest.Item) -> Case | None:

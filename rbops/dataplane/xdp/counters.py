@@ -16,8 +16,8 @@ _PORT_FIELDS = ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes")
 def read_counters(config: Mapping[str, Any], layout: Layout, memory: memoryview) -> dict[str, Any]:
     """All counters since the maps were made.
 
-    ``cores`` has the planned cores, and others that packets have come to; ``paths`` those that were
-    taken (``via`` None: direct). ``punted`` and ``dropped`` name every reason.
+    ``cores`` has the planned cores, and others that packets have come to, with what each received at which port;
+    ``paths`` those that were taken (``via`` None: direct). ``punted`` and ``dropped`` name every reason.
     """
     planned = set(config["cores"])
     cores: dict[str, dict[str, Any]] = {}
@@ -69,6 +69,7 @@ def _core(
         "punted": dict(zip(shape.PUNTED, punted, strict=False)),
         "dropped": dict(zip(shape.DROPPED, dropped, strict=False)),
         "bytes": sum(fields["tx_bytes"] for fields in ports.values()),
+        "ports": {name: fields["rx_packets"] for name, fields in ports.items()},
     }
 
 
