@@ -7,16 +7,13 @@ number of rings fails with -ENXIO, so data-plane CPUs must have low ids.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-__all__ = ["Driver", "MacSteering", "driver"]
-
-MacSteering = Literal["hardware", "macvlan", "software"]
+__all__ = ["Driver", "driver"]
 
 
 @dataclass(frozen=True, slots=True)
 class Driver:
-    """``mac_rules``: ``ethtool -N`` takes destination MACs; ``macvlan_offload``: l2-fwd-offload does.
+    """``mac_rules``: ``ethtool -N`` takes destination MACs.
 
     ``rss_queues``: over how many queues receive hashing spreads at most (None: over all).
     ``xdp_locked_above``: with more CPUs, rings are shared under a lock (None: never);
@@ -26,19 +23,10 @@ class Driver:
     name: str
     native_xdp: bool
     mac_rules: bool = False
-    macvlan_offload: bool = False
     xdp_ring_by_cpu: bool = False
     xdp_locked_above: int | None = None
     xdp_none_above: int | None = None
     rss_queues: int | None = None
-
-    def steering(self, dataplane: str) -> MacSteering:
-        """How frames get to the queue of their output port: rules, macvlan offload, or the program itself."""
-        if self.mac_rules:
-            return "hardware"
-        if self.macvlan_offload and dataplane == "click":
-            return "macvlan"  # ixgbe refuses it together with XDP
-        return "software"
 
 
 def driver(name: str) -> Driver:
@@ -46,10 +34,8 @@ def driver(name: str) -> Driver:
     known = {
         "ice": Driver("ice", native_xdp=True, mac_rules=True, xdp_ring_by_cpu=True),
         "mlx5_core": Driver("mlx5_core", native_xdp=True, mac_rules=True, xdp_ring_by_cpu=True),
-        "i40e": Driver("i40e", native_xdp=True, macvlan_offload=True, xdp_ring_by_cpu=True),
-        "ixgbe": Driver(
-            "ixgbe", native_xdp=True, macvlan_offload=True, xdp_locked_above=64, xdp_none_above=128, rss_queues=16
-        ),
+        "i40e": Driver("i40e", native_xdp=True, xdp_ring_by_cpu=True),
+        "ixgbe": Driver("ixgbe", native_xdp=True, xdp_locked_above=64, xdp_none_above=128, rss_queues=16),
         "igc": Driver("igc", native_xdp=True, mac_rules=True),
         "e1000e": Driver("e1000e", native_xdp=False),
     }

@@ -64,7 +64,7 @@ def _setup(spec: Spec, tuning: NicTuning, name: str, ports: list[Port]) -> NicSe
     usecs = _usecs(spec, tuning, name)
     rings = _rings(spec, tuning, name, ports)
     mode = tuning.steering or "auto"
-    hardware = mode == "hardware" or (mode == "auto" and known.steering(spec.dataplane) != "software")
+    hardware = not _handed(spec) and (mode == "hardware" or (mode == "auto" and known.mac_rules))
     adaptive = tuning.adaptive
     if adaptive is None and name in _ADAPTIVE and tuning.rx_usecs != "keep":
         adaptive = False

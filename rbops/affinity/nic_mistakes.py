@@ -24,11 +24,14 @@ def nic_mistakes(spec: Spec, servers: Iterable[Server]) -> Iterator[Diagnostic]:
         path: tuple[str | int, ...] = ("hosts", server.name, "nic", "steering") if own else ("nic", "steering")
         for port in server.ports:
             setup = server.nic(port.driver)
-            wanted = port.kind == "internal" and setup.steering == "hardware" and not setup.steering_fallback
-            if not wanted or driver(port.driver).mac_rules or port.driver in _SOME_CARDS:
+            if port.kind != "internal" or setup.steering_fallback:
                 continue
-            key = f"{path} {port.driver}"
-            if key not in told:
-                told.add(key)
+            message = None
+            if setup.steering != "hardware":
+                message = "Click on DPDK has the devices to itself: the kernel cannot set rules in them"
+            elif not driver(port.driver).mac_rules and port.driver not in _SOME_CARDS:
                 message = f"driver {port.driver} ({server.name}, port {port.name}) has no rules by destination MAC"
+            key = f"{path} {port.driver}"
+            if message and key not in told:
+                told.add(key)
                 yield spec.source.mistake(path, message, "auto: the data plane dispatches in software then")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rbops.affinity.drivers import driver
 from rbops.affinity.servers import Built
 from rbops.affinity.steering import STEERED_PORTS
 from rbops.predict.cluster import direct_vlb_factor
@@ -196,8 +195,9 @@ def _cores(spec: Spec, built: Built) -> Iterator[Reason]:
 
 
 def _steering(spec: Spec, built: Built) -> Reason:
-    drivers = sorted({seat.card.driver for kind in built.kinds for seat in kind.seats})
-    ways = ", ".join(f"{name} {driver(name).steering(spec.dataplane)}" for name in drivers)
+    setups = {(nic.driver, nic.steering) for server in built.servers for nic in server.nics}
+    drivers = sorted({driver for driver, _ in setups})
+    ways = ", ".join(f"{driver} {way}" for driver, way in sorted(setups))
     many = spec.router.external_ports > STEERED_PORTS
     return Reason(
         "later servers find the output port",

@@ -134,7 +134,8 @@ def _steering(spec: Spec, built: Built) -> Iterator[str]:
             "own: later servers read the MAC address in software"
         )
         return
-    soft = sorted(name for name in internal if driver(name).steering(spec.dataplane) == "software")
+    hard = {nic.driver for server in built.servers for nic in server.nics if nic.steering == "hardware"}
+    soft = sorted(internal - hard)
     if soft:
         yield f"{', '.join(soft)}: no queue by destination MAC, so later servers read the MAC address in software"
 

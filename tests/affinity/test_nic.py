@@ -112,7 +112,7 @@ def test_an_adaptive_driver_chooses_the_time() -> None:
         ("veth", "", False),
         ("i40e", "", False),
         ("ixgbe", "", False),
-        ("i40e", "dataplane: click", True),
+        ("i40e", "dataplane: click", False),
         ("ice", "", True),
         ("mlx5_core", "", True),
         ("igb", "nic: {steering: hardware}", True),
@@ -129,6 +129,8 @@ def test_steering_that_is_insisted_on_has_no_fallback() -> None:
     with pytest.raises(SpecError, match="driver ixgbe \\(n0, port int1\\) has no rules by destination MAC") as caught:
         planned("ixgbe", "nic: {steering: hardware}")
     assert [error.line for error in caught.value.diagnostics] == [9]
+    with pytest.raises(SpecError, match="Click on DPDK has the devices to itself"):
+        planned("ice", "dataplane: click\nclick: {dialect: dpdk}\nnic: {steering: hardware}")
 
 
 def test_hashing_of_ixgbe_ends_at_16_queues() -> None:
