@@ -46,9 +46,10 @@ class Case:
 class VerifyPlugin:
     """Gives the checks their cases and keeps what came of them.
 
-    A check asks for its cases by fixture name: ``server_case`` (one a server), ``port_case``,
-    ``queue_case`` (of ports that the kernel keeps), ``handed_case`` (ports handed to a program), ``hugepage_case``,
-    ``sysctl_case``, ``file_case``, ``peer_case`` (every other server), and those of ``_PLANNED``.
+    A check asks for its cases by fixture name: ``server_case`` (one a server), ``port_case``, ``queue_case``
+    (of ports that the kernel keeps), ``vector_case`` (those of hardware), ``handed_case`` (ports handed to a
+    program), ``hugepage_case``, ``sysctl_case``, ``file_case``, ``peer_case`` (every other server), and those
+    of ``_PLANNED``.
     """
 
     def __init__(self, servers: Sequence[ServerUnderTest], progress: Callable[[Check], None]) -> None:
@@ -63,6 +64,7 @@ class VerifyPlugin:
             "server_case": self._server_cases,
             "port_case": self._port_cases,
             "queue_case": self._queue_cases,
+            "vector_case": self._vector_cases,
             "thread_case": self._thread_cases,
             "handed_case": self._handed_cases,
             "hugepage_case": self._hugepage_cases,
@@ -124,6 +126,10 @@ class VerifyPlugin:
     def _port_cases(server: ServerUnderTest) -> Iterator[Case]:
         for port in _kernel_ports(server):
             yield Case(server, f"{server.name}:{port['name']}", port)
+
+    def _vector_cases(self, server: ServerUnderTest) -> Iterator[Case]:
+        # A veth is no hardware: its queues are polled without an interrupt.
+        return (case for case in self._queue_cases(server) if case.port.get("driver") != "veth")
 
     @staticmethod
     def _thread_cases(server: ServerUnderTest) -> Iterator[Case]:

@@ -12,10 +12,10 @@ from rbops.node.irq import places
 from rbops.verify.plugin import Case
 
 
-def test_affinity(queue_case: Case) -> None:
+def test_affinity(vector_case: Case) -> None:
     """smp_affinity_list and effective_affinity_list of every vector of the queue name its core alone."""
-    queue, server = queue_case.queue, queue_case.server
-    vectors = places(server.interrupts(queue_case.port))
+    queue, server = vector_case.queue, vector_case.server
+    vectors = places(server.interrupts(vector_case.port))
     if not vectors:
         pytest.skip("the device has no interrupts of its own")
     own = [(vector, way) for vector, way, index in vectors if index == queue["index"]]
@@ -25,7 +25,7 @@ def test_affinity(queue_case: Case) -> None:
         name = f"irq {queue['index']}" if way == "both" else f"irq {way} {queue['index']}"
         said = f"interrupt {vector.number} ({vector.name})"
         if vector.affinity != {core}:
-            reason = server.excuse(f"port {queue_case.port['name']}", name)
+            reason = server.excuse(f"port {vector_case.port['name']}", name)
             text = f"{said} may go to CPUs {list_text(vector.affinity)}, planned {core}"
             if reason:
                 pytest.skip(f"{text}: {reason}")
