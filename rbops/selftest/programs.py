@@ -96,16 +96,16 @@ class Generator:
         before, first = transmitted(self._device.name), self._written()
         start = time.monotonic()
         done = 0
-        while done < frames and time.monotonic() - start < seconds:
+        while done < frames:
+            if time.monotonic() - start >= seconds:
+                # Time is up; the round is ended, so that every flow carries as many packets, and no other begins.
+                frames, seconds = min(frames, done + -done % self._round), float("inf")
+                continue
             self._run(frame, min(chunk, frames - done), context, batch)
             done = self._written() - first
             if pps:
                 time.sleep(max(0.0, start + done / pps - time.monotonic()))
         elapsed = time.monotonic() - start
-        rest = min(frames - done, -done % self._round)
-        if rest:
-            self._run(frame, rest, context, batch)
-            done = self._written() - first
         return Sending(done, transmitted(self._device.name) - before, elapsed)
 
     def _run(self, frame: bytes, count: int, context: bytes, batch: int) -> None:

@@ -10,6 +10,7 @@ from rbops.plan import ClusterPlan, Route
 from rbops.selftest.counters import ReadCounters, Readings, difference, parse, spread, suspicions
 from rbops.selftest.naming import Evidence, name_faults
 from rbops.selftest.options import OVERALL_S, Options
+from rbops.selftest.pace import less
 from rbops.selftest.phases import Bench, Outcome, run_phase
 from rbops.selftest.result import Fault, Phase, PortService, RateResult, SelftestResult, Trial
 from rbops.selftest.search import search
@@ -61,17 +62,17 @@ class _Run:
         return dict(self._read_counters()) if self._read_counters else {}
 
     def checked(self, traffic: Traffic, *, ordered: bool) -> Outcome:
-        """Run a phase with counters around it, slower again if a tester outran its own device; name its faults."""
+        """Run a phase with counters around it, slower again if it was too much for somebody; name its faults."""
         self._say(f"{traffic.name}: {traffic.size}-byte frames for {traffic.seconds:.0f} s")
         for attempt in range(_ATTEMPTS):
             before = self.readings()
             outcome = run_phase(self.bench, traffic)
             after = self.readings()
-            outran = sum(source.unsent for source in outcome.phase.sources if 0 < source.unsent < source.sent)
-            if not outran or attempt == _ATTEMPTS - 1:
+            slower = None if attempt == _ATTEMPTS - 1 else less(traffic, outcome.phase)
+            if slower is None:
                 break
-            traffic = traffic.slower()
-            self.notes.append(f"{traffic.name}: a tester outran its own device ({outran:,} frames); repeated slower")
+            traffic, reason = slower
+            self.notes.append(f"{traffic.name}: {reason}; repeated at {traffic.pps:,.0f} packets a second and port")
         counted: Readings = {
             name: difference(parse(before[name]), parse(after[name])) for name in after if name in before
         }

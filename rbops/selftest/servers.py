@@ -14,7 +14,7 @@ from rbops.errors import RbopsError
 __all__ = ["CounterReader"]
 
 _COMMAND = ("/usr/sbin/rbops-node", "counters", "--queues", "--json")
-_TIMEOUT_S = 15.0
+_TIMEOUT_S = 60.0
 
 
 class CounterReader:

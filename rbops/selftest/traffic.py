@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from rbops.selftest.stations import Station
 from rbops.selftest.wire import FCS_BYTES, Epoch, FlowHeaders, headers, mac_bytes, pack_headers
@@ -39,11 +39,6 @@ class Traffic:
     def length(self) -> int:
         """Bytes without FCS, as the kernel counts them."""
         return self.size - FCS_BYTES
-
-    def slower(self) -> Traffic:
-        """The same at half the rate and in short bursts, for a tester that outran its own device."""
-        pps = 200_000.0 if self.pps is None else self.pps / 2
-        return replace(self, pps=pps, chunk=64)
 
 
 def flows_per_pair(testers: int, targets: int) -> int:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,7 +42,14 @@ def test_time_ends_the_search() -> None:
     found = search(router, size=64, time_left=lambda: router.trials < 3)
     assert found.limit == "time"
     assert router.trials == 3
-    assert found.rate_pps == 2.5e6
+    assert found.rate_pps == pytest.approx(3e6)
+
+
+def test_a_router_far_slower_than_the_testers_is_found_in_a_few_trials() -> None:
+    found = search(Router(20e3), size=64, time_left=lambda: True)
+    assert found.limit == "precision"
+    assert found.rate_pps == pytest.approx(20e3, rel=0.05)
+    assert len(found.trials) < 10
 
 
 def test_a_router_that_always_loses() -> None:
