@@ -46,6 +46,7 @@ def assign(
     """
     drivers = tuple(driver(name) for name in sorted({card.driver for card in cards}))
     by_ring = dataplane == "xdp" and any(known.xdp_ring_by_cpu for known in drivers)
+    wraps = dataplane == "xdp" and not by_ring and any(known.xdp_ring_wraps for known in drivers)
     limit = min((card.queues for card in cards), default=len(machine.cores))
     housekeeping, able = _split(machine, low_ids=by_ring)
     if not able:
@@ -73,9 +74,12 @@ def assign(
             chosen = chosen[:limit]
     dataplane_ids = tuple(sorted(core.id for core in chosen))
     count = min(limit, dataplane_ids[-1] + 1) if by_ring else min(limit, len(dataplane_ids))
+    if wraps and len({cpu % count for cpu in dataplane_ids}) < len(dataplane_ids):
+        violations.append(_wrapped(dataplane_ids, count, server))
+        wraps = False
     return Assignment(
         Cores(dataplane_ids, tuple(sorted(core.id for core in housekeeping))),
-        _queues(dataplane_ids, count, by_ring=by_ring),
+        _queues(dataplane_ids, count, by_ring=by_ring, wraps=wraps),
         tuple(violations),
         tuple(notes),
     )
@@ -106,11 +110,22 @@ def _preferred(able: list[Core], nodes: frozenset[int]) -> list[Core]:
     return sorted(able, key=lambda core: (bool(nodes) and core.numa_node not in nodes, core.id))
 
 
-def _queues(cores: tuple[int, ...], count: int, *, by_ring: bool) -> tuple[Queue, ...]:
+def _queues(cores: tuple[int, ...], count: int, *, by_ring: bool, wraps: bool) -> tuple[Queue, ...]:
     """Receive queue i belongs to core i of the data plane; so does transmit queue i, unless rings go by CPU id."""
     owners = tuple(cores[index % len(cores)] for index in range(count))
+    if wraps:
+        of_ring = {cpu % count: cpu for cpu in cores}
+        return tuple(Queue(index, owner, of_ring[index]) for index, owner in enumerate(owners))
     rings = tuple(index if by_ring and index in cores else owner for index, owner in enumerate(owners))
     return tuple(Queue(index, rx, tx) for index, (rx, tx) in enumerate(zip(owners, rings, strict=True)))
+
+
+def _wrapped(cores: tuple[int, ...], rings: int, server: str) -> Violation:
+    listed = ", ".join(map(str, cores))
+    detail = (
+        f"XDP redirect takes transmit ring CPU id modulo {rings}, so of CPUs {listed} some share a ring and its lock"
+    )
+    return Violation("rule1", server, detail, round(SHARED_QUEUE_LOSS, 3))
 
 
 def _shared(cores: int, queues: int, server: str) -> Violation:

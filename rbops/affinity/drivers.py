@@ -1,7 +1,8 @@
 """What each NIC driver can do for queues and steering (Linux 6.12 sources).
 
 ``xdp_ring_by_cpu``: XDP redirect picks the transmit ring by CPU id, and an id at or above the
-number of rings fails with -ENXIO, so data-plane CPUs must have low ids.
+number of rings fails with -ENXIO, so data-plane CPUs must have low ids. ``xdp_ring_wraps``: it takes ring CPU id
+modulo rings, under a lock, so two CPUs with the same remainder share one.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class Driver:
     native_xdp: bool
     mac_rules: bool = False
     xdp_ring_by_cpu: bool = False
+    xdp_ring_wraps: bool = False
     xdp_locked_above: int | None = None
     xdp_none_above: int | None = None
     rss_queues: int | None = None
@@ -37,6 +39,7 @@ def driver(name: str) -> Driver:
         "i40e": Driver("i40e", native_xdp=True, xdp_ring_by_cpu=True),
         "ixgbe": Driver("ixgbe", native_xdp=True, xdp_locked_above=64, xdp_none_above=128, rss_queues=16),
         "igc": Driver("igc", native_xdp=True, mac_rules=True),
+        "virtio_net": Driver("virtio_net", native_xdp=True, xdp_ring_wraps=True),
         "e1000e": Driver("e1000e", native_xdp=False),
     }
     return known.get(name, Driver(name, native_xdp=True))

@@ -44,6 +44,8 @@ def check_server(server: Server, dataplane: str = "click") -> Iterator[Violation
         yield from _queues(server.name, port, cores)
         if dataplane == "xdp" and driver(port.driver).xdp_ring_by_cpu:
             yield from _rings(server.name, port, cores)
+        if dataplane == "xdp" and driver(port.driver).xdp_ring_wraps:
+            yield from _wrapping(server.name, port, cores)
     yield from _paths(server)
 
 
@@ -67,6 +69,14 @@ def _rings(server: str, port: Port, cores: set[int]) -> Iterator[Violation]:
     others = sorted(queue.index for queue in port.queues if queue.index in cores and queue.tx_core != queue.index)
     if others:
         yield Violation("rule1", server, f"{port.name}: CPUs {others} use transmit rings that others own", 0.0)
+
+
+def _wrapping(server: str, port: Port, cores: set[int]) -> Iterator[Violation]:
+    """XDP redirect from CPU c takes transmit ring c modulo rings: it must be that CPU's alone."""
+    owners = {queue.index: queue.tx_core for queue in port.queues}
+    wrong = sorted(cpu for cpu in cores if owners and owners.get(cpu % len(owners)) != cpu)
+    if wrong:
+        yield Violation("rule1", server, f"{port.name}: CPUs {wrong} use transmit rings that others own", 0.0)
 
 
 def _paths(server: Server) -> Iterator[Violation]:

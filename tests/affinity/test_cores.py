@@ -136,3 +136,18 @@ def test_numa_prefers_the_cards_node() -> None:
 def test_a_server_without_a_core_for_packets_is_refused() -> None:
     with pytest.raises(ValueError, match="no CPU left"):
         made(machine((Core(0, 0, 0, 0),), housekeeping=(0,)))
+
+
+def test_virtio_cores_own_the_rings_that_xdp_takes_by_cpu_id_modulo_rings() -> None:
+    found = made(hardware.profile("vagrant"), "virtio_net", 2)
+    assert (found.cores.dataplane, found.cores.housekeeping) == ((1, 2), (0,))
+    assert [(queue.index, queue.rx_core, queue.tx_core) for queue in found.queues] == [(0, 1, 2), (1, 2, 1)]
+    assert found.violations == ()
+
+
+def test_virtio_cores_that_would_share_a_ring_are_a_breach_with_its_cost() -> None:
+    server = machine((Core(0, 0, 0, 0), Core(1, 0, 1, 0), Core(2, 0, 2, 0)), housekeeping=(1,))
+    found = made(server, "virtio_net", 2)
+    assert [violation.rule for violation in found.violations] == ["rule1"]
+    assert "CPU id modulo 2, so of CPUs 0, 2 some share a ring" in found.violations[0].detail
+    assert made(server, "virtio_net", 2, dataplane="click").violations == ()
