@@ -1,6 +1,6 @@
 # One entry for people. `make demo` and `make test` do all the set-up on a fresh Debian 12 machine.
 PYTHON := .venv/bin/python
-.PHONY: setup demo test check format bench bpf clean
+.PHONY: setup demo test test-vagrant check format bench bpf clean
 
 setup:      ## install what is missing: Debian packages by name, .venv
 	@scripts/setup.sh
@@ -10,6 +10,10 @@ demo: setup ## the main job: lab up, apply, verify, self-test on the RB4 preset
 
 test: setup ## every test this machine can run
 	@$(PYTHON) -m pytest -n 2 --dist loadgroup
+
+test-vagrant: setup ## the tests that need virtual machines: about half an hour without KVM
+	@scripts/setup-vagrant.sh
+	@$(PYTHON) -m pytest -m vagrant tests/vagrant
 
 check: setup ## lint, format and types
 	@$(PYTHON) -m ruff check .

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rbops.lab.progress import Progress
-    from rbops.lab.provider import LabStatus
+    from rbops.lab.provider import LabStatus, Provider
 
 __all__ = ["app", "register", "timed_progress"]
 
@@ -26,13 +26,26 @@ class ProviderKind(StrEnum):
     """The ways to make a lab."""
 
     NSPAWN = "nspawn"
+    VAGRANT = "vagrant"
+
+
+class KvmUse(StrEnum):
+    """Whether virtual machines may run on KVM."""
+
+    AUTO = "auto"
+    OFF = "off"
 
 
 Name = Annotated[
     str | None,
     typer.Option("--name", metavar="NAME", help="The lab's name; the spec's is taken when it is left out."),
 ]
-Kind = Annotated[ProviderKind, typer.Option("--provider", help="How the servers are made.")]
+Kind = Annotated[
+    ProviderKind, typer.Option("--provider", help="How the servers are made: systemd containers, or virtual machines.")
+]
+Made = Annotated[
+    ProviderKind | None, typer.Option("--provider", help="How the servers were made; the lab itself knows.")
+]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -76,8 +89,24 @@ def _name(spec: Path, name: str | None) -> str:
     return load_spec(spec).name
 
 
+def _provider_of(lab: str, kind: ProviderKind | None) -> Provider:
+    """The provider of a lab: what ``up`` wrote down, whether the lab was finished or not."""
+    from rbops.errors import UsageError
+    from rbops.lab.provider import made_by, provider
+
+    made = made_by(lab)
+    if kind is not None and made is not None and made != kind:
+        raise UsageError(f"lab {lab} was made by {made}, not by {kind}", hint="leave --provider out")
+    return provider(made or kind or ProviderKind.NSPAWN)
+
+
 @app.command("up")
-def up(spec: Spec, name: Name = None, kind: Kind = ProviderKind.NSPAWN) -> None:
+def up(
+    spec: Spec,
+    name: Name = None,
+    kind: Kind = ProviderKind.NSPAWN,
+    kvm: Annotated[KvmUse, typer.Option("--kvm", help="With vagrant: use KVM if it works, or emulate.")] = KvmUse.AUTO,
+) -> None:
     """Build and boot the lab; prints its inventory's path.
 
     An up that fails or is interrupted removes what it had built. Needs root.
@@ -87,29 +116,44 @@ def up(spec: Spec, name: Name = None, kind: Kind = ProviderKind.NSPAWN) -> None:
 
     plan = load_plan(spec)
     with timed_progress() as progress:
-        lab = provider(kind).up(plan, name or plan.name, progress)
+        lab = provider(kind, kvm=kvm.value).up(plan, name or plan.name, progress)
     emit(str(lab.inventory))
 
 
-@app.command("down")
-def down(spec: Spec, name: Name = None, kind: Kind = ProviderKind.NSPAWN) -> None:
-    """Remove the lab with all that belongs to it, in whatever state it is. Can be repeated."""
-    from rbops.lab.provider import provider
+@app.command("box")
+def build_box(
+    force: Annotated[bool, typer.Option("--force", help="Build it again, from the packages of today.")] = False,
+) -> None:
+    """Build the box that `up --provider vagrant` boots, from Debian packages; prints its path. Needs root.
 
+    It is kept: building takes about a minute, and `up` does it where it is missing.
+    """
+    from rbops.lab.registry import require_root
+    from rbops.lab.vagrant import box
+
+    require_root()
+    with timed_progress() as progress:
+        folder = box.ensure(progress, force=force)
+    emit(str(folder / f"{box.BOX}.box"))
+
+
+@app.command("down")
+def down(spec: Spec, name: Name = None, kind: Made = None) -> None:
+    """Remove the lab with all that belongs to it, in whatever state it is. Can be repeated."""
     lab = _name(spec, name)
-    if provider(kind).down(lab):
+    if _provider_of(lab, kind).down(lab):
         say(f"lab {lab} is removed")
     else:
         say(f"there is no lab called {lab}: nothing to remove")
 
 
 @app.command("status")
-def status(spec: Spec, name: Name = None, kind: Kind = ProviderKind.NSPAWN, output: Output = Format.TEXT) -> None:
+def status(spec: Spec, name: Name = None, kind: Made = None, output: Output = Format.TEXT) -> None:
     """Show the lab's servers, cables and testers. Exit 1 when a server is off or does not answer."""
     from rbops.errors import CheckFailed
-    from rbops.lab.provider import provider
 
-    found = provider(kind).status(_name(spec, name))
+    lab = _name(spec, name)
+    found = _provider_of(lab, kind).status(lab)
     if output is Format.JSON:
         import dataclasses
 
@@ -146,7 +190,7 @@ def ssh(
     spec: Spec,
     server: Annotated[str, typer.Argument(metavar="SERVER", help="A server (n0), or a tester (t0) for a shell there.")],
     name: Name = None,
-    kind: Kind = ProviderKind.NSPAWN,
+    kind: Made = None,
 ) -> None:
     """Log in to a server of the lab, with its keys and its known hosts."""
     _become(_name(spec, name), kind, server, [])
@@ -158,19 +202,17 @@ def execute(
     target: Annotated[str, typer.Argument(metavar="SERVER|TESTER", help="n0 for a server, t0 for a tester.")],
     command: Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="The command and its arguments.")],
     name: Name = None,
-    kind: Kind = ProviderKind.NSPAWN,
+    kind: Made = None,
 ) -> None:
     """Run a command on a server or in a tester's namespace; exits with its exit code."""
     _become(_name(spec, name), kind, target, command)
 
 
-def _become(lab: str, kind: ProviderKind, target: str, command: list[str]) -> None:
+def _become(lab: str, kind: ProviderKind | None, target: str, command: list[str]) -> None:
     """Replace this process by the command: its terminal, signals and exit code are the user's."""
     import os
     import sys
 
-    from rbops.lab.provider import provider
-
     tty = bool(command) and sys.stdin.isatty() and sys.stdout.isatty()
-    args = provider(kind).command(lab, target, command, tty=tty)
+    args = _provider_of(lab, kind).command(lab, target, command, tty=tty)
     os.execvp(args[0], args)  # noqa: S606 - an argument list, without a shell

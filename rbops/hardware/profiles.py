@@ -3,7 +3,7 @@
 ``nehalem`` is the paper's server (4.1, Tables 2 and 3), ``nehalem_next`` its expected follow-up (5.3);
 ``current``, ``more_nics`` and ``faster`` are the configurations of Fig. 3; ``integrated`` is the 1U
 server of section 8 with its Ethernet on the motherboard; ``lab`` is one system of the nspawn lab. The
-servers of today are in ``rbops.hardware.modern``.
+servers of today are in ``rbops.hardware.modern``. ``vagrant`` is one virtual machine of the Vagrant lab.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def profile(name: str) -> Machine:
 
 
 def _all() -> tuple[Machine, ...]:
-    return (_nehalem(), next_generation(_nehalem()), *_fig3(), _integrated(), _lab(), *modern_profiles())
+    return (_nehalem(), next_generation(_nehalem()), *_fig3(), _integrated(), _lab(), _vagrant(), *modern_profiles())
 
 
 def _paper_cores() -> tuple[Core, ...]:
@@ -141,4 +141,18 @@ def _lab() -> Machine:
         calibrated=False,
         external_ports=1,
         possible_cpus=2,
+    )
+
+
+def _vagrant() -> Machine:
+    """CPU 0 keeps house: it is the one that the kernel's timekeeping never leaves (nohz_full)."""
+    virtio = Card("virtio_net", ports=1, port_rate_bps=10 * GBPS, queues=2)
+    return replace(
+        _lab(),
+        name="vagrant",
+        source="one virtual machine of the Vagrant lab: three CPUs of its own, virtio cards; costs estimated",
+        cores=tuple(Core(cpu, 0, cpu, 0) for cpu in range(3)),
+        slots=(Slot((virtio,)),) * 20,
+        reserve=1,
+        possible_cpus=3,
     )

@@ -6,6 +6,7 @@ host key checking is never off.
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,15 @@ from typing import Any
 from rbops.lab.command import run
 from rbops.lab.manifest import LabServer, Manifest
 
-__all__ = ["INVENTORY", "make_client_key", "make_host_key", "ssh_command", "write_inventory", "write_known_hosts"]
+__all__ = [
+    "INVENTORY",
+    "command",
+    "make_client_key",
+    "make_host_key",
+    "ssh_command",
+    "write_inventory",
+    "write_known_hosts",
+]
 
 INVENTORY = "inventory.yml"
 _CLIENT_KEY = "id_ed25519"
@@ -48,6 +57,17 @@ def ssh_command(directory: Path, server: LabServer, command: Sequence[str] = (),
     # The user's own ssh_config knows nothing of a lab, and agents would offer their keys first.
     args += ["-F", "none", "-o", "LogLevel=ERROR", f"root@{server.address}"]
     return [*args, "--", shlex.join(command)] if command else args
+
+
+def command(
+    manifest: Manifest, directory: Path, target: str, words: Sequence[str] = (), *, tty: bool = False
+) -> list[str]:
+    """The argument list that logs in to ``target`` (a server or a tester), or runs ``words`` there."""
+    if target not in {server.name for server in manifest.servers}:
+        tester = manifest.tester(target)
+        return ["ip", "netns", "exec", tester.netns, *(words or [os.environ.get("SHELL", "/bin/sh")])]
+    args = ssh_command(directory, manifest.server(target), words)
+    return [args[0], "-t", *args[1:]] if tty else args
 
 
 def _options(directory: Path) -> list[str]:

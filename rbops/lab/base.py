@@ -9,40 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import subprocess
-import time
 from pathlib import Path
 
-from rbops.errors import CheckFailed
+from rbops.lab.bootstrap import CACHE, OPTIONS, SUITE, TOOLS, bootstrap, built
 from rbops.lab.command import require_tools
-from rbops.lab.interrupts import uninterrupted
-from rbops.lab.lock import locked
 from rbops.lab.progress import Progress
 
-__all__ = ["CACHE", "ensure", "recipe_digest"]
-
-CACHE = Path("/var/cache/rbops")
-
-_DISCARD_S = 5.0
-_POLL_S = 0.05
+__all__ = ["ensure", "recipe_digest"]
 
 RECIPE = 2
 """Counts up when :func:`_prepare` does something new; all else that makes the image is data."""
 
-SUITE = "bookworm"
-
 PACKAGES = (
     "systemd,systemd-sysv,dbus,udev,kmod,openssh-server,python3,python3-apt,python3-ethtool,iproute2,ethtool,"
     "bpftool,libbpf1,procps,iputils-ping,tcpdump"
-)
-
-_OPTIONS = (
-    "--dpkgopt=force-unsafe-io",
-    "--dpkgopt=path-exclude=/usr/share/man/*",
-    "--dpkgopt=path-exclude=/usr/share/doc/*",
-    "--dpkgopt=path-exclude=/usr/share/locale/*",
-    '--aptopt=Acquire::Languages "none"',
 )
 
 # A lab server has no devices of its own, no terminal and no way out to fetch updates: none of these has work there.
@@ -109,7 +89,7 @@ _FILES = {
 
 def recipe_digest() -> str:
     """What the image is made from, as 12 hex digits."""
-    recipe = json.dumps([RECIPE, SUITE, PACKAGES, _OPTIONS, _MASKED, _FILES], sort_keys=True)
+    recipe = json.dumps([RECIPE, SUITE, PACKAGES, OPTIONS, _MASKED, _FILES], sort_keys=True)
     return hashlib.sha256(recipe.encode()).hexdigest()[:12]
 
 
@@ -121,57 +101,13 @@ def ensure(progress: Progress, *, cache: Path = CACHE) -> Path:
     image = cache / f"base-{recipe_digest()}"
     if image.is_dir():
         return image
-    require_tools(["mmdebstrap", "unshare", "setpriv"])
-    with locked(cache):
-        if image.is_dir():  # another rbops has built it while this one waited
-            return image
-        partial = cache / f"{image.name}.partial"
-        _discard(partial)
-        progress(f"build the base image: Debian {SUITE} by mmdebstrap")
-        try:
-            _build(partial, cache / f"{image.name}.log")
+    require_tools(TOOLS)
+    with built(image) as partial:
+        if partial is not None:
+            progress(f"build the base image: Debian {SUITE} by mmdebstrap")
+            bootstrap(partial, PACKAGES, image.with_name(f"{image.name}.log"))
             _prepare(partial)
-            partial.rename(image)
-        finally:
-            _discard(partial)
     return image
-
-
-def _discard(partial: Path) -> None:
-    # Mounts made by a build are in its own mount namespace: nothing of the host is below the folder.
-    deadline = time.monotonic() + _DISCARD_S
-    while partial.exists():
-        try:
-            shutil.rmtree(partial)
-        except OSError:  # the last processes of a build that was killed are still writing
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(_POLL_S)
-
-
-def _build(root: Path, log: Path) -> None:
-    command = [
-        # The build ends with rbops however rbops ends, and everything in its pid namespace with it.
-        *("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
-        *("mmdebstrap", "--mode=root", "--variant=minbase", f"--include={PACKAGES}", *_OPTIONS, SUITE, str(root)),
-    ]
-    with log.open("w", encoding="utf-8") as output:
-        process = None
-        try:
-            with uninterrupted():
-                process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
-            code = process.wait()
-        finally:
-            if process is not None:
-                process.kill()
-                process.wait()
-    if code != 0:
-        last = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-8:])
-        raise CheckFailed(
-            f"mmdebstrap failed with {code}, its last words:\n{last}",
-            hint=f"it needs a way to a Debian mirror (http_proxy is respected); the whole log is {log}",
-        )
-    log.unlink()
 
 
 def _prepare(root: Path) -> None:

@@ -26,6 +26,16 @@ _PACKAGES = {
     "setpriv": "util-linux",
     "unshare": "util-linux",
     "mount": "mount",
+    "vagrant": "vagrant vagrant-libvirt",
+    "mkfs.ext4": "e2fsprogs",
+    "sfdisk": "fdisk",
+    "qemu-img": "qemu-utils",
+    "qemu-system-x86_64": "qemu-system-x86",
+    "libvirtd": "libvirt-daemon-system",
+    "virsh": "libvirt-clients",
+    "dnsmasq": "dnsmasq-base",
+    "iptables": "iptables",
+    "chroot": "coreutils",
 }
 
 

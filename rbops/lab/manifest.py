@@ -40,7 +40,10 @@ class LabPort:
 
 @dataclass(frozen=True, slots=True)
 class LabServer:
-    """One Debian system; ``address`` is on the management network, without prefix length."""
+    """One Debian system; ``address`` is on the management network, without prefix length.
+
+    ``cpus`` counts those of a virtual machine; None where servers share this machine's.
+    """
 
     name: str
     index: int
@@ -50,6 +53,7 @@ class LabServer:
     management_port: str
     management_mac: str
     ports: tuple[LabPort, ...]
+    cpus: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,10 @@ class LabTester:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A lab. ``state`` is ``building`` until ``up`` is done; ``base`` is the image it runs on."""
+    """A lab. ``state`` is ``building`` until ``up`` is done; ``base`` is the image it runs on.
+
+    ``emulated``: its servers are virtual machines without KVM, tens of times slower than this machine.
+    """
 
     name: str
     provider: str
@@ -84,10 +91,11 @@ class Manifest:
     state: Literal["building", "up"]
     servers: tuple[LabServer, ...]
     testers: tuple[LabTester, ...]
+    emulated: bool = False
 
     @property
     def bridge(self) -> str:
-        """The management bridge on the host."""
+        """The management bridge on the host; with virtual machines, the host's way to it."""
         return names.bridge(self.subnet)
 
     @property
@@ -97,7 +105,7 @@ class Manifest:
 
     @property
     def panel(self) -> str:
-        """The namespace where unplugged ports lie."""
+        """The namespace where unplugged ports lie; with virtual machines, all cables."""
         return names.panel(self.name)
 
     @property

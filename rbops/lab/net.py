@@ -18,7 +18,17 @@ from typing import Any
 from rbops.lab.command import ip_batch, run
 from rbops.lab.manifest import LabServer, LabTester, Manifest
 
-__all__ = ["build", "exists", "links", "networks_in_use", "park", "plug", "remove"]
+__all__ = [
+    "build",
+    "configure_tester",
+    "exists",
+    "links",
+    "networks_in_use",
+    "park",
+    "plug",
+    "quiet",
+    "remove",
+]
 
 _NETNS = Path("/run/netns")
 _QUIET_IPV6 = [
@@ -54,9 +64,8 @@ def build(manifest: Manifest) -> None:
     """Make the management bridge, the panel with all cables, and the testers."""
     testers = manifest.testers
     ip_batch([f"netns add {netns}" for netns in (manifest.panel, *(tester.netns for tester in testers))])
-    _sysctl(manifest.panel, _NO_IPV6)
-    for tester in testers:
-        _sysctl(tester.netns, _NO_IPV6)
+    for netns in (manifest.panel, *(tester.netns for tester in testers)):
+        quiet(netns)
     ip_batch(
         [
             f"link add {manifest.bridge} type bridge stp_state 0 forward_delay 0",
@@ -68,7 +77,7 @@ def build(manifest: Manifest) -> None:
         ]
     )
     for tester in testers:
-        _configure_tester(tester)
+        configure_tester(tester)
 
 
 def _cables(manifest: Manifest) -> list[str]:
@@ -97,7 +106,13 @@ def _tester_cable(manifest: Manifest, tester: LabTester) -> str:
     )
 
 
-def _configure_tester(tester: LabTester) -> None:
+def quiet(netns: str) -> None:
+    """Without IPv6 a namespace sends nothing by itself."""
+    _sysctl(netns, _NO_IPV6)
+
+
+def configure_tester(tester: LabTester) -> None:
+    """Set the tester's device up, with its address and its way to the router."""
     # A frame redirected into a veth whose peer has neither XDP nor GRO is dropped without a trace.
     # A veth computes no checksums: with tx on, TCP segments would leave unfinished and be forwarded so.
     run(["ip", "netns", "exec", tester.netns, "ethtool", "-K", tester.device, "gro", "on", "tx", "off"])

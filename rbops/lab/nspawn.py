@@ -10,17 +10,18 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from rbops.errors import CheckFailed, Mismatch, UsageError
-from rbops.lab import access, base, layout, names, net, removal, status
+from rbops.errors import CheckFailed, Mismatch
+from rbops.lab import access, base, layout, net, removal, status
 from rbops.lab import manifest as manifests
 from rbops.lab.cgroup import lab_cgroup
 from rbops.lab.command import require_tools, run
 from rbops.lab.fit import check_fit, check_inotify, online_cpus
-from rbops.lab.lock import locked, try_locked
+from rbops.lab.lock import try_locked
 from rbops.lab.manifest import LabServer, Manifest
 from rbops.lab.progress import Progress, silent
 from rbops.lab.provider import Lab, LabStatus
 from rbops.lab.ready import wait_ready
+from rbops.lab.registry import existing, refuse_existing, require_root, reserve
 from rbops.plan import ClusterPlan
 
 __all__ = ["NspawnProvider"]
@@ -43,15 +44,15 @@ class NspawnProvider:
 
     def up(self, plan: ClusterPlan, name: str, progress: Progress = silent) -> Lab:
         """Build and boot the lab."""
-        _require_root()
+        require_root()
         directory = layout.folder(name)
-        _refuse_existing(directory)
+        refuse_existing(directory)
         check_fit(plan, online_cpus())
         check_inotify(len(plan.servers), int(_INOTIFY.read_text(encoding="ascii")))
         require_tools(_TOOLS)
         image = base.ensure(progress)
         with ExitStack() as held:
-            manifest = _reserve(plan, name, image, held)
+            manifest = reserve(name, lambda subnet: manifests.from_plan(plan, name, subnet, str(image), "nspawn"), held)
             finished = False
             try:
                 _build(manifest, progress)
@@ -66,7 +67,7 @@ class NspawnProvider:
 
     def down(self, name: str, progress: Progress = silent) -> bool:
         """Remove the lab whatever its state."""
-        _require_root()
+        require_root()
         directory = layout.folder(name)
         try:
             with try_locked(directory, f"lab {name}"):
@@ -78,20 +79,20 @@ class NspawnProvider:
 
     def status(self, name: str) -> LabStatus:
         """How the lab is."""
-        _require_root()
-        return status.read_status(_manifest(name))
+        require_root()
+        return status.read_status(existing(name))
 
     def kill(self, name: str, server: str) -> None:
         """Take the power from a server."""
-        _require_root()
-        manifest = _manifest(name)
+        require_root()
+        manifest = existing(name)
         with try_locked(layout.folder(name), f"lab {name}"):
             _power_off(manifest, manifest.server(server))
 
     def restart(self, name: str, server: str) -> None:
         """Power-cycle a server."""
-        _require_root()
-        manifest = _manifest(name)
+        require_root()
+        manifest = existing(name)
         entry = manifest.server(server)
         with try_locked(layout.folder(name), f"lab {name}"):
             if not net.exists(manifest.panel):
@@ -101,12 +102,12 @@ class NspawnProvider:
                 )
             _power_off(manifest, entry)
             _boot(manifest, entry)
-            wait_ready(manifest, [entry], _BOOT_S, strict=False)
+            _wait(manifest, [entry], _BOOT_S, strict=False)
 
     def reboot(self, name: str, server: str) -> None:
         """Have a server reboot itself."""
-        _require_root()
-        manifest = _manifest(name)
+        require_root()
+        manifest = existing(name)
         entry = manifest.server(server)
         with try_locked(layout.folder(name), f"lab {name}"):
             payload = layout.server_cgroup(lab_cgroup(name), entry).child("payload")
@@ -117,72 +118,18 @@ class NspawnProvider:
                 if time.monotonic() > deadline:
                     raise CheckFailed(f"{server} was told to reboot, and did not shut down in {_BOOT_S:.0f} s")
                 time.sleep(_POLL_S)
-            wait_ready(manifest, [entry], _BOOT_S, strict=False)
+            _wait(manifest, [entry], _BOOT_S, strict=False)
 
     def wait(self, name: str, server: str, timeout_s: float = _BOOT_S) -> None:
         """Return when a server answers over SSH and has booted."""
-        _require_root()
-        manifest = _manifest(name)
-        wait_ready(manifest, [manifest.server(server)], timeout_s, strict=False)
+        require_root()
+        manifest = existing(name)
+        _wait(manifest, [manifest.server(server)], timeout_s, strict=False)
 
     def command(self, name: str, target: str, command: Sequence[str] = (), *, tty: bool = False) -> list[str]:
         """The argument list that logs in to ``target`` or runs ``command`` there."""
-        _require_root()
-        manifest = _manifest(name)
-        directory = layout.folder(name)
-        if target not in {server.name for server in manifest.servers}:
-            tester = manifest.tester(target)
-            return ["ip", "netns", "exec", tester.netns, *(command or [os.environ.get("SHELL", "/bin/sh")])]
-        args = access.ssh_command(directory, manifest.server(target), command)
-        return [args[0], "-t", *args[1:]] if tty else args
-
-
-def _require_root() -> None:
-    if os.geteuid() != 0:
-        raise UsageError(
-            "a lab needs root: it boots systems and makes network namespaces", hint="run it again with sudo"
-        )
-
-
-def _manifest(name: str) -> Manifest:
-    manifest = manifests.read(layout.folder(name))
-    if manifest is None:
-        raise Mismatch(f"there is no lab called {name}", hint="rbops lab up SPEC makes one")
-    return manifest
-
-
-def _refuse_existing(directory: Path) -> None:
-    if not directory.exists():
-        return
-    name = directory.name
-    with try_locked(directory, f"lab {name}"):
-        manifest = manifests.read(directory)
-    if manifest is not None and manifest.state == "up":
-        raise UsageError(
-            f"lab {name} is there already, with {len(manifest.servers)} servers",
-            hint=f"rbops lab down SPEC --name {name} removes it; --name gives the new one another name",
-        )
-    raise UsageError(
-        f"lab {name} was begun and never finished", hint=f"rbops lab down SPEC --name {name} removes what is left of it"
-    )
-
-
-def _reserve(plan: ClusterPlan, name: str, image: Path, held: ExitStack) -> Manifest:
-    """Choose a management network no other lab has, and write down what will be made; ``held`` gets the lock."""
-    directory = layout.folder(name)
-    with locked(names.STATE):
-        others = [manifests.read(folder) for folder in names.STATE.iterdir() if folder.is_dir()]
-        taken = [names.management_network(other.subnet) for other in others if other is not None]
-        subnet = names.choose_subnet(name, [*taken, *net.networks_in_use()])
-        manifest = manifests.from_plan(plan, name, subnet, str(image), "nspawn")
-        try:
-            directory.mkdir(mode=0o700)
-        except FileExistsError:
-            _refuse_existing(directory)
-            raise
-        held.enter_context(try_locked(directory, f"lab {name}"))
-        manifests.write(manifest, directory)
-    return manifest
+        require_root()
+        return access.command(existing(name), layout.folder(name), target, command, tty=tty)
 
 
 def _build(manifest: Manifest, progress: Progress) -> None:
@@ -196,7 +143,7 @@ def _build(manifest: Manifest, progress: Progress) -> None:
     progress(f"boot {len(manifest.servers)} servers")
     for server in manifest.servers:
         _boot(manifest, server)
-    wait_ready(manifest, manifest.servers, _BOOT_S, strict=True)
+    _wait(manifest, manifest.servers, _BOOT_S, strict=True)
     access.write_inventory(directory, manifest)
 
 
@@ -224,6 +171,17 @@ def _boot(manifest: Manifest, server: LabServer) -> None:
     cgroup.create()
     with layout.console(manifest.name, server).open("ab") as log:
         cgroup.start([sys.executable, "-P", "-m", "rbops.lab.supervisor", manifest.name, server.name], log)
+
+
+def _wait(manifest: Manifest, servers: Sequence[LabServer], timeout_s: float, *, strict: bool) -> None:
+    group = lab_cgroup(manifest.name)
+    wait_ready(
+        manifest,
+        servers,
+        timeout_s,
+        is_on=lambda server: layout.server_cgroup(group, server).populated(),
+        strict=strict,
+    )
 
 
 def _mount(manifest: Manifest, server: LabServer) -> None:

@@ -21,7 +21,17 @@ from rbops.lab.manifest import LabServer, LabTester, Manifest
 from rbops.lab.progress import Progress, silent
 from rbops.plan import ClusterPlan
 
-__all__ = ["CableStatus", "Lab", "LabStatus", "Provider", "ServerStatus", "TesterStatus", "load", "provider"]
+__all__ = [
+    "CableStatus",
+    "Lab",
+    "LabStatus",
+    "Provider",
+    "ServerStatus",
+    "TesterStatus",
+    "load",
+    "made_by",
+    "provider",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,13 +193,29 @@ class Lab:
         return self.provider.down(self.name, progress)
 
 
-def provider(kind: str = "nspawn") -> Provider:
-    """The provider called ``kind``. Raises UsageError when there is none of that name."""
+def provider(kind: str = "nspawn", *, kvm: Literal["auto", "off"] = "auto") -> Provider:
+    """The provider called ``kind``; ``kvm`` is for virtual machines. UsageError when there is none of that name."""
     if kind == "nspawn":
         from rbops.lab.nspawn import NspawnProvider
 
         return NspawnProvider()
-    raise UsageError(f"there is no lab provider {kind!r}", hint="providers: nspawn")
+    if kind == "vagrant":
+        from rbops.lab.vagrant.provider import VagrantProvider
+
+        return VagrantProvider(kvm)
+    raise UsageError(f"there is no lab provider {kind!r}", hint="providers: nspawn, vagrant")
+
+
+def made_by(name: str) -> str | None:
+    """The kind of provider that made the lab ``name``, finished or not; None when there is no such lab.
+
+    Raises UsageError for a lab that only root may look at.
+    """
+    try:
+        manifest = manifests.read(layout.folder(name))
+    except PermissionError as error:
+        raise UsageError(f"lab {name} belongs to root", hint="run it with sudo") from error
+    return manifest.provider if manifest is not None else None
 
 
 def load(name: str) -> Lab:

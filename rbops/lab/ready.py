@@ -5,12 +5,11 @@ from __future__ import annotations
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rbops.errors import CheckFailed
 from rbops.lab import layout
 from rbops.lab.access import ssh_command
-from rbops.lab.cgroup import lab_cgroup
 from rbops.lab.manifest import LabServer, Manifest
 
 __all__ = ["ssh_answers", "wait_ready"]
@@ -28,17 +27,23 @@ def ssh_answers(address: str, timeout_s: float = 0.5) -> bool:
         return False
 
 
-def wait_ready(manifest: Manifest, servers: Sequence[LabServer], timeout_s: float, *, strict: bool) -> None:
-    """Return when all ``servers`` take a login and systemd has ended its boot.
+def wait_ready(
+    manifest: Manifest,
+    servers: Sequence[LabServer],
+    timeout_s: float,
+    *,
+    is_on: Callable[[LabServer], bool],
+    strict: bool,
+) -> None:
+    """Return when all ``servers`` take a login and systemd has ended its boot; ``is_on`` says whether one has power.
 
     Raises CheckFailed with a server's last words when one goes off or is not there in ``timeout_s``; with
     ``strict`` also when a unit failed.
     """
     deadline = time.monotonic() + timeout_s
-    group = lab_cgroup(manifest.name)
     for server in servers:
         while not ssh_answers(server.address):
-            if not layout.server_cgroup(group, server).populated():
+            if not is_on(server):
                 raise CheckFailed(f"{server.name} went off while it booted{_last_words(manifest, server)}")
             if time.monotonic() > deadline:
                 raise CheckFailed(f"{server.name} did not answer in {timeout_s:.0f} s{_last_words(manifest, server)}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from rbops.lab import layout, net
 from rbops.lab.access import INVENTORY
@@ -12,13 +13,20 @@ from rbops.lab.manifest import LabServer, Manifest
 from rbops.lab.provider import CableStatus, LabStatus, ServerStatus, TesterStatus
 from rbops.lab.ready import ssh_answers
 
-__all__ = ["read_status"]
+__all__ = ["assemble", "read_status"]
 
 
 def read_status(manifest: Manifest) -> LabStatus:
-    """The status of the lab that ``manifest`` describes."""
+    """The status of the lab of systemd-nspawn's that ``manifest`` describes."""
     servers = tuple(_server(server, lab_cgroup(manifest.name)) for server in manifest.servers)
-    carriers = _carriers(manifest)
+    return assemble(manifest, servers, {server.name: net.links(server.netns) for server in manifest.servers})
+
+
+def assemble(
+    manifest: Manifest, servers: tuple[ServerStatus, ...], links: Mapping[str, list[dict[str, Any]]]
+) -> LabStatus:
+    """The status of a lab from that of its servers and their ``links``, as ``ip -json link`` shows them."""
+    carriers = _carriers(manifest, links)
     testers = tuple(
         TesterStatus(
             tester.name, tester.port, tester.netns, tester.device, f"{tester.name}:{tester.device}" in carriers
@@ -61,14 +69,14 @@ def _comm(pid: int) -> str:
         return ""
 
 
-def _carriers(manifest: Manifest) -> dict[str, bool]:
+def _carriers(manifest: Manifest, links: Mapping[str, list[dict[str, Any]]]) -> dict[str, bool]:
     """``server:port`` or ``tester:device`` of every end that is plugged in -> whether it has a carrier."""
     found = {}
     for server in manifest.servers:
-        links = {link["address"]: link for link in net.links(server.netns)}
+        own = {link["address"]: link for link in links[server.name]}
         for port in server.ports:
-            if port.mac in links:
-                found[f"{server.name}:{port.name}"] = "LOWER_UP" in links[port.mac]["flags"]
+            if port.mac in own:
+                found[f"{server.name}:{port.name}"] = "LOWER_UP" in own[port.mac]["flags"]
     for tester in manifest.testers:
         for link in net.links(tester.netns):
             if link["ifname"] == tester.device:

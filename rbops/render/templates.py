@@ -12,7 +12,7 @@ from rbops.resources import shared
 __all__ = ["template"]
 
 
-def template(name: str, **values: str | int) -> bytes:
+def template(name: str, **values: object) -> bytes:
     """The rendered ``templates/NAME.j2``. RbopsError when a value is missing: the template is ours."""
     environment = Environment(
         loader=FileSystemLoader(shared("templates")),
@@ -20,11 +20,18 @@ def template(name: str, **values: str | int) -> bytes:
         keep_trailing_newline=True,
         finalize=partial(_one_line, name),
         autoescape=False,  # noqa: S701 - unit and INI files, no HTML; _one_line refuses what could break out
+        trim_blocks=True,
     )
+    environment.filters["ruby"] = _ruby
     try:
         return environment.get_template(f"{name}.j2").render(values).encode()
     except TemplateError as error:
         raise RbopsError(f"template {name}: {error}") from error
+
+
+def _ruby(value: str) -> str:
+    """A Ruby string literal in which nothing is interpolated."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _one_line(name: str, value: object) -> object:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 _STATE = Path("/var/lib/rbops/labs")
+_OURS = {"systemd-nspawn", "libvirtd", "qemu-system-x86", "vagrant"}
 
 
 def snapshot() -> frozenset[str]:
@@ -28,8 +29,9 @@ def _processes() -> list[str]:
         try:
             state = comm.with_name("stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
             # Z: it has ended, and its parent has not read the exit code yet.
-            if comm.read_text(encoding="utf-8").strip() == "systemd-nspawn" and state != "Z":
-                found.append(f"process systemd-nspawn {comm.parent.name}")
+            name = comm.read_text(encoding="utf-8").strip()
+            if name in _OURS and state != "Z":
+                found.append(f"process {name} {comm.parent.name}")
         except OSError:  # it ended while we looked
             continue
     return found

@@ -1,0 +1,69 @@
+"""Which labs there are on this machine: found by name, refused when taken, written down before they are made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from rbops.errors import Mismatch, UsageError
+from rbops.lab import layout, names, net
+from rbops.lab import manifest as manifests
+from rbops.lab.lock import locked, try_locked
+from rbops.lab.manifest import Manifest
+
+__all__ = ["existing", "refuse_existing", "require_root", "reserve"]
+
+
+def require_root() -> None:
+    """Raise UsageError for everybody else."""
+    if os.geteuid() != 0:
+        raise UsageError(
+            "a lab needs root: it boots systems and makes network namespaces", hint="run it again with sudo"
+        )
+
+
+def existing(name: str) -> Manifest:
+    """The manifest of the lab ``name``, finished or not; Mismatch when there is none."""
+    manifest = manifests.read(layout.folder(name))
+    if manifest is None:
+        raise Mismatch(f"there is no lab called {name}", hint="rbops lab up SPEC makes one")
+    return manifest
+
+
+def refuse_existing(directory: Path) -> None:
+    """Raise UsageError when there is a lab in ``directory``, Locked while another rbops is at it."""
+    if not directory.exists():
+        return
+    name = directory.name
+    with try_locked(directory, f"lab {name}"):
+        manifest = manifests.read(directory)
+    if manifest is not None and manifest.state == "up":
+        raise UsageError(
+            f"lab {name} is there already, with {len(manifest.servers)} servers",
+            hint=f"rbops lab down SPEC --name {name} removes it; --name gives the new one another name",
+        )
+    raise UsageError(
+        f"lab {name} was begun and never finished", hint=f"rbops lab down SPEC --name {name} removes what is left of it"
+    )
+
+
+def reserve(name: str, make: Callable[[int], Manifest], held: ExitStack) -> Manifest:
+    """Choose a management network no other lab has, and write down what ``make`` says the lab on it will hold.
+
+    ``held`` gets the lab's lock.
+    """
+    directory = layout.folder(name)
+    with locked(names.STATE):
+        others = [manifests.read(folder) for folder in names.STATE.iterdir() if folder.is_dir()]
+        taken = [names.management_network(other.subnet) for other in others if other is not None]
+        manifest = make(names.choose_subnet(name, [*taken, *net.networks_in_use()]))
+        try:
+            directory.mkdir(mode=0o700)
+        except FileExistsError:
+            refuse_existing(directory)
+            raise
+        held.enter_context(try_locked(directory, f"lab {name}"))
+        manifests.write(manifest, directory)
+    return manifest
