@@ -14,7 +14,7 @@ from rbops.cli.plan_text import gbps
 from rbops.cli.tables import Block, Table
 from rbops.errors import UsageError
 from rbops.planner import planning
-from rbops.predict.scale import ScalePoint, SwitchedPoint, configuration, curve, switched, switched_usd
+from rbops.predict.scale import POWERS, ScalePoint, SwitchedPoint, configuration, curve, switched, switched_usd
 from rbops.spec import load_spec
 
 __all__ = ["Curves", "curves", "scale_blocks", "scale_json"]
@@ -65,6 +65,9 @@ def scale_blocks(found: Curves) -> Iterator[Block]:
         rows = tuple(_row(point, one.server_usd) for point in one.points)
         columns = ("ports", "topology", "port servers", "intermediate", "servers", "internal link", "price")
         yield Table(f"Servers, {one.name}", columns, rows)
+        served = {point.ports for point in one.points}
+        if missing := [str(ports) for ports in POWERS if ports not in served]:
+            yield f"No topology of {one.name} serves {', '.join(missing)} ports."
     rows = tuple(
         (str(point.ports), str(point.switches), str(point.server_equivalents), f"{switched_usd(point):,} USD")
         for point in found.switched

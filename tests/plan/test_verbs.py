@@ -177,6 +177,10 @@ def test_scale_of_a_spec_and_of_one_configuration(spec: Path) -> None:
     assert all(f"Servers, {name}" in text for name in ("current", "more_nics", "faster", "rb4"))
     text = run("scale", "--configuration", "faster").stdout
     assert "Servers, faster" in text
+    assert "No topology" not in text
+    spec.write_text(f"{RB4}interconnect: {{topology: mesh}}\n")
+    ends = "No topology of rb4 serves 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096 ports."
+    assert ends in run("scale", spec).stdout
     assert "Servers, current" not in text
     with pytest.raises(RbopsError, match="no configuration"):
         run("scale", "--configuration", "fastr")
