@@ -44,7 +44,9 @@ def test_runs_outside_the_checkout(installed: Path, tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(installed)},
     )
     assert where.stdout.startswith(str(installed))
+    (tmp_path / "my.click").write_text("FromDevice(eth0) -> Queue -> ToDevice(eth1)\n")
     for arguments in (
+        ["click-check", "my.click"],
         ["init", "."],
         ["check", "router.yml"],
         ["plan", "router.yml"],
