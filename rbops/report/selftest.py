@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rbops.report.junit import Case, Suite
-from rbops.selftest.result import Pair, PathCount, Phase, QueueService, RateResult, SelftestResult
+from rbops.selftest.result import Pair, PathCount, Phase, PortService, QueueService, RateResult, SelftestResult
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -155,11 +155,19 @@ def _service(phase: Phase) -> _Table:
             _numbered((queue.queue, queue.packets) for queue in port.queues if queue.packets is not None),
             _numbered(port.cores),
             ", ".join(_vector(queue) for queue in port.queues if queue.interrupts) or "-",
-            "as planned" if all(queue.wrong is None for queue in port.queues) else "NOT as planned",
+            _served(port),
         )
         for port in phase.service
     ]
     return _Table(f"Queues and cores in the {phase.name} phase, by the servers' counters", columns, tuple(rows))
+
+
+def _served(port: PortService) -> str:
+    if any(queue.wrong for queue in port.queues):
+        return "NOT as planned"
+    if not any(queue.packets for queue in port.queues) and not port.cores:
+        return "no packets" if all(queue.packets == 0 for queue in port.queues) else "not counted"
+    return "as planned"
 
 
 def _numbered(counts: Iterable[tuple[int, int]]) -> str:

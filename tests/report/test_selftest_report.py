@@ -12,7 +12,18 @@ from rich.console import Console
 
 from rbops.report.junit import Case, Suite, junit_xml, write_junit
 from rbops.report.selftest import selftest_junit, selftest_report, selftest_text
-from rbops.selftest.result import Fault, Pair, PathCount, Phase, RateResult, SelftestResult, Source, Trial
+from rbops.selftest.result import (
+    Fault,
+    Pair,
+    PathCount,
+    Phase,
+    PortService,
+    QueueService,
+    RateResult,
+    SelftestResult,
+    Source,
+    Trial,
+)
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -25,7 +36,19 @@ def matrix(*, broken: bool) -> Phase:
     sources = tuple(Source(port, 6_000_000, 0, 2.0) for port in range(3))
     spread = (PathCount("n0", "n1", None, 3_000_000), PathCount("n0", "n2", None, 2_400_000),
               PathCount("n0", "n2", "n1", 600_000), PathCount("n2", "n2", None, 7))  # fmt: skip
-    return Phase("matrix", 64, 2.0, sources, tuple(pairs), spread, stray=4)
+    wrong = "790 of its 800 interrupts were not on core 1: 790 on CPU 0" if broken else None
+    queues = (
+        QueueService("n0", "ext0", 0, 0, 3_000_000, ((0, 61_000),)),
+        QueueService("n0", "ext0", 1, 1, 3_000_000, ((0, 790), (1, 10)) if broken else ((1, 800),), wrong),
+    )
+    veth = (QueueService("n1", "ext1", 0, 0, 0), QueueService("n1", "ext1", 1, 1, 6_000_000))
+    uncounted = (QueueService("n2", "ext2", 0, 0, None),)
+    service = (
+        PortService("n0", "ext0", queues, ((0, 3_000_000), (1, 3_000_000))),
+        PortService("n1", "ext1", veth, ((1, 6_000_000),)),
+        PortService("n2", "ext2", uncounted),
+    )
+    return Phase("matrix", 64, 2.0, sources, tuple(pairs), spread, service, stray=4)
 
 
 def result(*, broken: bool = False) -> SelftestResult:
@@ -35,6 +58,7 @@ def result(*, broken: bool = False) -> SelftestResult:
     )  # fmt: skip
     faults = (
         Fault("loss", "loss 12 of 3,000,000 from port 0 to port 2 [n2 dropped 12: mtu]", "matrix", 12, 0, 2, "n2"),
+        Fault("affinity", "n0:ext0 queue 1 (core 1): 790 of its 800 interrupts ...", "matrix", 3_000_000, server="n0"),
         Fault("counters", "counters of n1 do not agree", "pair", server="n1"),
     )
     return SelftestResult(
@@ -92,7 +116,13 @@ def test_the_terminals_report_has_the_same_facts() -> None:
         text = console.export_text()
     finally:
         console.file.close()
-    for part in ("2,999,988 (12 lost)", "n1 20.0%", "FAULT matrix: loss 12 of", "self-test of rb4 FAILED: 2 faults"):
+    for part in (
+        "2,999,988 (12 lost)",
+        "n1 20.0%",
+        "FAULT matrix: loss 12 of",
+        "self-test of rb4 FAILED: 3 faults",
+        "NOT as planned",
+    ):
         assert part in text
 
 
