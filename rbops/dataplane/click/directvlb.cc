@@ -4,7 +4,6 @@
  */
 #include <click/config.h>
 #include "directvlb.hh"
-#include "fabric.hh"
 CLICK_DECLS
 
 // The lists of a configuration.
@@ -22,6 +21,9 @@ DirectVLB::DirectVLB()
     : _owners(0), _ports(0), _sources(0), _packet_clock(false), _now(0), _tick(0), _memory(0), _memory_size(0),
       _timer(this), _base_paths(0)
 {
+#if HAVE_BATCH
+    _parts = 0;
+#endif
     memset(&_core, 0, sizeof(_core));
     memset(_dropped, 0, sizeof(_dropped));
     memset(_base_hows, 0, sizeof(_base_hows));
@@ -160,6 +162,10 @@ DirectVLB::place(const Words &words, ErrorHandler *errh)
         _sources = (unsigned char *) CLICK_LALLOC(config.links * 6);
     if (!_memory || !_owners || (words.sources.size() && !_sources))
         return errh->error("out of memory: %u servers, %u ports", config.servers, _ports);
+#if HAVE_BATCH
+    _parts = (PacketBatch **) CLICK_LALLOC((config.links + 1) * sizeof(PacketBatch *));
+    memset(_parts, 0, (config.links + 1) * sizeof(PacketBatch *));
+#endif
     memset(_memory, 0, _memory_size);
     _core.place(_memory);
     for (int i = 0; i < words.owners.size(); i++)
@@ -248,6 +254,11 @@ DirectVLB::release()
 {
     if (_base_paths)
         CLICK_LFREE(_base_paths, path_count() * sizeof(DirectVLBCore::Traffic));
+#if HAVE_BATCH
+    if (_parts)
+        CLICK_LFREE(_parts, (_core.config.links + 1) * sizeof(PacketBatch *));
+    _parts = 0;
+#endif
     if (_sources)
         CLICK_LFREE(_sources, _core.config.links * 6);
     if (_owners)
@@ -329,22 +340,23 @@ DirectVLB::dest_of(const unsigned char *mac) const
     return _owners[port];
 }
 
-void
-DirectVLB::drop(Packet *p, Drop reason)
+inline int
+DirectVLB::drop(Drop reason)
 {
     _dropped[reason]++;
-    checked_output_push(_core.config.links, p);
+    return _core.config.links;
 }
 
-void
-DirectVLB::push(int port, Packet *p)
+// The output of a packet, which is written to where SOURCE says so; -1: there was no memory for that.
+inline int
+DirectVLB::route(int port, Packet *&p)
 {
     uint32_t size = p->length();
     if (unlikely(size <= sizeof(click_ether)))
-        return drop(p, SHORT);
+        return drop(SHORT);
     uint32_t dest = dest_of(p->data());
     if (unlikely(dest == DirectVLBCore::NOWHERE))
-        return drop(p, NO_PORT);
+        return drop(NO_PORT);
     uint32_t tick = tick_of(p), via;
     if (port == 0) {
         const unsigned char *ip = p->has_network_header() ? p->network_header() : p->data() + sizeof(click_ether);
@@ -353,17 +365,34 @@ DirectVLB::push(int port, Packet *p)
     } else
         via = _core.forward(tick, dest, size);
     if (unlikely(via == DirectVLBCore::NOWHERE))
-        return drop(p, NO_PATH);
+        return drop(NO_PATH);
     uint32_t out = _core.servers[via].link;
     if (_sources) {
         WritablePacket *q = p->uniqueify();
         if (unlikely(!q))
-            return;
+            return -1;
         memcpy(q->data() + 6, _sources + 6 * out, 6);
         p = q;
     }
-    output(out).push(p);
+    return out;
 }
+
+void
+DirectVLB::push(int port, Packet *p)
+{
+    int out = route(port, p);
+    if (likely(out >= 0))
+        checked_output_push(out, p);
+}
+
+#if HAVE_BATCH
+void
+DirectVLB::push_batch(int port, PacketBatch *batch)
+{
+    fabric_sort(batch, _parts, _core.config.links + 1, [this, port](Packet *&p) { return route(port, p); },
+                [this](uint32_t out, PacketBatch *part) { checked_output_push_batch(out, part); });
+}
+#endif
 
 DirectVLBCore::Traffic
 DirectVLB::path_since_reset(uint32_t dest, uint32_t column) const

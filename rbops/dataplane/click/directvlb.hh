@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #ifndef RBOPS_DIRECTVLB_HH
 #define RBOPS_DIRECTVLB_HH
-#include <click/element.hh>
-#include <click/etheraddress.hh>
 #include <click/timer.hh>
 #include "directvlb_core.hh"
+#include "fabric.hh"
 CLICK_DECLS
 
 /*
@@ -98,8 +97,7 @@ annotations, for recorded traffic.
 
 =n
 
-FastClick hands it packets one by one: it has no batches of its own. What is behind it gets single packets too, unless
-FastClick was configured with --enable-auto-batch.
+FastClick's batches are taken apart by output; what is on its way to one output stays together, in its order.
 
 =h counters read-only
 
@@ -137,7 +135,7 @@ Counts start at 0 again. Buckets, rotation, flowlets and links are left alone.
 =a MACDispatch, BandwidthRatedSplitter
 */
 
-class DirectVLB : public Element { public:
+class DirectVLB : public FabricElement { public:
 
     DirectVLB() CLICK_COLD;
     ~DirectVLB() CLICK_COLD;
@@ -154,6 +152,9 @@ class DirectVLB : public Element { public:
     void run_timer(Timer *);
 
     void push(int port, Packet *p);
+#if HAVE_BATCH
+    void push_batch(int port, PacketBatch *batch);
+#endif
 
   private:
 
@@ -170,6 +171,9 @@ class DirectVLB : public Element { public:
     void *_memory;
     size_t _memory_size;
     Timer _timer;
+#if HAVE_BATCH
+    PacketBatch **_parts;		// by output
+#endif
     Vector<String> _rates;		// of the links, as configured
 
     // What counts were at the last reset: written there, subtracted when they are read.
@@ -188,7 +192,8 @@ class DirectVLB : public Element { public:
     uint32_t steady_ms() const;
     uint32_t tick_of(Packet *p);
     uint32_t dest_of(const unsigned char *mac) const;
-    void drop(Packet *p, Drop reason);
+    int drop(Drop reason);
+    int route(int port, Packet *&p);
 
     size_t path_count() const		{ return (size_t) _core.config.servers * _core.config.columns; }
     DirectVLBCore::Traffic path_since_reset(uint32_t dest, uint32_t column) const;

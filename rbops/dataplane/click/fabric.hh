@@ -4,12 +4,23 @@
 #define RBOPS_FABRIC_HH
 #include <click/args.hh>
 #include <click/confparse.hh>
+#include <click/element.hh>
 #include <click/error.hh>
 #include <click/etheraddress.hh>
 #include <click/straccum.hh>
 #include <click/vector.hh>
 #include <clicknet/ether.h>
+#if HAVE_BATCH
+# include <click/batchelement.hh>
+#endif
 CLICK_DECLS
+
+// FastClick's elements take batches, Click's single packets.
+#if HAVE_BATCH
+typedef BatchElement FabricElement;
+#else
+typedef Element FabricElement;
+#endif
 
 // A frame's destination address is 02:52:PP:PP:AA:AA: external port, then the number of the neighbour there.
 inline bool fabric_address(const unsigned char *mac)
@@ -26,6 +37,31 @@ inline uint32_t fabric_neighbor(const unsigned char *mac)
 {
     return (uint32_t) mac[4] << 8 | mac[5];
 }
+
+#if HAVE_BATCH
+// A batch taken apart by output, each part in its order: `route(p)` is a packet's output, -1 when it is gone. `parts` has
+// room for `outputs`, and is empty before and after.
+template <typename Route, typename Send>
+inline void fabric_sort(PacketBatch *batch, PacketBatch **parts, uint32_t outputs, Route route, Send send)
+{
+    FOR_EACH_PACKET_SAFE(batch, each) {
+        Packet *p = each;
+        int out = route(p);
+        if (out < 0)
+            continue;
+        if (parts[out])
+            parts[out]->append_packet(p);
+        else
+            parts[out] = PacketBatch::make_from_packet(p);
+    }
+    for (uint32_t out = 0; out < outputs; out++)
+        if (PacketBatch *part = parts[out]) {
+            parts[out] = 0;
+            part->tail()->set_next(0);  // it still leads on in the batch that was
+            send(out, part);
+        }
+}
+#endif
 
 inline void fabric_split(const String &text, Vector<String> &words)
 {

@@ -4,7 +4,6 @@
  */
 #include <click/config.h>
 #include "macdispatch.hh"
-#include "fabric.hh"
 CLICK_DECLS
 
 #ifndef likely
@@ -15,6 +14,9 @@ CLICK_DECLS
 MACDispatch::MACDispatch()
     : _places(0), _ports(0), _own(0), _owns(0), _self(0), _has_source(false), _has_host(false), _steered(NOBODY)
 {
+#if HAVE_BATCH
+    _parts = 0;
+#endif
     memset(_counts, 0, sizeof(_counts));
     memset(_base, 0, sizeof(_base));
 }
@@ -88,6 +90,10 @@ MACDispatch::place(const Vector<uint32_t> &owners, const Vector<uint32_t> &ports
     _own = (Own *) CLICK_LALLOC(_owns * sizeof(Own));
     if (!_places || !_own)
         return errh->error("out of memory: %u ports", _ports);
+#if HAVE_BATCH
+    _parts = (PacketBatch **) CLICK_LALLOC((_owns + 4) * sizeof(PacketBatch *));
+    memset(_parts, 0, (_owns + 4) * sizeof(PacketBatch *));
+#endif
     memset((void *) _own, 0, _owns * sizeof(Own));
     for (uint32_t i = 0; i < _ports; i++) {
         _places[i].owner = owners[i];
@@ -173,6 +179,11 @@ MACDispatch::cleanup(CleanupStage)
     for (uint32_t i = 0; _own && i < _owns; i++)
         if (_own[i].macs)
             CLICK_LFREE((void *) _own[i].macs, (_own[i].neighbors + 1) * sizeof(uint64_t));
+#if HAVE_BATCH
+    if (_parts)
+        CLICK_LFREE(_parts, (_owns + 4) * sizeof(PacketBatch *));
+    _parts = 0;
+#endif
     if (_own)
         CLICK_LFREE(_own, _owns * sizeof(Own));
     if (_places)
@@ -202,37 +213,37 @@ MACDispatch::take_state(Element *other, ErrorHandler *)
             }
 }
 
-void
-MACDispatch::drop(Packet *p, Count reason)
+inline int
+MACDispatch::drop(Count reason)
 {
     _counts[reason]++;
-    checked_output_push(_owns + 3, p);
+    return _owns + 3;
 }
 
-void
-MACDispatch::deliver(Packet *p, Count reason)
+inline int
+MACDispatch::deliver(Packet *&p, Count reason)
 {
     _counts[reason]++;
     if (_has_host) {
         WritablePacket *q = p->uniqueify();
         if (!q)
-            return;
+            return -1;
         memcpy(q->data(), _host.data(), 6);
         p = q;
     }
-    output(_owns + 1).push(p);
+    return _owns + 1;
 }
 
 // To the neighbour, or to this server's kernel.
-void
-MACDispatch::leave(Packet *p, uint32_t number)
+inline int
+MACDispatch::leave(Packet *&p, uint32_t number)
 {
     Own &own = _own[number];
     uint32_t index = fabric_neighbor(p->data());
     if (!index)
         return deliver(p, LOCAL_DELIVERY);
     if (unlikely(index > own.neighbors))
-        return drop(p, NO_ADJACENCY);
+        return drop(NO_ADJACENCY);
     uint64_t mac = own.macs[index];
     if (unlikely(!mac))
         return deliver(p, UNRESOLVED);
@@ -240,36 +251,55 @@ MACDispatch::leave(Packet *p, uint32_t number)
         return deliver(p, TOO_BIG);
     WritablePacket *q = p->uniqueify();
     if (unlikely(!q))
-        return;
+        return -1;
+    p = q;
     unpack(mac, q->data());
     if (_has_source)
         memcpy(q->data() + 6, own.source, 6);
     _counts[EGRESS]++;
     own.packets++;
     own.bytes += q->length();
-    output(number + 1).push(q);
+    return number + 1;
 }
 
-void
-MACDispatch::push(int, Packet *p)
+// The output of a frame, written to on its way out; -1: there was no memory for that.
+inline int
+MACDispatch::route(Packet *&p)
 {
     if (unlikely(p->length() <= sizeof(click_ether)))
-        return drop(p, SHORT);
+        return drop(SHORT);
     const unsigned char *mac = p->data();
     if (unlikely(!fabric_address(mac))) {
         _counts[NOT_FABRIC]++;
-        return output(_owns + 2).push(p);
+        return _owns + 2;
     }
     uint32_t port = fabric_port(mac);
     if (unlikely(port != _steered && _steered != NOBODY))
         _counts[MISSTEERED]++;
     if (unlikely(port >= _ports))
-        return drop(p, NO_PORT);
+        return drop(NO_PORT);
     if (_places[port].own != NOBODY)
         return leave(p, _places[port].own);
     _counts[TRANSIT]++;
-    output(0).push(p);
+    return 0;
 }
+
+void
+MACDispatch::push(int, Packet *p)
+{
+    int out = route(p);
+    if (likely(out >= 0))
+        checked_output_push(out, p);
+}
+
+#if HAVE_BATCH
+void
+MACDispatch::push_batch(int, PacketBatch *batch)
+{
+    fabric_sort(batch, _parts, _owns + 4, [this](Packet *&p) { return route(p); },
+                [this](uint32_t out, PacketBatch *part) { checked_output_push_batch(out, part); });
+}
+#endif
 
 String
 MACDispatch::counters() const

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #ifndef RBOPS_MACDISPATCH_HH
 #define RBOPS_MACDISPATCH_HH
-#include <click/element.hh>
-#include <click/etheraddress.hh>
+#include "fabric.hh"
 CLICK_DECLS
 
 /*
@@ -95,10 +94,14 @@ A line C<PORT INDEX MAC> or C<PORT INDEX -> for each.
 
 Counts start at 0 again.
 
+=n
+
+FastClick's batches are taken apart by output; what is on its way to one output stays together, in its order.
+
 =a DirectVLB, EtherSwitch, HostEtherFilter
 */
 
-class MACDispatch : public Element { public:
+class MACDispatch : public FabricElement { public:
 
     MACDispatch() CLICK_COLD;
     ~MACDispatch() CLICK_COLD;
@@ -113,6 +116,9 @@ class MACDispatch : public Element { public:
     void add_handlers() CLICK_COLD;
 
     void push(int port, Packet *p);
+#if HAVE_BATCH
+    void push_batch(int port, PacketBatch *batch);
+#endif
 
   private:
 
@@ -150,15 +156,19 @@ class MACDispatch : public Element { public:
     uint32_t _steered;			// external port; NOBODY: no steering
     uint64_t _counts[COUNTS];
     uint64_t _base[COUNTS];
+#if HAVE_BATCH
+    PacketBatch **_parts;		// by output
+#endif
 
     int place(const Vector<uint32_t> &owners, const Vector<uint32_t> &ports, ErrorHandler *) CLICK_COLD;
     int set_mtus(const Vector<uint32_t> &mtus, ErrorHandler *) CLICK_COLD;
     int set_neighbors(const Vector<String> &, ErrorHandler *) CLICK_COLD;
     int read_neighbor(const String &, Own *&own, uint32_t &index, uint64_t &mac, ErrorHandler *);
 
-    void leave(Packet *p, uint32_t own);
-    void deliver(Packet *p, Count reason);
-    void drop(Packet *p, Count reason);
+    int route(Packet *&p);
+    int leave(Packet *&p, uint32_t own);
+    int deliver(Packet *&p, Count reason);
+    int drop(Count reason);
 
     String counters() const;
     String adjacencies() const;
