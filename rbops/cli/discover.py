@@ -67,7 +67,6 @@ def discover(
     as planned.
     """
     from rbops.deploy.inventory import load_inventory
-    from rbops.deploy.stop import stoppable
     from rbops.discover.run import Options
     from rbops.discover.run import discover as run
     from rbops.errors import UsageError
@@ -75,10 +74,7 @@ def discover(
     if fix and (spec is None or cabling is False):
         raise UsageError("--fix needs a SPEC and its cabling checked", hint="rbops discover SPEC -i INV --fix")
     options = Options(spec, output_spec, fix, cabling, all_ports)
-    servers = load_inventory(inventory, limit)
-    with stoppable() as stop:
-        found = run(servers, options, stop, say)
-    _print(found, output)
+    _print(run(load_inventory(inventory, limit), options, say), output)
 
 
 def _print(found: Discovered, output: Format) -> None:

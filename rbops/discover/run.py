@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from rbops.deploy.inventory import Inventory
-from rbops.deploy.stop import Stop
+from rbops.deploy.stop import stoppable
 from rbops.discover.cabling import Cabling, Seat, compare, seats_of
 from rbops.discover.draft import Draft, open_draft, read_draft
 from rbops.discover.listen import End, Heard, listen
 from rbops.discover.mend import Mended, mend
 from rbops.discover.servers import Servers, facts_of, reached
 from rbops.errors import Mismatch
-from rbops.hardware.facts import Described, data_nics, describe
+from rbops.hardware.facts import data_nics, describe
 from rbops.node.facts import Facts, to_json
 from rbops.plan import ClusterPlan
 from rbops.planner import load_plan
@@ -88,7 +88,7 @@ def _heard(end: End, told: Heard) -> dict[str, Any]:
     }
 
 
-def discover(inventory: Inventory, options: Options, stop: Stop, progress: Progress) -> Discovered:
+def discover(inventory: Inventory, options: Options, progress: Progress) -> Discovered:
     """Ask the servers of ``inventory`` what they are, and if wanted how they are cabled.
 
     Raises SpecError, UsageError (2), Mismatch (3), Unreachable (4); a cabling that is not as planned is no
@@ -98,26 +98,33 @@ def discover(inventory: Inventory, options: Options, stop: Stop, progress: Progr
     servers = inventory.matching(plan).servers if plan else inventory.servers
     progress(f"asking {len(servers)} servers")
     with reached(servers, plan.name if plan else "") as there:
-        facts = facts_of(there)
-        described = {name: describe(name, one) for name, one in facts.items()}
-        draft = _draft(options, described)
+        found = _described(facts_of(there))
+        draft = _draft(options, found.facts)
         if draft is not None:
             plan = draft.plan()
         if not (options.cabling if options.cabling is not None else options.spec is not None):
-            return _written(Discovered(facts, _notes(described)), draft)
-        return _cabled(there, facts, described, plan, draft, options, stop, progress)
+            return _written(found, draft)
+        return _cabled(there, found, plan, draft, options, progress)
 
 
-def _draft(options: Options, described: Mapping[str, Described]) -> Draft | None:
+def _described(facts: Mapping[str, Facts]) -> Discovered:
+    """The facts with what is worth saying; a server that cannot be planned with is no error until it shall be."""
+    notes = {}
+    for name, one in facts.items():
+        try:
+            notes[name] = describe(name, one).notes
+        except Mismatch as error:
+            notes[name] = (str(error),)
+    return Discovered(facts, notes)
+
+
+def _draft(options: Options, facts: Mapping[str, Facts]) -> Draft | None:
     if options.output is not None:
-        return open_draft(options.output, options.spec, {name: one.hardware for name, one in described.items()})
+        hardware = {name: describe(name, one).hardware for name, one in facts.items()}
+        return open_draft(options.output, options.spec, hardware)
     if options.fix and options.spec is not None:
         return read_draft(options.spec)
     return None
-
-
-def _notes(described: Mapping[str, Described]) -> dict[str, tuple[str, ...]]:
-    return {name: one.notes for name, one in described.items()}
 
 
 def _written(found: Discovered, draft: Draft | None) -> Discovered:
@@ -126,21 +133,20 @@ def _written(found: Discovered, draft: Draft | None) -> Discovered:
 
 def _cabled(
     servers: Servers,
-    facts: Mapping[str, Facts],
-    described: Mapping[str, Described],
+    found: Discovered,
     plan: ClusterPlan | None,
     draft: Draft | None,
     options: Options,
-    stop: Stop,
     progress: Progress,
 ) -> Discovered:
     """The rest with the cabling check, whose result decides what is written."""
-    seats = seats_of(plan, facts) if plan else ()
+    seats = seats_of(plan, found.facts) if plan else ()
     fresh = draft is not None and draft.fresh
-    devices = _devices(seats, facts, everything=options.all_ports or fresh or plan is None)
+    devices = _devices(seats, found.facts, everything=options.all_ports or fresh or plan is None)
     progress(f"sending frames out of {sum(map(len, devices.values()))} ports")
-    heard = listen(servers, devices, stop)
-    found = Discovered(facts, _notes(described), heard)
+    with stoppable() as stop:
+        heard = listen(servers, devices, stop)
+    found = dataclasses.replace(found, heard=heard)
     if plan is None:
         return found
     found = dataclasses.replace(found, cabling=compare(seats, heard))
@@ -179,4 +185,8 @@ def _devices(seats: Sequence[Seat], facts: Mapping[str, Facts], *, everything: b
             f"no device, or more than one, is meant by {names}",
             hint="name the devices under `hosts:` in the spec, or let `--all-ports --fix` find them by their cables",
         )
+    taken: dict[End, str] = {}
+    for seat in seats:
+        if seat.end is not None and taken.setdefault(seat.end, seat.name) != seat.name:
+            raise Mismatch(f"{taken[seat.end]} and {seat.name} are both device {seat.end.device}")
     return {name: tuple(seat.end.device for seat in seats if seat.end and seat.server == name) for name in facts}

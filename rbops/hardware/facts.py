@@ -117,8 +117,8 @@ def _l3(facts: Facts) -> int | None:
 def _say_cpus(facts: Facts, notes: _Notes) -> None:
     if facts.offline:
         notes.add(f"{len(facts.offline)} of {len(facts.present)} CPUs are offline, SMT is {facts.smt or 'unknown'}")
-    if facts.clock_source and "as it is now" in facts.clock_source:
-        notes.add("the CPUs' clock is as it is now; no source says what it is without boost")
+    if facts.clock_source and ("as it is now" in facts.clock_source or "with boost" in facts.clock_source):
+        notes.add(f"no source says what the CPUs' clock is without boost; it is from {facts.clock_source}")
 
 
 def _cards(facts: Facts, notes: _Notes) -> list[tuple[NicFacts, ...]]:
@@ -167,7 +167,10 @@ def _carries(link: PcieLink) -> int:
 
 
 def _nic(facts: Facts, card: tuple[NicFacts, ...], slot: Slot | None, notes: _Notes) -> Nic:
-    free = [nic for nic in card if not nic.management] or list(card)
+    free = [nic for nic in card if not nic.management]
+    if not free:
+        # Nothing is planned on it: what is not known of it need not be said.
+        free, notes = list(card), _Notes()
     rate = _rate(free, notes)
     nodes = len(facts.nodes) or 1
     node = next((nic.numa_node for nic in card if nic.numa_node is not None), None)

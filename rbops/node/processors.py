@@ -102,6 +102,9 @@ def clock(system: System) -> tuple[int | None, str | None]:
     named = re.search(r"@ ([0-9.]+) ?GHz", model(system) or "")
     if named:
         return round(float(named[1]) * 1e9), "the model's name"
+    most = number(system, f"{base}/cpufreq/cpuinfo_max_freq")
+    if most:
+        return most * 1000, "cpufreq/cpuinfo_max_freq, with boost"
     now = re.search(r"^cpu MHz\s*:\s*([0-9.]+)", system.read("/proc/cpuinfo") or "", re.MULTILINE)
     if now:
         # To the nearest MHz: what is measured at boot differs a little from boot to boot.

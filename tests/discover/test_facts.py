@@ -162,6 +162,15 @@ def test_bond_members_and_virtual_functions_are_left_out(tmp_path: Path) -> None
     assert "enp65s0f1 is an SR-IOV function: left out" in made.notes
 
 
+def test_a_clock_that_only_the_driver_of_frequencies_knows(tmp_path: Path) -> None:
+    root = MACHINES["vm"](tmp_path)
+    root.put("proc/cpuinfo", "processor : 0")
+    root.put("sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq", 3_000_000)
+    made = describe("n2", gather(root, {}))
+    assert made.hardware.clock_hz == 3_000_000_000
+    assert any("with boost" in note for note in made.notes)
+
+
 def test_a_server_without_a_nic_is_refused(tmp_path: Path) -> None:
     root = MACHINES["vm"](tmp_path)
     root.links.clear()
