@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from rbops.errors import Mismatch
 from rbops.node.config import NodeConfig, NodePort
+from rbops.node.prior import Prior
 from rbops.node.settings import Run, Setting, Write
 from rbops.node.system import System
 
-__all__ = ["driver_of", "settings"]
+__all__ = ["driver_of", "hand_back", "settings"]
 
+_NAME = "driver"
 _DEVICES = "/sys/bus/pci/devices"
 _PROBE = "/sys/bus/pci/drivers_probe"
 _NOIOMMU = "/sys/module/vfio/parameters/enable_unsafe_noiommu_mode"
@@ -36,6 +38,24 @@ def settings(config: NodeConfig, system: System) -> list[Setting]:
     return [_bound(port, system) for port in handed]
 
 
+def hand_back(config: NodeConfig, system: System, prior: Prior, *, check: bool) -> None:
+    """Give the kernel the devices that an earlier plan handed over and this one does not: only then are they found.
+
+    With ``check`` nothing is done: Mismatch (3) names the port.
+    """
+    bound = {port.subject for port in config.ports if port.bind}
+    left = [entry for entry in prior.leftovers([]) if entry.name == _NAME and entry.subject not in bound]
+    if left and check:
+        raise Mismatch(
+            f"{config.server}: {left[0].subject} is still handed to a program",
+            hint="`rbops apply` gives it back to the kernel; only then can the rest be compared",
+        )
+    if left:
+        prior.drop(system, left)
+        # The kernel has made the devices; udev may still be naming them.
+        system.run(("udevadm", "settle", "--timeout=10"))
+
+
 def _bound(port: NodePort, system: System) -> Setting:
     address, want = port.select[1], port.bind or ""
     place = f"{_DEVICES}/{address}"
@@ -48,7 +68,7 @@ def _bound(port: NodePort, system: System) -> Setting:
     do = (*load, Write(f"{place}/driver_override", want), *leave, probe)
     # An override of one newline is none: the kernel then chooses the driver again.
     back = (Write(f"{place}/driver_override", "\n"), Write(f"{place}/driver/unbind", address))
-    return Setting(port.subject, "driver", have or "none", want, do, (*back, probe) if have else back)
+    return Setting(port.subject, _NAME, have or "none", want, do, (*back, probe) if have else back)
 
 
 def _check(config: NodeConfig, port: NodePort, system: System, handed: frozenset[str]) -> None:

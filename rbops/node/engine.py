@@ -375,4 +375,5 @@ def prepare(config: NodeConfig, system: System, state: State, open_plane: Opener
         )
     whole = config.routes.file not in {setting.subject.removeprefix("file ") for setting in wrong}
     rows = tuple(table.rows(table.load(config))) if whole else None
+    binding.hand_back(config, system, Prior(state.undo), check=check)
     return Engine(system, config, state, devices.resolve(config, system), open_plane, tuple(files), rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from rbops.errors import Mismatch, UsageError
 from rbops.node import binding, hugepages
 from rbops.node.config import NodeConfig
 from rbops.node.devices import resolve
+from rbops.node.prior import Prior
 from rbops.node.settings import Run, Setting, Write
 from rbops.node.table import hops, neighbors, rows
 from tests.node.recorded import Recorded, config, external, internal
@@ -92,6 +94,26 @@ def test_absent_or_without_iommu() -> None:
         binding.settings(planned(), bare)
     (setting,) = binding.settings(planned(noiommu=True), bare)
     assert lines(setting)[1] == "Y > /sys/module/vfio/parameters/enable_unsafe_noiommu_mode"
+
+
+def test_handed_back_when_no_longer_planned(tmp_path: Path) -> None:
+    """Before the devices are looked for: the kernel has none of them until then."""
+    prior = Prior(tmp_path / "undo.json")
+    prior.remember(binding.settings(planned(), machine()))
+    later = config(ports=[external("ext0", select={"pci": ADDRESS}, driver="i40e")])
+    system = machine("vfio-pci")
+    with pytest.raises(Mismatch, match="n0: port ext0 is still handed to a program"):
+        binding.hand_back(later, system, prior, check=True)
+    binding.hand_back(planned(), system, prior, check=False)
+    assert system.written == [], "it is still planned"
+    binding.hand_back(later, system, prior, check=False)
+    assert system.written == [
+        (f"{PLACE}/driver_override", "\n"),
+        (f"{PLACE}/driver/unbind", ADDRESS),
+        ("/sys/bus/pci/drivers_probe", ADDRESS),
+    ]
+    assert system.ran == [("udevadm settle --timeout=10", "")]
+    assert prior.leftovers([]) == []
 
 
 def test_only_by_pci_address() -> None:
