@@ -29,6 +29,9 @@ __all__ = ["Inventory", "Target", "Tester", "load_inventory"]
 SERVERS = "rbops_servers"
 TESTERS = "rbops_testers"
 
+CONNECT_TIMEOUT_S = 10.0
+"""Where neither ssh_config(5) nor the inventory's SSH arguments say ``ConnectTimeout``."""
+
 _TIMEOUT_S = 60.0
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _CONNECTIONS = frozenset({"ssh", "smart", "paramiko", "paramiko_ssh", "ansible.builtin.ssh"})
@@ -36,7 +39,10 @@ _CONNECTIONS = frozenset({"ssh", "smart", "paramiko", "paramiko_ssh", "ansible.b
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """How to reach and become root on one server; ``name`` is its name in inventory and plan."""
+    """How to reach and become root on one server; ``name`` is its name in inventory and plan.
+
+    ``connect_timeout_s`` is for each stage of a login: TCP, banner, authentication.
+    """
 
     name: str
     host: str
@@ -49,6 +55,7 @@ class Target:
     identities_only: bool = False
     proxy_command: str | None = None
     python: str = "python3"
+    connect_timeout_s: float = CONNECT_TIMEOUT_S
     password: str | None = field(default=None, repr=False)
 
     @property
@@ -252,6 +259,7 @@ def _target(name: str, variables: Mapping[str, Any]) -> Target:
         identities_only=options.identities_only,
         proxy_command=options.proxy_command,
         python=_interpreter(name, variables),
+        connect_timeout_s=options.connect_timeout_s or CONNECT_TIMEOUT_S,
         password=_text(name, variables, "ansible_password", "ansible_ssh_password", "ansible_ssh_pass"),
     )
 

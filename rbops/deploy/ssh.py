@@ -38,7 +38,6 @@ __all__ = [
     "run_all",
 ]
 
-CONNECT_TIMEOUT_S = 10.0
 
 _CHUNK = 65536
 _POLL_S = 0.2
@@ -115,7 +114,7 @@ class Session:
             transport = self._client.get_transport()
             if transport is None or not transport.is_active():
                 raise paramiko.SSHException("it is closed")
-            channel = transport.open_session(timeout=CONNECT_TIMEOUT_S)
+            channel = transport.open_session(timeout=self.target.connect_timeout_s)
             channel.exec_command(shlex.join(self._bounded(argv, timeout, root=True)))
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise Unreachable(f"{self.target.name}: the connection broke: {error}") from error
@@ -130,7 +129,7 @@ class Session:
         if transport is None or not transport.is_active():
             raise paramiko.SSHException("it is closed")
         deadline = time.monotonic() + timeout
-        with transport.open_session(timeout=CONNECT_TIMEOUT_S) as channel:
+        with transport.open_session(timeout=self.target.connect_timeout_s) as channel:
             channel.settimeout(timeout)
             channel.exec_command(command)
             out, err = _pump(channel, memoryview(data), deadline)
@@ -272,12 +271,13 @@ def _explain_sudo(target: Target, done: Completed) -> None:
             )
 
 
-def connect(target: Target, timeout: float = CONNECT_TIMEOUT_S) -> paramiko.SSHClient:
-    """Open a connection in at most ``timeout`` seconds per stage (TCP, banner, authentication).
+def connect(target: Target) -> paramiko.SSHClient:
+    """Open a connection within the target's time for each stage (TCP, banner, authentication).
 
     Raises Unreachable when the server does not answer, refuses the login, or shows a host key that
     is not the one in known_hosts.
     """
+    timeout = target.connect_timeout_s
     # What goes wrong is raised; paramiko's thread would print its traceback besides.
     logging.getLogger("paramiko").setLevel(logging.CRITICAL)
     # paramiko takes a list of keys; its type stubs say one.
@@ -362,7 +362,7 @@ def _unreachable(target: Target, error: Exception) -> Unreachable:
             hint=f"compare it on the server's console, then: ssh-keyscan -p {target.port} {target.host} >> {files}",
         )
     if isinstance(error, TimeoutError | socket.timeout):
-        return Unreachable(f"{where} does not answer in {CONNECT_TIMEOUT_S:.0f} s")
+        return Unreachable(f"{where} does not answer in {target.connect_timeout_s:.0f} s")
     return Unreachable(f"{where} cannot be reached: {error or type(error).__name__}")
 
 

@@ -25,6 +25,7 @@ class SshOptions:
     """The options of ssh_config(5) that a connection needs, resolved for one host.
 
     ``key_files`` and ``known_hosts`` list only files that exist; ``proxy_command`` has no tokens left.
+    ``connect_timeout_s`` is None where none is set.
     """
 
     host: str
@@ -35,6 +36,7 @@ class SshOptions:
     host_key_alias: str | None
     identities_only: bool
     proxy_command: str | None
+    connect_timeout_s: float | None = None
 
 
 def resolve(host: str, arguments: list[str], *, name: str) -> SshOptions:
@@ -80,7 +82,12 @@ def _parse(text: str, arguments: list[str]) -> SshOptions:
         host_key_alias=single.get("hostkeyalias"),
         identities_only=single.get("identitiesonly") == "yes",
         proxy_command=_proxy(single, arguments, host, port, user),
+        connect_timeout_s=_seconds(single.get("connecttimeout", "none")),
     )
+
+
+def _seconds(text: str) -> float | None:
+    return float(text) if text.isdecimal() and int(text) else None
 
 
 def _files(text: str) -> tuple[Path, ...]:

@@ -51,9 +51,9 @@ def write_known_hosts(directory: Path, keys: dict[str, str]) -> None:
     (directory / _KNOWN_HOSTS).write_text("".join(lines), encoding="ascii")
 
 
-def ssh_command(directory: Path, server: LabServer, command: Sequence[str] = (), *, timeout_s: int = 10) -> list[str]:
+def ssh_command(directory: Path, server: LabServer, command: Sequence[str] = ()) -> list[str]:
     """The ``ssh`` command line for a login, or for ``command`` with its arguments quoted."""
-    args = ["ssh", "-i", str(directory / _CLIENT_KEY), *_options(directory), "-o", f"ConnectTimeout={timeout_s}"]
+    args = ["ssh", "-i", str(directory / _CLIENT_KEY), *_options(directory, server)]
     # The user's own ssh_config knows nothing of a lab, and agents would offer their keys first.
     args += ["-F", "none", "-o", "LogLevel=ERROR", f"root@{server.address}"]
     return [*args, "--", shlex.join(command)] if command else args
@@ -70,9 +70,15 @@ def command(
     return [args[0], "-t", *args[1:]] if tty else args
 
 
-def _options(directory: Path) -> list[str]:
+def _options(directory: Path, server: LabServer) -> list[str]:
     known_hosts = f"UserKnownHostsFile={directory / _KNOWN_HOSTS}"
-    return ["-o", known_hosts, "-o", "StrictHostKeyChecking=yes", "-o", "IdentitiesOnly=yes"]
+    timeout = f"ConnectTimeout={_connect_s(server)}"
+    return ["-o", known_hosts, "-o", "StrictHostKeyChecking=yes", "-o", "IdentitiesOnly=yes", "-o", timeout]
+
+
+def _connect_s(server: LabServer) -> int:
+    """A virtual machine may be emulated, and then takes long to greet and to compute keys."""
+    return 60 if server.cpus else 10
 
 
 def write_inventory(directory: Path, manifest: Manifest) -> Path:
@@ -100,7 +106,8 @@ def _server_vars(directory: Path, server: LabServer) -> dict[str, Any]:
         "ansible_host": server.address,
         "ansible_user": "root",
         "ansible_ssh_private_key_file": str(directory / _CLIENT_KEY),
-        "ansible_ssh_common_args": shlex.join(_options(directory)),
+        "ansible_ssh_common_args": shlex.join(_options(directory, server)),
+        "ansible_timeout": _connect_s(server),
         "ansible_python_interpreter": "/usr/bin/python3",
         "rbops_known_hosts": str(directory / _KNOWN_HOSTS),
     }

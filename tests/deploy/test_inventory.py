@@ -33,7 +33,7 @@ def two(folder: Path, extra: str = "") -> Path:
                   ansible_host: 10.82.0.11
                   ansible_port: 2222
                   ansible_user: ops
-                  ansible_ssh_common_args: -o IdentitiesOnly=yes
+                  ansible_ssh_common_args: -o IdentitiesOnly=yes -o ConnectTimeout=45
             rbops_testers:
               hosts:
                 t1: {{ansible_connection: local, rbops_netns: rbops-x-t1, rbops_device: ext1, rbops_port: 1}}
@@ -54,6 +54,7 @@ def test_servers_and_testers(tmp_path: Path) -> None:
         False,
     )
     assert (n1.port, n1.user, n1.become, n1.identities_only) == (2222, "ops", True, True)
+    assert (n0.connect_timeout_s, n1.connect_timeout_s) == (10.0, 45.0)
     assert [(t.name, t.port, t.netns, t.device, t.target) for t in inventory.testers] == [
         ("t0", 0, "rbops-x-t0", "ext0", None),
         ("t1", 1, "rbops-x-t1", "ext1", None),
