@@ -22,7 +22,7 @@ __all__ = ["render"]
 _ETC = "/etc/rbops"
 _OBJECT, _FIB, _ROUTES = f"{_ETC}/xdp/router.bpf.o", f"{_ETC}/fib.bin", f"{_ETC}/routes.csv"
 _UNITS = ("rbops.service", "rbops-watch.service")
-_START_TIMEOUT_S = 180
+_START_TIMEOUT_S = 600
 _FORKS = 32
 
 

@@ -140,9 +140,11 @@ def test_a_server_without_a_core_for_packets_is_refused() -> None:
 
 def test_virtio_cores_own_the_rings_that_xdp_takes_by_cpu_id_modulo_rings() -> None:
     found = made(hardware.profile("vagrant"), "virtio_net", 2)
-    assert (found.cores.dataplane, found.cores.housekeeping) == ((1, 2), (0,))
-    assert [(queue.index, queue.rx_core, queue.tx_core) for queue in found.queues] == [(0, 1, 2), (1, 2, 1)]
-    assert found.violations == ()
+    assert (found.cores.dataplane, found.cores.housekeeping) == ((2, 3), (0, 1))
+    assert [(queue.index, queue.rx_core, queue.tx_core) for queue in found.queues] == [(0, 2, 2), (1, 3, 3)]
+    odd = made(replace(hardware.profile("vagrant"), reserve=1), "virtio_net", 2)
+    assert [(queue.index, queue.rx_core, queue.tx_core) for queue in odd.queues] == [(0, 1, 2), (1, 2, 1)]
+    assert found.violations == odd.violations == ()
 
 
 def test_virtio_cores_that_would_share_a_ring_are_a_breach_with_its_cost() -> None:

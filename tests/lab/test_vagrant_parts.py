@@ -77,7 +77,7 @@ def test_ports_have_slots_of_their_own(manifest: Manifest) -> None:
 
 
 def test_a_machine_has_the_cpus_of_its_plan(manifest: Manifest) -> None:
-    assert [server.cpus for server in manifest.servers] == [3, 3]
+    assert [server.cpus for server in manifest.servers] == [4, 4]
 
 
 def test_the_manifest_is_read_back_whole(manifest: Manifest, tmp_path: Path) -> None:

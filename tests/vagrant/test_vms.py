@@ -18,8 +18,9 @@ pytestmark = [pytest.mark.vagrant, pytest.mark.root]
 SERVERS = ("n0", "n1")
 
 
-@pytest.mark.usefixtures("vms")
-def test_up_says_how_the_machines_run_and_prints_the_inventory(steps: dict[str, Done], vms: Cluster) -> None:
+def test_up_says_how_the_machines_run_and_prints_the_inventory(vms: Cluster, steps: dict[str, Done]) -> None:
+    if not steps:
+        pytest.skip("the machines were there before")
     assert steps["lab up"].out.strip() == str(vms.inventory)
     assert "vagrant up: boot 2 servers" in steps["lab up"].err
     assert vms.lab.manifest.emulated is ("the servers are emulated" in steps["lab up"].err)
@@ -64,10 +65,10 @@ def _affinities(vms: Cluster, server: str, port: Port) -> dict[str, str]:
 @pytest.mark.parametrize("server", SERVERS)
 def test_boot_parameters_and_the_module_option_are_in_force(vms: Cluster, server: str) -> None:
     said = vms.on(server, "cat", "/proc/cmdline").split()
-    for parameter in ("isolcpus=managed_irq,domain,1-2", "nohz_full=1-2", "rcu_nocbs=1-2", "irqaffinity=0"):
+    for parameter in ("isolcpus=managed_irq,domain,2-3", "nohz_full=2-3", "rcu_nocbs=2-3", "irqaffinity=0-1"):
         assert parameter in said
     assert "mitigations=off" in said
-    assert vms.on(server, "cat", "/sys/devices/system/cpu/isolated").strip() == "1-2"
+    assert vms.on(server, "cat", "/sys/devices/system/cpu/isolated").strip() == "2-3"
     assert vms.on(server, "cat", "/sys/module/virtio_net/parameters/napi_weight").strip() == "32"
 
 
