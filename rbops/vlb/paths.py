@@ -193,7 +193,10 @@ class Paths:
             return self._rotate(pair, headroom)
         free = self._direct - self._used_direct / 2 - self._direct_join
         free *= headroom[self._link_of]
-        joins = _claim(pair, size, np.maximum(free, 0), whole=False)
+        np.maximum(free, 0, out=free)
+        if not free[pair].any():
+            return self._rotate(pair, headroom)
+        joins = _claim(pair, size, free, whole=False)
         codes = 2 * pair + 1
         rest = np.flatnonzero(~joins)
         if len(rest):

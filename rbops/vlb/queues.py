@@ -83,6 +83,9 @@ def _order(link: Numbers, arrive: Ints, links: int) -> tuple[Ints, Ints, Ints, I
     All three are packed into one number, grouped by link and sorted: what came by one way is in order already, so
     that a merge sort has few runs to merge.
     """
+    if link[0] == link[-1] and (link == link[0]).all():
+        whole = np.array([len(link)])
+        return np.argsort(arrive, kind="stable"), whole - len(link), whole, link[:1].astype(np.int64)
     bits = max(1, (len(link) - 1).bit_length())
     key = arrive - arrive.min()
     room = 63 - bits - max(1, (links - 1).bit_length())

@@ -76,7 +76,8 @@ def simulate(network: Network, trace: Trace) -> SimulationResult:
     first_links = network.routes[chosen.row].T
     for begin in range(0, trace.packets, _PIECE):
         piece = slice(begin, min(begin + _PIECE, trace.packets))
-        flow, size, codes = trace.flow[piece], trace.size[piece], chosen.codes[piece]
+        flow, codes = trace.flow[piece].astype(np.int64), chosen.codes[piece].astype(np.int64)
+        size = trace.size[piece]
         bits: Floats = ((size + WIRE_OVERHEAD) * 8).astype(np.float64)
         hops = _hops(network, [links[codes] for links in first_links], chosen.via[codes], dest[flow], bits)
         arrive = trace.time[piece] + round(network.forwarder.server_s * 1e9)
