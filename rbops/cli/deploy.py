@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rbops.deploy.apply import Applied
+    from rbops.deploy.reboot import Waiting
     from rbops.deploy.status import ServerDiff, ServerStatus
 
 __all__ = ["register"]
@@ -47,6 +50,25 @@ SelfTest = Annotated[
 ]
 
 
+Reboot = Annotated[
+    bool,
+    typer.Option(
+        "--reboot",
+        help="Then reboot the servers that need it, one after the other, each when the one before forwards again.",
+    ),
+]
+RebootTimeout = Annotated[
+    int,
+    typer.Option(
+        "--reboot-timeout",
+        min=30,
+        max=86400,
+        metavar="S",
+        help="Seconds that a server may take from its reboot to forwarding again.",
+    ),
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add the verbs to the application."""
     app.command("diff")(diff)
@@ -68,6 +90,8 @@ def apply(  # noqa: PLR0917 - a parameter an option
     revert_timeout: RevertTimeout = 120,
     break_lock: BreakLock = False,
     selftest: SelfTest = False,
+    reboot: Reboot = False,
+    reboot_timeout: RebootTimeout = 600,
     output: Output = Format.TEXT,
 ) -> None:
     """Push the plan to its servers as one transaction.
@@ -78,7 +102,9 @@ def apply(  # noqa: PLR0917 - a parameter an option
     from rbops.cli.progress import deploy_progress
     from rbops.deploy.apply import ApplyOptions, apply
     from rbops.deploy.inventory import load_inventory
+    from rbops.deploy.reboot import Reboots
     from rbops.deploy.runner import PlayOptions
+    from rbops.deploy.runs import Run
     from rbops.deploy.stop import stoppable
     from rbops.planner import load_plan
 
@@ -89,7 +115,12 @@ def apply(  # noqa: PLR0917 - a parameter an option
     with stoppable() as stop, deploy_progress(show_diff=show_diff) as reporter:
         acceptance = partial(_accept, spec, inventory, limit) if selftest else None
         done = apply(plan, servers, options, reporter, stop, acceptance)
-    _print_applied(done, output)
+        rebooted: dict[str, float] = {}
+        if reboot and done.waiting:
+            run = Run(done.run, done.folder)
+            work = Reboots(run, plan, servers.matching(plan), reporter, stop, reboot_timeout)
+            rebooted = work.all(list(done.waiting))
+    _print_applied(done, output, rebooted)
 
 
 def _accept(spec: Path, inventory: Path, limit: str | None) -> None:
@@ -128,7 +159,7 @@ def rollback(
     options = ApplyOptions(revert_timeout_s=revert_timeout, break_lock=break_lock)
     with stoppable() as stop, deploy_progress(show_diff=False) as reporter:
         done = rollback(plan, servers, options, reporter, stop)
-    _print_applied(done, output)
+    _print_applied(done, output, {})
 
 
 def diff(spec: Spec, inventory: InventoryPath, limit: Limit = None, output: Output = Format.TEXT) -> None:
@@ -147,6 +178,7 @@ def diff(spec: Spec, inventory: InventoryPath, limit: Limit = None, output: Outp
                 "digest": plan.digest,
                 "equal": all(server.equal for server in found),
                 "servers": {server.name: [change.to_dict() for change in server.changes] for server in found},
+                "reboot_required": _waiting({server.name: server.waiting for server in found}),
             }
         )
     else:
@@ -175,7 +207,12 @@ def status(spec: Spec, inventory: InventoryPath, limit: Limit = None, output: Ou
         raise Unreachable("\n".join(lost))
 
 
-def _print_applied(done: Applied, output: Format) -> None:
+def _waiting(found: Mapping[str, Sequence[Waiting]]) -> dict[str, list[dict[str, str]]]:
+    """The JSON form, of the servers where something waits for a reboot."""
+    return {name: [dataclasses.asdict(entry) for entry in entries] for name, entries in found.items() if entries}
+
+
+def _print_applied(done: Applied, output: Format, rebooted: Mapping[str, float]) -> None:
     total = done.total_changed
     if output is Format.JSON:
         emit_json(
@@ -187,6 +224,8 @@ def _print_applied(done: Applied, output: Format) -> None:
                 "check": done.check,
                 "changed": dict(done.changed),
                 "seconds": done.seconds,
+                "reboot_required": _waiting({n: e for n, e in done.waiting.items() if n not in rebooted}),
+                "rebooted": dict(rebooted),
             }
         )
         return
@@ -200,6 +239,13 @@ def _print_applied(done: Applied, output: Format) -> None:
         emit(f"nothing to change on {count} in the tasks that --tags and --skip-tags leave; confirmed")
     else:
         emit(f"nothing to change: {count} already had this plan, {done.digest[:12]}")
+    for name, entries in done.waiting.items():
+        if name in rebooted:
+            emit(f"{name}: rebooted, forwards again after {rebooted[name]:.0f} s")
+        else:
+            emit(f"{name}: reboot required: {_listed(entries)}")
+    if done.waiting and not rebooted:
+        say("`rbops apply --reboot` reboots one server after the other")
     say(f"journal: {done.folder}")
 
 
@@ -207,8 +253,10 @@ def _print_diff(found: list[ServerDiff]) -> None:
     for server in found:
         if server.equal:
             emit(f"{server.name}: as planned")
-            continue
-        emit(f"{server.name}: {len(server.changes)} differences")
+        else:
+            emit(f"{server.name}: {len(server.changes)} differences")
+        if server.waiting:
+            emit(f"  reboot required{'' if server.equal else ' after them'}: {_listed(server.waiting)}")
         for change in server.changes:
             emit(f"  {change.subject}: {change.setting}: {change.have} -> {change.want}")
 
@@ -217,7 +265,9 @@ def _print_status(found: list[ServerStatus], digest: str) -> None:
     from rich.table import Table
 
     table = Table(
-        "server", "plan", "data plane", "services", "up", "change open", "locked by", box=None, pad_edge=False
+        *("server", "plan", "data plane", "services", "up", "reboot", "change open", "locked by"),
+        box=None,
+        pad_edge=False,
     )
     for server in found:
         if server.error:
@@ -234,10 +284,18 @@ def _print_status(found: list[ServerStatus], digest: str) -> None:
             server.dataplane or "-",
             services or "-",
             _duration(server.uptime_s),
+            "required" if server.waiting else "-",
             server.transaction or "-",
             server.lock or "-",
         )
     stdout_console().print(table)
+    for server in found:
+        if server.waiting:
+            emit(f"{server.name}: reboot required: {_listed(server.waiting)}")
+
+
+def _listed(entries: Sequence[Waiting]) -> str:
+    return "; ".join(str(entry) for entry in entries)
 
 
 def _duration(seconds: float | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from rbops.cli.plan_kernel import kernel_table
 from rbops.cli.plan_places import device, places
 from rbops.cli.tables import Block, Table
 from rbops.hardware.model import Card
@@ -32,6 +33,9 @@ def plan_blocks(planning: Planning) -> Iterator[Block]:
     steering = _steering(plan)
     if steering.rows:
         yield steering
+    kernel = kernel_table(_alike(plan.servers))
+    if kernel is not None:
+        yield kernel
     yield Table("Prediction", ("what", "value"), tuple(prediction_rows(planning)))
     if plan.violations:
         rows = tuple((v.rule, v.server, v.detail, f"{v.predicted_loss:.0%}") for v in plan.violations)

@@ -16,6 +16,7 @@ from pathlib import Path
 from rbops.deploy.inventory import Inventory
 from rbops.deploy.node import RemoteNode
 from rbops.deploy.probe import Probe, check_identities, probe
+from rbops.deploy.reboot import Waiting, reboot_needed
 from rbops.deploy.report import Reporter
 from rbops.deploy.runner import PlayOptions, PlayResult, run_playbook
 from rbops.deploy.runs import Run, new_run
@@ -45,7 +46,10 @@ class ApplyOptions:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """A push that succeeded. ``changed``: changed tasks per server. ``partial``: only some tasks ran."""
+    """A push that succeeded. ``changed``: changed tasks per server. ``partial``: only some tasks ran.
+
+    ``waiting``: what takes effect with a server's next reboot, of the servers where something does.
+    """
 
     run: str
     folder: Path
@@ -54,6 +58,7 @@ class Applied:
     check: bool
     partial: bool
     seconds: float
+    waiting: Mapping[str, tuple[Waiting, ...]]
 
     @property
     def total_changed(self) -> int:
@@ -109,7 +114,8 @@ def push(
         what.run.finish({**facts, **outcome})
         raise
     outcome = {"outcome": "checked" if done.check else "confirmed", "changed": dict(done.changed)}
-    what.run.finish({**facts, **outcome, "seconds": done.seconds, "partial": done.partial})
+    waiting = {name: [str(entry) for entry in entries] for name, entries in done.waiting.items()}
+    what.run.finish({**facts, **outcome, "seconds": done.seconds, "partial": done.partial, "waiting": waiting})
     return done
 
 
@@ -141,7 +147,8 @@ def _push(what: Push, options: ApplyOptions, reporter: Reporter, stop: Stop, acc
             # A bug of ours must not leave servers to their timers either.
             change.fail("interrupted by an unexpected error")
             raise
-    return _applied(what, options, result)
+        waiting = reboot_needed(sessions)
+    return _applied(what, options, result, waiting)
 
 
 def _change(
@@ -182,7 +189,7 @@ def _checked(what: Push, options: ApplyOptions, reporter: Reporter, stop: Stop) 
         raise Unreachable(result.reason)
     if result.outcome != "successful":
         raise CheckFailed(_why(result, stop))
-    return _applied(what, options, result)
+    return _applied(what, options, result, {})
 
 
 def _play(what: Push, options: ApplyOptions, reporter: Reporter, stop: Stop) -> PlayResult:
@@ -196,7 +203,9 @@ def _why(result: PlayResult, stop: Stop) -> str:
     return f"interrupted by {stop.reason}" if result.outcome == "canceled" else result.reason
 
 
-def _applied(what: Push, options: ApplyOptions, result: PlayResult) -> Applied:
+def _applied(
+    what: Push, options: ApplyOptions, result: PlayResult, waiting: Mapping[str, tuple[Waiting, ...]]
+) -> Applied:
     play = options.play
     changed = {target.name: result.changed.get(target.name, 0) for target in what.inventory.servers}
     return Applied(
@@ -207,6 +216,7 @@ def _applied(what: Push, options: ApplyOptions, result: PlayResult) -> Applied:
         check=play.check,
         partial=bool(play.tags or play.skip_tags),
         seconds=round(result.seconds, 3),
+        waiting=waiting,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from rbops.deploy.inventory import Inventory
 from rbops.deploy.node import INSTALLED, RemoteNode, stage, unstage
 from rbops.deploy.probe import Probe, check_identities, probe
+from rbops.deploy.reboot import Waiting, waiting_of
 from rbops.deploy.runs import run_id
 from rbops.deploy.ssh import Session, each, open_session, raise_errors
 from rbops.errors import RbopsError
@@ -38,10 +39,11 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class ServerDiff:
-    """How one server differs from the plan."""
+    """How one server differs from the plan; ``waiting`` is what needs a reboot besides, or after the apply."""
 
     name: str
     changes: tuple[Change, ...]
+    waiting: tuple[Waiting, ...] = ()
 
     @property
     def equal(self) -> bool:
@@ -62,6 +64,7 @@ class ServerStatus:
     kernel: str | None = None
     transaction: str | None = None
     lock: str | None = None
+    waiting: tuple[Waiting, ...] = ()
     node: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -79,9 +82,9 @@ def diff_servers(plan: ClusterPlan, inventory: Inventory) -> list[ServerDiff]:
     rendered = render(plan)
     folder = f"/run/rbops-{run_id('diff')}"
 
-    def compare(session: Session) -> tuple[Probe, tuple[Change, ...]]:
+    def compare(session: Session) -> tuple[Probe, ServerDiff]:
         found = probe(session)
-        return found, _changes(session, found, rendered, folder)
+        return found, _difference(session, found, rendered, folder)
 
     opened = each(((target.name, target) for target in targets), open_session)
     sessions = {name: session for name, session in opened.items() if isinstance(session, Session)}
@@ -94,26 +97,29 @@ def diff_servers(plan: ClusterPlan, inventory: Inventory) -> list[ServerDiff]:
     raise_errors(results)
     done = [result for result in results.values() if not isinstance(result, RbopsError)]
     check_identities((found for found, _ in done), plan.name)
-    return [ServerDiff(found.name, changes) for found, changes in done]
+    return [difference for _, difference in done]
 
 
-def _changes(session: Session, found: Probe, rendered: Rendered, folder: str) -> tuple[Change, ...]:
+def _difference(session: Session, found: Probe, rendered: Rendered, folder: str) -> ServerDiff:
     files = {file.path: file for file in rendered.files_of(found.name)}
     changed = [_file(found, file) for file in files.values()]
     stale = tuple(change for change in changed if change is not None)
     try:
         stage(session, folder, {"rbops-node": files[INSTALLED].content, "node.json": files[_NODE].content})
-        entries = RemoteNode(session, f"{folder}/rbops-node").diff("--config", f"{folder}/node.json")
+        node = RemoteNode(session, f"{folder}/rbops-node")
+        entries = node.diff("--config", f"{folder}/node.json")
+        waiting = waiting_of(node.call("status", "--config", f"{folder}/node.json"))
     except RbopsError as error:
         if found.digest is not None:
             raise
         # A fresh server lacks packages too: apply installs them before it looks.
-        return (*stale, Change("server", "configuration", "none", f"plan {rendered.digest[:_SHORT]} ({error})"))
+        plan = Change("server", "configuration", "none", f"plan {rendered.digest[:_SHORT]} ({error})")
+        return ServerDiff(found.name, (*stale, plan))
     finally:
         unstage(session, folder)
     settings = (Change(e["subject"], e["setting"], str(e["have"]), str(e["want"])) for e in entries)
     known = {f"file {change.setting}" for change in stale}
-    return (*stale, *(change for change in settings if change.subject not in known))
+    return ServerDiff(found.name, (*stale, *(one for one in settings if one.subject not in known)), waiting)
 
 
 def _file(found: Probe, file: File) -> Change | None:
@@ -154,6 +160,7 @@ def _status(session: Session) -> ServerStatus:
         kernel=found.kernel,
         transaction=_transaction(node.get("transaction")),
         lock=_lock(node.get("lock")),
+        waiting=waiting_of(node),
         node=node,
     )
 

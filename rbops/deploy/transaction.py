@@ -58,10 +58,10 @@ class Transaction:
         return f"/run/rbops-{self.run.id}"
 
     def open(self, *, break_lock: bool) -> None:
-        """Lock all servers, then begin on all; on any failure none is left locked or begun.
+        """Lock all servers, have each judged by what is planned for it, then begin on all.
 
-        Raises Locked (7) with holder, age and run, Mismatch (3) when a timer cannot be armed: nothing was
-        changed then.
+        On any failure none is left locked or begun. Raises Locked (7) with holder, age and run, Mismatch (3) when
+        a server cannot be what is planned or a timer cannot be armed: nothing was changed then.
         """
         takeover = ("--takeover",) if break_lock else ()
         try:
@@ -69,6 +69,7 @@ class Transaction:
             identity = ("--run", self.run.id, "--holder", holder())
             self._all(lambda session: self._node(session).call("lock", *identity, *takeover))
             self._all(self._sweep)
+            self._all(self._judge)
             self._begin()
         except RbopsError:
             self._abandon()
@@ -158,6 +159,12 @@ class Transaction:
         self._all(lambda session: self._node(session).call("begin", *arguments))
         # Counted from the answer: no timer fires later than this.
         self._expires = time.monotonic() + self.timeout_s
+
+    def _judge(self, session: Session) -> None:
+        """Its own program looks whether the server can be as planned: CPUs, devices, modules, boot loader."""
+        planned = self.run.project / "hosts" / session.target.name / "etc" / "rbops" / "node.json"
+        stage(session, self.folder, {"node.json": planned.read_bytes()})
+        self._node(session).call("judge", "--config", f"{self.folder}/node.json")
 
     def _sweep(self, session: Session) -> None:
         """Remove what runs that were killed left in memory; this run holds the lock, so no other is at work."""

@@ -31,6 +31,7 @@ __all__ = ["main", "run"]
 _VERBS = {
     "show": "every setting as it is and as it shall be",
     "diff": "what differs; exit 1 when something does",
+    "judge": "whether this server can be what node.json says; exit 3 with the reason when not",
     "apply": "make the server what node.json says, and read it back",
     "begin": "snapshot the configuration and arm the revert timer",
     "confirm": "keep the change: delete the snapshot, stop the timer",
@@ -100,6 +101,7 @@ def _verb(name: str) -> Callable[[Node, argparse.Namespace], int]:
     return {
         "show": _show,
         "diff": _diff,
+        "judge": _judge,
         "apply": _apply,
         "begin": _begin,
         "confirm": _confirm,
@@ -140,6 +142,10 @@ def _diff(node: Node, options: argparse.Namespace) -> int:
     found = node.diff()
     _print_settings(found, options)
     return 1 if found else 0
+
+
+def _judge(node: Node, options: argparse.Namespace) -> int:
+    return _print({"judged": node.judge()}, options)
 
 
 def _apply(node: Node, options: argparse.Namespace) -> int:

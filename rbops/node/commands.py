@@ -19,7 +19,7 @@ from rbops.node.installed import Installed
 from rbops.node.prior import Prior
 from rbops.node.settings import Setting, differing
 from rbops.node.state import State, read_json
-from rbops.node.system import System
+from rbops.node.system import NotInstalled, System
 from rbops.node.timer import Timer
 from rbops.node.transaction import Transaction
 
@@ -58,6 +58,17 @@ class Node:
             if self._transaction().manifest() is None:
                 pending.commit(self.system)
             return done
+
+    def judge(self) -> bool:
+        """Whether it can be told that this server can be as planned: Mismatch (3) when it cannot.
+
+        False when programs that it takes are still to be installed. Changes nothing.
+        """
+        try:
+            self._engine(self._config(), check=True).feasible()
+        except NotInstalled:
+            return False
+        return True
 
     def begin(self, holder: str, run: str, timeout_s: int) -> None:
         """Open a change: snapshot and timer."""

@@ -162,7 +162,7 @@ class Engine:
         Raises Mismatch (3), with nothing changed, when a device cannot be as planned, CheckFailed (1) for what
         fails or has no effect; nothing is taken back here: that is the transaction's work.
         """
-        self._feasible()
+        self.feasible()
         record = {"digest": self.config.digest, "config": self.config.text}
         write_whole(self.state.applied, json.dumps(record).encode())
         prior = Prior(self.state.undo)
@@ -192,7 +192,7 @@ class Engine:
         near = numa.notes(self.config, self.found, self.system)
         return Applied((*changes.values(), *more), (*notes, *near))
 
-    def _feasible(self) -> None:
+    def feasible(self) -> None:
         """Look at every stage that may find a device unfit; Mismatch (3)."""
         binding.settings(self.config, self.system)
         for stage in (self._channels, self._rings, self._rss, self._steering):

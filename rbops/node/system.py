@@ -11,7 +11,7 @@ from typing import Protocol
 from rbops.errors import CheckFailed, Mismatch
 from rbops.node.state import sync_folder, write_whole
 
-__all__ = ["Done", "Kernel", "System", "unsupported"]
+__all__ = ["Done", "Kernel", "NotInstalled", "System", "unsupported"]
 
 _TIMEOUT_S = 120
 _PACKAGES = {
@@ -34,6 +34,10 @@ class Done:
     returncode: int
     stdout: str
     stderr: str
+
+
+class NotInstalled(Mismatch):
+    """A program that rbops-node uses is not on this server; the role ``packages`` installs it."""
 
 
 class System(Protocol):
@@ -76,7 +80,9 @@ class Kernel:
                 argv, input=stdin, capture_output=True, text=True, check=False, timeout=limit, env=environment
             )
         except FileNotFoundError as error:
-            raise Mismatch(f"{argv[0]} is not installed here", hint=f"apt-get install {_package(argv[0])}") from error
+            raise NotInstalled(
+                f"{argv[0]} is not installed here", hint=f"apt-get install {_package(argv[0])}"
+            ) from error
         except subprocess.TimeoutExpired as error:
             raise CheckFailed(f"{' '.join(argv)}: no end after {limit} s") from error
         return Done(done.returncode, done.stdout, done.stderr)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from rbops.plan import Server
 
 __all__ = ["sysctl"]
+
+_PORT = re.compile(r"ext[0-9]+|int[0-9]+(?:p[0-9]+)?")
 
 _ALL = {
     "net.ipv4.ip_forward": "1",
@@ -18,7 +22,10 @@ _ALL = {
 
 
 def sysctl(server: Server) -> dict[str, str]:
-    """Key -> value; the part of a key that is a planned port stands for the device it is on the server."""
+    """Key -> value; the part of a key that is a planned port stands for the device it is on the server.
+
+    The spec's own come last, those of other servers' ports left out.
+    """
     found = dict(_ALL)
     for port in server.ports:
         found[f"net.ipv4.conf.{port.name}.rp_filter"] = "0"
@@ -26,4 +33,10 @@ def sysctl(server: Server) -> dict[str, str]:
         found[f"net.ipv4.conf.{port.name}.accept_redirects"] = "0"
         # The router forwards IPv4: no router solicitation, no link-local address on a data port.
         found[f"net.ipv6.conf.{port.name}.disable_ipv6"] = "1"
-    return found | dict(server.kernel.sysctl)
+    own = {port.name for port in server.ports}
+    return found | {key: value for key, value in server.kernel.sysctl if not _others(key, own)}
+
+
+def _others(key: str, own: set[str]) -> bool:
+    """Whether a part of the key is a port of another server."""
+    return any(_PORT.fullmatch(part) and part not in own for part in key.split("."))

@@ -115,6 +115,11 @@ class ServerUnderTest:
         port = next(port for port in self.node["ports"] if port["addresses"])
         return str(port["addresses"][0].split("/")[0])
 
+    @property
+    def in_container(self) -> bool:
+        """Whether its kernel is its host's (container interface: systemd writes the file)."""
+        return bool(self.output("cat /run/systemd/container 2>/dev/null || true").strip())
+
     def device(self, port: dict[str, Any]) -> str:
         """The network device that is the planned port, found by its selector as the plan says.
 
@@ -146,18 +151,12 @@ class ServerUnderTest:
         pairs = (line.split(":", 1) for line in text.splitlines() if ":" in line)
         return {path.removeprefix(f"{base}/").replace("//", "/"): value for path, value in pairs}
 
-    def sysctl(self, key: str) -> str:
-        """The live value of a planned sysctl, all of them read at once."""
-        paths = {name: f"/proc/sys/{_slashed(name)}" for name in self.node["sysctl"]}
-        text = self.output("grep -Hs '' " + " ".join(["%s"] * len(paths)) + " || true", *paths.values())
-        found = dict(line.split(":", 1) for line in text.splitlines())
-        assert paths[key] in found, f"{key} is not there, or cannot be read"
-        return found[paths[key]].strip()
-
     def sysctls(self) -> dict[str, str]:
         """The planned sysctls' live values, read at once; one that the kernel lacks is left out."""
-        # A device name may hold a dot: sysctl(8) then takes slashes as separators.
-        paths = {f"/proc/sys/{key if '/' in key else key.replace('.', '/')}": key for key in self.node["sysctl"]}
+        devices = {port["name"]: self.device(port) for port in self.node["ports"]}
+        # A part that is a planned port stands for its device, whose name may hold a dot.
+        paths = {"/".join(devices.get(part, part) for part in key.split(".")): key for key in self.node["sysctl"]}
+        paths = {f"/proc/sys/{path}": key for path, key in paths.items()}
         text = self.output("grep -Hs '' " + " ".join(["%s"] * len(paths)) + " || true", *paths)
         pairs = (line.split(":", 1) for line in text.splitlines() if ":" in line)
         return {paths[path]: value for path, value in pairs if path in paths}
@@ -165,8 +164,3 @@ class ServerUnderTest:
     def close(self) -> None:
         """End the SSH connection."""
         self._session.close()
-
-
-def _slashed(key: str) -> str:
-    # A device name may hold a dot: sysctl(8) takes slashes as separators then.
-    return key if "/" in key else key.replace(".", "/")

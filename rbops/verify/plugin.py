@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from rbops.errors import Unreachable
+from rbops.verify.case import Case
+from rbops.verify.kernel_cases import kernel_cases
 from rbops.verify.result import Check
 
 if TYPE_CHECKING:
@@ -30,26 +31,13 @@ _PLANNED = {
 """Fixtures of checks that ask ports for which one of these keys of node.json says something."""
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
-    """What one check is about: a server, and within it a port, queue, sysctl, file or peer."""
-
-    server: ServerUnderTest
-    label: str
-    port: dict[str, Any] = field(default_factory=dict)
-    queue: dict[str, Any] = field(default_factory=dict)
-    key: str = ""
-    want: str = ""
-    peer: ServerUnderTest | None = None
-
-
 class VerifyPlugin:
     """Gives the checks their cases and keeps what came of them.
 
     A check asks for its cases by fixture name: ``server_case`` (one a server), ``port_case``, ``queue_case``
     (of ports that the kernel keeps), ``vector_case`` (those of hardware), ``handed_case`` (ports handed to a
     program), ``hugepage_case``, ``sysctl_case``, ``file_case``, ``peer_case`` (every other server), and those
-    of ``_PLANNED``.
+    of ``_PLANNED`` and of :mod:`rbops.verify.kernel_cases`.
     """
 
     def __init__(self, servers: Sequence[ServerUnderTest], progress: Callable[[Check], None]) -> None:
@@ -70,6 +58,7 @@ class VerifyPlugin:
             "hugepage_case": self._hugepage_cases,
             "sysctl_case": self._sysctl_cases,
             "file_case": self._file_cases,
+            **kernel_cases(),
             "peer_case": self._peer_cases,
         }
         for name, keys in _PLANNED.items():

@@ -88,3 +88,8 @@ def test_sysctls_of_the_spec_are_added(tmp_path: Path) -> None:
     )
     assert (found["net.core.rmem_max"], found["net.ipv4.tcp_rmem"]) == ("1", "4096 87380 6291456")
     assert found["net.ipv4.ip_forward"] == "1"
+
+
+def test_sysctls_of_a_port_go_to_its_server(tmp_path: Path) -> None:
+    made = plan(tmp_path, "kernel: {sysctl: {net.ipv4.conf.ext1.log_martians: 1}}")
+    assert [s.name for s in made.servers if "net.ipv4.conf.ext1.log_martians" in sysctl(s)] == ["n1"]

@@ -70,7 +70,8 @@ def neighbours():
                   if "PERMANENT" in n["state"] and n["dev"] not in MANAGEMENT)
 
 stable = {
-    "files": tree("/etc/rbops", "/usr/sbin/rbops-node", *glob.glob("/etc/systemd/system/*rbops*"),
+    "files": tree("/etc/rbops", "/etc/modprobe.d", "/etc/modules-load.d", "/etc/default", "/usr/sbin/rbops-node",
+                  "/etc/systemd/system/irqbalance.service.d", *glob.glob("/etc/systemd/system/*rbops*"),
                   *glob.glob("/etc/systemd/system/*.wants/rbops*")),
     "links": links(),
     "addresses": sorted("%s %s/%s" % (link["ifname"], address["local"], address["prefixlen"])

@@ -31,7 +31,9 @@ from tests.deploy.serverstate import change_open, inside, programs, state, state
 pytestmark = [pytest.mark.lab, pytest.mark.root]
 
 FASTER_FLOWLETS = "interconnect: {flowlet_timeout: 50ms}\n"
-WRONG_DEVICE = 'hosts: {n1: {ports: {ext1: {mac: "02:ff:00:00:00:01"}}}}\n'
+ABSENT_DEVICE = 'hosts: {n1: {ports: {ext1: {mac: "02:ff:00:00:00:01"}}}}\n'
+# Only n1 has the port, and its kernel takes no such value.
+REFUSED = "kernel: {sysctl: {net.ipv4.conf.ext1.log_martians: x}}\n"
 
 
 def wait_for(what: str, condition: Callable[[], bool], seconds: float = 40) -> None:
@@ -72,9 +74,18 @@ def test_check_of_fresh_servers_leaves_them_fresh(raw_cluster: Cluster, fresh: d
 def test_a_failed_first_apply_leaves_fresh_servers_fresh(
     raw_cluster: Cluster, fresh: dict[str, dict[str, Any]]
 ) -> None:
-    with pytest.raises(ApplyFailed, match=r"n1: activate: The configuration takes effect: .*ext1.*none found"):
-        raw_cluster.apply(raw_cluster.variant("wrong", WRONG_DEVICE))
+    with pytest.raises(ApplyFailed, match=r"n1: activate: The configuration takes effect: .*log_martians"):
+        raw_cluster.apply(raw_cluster.variant("wrong", REFUSED))
     assert states(raw_cluster.lab) == fresh
+
+
+def test_a_server_that_cannot_be_as_planned_is_told_before_any_change(
+    raw_cluster: Cluster, fresh: dict[str, dict[str, Any]], runs: Path
+) -> None:
+    with pytest.raises(Mismatch, match=r"n1: .*ext1.*none found"):
+        raw_cluster.apply(raw_cluster.variant("absent", ABSENT_DEVICE))
+    assert states(raw_cluster.lab) == fresh
+    assert '"status": "changed"' not in (newest(runs) / "events.jsonl").read_text()
 
 
 def test_apply_makes_servers_what_the_plan_says(cluster: Cluster) -> None:
@@ -131,7 +142,7 @@ def test_limit_changes_only_that_server_and_rollback_goes_back(cluster: Cluster,
 
 def test_one_failing_server_takes_all_back(cluster: Cluster) -> None:
     before = states(cluster.lab)
-    process = cluster.cli("apply", spec=cluster.variant("wrong", WRONG_DEVICE))
+    process = cluster.cli("apply", spec=cluster.variant("wrong", REFUSED))
     _, err = process.communicate(timeout=120)
     assert process.returncode == ApplyFailed.exit_code
     assert "n1: activate: The configuration takes effect" in err

@@ -37,6 +37,22 @@ changes:
   type: list
   elements: dict
   sample: [{subject: port ext0, setting: mtu, have: "1500", want: "9000"}]
+unsupported:
+  description: What is planned and cannot be had on this server, and why.
+  returned: when applied
+  type: list
+  elements: dict
+  sample: [{subject: CPU 1, setting: governor, reason: "nothing scales this CPU's frequency: no cpufreq driver"}]
+reboot_required:
+  description: Whether something planned takes effect with the next reboot only.
+  returned: when applied
+  type: bool
+reboot:
+  description: What that is.
+  returned: when applied
+  type: list
+  elements: dict
+  sample: [{subject: boot, setting: nohz_full, have: absent, want: 1-3}]
 installed:
   description: Whether the node program is on the server, which a check of a fresh one finds it is not.
   returned: success
@@ -55,11 +71,14 @@ def _lines(changes, side):
     return "".join("{subject}: {setting}: {0}\n".format(change.get(side), **change) for change in changes)
 
 
-def _parse(module, stdout, stderr):
+def _json(module, stdout, stderr):
     try:
-        changes = json.loads(stdout or "[]")
+        return json.loads(stdout or "[]")
     except ValueError:
         module.fail_json(msg="rbops-node printed no JSON", stdout=stdout, stderr=stderr)
+
+
+def _parse(changes):
     if isinstance(changes, dict):
         changes = changes.get("changes", changes.get("differences", []))
     return [
@@ -84,15 +103,24 @@ def _diff(module, program):
     code, stdout, stderr = module.run_command(command)
     if code not in (0, 1):
         _fail(module, command, code, stdout, stderr)
-    return _parse(module, stdout, stderr)
+    return _parse(_json(module, stdout, stderr)), {}
 
 
 def _apply(module, program):
-    command = [program, "apply", "--json"]
-    code, stdout, stderr = module.run_command(command)
-    if code != 0:
-        _fail(module, command, code, stdout, stderr)
-    return _parse(module, stdout, stderr)
+    answers = []
+    for verb in ("apply", "status"):
+        command = [program, verb, "--json"]
+        code, stdout, stderr = module.run_command(command)
+        if code != 0:
+            _fail(module, command, code, stdout, stderr)
+        answers.append(_json(module, stdout, stderr))
+    done, status = answers
+    waiting = status.get("reboot", [])
+    if waiting:
+        said = "; ".join("{subject} {setting}: {have} -> {want}".format(**entry) for entry in waiting)
+        module.warn(f"reboot required: {said}")
+    more = {"unsupported": done.get("unsupported", []), "reboot_required": bool(waiting), "reboot": waiting}
+    return _parse(done), more
 
 
 def main():
@@ -105,10 +133,11 @@ def main():
         supports_check_mode=True,
     )
     program = module.params["program"]
+    more = {}
     if not module.check_mode:
-        changes = _apply(module, program)
+        changes, more = _apply(module, program)
     elif os.path.exists(program):
-        changes = _diff(module, program)
+        changes, more = _diff(module, program)
     else:
         # A fresh server: what its kernel lacks can only be told by the program that is not there yet.
         changes = [{"subject": "server", "setting": "rbops-node", "have": "not installed", "want": "all as planned"}]
@@ -116,6 +145,7 @@ def main():
         changed=bool(changes),
         changes=changes,
         installed=os.path.exists(program),
+        **more,
         diff={"before": _lines(changes, "have"), "after": _lines(changes, "want")},
     )
 

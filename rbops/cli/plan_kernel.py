@@ -1,0 +1,30 @@
+"""What the servers' kernels are told, as a table of the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rbops.cli.tables import Table
+from rbops.node.cmdline import written
+from rbops.plan import Kernel, Server
+
+__all__ = ["kernel_table"]
+
+
+def kernel_table(servers: Iterable[tuple[str, Server]]) -> Table | None:
+    """A row for each thing that is asked; servers that are asked the same share it. None when nothing is."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for names, server in servers:
+        for row in _rows(server.kernel):
+            groups.setdefault(row, []).append(names)
+    rows = tuple((" ".join(names), what, value) for (what, value), names in groups.items())
+    return Table("Kernel", ("server", "what", "value"), rows) if rows else None
+
+
+def _rows(kernel: Kernel) -> list[tuple[str, str]]:
+    rows = [("boot parameters", written(kernel.boot))] if kernel.boot else []
+    rows += [("governor", kernel.governor)] if kernel.governor else []
+    rows += [("irqbalance", kernel.irqbalance)] if kernel.irqbalance != "keep" else []
+    rows += [("module", " ".join([module.name, written(module.parameters)]).strip()) for module in kernel.modules]
+    rows += [("sysctl", f"{key} = {value}") for key, value in kernel.sysctl]
+    return rows

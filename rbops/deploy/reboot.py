@@ -1,0 +1,236 @@
+"""Reboots, one server after the other: the next one only when the last one forwards again.
+
+While a server is away Direct VLB goes round it: the others' watches leave its links out. So at most one is away
+at a time, and a server that does not come back ends the work there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from rbops.deploy.inventory import Inventory, Target
+from rbops.deploy.node import RemoteNode
+from rbops.deploy.probe import probe
+from rbops.deploy.report import Reporter
+from rbops.deploy.runs import Run
+from rbops.deploy.ssh import Session, each, open_session, raise_errors
+from rbops.deploy.stop import Stop
+from rbops.deploy.transaction import holder
+from rbops.errors import CheckFailed, RbopsError, StateUnknown, Unreachable
+from rbops.plan import ClusterPlan
+
+__all__ = ["REBOOT_TIMEOUT_S", "Reboots", "Waiting", "reboot_needed", "waiting_of"]
+
+REBOOT_TIMEOUT_S = 600
+"""How long a server may take from the command to forwarding again; some test their memory for minutes."""
+
+_COMMAND_S = 20.0
+_RETRY_S = 1.0
+_PINGS = 3
+_SHOWN = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Something planned that a server gets with its next reboot: ``setting`` is ``have`` and is to be ``want``."""
+
+    subject: str
+    setting: str
+    have: str
+    want: str
+
+    def __str__(self) -> str:
+        return f"{self.subject} {self.setting}: {self.have} -> {self.want}"
+
+
+def waiting_of(status: Mapping[str, Any]) -> tuple[Waiting, ...]:
+    """What rbops-node's status says of it."""
+    return tuple(Waiting(e["subject"], e["setting"], e["have"], e["want"]) for e in status.get("reboot", ()))
+
+
+def reboot_needed(sessions: Mapping[str, Session]) -> dict[str, tuple[Waiting, ...]]:
+    """Server -> what waits for its reboot, of those where something does. A server that does not answer is left out."""
+    found = each(sessions.items(), lambda session: waiting_of(RemoteNode(session).call("status")))
+    return {name: waiting for name, waiting in found.items() if not isinstance(waiting, RbopsError) and waiting}
+
+
+@dataclass(frozen=True, slots=True)
+class Reboots:
+    """The reboots of one run. ``timeout_s`` is for each server."""
+
+    run: Run
+    plan: ClusterPlan
+    inventory: Inventory
+    reporter: Reporter
+    stop: Stop
+    timeout_s: int = REBOOT_TIMEOUT_S
+
+    def all(self, names: Sequence[str]) -> dict[str, float]:
+        """Reboot the named servers, those without external ports first; server -> seconds until it forwarded again.
+
+        Raises Locked (7) before the first, StateUnknown (6) naming the first that does not come back, and
+        CheckFailed (1) for one that comes back without what it was rebooted for, or when a person stops it
+        between two servers.
+        """
+        ordered = sorted(names, key=lambda name: (self.plan.server(name).role == "port", self.plan.server(name).index))
+        done: dict[str, float] = {}
+        with self._locked():
+            for number, name in enumerate(ordered, 1):
+                if self.stop.requested:
+                    raise CheckFailed(f"interrupted by {self.stop.reason}: {_progress(done, ordered)}")
+                self.reporter.step(f"rebooting {name}, {number} of {len(ordered)}")
+                try:
+                    done[name] = self._one(self.inventory.server(name))
+                except RbopsError as error:
+                    self.run.note("reboot failed", server=name, reason=str(error))
+                    kind = StateUnknown if isinstance(error, Unreachable) else type(error)
+                    raise kind(f"{error}\n{_progress(done, ordered)}", hint=error.hint) from error
+                self.run.note("rebooted", server=name, seconds=done[name])
+                self.reporter.server(name, f"forwards again after {done[name]:.0f} s")
+        return done
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Nobody else pushes to servers of which one is away."""
+        identity = ("--run", self.run.id, "--holder", holder())
+        self._on_all("lock", *identity)
+        try:
+            yield
+        finally:
+            self._on_all("unlock", "--run", self.run.id, quiet=True)
+
+    def _on_all(self, verb: str, *arguments: str, quiet: bool = False) -> None:
+        def call(target: Target) -> None:
+            with open_session(target) as session:
+                RemoteNode(session).call(verb, *arguments)
+
+        results = each(((target.name, target) for target in self.inventory.servers), call)
+        if not quiet:
+            raise_errors(results)
+        for name, error in results.items():
+            if isinstance(error, RbopsError):
+                self.run.note(f"no {verb}", server=name, reason=str(error))
+
+    def _one(self, target: Target) -> float:
+        start = time.monotonic()
+        with open_session(target) as session:
+            before = probe(session).boot_id
+            self._tell(session)
+        session = self._back(target, before, start + self.timeout_s)
+        with session:
+            self._booted(session, start + self.timeout_s)
+            self._forwarding(session, start + self.timeout_s)
+            left = waiting_of(RemoteNode(session).call("status"))
+        if left:
+            text = "; ".join(str(entry) for entry in left[:_SHOWN])
+            raise CheckFailed(
+                f"{target.name} was rebooted and forwards, but not with all that was planned: {text}",
+                hint=f"compare its boot loader's configuration with /proc/cmdline on {target.name}",
+            )
+        return round(time.monotonic() - start, 1)
+
+    def _tell(self, session: Session) -> None:
+        try:
+            done = session.run(["systemctl", "reboot"], _COMMAND_S)
+        except RbopsError:
+            # The connection may end before the answer comes.
+            return
+        if done.returncode:
+            raise StateUnknown(f"{session.target.name} cannot be rebooted: {done.reason}")
+
+    def _back(self, target: Target, before: str | None, deadline: float) -> Session:
+        """A connection to the server after it booted anew."""
+        reason = "it did not go down"
+        while True:
+            try:
+                session = open_session(target)
+            except RbopsError as error:
+                reason = str(error)
+            else:
+                try:
+                    if probe(session).boot_id != before:
+                        return session
+                    reason = "it did not go down"
+                except RbopsError as error:
+                    reason = str(error)
+                session.close()
+            self._wait(target.name, f"did not come back: {reason}", deadline)
+
+    def _booted(self, session: Session, deadline: float) -> None:
+        """Wait until rbops.service has put the configuration in force."""
+        name = session.target.name
+        while True:
+            done = session.run(["systemctl", "show", "--value", "--property=ActiveState", "rbops.service"], _COMMAND_S)
+            state = done.stdout.strip()
+            if state == "active":
+                return
+            if state == "failed":
+                raise StateUnknown(
+                    f"{name} came back, but rbops.service failed there: its configuration is not in force",
+                    hint=f"look at `journalctl -b -u rbops.service` on {name}",
+                )
+            self._wait(name, f"came back, but rbops.service is {state or 'not known'} there", deadline)
+
+    def _forwarding(self, session: Session, deadline: float) -> None:
+        """Wait until the kernel is as planned and every other server with ports answers over the fabric."""
+        while True:
+            reason = self._not_forwarding(session)
+            if not reason:
+                return
+            self._wait(session.target.name, f"came back, but does not forward: {reason}", deadline)
+
+    def _not_forwarding(self, session: Session) -> str:
+        node = RemoteNode(session)
+        try:
+            differences = node.diff()
+            if differences:
+                return "; ".join("{subject}: {setting} is {have}".format(**entry) for entry in differences[:_SHOWN])
+            # A server without ports of its own has no address to ask from: it passes on what others send.
+            asked = self._peers(session) if self.plan.server(session.target.name).external_ports else {}
+            before = _received(node)
+            silent = [name for name, address in asked.items() if not _answers(session, address)]
+            if silent:
+                return f"no answer over the fabric from {', '.join(silent)}"
+            if asked and _received(node) <= before:
+                return "its data plane counts nothing"
+        except RbopsError as error:
+            return str(error)
+        return ""
+
+    def _peers(self, session: Session) -> dict[str, str]:
+        """Every other server in the inventory that has external ports -> its first address there."""
+        found = {}
+        chosen = {target.name for target in self.inventory.servers} - {session.target.name}
+        for server in self.plan.servers:
+            addresses = [address for port in server.ports for address in port.addresses]
+            if server.name in chosen and addresses:
+                found[server.name] = addresses[0].partition("/")[0]
+        return found
+
+    def _wait(self, name: str, what: str, deadline: float) -> None:
+        if self.stop.insisted:
+            raise StateUnknown(f"{name} {what}; interrupted by {self.stop.reason} before it forwarded again")
+        if time.monotonic() > deadline:
+            raise StateUnknown(
+                f"{name} {what} (waited {self.timeout_s} s)",
+                hint="look at its console; `rbops status` and `rbops verify` when it answers; no other was rebooted",
+            )
+        self.stop.sleep(_RETRY_S)
+
+
+def _answers(session: Session, address: str) -> bool:
+    ping = ["ping", "-n", "-q", "-i", "0.05", "-W", "1", "-c", str(_PINGS), address]
+    return session.run(ping, _COMMAND_S).returncode == 0
+
+
+def _received(node: RemoteNode) -> int:
+    return int(node.call("counters")["total"]["received"]["internal"])
+
+
+def _progress(done: Mapping[str, float], ordered: Sequence[str]) -> str:
+    left = [name for name in ordered if name not in done]
+    return f"the change is confirmed; rebooted: {', '.join(done) or 'none'}; not, or not back: {', '.join(left)}"

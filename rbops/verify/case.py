@@ -1,0 +1,24 @@
+"""What one check is about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rbops.verify.host import ServerUnderTest
+
+__all__ = ["Case"]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A server, and within it a port, queue, sysctl, file, peer, boot parameter or module."""
+
+    server: ServerUnderTest
+    label: str
+    port: dict[str, Any] = field(default_factory=dict)
+    queue: dict[str, Any] = field(default_factory=dict)
+    key: str = ""
+    want: str = ""
+    peer: ServerUnderTest | None = None

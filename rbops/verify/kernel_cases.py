@@ -1,0 +1,70 @@
+"""The cases of the checks of the kernel: what the spec asks for; none where it asks for nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from rbops.node import cmdline
+from rbops.verify.case import Case
+
+if TYPE_CHECKING:
+    from rbops.verify.host import ServerUnderTest
+
+__all__ = ["kernel_cases"]
+
+_PAGES = "hugepages "
+
+
+def kernel_cases() -> dict[str, Callable[[ServerUnderTest], Iterator[Case]]]:
+    """Fixture name -> its cases of a server."""
+    return {
+        "boot_case": _boot,
+        "isolated_case": _isolated,
+        "governor_case": _asked("governor"),
+        "irqbalance_case": _asked("irqbalance"),
+        "hugepages_case": _hugepages,
+        "module_case": _modules,
+        "parameter_case": _parameters,
+    }
+
+
+def _boot(server: ServerUnderTest) -> Iterator[Case]:
+    for name, value in _planned(server).items():
+        yield Case(server, f"{server.name}:{name}", key=name, want=value)
+
+
+def _isolated(server: ServerUnderTest) -> Iterator[Case]:
+    if "isolcpus" in _planned(server):
+        yield Case(server, server.name)
+
+
+def _asked(setting: str) -> Callable[[ServerUnderTest], Iterator[Case]]:
+    def cases(server: ServerUnderTest) -> Iterator[Case]:
+        want = server.node.get("kernel", {}).get(setting)
+        if want:
+            yield Case(server, server.name, want=want)
+
+    return cases
+
+
+def _hugepages(server: ServerUnderTest) -> Iterator[Case]:
+    for name, value in _planned(server).items():
+        if name.startswith(_PAGES):
+            size = name.removeprefix(_PAGES)
+            yield Case(server, f"{server.name}:{size}", key=size, want=value)
+
+
+def _modules(server: ServerUnderTest) -> Iterator[Case]:
+    for module in server.node.get("kernel", {}).get("modules", {}):
+        yield Case(server, f"{server.name}:{module}", key=module)
+
+
+def _parameters(server: ServerUnderTest) -> Iterator[Case]:
+    for module, options in server.node.get("kernel", {}).get("modules", {}).items():
+        for name, value in options.items():
+            yield Case(server, f"{server.name}:{module}.{name}", key=f"{module}.{name}", want=value)
+
+
+def _planned(server: ServerUnderTest) -> dict[str, str]:
+    return cmdline.planned((name, value) for name, value in server.node.get("kernel", {}).get("boot", ()))
