@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from rbops.cli.tables import Table
+from rbops.cpulist import list_text
 from rbops.node.cmdline import written
 from rbops.plan import Kernel, Server
 
 __all__ = ["kernel_table"]
 
 
-def kernel_table(servers: Iterable[tuple[str, Server]]) -> Table | None:
+def kernel_table(servers: Iterable[Server]) -> Table | None:
     """A row for each thing that is asked; servers that are asked the same share it. None when nothing is."""
-    groups: dict[tuple[str, str], list[str]] = {}
-    for names, server in servers:
+    groups: dict[tuple[str, str], list[int]] = {}
+    for server in servers:
         for row in _rows(server.kernel):
-            groups.setdefault(row, []).append(names)
-    rows = tuple((" ".join(names), what, value) for (what, value), names in groups.items())
+            groups.setdefault(row, []).append(server.index)
+    rows = tuple((_names(indexes), what, value) for (what, value), indexes in groups.items())
     return Table("Kernel", ("server", "what", "value"), rows) if rows else None
+
+
+def _names(indexes: Iterable[int]) -> str:
+    return re.sub(r"[0-9]+", r"n\g<0>", list_text(indexes))
 
 
 def _rows(kernel: Kernel) -> list[tuple[str, str]]:

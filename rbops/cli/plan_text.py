@@ -33,7 +33,7 @@ def plan_blocks(planning: Planning) -> Iterator[Block]:
     steering = _steering(plan)
     if steering.rows:
         yield steering
-    kernel = kernel_table(_alike(plan.servers))
+    kernel = kernel_table(plan.servers)
     if kernel is not None:
         yield kernel
     yield Table("Prediction", ("what", "value"), tuple(prediction_rows(planning)))

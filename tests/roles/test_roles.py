@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -82,3 +83,35 @@ def test_playbooks_parse(playbook: str, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+NODE = """\
+#!/bin/sh
+case "$1" in
+  apply) echo '{"changes": [{"subject": "boot", "setting": "next boot", "have": "absent", "want": "1"}],
+                "unsupported": [{"subject": "CPU 1", "setting": "governor", "reason": "no cpufreq driver"}]}' ;;
+  status) echo '{"reboot": [{"subject": "boot", "setting": "isolcpus", "have": "absent", "want": "1-3"}]}' ;;
+  diff) echo '[]' ;;
+esac
+"""
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_rbops_node_tells_what_waits_for_a_reboot(tmp_path: Path, check: bool) -> None:  # noqa: FBT001 - a table's column
+    program = tmp_path / "rbops-node"
+    program.write_text(NODE)
+    program.chmod(0o755)
+    arguments = {"program": str(program), "config": "{}", "_ansible_check_mode": check}
+    done = subprocess.run(
+        [sys.executable, shared("roles", "activate", "library", "rbops_node.py")],
+        input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    result = json.loads(done.stdout)
+    assert result["changed"] is not check
+    if not check:
+        assert result["reboot_required"] is True
+        assert result["unsupported"][0]["reason"] == "no cpufreq driver"
+        assert "reboot required: boot isolcpus: absent -> 1-3" in json.dumps(result["warnings"])
