@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from rbops.deploy.inventory import Target
-from rbops.deploy.node import RemoteNode, stage, unstage
+from rbops.deploy.node import REVERT_WAIT_S, RemoteNode, stage, unstage
 from rbops.deploy.probe import Probe, probe
 from rbops.deploy.putback import PutBack
 from rbops.deploy.report import Reporter
@@ -187,7 +187,7 @@ class Transaction:
     def _confirm_one(self, session: Session) -> None:
         while True:
             try:
-                self._node(session).call("confirm", "--run", self.run.id)
+                self._node(session).call("confirm", "--run", self.run.id, timeout=REVERT_WAIT_S)
             except RbopsError:
                 if self.expires_in() < _MARGIN_S:
                     raise

@@ -27,6 +27,7 @@ __all__ = ["Node"]
 
 _DEVICES_WAIT_S = 60.0
 _REVERT_WAIT_S = 300.0
+_WAIT_S, _WIND_UP_WAIT_S = 10.0, 50.0
 _UNITS = ("rbops.service", "rbops-watch.service", "irqbalance.service")
 
 
@@ -72,7 +73,9 @@ class Node:
 
     def begin(self, holder: str, run: str, timeout_s: int) -> None:
         """Open a change: snapshot and timer."""
-        with self.state.exclusive():
+        # Winding the timer up again has to wait for an apply at work, which may be making GRUB's menu.
+        again = self._transaction().manifest() is not None
+        with self.state.exclusive(wait_s=_WIND_UP_WAIT_S if again else _WAIT_S):
             transaction = self._transaction()
             if transaction.manifest() is None:
                 pending.discard(self.system)

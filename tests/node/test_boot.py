@@ -193,17 +193,16 @@ def test_commit_and_discard_of_modules_files() -> None:
     assert system.files == {pending.MODULES_LOAD: "x"}
 
 
-def test_changed_module_options_go_into_the_initramfs() -> None:
-    update = "update-initramfs -u -k all"
-    files = {
-        "/usr/sbin/update-initramfs": "#!",
-        "/boot/initrd.img-6.1.0-28-amd64": "",
-        pending.prepared(pending.MODPROBE): "x",
-    }
-    system = Recorded(files=files, answers={update: ""})
+@pytest.mark.parametrize(("module", "renewed"), [("ixgbe", True), ("vfio-pci", False)])
+def test_changed_options_of_modules_in_the_initramfs_go_into_it(module: str, renewed: bool) -> None:  # noqa: FBT001
+    look, update = "lsinitramfs /boot/initrd.img-6.1.0-28-amd64", "update-initramfs -u -k 6.1.0-28-amd64"
+    inside = "usr/lib/modules/6.1.0-28-amd64/kernel/drivers/net/ethernet/intel/ixgbe/ixgbe.ko\nusr/bin/kmod\n"
+    files = {"/usr/bin/lsinitramfs": "#!", "/boot/initrd.img-6.1.0-28-amd64": "", "/boot/vmlinuz-6.1.0-28-amd64": ""}
+    system = Recorded(files=files, answers={look: inside, update: ""})
+    system.put(pending.prepared(pending.MODPROBE), f"# x\noptions {module} a=1\n")
     pending.commit(system)
     pending.commit(system)
-    assert [line for line, _ in system.ran] == [update], "once a change"
+    assert [line for line, _ in system.ran] == ([look, update] if renewed else [look]), "once a change"
 
 
 def test_the_kernel_program_puts_and_moves_files(tmp_path: Path) -> None:
