@@ -56,10 +56,8 @@ def parse_served(raw: Mapping[str, Any]) -> Served | None:
                 into = interrupts.setdefault((name, vector["queue"]), {})
                 for cpu, count in vector["cpus"].items():
                     into[int(cpu)] = into.get(int(cpu), 0) + count
-    cores: dict[str, dict[int, int]] = {}
-    for cpu, core in raw["cores"].items():
-        for name, count in core.get("ports", {}).items():
-            cores.setdefault(name, {})[int(cpu)] = count
+    served = raw.get("served", {}).items()
+    cores = {name: {int(cpu): count for cpu, count in port.items()} for name, port in served}
     packets = {name: {int(queue): count for queue, count in port["packets"].items()} for name, port in ports.items()}
     return Served(interrupts, packets, cores)
 

@@ -21,7 +21,7 @@ def raw(
     vectors = [{"number": 40 + q, "way": "both", "queue": q, "cpus": cpus} for q, cpus in (irqs or {}).items()]
     vectors.append({"number": 90, "way": "tx", "queue": 0, "cpus": {"9": 10**6}})
     return {
-        "cores": {cpu: {"ports": {port: count}} for cpu, count in cores.items()},
+        "served": {port: cores},
         "queues": {"ports": {port: {"device": "eth0", "irqs": vectors, "packets": packets}}, "softirqs": {}},
     }
 
@@ -93,7 +93,7 @@ def test_a_driver_that_does_not_count_by_queue() -> None:
 
 def test_a_data_plane_that_does_not_count_by_core() -> None:
     found = raw({"0": 5000, "1": 5000}, {})
-    found["cores"] = {"0": {}}
+    del found["served"]
     served = parse_served(found)
     assert served is not None
     assert texts(judged(served)) == []
@@ -108,5 +108,5 @@ def test_counters_that_began_anew() -> None:
 
 def test_servers_without_counts_are_left_out() -> None:
     assert parse_served({"error": "no router is loaded"}) is None
-    assert parse_served({"cores": {}}) is None
+    assert parse_served({"served": {}}) is None
     assert service(make_plan(), {}) == ()

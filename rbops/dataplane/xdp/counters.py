@@ -16,13 +16,14 @@ _PORT_FIELDS = ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes")
 def read_counters(config: Mapping[str, Any], layout: Layout, memory: memoryview) -> dict[str, Any]:
     """All counters since the maps were made.
 
-    ``cores`` has the planned cores, and others that packets have come to, with what each received at which port;
+    ``cores`` has the planned cores, and others that packets have come to; ``served`` what they received at each port;
     ``paths`` those that were taken (``via`` None: direct). ``punted`` and ``dropped`` name every reason.
     """
     planned = set(config["cores"])
     cores: dict[str, dict[str, Any]] = {}
     paths: dict[tuple[int, int], tuple[int, int]] = {}
     ports = {port["name"]: dict.fromkeys(_PORT_FIELDS, 0) for port in config["ports"]}
+    served: dict[str, dict[str, int]] = {name: {} for name in ports}
     for cpu in range(layout.cpus):
         block = memory[cpu * layout.core : (cpu + 1) * layout.core]
         taken = _paths(layout, block)
@@ -34,13 +35,15 @@ def read_counters(config: Mapping[str, Any], layout: Layout, memory: memoryview)
             before = paths.get(path, (0, 0))
             paths[path] = (before[0] + packets, before[1] + size)
         for name, fields in touched.items():
+            if fields["rx_packets"]:
+                served[name][str(cpu)] = fields["rx_packets"]
             for field, number in fields.items():
                 ports[name][field] += number
     listed = [
         {"to": dest, "via": None if via == dest else via, "packets": packets, "bytes": size}
         for (dest, via), (packets, size) in sorted(paths.items())
     ]
-    return {"cores": cores, "total": _total(list(cores.values())), "paths": listed, "ports": ports}
+    return {"cores": cores, "total": _total(list(cores.values())), "paths": listed, "ports": ports, "served": served}
 
 
 def _core(
@@ -69,7 +72,6 @@ def _core(
         "punted": dict(zip(shape.PUNTED, punted, strict=False)),
         "dropped": dict(zip(shape.DROPPED, dropped, strict=False)),
         "bytes": sum(fields["tx_bytes"] for fields in ports.values()),
-        "ports": {name: fields["rx_packets"] for name, fields in ports.items()},
     }
 
 
