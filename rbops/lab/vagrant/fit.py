@@ -48,7 +48,7 @@ def check_fit(plan: ClusterPlan, memory_mb: int) -> None:
 
 def emulation_takes(servers: int) -> str:
     """How long booting takes without KVM, as a user is told."""
-    return f"which takes about {servers * _BOOT_S_EACH} s to boot {servers} on two CPUs"
+    return f"emulated, which takes about {servers * _BOOT_S_EACH} s on two idle CPUs"
 
 
 def _available_mb() -> int:

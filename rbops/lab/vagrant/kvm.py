@@ -40,5 +40,10 @@ def why_not() -> str | None:
         except subprocess.TimeoutExpired:
             return f"{_DEVICE} is there, and a virtual machine hangs on it"
     if done.returncode != _SAID:
-        return f"QEMU cannot use {_DEVICE}: {(done.stderr.strip().splitlines() or ['it said nothing'])[-1]}"
+        return f"QEMU cannot use {_DEVICE}: {_error(done.stderr)}"
     return None
+
+
+def _error(said: str) -> str:
+    lines = said.strip().splitlines() or ["it said nothing"]
+    return next((line for line in lines if "error" in line), lines[-1]).removeprefix("qemu-system-x86_64: ")

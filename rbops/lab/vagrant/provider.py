@@ -55,13 +55,15 @@ class VagrantProvider:
         refuse_existing(directory)
         fit.check_fit(plan, MEMORY_MB)
         require_tools(_TOOLS)
-        emulated = self._emulated(len(plan.servers), progress)
+        slow = self._why_emulated(progress)
         made = box.ensure(progress)
         with ExitStack() as held:
-            manifest = reserve(name, lambda subnet: _manifest(plan, name, subnet, made, emulated=emulated), held)
+            manifest = reserve(
+                name, lambda subnet: _manifest(plan, name, subnet, made, emulated=slow is not None), held
+            )
             finished = False
             try:
-                _build(manifest, progress)
+                _build(manifest, progress, slow)
                 manifest = manifests.finished(manifest)
                 manifests.write(manifest, directory)
                 finished = True
@@ -71,16 +73,11 @@ class VagrantProvider:
                     removal.remove(manifest, directory)
         return Lab(manifest, directory, self)
 
-    def _emulated(self, servers: int, progress: Progress) -> bool:
-        if self.kvm == "auto":
-            progress("try KVM")
-            reason = kvm.why_not()
-            if reason is None:
-                return False
-        else:
-            reason = "KVM is switched off"
-        progress(f"{reason}: the servers are emulated, {fit.emulation_takes(servers)}")
-        return True
+    def _why_emulated(self, progress: Progress) -> str | None:
+        if self.kvm == "off":
+            return "KVM is switched off"
+        progress("try KVM")
+        return kvm.why_not()
 
     def down(self, name: str, progress: Progress = silent) -> bool:
         """Remove the lab whatever its state."""
@@ -149,7 +146,7 @@ def _manifest(plan: ClusterPlan, name: str, subnet: int, folder: Path, *, emulat
     return dataclasses.replace(manifest, servers=servers, emulated=emulated)
 
 
-def _build(manifest: Manifest, progress: Progress) -> None:
+def _build(manifest: Manifest, progress: Progress, slow: str | None) -> None:
     directory = layout.folder(manifest.name)
     progress("start the lab's own libvirt")
     cables.prepare(manifest)
@@ -161,7 +158,8 @@ def _build(manifest: Manifest, progress: Progress) -> None:
     keys = {server.address: _prepare(manifest, server.name, client) for server in manifest.servers}
     access.write_known_hosts(directory, keys)
     (directory / "Vagrantfile").write_bytes(_vagrantfile(manifest))
-    progress(f"vagrant up: boot {len(manifest.servers)} servers")
+    count = len(manifest.servers)
+    progress(f"vagrant up: boot {count} servers{f', {fit.emulation_takes(count)} ({slow})' if slow else ''}")
     _vagrant_up(manifest, virtual)
     cables.connect(manifest, virtual)
     machines.wait(manifest, manifest.servers, machines.boot_s(manifest), strict=True)
