@@ -23,6 +23,7 @@ __all__ = [
     "ClusterPlan",
     "Cores",
     "Forwarding",
+    "Fragment",
     "Kernel",
     "KernelModule",
     "Latency",
@@ -255,12 +256,27 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
+class Fragment:
+    """The user's own Click element, in the packets' way at the input server, once a core.
+
+    ``text`` is the file's; ``name`` its element class, empty where the file is a class's body. A second output
+    drops. ``tasks`` are the elements inside that run by themselves.
+    """
+
+    text: str
+    name: str
+    outputs: int
+    tasks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Forwarding:
     """How the data plane balances (paper 3.2, 6.1), cluster-wide.
 
     ``direct_quota_bps`` is what an input server may send directly to each other port server:
     s*R/M, R/N for one port a server; each core holds an equal share. ``flowlet_timeout_s`` 0 turns
-    flowlets off.
+    flowlets off. ``click_prefix`` is where Click is
+    installed on the servers (None: where systemd looks for programs), ``click_package`` what it is installed from.
     """
 
     dataplane: Literal["xdp", "click"]
@@ -269,6 +285,9 @@ class Forwarding:
     direct_quota_bps: int
     flowlet_timeout_s: float
     click_dialect: str = "socket"
+    click_prefix: str | None = None
+    click_package: str | None = None
+    fragment: Fragment | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from os import PathLike
-from typing import TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from rbops import hardware
 from rbops.affinity.cores import assign
@@ -18,8 +18,9 @@ from rbops.affinity.nic_mistakes import nic_mistakes
 from rbops.affinity.rules import check
 from rbops.affinity.servers import Built, build
 from rbops.errors import Diagnostic, SpecError, UsageError
+from rbops.hardware.costs import SOCKET_CYCLES
 from rbops.hardware.model import Machine
-from rbops.plan import ClusterPlan, Forwarding, LinkRate, Processing, Topology
+from rbops.plan import ClusterPlan, Forwarding, Fragment, LinkRate, Processing, Topology, Violation
 from rbops.predict.bottleneck import server_rate
 from rbops.predict.calibrate import Measurement
 from rbops.predict.cluster import Setting
@@ -30,7 +31,10 @@ from rbops.spec import Spec, load_spec
 from rbops.spec.model import Hardware
 from rbops.topology.choice import Choice, Demand, Impossible, Limits, choose
 from rbops.topology.external import externals, routes
-from rbops.topology.names import server_index
+from rbops.topology.names import server_index, server_name
+
+if TYPE_CHECKING:
+    from rbops.click import Fragment as Parsed
 
 __all__ = ["Assumptions", "Planning", "calibrated", "load_plan", "plan_spec", "planning"]
 
@@ -85,15 +89,16 @@ def planning(spec: Spec, assumptions: Assumptions = Assumptions()) -> Planning:
     built = build(spec, choice, lambda index: machines.get(index, default), ports)
     setting = _setting(spec, choice)
     made = forecast(spec, setting, built.kinds, choice.stages, packets)
+    fragment = _own_fragment(spec)
     _check(spec, demand, choice, built, made)
     plan = ClusterPlan(
         name=spec.name,
         topology=_topology(spec, choice, made),
         links=built.links,
         servers=built.servers,
-        forwarding=_forwarding(spec, setting),
+        forwarding=_forwarding(spec, setting, fragment),
         routes=routes(spec, ports),
-        violations=tuple(breach for kind in built.kinds for breach in kind.assignment.violations),
+        violations=(*_breaches(built), *_fragment_breaches(fragment, built)),
         warnings=warnings(spec, choice, demand, built, made),
         prediction=made.prediction,
     )
@@ -102,6 +107,14 @@ def planning(spec: Spec, assumptions: Assumptions = Assumptions()) -> Planning:
     if found:
         plan = replace(plan, violations=plan.violations + found)
     return Planning(spec, demand, choice, built, made, plan)
+
+
+def _breaches(built: Built) -> Iterator[Violation]:
+    """What cannot be kept, of each kind of server once; of all its servers where they differ in their ports' cores."""
+    for kind in built.kinds:
+        for breach in kind.assignment.violations:
+            for member in kind.servers if kind.assignment.by_port else kind.servers[:1]:
+                yield replace(breach, server=server_name(member))
 
 
 def _both(first: Callable[[], _A], second: Callable[[], _B]) -> tuple[_A, _B]:
@@ -153,7 +166,10 @@ def _machines(spec: Spec) -> dict[int, Machine]:
 
 
 def _reserved(spec: Spec, machine: Machine) -> Machine:
-    """With isolated cores one is left for everything else, whatever the profile says."""
+    """With isolated cores one is left for everything else, whatever the profile says; sockets cost more a packet."""
+    if spec.dataplane == "click" and spec.click.dialect == "socket":
+        costs = tuple(replace(cost, cycles=cost.cycles + SOCKET_CYCLES) for cost in machine.costs)
+        machine = replace(machine, costs=costs)
     many = len({(core.socket, core.core) for core in machine.cores}) > 1
     return replace(machine, reserve=max(machine.reserve, 1)) if spec.kernel.isolate and many else machine
 
@@ -347,7 +363,7 @@ def _topology(spec: Spec, choice: Choice, made: Forecast) -> Topology:
     )
 
 
-def _forwarding(spec: Spec, setting: Setting) -> Forwarding:
+def _forwarding(spec: Spec, setting: Setting, fragment: Parsed | None) -> Forwarding:
     return Forwarding(
         dataplane=spec.dataplane,
         application=spec.router.application,
@@ -355,7 +371,29 @@ def _forwarding(spec: Spec, setting: Setting) -> Forwarding:
         direct_quota_bps=setting.quota_bps,
         flowlet_timeout_s=spec.interconnect.flowlet_timeout_s,
         click_dialect=spec.click.dialect,
+        click_prefix=spec.click.prefix if spec.dataplane == "click" else None,
+        click_package=spec.click.package if spec.dataplane == "click" else None,
+        fragment=None if fragment is None else Fragment(fragment.text, fragment.name, fragment.outputs, fragment.tasks),
     )
+
+
+def _own_fragment(spec: Spec) -> Parsed | None:
+    """The user's Click element, read and checked. Raises SpecError, UsageError."""
+    if spec.dataplane != "click" or spec.router.fragment is None:
+        return None
+    from rbops.click import bundled, fragment
+
+    driver: Literal["linuxmodule", "userlevel"] = "linuxmodule" if spec.click.dialect == "kernel" else "userlevel"
+    return fragment(spec.router.fragment, bundled(), driver, spec.router.allow)
+
+
+def _fragment_breaches(fragment: Parsed | None, built: Built) -> Iterator[Violation]:
+    """The allowed breaches of a fragment, on every server that packets come in at."""
+    for breach in fragment.breaches if fragment else ():
+        text = f"router.fragment, line {breach.place.line}: {breach.place.message}"
+        for server in built.servers:
+            if server.external_ports:
+                yield Violation(breach.rule, server.name, text, round(breach.predicted_loss, 3))
 
 
 def _guarantee(spec: Spec, choice: Choice, demand: Demand, made: Forecast) -> Iterator[Diagnostic]:

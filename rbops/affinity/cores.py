@@ -13,20 +13,34 @@ from rbops.affinity.drivers import Driver, driver
 from rbops.hardware.model import Card, Core, Machine
 from rbops.plan import Cores, Queue, Violation
 
-__all__ = ["SHARED_QUEUE_LOSS", "Assignment", "assign"]
+__all__ = ["PIPELINE_LOSS", "SHARED_QUEUE_LOSS", "Assignment", "assign"]
 
 SHARED_QUEUE_LOSS = 1 - 0.7 / 1.7
 """Fig. 6 (e) against (b): several cores on one queue forward 0.7 instead of 1.7 Gbps."""
 
+PIPELINE_LOSS = 1 - 0.6 / 1.7
+"""Fig. 6 (a) across L3 caches against (b): handing a packet from core to core costs 64 %."""
+
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """One kind of server's CPUs, queues per port, what cannot be kept and what was given up."""
+    """One kind of server's CPUs, queues per port, what cannot be kept and what was given up.
+
+    ``by_port``: ports have one queue each, and the cores share the ports out.
+    """
 
     cores: Cores
     queues: tuple[Queue, ...]
     violations: tuple[Violation, ...]
     notes: tuple[str, ...]
+    by_port: bool = False
+
+    def queues_of(self, port: int) -> tuple[Queue, ...]:
+        """The queues of a server's port, counted in cabling order."""
+        if not self.by_port:
+            return self.queues
+        core = self.cores.dataplane[port % len(self.cores.dataplane)]
+        return (Queue(0, core, core),)
 
 
 def assign(
@@ -38,11 +52,13 @@ def assign(
     numa: str,
     allow: tuple[str, ...],
     server: str,
+    sockets: bool = False,
 ) -> Assignment:
     """The cores and queues of a server whose used ports are on ``cards``, on NUMA ``nodes``.
 
-    ``allow`` names the rules that may be broken where keeping them costs cores. Raises ValueError
-    when the machine has no CPU for packets.
+    ``allow`` names the rules that may be broken where keeping them costs cores. ``sockets``: packets come
+    through AF_PACKET, which gives a program one queue a device. Raises ValueError when the machine has no CPU
+    for packets.
     """
     drivers = tuple(driver(name) for name in sorted({card.driver for card in cards}))
     by_ring = dataplane == "xdp" and any(known.xdp_ring_by_cpu for known in drivers)
@@ -64,6 +80,8 @@ def assign(
             )
         able = low or able
     chosen = _preferred(able, nodes if numa == "prefer" else frozenset())
+    if sockets:
+        return _sockets(chosen, housekeeping, allow, server)
     if len(chosen) > limit:
         if "rule1" in allow:
             violations.append(_shared(len(chosen), limit, server))
@@ -83,6 +101,26 @@ def assign(
         tuple(violations),
         tuple(notes),
     )
+
+
+def _sockets(chosen: list[Core], housekeeping: list[Core], allow: tuple[str, ...], server: str) -> Assignment:
+    """One queue a port: one core, or several that each serve some of the ports and hand packets to each other."""
+    ids = tuple(sorted(core.id for core in chosen))
+    kept = tuple(sorted(core.id for core in housekeeping))
+    if len(ids) == 1:
+        return Assignment(Cores(ids, kept), _queues(ids, 1, by_ring=False, wraps=False), (), ())
+    if not allow:
+        note = (
+            f"the socket dialect has one queue a port, so that one of {len(ids)} cores carries packets: "
+            "`router.allow: [rule2]` shares the ports out to all cores, which then hand packets to each other"
+        )
+        return Assignment(Cores(ids[:1], kept), _queues(ids[:1], 1, by_ring=False, wraps=False), (), (note,))
+    detail = (
+        f"{len(ids)} cores serve ports of one queue each: packets change their core on the way to "
+        "another core's port, through a locked queue"
+    )
+    breach = Violation("rule2", server, detail, round(PIPELINE_LOSS, 3))
+    return Assignment(Cores(ids, kept), _queues(ids, 1, by_ring=False, wraps=False), (breach,), (), by_port=True)
 
 
 def _split(machine: Machine, *, low_ids: bool) -> tuple[list[Core], list[Core]]:

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rbops.affinity.cores import PIPELINE_LOSS
 from rbops.affinity.drivers import driver
 from rbops.plan import ClusterPlan, Port, Server, Violation
 
 __all__ = ["check", "check_server"]
-
-PIPELINE_LOSS = 1 - 0.6 / 1.7
-"""Fig. 6 (a) across L3 caches against (b): handing a packet from core to core costs 64 %."""
 
 
 def check(plan: ClusterPlan) -> tuple[Violation, ...]:

@@ -182,6 +182,7 @@ def _kind(spec: Spec, machine: Machine, external: int, internal: int, rate_bps: 
         numa=spec.servers.numa,
         allow=spec.router.allow,
         server=server_name(members[0]),
+        sockets=spec.dataplane == "click" and spec.click.dialect == "socket",
     )
     return Kind(machine, plan, seats, assignment, members)
 
@@ -193,14 +194,14 @@ def _external(spec: Spec, mine: Sequence[External], kind: Kind, selectors: dict[
             kind="external",
             peer=None,
             rate_bps=spec.router.line_rate_bps,
-            queues=kind.assignment.queues,
+            queues=kind.assignment.queues_of(number),
             id=port.id,
             addresses=(str(port.address),),
             adjacencies=port.adjacencies,
             selector=selectors.get(external_port(port.id), Selector()),
             driver=seat.card.driver,
         )
-        for port, seat in zip(mine, kind.seats, strict=False)
+        for number, (port, seat) in enumerate(zip(mine, kind.seats, strict=False))
     )
 
 
@@ -212,7 +213,8 @@ def _internal(
     selectors: Mapping[str, Selector],
 ) -> tuple[Port, ...]:
     built: list[Port] = []
-    for (peer, number, total), seat in seated:
+    first = len(kind.layout.external)
+    for place, ((peer, number, total), seat) in enumerate(seated, first):
         name = internal_port(peer, number, total)
         built.append(
             Port(
@@ -220,7 +222,7 @@ def _internal(
                 kind="internal",
                 peer=f"{server_name(peer)}:{internal_port(index, number, total)}",
                 rate_bps=rates[min(index, peer), max(index, peer), number],
-                queues=kind.assignment.queues,
+                queues=kind.assignment.queues_of(place),
                 selector=selectors.get(name, Selector()),
                 driver=seat.card.driver,
             )

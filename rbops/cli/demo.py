@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
+import os
+import re
 import shlex
 import tempfile
 import time
@@ -14,6 +17,7 @@ from typing import Annotated
 import typer
 
 from rbops.cli.output import emit, say
+from rbops.errors import RbopsError
 
 __all__ = ["register"]
 
@@ -29,18 +33,24 @@ def demo(
         Path, typer.Option("--dir", metavar="DIR", help="With --keep: the folder for spec and inventory.")
     ] = Path("rbops-demo"),
     name: Annotated[str, typer.Option("--name", help="The lab's name, if another demo runs beside this one.")] = "rb4",
+    dataplane: Annotated[
+        str, typer.Option("--dataplane", metavar="xdp|click", help="click: the Click of CLICK_PREFIX, or on PATH.")
+    ] = "xdp",
 ) -> None:
     """Build the paper's RB4 on this machine: plan it, boot four servers, apply, verify, forward packets.
 
     Needs root. Every step is an rbops command that is shown as it runs. The lab is removed at the end, also
     after a failure, unless --keep is given.
     """
+    prefix = _click_prefix(dataplane)
     say("rbops demo: a four-server router (RB4 of the RouteBricks paper) as a lab on this machine")
     with _folder(directory, keep=keep) as folder:
         spec = str(folder / "router.yml")
         run = _Runner()
         if not (keep and Path(spec).exists()):
             run("init", str(folder))
+            if prefix is not None:
+                _use_click(Path(spec), prefix)
         run("check", spec)
         plan = run("plan", spec)
         run("render", spec, "-o", str(folder / "rendered"))
@@ -51,6 +61,39 @@ def demo(
         emit(plan)
         emit(matrix)
     _farewell(run, spec, inventory, name, keep=keep)
+
+
+def _click_prefix(dataplane: str) -> str | None:
+    """Where this machine's Click is; None for another data plane. Raises Mismatch (3) without one."""
+    from rbops.errors import Mismatch, UsageError
+
+    if dataplane == "xdp":
+        return None
+    if dataplane != "click":
+        raise UsageError(f"--dataplane {dataplane} is none of xdp, click")
+    from rbops.dataplane.click.build import ClickError, find
+
+    try:
+        return str(find(os.environ.get("CLICK_PREFIX") or None).prefix)
+    except ClickError as error:
+        raise Mismatch(
+            str(error),
+            hint="install Click 2.1 (github.com/kohler/click: ./configure --enable-user-multithread, make install) and "
+            "put its bin/ on PATH, or name its folder: CLICK_PREFIX=/opt/click",
+        ) from error
+
+
+def _use_click(spec: Path, prefix: str) -> None:
+    """Turn the starter spec into one for Click's socket dialect, as a user would."""
+    say(f"\nthe spec: `line_rate: 10Mbps`, `dataplane: click`, `click: {{dialect: socket, prefix: {prefix}}}`")
+    text = spec.read_text(encoding="utf-8")
+    written = f"click: {{dialect: socket, prefix: {json.dumps(prefix)}}}"
+    # What four servers on the sockets of one machine can carry, so that the pair phase passes the direct quota.
+    text = text.replace("line_rate: 10Gbps", "line_rate: 10Mbps")
+    changed, count = re.subn(r"(?m)^dataplane: xdp.*$", f"dataplane: click\n{written}".replace("\\", r"\\"), text)
+    if count != 1:
+        raise RbopsError("the starter spec has no line `dataplane: xdp`")
+    spec.write_text(changed, encoding="utf-8")
 
 
 class _Runner:

@@ -10,8 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from rbops.affinity.cores import SHARED_QUEUE_LOSS
-from rbops.affinity.rules import PIPELINE_LOSS
+from rbops.affinity.cores import PIPELINE_LOSS, SHARED_QUEUE_LOSS
 from rbops.click.devices import DeviceQueue
 from rbops.click.graph import Graph
 from rbops.click.processing import Processing

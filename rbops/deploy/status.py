@@ -178,6 +178,8 @@ def _lock(lock: Mapping[str, Any] | None) -> str | None:
 
 def _dataplane(plane: Mapping[str, Any]) -> str:
     devices = plane.get("devices")
+    if plane.get("kind") == "click" and plane.get("loaded"):
+        return f"click {plane.get('version')}, {plane.get('dialect')}"
     if isinstance(devices, Mapping) and devices:
         modes = sorted({str(device.get("mode")) for device in devices.values() if isinstance(device, Mapping)})
         return f"{len(devices)} ports {'/'.join(modes)}"

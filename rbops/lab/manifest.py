@@ -81,6 +81,7 @@ class Manifest:
     """A lab. ``state`` is ``building`` until ``up`` is done; ``base`` is the image it runs on.
 
     ``emulated``: its servers are virtual machines without KVM, tens of times slower than this machine.
+    ``click`` is this machine's folder with the Click that the servers run; None: they run none.
     """
 
     name: str
@@ -92,6 +93,7 @@ class Manifest:
     servers: tuple[LabServer, ...]
     testers: tuple[LabTester, ...]
     emulated: bool = False
+    click: str | None = None
 
     @property
     def bridge(self) -> str:
@@ -131,7 +133,9 @@ class Manifest:
         raise Mismatch(f"lab {self.name} has nothing called {name}", hint=f"servers: {servers}; testers: {testers}")
 
 
-def from_plan(plan: ClusterPlan, name: str, subnet: int, base: str, provider: str) -> Manifest:
+def from_plan(
+    plan: ClusterPlan, name: str, subnet: int, base: str, provider: str, click: str | None = None
+) -> Manifest:
     """Everything the lab ``name`` will hold for ``plan``.
 
     Raises Mismatch where a plan cannot be cabled on one machine (:mod:`rbops.lab.fit` checks the rest).
@@ -143,7 +147,7 @@ def from_plan(plan: ClusterPlan, name: str, subnet: int, base: str, provider: st
         for position, port in enumerate(server.ports)
         if port.kind == "external"
     )
-    return Manifest(name, provider, plan.digest, subnet, base, "building", servers, testers)
+    return Manifest(name, provider, plan.digest, subnet, base, "building", servers, testers, click=click)
 
 
 def _server(server: Server, lab: str, subnet: int) -> LabServer:

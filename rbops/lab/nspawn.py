@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rbops.errors import CheckFailed, Mismatch
-from rbops.lab import access, base, layout, net, removal, status
+from rbops.lab import access, base, click, layout, net, removal, status
 from rbops.lab import manifest as manifests
 from rbops.lab.cgroup import lab_cgroup
 from rbops.lab.command import require_tools, run
@@ -50,9 +50,12 @@ class NspawnProvider:
         check_fit(plan, online_cpus())
         check_inotify(len(plan.servers), int(_INOTIFY.read_text(encoding="ascii")))
         require_tools(_TOOLS)
+        prefix = click.prefix_for(plan)
         image = base.ensure(progress)
         with ExitStack() as held:
-            manifest = reserve(name, lambda subnet: manifests.from_plan(plan, name, subnet, str(image), "nspawn"), held)
+            manifest = reserve(
+                name, lambda subnet: manifests.from_plan(plan, name, subnet, str(image), "nspawn", click=prefix), held
+            )
             finished = False
             try:
                 _build(manifest, progress)
@@ -140,6 +143,9 @@ def _build(manifest: Manifest, progress: Progress) -> None:
     client = access.make_client_key(directory, manifest.name)
     keys = {server.address: _make_disk(manifest, server, client) for server in manifest.servers}
     access.write_known_hosts(directory, keys)
+    if manifest.click is not None:
+        roots = [layout.root_of(manifest.name, server) for server in manifest.servers]
+        click.give(manifest.click, directory, [root.with_name("upper") for root in roots], progress)
     progress(f"boot {len(manifest.servers)} servers")
     for server in manifest.servers:
         _boot(manifest, server)

@@ -28,7 +28,7 @@ __all__ = ["Node"]
 _DEVICES_WAIT_S = 60.0
 _REVERT_WAIT_S = 300.0
 _WAIT_S, _WIND_UP_WAIT_S = 10.0, 50.0
-_UNITS = ("rbops.service", "rbops-watch.service", "irqbalance.service")
+_UNITS = ("rbops.service", "rbops-watch.service", "rbops-click.service", "irqbalance.service")
 
 
 @dataclass(frozen=True, slots=True)

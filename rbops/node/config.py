@@ -13,7 +13,7 @@ from typing import Any, Literal
 from rbops.errors import UsageError
 from rbops.node import kernel
 
-__all__ = ["Neighbor", "NodeConfig", "NodePort", "Queue", "RouteTable", "Rule", "load", "parse"]
+__all__ = ["HostInterface", "Neighbor", "NodeConfig", "NodePort", "Queue", "RouteTable", "Rule", "load", "parse"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
 _FEATURE = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
@@ -57,6 +57,7 @@ class NodePort:
     ``ring_fit``: rings larger than the device's are cut. ``rss`` is over how many queues frames are spread,
     ``rss_key`` ``symmetric`` or bytes. ``steering_fallback``: the data plane may dispatch instead of the NIC.
     ``bind``: the driver that hands the device to a program, which then is no network device any more.
+    ``closed``: a program reads the device's frames, and the kernel shall not.
     """
 
     name: str
@@ -82,6 +83,7 @@ class NodePort:
     threaded_napi: bool | None = None
     napi: Mapping[str, int] | None = None
     bind: str | None = None
+    closed: bool = False
 
     @property
     def subject(self) -> str:
@@ -96,6 +98,16 @@ class RouteTable:
     file: str
     sha256: str
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class HostInterface:
+    """The device between a data plane that has the ports for itself and the kernel; ``addresses`` are the router's."""
+
+    device: str
+    mac: str
+    mtu: int
+    addresses: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +127,7 @@ class NodeConfig:
     kernel: kernel.KernelConfig = field(default_factory=kernel.KernelConfig)
     hugepages: Mapping[int, int] = field(default_factory=dict)
     noiommu: bool = False
+    host: HostInterface | None = None
 
     @property
     def kernel_ports(self) -> tuple[NodePort, ...]:
@@ -172,8 +185,18 @@ def _config(data: Mapping[str, Any], text: str, path: Path) -> NodeConfig:
         routes=RouteTable(str(routes["file"]), str(routes["sha256"]), int(routes["count"])),
         dataplane=dict(data["dataplane"]),
         noiommu=bool(data.get("noiommu", False)),
+        host=_host(data["host"]) if data.get("host") else None,
         hugepages={int(size): int(count) for size, count in (data.get("hugepages") or {}).items()},
         kernel=kernel.parse(data.get("kernel", {})),
+    )
+
+
+def _host(data: Mapping[str, Any]) -> HostInterface:
+    return HostInterface(
+        _matching(_NAME, data["device"], "device name"),
+        _matching(_MAC, data["mac"], "mac"),
+        int(data["mtu"]),
+        tuple(str(ipaddress.IPv4Interface(address)) for address in data["addresses"]),
     )
 
 
@@ -212,6 +235,7 @@ def _port(data: Mapping[str, Any]) -> NodePort:
         threaded_napi=data.get("threaded_napi"),
         napi=_numbers(data.get("napi")),
         bind=bind,
+        closed=bool(data.get("closed", False)),
     )
 
 

@@ -66,6 +66,10 @@ class Opener(Protocol):
 def open_plane(config: NodeConfig, devices: Mapping[str, str]) -> Plane:
     """The planned data plane; Mismatch (3) for one that this program cannot load."""
     kind = config.dataplane.get("kind")
+    if kind == "click":
+        from rbops.dataplane.click.plane import ClickPlane
+
+        return ClickPlane(config.dataplane, devices)
     if kind != "xdp":
         raise Mismatch(f"{config.server}: data plane {kind!r} is not known to this rbops-node")
     from rbops.dataplane.xdp.loader import DataPlane  # libbpf only where it is used

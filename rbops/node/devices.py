@@ -40,6 +40,7 @@ class Device:
     flags: frozenset[str]
     stacked: bool = False
     xdp: bool = False
+    gro_max: int | None = None
 
 
 def inventory(system: System) -> tuple[Device, ...]:
@@ -68,6 +69,7 @@ def _device(link: Mapping[str, Any], system: System) -> Device:
         flags=frozenset(link.get("flags", ())),
         stacked=kind in _STACKED,
         xdp="xdp" in link,
+        gro_max=link.get("gro_max_size"),
     )
 
 

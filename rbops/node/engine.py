@@ -17,7 +17,9 @@ from rbops.node import (
     cpus,
     dataplane,
     devices,
+    host,
     hugepages,
+    ingress,
     irq,
     kernel_stages,
     links,
@@ -35,7 +37,7 @@ from rbops.node import (
     table,
     xps,
 )
-from rbops.node.config import NodeConfig, NodePort
+from rbops.node.config import NodeConfig, NodePort, parse
 from rbops.node.dataplane import Opener, Plane
 from rbops.node.devices import PROTOCOL, TABLE, Device
 from rbops.node.execute import NotSupported, execute
@@ -117,16 +119,19 @@ class Engine:
         return [
             ("huge pages", lambda: hugepages.settings(self.config, self.system)),
             ("drivers", lambda: binding.settings(self.config, self.system)),
+            ("host interface", self._host),
             ("channels", lambda: self._each(self._channels)),
             ("rings", lambda: self._each(self._rings)),
-            ("offloads", lambda: self._each(self._offloads)),
             ("sysctl", self._sysctl),
+            ("ingress", lambda: self._each(self._ingress)),
             ("links", self._links),
+            # veth tells the far end that it takes redirected frames only when GRO is turned on while it is up.
+            ("offloads", lambda: self._each(self._offloads)),
             *self._queue_stages(),
             ("addresses", self._addresses),
             ("neighbors", self._neighbors),
             ("routes", self._routes),
-            ("rules", lambda: rules.settings(self.config.kernel_ports, self.names, rules.read(self.system))),
+            ("rules", lambda: rules.settings(self.config, self.names, rules.read(self.system))),
             *kernel_stages.stages(self.config, self.system, self.state),
         ]
 
@@ -163,6 +168,7 @@ class Engine:
         fails or has no effect; nothing is taken back here: that is the transaction's work.
         """
         self.feasible()
+        self._leave_other_plane()
         record = {"digest": self.config.digest, "config": self.config.text}
         write_whole(self.state.applied, json.dumps(record).encode())
         prior = Prior(self.state.undo)
@@ -248,6 +254,15 @@ class Engine:
             raise CheckFailed(f"{self.config.server}: the data plane was loaded, but {text}")
         return [setting.to_json() for setting in todo]
 
+    def _leave_other_plane(self) -> None:
+        """Take a data plane of another kind off the devices: two would forward every packet twice."""
+        record = read_json(self.state.applied)
+        if record is None:
+            return
+        before = parse(record["config"], self.config.path)
+        if before.dataplane.get("kind") != self.config.dataplane.get("kind"):
+            self.open_plane(before, self.names).detach()
+
     def _each(self, settings: Callable[[NodePort, str], list[Setting]]) -> list[Setting]:
         return [s for port in self.config.kernel_ports for s in settings(port, self.found[port.name].name)]
 
@@ -285,6 +300,15 @@ class Engine:
         now = {device.name: device for device in devices.inventory(self.system)}
         return self._each(lambda port, device: links.settings(port, now[device]))
 
+    def _host(self) -> list[Setting]:
+        if self.config.host is None:
+            return []
+        now = {device.name: device for device in devices.inventory(self.system)}
+        return host.settings(self.config.host, now, addresses.read(self.system))
+
+    def _ingress(self, port: NodePort, device: str) -> list[Setting]:
+        return ingress.settings(port, device, closed=port.closed and ingress.read(self.system, device))
+
     def _addresses(self) -> list[Setting]:
         facts = addresses.read(self.system)
         return self._each(lambda port, device: addresses.settings(port, device, facts))
@@ -297,7 +321,10 @@ class Engine:
         return neighbors.settings(ports, want, neighbors.read(self.system))
 
     def _indexes(self) -> dict[str, int]:
-        return {device.name: device.index for device in self.found.values()}
+        found = {device.name: device.index for device in self.found.values()}
+        if self.config.host is not None:
+            found |= {d.name: d.index for d in devices.inventory(self.system) if d.name == self.config.host.device}
+        return found
 
     def _fingerprint(self, dump: bytes) -> str:
         return routes.fingerprint(self.config.routes.sha256, self.config.digest, self._indexes(), dump)

@@ -15,7 +15,11 @@ def planned_files(config: NodeConfig) -> list[Setting]:
     """SHA-256 of each file as it is and as planned. Pushing files is not this program's work: no actions."""
     plane = config.dataplane
     wanted = {config.routes.file: config.routes.sha256}
-    wanted |= {str(plane[name]): str(plane[f"{name}_sha256"]) for name in ("object", "fib") if name in plane}
+    wanted |= {
+        str(plane[name]): str(plane[f"{name}_sha256"])
+        for name in ("object", "fib", "config", "library")
+        if name in plane
+    }
     return [Setting(f"file {path}", "sha256", _digest(Path(path)), digest) for path, digest in wanted.items()]
 
 

@@ -9,6 +9,10 @@ from rbops.node.settings import Ip, Setting
 __all__ = ["settings"]
 
 
+_UNMERGED = 1
+"""Bytes of the largest packet that GRO makes: none."""
+
+
 def settings(port: NodePort, device: Device) -> list[Setting]:
     """From the flags and MTU of ``ip link``. Up comes last: a port takes no packet half-configured."""
     flags = device.flags
@@ -27,6 +31,11 @@ def settings(port: NodePort, device: Device) -> list[Setting]:
             (Ip(f"{mtu} {device.mtu}"),),
         )
     ]
+    if port.closed and device.gro_max is not None:
+        # GRO may have to be on, for it turns veth's NAPI on, but a program is to get frames as they came.
+        line = f"link set dev {device.name} gro_max_size"
+        do, undo = (Ip(f"{line} {_UNMERGED}"),), (Ip(f"{line} {device.gro_max}"),)
+        found.append(Setting(port.subject, "GRO size", str(device.gro_max), str(_UNMERGED), do, undo))
     for name, have, want in switches:
         line = f"link set dev {device.name} {name}"
         do, undo = (Ip(f"{line} {_word(on=want)}"),), (Ip(f"{line} {_word(on=have)}"),)

@@ -68,7 +68,7 @@ def _prefix(prefix: tuple[int, ...]) -> str:
 
 def _want(hop: Hop) -> str:
     if hop.gateway is None:
-        return f"dev {hop.device} scope link src {IPv4Address(hop.source or 0)}"
+        return f"dev {hop.device} scope link" + ("" if hop.source is None else f" src {IPv4Address(hop.source)}")
     onlink = " onlink" if hop.onlink else ""
     source = "" if hop.source is None else f" src {IPv4Address(hop.source)}"
     return f"via {IPv4Address(hop.gateway)} dev {hop.device}{onlink}{source}"

@@ -13,7 +13,7 @@ from ipaddress import IPv4Interface
 from typing import Any
 
 from rbops.errors import CheckFailed
-from rbops.node.config import NodePort
+from rbops.node.config import NodeConfig
 from rbops.node.devices import TABLE
 from rbops.node.settings import Ip, Setting
 from rbops.node.system import System
@@ -38,11 +38,14 @@ def parse(text: str) -> tuple[str, ...]:
     return tuple(_text(rule) for rule in rules if _LOOKUP <= int(rule.get("priority", 0)) <= _LOCAL)
 
 
-def settings(ports: Iterable[NodePort], devices: Mapping[str, str], facts: Iterable[str]) -> list[Setting]:
+def settings(config: NodeConfig, devices: Mapping[str, str], facts: Iterable[str]) -> list[Setting]:
     """One setting a rule; strangers at these preferences go."""
-    found = list(ports)
-    names = [devices[port.name] for port in found]
-    own = [str(IPv4Interface(address).ip) for port in found for address in port.addresses]
+    names = [devices[port.name] for port in config.kernel_ports]
+    addresses = [address for port in config.kernel_ports for address in port.addresses]
+    if config.host is not None:
+        names.append(config.host.device)
+        addresses += config.host.addresses
+    own = [str(IPv4Interface(address).ip) for address in addresses]
     want = [f"pref {_LOOKUP} from {address} lookup {TABLE}" for address in own]
     want += [f"pref {_LOOKUP} iif {name} lookup {TABLE}" for name in names]
     want += [f"pref {_END} iif {name} unreachable" for name in names]

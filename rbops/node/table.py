@@ -71,8 +71,14 @@ def rows(data: bytes) -> list[Row]:
 
 def hops(table: Sequence[Row], config: NodeConfig, devices: Mapping[str, str]) -> dict[tuple[int, int], Hop]:
     """(address, length) -> next hop: the networks of the own ports, and what leaves by others or via neighbours."""
-    ways = {id(target): _hop(target, config, devices) for target in _targets(table)}
-    found = _connected(config, devices)
+    if config.host is not None:
+        source = int(IPv4Interface(config.host.addresses[0]).ip) if config.host.addresses else None
+        behind = Hop(None, config.host.device, onlink=False, source=source)
+        ways: dict[int, Hop | None] = {id(target): behind for target in _targets(table)}
+        found = {}
+    else:
+        ways = {id(target): _hop(target, config, devices) for target in _targets(table)}
+        found = _connected(config, devices)
     try:
         for prefix, target in table:
             way = ways[id(target)]
@@ -99,8 +105,13 @@ def _targets(table: Sequence[Row]) -> list[Target]:
 
 
 def neighbors(table: Sequence[Row], config: NodeConfig, devices: Mapping[str, str]) -> dict[tuple[str, str], str]:
-    """(device, address) -> MAC of every permanent neighbour: made-up next hops and planned neighbours."""
+    """(device, address) -> MAC of every permanent neighbour: made-up next hops and planned neighbours.
+
+    None where a data plane has the ports for itself: it knows them, and the kernel sends to it.
+    """
     found: dict[tuple[str, str], str] = {}
+    if config.host is not None:
+        return found
     for port, adjacency in sorted({(target.port, target.adjacency) for target in _targets(table)}):
         device = _fabric_device(port, config, devices)
         if device is not None:

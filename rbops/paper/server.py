@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from rbops import hardware
-from rbops.affinity.cores import SHARED_QUEUE_LOSS
-from rbops.affinity.rules import PIPELINE_LOSS
+from rbops.affinity.cores import PIPELINE_LOSS, SHARED_QUEUE_LOSS
 from rbops.hardware.costs import DESCRIPTORS_PER_TRANSACTION
 from rbops.hardware.model import Component, Machine
 from rbops.hardware.pcie import slot_bps

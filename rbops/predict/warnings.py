@@ -17,6 +17,7 @@ from rbops.topology.wiring import fly_stages
 
 __all__ = ["warnings"]
 
+_DPDK_TIMEOUT_S = 0.0005
 _NAPI_BUDGET = 64
 _XDP_BULK = 16
 _XDP_SERVERS = 256
@@ -140,10 +141,29 @@ def _steering(spec: Spec, built: Built) -> Iterator[str]:
         yield f"{', '.join(soft)}: no queue by destination MAC, so later servers read the MAC address in software"
 
 
+def _click_batching(spec: Spec) -> Iterator[str]:
+    """What each dialect's elements cannot express of kp, kn and the timeout."""
+    poll, nic, timeout = spec.batching.poll, spec.batching.nic, f"{spec.batching.timeout_s * 1e6:g}us"
+    if spec.click.dialect == "socket":
+        yield (
+            f"Click's sockets read and send up to poll {poll} packets a turn (BURST) and nothing waits: "
+            f"nic {nic} and timeout {timeout} enter the prediction only"
+        )
+    elif spec.click.dialect == "kernel":
+        yield f"MQPushToDevice has no timeout: what waits for nic {nic} packets goes at the next turn"
+        yield (
+            "kernel-mode Click runs on Linux 2.6.24 to 3.18, and a core for each queue needs RouteBricks's multi-queue "
+            "elements (MQPollDevice): other servers are refused at apply"
+        )
+    elif 0 < spec.batching.timeout_s < _DPDK_TIMEOUT_S:
+        yield f"timeout {timeout} is less than the millisecond that ToDPDKDevice counts in: it sends without waiting"
+
+
 def _batching(spec: Spec) -> Iterator[str]:
     if spec.dataplane == "click" and spec.batching.nic > DESCRIPTORS_PER_TRANSACTION:
         most = DESCRIPTORS_PER_TRANSACTION
         yield f"nic {spec.batching.nic}: a PCIe transaction of 256 bytes holds {most} descriptors of 16 bytes"
+    yield from _click_batching(spec) if spec.dataplane == "click" else ()
     if spec.dataplane == "xdp" and (spec.batching.poll, spec.batching.nic) != (_NAPI_BUDGET, _XDP_BULK):
         yield (
             f"xdp polls up to {_NAPI_BUDGET} packets and sends in bulks of {_XDP_BULK}: "

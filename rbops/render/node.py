@@ -10,11 +10,14 @@ from typing import Any
 
 from rbops.errors import UsageError
 from rbops.plan import ClusterPlan, Port, Server
+from rbops.render.click.command import CONTROL
+from rbops.render.click.files import UNIT, ClickFiles
+from rbops.render.click.router import HOST_DEVICE, HOST_MAC
 from rbops.render.kernel import kernel
 from rbops.render.nic import device_settings, server_settings
 from rbops.render.sysctl import sysctl
 
-__all__ = ["Cluster", "cluster", "intermediates", "node_json"]
+__all__ = ["Cluster", "cluster", "intermediates", "next_hops", "node_json"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +43,11 @@ def cluster(plan: ClusterPlan, digest: str, routes: Mapping[str, Any], files: Ma
     return Cluster(plan, digest, routes, files, tuple(owner[port] for port in sorted(owner)), index, role, peers)
 
 
-def node_json(server: Server, shared: Cluster) -> bytes:
-    """One server's file: a line for each part and each port, so that people can read and compare it."""
+def node_json(server: Server, shared: Cluster, click: ClickFiles | None = None) -> bytes:
+    """One server's file: a line for each part and each port, so that people can read and compare it.
+
+    ``click``: what was rendered for the Click data plane.
+    """
     ports = [_port(port, server, shared) for port in server.ports]
     head = {
         "schema_version": 1,
@@ -51,12 +57,14 @@ def node_json(server: Server, shared: Cluster) -> bytes:
         "index": server.index,
         "cores": {"dataplane": list(server.cores.dataplane), "housekeeping": list(server.cores.housekeeping)},
     }
+    host = None if click is None else _host(server)
     tail = {
         **server_settings(server),
         **kernel(server),
-        "sysctl": sysctl(server),
+        "sysctl": sysctl(server, host["device"] if host else None),
         "routes": shared.routes,
-        "dataplane": _dataplane(server, shared),
+        **({"host": host} if host else {}),
+        "dataplane": _dataplane(server, shared) | ({} if click is None else _click(server, shared, click)),
     }
     lines = [f" {json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
     lines.append(' "ports": [\n' + ",\n".join(f"  {json.dumps(port)}" for port in ports) + "\n ]")
@@ -66,6 +74,7 @@ def node_json(server: Server, shared: Cluster) -> bytes:
 
 def _port(port: Port, server: Server, shared: Cluster) -> dict[str, Any]:
     internal = port.kind == "internal"
+    click = shared.plan.forwarding.dataplane == "click"
     own: dict[str, Any] = {"name": port.name, "kind": port.kind}
     if internal:
         own |= {"peer": port.peer, "peer_server": _peer(port, shared.index)}
@@ -77,14 +86,16 @@ def _port(port: Port, server: Server, shared: Cluster) -> dict[str, Any]:
         "mtu": port.mtu,
         "rate_bps": port.rate_bps,
         # Frames on internal links carry fabric MACs, which are no device's own.
-        "promiscuous": internal,
-        "arp": not internal,
-        "addresses": list(port.addresses),
+        "promiscuous": internal or click,
+        "arp": not internal and not click,
+        # Click's host interface has them.
+        "addresses": [] if click else list(port.addresses),
         "neighbors": [{"index": a.index, "address": a.address, "mac": a.mac} for a in port.adjacencies],
         "queues": [{"index": q.index, "rx_core": q.rx_core, "tx_core": q.tx_core} for q in port.queues],
         **device_settings(port, server),
         "rss": None if port.driver == "veth" or len(port.queues) == 1 else _spread(port, server),
         "steering": [{"mac": s.mac, "queue": s.queue} for s in server.steering if s.port == port.name],
+        **({"closed": True} if click else {}),
     }
 
 
@@ -111,6 +122,36 @@ def intermediates(me: int, shared: Cluster) -> list[int]:
     return sorted(linked, key=lambda index: (index < me, index))
 
 
+def _host(server: Server) -> dict[str, Any]:
+    """The interface between Click and this server's kernel, which has the router's addresses."""
+    return {
+        "device": HOST_DEVICE,
+        "mac": HOST_MAC,
+        "mtu": min(port.mtu for port in server.ports),
+        "addresses": [f"{address.partition('/')[0]}/32" for port in server.ports for address in port.addresses],
+    }
+
+
+def _click(server: Server, shared: Cluster, click: ClickFiles) -> dict[str, Any]:
+    """What rbops-node needs besides: how Click runs here, and what stands where in its configuration."""
+    dialect = shared.plan.forwarding.click_dialect
+    return {
+        "dialect": dialect,
+        "prefix": shared.plan.forwarding.click_prefix,
+        "package": shared.plan.forwarding.click_package,
+        "elements": list(click.elements),
+        "config": click.config,
+        "config_sha256": click.sha256,
+        "marker": click.marker,
+        "unit": UNIT,
+        "control": CONTROL,
+        "threads": [{"cpu": core.cpu, "thread": core.thread} for core in click.cores],
+        "parameters": click.parameters,
+        "defaults": click.defaults,
+        "queues": {port.name: [cpu.rx_core for cpu in port.queues] for port in server.ports},
+    }
+
+
 def _dataplane(server: Server, shared: Cluster) -> dict[str, Any]:
     forwarding = shared.plan.forwarding
     me = server.index
@@ -125,7 +166,7 @@ def _dataplane(server: Server, shared: Cluster) -> dict[str, Any]:
         "direct_quota_bps": forwarding.direct_quota_bps,
         "ports": [_dataplane_port(port, shared) for port in server.ports],
         "owners": list(shared.owners),
-        "next_hop": {str(owner): port for owner, port in sorted(_next_hops(me, shared).items())},
+        "next_hop": {str(owner): port for owner, port in sorted(next_hops(me, shared).items())},
         "intermediates": intermediates(me, shared),
         "adjacencies": [
             {"port": port.id, "index": near.index, "mac": near.mac}
@@ -158,7 +199,7 @@ def _peers(server: Server, index: Mapping[str, int]) -> dict[int, str]:
     return found
 
 
-def _next_hops(me: int, shared: Cluster) -> dict[int, str]:
+def next_hops(me: int, shared: Cluster) -> dict[int, str]:
     """Every server that owns ports -> own port on a shortest way to it; in a mesh the direct link."""
     wanted = set(shared.owners) - {me}
     found = {server: port for server, port in shared.peers[me].items() if server in wanted}

@@ -13,18 +13,18 @@ __all__ = ["node_program"]
 # -I: neither the environment nor the working folder decides what a root program imports.
 _START = b"#!/usr/bin/python3 -I\n"
 _MAIN = b"from rbops.node.__main__ import main\n\nmain()\n"
-# Of the data plane what runs on servers; the rest needs numpy or clang.
-_CONTROLLER = frozenset({"fib.py", "compile.py"})
+# Of the data planes what rbops-node runs; the rest needs numpy or clang, or is the roles'.
+_CONTROLLER = frozenset({"fib.py", "compile.py", "build.py"})
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def node_program() -> bytes:
     """``/usr/sbin/rbops-node``: the sources, stored, in the order of their names, without times."""
     root = Path(rbops.__file__).parent
-    plane = root / "dataplane" / "xdp"
     sources = [root / "__init__.py", root / "cpulist.py", root / "errors.py", root / "dataplane" / "__init__.py"]
     sources += sorted((root / "node").glob("*.py"))
-    sources += sorted(path for path in plane.glob("*.py") if path.name not in _CONTROLLER)
+    planes = (root / "dataplane" / kind for kind in ("click", "xdp"))
+    sources += sorted(path for plane in planes for path in plane.glob("*.py") if path.name not in _CONTROLLER)
     members = {f"rbops/{path.relative_to(root).as_posix()}": path.read_bytes() for path in sources}
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:

@@ -1,4 +1,4 @@
-"""``routes.csv`` and the compiled forwarding table: connected, static and file routes in one order."""
+"""``routes.csv``: connected, static and file routes in one order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rbops.dataplane.xdp.fib import compile_fib
 from rbops.errors import UsageError
 from rbops.plan import PUNT, ClusterPlan, Route
 
@@ -23,11 +22,13 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The cluster's routes: as text for people and the kernel's slow path, compiled for the data plane."""
+    """The cluster's routes: as text, and by columns, row i of each one route (``values``: port << 16 | adjacency)."""
 
     csv: bytes
-    fib: bytes
     count: int
+    networks: Array
+    lengths: Array
+    values: Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,10 @@ def table(plan: ClusterPlan) -> Table:
     tails = [f",{port},{adjacency},{via}\n" for port, adjacency, via in hops]
     return Table(
         csv=_text(merged, tails),
-        fib=compile_fib(merged.networks, merged.lengths, values[merged.hops]),
         count=len(merged.networks),
+        networks=merged.networks,
+        lengths=merged.lengths,
+        values=values[merged.hops],
     )
 
 

@@ -21,12 +21,17 @@ _ALL = {
 }
 
 
-def sysctl(server: Server) -> dict[str, str]:
+def sysctl(server: Server, host: str | None = None) -> dict[str, str]:
     """Key -> value; the part of a key that is a planned port stands for the device it is on the server.
 
+    ``host`` is the interface behind which all forwarding is done by another: then the kernel forwards nothing.
     The spec's own come last, those of other servers' ports left out.
     """
     found = dict(_ALL)
+    if host is not None:
+        found["net.ipv4.ip_forward"] = "0"
+        found[f"net.ipv4.conf.{host}.rp_filter"] = "0"
+        found[f"net.ipv6.conf.{host}.disable_ipv6"] = "1"
     for port in server.ports:
         found[f"net.ipv4.conf.{port.name}.rp_filter"] = "0"
         found[f"net.ipv4.conf.{port.name}.send_redirects"] = "0"

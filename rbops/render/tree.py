@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import rbops
+from rbops.dataplane.xdp.fib import compile_fib
 from rbops.errors import UsageError
 from rbops.plan import ClusterPlan
+from rbops.render.click import click_files, element_files, library_file
 from rbops.render.files import File, Rendered
 from rbops.render.inventory import inventory
 from rbops.render.names import check_names
-from rbops.render.node import cluster, node_json
+from rbops.render.node import cluster, next_hops, node_json
 from rbops.render.program import node_program
-from rbops.render.routes import table
+from rbops.render.routes import Table, table
 from rbops.render.templates import template
 from rbops.resources import bpf_object, shared
 
@@ -33,34 +36,52 @@ def render(plan: ClusterPlan) -> Rendered:
     more than names, a route file that changed since it was planned.
     """
     check_names(plan)
-    if plan.forwarding.dataplane != "xdp":
-        raise UsageError(
-            f"data plane {plan.forwarding.dataplane} cannot be rendered yet", hint="write `dataplane: xdp`"
-        )
-    if plan.forwarding.application == "ipsec":
-        raise UsageError("the xdp data plane has no ipsec", hint="write `dataplane: click`")
     digest = plan.digest
     routes = table(plan)
-    try:
-        program = bpf_object("dataplane/xdp", "router.bpf.o").read_bytes()
-    except FileNotFoundError as error:
-        raise UsageError(str(error)) from error
-    common = (
-        File(_FIB, routes.fib),
-        File(_OBJECT, program),
-        File(_ROUTES, routes.csv),
-        File("/usr/sbin/rbops-node", node_program(), 0o755),
-    )
+    plane = _xdp(plan, routes) if plan.forwarding.dataplane == "xdp" else _click(plan, routes)
+    common = (*plane.common, File(_ROUTES, routes.csv), File("/usr/sbin/rbops-node", node_program(), 0o755))
     sums = {file.path: file.sha256 for file in common}
     said = cluster(
         plan,
         digest,
         {"file": _ROUTES, "sha256": sums[_ROUTES], "count": routes.count},
-        {"object": _OBJECT, "object_sha256": sums[_OBJECT], "fib": _FIB, "fib_sha256": sums[_FIB]},
+        {**plane.named, **{f"{name}_sha256": sums[path] for name, path in plane.named.items()}},
     )
     units = tuple(File(f"/etc/systemd/system/{unit}", _unit(unit, plan.name, digest)) for unit in _UNITS)
-    hosts = {s.name: (File(f"{_ETC}/node.json", node_json(s, said)), *units) for s in plan.servers}
+    hosts = {}
+    for server in plan.servers:
+        own = click_files(plan, server, next_hops(server.index, said)) if plan.forwarding.dataplane == "click" else None
+        node = File(f"{_ETC}/node.json", node_json(server, said, own))
+        hosts[server.name] = (node, *units, *(own.files if own else ()))
     return Rendered(digest, (*_top(plan), *_shipped()), common, hosts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plane:
+    """What a data plane needs on every server; ``named`` are those that node.json names, by their keys there."""
+
+    common: tuple[File, ...]
+    named: dict[str, str]
+
+
+def _xdp(plan: ClusterPlan, routes: Table) -> _Plane:
+    if plan.forwarding.application == "ipsec":
+        raise UsageError("the xdp data plane has no ipsec", hint="write `dataplane: click`")
+    try:
+        program = bpf_object("dataplane/xdp", "router.bpf.o").read_bytes()
+    except FileNotFoundError as error:
+        raise UsageError(str(error)) from error
+    fib = compile_fib(routes.networks, routes.lengths, routes.values)
+    return _Plane((File(_FIB, fib), File(_OBJECT, program)), {"object": _OBJECT, "fib": _FIB})
+
+
+def _click(plan: ClusterPlan, routes: Table) -> _Plane:
+    if plan.forwarding.application == "ipsec":
+        raise UsageError(
+            "application ipsec is planned and priced, not rendered yet", hint="write `application: route` or `forward`"
+        )
+    library = library_file(plan, routes)
+    return _Plane((library, *element_files()), {"library": library.path})
 
 
 def _unit(unit: str, name: str, digest: str) -> bytes:

@@ -112,8 +112,13 @@ class ServerUnderTest:
     @property
     def external_address(self) -> str:
         """The first of the router's own addresses on this server, without its prefix length."""
-        port = next(port for port in self.node["ports"] if port["addresses"])
-        return str(port["addresses"][0].split("/")[0])
+        return str(self.external_addresses[0].split("/")[0])
+
+    @property
+    def external_addresses(self) -> list[str]:
+        """The router's own addresses on this server, on its ports or on the host interface of its data plane."""
+        host = self.node.get("host") or {"addresses": []}
+        return [address for part in (*self.node["ports"], host) for address in part["addresses"]]
 
     @property
     def in_container(self) -> bool:
@@ -144,10 +149,14 @@ class ServerUnderTest:
         return next(link for link in self.links() if link["ifname"] == device)
 
     def sysfs(self, port: dict[str, Any]) -> dict[str, str]:
-        """The queue attributes of a planned port, ``queues/tx-0/xps_cpus`` -> text, read at once."""
+        """The queue attributes of a planned port, ``queues/tx-0/xps_cpus`` -> text, read at once.
+
+        A device with one queue has no ``xps_cpus`` that can be read: ``tx_timeout`` shows the queue.
+        """
         base = f"/sys/class/net/{self.device(port)}"
         # grep -r prints `path:value`; a missing attribute is no error of the others.
-        text = self.output("grep -rs '' %s --include=xps_cpus --include=rps_cpus || true", f"{base}/queues/")
+        names = "--include=xps_cpus --include=rps_cpus --include=tx_timeout"
+        text = self.output(f"grep -rs '' %s {names} || true", f"{base}/queues/")
         pairs = (line.split(":", 1) for line in text.splitlines() if ":" in line)
         return {path.removeprefix(f"{base}/").replace("//", "/"): value for path, value in pairs}
 

@@ -37,7 +37,8 @@ class VerifyPlugin:
     A check asks for its cases by fixture name: ``server_case`` (one a server), ``port_case``, ``queue_case``
     (of ports that the kernel keeps), ``vector_case`` (those of hardware), ``handed_case`` (ports handed to a
     program), ``hugepage_case``, ``sysctl_case``, ``file_case``, ``peer_case`` (every other server), and those
-    of ``_PLANNED`` and of :mod:`rbops.verify.kernel_cases`.
+    of ``_PLANNED``, of :mod:`rbops.verify.kernel_cases`, and of one data plane: ``xdp_case``,
+    ``xdp_port_case``, ``click_case``, ``click_thread_case``.
     """
 
     def __init__(self, servers: Sequence[ServerUnderTest], progress: Callable[[Check], None]) -> None:
@@ -60,6 +61,10 @@ class VerifyPlugin:
             "file_case": self._file_cases,
             **kernel_cases(),
             "peer_case": self._peer_cases,
+            "xdp_case": _only("xdp", self._server_cases),
+            "xdp_port_case": _only("xdp", self._port_cases),
+            "click_case": _only("click", self._server_cases),
+            "click_thread_case": _only("click", _click_thread_cases),
         }
         for name, keys in _PLANNED.items():
             kinds[name] = partial(_planned_cases, keys)
@@ -155,7 +160,7 @@ class VerifyPlugin:
 
     def _peer_cases(self, server: ServerUnderTest) -> Iterator[Case]:
         for peer in self._servers:
-            if peer is not server and any(port["addresses"] for port in peer.node["ports"]):
+            if peer is not server and peer.external_addresses:
                 yield Case(server, f"{server.name}:{peer.name}", peer=peer)
 
 
@@ -167,6 +172,17 @@ def _planned_cases(keys: tuple[str, ...], server: ServerUnderTest) -> Iterator[C
 
 def _kernel_ports(server: ServerUnderTest) -> list[dict[str, Any]]:
     return [port for port in server.node["ports"] if not port.get("bind")]
+
+
+def _only(kind: str, cases: Callable[[ServerUnderTest], Iterator[Case]]) -> Callable[[ServerUnderTest], Iterator[Case]]:
+    """The same cases on servers whose data plane is of this kind, none on others."""
+    return lambda server: cases(server) if server.node["dataplane"].get("kind", "xdp") == kind else iter(())
+
+
+def _click_thread_cases(server: ServerUnderTest) -> Iterator[Case]:
+    for thread in server.node["dataplane"]["threads"]:
+        label = f"{server.name}:thread{thread['thread']}"
+        yield Case(server, label, key=str(thread["thread"]), want=str(thread["cpu"]))
 
 
 def _case(item: pytest.Item) -> Case | None:

@@ -95,7 +95,7 @@ def test_routes() -> None:
 
 
 def test_rules() -> None:
-    ports = config(ports=[external(), internal()]).ports
+    made = config(ports=[external(), internal()])
     shown = [
         {"priority": 0, "src": "all", "table": "local"},
         {"priority": 8201, "src": "198.18.0.1", "table": "82"},
@@ -104,7 +104,7 @@ def test_rules() -> None:
         {"priority": 8203, "src": "all", "iif": "lo", "table": "82", "suppress_prefixlen": 0},
         {"priority": 32766, "src": "all", "table": "main"},
     ]
-    assert todo(rules.settings(ports, DEVICES, rules.parse(json.dumps(shown)))) == [
+    assert todo(rules.settings(made, DEVICES, rules.parse(json.dumps(shown)))) == [
         "rule del pref 8201 from 10.0.0.0/8 lookup 82",
         "rule add pref 8201 iif eth7 lookup 82",
         "rule add pref 8201 iif eth8 lookup 82",

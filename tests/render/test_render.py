@@ -217,10 +217,9 @@ def test_units_take_one_line(value: str) -> None:
 
 
 def test_what_cannot_be_rendered(rb4: ClusterPlan) -> None:
-    with pytest.raises(UsageError, match="click"):
-        render(replace(rb4, forwarding=replace(rb4.forwarding, dataplane="click")))
-    with pytest.raises(UsageError, match="ipsec"):
-        render(replace(rb4, forwarding=replace(rb4.forwarding, application="ipsec")))
+    for plane in ("xdp", "click"):
+        with pytest.raises(UsageError, match="ipsec"):
+            render(replace(rb4, forwarding=replace(rb4.forwarding, dataplane=plane, application="ipsec")))
 
 
 def test_program_needs_nothing_else(rb4: ClusterPlan, tmp_path: Path) -> None:

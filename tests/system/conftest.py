@@ -14,7 +14,14 @@ import pytest
 
 from tests.system.driver import Cluster, Done
 
-_ORDER = ("test_main_job", "test_host_traffic", "test_verify_faults", "test_selftest_faults", "test_interrupts")
+_ORDER = (
+    "test_main_job",
+    "test_host_traffic",
+    "test_verify_faults",
+    "test_selftest_faults",
+    "test_interrupts",
+    "test_click",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -34,7 +41,7 @@ def steps() -> dict[str, Done]:
 @pytest.fixture(scope="package")
 def cluster(steps: dict[str, Done], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """The paper's RB4, booted and applied."""
-    made = _cluster(tmp_path_factory.mktemp("rb4"), "rbt-rb4")
+    made = make_cluster(tmp_path_factory.mktemp("rb4"), "rbt-rb4")
     made.run("lab", "down", "none", "--name", made.name)
     try:
         steps["init"] = made.run("init", str(made.folder))
@@ -51,14 +58,14 @@ def cluster(steps: dict[str, Done], tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture
 def other(tmp_path: Path) -> Iterator[Cluster]:
     """A second lab beside the cluster, for commands that make and remove one; there is none at the end."""
-    found = _cluster(tmp_path, "rbt-other")
+    found = make_cluster(tmp_path, "rbt-other")
     try:
         yield found
     finally:
         found.run("lab", "down", "none", "--name", found.name)
 
 
-def _cluster(folder: Path, name: str) -> Cluster:
+def make_cluster(folder: Path, name: str) -> Cluster:
     temporary = folder / "tmp"
     temporary.mkdir()
     return Cluster(folder, name, {**os.environ, "XDG_STATE_HOME": str(folder / "state"), "TMPDIR": str(temporary)})

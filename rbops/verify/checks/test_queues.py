@@ -26,7 +26,10 @@ def test_count(port_case: Case) -> None:
 def test_xps(queue_case: Case) -> None:
     """What the kernel sends from the queue's core leaves by this queue (Documentation/networking/scaling.rst)."""
     index, core = queue_case.queue["index"], queue_case.queue["tx_core"]
-    found = _cpus(queue_case.server.sysfs(queue_case.port).get(f"queues/tx-{index}/xps_cpus", "0"))
+    text = queue_case.server.sysfs(queue_case.port).get(f"queues/tx-{index}/xps_cpus")
+    if text is None and len(queue_case.port["queues"]) == 1:
+        return  # the only queue is every CPU's, and the kernel has no mask for it
+    found = _cpus(text or "0")
     assert found == {core}, f"XPS of tx-{index} is CPUs {sorted(found)}, planned CPU {core}"
 
 

@@ -1,0 +1,335 @@
+"""The Click data plane of this server: started, changed and read over its control socket. Standard library only.
+
+What runs says itself what it is: the configuration carries the digest of its own text, and the look-up lists its
+routes. Routes change through handlers; another configuration comes by hot swap where Click can, by a restart of
+the service where it cannot.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rbops.dataplane.click.control import Control, HandlerError, NoClick
+from rbops.dataplane.click.counters import read_counters
+from rbops.errors import CheckFailed, Mismatch
+
+__all__ = ["ClickPlane", "Difference"]
+
+_START_S = 30.0
+_OLDEST_KERNEL, _NEWER_KERNEL = (2, 6, 24), (3, 19)
+_POLL_S = 0.05
+_CHUNK = 48 * 1024
+"""Bytes of one write to a handler: Click takes up to 64 KiB."""
+
+_MARKER = re.compile(r"return ([0-9a-f]{64})")
+_ROUTE = re.compile(r"^ +([0-9.]+/[0-9]+)(?: ([0-9.]+))? ([0-9]+)[,)]", re.MULTILINE)
+_ENVIRONMENT = Path("/run/rbops-click/environment")
+
+Routes = dict[str, tuple[str, str]]
+"""Prefix -> (next hop or "-", output)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that is not as planned: ``subject`` is "data plane"."""
+
+    subject: str
+    setting: str
+    have: str
+    want: str
+
+
+class ClickPlane:
+    """``config`` is node.json's ``dataplane``, ``devices`` maps planned port names to devices.
+
+    All methods raise Mismatch (exit code 3) when the server cannot do what is planned, CheckFailed (1) when Click
+    refuses something.
+    """
+
+    def __init__(self, config: Mapping[str, Any], devices: Mapping[str, str]) -> None:
+        self._config = config
+        self._devices = devices
+        self._unit = str(config["unit"])
+        self._control = Path(config["control"])
+
+    def diff(self) -> list[Difference]:
+        """What ``apply`` would change, and how (hot swap, restart or handlers). Changes nothing."""
+        running = self._running()
+        want = str(self._config["marker"])
+        found = []
+        if running != want:
+            way = "hot swap" if running and self._swappable() else "restart" if running else "start"
+            found.append(_difference("configuration", running or "none", want if way == "start" else f"{want} ({way})"))
+        elif self._environment() != self._stored_environment():
+            found.append(_difference("devices", self._stored_environment(), f"{self._environment()} (restart)"))
+        else:
+            found += self._route_differences()
+            found += self._thread_differences()
+        return found
+
+    def apply(self) -> list[str]:
+        """Make everything as planned and say what was done; nothing was to do: an empty list."""
+        todo = self.diff()
+        if not todo:
+            return []
+        settings = {difference.setting for difference in todo}
+        if settings == {"routes"}:
+            return self._change_routes()
+        self._check_kernel()
+        self._check_file("config")
+        self._check_file("library")
+        if "configuration" in settings and self._running() and self._swappable() and self._same_devices():
+            try:
+                return self._swap()
+            except HandlerError as error:
+                raise CheckFailed(
+                    f"Click refused the new configuration and goes on with the old one: {error}",
+                    hint=f"`click-check {self._config['config']}` says more",
+                ) from error
+        return self._restart()
+
+    def detach(self) -> None:
+        """Stop Click; nothing forwards then. Fine when it does not run."""
+        _systemctl("stop", self._unit)
+
+    def set_alive(self, server: int, *, alive: bool) -> None:
+        """Use, or leave out at once, the link towards ``server`` on every core. Mismatch while Click does not run."""
+        with self._open() as control:
+            for number in range(len(self._config["cores"])):
+                control.write(f"vlb_c{number}.alive", f"{server} {'true' if alive else 'false'}")
+
+    def counters(self) -> dict[str, Any]:
+        """What was counted since Click started, or was last hot-swapped where an element does not keep its counts."""
+        with self._open() as control:
+            return read_counters(self._config, control)
+
+    def status(self) -> dict[str, Any]:
+        """What runs: digests, process, threads with the CPUs they may run on; ``loaded`` False when nothing does."""
+        running = self._running()
+        result: dict[str, Any] = {"loaded": running is not None, "kind": "click", "dialect": self._config["dialect"]}
+        if running is None:
+            return result
+        with self._open() as control:
+            version = control.read("version").strip()
+            elements = control.read("list").split()[1:]
+            dead = sorted({
+                int(line.split()[0])
+                for number in range(len(self._config["cores"]) if self._config["next_hop"] else 0)
+                for line in control.read(f"vlb_c{number}.alive").splitlines()
+                if line.split()[1:] == ["false"]
+            })  # fmt: skip
+        pid = self._pid()
+        return result | {
+            "marker": running,
+            "version": version,
+            "pid": pid,
+            "elements": len(elements),
+            "routes_sha256": [_digest(routes) for routes in self._tables()],
+            "library_routes_sha256": _digest(self._planned()),
+            "threads": _threads(pid),
+            "dead": dead,
+        }
+
+    def _open(self) -> Control:
+        return Control(self._control)
+
+    def _running(self) -> str | None:
+        """The digest of the configuration that runs; None when no Click answers, ``unknown`` for a foreign one."""
+        try:
+            with self._open() as control:
+                match = _MARKER.search(control.read("configuration.config"))
+        except NoClick:
+            return None
+        except HandlerError:
+            return "unknown"
+        return match[1] if match else "unknown"
+
+    def _swappable(self) -> bool:
+        """DPDK's queues cannot be made anew in a running Click; the kernel's module swaps by click-install."""
+        return str(self._config["dialect"]) == "socket"
+
+    def _same_devices(self) -> bool:
+        return self._environment() == self._stored_environment()
+
+    def _environment(self) -> str:
+        """Click's parameters for devices that are called otherwise than the configuration says."""
+        words = [
+            f"{name}={self._devices[port]}"
+            for name, port in sorted(self._config["parameters"].items())
+            if port in self._devices and self._devices[port] != self._config["defaults"][name]
+        ]
+        return " ".join(words)
+
+    def _stored_environment(self) -> str:
+        try:
+            text = _ENVIRONMENT.read_text(encoding="ascii")
+        except FileNotFoundError:
+            return ""
+        return text.strip().removeprefix("PARAMETERS=")
+
+    def _restart(self) -> list[str]:
+        _ENVIRONMENT.parent.mkdir(mode=0o700, exist_ok=True)
+        _ENVIRONMENT.write_text(f"PARAMETERS={self._environment()}\n", encoding="ascii")
+        _systemctl("daemon-reload")
+        _systemctl("reset-failed", self._unit)
+        done = _systemctl("restart", self._unit)
+        if done.returncode:
+            raise CheckFailed(f"{self._unit} does not start: {done.stderr.strip()}", hint=f"journalctl -u {self._unit}")
+        deadline = time.monotonic() + _START_S
+        while self._running() != self._config["marker"]:
+            if time.monotonic() > deadline or _systemctl("is-active", "--quiet", self._unit).returncode:
+                raise CheckFailed(f"Click does not run: {self._last_words()}", hint=f"journalctl -u {self._unit}")
+            time.sleep(_POLL_S)
+        return [f"started {self._unit}"]
+
+    def _last_words(self) -> str:
+        _systemctl("stop", self._unit)
+        done = subprocess.run(
+            ["journalctl", "-u", self._unit, "-n", "8", "-o", "cat", "--no-pager"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        return "; ".join(line.strip() for line in done.stdout.splitlines() if line.strip()) or "it says nothing"
+
+    def _swap(self) -> list[str]:
+        """Click reads the new file while the old configuration forwards, then changes between two packets."""
+        _systemctl("daemon-reload")
+        with self._open() as control:
+            control.write("hotconfig", f"require(library {self._config['config']});")
+        deadline = time.monotonic() + _START_S
+        while self._running() != self._config["marker"]:
+            if time.monotonic() > deadline:
+                raise CheckFailed("Click accepted the new configuration, but goes on with the old one")
+            time.sleep(_POLL_S)
+        return ["swapped the configuration"]
+
+    def _check_kernel(self) -> None:
+        """The module of kernel-mode Click is known to work on Linux 2.6.24 to 3.18."""
+        if self._config["dialect"] != "kernel":
+            return
+        release = platform.release()
+        found = tuple(int(number) for number in re.findall(r"\d+", release)[:3])
+        if not _OLDEST_KERNEL <= found < _NEWER_KERNEL:
+            raise Mismatch(
+                f"kernel-mode Click runs on Linux 2.6.24 to 3.18, and this is Linux {release}",
+                hint="write `click: {dialect: socket}` or `dpdk`, or `dataplane: xdp`",
+            )
+
+    def _check_file(self, name: str) -> bytes:
+        path = Path(self._config[name])
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise Mismatch(f"{path}: {error.strerror}", hint="push the configuration again") from error
+        if hashlib.sha256(data).hexdigest() != self._config[f"{name}_sha256"]:
+            raise Mismatch(f"{path} is not the planned file", hint="push it again")
+        return data
+
+    def _planned(self) -> Routes:
+        return {m[1]: (m[2] or "-", m[3]) for m in _ROUTE.finditer(self._check_file("library").decode("ascii"))}
+
+    def _tables(self) -> list[Routes]:
+        with self._open() as control:
+            texts = [control.read(f"rt_c{number}/table.table") for number in range(len(self._config["cores"]))]
+        return [
+            {words[0]: (words[1], words[2]) for line in text.splitlines() if (words := line.split())} for text in texts
+        ]
+
+    def _route_differences(self) -> Iterator[Difference]:
+        try:
+            want = self._planned()
+        except Mismatch:
+            return  # a check before the push: that the file is not the planned one is a difference of its own
+        changed = [sum(1 for _ in _changes(have, want)) for have in self._tables()]
+        if any(changed):
+            way = "handlers" if self._by_handlers() else "hot swap" if self._swappable() else "restart"
+            have = f"{len(want)} routes, {max(changed)} differ"
+            yield _difference("routes", have, f"{len(want)} routes (by {way})")
+
+    def _thread_differences(self) -> Iterator[Difference]:
+        threads = _threads(self._pid())
+        for planned in self._config["threads"]:
+            number = int(planned["thread"])
+            have = threads[number] if number < len(threads) else "none"
+            if have != str(planned["cpu"]):
+                yield _difference(f"CPU of thread {number}", have, str(planned["cpu"]))
+
+    def _by_handlers(self) -> bool:
+        """Write handlers run on one thread and do not stop the others: a table that grows must not be searched then."""
+        return len(self._config["cores"]) == 1
+
+    def _change_routes(self) -> list[str]:
+        if not self._by_handlers():
+            return self._swap() if self._swappable() else self._restart()
+        want = self._planned()
+        count = 0
+        for number, have in enumerate(self._tables()):
+            with self._open() as control:
+                for lines in _chunks(_changes(have, want)):
+                    control.write(f"rt_c{number}/table.ctrl", "\n".join(lines))
+                    count += len(lines)
+        return [f"changed {count} routes"]
+
+    def _pid(self) -> int:
+        done = _systemctl("show", "--property=MainPID", "--value", self._unit)
+        return int(done.stdout.strip() or 0)
+
+
+def _difference(setting: str, have: str, want: str) -> Difference:
+    return Difference("data plane", setting, have, want)
+
+
+def _changes(have: Routes, want: Routes) -> Iterator[str]:
+    """Click's commands from one table to the other: additions first, so that no address is without a route between."""
+    for prefix, (gateway, output) in want.items():
+        if have.get(prefix) != (gateway, output):
+            yield f"set {prefix} {gateway} {output}"
+    for prefix in have:
+        if prefix not in want:
+            yield f"remove {prefix}"
+
+
+def _chunks(lines: Iterator[str]) -> Iterator[list[str]]:
+    chunk: list[str] = []
+    size = 0
+    for line in lines:
+        if size + len(line) + 1 > _CHUNK:
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(line)
+        size += len(line) + 1
+    if chunk:
+        yield chunk
+
+
+def _digest(routes: Routes) -> str:
+    text = "\n".join(f"{prefix} {' '.join(way)}" for prefix, way in sorted(routes.items()))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _threads(pid: int) -> list[str]:
+    """The CPUs that each thread of a process may run on, in the order of their making."""
+    try:
+        numbers = sorted(int(name) for name in os.listdir(f"/proc/{pid}/task"))  # noqa: PTH208 - names, not paths
+        texts = [Path(f"/proc/{pid}/task/{number}/status").read_text(encoding="ascii") for number in numbers]
+    except OSError:
+        return []
+    return [line.split()[1] for text in texts for line in text.splitlines() if line.startswith("Cpus_allowed_list:")]
+
+
+def _systemctl(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command: Sequence[str] = ["systemctl", *arguments]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    except FileNotFoundError as error:
+        raise Mismatch("this server has no systemd, which runs Click") from error
+    except subprocess.TimeoutExpired as error:
+        raise CheckFailed(f"{' '.join(command)}: no end after 60 s") from error

@@ -1,0 +1,54 @@
+"""A lab's servers run the Click of this machine: its folder is bound into them, the element package compiled once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import rbops
+from rbops.dataplane.click.build import ClickError, build, find
+from rbops.errors import Mismatch
+from rbops.lab.progress import Progress
+from rbops.plan import ClusterPlan
+
+__all__ = ["give", "prefix_for"]
+
+_PACKAGES = "var/lib/rbops/click"
+
+
+def prefix_for(plan: ClusterPlan) -> str | None:
+    """The folder of the Click that the plan's servers run; None for another data plane.
+
+    Raises Mismatch (3) where this machine has none, or where a lab cannot run the dialect.
+    """
+    forwarding = plan.forwarding
+    if forwarding.dataplane != "click":
+        return None
+    if forwarding.click_dialect != "socket":
+        raise Mismatch(
+            f"a lab's cables have no {forwarding.click_dialect} driver", hint="write `click: {dialect: socket}`"
+        )
+    try:
+        found = find(forwarding.click_prefix)
+    except ClickError as error:
+        raise Mismatch(str(error), hint=f"a lab's servers run this machine's Click: {error.hint}") from error
+    return os.path.realpath(found.prefix) if forwarding.click_prefix is None else forwarding.click_prefix
+
+
+def give(prefix: str, directory: Path, uppers: list[Path], progress: Progress) -> None:
+    """Compile the element package in the lab's folder and put it into every server's writable layer.
+
+    Lab servers have no compiler. Raises Mismatch (3) when it does not compile.
+    """
+    progress("compile the Click elements")
+    base = directory / "click"
+    base.mkdir(exist_ok=True)
+    try:
+        build(find(prefix), Path(rbops.__file__).parent / "dataplane" / "click", base)
+    except ClickError as error:
+        raise Mismatch(str(error), hint=error.hint) from error
+    for upper in uppers:
+        shutil.copytree(base, upper / _PACKAGES, symlinks=True)
+        for folder in (upper / "var", upper / "var/lib", upper / "var/lib/rbops", upper / _PACKAGES):
+            folder.chmod(0o700 if folder.name == "rbops" and folder.parent.name == "lib" else 0o755)

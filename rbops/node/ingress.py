@@ -1,0 +1,39 @@
+"""Ports that a program has for itself: what they receive does not reach the kernel a second time.
+
+Packet sockets (AF_PACKET) see a frame before traffic control does, so a filter there that drops all keeps
+the kernel from routing, answering or forwarding what the program handles already.
+"""
+
+from __future__ import annotations
+
+from rbops.node.config import NodePort
+from rbops.node.settings import Run, Setting
+from rbops.node.system import System
+
+__all__ = ["read", "settings"]
+
+_PREFERENCE = "82"
+# Classic BPF, one instruction: return TC_ACT_SHOT.
+_DROP_ALL = "1,6 0 0 2"
+
+
+def read(system: System, device: str) -> bool:
+    """Whether the filter is there."""
+    done = system.run(("tc", "filter", "show", "dev", device, "ingress"))
+    return any(
+        f"pref {_PREFERENCE} bpf" in line and "direct-action" in line and f"'{_DROP_ALL}'" in line
+        for line in done.stdout.splitlines()
+    )
+
+
+def settings(port: NodePort, device: str, *, closed: bool) -> list[Setting]:
+    """One setting on a port that is to be closed; nothing on others."""
+    if not port.closed:
+        return []
+    filters = ("tc", "filter", "replace", "dev", device, "ingress", "pref", _PREFERENCE, "protocol", "all")
+    actions = (
+        Run(("tc", "qdisc", "replace", "dev", device, "clsact")),
+        Run((*filters, "bpf", "da", "bytecode", _DROP_ALL)),
+    )
+    undo = (Run(("tc", "filter", "del", "dev", device, "ingress", "pref", _PREFERENCE)),)
+    return [Setting(port.subject, "kernel input", "closed" if closed else "open", "closed", actions, undo)]

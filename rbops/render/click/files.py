@@ -1,0 +1,95 @@
+"""What the Click data plane adds to a server's files."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import rbops
+from rbops.plan import ClusterPlan, Server
+from rbops.render.click.command import command
+from rbops.render.click.hops import outputs
+from rbops.render.click.library import library
+from rbops.render.click.model import Core
+from rbops.render.click.router import router
+from rbops.render.files import File
+from rbops.render.routes import Table
+from rbops.render.templates import template
+
+__all__ = ["ETC", "UNIT", "ClickFiles", "click_files", "element_files", "library_file"]
+
+ETC = "/etc/rbops/click"
+UNIT = "rbops-click.service"
+_COMMENT = re.compile(r"//.*")
+_DECLARED = re.compile(r"^elementclass ([A-Za-z0-9_]+)", re.MULTILINE)
+_USED = re.compile(r"(?:::|->) (?:\[\d+\])?([A-Z][A-Za-z0-9]+)\b")
+_PACKAGE = ("DirectVLB", "MACDispatch")
+_DEVICES = b"// Devices:"
+_NO_MARKER = "0" * 64
+
+
+@dataclass(frozen=True, slots=True)
+class ClickFiles:
+    """A server's files, and what rbops-node has to know of them.
+
+    ``config`` is the configuration's path, ``sha256`` that of its bytes, ``marker`` the digest by which it is known
+    while it runs, ``parameters`` the planned port of each of its parameters, ``defaults`` their values there,
+    ``elements`` the classes that Click itself must have.
+    """
+
+    files: tuple[File, ...]
+    config: str
+    sha256: str
+    marker: str
+    cores: tuple[Core, ...]
+    parameters: dict[str, str]
+    defaults: dict[str, str]
+    elements: tuple[str, ...]
+
+
+def library_file(plan: ClusterPlan, table: Table) -> File:
+    """The look-up that all servers share. UsageError (2) for routes that Click cannot hold."""
+    return File(f"{ETC}/routes.click", library(table, outputs(plan), plan.forwarding.click_dialect))
+
+
+def element_files() -> tuple[File, ...]:
+    """The sources of the element package, which is compiled on the servers."""
+    folder = Path(rbops.__file__).parent / "dataplane" / "click"
+    names = sorted(path.name for path in folder.iterdir() if path.suffix in (".cc", ".hh"))
+    return tuple(File(f"{ETC}/elements/{name}", (folder / name).read_bytes()) for name in names)
+
+
+def click_files(plan: ClusterPlan, server: Server, next_hop: Mapping[int, str]) -> ClickFiles:
+    """Configuration and unit of ``server``; ``next_hop`` as for :func:`router`."""
+    values = router(plan, server, outputs(plan), next_hop)
+    text = template("click/router.click", router=values, marker=_NO_MARKER)
+    if values.fragment is not None:
+        # Beside the template: the user's text is Click source and may have as many lines as it likes.
+        own = f"// The spec's fragment, in the packets' way behind the checks.\n{values.fragment.text}\n"
+        text = text.replace(_DEVICES, own.encode() + _DEVICES, 1)
+    marker = hashlib.sha256(text).hexdigest()
+    text = text.replace(_NO_MARKER.encode(), marker.encode())
+    config = File(f"{ETC}/router.click", text)
+    line = " ".join(command(plan, server, plan.forwarding.click_prefix))
+    unit = template(f"systemd/{UNIT}", cluster=plan.name, digest=plan.digest, command=line)
+    return ClickFiles(
+        files=(config, File(f"/etc/systemd/system/{UNIT}", unit)),
+        config=config.path,
+        sha256=config.sha256,
+        marker=marker,
+        cores=values.cores,
+        parameters={port.device.removeprefix("$"): port.name for port in values.ports},
+        elements=_elements(text.decode(), plan),
+        defaults={port.device.removeprefix("$"): port.default for port in values.ports},
+    )
+
+
+def _elements(text: str, plan: ClusterPlan) -> tuple[str, ...]:
+    """Element classes behind ``::`` or ``->`` that are neither declared here nor of our package."""
+    text = _COMMENT.sub("", text)
+    own = {*_DECLARED.findall(text), "Routes", *_PACKAGE}
+    look_up = "RadixIPLookup" if plan.forwarding.click_dialect == "kernel" else "DirectIPLookup"
+    return tuple(sorted({*_USED.findall(text), look_up, "StaticThreadSched"} - own))

@@ -1,0 +1,61 @@
+"""The Click data plane: the planned configuration runs, its threads on their cores, with the planned routes.
+
+PYTEST_DONT_REWRITE: a check's own message is what users are shown, not pytest's account of the operands.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rbops.verify.plugin import Case
+
+
+def _status(case: Case) -> dict[str, Any]:
+    found: dict[str, Any] = case.server.json("rbops-node status --json")["dataplane"]
+    assert found["loaded"], "no Click runs: look at `journalctl -u rbops-click.service`"
+    return found
+
+
+def test_configuration(click_case: Case) -> None:
+    """What runs is the rendered configuration, by the digest that it carries."""
+    found, want = _status(click_case)["marker"], click_case.server.node["dataplane"]["marker"]
+    assert found == want, f"Click runs configuration {found[:12]}, planned {want[:12]}"
+
+
+def test_unit(click_case: Case) -> None:
+    """Click runs under systemd, which starts it again when it ends."""
+    assert click_case.server.host.service("rbops-click.service").is_running, "rbops-click.service does not run"
+
+
+def test_thread(click_thread_case: Case) -> None:
+    """Each of Click's threads may run on its planned CPU and on no other (rule 2 of the paper's 4.2)."""
+    threads = _status(click_thread_case)["threads"]
+    number = int(click_thread_case.key)
+    assert number < len(threads), f"Click has {len(threads)} threads, not one for CPU {click_thread_case.want}"
+    found = threads[number]
+    assert found == click_thread_case.want, (
+        f"thread {number} may run on CPUs {found}, planned CPU {click_thread_case.want}"
+    )
+
+
+def test_look_up(click_case: Case) -> None:
+    """Every core's table holds the routes of the rendered file."""
+    status = _status(click_case)
+    want = status["library_routes_sha256"]
+    for number, found in enumerate(status["routes_sha256"]):
+        assert found == want, f"the routes of core {number} are not those of routes.click"
+
+
+def test_links(click_case: Case) -> None:
+    """No link is left out of the path choice."""
+    dead = _status(click_case)["dead"]
+    assert not dead, f"the links towards servers {dead} are left out: is a cable out, or a server down?"
+
+
+def test_kernel_input(click_case: Case) -> None:
+    """The kernel does not handle a second time what Click receives."""
+    server = click_case.server
+    for port in server.node["ports"]:
+        if port.get("closed"):
+            found = server.output("tc filter show dev %s ingress", server.device(port))
+            assert "direct-action" in found, f"the kernel, too, takes what {port['name']} receives: no filter"

@@ -1,0 +1,246 @@
+"""What specs with ``dataplane: click`` become: read once by a person, and proved by rbops's own checker."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from rbops.click import ClickText, Options, bundled, check
+from rbops.click.config import argvec
+from rbops.dataplane.click.build import Click
+from rbops.errors import SpecError, UsageError
+from rbops.plan import ClusterPlan
+from rbops.planner import load_plan
+from rbops.render import File, render
+from rbops.render.click.command import threads
+
+GOLDEN = Path(__file__).parent / "golden" / "click"
+DIALECTS = ("socket", "dpdk", "fastclick", "kernel")
+FIREWALL = (
+    "elementclass Firewall {\n  input -> f :: IPFilter(deny dst port 9, allow all) -> output; f[1] -> [1]output\n}\n"
+)
+
+
+def spec(folder: Path, dialect: str = "socket", application: str = "route", router: str = "", **more: str) -> Path:
+    lines = [
+        "name: rb4",
+        f"router: {{external_ports: 4, line_rate: 10Gbps, application: {application}{router}}}",
+        "servers: {profile: lab}"
+        if dialect == "socket"
+        else "servers: {hardware: {sockets: 1, cores_per_socket: 3, "
+        "clock: 2GHz, nics: [{driver: ixgbe, ports: 4, port_rate: 10Gbps, queues: 16}]}}",
+        "dataplane: click",
+        f"click: {{dialect: {dialect}}}",
+        "routes:",
+        "  - {prefix: 203.0.113.0/24, via: 198.18.3.2}",
+        "  - {prefix: 203.0.113.128/25, via: 198.18.0.2}",
+        *(f"{key}: {value}" for key, value in more.items()),
+    ]
+    path = folder / "router.yml"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def files(plan: ClusterPlan, server: str = "n0") -> dict[str, str]:
+    return {
+        file.path: file.content.decode()
+        for file in render(plan).files_of(server)
+        if file.path.endswith((".click", ".json", ".service"))
+    }
+
+
+def libraries(rendered: tuple[File, ...]) -> Callable[[str, ClickText], ClickText | None]:
+    known = {file.path: file.content.decode() for file in rendered if file.path.endswith(".click")}
+
+    def find(name: str, _asking: ClickText) -> ClickText | None:
+        path = f"/etc/rbops/click/{name}"
+        return ClickText(path, known[path]) if path in known else None
+
+    return find
+
+
+def breaches(plan: ClusterPlan) -> list[str]:
+    """The checker's verdict on the first and the last server: no mistake, and these rules broken."""
+    rendered, dialect, found = render(plan), plan.forwarding.click_dialect, []
+    for server in (plan.servers[0], plan.servers[-1]):
+        options = Options(
+            driver="linuxmodule" if dialect == "kernel" else "userlevel",
+            threads=threads(server) if dialect in ("socket", "kernel") else len(server.cores.dataplane),
+            fastclick=dialect == "fastclick",
+            library=libraries(rendered.files_of(server.name)),
+        )
+        text = next(file.content.decode() for file in rendered.hosts[server.name] if file.path.endswith("router.click"))
+        report = check(ClickText(f"{server.name}.click", text), bundled(), options)
+        assert not report.errors, [error.render() for error in report.errors]
+        found += [breach.rule for breach in report.breaches]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("dialect", "application"), [*((dialect, "route") for dialect in DIALECTS), ("socket", "forward")]
+)
+def test_golden(dialect: str, application: str, tmp_path: Path, golden: Callable[[Path, str], None]) -> None:
+    plan = load_plan(spec(tmp_path, dialect, application))
+    found = files(plan)
+    if application == "route":
+        golden(GOLDEN / f"{dialect}.click", found["/etc/rbops/click/router.click"])
+        line = next(s for s in found["/etc/systemd/system/rbops-click.service"].splitlines() if "ExecStart=" in s)
+        golden(GOLDEN / f"{dialect}.command", line + "\n")
+    assert breaches(plan) == []
+    assert not plan.violations
+
+
+def test_golden_shared(tmp_path: Path, golden: Callable[[Path, str], None]) -> None:
+    found = files(load_plan(spec(tmp_path)))
+    golden(GOLDEN / "routes.click", found["/etc/rbops/click/routes.click"])
+    node = json.loads(found["/etc/rbops/node.json"])
+    golden(GOLDEN / "host.json", json.dumps({"host": node["host"], "sysctl": node["sysctl"]}, indent=1) + "\n")
+
+
+def test_sources_name_queue_and_core(tmp_path: Path) -> None:
+    plan = load_plan(spec(tmp_path, "dpdk"))
+    text = files(plan)["/etc/rbops/click/router.click"]
+    for port in plan.server("n0").ports:
+        for queue in port.queues:
+            assert f"// {port.name} rx queue {queue.index}, CPU {queue.rx_core}\n" in text
+            assert f"// {port.name} tx queue {queue.index}, CPU {queue.tx_core}\n" in text
+
+
+def test_one_socket_queue_one_core(tmp_path: Path) -> None:
+    plan = load_plan(spec(tmp_path))
+    assert {server.cores.dataplane for server in plan.servers} == {(0,)}
+    assert {len(port.queues) for server in plan.servers for port in server.ports} == {1}
+    assert any("one queue a port" in warning for warning in plan.warnings)
+
+
+def test_allowed_breach_is_recorded(tmp_path: Path) -> None:
+    plan = load_plan(spec(tmp_path, router=", allow: [rule2]"))
+    assert plan.server("n0").cores.dataplane == (0, 1)
+    assert {(breach.rule, breach.server) for breach in plan.violations} == {("rule2", f"n{n}") for n in range(4)}
+    assert all(0 < breach.predicted_loss < 1 for breach in plan.violations)
+    assert set(breaches(plan)) == {"rule2"}
+
+
+def test_routes_leave_the_configuration_alone(tmp_path: Path) -> None:
+    before = files(load_plan(spec(tmp_path)))
+    path = spec(tmp_path)
+    path.write_text(path.read_text() + "  - {prefix: 192.0.2.0/24, via: 198.18.1.2}\n")
+    after = files(load_plan(path))
+    assert before["/etc/rbops/click/router.click"] == after["/etc/rbops/click/router.click"]
+    assert before["/etc/rbops/click/routes.click"] != after["/etc/rbops/click/routes.click"]
+
+
+def test_fragment(tmp_path: Path) -> None:
+    (tmp_path / "my.click").write_text(FIREWALL)
+    plan = load_plan(spec(tmp_path, router=", fragment: my.click"))
+    text = files(plan)["/etc/rbops/click/router.click"]
+    assert FIREWALL in text
+    assert "own_ext0_c0 :: Fragment -> rt_c0" in text
+    assert "own_ext0_c0[1] -> own_dropped_ext0_c0 :: Counter -> drop_c0" in text
+    assert breaches(plan) == []
+
+
+def test_fragment_that_breaks_a_rule(tmp_path: Path) -> None:
+    (tmp_path / "my.click").write_text("input -> Queue(64) -> Unqueue -> output")
+    with pytest.raises(SpecError, match=r"my\.click:1:1: rule2"):
+        load_plan(spec(tmp_path, router=", fragment: my.click"))
+    plan = load_plan(spec(tmp_path, router=", fragment: my.click, allow: [rule2]"))
+    recorded = [breach for breach in plan.violations if "router.fragment, line 1" in breach.detail]
+    assert [(breach.rule, breach.predicted_loss) for breach in recorded] == [("rule2", 0.647)] * 4
+    assert set(breaches(plan)) <= {"rule2"}
+
+
+@pytest.mark.parametrize("text", ["input -> output; } x :: Idle {", "input -> Nonsense -> output", "input -> Discard"])
+def test_fragment_that_is_none(text: str, tmp_path: Path) -> None:
+    (tmp_path / "my.click").write_text(text)
+    with pytest.raises(SpecError, match=r"my\.click:1:"):
+        load_plan(spec(tmp_path, router=", fragment: my.click"))
+
+
+def test_ipsec_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="ipsec"):
+        render(load_plan(spec(tmp_path, application="ipsec")))
+
+
+@pytest.mark.parametrize("prefix", ["/opt/a b", "/opt/$(x)", "/opt/x;y", "/opt/%n", '/opt/"', "/opt/x\ny"])
+def test_prefix_is_a_path_and_no_more(prefix: str, tmp_path: Path) -> None:
+    plan = load_plan(spec(tmp_path))
+    with pytest.raises(UsageError, match=r"click\.prefix"):
+        render(replace(plan, forwarding=replace(plan.forwarding, click_prefix=prefix)))
+
+
+@settings(max_examples=40, deadline=None, phases=[Phase.explicit, Phase.generate])
+@given(st.text(max_size=24), st.sampled_from(["name", "server", "port", "mac", "address", "device"]))
+def test_no_text_escapes(text: str, place: str) -> None:
+    """Whatever stands in the plan: refused, or the configuration has the same elements as before."""
+    from tests.render.rb4 import mesh
+
+    plain = mesh(2)
+    plain = replace(plain, forwarding=replace(plain.forwarding, dataplane="click"))
+    server = plain.servers[0]
+    port = server.ports[0]
+    if place == "name":
+        wrong = replace(plain, name=text)
+    elif place == "server":
+        wrong = replace(plain, servers=(replace(server, name=text), *plain.servers[1:]))
+    else:
+        near = port.adjacencies[0]
+        port = {
+            "port": replace(port, name=text),
+            "mac": replace(port, adjacencies=(replace(near, mac=text),)),
+            "address": replace(port, addresses=(text,)),
+            "device": replace(port, selector=replace(port.selector, name=text)),
+        }[place]
+        server = replace(server, ports=(port, *server.ports[1:]))
+        wrong = replace(plain, servers=(server, *plain.servers[1:]))
+    try:
+        made = render(wrong)
+    except UsageError:
+        return
+    reports = []
+    for rendered, name in ((made, wrong.servers[0].name), (render(plain), plain.servers[0].name)):
+        source = next(file.content.decode() for file in rendered.hosts[name] if file.path.endswith("router.click"))
+        options = Options(driver="userlevel", library=libraries(rendered.files_of(name)))
+        report = check(ClickText("x.click", source), bundled(), options)
+        assert not report.errors
+        assert report.router is not None
+        reports.append([(element.name, element.kind) for element in report.router.elements])
+    assert reports[0] == reports[1]
+
+
+def test_arguments_are_whole(tmp_path: Path) -> None:
+    text = files(load_plan(spec(tmp_path)))["/etc/rbops/click/router.click"]
+    inside = text.split("vlb_c0 :: DirectVLB(")[1].split(");")[0]
+    words = {argument.split()[0] for argument in argvec(inside)}
+    assert {"SELF", "OWNERS", "VIA", "LINKS", "SOURCE", "INTERMEDIATES", "QUOTA", "FLOWLET", "CORES"} <= words
+
+
+@pytest.mark.click
+@pytest.mark.root
+def test_socket_configuration_runs(tmp_path: Path, installed: Click, package: Path) -> None:
+    """The rendered files in a network namespace with the planned devices: Click starts, and lists what was rendered."""
+    plan = load_plan(spec(tmp_path))
+    for path, text in files(plan).items():
+        if path.endswith(".click"):
+            (tmp_path / Path(path).name).write_text(text)
+    devices = [port.name for port in plan.server("n0").ports]
+    lines = [f"ip link add {name} type veth peer name p-{name}\nip link set {name} up" for name in devices]
+    run = f"timeout 20 {installed.program} router.click -h configuration.config -h rt_c0/table.table -q"
+    script = "\n".join(["set -e", *lines, "ip tuntap add dev rbops0 mode tap", run])
+    environment = {**os.environ, "CLICKPATH": f"{package}:{tmp_path}:"}
+    done = subprocess.run(
+        ["unshare", "-n", "sh", "-c", script],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    marker = json.loads(files(plan)["/etc/rbops/node.json"])["dataplane"]["marker"]
+    assert marker in done.stdout
+    assert "203.0.113.128/25\t\t-\t\t3" in done.stdout

@@ -1,0 +1,95 @@
+"""The same RB4 with Click's socket dialect: one lab for all, by the commands a user types."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from rbops.dataplane.click.build import find
+from tests.system.conftest import make_cluster
+from tests.system.driver import Cluster, wait_for
+
+pytestmark = [pytest.mark.lab, pytest.mark.root, pytest.mark.click]
+
+SPEC = """\
+name: ck4
+router: {{external_ports: 4, line_rate: 10Mbps}}
+servers: {{profile: lab}}
+dataplane: click
+click: {{dialect: socket, prefix: "{prefix}"}}
+routes:
+  - {{prefix: 203.0.113.0/24, via: 198.18.3.2}}
+"""
+
+
+@pytest.fixture(scope="module")
+def click_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    made = make_cluster(tmp_path_factory.mktemp("ck4"), "rbt-ck4")
+    made.spec.write_text(SPEC.format(prefix=find(os.environ.get("CLICK_PREFIX")).prefix))
+    made.run("lab", "down", "none", "--name", made.name)
+    try:
+        for done in (made.run("lab", "up", str(made.spec), "--name", made.name), made.verb("apply")):
+            assert done.code == 0, done.err
+        yield made
+    finally:
+        made.run("lab", "down", "none", "--name", made.name)
+
+
+def process(cluster: Cluster, server: str) -> str:
+    return cluster.on(server, "systemctl", "show", "-p", "MainPID", "--value", "rbops-click.service").strip()
+
+
+def dead(cluster: Cluster, server: str) -> list[int]:
+    import json
+
+    found: list[int] = json.loads(cluster.on(server, "rbops-node", "status", "--json"))["dataplane"]["dead"]
+    return found
+
+
+def test_verify_and_selftest(click_cluster: Cluster) -> None:
+    verified = click_cluster.verb("verify", "--format", "json")
+    assert verified.code == 0, verified.out
+    tested = click_cluster.verb("selftest", "--format", "json")
+    assert tested.code == 0, tested.err
+
+
+def test_second_apply_changes_nothing(click_cluster: Cluster) -> None:
+    before = process(click_cluster, "n0")
+    done = click_cluster.verb("apply")
+    assert done.code == 0
+    assert "nothing to change" in done.err
+    assert process(click_cluster, "n0") == before
+
+
+def test_hosts_and_errors(click_cluster: Cluster) -> None:
+    """Every router address answers from any port, also over the fabric; errors come from Click."""
+    for port in range(4):
+        assert "1 received" in click_cluster.on("t0", "ping", "-c", "1", "-W", "5", f"198.18.{port}.1", check=False)
+    said = click_cluster.on("t0", "ping", "-n", "-c", "1", "-W", "5", "-t", "1", "198.18.3.2", check=False)
+    assert "From 198.18.0.1 icmp_seq=1 Time to live exceeded" in said
+    said = click_cluster.on("t0", "ping", "-n", "-c", "1", "-W", "5", "192.88.99.1", check=False)
+    assert "From 198.18.0.1 icmp_seq=1 Destination Net Unreachable" in said
+
+
+def test_routes_change_by_handlers(click_cluster: Cluster) -> None:
+    before = process(click_cluster, "n0")
+    plain = click_cluster.spec.read_text()
+    click_cluster.spec.write_text(plain + "  - {prefix: 192.0.2.0/24, via: 198.18.1.2}\n")
+    try:
+        done = click_cluster.verb("apply")
+        assert done.code == 0, done.err
+        assert process(click_cluster, "n0") == before
+    finally:
+        click_cluster.spec.write_text(plain)
+        assert click_cluster.verb("apply").code == 0
+
+
+def test_a_dead_link_is_left_out(click_cluster: Cluster) -> None:
+    click_cluster.on("n0", "ip", "link", "set", "int2", "down")
+    try:
+        wait_for("the link to be left out", lambda: dead(click_cluster, "n0") == [2], 30)
+    finally:
+        click_cluster.on("n0", "ip", "link", "set", "int2", "up")
+    wait_for("the link to be used again", lambda: not dead(click_cluster, "n0"), 30)
