@@ -14,12 +14,14 @@ __all__ = ["Installed"]
 _UNITS = ("rbops.service", "rbops-watch.service")
 _SYSTEMD = "etc/systemd/system"
 _WATCH = "rbops-watch.service"
-# What Click is started by: its unit, the Click that an archive brought, the elements compiled for it.
+# What Click is started by: its unit, the Click that an archive brought, the elements compiled for it, its modules.
 _CLICK = (
     f"{_SYSTEMD}/rbops-click.service",
     "opt/rbops-click",
     "var/lib/rbops/click/rbops.uo",
     "var/lib/rbops/click/rbops.ko",
+    "etc/modules-load.d/rbops-click.conf",
+    "etc/modprobe.d/zz-rbops-click.conf",
 )
 _PATHS = (
     "usr/sbin/rbops-node",

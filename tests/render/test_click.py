@@ -96,6 +96,10 @@ def test_golden(dialect: str, application: str, tmp_path: Path, golden: Callable
         golden(GOLDEN / f"{dialect}.command", line + "\n")
     assert breaches(plan) == []
     assert not plan.violations
+    modules = [
+        file.path for file in render(plan).hosts["n0"] if "modules-load.d" in file.path or "modprobe.d" in file.path
+    ]
+    assert len(modules) == (2 if dialect == "kernel" else 0)
 
 
 def test_golden_shared(tmp_path: Path, golden: Callable[[Path, str], None]) -> None:

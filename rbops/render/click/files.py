@@ -10,11 +10,11 @@ from pathlib import Path
 
 import rbops
 from rbops.plan import ClusterPlan, Server
-from rbops.render.click.command import command
+from rbops.render.click.command import command, threads
 from rbops.render.click.hops import outputs
 from rbops.render.click.library import library
 from rbops.render.click.model import Core
-from rbops.render.click.router import router
+from rbops.render.click.router import first_cpu, router
 from rbops.render.files import File
 from rbops.render.routes import Table
 from rbops.render.templates import template
@@ -74,9 +74,11 @@ def click_files(plan: ClusterPlan, server: Server, next_hop: Mapping[int, str]) 
     text = text.replace(_NO_MARKER.encode(), marker.encode())
     config = File(f"{ETC}/router.click", text)
     line = " ".join(command(plan, server, plan.forwarding.click_prefix))
-    unit = template(f"systemd/{UNIT}", cluster=plan.name, digest=plan.digest, command=line)
+    kernel = plan.forwarding.click_dialect == "kernel"
+    stop = line.split()[0].replace("click-install", "click-uninstall")
+    unit = template(f"systemd/{UNIT}", cluster=plan.name, digest=plan.digest, command=line, stop=stop, kernel=kernel)
     return ClickFiles(
-        files=(config, File(f"/etc/systemd/system/{UNIT}", unit)),
+        files=(config, File(f"/etc/systemd/system/{UNIT}", unit), *(_modules(server) if kernel else ())),
         config=config.path,
         sha256=config.sha256,
         marker=marker,
@@ -84,6 +86,16 @@ def click_files(plan: ClusterPlan, server: Server, next_hop: Mapping[int, str]) 
         parameters={port.device.removeprefix("$"): port.name for port in values.ports},
         elements=_elements(text.decode(), plan),
         defaults={port.device.removeprefix("$"): port.default for port in values.ports},
+    )
+
+
+def _modules(server: Server) -> tuple[File, ...]:
+    """Kernel-mode Click's modules at boot, with the threads that click-install would ask for."""
+    options = f"options click threads={threads(server)} cpu={first_cpu(server)}\n"
+    return (
+        File("/etc/modules-load.d/rbops-click.conf", b"proclikefs\nclick\n"),
+        # The last file's options count: after the distribution's own.
+        File("/etc/modprobe.d/zz-rbops-click.conf", options.encode()),
     )
 
 
