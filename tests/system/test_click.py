@@ -59,7 +59,7 @@ def test_second_apply_changes_nothing(click_cluster: Cluster) -> None:
     before = process(click_cluster, "n0")
     done = click_cluster.verb("apply")
     assert done.code == 0
-    assert "nothing to change" in done.err
+    assert "nothing to change" in done.out + done.err
     assert process(click_cluster, "n0") == before
 
 
