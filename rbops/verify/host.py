@@ -15,7 +15,7 @@ from rbops.node.irq import Interrupt, parse_names
 
 __all__ = ["ServerUnderTest"]
 
-_TIMEOUT_S = 30.0
+_TIMEOUT_S = 120.0
 
 
 class _SshBackend(BaseBackend):  # type: ignore[misc] # testinfra publishes no types

@@ -76,11 +76,14 @@ def test_boot_parameters_and_the_module_option_are_in_force(vms: Cluster, server
 
 
 def test_packets_are_forwarded_through_the_machines(vms: Cluster) -> None:
+    """Each one that was sent arrives, whole and where it belongs.
+
+    Some may be late: a multi-queue tap moves a flow to the queue on which the machine sends one of the same hash.
+    """
     found = vms.verb("selftest", "--format", "json", seconds=600)
-    assert found.code == 0, found.out + found.err
-    matrix = next(phase for phase in found.json["phases"] if phase["name"] == "matrix")
-    assert all(pair["received"] == pair["sent"] > 0 for pair in matrix["pairs"])
-    assert found.json["rate"]["rate_pps"] > 0
+    assert {fault["kind"] for fault in found.json["faults"]} <= {"late"}, found.out + found.err
+    for phase in found.json["phases"]:
+        assert all(pair["received"] == pair["sent"] > 0 for pair in phase["pairs"])
 
 
 def test_both_queues_of_every_port_served_their_core(vms: Cluster) -> None:
