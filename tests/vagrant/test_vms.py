@@ -42,7 +42,8 @@ def test_verify_passes_after_a_boot_without_another_apply(vms: Cluster) -> None:
     found = vms.verb("verify", "--format", "json", seconds=LONG_S)
     assert found.code == 0, found.out + found.err
     assert found.json["passed"] is True
-    assert set(found.json["counts"]) == {"passed"}
+    # What virtio cannot be told (coalescing by time, RSS) is left out, with its reason.
+    assert set(found.json["counts"]) <= {"passed", "skipped"}
 
 
 @pytest.mark.parametrize("server", SERVERS)
