@@ -275,8 +275,8 @@ class Forwarding:
 
     ``direct_quota_bps`` is what an input server may send directly to each other port server:
     s*R/M, R/N for one port a server; each core holds an equal share. ``flowlet_timeout_s`` 0 turns
-    flowlets off. ``click_prefix`` is where Click is
-    installed on the servers (None: where systemd looks for programs), ``click_package`` what it is installed from.
+    flowlets off. ``click_prefix`` is where Click is installed on the servers, an unpacked archive too (None: where
+    systemd looks for programs), ``click_package`` what it is installed from.
     """
 
     dataplane: Literal["xdp", "click"]

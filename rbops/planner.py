@@ -7,6 +7,7 @@ is a SpecError at the field that asks for it.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -41,6 +42,10 @@ __all__ = ["Assumptions", "Planning", "calibrated", "load_plan", "plan_spec", "p
 Path = tuple[str | int, ...]
 
 _CALIBRATION_STEPS = 12
+
+_ARCHIVE = re.compile(r".*\.(?:tar(?:\.[a-z0-9]+)?|t[gx]z)")
+_UNPACKED = "/opt/rbops-click"
+"""Where the role click makes a link to an archive that it unpacked; the same names are archives there."""
 
 _A = TypeVar("_A")
 _B = TypeVar("_B")
@@ -371,10 +376,17 @@ def _forwarding(spec: Spec, setting: Setting, fragment: Parsed | None) -> Forwar
         direct_quota_bps=setting.quota_bps,
         flowlet_timeout_s=spec.interconnect.flowlet_timeout_s,
         click_dialect=spec.click.dialect,
-        click_prefix=spec.click.prefix if spec.dataplane == "click" else None,
+        click_prefix=_click_prefix(spec) if spec.dataplane == "click" else None,
         click_package=spec.click.package if spec.dataplane == "click" else None,
         fragment=None if fragment is None else Fragment(fragment.text, fragment.name, fragment.outputs, fragment.tasks),
     )
+
+
+def _click_prefix(spec: Spec) -> str | None:
+    """Where Click is on the servers: the role unpacks an archive and makes a link lead to it."""
+    if spec.click.package and _ARCHIVE.fullmatch(spec.click.package):
+        return _UNPACKED
+    return spec.click.prefix
 
 
 def _own_fragment(spec: Spec) -> Parsed | None:

@@ -10,7 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from rbops.dataplane.click.build import Click, build, find
 from tests.support import leftovers
+
+ELEMENTS = Path(__file__).parent.parent / "rbops" / "dataplane" / "click"
+"""The sources of the element package."""
 
 _BEFORE = pytest.StashKey[frozenset[str]]()
 
@@ -95,3 +99,17 @@ def golden(request: pytest.FixtureRequest) -> Callable[[Path, str], None]:
         assert text == path.read_text(encoding="utf-8")
 
     return compare
+
+
+@pytest.fixture(scope="session")
+def installed() -> Click:
+    """The Click of CLICK_PREFIX, or on PATH. Only for tests with the marker click."""
+    return find(os.environ.get("CLICK_PREFIX"))
+
+
+@pytest.fixture(scope="session")
+def package(installed: Click, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the elements compiled for it: Click's CLICKPATH."""
+    base = tmp_path_factory.mktemp("package")
+    assert build(installed, ELEMENTS, base).changed
+    return base

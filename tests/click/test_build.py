@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rbops.dataplane.click.build import Click, ClickError, build, current, elements, find, missing
-from tests.click.conftest import SOURCES
+from tests.conftest import ELEMENTS
 
 
 def fake(prefix: Path, script: str, name: str = "bin/click") -> Path:
@@ -106,9 +106,9 @@ def test_no_sources(tmp_path: Path) -> None:
 def test_the_package_is_compiled_once_and_kept_for_a_revert(installed: Click, package: Path, tmp_path: Path) -> None:
     first = current(package)
     assert first is not None
-    assert not build(installed, SOURCES, package).changed
+    assert not build(installed, ELEMENTS, package).changed
     changed = tmp_path / "sources"
-    shutil.copytree(SOURCES, changed)
+    shutil.copytree(ELEMENTS, changed)
     with (changed / "fabric.hh").open("a") as file:
         file.write("// changed\n")
     assert build(installed, changed, package, check=True).changed
@@ -118,7 +118,7 @@ def test_the_package_is_compiled_once_and_kept_for_a_revert(installed: Click, pa
     assert current(package) == second.path != first
     # Back, without a compiler.
     headers = Click(installed.prefix, installed.program, installed.version)
-    assert build(headers, SOURCES, package).path == first
+    assert build(headers, ELEMENTS, package).path == first
     assert current(package) == first
     assert sorted(path.name for path in first.parent.iterdir()) == ["rbops.uo"]
 
@@ -129,7 +129,7 @@ def test_what_does_not_compile_is_named_with_its_line_and_the_click(
 ) -> None:
     before = current(package)
     broken = tmp_path / "sources"
-    shutil.copytree(SOURCES, broken)
+    shutil.copytree(ELEMENTS, broken)
     text = (broken / "directvlb.cc").read_text()
     line = text[: text.index("void\nDirectVLB::cleanup")].count("\n") + 4
     (broken / "directvlb.cc").write_text(text.replace("    release();\n", "    relase();\n", 1))

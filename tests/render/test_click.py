@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,6 +23,7 @@ from rbops.planner import load_plan
 from rbops.render import File, render
 from rbops.render.click.command import threads
 
+ROOT = Path(__file__).parent.parent.parent
 GOLDEN = Path(__file__).parent / "golden" / "click"
 DIALECTS = ("socket", "dpdk", "fastclick", "kernel")
 FIREWALL = (
@@ -181,6 +183,43 @@ def test_prefix_is_a_path_and_no_more(prefix: str, tmp_path: Path) -> None:
         render(replace(plan, forwarding=replace(plan.forwarding, click_prefix=prefix)))
 
 
+@pytest.mark.parametrize(
+    ("package", "prefix"),
+    [
+        *((f"/srv/click.{end}", "/opt/rbops-click") for end in ("tar", "tar.gz", "tar.xz", "tgz", "txz")),
+        ("/srv/click.deb", None),
+        ("click", None),
+        ("click.target", None),
+    ],
+)
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_click_of_an_archive_runs_from_where_it_is_unpacked(
+    dialect: str, package: str, prefix: str | None, tmp_path: Path
+) -> None:
+    path = spec(tmp_path, dialect)
+    path.write_text(path.read_text().replace(f"{{dialect: {dialect}}}", f"{{dialect: {dialect}, package: {package}}}"))
+    made = files(load_plan(path))
+    plane = json.loads(made["/etc/rbops/node.json"])["dataplane"]
+    assert (plane["package"], plane["prefix"]) == (package, prefix)
+    program = "sbin/click-install" if dialect == "kernel" else "bin/click"
+    command = f"{prefix}/{program}" if prefix else program.split("/")[1]
+    unit = made["/etc/systemd/system/rbops-click.service"].splitlines()
+    started = next(line for line in unit if line.startswith("ExecStart="))
+    assert command in started.removeprefix("ExecStart=").split()
+    # Our package's folder first; the empty folder at the end is what that Click itself has.
+    assert "/var/lib/rbops/click:/etc/rbops/click:" in started.split()
+
+
+def test_what_is_an_archive_is_the_same_for_the_role() -> None:
+    from rbops.planner import _ARCHIVE
+
+    tasks = (ROOT / "roles/click/tasks/main.yml").read_text()
+    pattern = re.search(r"'archive' if click_named is match\('(.*)'\)", tasks)
+    assert pattern is not None
+    for name in ("a.tar", "a.tar.bz2", "a.tgz", "a.txz", "a.deb", "click", "a.tarx", "tar", "a.tar.", "a.tbz"):
+        assert bool(re.match(pattern[1], name)) == bool(_ARCHIVE.fullmatch(name)), name
+
+
 @settings(max_examples=40, deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(st.text(max_size=24), st.sampled_from(["name", "server", "port", "mac", "address", "device"]))
 def test_no_text_escapes(text: str, place: str) -> None:
@@ -247,4 +286,4 @@ def test_socket_configuration_runs(tmp_path: Path, installed: Click, package: Pa
     assert done.returncode == 0, done.stderr
     marker = json.loads(files(plan)["/etc/rbops/node.json"])["dataplane"]["marker"]
     assert marker in done.stdout
-    assert "203.0.113.128/25\t\t-\t\t3" in done.stdout
+    assert ["203.0.113.128/25", "-", "3"] in [line.split() for line in done.stdout.splitlines()]

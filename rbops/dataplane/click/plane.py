@@ -2,7 +2,7 @@
 
 What runs says itself what it is: the configuration carries the digest of its own text, and the look-up lists its
 routes. Routes change through handlers; another configuration comes by hot swap where Click can, by a restart of
-the service where it cannot.
+the service where it cannot, and where other elements were compiled than those in its memory.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rbops.dataplane.click import package
 from rbops.dataplane.click.control import Control, HandlerError, NoClick
 from rbops.dataplane.click.counters import read_counters
 from rbops.errors import CheckFailed, Mismatch
@@ -65,9 +66,11 @@ class ClickPlane:
         """What ``apply`` would change, and how (hot swap, restart or handlers). Changes nothing."""
         running = self._running()
         want = str(self._config["marker"])
-        found = []
+        stale = self._stale_package() if running else None
+        found = [stale] if stale else []
         if running != want:
-            way = "hot swap" if running and self._swappable() else "restart" if running else "start"
+            swap = running and not stale and self._swappable()
+            way = "hot swap" if swap else "restart" if running else "start"
             found.append(_difference("configuration", running or "none", want if way == "start" else f"{want} ({way})"))
         elif self._environment() != self._stored_environment():
             found.append(_difference("devices", self._stored_environment(), f"{self._environment()} (restart)"))
@@ -87,7 +90,7 @@ class ClickPlane:
         self._check_kernel()
         self._check_file("config")
         self._check_file("library")
-        if "configuration" in settings and self._running() and self._swappable() and self._same_devices():
+        if settings == {"configuration"} and self._running() and self._swappable() and self._same_devices():
             try:
                 return self._swap()
             except HandlerError as error:
@@ -156,6 +159,14 @@ class ClickPlane:
     def _swappable(self) -> bool:
         """DPDK's queues cannot be made anew in a running Click; the kernel's module swaps by click-install."""
         return str(self._config["dialect"]) == "socket"
+
+    def _stale_package(self) -> Difference | None:
+        """Whether other elements run than the next start loads: from other sources, or for another Click."""
+        planned = package.planned()
+        have = package.loaded(self._pid()) if planned else ""
+        if have == planned:
+            return None
+        return _difference("element package", have or "none", f"{planned} (restart: element package changed)")
 
     def _same_devices(self) -> bool:
         return self._environment() == self._stored_environment()

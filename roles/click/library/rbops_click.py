@@ -181,7 +181,8 @@ def compile_package(module, click, diff):
     before = build.current(base, click.driver)
     built = build.build(click, sources, base, check=module.check_mode)
     if built.changed:
-        diff.append((str(base), f"{before}\n" if before else "", f"{built.path}: element package for {click}\n"))
+        note = "; restart: element package changed" if before and before != built.path else ""
+        diff.append((str(base), f"{before}\n" if before else "", f"{built.path}: element package for {click}{note}\n"))
     return str(built.path)
 
 

@@ -1,0 +1,97 @@
+"""What the server's Click has to be changed by, from states: hot swap, restart, nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from rbops.dataplane.click import package, plane
+from rbops.dataplane.click.plane import ClickPlane, Difference
+
+NEW, OLD = "a" * 64, "b" * 64
+ROUTES = {"203.0.113.0/24": ("-", "3")}
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A server whose Click runs ``running`` with the package ``loaded``; its next start loads ``planned``."""
+    state = SimpleNamespace(running=NEW, loaded="p1", planned="p1", done=[])
+
+    def systemctl(*arguments: str) -> subprocess.CompletedProcess[str]:
+        if arguments[0] == "restart":
+            state.running, state.loaded = NEW, state.planned
+            state.done.append("restart")
+        return subprocess.CompletedProcess(arguments, 0, "12\n" if arguments[0] == "show" else "", "")
+
+    def swap(_: ClickPlane) -> list[str]:
+        state.running = NEW
+        state.done.append("swap")
+        return ["swapped the configuration"]
+
+    monkeypatch.setattr(plane, "_systemctl", systemctl)
+    monkeypatch.setattr(plane, "_ENVIRONMENT", tmp_path / "run/environment")
+    monkeypatch.setattr(package, "loaded", lambda pid: state.loaded if pid == 12 else "")
+    monkeypatch.setattr(package, "planned", lambda: state.planned)
+    monkeypatch.setattr(ClickPlane, "_running", lambda _: state.running)
+    monkeypatch.setattr(ClickPlane, "_tables", lambda _: [ROUTES])
+    monkeypatch.setattr(ClickPlane, "_swap", swap)
+    files: dict[str, Any] = {}
+    for name, text in (("config", "x"), ("library", "table :: DirectIPLookup(\n  203.0.113.0/24 3,\n);\n")):
+        path = tmp_path / name
+        path.write_text(text)
+        files |= {name: str(path), f"{name}_sha256": hashlib.sha256(text.encode()).hexdigest()}
+    config = {
+        "unit": "rbops-click.service", "control": str(tmp_path / "control"), "marker": NEW, "dialect": "socket",
+        "parameters": {}, "defaults": {}, "cores": [0], "threads": [], **files,
+    }  # fmt: skip
+    state.plane = ClickPlane(config, {})
+    return state
+
+
+def test_as_planned(server: SimpleNamespace) -> None:
+    assert server.plane.diff() == []
+    assert server.plane.apply() == []
+    assert server.done == []
+
+
+def test_other_elements_take_a_restart(server: SimpleNamespace) -> None:
+    server.planned = "p2"
+    assert server.plane.diff() == [
+        Difference("data plane", "element package", "p1", "p2 (restart: element package changed)")
+    ]
+    assert server.plane.apply() == ["started rbops-click.service"]
+    assert server.done == ["restart"]
+    assert server.plane.diff() == []
+
+
+def test_a_click_without_the_package_takes_a_restart(server: SimpleNamespace) -> None:
+    server.loaded = ""
+    assert [(found.setting, found.have) for found in server.plane.diff()] == [("element package", "none")]
+
+
+@pytest.mark.parametrize(("planned", "way"), [("p1", "hot swap"), ("p2", "restart")])
+def test_a_new_configuration_is_swapped_in_only_for_the_same_elements(
+    server: SimpleNamespace, planned: str, way: str
+) -> None:
+    server.running, server.planned = OLD, planned
+    assert f"{NEW} ({way})" in [found.want for found in server.plane.diff()]
+    server.plane.apply()
+    assert server.done == [way.removeprefix("hot ")]
+    assert server.plane.diff() == []
+
+
+@pytest.mark.parametrize("planned", ["", "p2"])
+def test_what_does_not_run_is_started(server: SimpleNamespace, planned: str) -> None:
+    """No package compiled (kernel mode, a check of a fresh server) is nothing to restart for."""
+    server.running, server.planned, server.loaded = None, planned, ""
+    assert [(found.setting, found.want) for found in server.plane.diff()] == [("configuration", NEW)]
+
+
+def test_no_package_is_planned(server: SimpleNamespace) -> None:
+    server.planned = server.loaded = ""
+    assert server.plane.diff() == []
