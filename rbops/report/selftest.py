@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["selftest_junit", "selftest_report", "selftest_text"]
 
+_SLOW_PPS = 100_000
 _LIMITS = {
     "testers": "the testers cannot send faster",
     "precision": "the next rate tried, up to 5% more, had loss",
@@ -92,7 +93,7 @@ def _blocks(result: SelftestResult) -> list[_Block]:
     blocks += [_service(phase) for phase in result.phases if phase.service]
     if result.rate is not None:
         blocks.append(_rate_line(result.rate))
-        blocks.append(_prediction_line(result.predicted_pps))
+        blocks.append(_prediction_line(result.predicted_pps, result.rate))
     blocks += [f"note: {note}" for note in result.notes]
     if result.faults:
         blocks.append("\n".join(f"FAULT {fault.phase}: {fault.text}" for fault in result.faults))
@@ -181,17 +182,19 @@ def _vector(queue: QueueService) -> str:
 def _rate_line(rate: RateResult) -> str:
     if not rate.rate_pps:
         return f"highest rate without loss: none found in {len(rate.trials)} trials of {rate.size}-byte frames"
+    digits = 2 if rate.rate_pps >= _SLOW_PPS else 4
     return (
-        f"highest rate without loss: {rate.rate_pps / 1e6:.2f} Mpps, {rate.rate_bps / 1e9:.2f} Gbps of "
+        f"highest rate without loss: {rate.rate_pps / 1e6:.{digits}f} Mpps, {rate.rate_bps / 1e9:.{digits}f} Gbps of "
         f"{rate.size}-byte frames, all ports at once ({_LIMITS[rate.limit]}; {len(rate.trials)} "
         f"trial{'s' if len(rate.trials) > 1 else ''})"
     )
 
 
-def _prediction_line(predicted_pps: int) -> str:
+def _prediction_line(predicted_pps: int, rate: RateResult) -> str:
+    part = f" (measured: {rate.rate_pps / predicted_pps:.1%} of it)" if rate.rate_pps and predicted_pps else ""
     return (
-        f"predicted: {predicted_pps / 1e6:.2f} Mpps in the plan's packet mix, each server with its cores to itself; "
-        "in a lab all servers and testers share this machine's"
+        f"predicted: {predicted_pps / 1e6:.2f} Mpps{part} in the plan's packet mix, "
+        "each server with its cores to itself; in a lab all servers and testers share this machine's"
     )
 
 

@@ -177,10 +177,14 @@ def _below_quota(run: _Run) -> float | None:
         others = len(run.bench.stations) - 1
         direct = quota / cores / (shared * shared) * others if quota else float("inf")
         slowest = min(slowest, _HEADROOM * min(direct, station.site.rate_bps) / bits)
-    if run.plan.forwarding.click_dialect == "socket" and run.plan.forwarding.dataplane == "click":
+    if _on_sockets(run):
         # Sockets lose packets long before line rate, and in a lab all servers share this machine's cores.
         slowest = min(slowest, _SOCKET_PART * run.plan.prediction.rate_pps / len(run.bench.stations))
     return None if slowest == float("inf") else slowest
+
+
+def _on_sockets(run: _Run) -> bool:
+    return run.plan.forwarding.dataplane == "click" and run.plan.forwarding.click_dialect == "socket"
 
 
 def _matrix(run: _Run) -> None:
@@ -256,4 +260,19 @@ def _rate(run: _Run) -> RateResult:
         sent_pps = sum(source.rate_pps for source in phase.sources)
         return Trial(offered, sent_pps, phase.sent, phase.lost, phase.unsent)
 
-    return search(trial, size=run.options.size, time_left=lambda: time.monotonic() + trial_s < ends)
+    return search(
+        trial,
+        size=run.options.size,
+        time_left=lambda: time.monotonic() + trial_s < ends,
+        start_pps=_first_rate(run),
+    )
+
+
+def _first_rate(run: _Run) -> float | None:
+    """Of the search, all ports together: for sockets the predicted rate, or twice what the matrix has proved."""
+    if not _on_sockets(run):
+        return None
+    proved = [
+        2 * phase.rate_pps for phase in run.phases if phase.name == "matrix" and phase.received and not phase.lost
+    ]
+    return max(1.0, min([float(run.plan.prediction.rate_pps), *proved]))

@@ -1,15 +1,17 @@
 """The highest rate without loss, by bounded bisection (RFC 2544 section 26.1; FD.io CSIT's loss-ratio search, goal 0).
 
-The first trial is as fast as the testers can. If it loses nothing, that is the answer and the testers
-were the limit. Otherwise the interval between the highest rate that passed and the lowest that did not
-is halved until it is narrow, or until time is up. While nothing has passed, what came through the trial
-before is offered if that is less, and then twice what passed at most: testers can be a hundred times as fast
-as the router.
+The first trial is as fast as the testers can, or at a given rate, from where the search doubles until a trial
+loses packets. If the testers cannot send faster, they were the limit. Otherwise the interval between the highest
+rate that passed and the lowest that did not is halved until it is narrow, or until time is up. While nothing has
+passed, time is not up, and what came through the trial before is offered if that is less than half; then twice
+what passed at most: testers can be a hundred times as fast as the router.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from typing import Literal
 
 from rbops.selftest.result import RateResult, Trial
 
@@ -19,32 +21,43 @@ _PRECISION = 0.05
 _TRIALS = 12
 
 
-def search(run: Callable[[float | None], Trial], *, size: int, time_left: Callable[[], bool]) -> RateResult:
+def search(
+    run: Callable[[float | None], Trial], *, size: int, time_left: Callable[[], bool], start_pps: float | None = None
+) -> RateResult:
     """Search with ``run(offered_pps)``, where offered is all ports together and None as fast as possible.
 
-    ``time_left`` says whether another trial fits. ``size`` is bytes with FCS, for the result.
+    ``time_left`` says whether another trial fits; a first rate without loss is looked for in 12 trials even when none
+    does. ``start_pps`` is the first trial's rate, for a router that is known to be slow. ``size`` is bytes with FCS,
+    for the result.
     """
-    first = run(None)
-    trials = [first]
-    if first.passed:
-        return RateResult(size, first.sent_pps, "testers", tuple(trials))
-    low, high = 0.0, first.sent_pps
-    while time_left() and len(trials) < _TRIALS:
-        if low and (high - low) / high <= _PRECISION:
-            return RateResult(size, low, "precision", tuple(trials))
-        offered = min((low + high) / 2, 2 * low or _through(trials[-1]) or high)
+    trials: list[Trial] = []
+    low, high = 0.0, math.inf
+    offered = start_pps
+    while True:
         trial = run(offered)
         trials.append(trial)
-        if trial.passed:
+        if not trial.passed:
+            high = trial.sent_pps if offered is None else offered
+        elif offered is None:
+            return RateResult(size, trial.sent_pps, "testers", tuple(trials))
+        else:
             # A tester may fall short of what it was asked for; only what was really sent is proven.
             low = max(low, min(trial.sent_pps, offered))
             if trial.sent_pps < offered * (1 - _PRECISION):
                 return RateResult(size, low, "testers", tuple(trials))
-        else:
-            high = offered
-        if high < 1:
-            break
-    return RateResult(size, low, "time", tuple(trials))
+        limit = _limit(low, high, len(trials), time_left)
+        if limit:
+            return RateResult(size, low, limit, tuple(trials))
+        offered = min((low + high) / 2, 2 * low or _through(trial) or high)
+
+
+def _limit(low: float, high: float, trials: int, time_left: Callable[[], bool]) -> Literal["precision", "time"] | None:
+    """What ends the search now."""
+    if low and low >= high * (1 - _PRECISION):
+        return "precision"
+    if trials >= _TRIALS or high < 1 or (low and not time_left()):
+        return "time"
+    return None
 
 
 def _through(trial: Trial) -> float:

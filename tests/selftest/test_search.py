@@ -52,6 +52,31 @@ def test_a_router_far_slower_than_the_testers_is_found_in_a_few_trials() -> None
     assert len(found.trials) < 10
 
 
+@given(st.floats(min_value=100, max_value=2e6), st.floats(min_value=100, max_value=2e6))
+def test_from_a_rate_near_the_router_s_own(limit: float, start: float) -> None:
+    router = Router(limit)
+    found = search(router, size=64, time_left=lambda: True, start_pps=start)
+    assert found.trials[0].offered_pps == start
+    assert max(trial.sent_pps for trial in found.trials) <= max(start, 2 * limit) + 2
+    assert limit * 0.95 - 4 <= found.rate_pps <= limit + 2 or (found.limit, len(found.trials)) == ("time", 12)
+    if 1 / 16 <= start / limit <= 16:
+        assert found.limit == "precision"
+
+
+def test_a_start_that_the_testers_cannot_send() -> None:
+    found = search(Router(20e6, most=1e6), size=64, time_left=lambda: True, start_pps=4e6)
+    assert (found.rate_pps, found.limit, len(found.trials)) == (1e6, "testers", 1)
+
+
+@pytest.mark.parametrize("start", [None, 480e3])
+def test_a_rate_is_looked_for_when_time_is_up(start: float | None) -> None:
+    """Trials on a loaded machine are slow; the first one may take all the time there is."""
+    found = search(Router(9e3), size=64, time_left=lambda: False, start_pps=start)
+    assert found.limit == "time"
+    assert 4e3 < found.rate_pps <= 9e3 + 2
+    assert len(found.trials) <= 3
+
+
 def test_a_router_that_always_loses() -> None:
     found = search(lambda offered: Trial(offered, offered or 1e6, 100, 1, 0), size=64, time_left=lambda: True)
     assert found.rate_pps == 0
