@@ -14,7 +14,7 @@ from tests.system.driver import Cluster, Done
 pytestmark = [pytest.mark.lab, pytest.mark.root]
 
 SERVERS = ("n0", "n1", "n2", "n3")
-SUBJECTS = {"counters", "dataplane", "files", "network", "queues", "services"}
+SUBJECTS = {"counters", "dataplane", "files", "network", "nic", "queues", "services"}
 
 
 @pytest.mark.usefixtures("cluster")
