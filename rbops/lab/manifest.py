@@ -17,7 +17,7 @@ from rbops.errors import Mismatch, StateUnknown
 from rbops.lab import names
 from rbops.plan import ClusterPlan, Port, Server
 
-__all__ = ["LabPort", "LabServer", "LabTester", "Manifest", "finished", "from_plan", "read", "write"]
+__all__ = ["LabPort", "LabServer", "LabTester", "Manifest", "finished", "from_plan", "read", "read_subnet", "write"]
 
 SCHEMA_VERSION = 1
 
@@ -232,6 +232,23 @@ def read(directory: Path) -> Manifest | None:
             f"{path} cannot be understood ({error}): it does not say what is to be removed",
             hint="was it written by another version of rbops, or changed by hand?",
         ) from error
+
+
+def read_subnet(directory: Path) -> int | None:
+    """Which management network the lab in ``directory`` has, even where another version of rbops wrote the manifest.
+
+    None when there is no manifest. Raises StateUnknown when it does not say.
+    """
+    path = directory / "lab.json"
+    try:
+        subnet = json.loads(path.read_text(encoding="utf-8"))["subnet"]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        subnet = None
+    if type(subnet) is not int or not 0 <= subnet <= 255:  # noqa: PLR2004 - the third octet
+        raise StateUnknown(f"{path} does not say which management network that lab has")
+    return subnet
 
 
 def _from_json(body: dict[str, Any]) -> Manifest:

@@ -54,7 +54,10 @@ class NspawnProvider:
         image = base.ensure(progress)
         with ExitStack() as held:
             manifest = reserve(
-                name, lambda subnet: manifests.from_plan(plan, name, subnet, str(image), "nspawn", click=prefix), held
+                name,
+                lambda subnet: manifests.from_plan(plan, name, subnet, str(image), "nspawn", click=prefix),
+                held,
+                progress,
             )
             finished = False
             try:

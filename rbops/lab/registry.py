@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from rbops.errors import Mismatch, UsageError
+from rbops.errors import Mismatch, StateUnknown, UsageError
 from rbops.lab import layout, names, net
 from rbops.lab import manifest as manifests
 from rbops.lab.lock import locked, try_locked
 from rbops.lab.manifest import Manifest
+from rbops.lab.progress import Progress
 
 __all__ = ["existing", "refuse_existing", "require_root", "reserve"]
 
@@ -49,16 +51,15 @@ def refuse_existing(directory: Path) -> None:
     )
 
 
-def reserve(name: str, make: Callable[[int], Manifest], held: ExitStack) -> Manifest:
+def reserve(name: str, make: Callable[[int], Manifest], held: ExitStack, progress: Progress) -> Manifest:
     """Choose a management network no other lab has, and write down what ``make`` says the lab on it will hold.
 
-    ``held`` gets the lab's lock.
+    ``held`` gets the lab's lock. ``progress`` is told of a lab whose network is not known.
     """
     directory = layout.folder(name)
     with locked(names.STATE):
-        others = [manifests.read(folder) for folder in names.STATE.iterdir() if folder.is_dir()]
-        taken = [names.management_network(other.subnet) for other in others if other is not None]
-        manifest = make(names.choose_subnet(name, [*taken, *net.networks_in_use()]))
+        taken = [*_others(progress), *net.networks_in_use()]
+        manifest = make(names.choose_subnet(name, taken))
         try:
             directory.mkdir(mode=0o700)
         except FileExistsError:
@@ -67,3 +68,17 @@ def reserve(name: str, make: Callable[[int], Manifest], held: ExitStack) -> Mani
         held.enter_context(try_locked(directory, f"lab {name}"))
         manifests.write(manifest, directory)
     return manifest
+
+
+def _others(progress: Progress) -> Iterator[ipaddress.IPv4Network]:
+    """The management networks of all labs, running or not."""
+    for folder in sorted(names.STATE.iterdir()):
+        if not folder.is_dir():
+            continue
+        try:
+            subnet = manifests.read_subnet(folder)
+        except StateUnknown as error:
+            progress(f"choose a management network that is not in use now, for {error}")
+        else:
+            if subnet is not None:
+                yield names.management_network(subnet)

@@ -6,15 +6,20 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from rbops.errors import CheckFailed, Locked, Mismatch, UsageError
-from rbops.lab import names, provider
+from rbops.errors import CheckFailed, Locked, Mismatch, StateUnknown, UsageError
+from rbops.lab import manifest as manifests
+from rbops.lab import names, net, provider
 from rbops.lab.base import recipe_digest
 from rbops.lab.command import ip_batch, require_tools, run
 from rbops.lab.lock import locked, try_locked
+from rbops.lab.manifest import Manifest
+from rbops.lab.progress import silent
+from rbops.lab.registry import reserve
 from tests.lab.plans import mesh
 
 
@@ -106,6 +111,55 @@ def test_a_folder_without_manifest_is_an_up_that_did_not_begin(state: Path) -> N
         provider.provider().up(mesh(2), "x")
     assert provider.provider().down("x") is True
     assert not (state / "x").exists()
+
+
+NEWER = '{"schema_version": 99, "provider": "clouds", "subnet": 250, "servers": "elsewhere"}'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [(NEWER, 0), ("{", 1), ("[]", 1), ('{"subnet": "7"}', 1), ('{"subnet": 300}', 1), ("\udc80", 1)],
+)
+def test_a_lab_of_another_version_does_not_stop_others(
+    state: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: int
+) -> None:
+    monkeypatch.setattr(net, "networks_in_use", list)
+    (state / "other").mkdir()
+    (state / "other" / "lab.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+    (state / "begun").mkdir()
+    (state / "no folder").touch()
+    steps: list[str] = []
+
+    def make(subnet: int) -> Manifest:
+        return manifests.from_plan(mesh(2), "x", subnet, "/base", "nspawn")
+
+    with ExitStack() as held:
+        assert reserve("x", make, held, steps.append) == manifests.read(state / "x")
+        with pytest.raises(Locked), try_locked(state / "x", "lab x"):
+            pass
+    assert [str(state / "other" / "lab.json") in step for step in steps] == [True] * said
+
+
+def test_the_network_of_a_lab_of_another_version_is_taken(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(net, "networks_in_use", list)
+
+    def make(subnet: int) -> Manifest:
+        return manifests.from_plan(mesh(2), "x", subnet, "/base", "nspawn")
+
+    free = names.choose_subnet("x", [])
+    (state / "other").mkdir()
+    (state / "other" / "lab.json").write_text(NEWER.replace("250", str(free)))
+    with ExitStack() as held:
+        assert reserve("x", make, held, silent).subnet == free % 254 + 1
+
+
+@pytest.mark.usefixtures("_as_root")
+def test_a_lab_of_another_version_is_not_removed(state: Path) -> None:
+    (state / "other").mkdir()
+    (state / "other" / "lab.json").write_text(NEWER)
+    with pytest.raises(StateUnknown, match="schema_version 99"):
+        provider.provider().down("other")
+    assert (state / "other" / "lab.json").read_text() == NEWER
 
 
 def test_unknown_provider() -> None:

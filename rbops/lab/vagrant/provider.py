@@ -59,7 +59,7 @@ class VagrantProvider:
         made = box.ensure(progress)
         with ExitStack() as held:
             manifest = reserve(
-                name, lambda subnet: _manifest(plan, name, subnet, made, emulated=slow is not None), held
+                name, lambda subnet: _manifest(plan, name, subnet, made, emulated=slow is not None), held, progress
             )
             finished = False
             try:
