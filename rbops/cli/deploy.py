@@ -213,6 +213,8 @@ def _waiting(found: Mapping[str, Sequence[Waiting]]) -> dict[str, list[dict[str,
 
 
 def _print_applied(done: Applied, output: Format, rebooted: Mapping[str, float]) -> None:
+    from rbops.cli.note_text import note_lines
+
     total = done.total_changed
     if output is Format.JSON:
         emit_json(
@@ -226,6 +228,7 @@ def _print_applied(done: Applied, output: Format, rebooted: Mapping[str, float])
                 "seconds": done.seconds,
                 "reboot_required": _waiting({n: e for n, e in done.waiting.items() if n not in rebooted}),
                 "rebooted": dict(rebooted),
+                "unsupported": {n: [note.to_json() for note in notes] for n, notes in done.unsupported.items()},
             }
         )
         return
@@ -246,6 +249,8 @@ def _print_applied(done: Applied, output: Format, rebooted: Mapping[str, float])
             emit(f"{name}: reboot required: {_listed(entries)}")
     if done.waiting and not rebooted:
         say("`rbops apply --reboot` reboots one server after the other")
+    for line in note_lines(done.unsupported):
+        emit(line)
     say(f"journal: {done.folder}")
 
 

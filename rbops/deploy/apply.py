@@ -24,6 +24,7 @@ from rbops.deploy.ssh import Session, each, open_session, raise_errors
 from rbops.deploy.stop import Stop
 from rbops.deploy.transaction import Transaction, look
 from rbops.errors import ApplyFailed, CheckFailed, RbopsError, Unreachable
+from rbops.node.settings import Note
 from rbops.plan import ClusterPlan
 
 __all__ = ["Acceptance", "Applied", "ApplyOptions", "Push", "apply", "push"]
@@ -49,6 +50,7 @@ class Applied:
     """A push that succeeded. ``changed``: changed tasks per server. ``partial``: only some tasks ran.
 
     ``waiting``: what takes effect with a server's next reboot, of the servers where something does.
+    ``unsupported``: what is planned and devices cannot have, of the servers that said so, without what waits.
     """
 
     run: str
@@ -59,6 +61,7 @@ class Applied:
     partial: bool
     seconds: float
     waiting: Mapping[str, tuple[Waiting, ...]]
+    unsupported: Mapping[str, tuple[Note, ...]]
 
     @property
     def total_changed(self) -> int:
@@ -115,7 +118,9 @@ def push(
         raise
     outcome = {"outcome": "checked" if done.check else "confirmed", "changed": dict(done.changed)}
     waiting = {name: [str(entry) for entry in entries] for name, entries in done.waiting.items()}
-    what.run.finish({**facts, **outcome, "seconds": done.seconds, "partial": done.partial, "waiting": waiting})
+    lacking = {name: [note.to_json() for note in notes] for name, notes in done.unsupported.items()}
+    ended = {"seconds": done.seconds, "partial": done.partial, "waiting": waiting, "unsupported": lacking}
+    what.run.finish({**facts, **outcome, **ended})
     return done
 
 
@@ -217,7 +222,20 @@ def _applied(
         partial=bool(play.tags or play.skip_tags),
         seconds=round(result.seconds, 3),
         waiting=waiting,
+        unsupported=_unsupported(result.notes, waiting),
     )
+
+
+def _unsupported(
+    notes: Mapping[str, tuple[Note, ...]], waiting: Mapping[str, tuple[Waiting, ...]]
+) -> dict[str, tuple[Note, ...]]:
+    """The notes without those that a reboot settles."""
+    later = {(name, entry.subject, entry.setting) for name, entries in waiting.items() for entry in entries}
+    left = {
+        name: tuple(note for note in found if (name, note.subject, note.setting) not in later)
+        for name, found in notes.items()
+    }
+    return {name: found for name, found in left.items() if found}
 
 
 def _read_back(what: Push, session: Session) -> None:

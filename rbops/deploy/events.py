@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from rbops.node.settings import Note
 
 __all__ = ["Status", "TaskEvent", "parse_event"]
 
@@ -19,7 +21,7 @@ class TaskEvent:
     """A task began or ended on a server.
 
     ``message`` is the reason of a failure; ``diff`` what ``--diff`` shows, as text with ``-`` and
-    ``+`` lines; ``ignored`` a failure that the play goes on after.
+    ``+`` lines; ``ignored`` a failure that the play goes on after; ``notes`` what the server's devices cannot have.
     """
 
     host: str
@@ -29,6 +31,7 @@ class TaskEvent:
     diff: str = ""
     role: str = ""
     ignored: bool = False
+    notes: tuple[Note, ...] = ()
 
     @property
     def title(self) -> str:
@@ -64,7 +67,15 @@ def parse_event(event: Mapping[str, Any]) -> TaskEvent | None:
         diff=_diff_text(result),
         role=str(data.get("role") or ""),
         ignored=bool(data.get("ignore_errors")),
+        notes=tuple(_notes(result.get("unsupported"))),
     )
+
+
+def _notes(found: object) -> Iterator[Note]:
+    """What the module ``rbops_node`` returns as ``unsupported``."""
+    for entry in found if isinstance(found, list) else []:
+        if isinstance(entry, Mapping) and {"subject", "setting", "reason"} <= entry.keys():
+            yield Note(str(entry["subject"]), str(entry["setting"]), str(entry["reason"]))
 
 
 def _reason(result: Mapping[str, Any]) -> str:

@@ -29,6 +29,7 @@ from rbops.deploy.inventory import Inventory
 from rbops.deploy.runs import Run
 from rbops.deploy.stop import Stop
 from rbops.errors import UsageError
+from rbops.node.settings import Note
 
 __all__ = ["PlayOptions", "PlayResult", "run_playbook"]
 
@@ -82,13 +83,17 @@ class PlayOptions:
 
 @dataclass(frozen=True, slots=True)
 class PlayResult:
-    """How a play ended. ``changed`` counts changed tasks per server; ``output`` is Ansible's own text."""
+    """How a play ended. ``changed`` counts changed tasks per server; ``output`` is Ansible's own text.
+
+    ``notes``: what devices cannot have, of the servers that said something.
+    """
 
     outcome: Literal["successful", "failed", "canceled", "timeout"]
     changed: Mapping[str, int]
     failures: tuple[TaskEvent, ...]
     output: Path
     seconds: float
+    notes: Mapping[str, tuple[Note, ...]]
 
     @property
     def unreachable(self) -> tuple[str, ...]:
@@ -175,7 +180,7 @@ def _result(run: Run, outcome: str, watcher: _Watcher, seconds: float) -> PlayRe
     if outcome not in {"successful", "canceled", "timeout"}:
         outcome = "failed"
     known: Literal["successful", "failed", "canceled", "timeout"] = outcome  # type: ignore[assignment]
-    return PlayResult(known, watcher.changed, tuple(watcher.failures), output, seconds)
+    return PlayResult(known, watcher.changed, tuple(watcher.failures), output, seconds, watcher.notes)
 
 
 class _Watcher:
@@ -188,6 +193,7 @@ class _Watcher:
         self._asked: float | None = None
         self.failures: list[TaskEvent] = []
         self.changed: dict[str, int] = {}
+        self.notes: dict[str, tuple[Note, ...]] = {}
         self.ran = False
 
     def event(self, raw: Mapping[str, Any]) -> bool:
@@ -200,6 +206,8 @@ class _Watcher:
             self.failures.append(event)
         if event.status == "changed":
             self.changed[event.host] = self.changed.get(event.host, 0) + 1
+        if event.notes:
+            self.notes[event.host] = event.notes
         if event.status != "started":
             self._run.note(
                 "task", host=event.host, task=event.title, status=event.status, message=event.message, diff=event.diff

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from rbops.deploy.events import parse_event
+from rbops.node.settings import Note
 
 
 def raw(event: str, **data: Any) -> dict[str, Any]:
@@ -62,3 +63,14 @@ def test_diffs_are_text() -> None:
 def test_other_events_are_no_tasks(event: str) -> None:
     assert parse_event(raw(event)) is None
     assert parse_event({"event": event}) is None
+
+
+def test_what_devices_cannot_have_is_noted() -> None:
+    entry = {"subject": "port ext0", "setting": "rx ring", "reason": "veth has none"}
+    found = parse_event(raw("runner_on_ok", res={"changed": False, "unsupported": [entry, {"subject": "x"}, 1]}))
+    assert found is not None
+    assert found.notes == (Note("port ext0", "rx ring", "veth has none"),)
+    for other in ("all", {"subject": "x"}, None):
+        found = parse_event(raw("runner_on_ok", res={"unsupported": other}))
+        assert found is not None
+        assert not found.notes
