@@ -14,7 +14,7 @@ from rbops.cli.output import Format, emit_json, say
 
 if TYPE_CHECKING:
     from rbops.cli.click_files import Installed
-    from rbops.click import Options, Report
+    from rbops.click import ClickText, Options, Report
     from rbops.click.elements import Driver
     from rbops.errors import Diagnostic
     from rbops.spec import Spec
@@ -124,11 +124,11 @@ def _of_file(path: Path, click: Installed, options: Options, allow: tuple[str, .
 
 
 def _of_spec(path: Path, click: Installed, options: Options, allow: tuple[str, ...]) -> Iterator[_Checked]:
-    """The fragment where it stands, then each server's configuration as it would be pushed."""
+    """Each server's configuration as it would be pushed; planning checks the fragment where it stands."""
     from dataclasses import replace
 
     from rbops.cli.click_files import Rendered
-    from rbops.click import check, fragment
+    from rbops.click import check
     from rbops.errors import UsageError
     from rbops.planner import plan_spec
     from rbops.render import render
@@ -140,14 +140,13 @@ def _of_spec(path: Path, click: Installed, options: Options, allow: tuple[str, .
             f"{path}: the data plane is {spec.dataplane}", hint="write `dataplane: click`, or name a .click file"
         )
     driver = options.driver or _driver(spec)
-    if spec.router.fragment is not None:
-        fragment(spec.router.fragment, click.table, driver, {*spec.router.allow, *allow})
     plan = plan_spec(spec)
     rendered = render(plan)
     both = tuple(dict.fromkeys((*spec.router.allow, *allow)))
+    texts: dict[bytes, ClickText] = {}
     count = 0
     for server in plan.servers:
-        files = Rendered(server.name, rendered.files_of(server.name))
+        files = Rendered(server.name, rendered.files_of(server.name), texts)
         own = replace(
             options,
             driver=driver,

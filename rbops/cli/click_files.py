@@ -87,17 +87,24 @@ class Installed:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """What a server would get; ``libraries`` fills with the files that its configurations require."""
+    """What a server would get; ``libraries`` fills with the files that its configurations require.
+
+    ``texts`` fills with what was read, by content: files that all servers share are read once.
+    """
 
     server: str
     files: tuple[File, ...]
+    texts: dict[bytes, ClickText]
     libraries: set[str] = field(default_factory=set)
 
     def configurations(self) -> Iterator[ClickText]:
         """Every configuration, named ``SERVER:PATH``."""
         for file in self.files:
             if file.path.endswith(".click"):
-                yield text_of(f"{self.server}:{file.path}", file.content)
+                name = f"{self.server}:{file.path}"
+                if file.content not in self.texts:
+                    self.texts[file.content] = text_of(name, file.content)
+                yield self.texts[file.content].named(name)
 
     def library(self, name: str, asking: ClickText) -> ClickText | None:
         """A file beside the asking one."""

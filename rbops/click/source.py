@@ -15,16 +15,33 @@ _BREAK = re.compile("\r\n|[\n\r]")
 
 
 class ClickText:
-    """The characters of one configuration file, and the lines that ``#line`` directives gave other names."""
+    """The characters of one configuration file, and the lines that ``#line`` directives gave other names.
 
-    __slots__ = ("_renamed", "_starts", "_text", "characters", "name")
+    ``closings`` is the lexer's: where the parenthesis after an offset closes, of those without directives between.
+    """
+
+    __slots__ = ("_breaks", "_renamed", "_text", "characters", "closings", "name")
 
     def __init__(self, name: str, characters: str) -> None:
         self.name = name
         self.characters = characters
+        self.closings: dict[int, int] = {}
         self._text = Text(name, characters, _BREAK)
-        self._starts = [0, *(match.end() for match in _BREAK.finditer(characters))]
+        self._breaks: list[int] = []
         self._renamed: list[tuple[int, str, int]] = []
+
+    def named(self, name: str) -> ClickText:
+        """The same file under another name; what was read of one need not be read again of the other."""
+        text = ClickText(name, self.characters)
+        text.closings = self.closings
+        return text
+
+    @property
+    def _starts(self) -> list[int]:
+        """Where lines begin, found when the first place is asked for."""
+        if not self._breaks:
+            self._breaks = [0, *(match.end() for match in _BREAK.finditer(self.characters))]
+        return self._breaks
 
     def rename_from(self, offset: int, line: int, file: str | None) -> None:
         """The line after the one at ``offset`` is line ``line`` of ``file`` (None: as before)."""

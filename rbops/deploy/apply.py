@@ -233,7 +233,7 @@ def _unsupported(
     later = {(name, entry.subject, entry.setting) for name, entries in waiting.items() for entry in entries}
     left = {
         name: tuple(note for note in found if (name, note.subject, note.setting) not in later)
-        for name, found in notes.items()
+        for name, found in sorted(notes.items())
     }
     return {name: found for name, found in left.items() if found}
 

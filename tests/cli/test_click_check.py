@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from rbops.cli.app import build
+from rbops.click.lexer import Lexer
 from rbops.plan import ClusterPlan
 from rbops.render import File, Rendered
 from tests.cli.test_app import rbops
@@ -191,6 +192,33 @@ def test_a_spec_is_checked_as_it_would_be_pushed(tmp_path: Path, rendered: dict[
     assert "n0:/etc/rbops/click/router.click:1:1: push output 0" in done.stderr
     rendered.clear()
     assert run(spec).exit_code == 2
+
+
+def test_what_servers_share_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read once, and yet a mistake in it carries the name of the server that it is said of."""
+    own = (File("/etc/rbops/click/router.click", b"require(library routes.click);\nIdle -> Routes -> Idle;\n"),)
+    shared = (File("/etc/rbops/click/routes.click", b"elementclass Routes { -> LinearIPLookup(0/0 0) -> None -> }\n"),)
+
+    def render(plan: ClusterPlan) -> Rendered:
+        return Rendered(plan.digest, (), shared, {server.name: own for server in plan.servers})
+
+    scanned: list[int] = []
+    piece = Lexer._piece
+
+    def counting(lexer: Lexer, position: int) -> int:
+        scanned.append(position)
+        return piece(lexer, position)
+
+    monkeypatch.setattr("rbops.render.render", render)
+    monkeypatch.setattr(Lexer, "_piece", counting)
+    spec = tmp_path / "router.yml"
+    spec.write_text(SPEC)
+    done = run(spec)
+    assert done.exit_code == 1
+    assert len(scanned) == len(set(scanned)) == 2  # what stands in require() and in LinearIPLookup()
+    assert [line.split(" ")[0] for line in done.stderr.splitlines() if "'None'" in line] == [
+        f"n{index}:/etc/rbops/click/routes.click:1:51:" for index in range(2)
+    ]
 
 
 def test_the_fragment_of_a_spec_is_checked_where_it_stands(tmp_path: Path, rendered: dict[str, str]) -> None:
