@@ -34,6 +34,9 @@ _SOCKET_PART = 1 / 16
 _OVERLOAD = ("loss", "nothing arrived", "unsent")
 """What a router may do when it is offered too much; packets that come out wrong are a fault at any rate."""
 
+_PATIENCE = 3
+"""The rate's share of the time so often, when no trial has passed: on a busy machine one trial may take all of it."""
+
 _SHARES = {"matrix": 0.5, "pair": 0.15, "rate": 0.35}
 
 
@@ -45,7 +48,7 @@ class _Run:
         say: Callable[[str], None],
     ) -> None:  # fmt: skip
         self.plan, self.bench, self.options = plan, bench, options
-        self._read_counters, self._say = read_counters, say
+        self._read_counters, self.say = read_counters, say
         self.phases: list[Phase] = []
         self.faults: list[Fault] = []
         self.notes: list[str] = []
@@ -66,7 +69,7 @@ class _Run:
 
     def checked(self, traffic: Traffic, *, ordered: bool) -> Outcome:
         """Run a phase with counters around it, slower again if it was too much for somebody; name its faults."""
-        self._say(f"{traffic.name}: {traffic.size}-byte frames for {traffic.seconds:.0f} s")
+        self.say(f"{traffic.name}: {traffic.size}-byte frames for {traffic.seconds:.0f} s")
         for attempt in range(_ATTEMPTS):
             before = self.readings()
             outcome = run_phase(self.bench, traffic)
@@ -244,8 +247,9 @@ def _chunk(pps: float | None) -> int:
 
 
 def _rate(run: _Run) -> RateResult:
-    ends = time.monotonic() + run.seconds("rate")
-    trial_s = min(_TRIAL_S, run.seconds("rate") / 4)
+    started, share = time.monotonic(), run.seconds("rate")
+    trial_s = min(_TRIAL_S, share / 4)
+    run.say(f"rate: {run.options.size}-byte frames, trials of {trial_s:g} s")
     senders = len(run.bench.stations)
 
     def trial(offered: float | None) -> Trial:
@@ -260,12 +264,10 @@ def _rate(run: _Run) -> RateResult:
         sent_pps = sum(source.rate_pps for source in phase.sources)
         return Trial(offered, sent_pps, phase.sent, phase.lost, phase.unsent)
 
-    return search(
-        trial,
-        size=run.options.size,
-        time_left=lambda: time.monotonic() + trial_s < ends,
-        start_pps=_first_rate(run),
-    )
+    def time_left(found_pps: float) -> bool:
+        return time.monotonic() + trial_s < started + share * (1 if found_pps else _PATIENCE)
+
+    return search(trial, size=run.options.size, time_left=time_left, start_pps=_first_rate(run))
 
 
 def _first_rate(run: _Run) -> float | None:

@@ -3,8 +3,8 @@
 The first trial is as fast as the testers can, or at a given rate, from where the search doubles until a trial
 loses packets. If the testers cannot send faster, they were the limit. Otherwise the interval between the highest
 rate that passed and the lowest that did not is halved until it is narrow, or until time is up. While nothing has
-passed, time is not up, and what came through the trial before is offered if that is less than half; then twice
-what passed at most: testers can be a hundred times as fast as the router.
+passed, what came through the trial before is offered if that is less than half, and then twice what passed at
+most: testers can be a hundred times as fast as the router.
 """
 
 from __future__ import annotations
@@ -22,13 +22,17 @@ _TRIALS = 12
 
 
 def search(
-    run: Callable[[float | None], Trial], *, size: int, time_left: Callable[[], bool], start_pps: float | None = None
+    run: Callable[[float | None], Trial],
+    *,
+    size: int,
+    time_left: Callable[[float], bool],
+    start_pps: float | None = None,
 ) -> RateResult:
     """Search with ``run(offered_pps)``, where offered is all ports together and None as fast as possible.
 
-    ``time_left`` says whether another trial fits; a first rate without loss is looked for in 12 trials even when none
-    does. ``start_pps`` is the first trial's rate, for a router that is known to be slow. ``size`` is bytes with FCS,
-    for the result.
+    ``time_left(found_pps)`` says whether another trial fits, where ``found_pps`` was free of loss, 0: nothing yet.
+    ``start_pps`` is the first trial's rate, for a router that is known to be slow. ``size`` is bytes with FCS, for the
+    result.
     """
     trials: list[Trial] = []
     low, high = 0.0, math.inf
@@ -51,11 +55,13 @@ def search(
         offered = min((low + high) / 2, 2 * low or _through(trial) or high)
 
 
-def _limit(low: float, high: float, trials: int, time_left: Callable[[], bool]) -> Literal["precision", "time"] | None:
+def _limit(
+    low: float, high: float, trials: int, time_left: Callable[[float], bool]
+) -> Literal["precision", "time"] | None:
     """What ends the search now."""
     if low and low >= high * (1 - _PRECISION):
         return "precision"
-    if trials >= _TRIALS or high < 1 or (low and not time_left()):
+    if trials >= _TRIALS or high < 1 or not time_left(low):
         return "time"
     return None
 

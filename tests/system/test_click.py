@@ -51,8 +51,9 @@ def dead(cluster: Cluster, server: str) -> list[int]:
 def test_verify_and_selftest(click_cluster: Cluster) -> None:
     verified = click_cluster.verb("verify", "--format", "json")
     assert verified.code == 0, verified.out
-    tested = click_cluster.verb("selftest", "--format", "json")
+    tested = click_cluster.verb("selftest", "--format", "json", seconds=200)
     assert tested.code == 0, tested.err
+    assert tested.json["rate"]["rate_pps"] > 0, tested.json["rate"]
 
 
 def test_second_apply_changes_nothing(click_cluster: Cluster) -> None:
