@@ -45,11 +45,11 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         path = tmp_path / name
         path.write_text(text)
         files |= {name: str(path), f"{name}_sha256": hashlib.sha256(text.encode()).hexdigest()}
-    config = {
+    state.config = {
         "unit": "rbops-click.service", "control": str(tmp_path / "control"), "marker": NEW, "dialect": "socket",
         "parameters": {}, "defaults": {}, "cores": [0], "threads": [], **files,
     }  # fmt: skip
-    state.plane = ClickPlane(config, {})
+    state.plane = ClickPlane(state.config, {})
     return state
 
 
@@ -94,4 +94,10 @@ def test_what_does_not_run_is_started(server: SimpleNamespace, planned: str) -> 
 
 def test_no_package_is_planned(server: SimpleNamespace) -> None:
     server.planned = server.loaded = ""
+    assert server.plane.diff() == []
+
+
+def test_the_kernel_has_no_package_in_a_process(server: SimpleNamespace) -> None:
+    server.planned, server.loaded = "left by the socket dialect", ""
+    server.config["dialect"] = "kernel"
     assert server.plane.diff() == []

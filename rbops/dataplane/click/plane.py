@@ -162,7 +162,8 @@ class ClickPlane:
 
     def _stale_package(self) -> Difference | None:
         """Whether other elements run than the next start loads: from other sources, or for another Click."""
-        planned = package.planned()
+        # In the kernel the package is a module; a process of another dialect may have left its package here.
+        planned = package.planned() if self._config["dialect"] != "kernel" else ""
         have = package.loaded(self._pid()) if planned else ""
         if have == planned:
             return None
