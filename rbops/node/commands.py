@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rbops import __version__
-from rbops.errors import Mismatch, StateUnknown
+from rbops.errors import Locked, Mismatch, StateUnknown
 from rbops.node import kernel_stages, lock, netlink, pending, queues, routes, watch
 from rbops.node.config import NodeConfig, load, parse
 from rbops.node.dataplane import Opener
@@ -27,7 +27,7 @@ __all__ = ["Node"]
 
 _DEVICES_WAIT_S = 60.0
 _REVERT_WAIT_S = 300.0
-_WAIT_S, _WIND_UP_WAIT_S = 10.0, 50.0
+_WAIT_S, _AGAIN_WAIT_S = 10.0, 1.0
 _UNITS = ("rbops.service", "rbops-watch.service", "rbops-click.service", "irqbalance.service")
 
 
@@ -72,14 +72,19 @@ class Node:
         return True
 
     def begin(self, holder: str, run: str, timeout_s: int) -> None:
-        """Open a change: snapshot and timer."""
-        # Winding the timer up again has to wait for an apply at work, which may be making GRUB's menu.
-        again = self._transaction().manifest() is not None
-        with self.state.exclusive(wait_s=_WIND_UP_WAIT_S if again else _WAIT_S):
-            transaction = self._transaction()
-            if transaction.manifest() is None:
-                pending.discard(self.system)
-            transaction.begin(holder, run, timeout_s)
+        """Open a change: snapshot and timer. Once more for the same change: the timer starts anew."""
+        transaction = self._transaction()
+        again = transaction.belongs_to(run)
+        try:
+            with self.state.exclusive(wait_s=_AGAIN_WAIT_S if again else _WAIT_S):
+                if transaction.manifest() is None:
+                    pending.discard(self.system)
+                transaction.begin(holder, run, timeout_s)
+        except Locked:
+            if not again:
+                raise
+            # The run's own apply is at work, for minutes where it makes GRUB's menu: no reason to undo it meanwhile.
+            transaction.wind(run, timeout_s)
 
     def confirm(self, run: str) -> None:
         """Keep the open change."""

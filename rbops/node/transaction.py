@@ -79,6 +79,18 @@ class Transaction:
             self._forget()
             raise
 
+    def belongs_to(self, run: str) -> bool:
+        """Whether the open change is that run's."""
+        manifest = self.manifest()
+        return manifest is not None and manifest["run"] == run
+
+    def wind(self, run: str, timeout_s: int) -> None:
+        """Start the timer of the open change anew, beside another rbops-node at work: writes nothing.
+
+        Should the change end meanwhile, the timer finds nothing to do.
+        """
+        self.timer.arm(timeout_s, self._command(run))
+
     def confirm(self, run: str, keep: Callable[[], None] = lambda: None) -> None:
         """Keep the change: ``keep`` it, forget the snapshot, then stop the timer, which alone would find nothing to do.
 

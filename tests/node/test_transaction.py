@@ -15,6 +15,8 @@ import pytest
 
 from rbops.errors import CheckFailed, Locked, Mismatch, StateUnknown
 from rbops.node import lock, state, transaction
+from rbops.node.commands import Node
+from rbops.node.dataplane import Plane
 from rbops.node.installed import Installed
 from rbops.node.state import State, write_whole
 from rbops.node.system import Done
@@ -66,11 +68,28 @@ def contents(folder: Path) -> dict[str, tuple[str, int]]:
     return found
 
 
+def no_plane(*_: object) -> Plane:
+    raise AssertionError
+
+
 def fail(text: str) -> Callable[[], None]:
     def raising() -> None:
         raise CheckFailed(text)
 
     return raising
+
+
+def test_a_long_apply_does_not_let_its_own_timer_run_out(change: Transaction, etc: Path) -> None:
+    timer = change.timer
+    assert isinstance(timer, FakeTimer)
+    node = Node(Recorded(), change.state, etc / "node.json", timer, no_plane)
+    node.begin("ann", "r1", 60)
+    saved = contents(change.state.snapshot)
+    timer.running = []
+    with change.state.exclusive():
+        node.begin("ann", "r1", 90)
+        assert timer.running[0][0] == 90
+    assert contents(change.state.snapshot) == saved
 
 
 def test_begin_change_revert(change: Transaction, etc: Path) -> None:
