@@ -270,6 +270,16 @@ class Fragment:
 
 
 @dataclass(frozen=True, slots=True)
+class Tunnel:
+    """An ESP tunnel to ``peer``; ``keys`` is the path of a file on the controller, never what is in it."""
+
+    peer: str
+    prefixes: tuple[str, ...]
+    spi: int
+    keys: str
+
+
+@dataclass(frozen=True, slots=True)
 class Forwarding:
     """How the data plane balances (paper 3.2, 6.1), cluster-wide.
 
@@ -288,6 +298,7 @@ class Forwarding:
     click_prefix: str | None = None
     click_package: str | None = None
     fragment: Fragment | None = None
+    tunnels: tuple[Tunnel, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

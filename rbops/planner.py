@@ -21,7 +21,7 @@ from rbops.affinity.servers import Built, build
 from rbops.errors import Diagnostic, SpecError, UsageError
 from rbops.hardware.costs import SOCKET_CYCLES
 from rbops.hardware.model import Machine
-from rbops.plan import ClusterPlan, Forwarding, Fragment, LinkRate, Processing, Topology, Violation
+from rbops.plan import ClusterPlan, Forwarding, Fragment, LinkRate, Processing, Topology, Tunnel, Violation
 from rbops.predict.bottleneck import server_rate
 from rbops.predict.calibrate import Measurement
 from rbops.predict.cluster import Setting
@@ -379,6 +379,7 @@ def _forwarding(spec: Spec, setting: Setting, fragment: Parsed | None) -> Forwar
         click_prefix=_click_prefix(spec) if spec.dataplane == "click" else None,
         click_package=spec.click.package if spec.dataplane == "click" else None,
         fragment=None if fragment is None else Fragment(fragment.text, fragment.name, fragment.outputs, fragment.tasks),
+        tunnels=tuple(Tunnel(each.peer, each.prefixes, each.spi, str(each.keys)) for each in spec.ipsec),
     )
 
 

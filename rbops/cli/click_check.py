@@ -132,6 +132,7 @@ def _of_spec(path: Path, click: Installed, options: Options, allow: tuple[str, .
     from rbops.errors import UsageError
     from rbops.planner import plan_spec
     from rbops.render import render
+    from rbops.render.click import keyless
     from rbops.spec import load_spec
 
     spec = load_spec(path)
@@ -146,7 +147,7 @@ def _of_spec(path: Path, click: Installed, options: Options, allow: tuple[str, .
     texts: dict[bytes, ClickText] = {}
     count = 0
     for server in plan.servers:
-        files = Rendered(server.name, rendered.files_of(server.name), texts)
+        files = Rendered(server.name, (*rendered.files_of(server.name), *keyless(plan)), texts)
         own = replace(
             options,
             driver=driver,

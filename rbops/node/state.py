@@ -112,8 +112,14 @@ def write_whole(path: Path, data: bytes, mode: int = 0o600) -> None:
 
 def copy_tree(source: Path, target: Path) -> None:
     """Copy a folder with modes, symbolic links as such, and every byte on the disk at return."""
-    shutil.copytree(source, target, symlinks=True)
+    shutil.copytree(source, target, symlinks=True, copy_function=_copy)
     sync_tree(target)
+
+
+def _copy(source: str, target: str) -> None:
+    """A file with its mode, never readable by more than that, not for a moment: it may hold keys."""
+    os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+    shutil.copy2(source, target)
 
 
 def sync_tree(target: Path) -> None:

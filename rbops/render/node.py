@@ -140,6 +140,7 @@ def _click(server: Server, shared: Cluster, click: ClickFiles) -> dict[str, Any]
         "prefix": shared.plan.forwarding.click_prefix,
         "package": shared.plan.forwarding.click_package,
         "elements": list(click.elements),
+        "ipsec_keys": list(click.key_files),
         "config": click.config,
         "config_sha256": click.sha256,
         "marker": click.marker,

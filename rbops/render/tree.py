@@ -76,10 +76,10 @@ def _xdp(plan: ClusterPlan, routes: Table) -> _Plane:
 
 
 def _click(plan: ClusterPlan, routes: Table) -> _Plane:
-    if plan.forwarding.application == "ipsec":
-        raise UsageError(
-            "application ipsec is planned and priced, not rendered yet", hint="write `application: route` or `forward`"
-        )
+    if plan.forwarding.application == "ipsec" and not plan.forwarding.tunnels:
+        raise UsageError("application ipsec has no tunnel to encrypt for", hint="write a section `ipsec:`")
+    if plan.forwarding.application == "ipsec" and plan.forwarding.click_dialect == "kernel":
+        raise UsageError("Click's kernel dialect has no ipsec", hint="write `click: {dialect: dpdk}` or socket")
     library = library_file(plan, routes)
     return _Plane((library, *element_files()), {"library": library.path})
 

@@ -28,6 +28,10 @@ def build(
         batching=model.Batching(written.batching.poll, written.batching.nic, written.batching.timeout),
         dataplane=written.dataplane,
         click=model.Click(written.click.dialect, written.click.package, written.click.prefix),
+        ipsec=tuple(
+            model.Tunnel(str(each.peer), tuple(map(str, each.prefixes)), each.spi, (base / each.keys).absolute())
+            for each in written.ipsec
+        ),
         nic=nic(written.nic),
         kernel=kernel(written.kernel),
         ports=tuple(_port(port) for port in written.ports),

@@ -27,6 +27,7 @@ __all__ = [
     "RouteSection",
     "RouterSection",
     "SpecDocument",
+    "TunnelSection",
 ]
 
 
@@ -237,6 +238,19 @@ class ClickSection(Section):
     """Where an installed Click is, an absolute path on the servers."""
 
 
+class TunnelSection(Section):
+    """An ESP tunnel to another gateway, for `application: ipsec`."""
+
+    peer: kind.Address
+    """The other gateway's IPv4 address; the routes lead there."""
+    prefixes: Annotated[tuple[kind.Prefix, ...], Field(min_length=1)] = ("0.0.0.0/0",)
+    """Destinations that go through the tunnel; the longest of all tunnels' counts."""
+    spi: Annotated[int, number(1, 65535)] = Field(examples=[1])
+    """The upper half of the tunnel's SPIs; the lower one is server and core, each with an association of its own."""
+    keys: kind.FilePath = Field(examples=["peer.keys"])
+    """A file for its owner alone (mode 0600) with two words of 32 hex digits: encryption key, authentication key."""
+
+
 class NeighborSection(Section):
     """A next hop on an external port."""
 
@@ -325,6 +339,8 @@ class SpecDocument(Section):
     """xdp: bundled, any recent kernel; click: the paper's own."""
     click: ClickSection = ClickSection()
     """Which Click runs, for `dataplane: click`."""
+    ipsec: tuple[TunnelSection, ...] = ()
+    """Tunnels, for `application: ipsec`."""
     nic: NicTuningSection = NicTuningSection()
     """How the devices of the ports are set."""
     kernel: KernelSection = KernelSection()

@@ -11,6 +11,7 @@ from rbops.errors import Diagnostic, SpecError
 from rbops.spec import model
 from rbops.spec.build import build
 from rbops.spec.check_hosts import check_hardware, check_hosts, check_servers
+from rbops.spec.check_ipsec import check_ipsec
 from rbops.spec.check_kernel import check_kernel
 from rbops.spec.check_nic import check_nic
 from rbops.spec.check_ports import check_ports, check_routes, neighbors
@@ -48,6 +49,7 @@ def load_bytes(data: bytes, file: Path, overrides: Mapping[str, str]) -> model.S
     errors += [*found, *_across(parts)]
     route_file, found = _route_file(parts, base)
     errors += found + _fragment(parts, base)
+    errors += check_ipsec(parts, written.ipsec if written else (), base)
     if errors or written is None:
         raise SpecError(_first(errors))
     return build(written, name=_name(file), base=base, route_file=route_file, source=Source(root))

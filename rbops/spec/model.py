@@ -309,6 +309,16 @@ class Routes:
 
 
 @dataclass(frozen=True, slots=True)
+class Tunnel:
+    """What goes through an ESP tunnel to ``peer``: ``spi`` is the upper half of its SPIs, ``keys`` an absolute path."""
+
+    peer: str
+    prefixes: tuple[str, ...]
+    spi: int
+    keys: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Spec:
     """A whole spec, lists in the order of the file.
 
@@ -322,6 +332,7 @@ class Spec:
     batching: Batching = Batching()
     dataplane: DataPlane = "xdp"
     click: Click = Click()
+    ipsec: tuple[Tunnel, ...] = ()
     nic: NicTuning = field(default_factory=NicTuning)
     kernel: Kernel = field(default_factory=Kernel)
     ports: tuple[PortSpec, ...] = ()

@@ -181,6 +181,9 @@ def snippets() -> list[tuple[str, str]]:
 def test_spec_snippets_can_be_planned(text: str, tmp_path: Path) -> None:
     path = tmp_path / "router.yml"
     path.write_text(text, encoding="utf-8")
+    keys = tmp_path / "peer.keys"
+    keys.touch(0o600)
+    keys.write_text(f"{'0' * 32}\n{'1' * 32}\n", encoding="ascii")
     assert plan_spec(load_spec(path)).servers
 
 

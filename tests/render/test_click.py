@@ -21,6 +21,7 @@ from rbops.errors import SpecError, UsageError
 from rbops.plan import ClusterPlan
 from rbops.planner import load_plan
 from rbops.render import File, render
+from rbops.render.click import keyless
 from rbops.render.click.command import threads
 
 ROOT = Path(__file__).parent.parent.parent
@@ -77,7 +78,7 @@ def breaches(plan: ClusterPlan) -> list[str]:
             driver="linuxmodule" if dialect == "kernel" else "userlevel",
             threads=threads(server) if dialect in ("socket", "kernel") else len(server.cores.dataplane),
             fastclick=dialect == "fastclick",
-            library=libraries(rendered.files_of(server.name)),
+            library=libraries((*rendered.files_of(server.name), *keyless(plan))),
         )
         text = next(file.content.decode() for file in rendered.hosts[server.name] if file.path.endswith("router.click"))
         report = check(ClickText(f"{server.name}.click", text), bundled(), options)
@@ -180,11 +181,6 @@ def test_fragment_that_is_none(text: str, tmp_path: Path) -> None:
     (tmp_path / "my.click").write_text(text)
     with pytest.raises(SpecError, match=r"my\.click:1:"):
         load_plan(spec(tmp_path, router=", fragment: my.click"))
-
-
-def test_ipsec_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="ipsec"):
-        render(load_plan(spec(tmp_path, application="ipsec")))
 
 
 @pytest.mark.parametrize("prefix", ["/opt/a b", "/opt/$(x)", "/opt/x;y", "/opt/%n", '/opt/"', "/opt/x\ny"])

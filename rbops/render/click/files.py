@@ -19,7 +19,7 @@ from rbops.render.files import File
 from rbops.render.routes import Table
 from rbops.render.templates import template
 
-__all__ = ["ETC", "UNIT", "ClickFiles", "click_files", "element_files", "library_file"]
+__all__ = ["ETC", "UNIT", "ClickFiles", "click_files", "element_files", "keyless", "library_file"]
 
 ETC = "/etc/rbops/click"
 UNIT = "rbops-click.service"
@@ -37,7 +37,8 @@ class ClickFiles:
 
     ``config`` is the configuration's path, ``sha256`` that of its bytes, ``marker`` the digest by which it is known
     while it runs, ``parameters`` the planned port of each of its parameters, ``defaults`` their values there,
-    ``elements`` the classes that Click itself must have.
+    ``elements`` the classes that Click itself must have,
+    ``key_files`` those on the controller with the tunnels' keys, in the order of the tunnels.
     """
 
     files: tuple[File, ...]
@@ -48,6 +49,7 @@ class ClickFiles:
     parameters: dict[str, str]
     defaults: dict[str, str]
     elements: tuple[str, ...]
+    key_files: tuple[str, ...]
 
 
 def library_file(plan: ClusterPlan, table: Table) -> File:
@@ -60,6 +62,16 @@ def element_files() -> tuple[File, ...]:
     folder = Path(rbops.__file__).parent / "dataplane" / "click"
     names = sorted(path.name for path in folder.iterdir() if path.suffix in (".cc", ".hh"))
     return tuple(File(f"{ETC}/elements/{name}", (folder / name).read_bytes()) for name in names)
+
+
+def keyless(plan: ClusterPlan) -> tuple[File, ...]:
+    """What stands in for the tunnels' keys where a configuration is only checked: Click would refuse such keys.
+
+    The keys themselves are no rendered file: the role ``click`` takes them from the key files to the servers.
+    """
+    names = (f"$ESP_{word}{number}" for number in range(len(plan.forwarding.tunnels)) for word in ("KEY", "AUTH"))
+    text = "".join(f"define({name} none);\n" for name in names)
+    return (File(f"{ETC}/ipsec.click", text.encode()),) if text else ()
 
 
 def click_files(plan: ClusterPlan, server: Server, next_hop: Mapping[int, str]) -> ClickFiles:
@@ -85,6 +97,7 @@ def click_files(plan: ClusterPlan, server: Server, next_hop: Mapping[int, str]) 
         cores=values.cores,
         parameters={port.device.removeprefix("$"): port.name for port in values.ports},
         elements=_elements(text.decode(), plan),
+        key_files=tuple(tunnel.keys for tunnel in plan.forwarding.tunnels) if values.associations else (),
         defaults={port.device.removeprefix("$"): port.default for port in values.ports},
     )
 

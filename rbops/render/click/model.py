@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Adjacent", "Batching", "Core", "Device", "Hop", "Router", "Thread", "UserClass"]
+__all__ = ["Adjacent", "Association", "Batching", "Core", "Device", "Hop", "Router", "Thread", "UserClass"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,16 @@ class UserClass:
 
 
 @dataclass(frozen=True, slots=True)
+class Association:
+    """A prefix that goes through tunnel ``number`` to ``peer``; ``spi`` of server and tunnel, without the core."""
+
+    prefix: str
+    peer: str
+    spi: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Router:
     """Everything that the template writes; ``owners`` and ``via`` are DirectVLB's lists."""
 
@@ -116,3 +126,5 @@ class Router:
     host_mac: str
     host_peer: str
     fragment: UserClass | None
+    associations: tuple[Association, ...]
+    own_addresses: tuple[str, ...]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from ipaddress import IPv4Network
 
 from rbops.errors import UsageError
 from rbops.plan import PUNT, ClusterPlan, Fragment, Port, Server
 from rbops.render.click.hops import Outputs
-from rbops.render.click.model import Adjacent, Batching, Core, Device, Hop, Router, Thread, UserClass
+from rbops.render.click.model import Adjacent, Association, Batching, Core, Device, Hop, Router, Thread, UserClass
 from rbops.topology.names import fabric_mac
 
 __all__ = ["HOST_DEVICE", "HOST_MAC", "first_cpu", "router"]
@@ -17,6 +18,8 @@ HOST_DEVICE = "rbops0"
 HOST_MAC, _HOST_PEER = "02:53:ff:ff:ff:01", "02:53:ff:ff:ff:00"
 USER_CLASS = "Fragment"
 _DESCRIPTORS, _QUEUE = 1024, 1024
+_SPI_SERVERS = 256
+_HALVES = ("0.0.0.0/1", "128.0.0.0/1")
 _DPDK = ("dpdk", "fastclick")
 
 
@@ -66,6 +69,14 @@ def router(plan: ClusterPlan, server: Server, numbers: Outputs, next_hop: Mappin
         host_mac=HOST_MAC,
         host_peer=_HOST_PEER,
         fragment=_fragment(plan.forwarding.fragment),
+        associations=_associations(plan, server),
+        own_addresses=tuple(
+            address.partition("/")[0]
+            for s in plan.servers
+            for p in s.ports
+            if p.id is not None
+            for address in p.addresses
+        ),
     )
 
 
@@ -134,6 +145,29 @@ def _hops(plan: ClusterPlan, server: Server, numbers: Outputs, known: Mapping[st
                 Hop(output, port, adjacency, True, device.name, device.arp or "", device.mtu, device.mac, mac)  # noqa: FBT003
             )
     return found
+
+
+def _associations(plan: ClusterPlan, server: Server) -> tuple[Association, ...]:
+    """Every server and core has an SPI of its own, since each counts its packets by itself (RFC 4303, 3.3.3)."""
+    if plan.forwarding.application != "ipsec":
+        return ()
+    if server.index >= _SPI_SERVERS or len(server.cores.dataplane) > _SPI_SERVERS:
+        raise UsageError(f"{server.name}: SPIs tell {_SPI_SERVERS} servers of {_SPI_SERVERS} cores apart")
+    for text in (text for tunnel in plan.forwarding.tunnels for text in (tunnel.peer, *tunnel.prefixes)):
+        _prefix(text)
+    return tuple(
+        Association(prefix, tunnel.peer, tunnel.spi << 16 | server.index << 8, number)
+        for number, tunnel in enumerate(plan.forwarding.tunnels)
+        for written in tunnel.prefixes
+        for prefix in (_HALVES if written == "0.0.0.0/0" else (written,))
+    )
+
+
+def _prefix(text: str) -> None:
+    try:
+        IPv4Network(text)
+    except ValueError as error:
+        raise UsageError(f"a tunnel's {text!r} is no address or prefix of IPv4") from error
 
 
 def _fragment(own: Fragment | None) -> UserClass | None:
