@@ -21,6 +21,7 @@ from rbops.planner import load_plan
 from rbops.render import render
 from rbops.spec import load_spec
 from tests.render.test_click import breaches, files, spec
+from tests.spec.test_numbers import BAD
 
 GOLDEN = Path(__file__).parents[1] / "render" / "golden" / "click"
 ROLE = Path(__file__).parents[2] / "roles" / "click" / "tasks" / "main.yml"
@@ -198,6 +199,12 @@ def test_key_file_that_holds_no_keys(text: str, tmp_path: Path) -> None:
 def test_mistakes(tunnel: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=rf"router\.yml:9:\d+: .*{said}"):
         load_spec(written(tmp_path, tunnel))
+
+
+@pytest.mark.parametrize("number", BAD)
+def test_no_number(number: str, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"router\.yml:9:\d+: .*spi"):
+        load_spec(written(tmp_path, TUNNEL.replace("spi: 7", f"spi: '{number}'")))
 
 
 def test_tunnels_without_the_application(tmp_path: Path) -> None:
