@@ -12,12 +12,12 @@ import pytest
 
 from rbops.render.tree import render
 from rbops.render.write import write
-from tests.click.conftest import SOURCES, installed
+from tests.conftest import ELEMENTS
 from tests.lab.plans import mesh
 from tests.roles.server import CALLBACK, PLAYBOOK, Server
 from tests.support.lab import MakeLab, make_lab
 
-__all__ = ["installed", "make_lab"]
+__all__ = ["make_lab"]
 
 _OWN = ("etc", "opt", "var/lib")
 _SANDBOX = """
@@ -39,7 +39,7 @@ def _rendered(folder: Path) -> Path:
     write(render(mesh(2)), folder)
     (folder / "click.yml").write_text(PLAYBOOK)
     (folder / "results.py").write_text(CALLBACK)
-    for path in SOURCES.iterdir():
+    for path in ELEMENTS.iterdir():
         if path.suffix in (".cc", ".hh"):
             shutil.copy(path, folder / "common" / path.name)
     (folder / "common/routes.click").write_text("// routes\n")

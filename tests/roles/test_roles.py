@@ -19,7 +19,7 @@ ROLES = sorted(path for path in shared("roles").iterdir() if path.is_dir())
 OWN = {"rbops_click", "rbops_copy", "rbops_node"}
 KEYWORDS = {
     "name", "register", "changed_when", "check_mode", "failed_when", "when", "vars", "notify", "loop", "loop_control",
-    "diff",
+    "diff", "no_log",
 }  # fmt: skip
 
 
