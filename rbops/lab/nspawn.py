@@ -10,8 +10,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from rbops.errors import CheckFailed, Mismatch
-from rbops.lab import access, base, click, layout, net, removal, status
+from rbops.errors import CheckFailed
+from rbops.lab import access, base, click, layout, net, status
 from rbops.lab import manifest as manifests
 from rbops.lab.cgroup import lab_cgroup
 from rbops.lab.command import require_tools, run
@@ -21,7 +21,7 @@ from rbops.lab.manifest import LabServer, Manifest
 from rbops.lab.progress import Progress, silent
 from rbops.lab.provider import Lab, LabStatus
 from rbops.lab.ready import wait_ready
-from rbops.lab.registry import existing, refuse_existing, require_root, reserve
+from rbops.lab.registry import complete, existing, refuse_existing, require_cables, require_root, reserve, take_down
 from rbops.plan import ClusterPlan
 
 __all__ = ["NspawnProvider"]
@@ -59,29 +59,13 @@ class NspawnProvider:
                 held,
                 progress,
             )
-            finished = False
-            try:
-                _build(manifest, progress)
-                manifest = manifests.finished(manifest)
-                manifests.write(manifest, directory)
-                finished = True
-            finally:
-                if not finished:
-                    progress("remove what was built")
-                    removal.remove(manifest, directory)
+            manifest = complete(manifest, lambda: _build(manifest, progress), progress)
         return Lab(manifest, directory, self)
 
     def down(self, name: str, progress: Progress = silent) -> bool:
         """Remove the lab whatever its state."""
         require_root()
-        directory = layout.folder(name)
-        try:
-            with try_locked(directory, f"lab {name}"):
-                progress(f"remove lab {name}")
-                removal.remove(manifests.read(directory), directory)
-        except FileNotFoundError:
-            return False
-        return True
+        return take_down(name, progress)
 
     def status(self, name: str) -> LabStatus:
         """How the lab is."""
@@ -101,11 +85,7 @@ class NspawnProvider:
         manifest = existing(name)
         entry = manifest.server(server)
         with try_locked(layout.folder(name), f"lab {name}"):
-            if not net.exists(manifest.panel):
-                raise Mismatch(
-                    f"lab {name} has lost its cables: was the machine itself rebooted?",
-                    hint=f"rbops lab down SPEC --name {name}, and up again",
-                )
+            require_cables(manifest)
             _power_off(manifest, entry)
             _boot(manifest, entry)
             _wait(manifest, [entry], _BOOT_S, strict=False)

@@ -1,4 +1,4 @@
-"""Which labs there are on this machine: found by name, refused when taken, written down before they are made."""
+"""Which labs there are on this machine: found, refused when taken, written down before they are made, removed."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from rbops.errors import Mismatch, StateUnknown, UsageError
-from rbops.lab import layout, names, net
+from rbops.lab import layout, names, net, removal
 from rbops.lab import manifest as manifests
 from rbops.lab.lock import locked, try_locked
 from rbops.lab.manifest import Manifest
 from rbops.lab.progress import Progress
 
-__all__ = ["existing", "refuse_existing", "require_root", "reserve"]
+__all__ = ["complete", "existing", "refuse_existing", "require_cables", "require_root", "reserve", "take_down"]
 
 
 def require_root() -> None:
@@ -68,6 +68,43 @@ def reserve(name: str, make: Callable[[int], Manifest], held: ExitStack, progres
         held.enter_context(try_locked(directory, f"lab {name}"))
         manifests.write(manifest, directory)
     return manifest
+
+
+def complete(manifest: Manifest, build: Callable[[], None], progress: Progress) -> Manifest:
+    """``build`` the reserved lab and write down that it is up; what was built is removed when that fails."""
+    directory = layout.folder(manifest.name)
+    finished = False
+    try:
+        build()
+        manifest = manifests.finished(manifest)
+        manifests.write(manifest, directory)
+        finished = True
+    finally:
+        if not finished:
+            progress("remove what was built")
+            removal.remove(manifest, directory)
+    return manifest
+
+
+def require_cables(manifest: Manifest) -> None:
+    """Raise Mismatch when the lab's cables are gone."""
+    if not net.exists(manifest.panel):
+        raise Mismatch(
+            f"lab {manifest.name} has lost its cables: was the machine itself rebooted?",
+            hint=f"rbops lab down SPEC --name {manifest.name}, and up again",
+        )
+
+
+def take_down(name: str, progress: Progress) -> bool:
+    """Remove the lab whatever its state; False when there is none."""
+    directory = layout.folder(name)
+    try:
+        with try_locked(directory, f"lab {name}"):
+            progress(f"remove lab {name}")
+            removal.remove(manifests.read(directory), directory)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _others(progress: Progress) -> Iterator[ipaddress.IPv4Network]:

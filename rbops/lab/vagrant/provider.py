@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from rbops.errors import CheckFailed, Mismatch
-from rbops.lab import access, layout, net, removal
+from rbops.errors import CheckFailed
+from rbops.lab import access, layout
 from rbops.lab import manifest as manifests
 from rbops.lab.cgroup import lab_cgroup
 from rbops.lab.command import require_tools
@@ -19,7 +19,7 @@ from rbops.lab.lock import try_locked
 from rbops.lab.manifest import Manifest
 from rbops.lab.progress import Progress, silent
 from rbops.lab.provider import Lab, LabStatus
-from rbops.lab.registry import existing, refuse_existing, require_root, reserve
+from rbops.lab.registry import complete, existing, refuse_existing, require_cables, require_root, reserve, take_down
 from rbops.lab.vagrant import box, cables, fit, guest, kvm, libvirt, machines
 from rbops.plan import ClusterPlan
 from rbops.render.vagrantfile import VagrantServer, vagrantfile
@@ -61,16 +61,7 @@ class VagrantProvider:
             manifest = reserve(
                 name, lambda subnet: _manifest(plan, name, subnet, made, emulated=slow is not None), held, progress
             )
-            finished = False
-            try:
-                _build(manifest, progress, slow)
-                manifest = manifests.finished(manifest)
-                manifests.write(manifest, directory)
-                finished = True
-            finally:
-                if not finished:
-                    progress("remove what was built")
-                    removal.remove(manifest, directory)
+            manifest = complete(manifest, lambda: _build(manifest, progress, slow), progress)
         return Lab(manifest, directory, self)
 
     def _why_emulated(self, progress: Progress) -> str | None:
@@ -82,14 +73,7 @@ class VagrantProvider:
     def down(self, name: str, progress: Progress = silent) -> bool:
         """Remove the lab whatever its state."""
         require_root()
-        directory = layout.folder(name)
-        try:
-            with try_locked(directory, f"lab {name}"):
-                progress(f"remove lab {name}")
-                removal.remove(manifests.read(directory), directory)
-        except FileNotFoundError:
-            return False
-        return True
+        return take_down(name, progress)
 
     def status(self, name: str) -> LabStatus:
         """How the lab is."""
@@ -109,11 +93,7 @@ class VagrantProvider:
         manifest = existing(name)
         entry = manifest.server(server)
         with try_locked(layout.folder(name), f"lab {name}"):
-            if not net.exists(manifest.panel):
-                raise Mismatch(
-                    f"lab {name} has lost its cables: was the machine itself rebooted?",
-                    hint=f"rbops lab down SPEC --name {name}, and up again",
-                )
+            require_cables(manifest)
             machines.power_off(manifest, entry)
             machines.power_on(manifest, entry)
             machines.wait(manifest, [entry], machines.boot_s(manifest), strict=False)
