@@ -24,6 +24,7 @@ _QUIESCENT = -1
 _IDLE = ("Idle", "SimpleIdle", "Error")
 _OWN_TIMER = ("ICMPPingSource", "ARPAdvertiser")
 """Elements that packets may be pushed into and that send others by themselves."""
+_PAIR = "write `StaticThreadSched(ELEMENT 1, ...)`"
 _BY_THREAD = ("CPUSwitch", "ExactCPUSwitch")
 
 
@@ -56,17 +57,15 @@ def homes(graph: Graph, driver: Driver, count: int | None, *, fastclick: bool) -
             parts = [unquote(word) for word in words(argument)]
             if not parts:
                 continue
-            thread = parts[1] if len(parts) == len(("element", "thread")) else ""
-            lowest = -_MOST_THREADS if fastclick else _QUIESCENT
-            if not thread.removeprefix("-").isdigit() or int(thread) not in range(lowest, _MOST_THREADS):
-                message = f"StaticThreadSched: {argument} is no pair of an element and a thread"
-                errors.append(element.span.diagnostic(message, "write `StaticThreadSched(ELEMENT 1, ...)`"))
+            thread = _thread(parts, fastclick=fastclick)
+            if isinstance(thread, str):
+                errors.append(element.span.diagnostic(f"StaticThreadSched: {thread}", _PAIR))
                 continue
             found = list(_named(parts[0], element.name, names, router))
             if not found:
                 errors.append(element.span.diagnostic(f"StaticThreadSched: there is no element '{parts[0]}'"))
             for index in found:
-                pinned[index] = int(thread)
+                pinned[index] = thread
     number = count or max([0, *pinned.values()]) + 1
     if fastclick:  # it counts negative threads from the last one
         pinned = {index: thread + number if thread < 0 else thread for index, thread in pinned.items()}
@@ -74,6 +73,20 @@ def homes(graph: Graph, driver: Driver, count: int | None, *, fastclick: bool) -
     pinned = {index: thread if thread < number else 0 for index, thread in pinned.items()}
     used = {i: use(element, driver, number, fastclick=fastclick) for i, element in enumerate(router.elements)}
     return Homes(pinned, number, {index: found for index, found in used.items() if found is not None}), errors
+
+
+def _thread(pair: list[str], *, fastclick: bool) -> int | str:
+    """The thread in a pair of element and thread, or what is wrong with it."""
+    thread = pair[1] if len(pair) == len(("element", "thread")) else ""
+    lowest = -_MOST_THREADS if fastclick else _QUIESCENT
+    if fastclick and "/" in thread:
+        node, _, core = thread.partition("/")
+        if node != "0" and node.isdecimal():
+            return f"which thread {thread} is, the NUMA nodes of the server say"
+        thread = core  # the cores of node 0 are the first ones
+    if not thread.removeprefix("-").isdecimal() or int(thread) not in range(lowest, _MOST_THREADS):
+        return f"{' '.join(pair)} is no pair of an element and a thread"
+    return int(thread)
 
 
 def _named(name: str, scheduler: str, names: dict[str, int], router: FlatRouter) -> Iterator[int]:

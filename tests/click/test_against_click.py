@@ -49,7 +49,7 @@ def tool(click: Installed, name: str, *arguments: str | Path) -> subprocess.Comp
 
 
 def ours(click: Installed, name: str, content: bytes, threads: int | None = None) -> Report:
-    options = Options(threads=threads, library=click.library, package=click.package)
+    options = Options(threads=threads, fastclick=click.fastclick, library=click.library, package=click.package)
     return check(text_of(name, content), click.table, options)
 
 

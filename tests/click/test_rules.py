@@ -96,6 +96,15 @@ def test_fastclick_spreads_a_device_over_threads(checked: Check) -> None:
     assert [use.elements for use in report.threads] == [0, 3]
 
 
+def test_fastclick_names_a_core_by_its_node(checked: Check) -> None:
+    text = "a :: FromDevice(eth0) -> Discard; StaticThreadSched(a {})"
+    assert [use.elements for use in checked(text.format("0/1"), fastclick=True).threads] == [0, 2]
+    wrong = [("1/1", True, "which thread 1/1 is"), ("0/1", False, "a 0/1 is no pair"), ("\u00b2", True, "is no pair")]
+    for thread, fastclick, said in wrong:
+        (error,) = checked(text.format(thread), fastclick=fastclick).errors
+        assert said in error.message
+
+
 def test_kernel_devices(checked: Check) -> None:
     text = """p0 :: MQPollDevice(eth3, QUEUE 0, BURST 32) -> MQPushToDevice(eth2, QUEUE 0);
         p1 :: MQPollDevice(eth3, QUEUE 1, BURST 32) -> q :: Queue -> t1 :: MQToDevice(eth2, QUEUE 1);
