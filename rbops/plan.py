@@ -300,6 +300,11 @@ class Forwarding:
     fragment: Fragment | None = None
     tunnels: tuple[Tunnel, ...] = ()
 
+    @property
+    def on_sockets(self) -> bool:
+        """Whether the data plane receives from packet sockets."""
+        return self.dataplane == "click" and self.click_dialect == "socket"
+
 
 @dataclass(frozen=True, slots=True)
 class Route:

@@ -8,7 +8,16 @@ from rbops.node.config import NodeConfig
 from rbops.node.settings import Setting, Write
 from rbops.node.system import System
 
-__all__ = ["path_of", "read", "settings"]
+__all__ = ["of_the_host", "path_of", "read", "settings"]
+
+
+def of_the_host(key: str) -> bool:
+    """Whether a container cannot set it, because its kernel but for the network is its host's.
+
+    The sizes of socket buffers are the host's too; newer kernels show them in a container, where they cannot be
+    written (net/core/sysctl_net_core.c).
+    """
+    return not key.startswith("net.") or key.startswith(("net.core.rmem_", "net.core.wmem_"))
 
 
 def path_of(key: str, devices: Mapping[str, str]) -> str:
@@ -26,7 +35,7 @@ def settings(
 ) -> list[Setting]:
     """``ip_forward`` first: writing it resets others to the defaults of routers (kernel: ip-sysctl).
 
-    ``contained``: in a container, whose kernel but for its network is its host's.
+    ``contained``: in a container.
     """
     found = []
     handed = {port.name for port in config.ports if port.bind}
@@ -34,15 +43,16 @@ def settings(
         if handed.intersection(key.split(".")):
             continue
         want, text = config.sysctl[key], facts.get(key)
+        have = "none" if text is None else " ".join(text.split())
+        if contained and of_the_host(key):
+            found.append(Setting("sysctl", key, have, want, unsupported="it is the container's host's"))
+            continue
         if text is None:
             # Without IPv6 in the kernel there is nothing left to turn off.
             quiet = key.startswith("net.ipv6.")
             reason = None if quiet else "this kernel has no such key"
-            found.append(Setting("sysctl", key, want if quiet else "none", want, unsupported=reason))
+            found.append(Setting("sysctl", key, want if quiet else have, want, unsupported=reason))
             continue
-        path, have = path_of(key, devices), " ".join(text.split())
-        if not key.startswith("net.") and contained:
-            found.append(Setting("sysctl", key, have, want, unsupported="it is the container's host's"))
-            continue
+        path = path_of(key, devices)
         found.append(Setting("sysctl", key, have, want, (Write(path, want),), (Write(path, have),)))
     return found

@@ -61,7 +61,7 @@ def node_json(server: Server, shared: Cluster, click: ClickFiles | None = None) 
     tail = {
         **server_settings(server),
         **kernel(server),
-        "sysctl": sysctl(server, host["device"] if host else None),
+        "sysctl": sysctl(server, host["device"] if host else None, sockets=shared.plan.forwarding.on_sockets),
         "routes": shared.routes,
         **({"host": host} if host else {}),
         "dataplane": _dataplane(server, shared) | ({} if click is None else _click(server, shared, click)),

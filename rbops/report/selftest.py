@@ -18,6 +18,7 @@ _SLOW_PPS = 100_000
 _LIMITS = {
     "testers": "the testers cannot send faster",
     "precision": "the next rate tried, up to 5% more, had loss",
+    "loss": "packets were lost at every rate",
     "time": "as near as the time allowed",
 }
 
@@ -181,7 +182,11 @@ def _vector(queue: QueueService) -> str:
 
 def _rate_line(rate: RateResult) -> str:
     if not rate.rate_pps:
-        return f"highest rate without loss: none found in {len(rate.trials)} trials of {rate.size}-byte frames"
+        slowest = min(trial.sent_pps for trial in rate.trials)
+        return (
+            f"highest rate without loss: none found in {len(rate.trials)} trials of {rate.size}-byte frames, "
+            f"the slowest at {slowest:,.0f} packets a second"
+        )
     digits = 2 if rate.rate_pps >= _SLOW_PPS else 4
     return (
         f"highest rate without loss: {rate.rate_pps / 1e6:.{digits}f} Mpps, {rate.rate_bps / 1e9:.{digits}f} Gbps of "

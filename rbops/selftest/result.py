@@ -231,12 +231,13 @@ class RateResult:
     """The highest rate without loss that was found, all ports at once (RFC 2544 section 26.1).
 
     ``limit``: what ended the search: ``testers`` (they cannot send faster), ``precision`` (the next
-    rate with loss is within a few percent) or ``time``. ``rate_pps`` 0: no rate was free of loss.
+    rate with loss is within a few percent), ``loss`` (no rate was free of loss) or ``time``. ``rate_pps`` 0: none
+    was found.
     """
 
     size: int
     rate_pps: float
-    limit: Literal["testers", "precision", "time"]
+    limit: Literal["testers", "precision", "loss", "time"]
     trials: tuple[Trial, ...]
 
     @property

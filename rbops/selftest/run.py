@@ -17,7 +17,7 @@ from rbops.selftest.search import search
 from rbops.selftest.serving import affinity_faults, parse_served, service
 from rbops.selftest.setup import TesterLike, launch, make_bench, places
 from rbops.selftest.stations import Site
-from rbops.selftest.traffic import Traffic, flows_per_pair
+from rbops.selftest.traffic import Traffic, chunk_at, flows_per_pair
 
 __all__ = ["Options", "run_selftest"]
 
@@ -180,14 +180,10 @@ def _below_quota(run: _Run) -> float | None:
         others = len(run.bench.stations) - 1
         direct = quota / cores / (shared * shared) * others if quota else float("inf")
         slowest = min(slowest, _HEADROOM * min(direct, station.site.rate_bps) / bits)
-    if _on_sockets(run):
+    if run.plan.forwarding.on_sockets:
         # Sockets lose packets long before line rate, and in a lab all servers share this machine's cores.
         slowest = min(slowest, _SOCKET_PART * run.plan.prediction.rate_pps / len(run.bench.stations))
     return None if slowest == float("inf") else slowest
-
-
-def _on_sockets(run: _Run) -> bool:
-    return run.plan.forwarding.dataplane == "click" and run.plan.forwarding.click_dialect == "socket"
 
 
 def _matrix(run: _Run) -> None:
@@ -199,7 +195,7 @@ def _matrix(run: _Run) -> None:
         # The number was asked for, not the time; what a slow machine does not send by then is said.
         seconds = max(seconds, min(OVERALL_S, (frames / pps if pps else 0) + OVERALL_S / 2))
     traffic = Traffic(
-        "matrix", run.options.size, _everyone(run.bench), seconds, pps, frames, _chunk(pps), flows=run.flows
+        "matrix", run.options.size, _everyone(run.bench), seconds, pps, frames, chunk_at(pps), flows=run.flows
     )
     forwarding = run.plan.forwarding
     keeps_order = forwarding.routing == "direct-vlb" and forwarding.flowlet_timeout_s > 0
@@ -227,7 +223,7 @@ def _pair(run: _Run) -> None:
         {"flows": run.options.flows} if run.options.flows else _pair_groups(len(stations), pps * run.seconds("pair"))
     )
     traffic = Traffic(
-        "pair", run.options.pair_size, destinations, run.seconds("pair"), pps, None, _chunk(pps), **groups
+        "pair", run.options.pair_size, destinations, run.seconds("pair"), pps, None, chunk_at(pps), **groups
     )
     run.checked(traffic, ordered=False)
 
@@ -241,11 +237,6 @@ def _pair_groups(testers: int, packets: float) -> dict[str, int]:
     return {"flows": flows, "active": _PAIR_ACTIVE, "burst": burst}
 
 
-def _chunk(pps: float | None) -> int:
-    """Frames between two looks at the clock: a millisecond's worth."""
-    return 4096 if pps is None else int(min(4096, max(64, pps / 1000)))
-
-
 def _rate(run: _Run) -> RateResult:
     started, share = time.monotonic(), run.seconds("rate")
     trial_s = min(_TRIAL_S, share / 4)
@@ -255,7 +246,7 @@ def _rate(run: _Run) -> RateResult:
     def trial(offered: float | None) -> Trial:
         pps = None if offered is None else offered / senders
         traffic = Traffic(
-            "rate", run.options.size, _everyone(run.bench), trial_s, pps, None, _chunk(pps), flows=run.flows
+            "rate", run.options.size, _everyone(run.bench), trial_s, pps, None, chunk_at(pps), flows=run.flows
         )
         outcome = run_phase(run.bench, traffic)
         phase = outcome.phase
@@ -267,12 +258,14 @@ def _rate(run: _Run) -> RateResult:
     def time_left(found_pps: float) -> bool:
         return time.monotonic() + trial_s < started + share * (1 if found_pps else _PATIENCE)
 
-    return search(trial, size=run.options.size, time_left=time_left, start_pps=_first_rate(run))
+    # Fewer than a round over all flows says nothing, and a round is always ended: its time is not the trial's then.
+    least = senders * (senders - 1) * run.flows / trial_s
+    return search(trial, size=run.options.size, time_left=time_left, start_pps=_first_rate(run), least_pps=least)
 
 
 def _first_rate(run: _Run) -> float | None:
     """Of the search, all ports together: for sockets the predicted rate, or twice what the matrix has proved."""
-    if not _on_sockets(run):
+    if not run.plan.forwarding.on_sockets:
         return None
     proved = [
         2 * phase.rate_pps for phase in run.phases if phase.name == "matrix" and phase.received and not phase.lost

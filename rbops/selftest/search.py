@@ -27,12 +27,13 @@ def search(
     size: int,
     time_left: Callable[[float], bool],
     start_pps: float | None = None,
+    least_pps: float = 1.0,
 ) -> RateResult:
     """Search with ``run(offered_pps)``, where offered is all ports together and None as fast as possible.
 
     ``time_left(found_pps)`` says whether another trial fits, where ``found_pps`` was free of loss, 0: nothing yet.
-    ``start_pps`` is the first trial's rate, for a router that is known to be slow. ``size`` is bytes with FCS, for the
-    result.
+    ``start_pps`` is the first trial's rate, for a router that is known to be slow; below ``least_pps`` nothing is
+    tried. ``size`` is bytes with FCS, for the result.
     """
     trials: list[Trial] = []
     low, high = 0.0, math.inf
@@ -49,21 +50,17 @@ def search(
             low = max(low, min(trial.sent_pps, offered))
             if trial.sent_pps < offered * (1 - _PRECISION):
                 return RateResult(size, low, "testers", tuple(trials))
-        limit = _limit(low, high, len(trials), time_left)
+        limit = _limit(low, high, least_pps) or ("time" if len(trials) >= _TRIALS or not time_left(low) else None)
         if limit:
             return RateResult(size, low, limit, tuple(trials))
-        offered = min((low + high) / 2, 2 * low or _through(trial) or high)
+        offered = max(least_pps, min((low + high) / 2, 2 * low or _through(trial) or high))
 
 
-def _limit(
-    low: float, high: float, trials: int, time_left: Callable[[float], bool]
-) -> Literal["precision", "time"] | None:
-    """What ends the search now."""
+def _limit(low: float, high: float, least: float) -> Literal["precision", "loss"] | None:
+    """What there is no need to look further for."""
     if low and low >= high * (1 - _PRECISION):
         return "precision"
-    if trials >= _TRIALS or high < 1 or not time_left(low):
-        return "time"
-    return None
+    return "loss" if high <= least else None
 
 
 def _through(trial: Trial) -> float:

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from rbops.selftest.stations import Station
 from rbops.selftest.wire import FCS_BYTES, Epoch, FlowHeaders, headers, mac_bytes, pack_headers
 
-__all__ = ["Traffic", "expected_entries", "flows_per_pair", "generator_entries", "longest", "sent_to", "ttl_of"]
+__all__ = [
+    "Traffic",
+    "chunk_at",
+    "expected_entries",
+    "flows_per_pair",
+    "generator_entries",
+    "longest",
+    "sent_to",
+    "ttl_of",
+]
 
 _TTLS = (64, 2, 255, 17)
 """Sent by flow in turn: the usual one, the smallest that may pass, the largest, and one more."""
@@ -39,6 +48,16 @@ class Traffic:
     def length(self) -> int:
         """Bytes without FCS, as the kernel counts them."""
         return self.size - FCS_BYTES
+
+
+def chunk_at(pps: float | None) -> int:
+    """Frames that a generator sends at once at this rate: a millisecond's worth.
+
+    Not less than 8, because each call costs tens of microseconds; and not 64, because the socket that Click receives
+    from holds no more than 51 frames of a page each (``net.core.rmem_default``, 212,992 bytes): a slow router would be
+    tested with bursts that it loses at any rate.
+    """
+    return 4096 if pps is None else int(min(4096, max(8, pps / 1000)))
 
 
 def flows_per_pair(testers: int, targets: int) -> int:

@@ -87,3 +87,16 @@ def test_sysctl() -> None:
     ]
     assert found[1].unsupported
     assert path_of("net.ipv4.conf.ext0.rp_filter", {"ext0": "enp3s0.7"}) == "/proc/sys/net/ipv4/conf/enp3s0.7/rp_filter"
+
+
+def test_a_container_cannot_set_what_is_its_hosts() -> None:
+    """Socket buffers are shown in a network namespace by newer kernels, for reading."""
+    values = {"net.core.rmem_default": "8388608", "kernel.pid_max": "65536", "net.ipv4.ip_forward": "1"}
+    facts = {"net.core.rmem_default": "212992", "kernel.pid_max": "32768", "net.ipv4.ip_forward": "0"}
+    found = settings(config(sysctl=values), {}, facts, contained=True)
+    assert {s.name: bool(s.unsupported) for s in found} == {
+        "net.ipv4.ip_forward": False,
+        "kernel.pid_max": True,
+        "net.core.rmem_default": True,
+    }
+    assert not any(s.unsupported for s in settings(config(sysctl=values), {}, facts))

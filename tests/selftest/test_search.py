@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from rbops.selftest.result import Trial
 from rbops.selftest.search import search
-from rbops.selftest.traffic import flows_per_pair, longest, sent_to
+from rbops.selftest.traffic import chunk_at, flows_per_pair, longest, sent_to
 
 
 class Router:
@@ -84,8 +84,15 @@ def test_a_rate_is_looked_for_when_time_is_up(start: float | None) -> None:
 
 def test_a_router_that_always_loses() -> None:
     found = search(lambda offered: Trial(offered, offered or 1e6, 100, 1, 0), size=64, time_left=lambda _: True)
-    assert found.rate_pps == 0
-    assert len(found.trials) == 12
+    assert (found.rate_pps, found.limit, len(found.trials)) == (0, "time", 12)
+
+
+def test_nothing_slower_than_the_least_rate_is_tried() -> None:
+    found = search(
+        lambda offered: Trial(offered, offered or 1e6, 100, 60, 0), size=64, time_left=lambda _: True, least_pps=3e4
+    )
+    assert (found.rate_pps, found.limit) == (0, "loss")
+    assert [trial.offered_pps for trial in found.trials] == [None, 4e5, 1.6e5, 6.4e4, 3e4]
 
 
 def test_what_the_testers_could_not_send_proves_nothing() -> None:
@@ -108,3 +115,7 @@ def test_flows() -> None:
     assert flows_per_pair(4, 1) == 16
     assert flows_per_pair(64, 1) == 4
     assert flows_per_pair(4, 40) == 40
+
+
+def test_bursts_are_a_millisecond_long_and_fit_into_a_sockets_buffer() -> None:
+    assert [chunk_at(pps) for pps in (1.0, 9e3, 50e3, 2e6, 1e8, None)] == [8, 9, 50, 2000, 4096, 4096]

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #ifndef RBOPS_DIRECTVLB_HH
 #define RBOPS_DIRECTVLB_HH
-#include <click/timer.hh>
 #include "directvlb_core.hh"
 #include "fabric.hh"
 CLICK_DECLS
@@ -90,7 +89,7 @@ Number. Bytes of the longest frame, without checksum. Default 1514.
 
 =item CLOCK
 
-C<ms> (the default): the system's steady clock, read by a timer every millisecond. C<packet>: the packets' timestamp
+C<ms> (the default): the system's steady clock, as exact as the kernel's tick. C<packet>: the packets' timestamp
 annotations, for recorded traffic.
 
 =back
@@ -145,11 +144,9 @@ class DirectVLB : public FabricElement { public:
     const char *processing() const	{ return PUSH; }
 
     int configure(Vector<String> &, ErrorHandler *) CLICK_COLD;
-    int initialize(ErrorHandler *) CLICK_COLD;
     void cleanup(CleanupStage) CLICK_COLD;
     void take_state(Element *, ErrorHandler *) CLICK_COLD;
     void add_handlers() CLICK_COLD;
-    void run_timer(Timer *);
 
     void push(int port, Packet *p);
 #if HAVE_BATCH
@@ -165,12 +162,10 @@ class DirectVLB : public FabricElement { public:
     uint32_t _ports;
     unsigned char *_sources;		// 6 bytes an output; 0: addresses stay as they are
     bool _packet_clock;
-    volatile uint32_t _now;		// ms, written by the timer
-    uint32_t _tick;			// that the last packet found
+    uint32_t _tick;			// ms, that the last packet found
     uint64_t _dropped[DROPS];
     void *_memory;
     size_t _memory_size;
-    Timer _timer;
 #if HAVE_BATCH
     PacketBatch **_parts;		// by output
 #endif
@@ -189,7 +184,7 @@ class DirectVLB : public FabricElement { public:
     int place(const Words &, ErrorHandler *) CLICK_COLD;
     void release() CLICK_COLD;
 
-    uint32_t steady_ms() const;
+    void read_clock();
     uint32_t tick_of(Packet *p);
     uint32_t dest_of(const unsigned char *mac) const;
     int drop(Drop reason);
