@@ -24,7 +24,7 @@ _LETTERS: Mapping[str, Driver] = {"u": "userlevel", "k": "linuxmodule", "f": "us
 _ENTRY = re.compile(r"<entry\s([^<>]*(?:\"[^\"]*\"[^<>]*)*)/?>")
 _ATTRIBUTE = re.compile(r"(\w+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)')")
 _DRIVERS: tuple[Driver, ...] = ("userlevel", "linuxmodule")
-_OURS = ("DirectVLB", "MACDispatch")
+_OURS = ("DirectVLB", "HostTap", "MACDispatch")
 
 
 @dataclass(frozen=True, slots=True)

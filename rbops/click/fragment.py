@@ -40,6 +40,7 @@ _REFUSED = {
     "DriverManager": "the driver runs as long as the router",
     "QuitWatcher": "the driver runs as long as the router",
     "FromHost": "the kernel's side belongs to rbops",
+    "HostTap": "the kernel's side belongs to rbops",
     "ToHost": "the kernel's side belongs to rbops",
     "KernelTap": "the kernel's side belongs to rbops",
     "KernelTun": "the kernel's side belongs to rbops",

@@ -33,7 +33,16 @@ def test_every_line_of_the_table_can_be_read() -> None:
     "name",
     [
         *("FromDevice", "ToDevice", "FromDPDKDevice", "ToDPDKDevice", "FromHost", "ToHost", "KernelTap", "PollDevice"),
-        *("MQPollDevice", "MQToDevice", "MQPushToDevice", "DirectVLB", "MACDispatch", "Queue", "ThreadSafeQueue"),
+        *(
+            "MQPollDevice",
+            "MQToDevice",
+            "MQPushToDevice",
+            "DirectVLB",
+            "HostTap",
+            "MACDispatch",
+            "Queue",
+            "ThreadSafeQueue",
+        ),
         *("Unqueue", "StaticThreadSched", "DirectIPLookup"),
     ],
 )

@@ -63,7 +63,14 @@ def test_holds_what_servers_need(installed: Path) -> None:
     assert {path.name for path in share.iterdir()} == {"playbooks", "roles", "templates"}
     assert (installed / "rbops" / "dataplane" / "xdp" / "obj" / "router.bpf.o").read_bytes()[:4] == b"\x7fELF"
     elements = {path.name for path in (installed / "rbops" / "dataplane" / "click").iterdir()}
-    assert {"directvlb.cc", "directvlb.hh", "directvlb_core.hh", "fabric.hh", "macdispatch.cc"} <= elements
+    assert {
+        "directvlb.cc",
+        "directvlb.hh",
+        "directvlb_core.hh",
+        "fabric.hh",
+        "hosttap.cc",
+        "macdispatch.cc",
+    } <= elements
     assert (share / "roles" / "click" / "library" / "rbops_click.py").is_file()
     assert not (installed / "tests").exists()
     assert not (installed / "inventory").exists()

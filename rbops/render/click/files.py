@@ -26,7 +26,7 @@ UNIT = "rbops-click.service"
 _COMMENT = re.compile(r"//.*")
 _DECLARED = re.compile(r"^elementclass ([A-Za-z0-9_]+)", re.MULTILINE)
 _USED = re.compile(r"(?:::|->) (?:\[\d+\])?([A-Z][A-Za-z0-9]+)\b")
-_PACKAGE = ("DirectVLB", "MACDispatch")
+_PACKAGE = ("DirectVLB", "HostTap", "MACDispatch")
 _DEVICES = b"// Devices:"
 _NO_MARKER = "0" * 64
 

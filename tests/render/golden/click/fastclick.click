@@ -56,13 +56,15 @@ elementclass Check {
   header[1] -> [1]output;
   martian[0] -> source :: Counter -> [1]output;
 }
+// This server's own kernel, also over a hot swap.
+host :: HostTap(rbops0);
 // ------------------------------------------------------------------ CPU 1, thread 0
 // What a packet of this core may come to.
 rt_c0 :: Routes;
 errors_c0 :: Errors(198.18.0.1) -> rt_c0;
 drop_c0 :: Discard;
-host_c0 :: EtherEncap(0x0800, 02:53:ff:ff:ff:00, 02:53:ff:ff:ff:01) -> to_host_c0 :: Counter -> ToHost(rbops0);
-punt_c0 :: Counter -> ToHost(rbops0);
+host_c0 :: EtherEncap(0x0800, 02:53:ff:ff:ff:00, 02:53:ff:ff:ff:01) -> to_host_c0 :: Counter -> host;
+punt_c0 :: Counter -> host;
 // ext0 tx queue 0, CPU 1
 tx_ext0_c0 :: Counter -> send_ext0_c0 :: ToDPDKDevice($EXT0, QUEUE 0, N_QUEUES 1, IQUEUE 1024, BURST 16, TIMEOUT 0, NDESC 1024);
 // int1 tx queue 0, CPU 1
@@ -135,8 +137,8 @@ from_int3_c0 :: FromDPDKDevice($INT3, QUEUE 0, N_QUEUES 1, PROMISC true, BURST 3
 rt_c1 :: Routes;
 errors_c1 :: Errors(198.18.0.1) -> rt_c1;
 drop_c1 :: Discard;
-host_c1 :: EtherEncap(0x0800, 02:53:ff:ff:ff:00, 02:53:ff:ff:ff:01) -> to_host_c1 :: Counter -> ToHost(rbops0);
-punt_c1 :: Counter -> ToHost(rbops0);
+host_c1 :: EtherEncap(0x0800, 02:53:ff:ff:ff:00, 02:53:ff:ff:ff:01) -> to_host_c1 :: Counter -> host;
+punt_c1 :: Counter -> host;
 // ext0 tx queue 1, CPU 2
 tx_ext0_c1 :: Counter -> send_ext0_c1 :: ToDPDKDevice($EXT0, QUEUE 1, N_QUEUES 1, IQUEUE 1024, BURST 16, TIMEOUT 0, NDESC 1024);
 // int1 tx queue 1, CPU 2
@@ -205,9 +207,9 @@ from_int2_c1 :: FromDPDKDevice($INT2, QUEUE 1, N_QUEUES 1, PROMISC true, BURST 3
 from_int3_c1 :: FromDPDKDevice($INT3, QUEUE 1, N_QUEUES 1, PROMISC true, BURST 32, NDESC 1024)
     -> rx_int3_c1 :: Counter -> mac_c1;
 // What this server's own kernel sends enters like a packet that another server has counted down.
-from_host :: FromHost(rbops0) -> Strip(14) -> CheckIPHeader -> Paint(9) -> rt_c0;
+host -> Strip(14) -> CheckIPHeader -> Paint(9) -> rt_c0;
 
-StaticThreadSched(from_host 0, from_ext0_c0 0, from_ext0_c1 1, from_int1_c0 0, from_int1_c1 1, from_int2_c0 0, from_int2_c1 1, from_int3_c0 0, from_int3_c1 1);
+StaticThreadSched(host 0, from_ext0_c0 0, from_ext0_c1 1, from_int1_c0 0, from_int1_c1 1, from_int2_c0 0, from_int2_c1 1, from_int3_c0 0, from_int3_c1 1);
 
 // By which rbops-node knows what runs.
-configuration :: Script(TYPE PASSIVE, return b8f08febfb7a28ce6629cf8db28300dca0caad5f5bbf82358d782e927867b68b);
+configuration :: Script(TYPE PASSIVE, return 318f65164f6de8135c8176c1860fae7755ab205fdfe366b1f2beb2032d332f84);

@@ -66,6 +66,8 @@ out_int2 :: Queue(1024)
     -> send_int2 :: ToDevice($INT2, METHOD LINUX, BURST 32);  // tx queue 0, CPU 0
 out_int3 :: Queue(1024)
     -> send_int3 :: ToDevice($INT3, METHOD LINUX, BURST 32);  // tx queue 0, CPU 0
+// This server's own kernel, also over a hot swap.
+host :: HostTap(rbops0);
 // ------------------------------------------------------------------ CPU 0, thread 0
 // What a packet of this core may come to.
 rt_c0 :: Routes;
@@ -80,8 +82,8 @@ ipsec_c0[1] -> inner_c0 :: DecIPTTL -> IPEncap(4, 0.0.0.0, DST_ANNO) -> StripIPH
     -> IPsecEncap(50) -> FixIPSrc(198.18.0.1) -> encrypted_c0 :: Counter -> rt_c0;
 ipsec_c0[2] -> clear_c0 :: Counter -> rt_c0;
 drop_c0 :: Discard;
-host_c0 :: EtherEncap(0x0800, 02:53:ff:ff:ff:00, 02:53:ff:ff:ff:01) -> to_host_c0 :: Counter -> ToHost(rbops0);
-punt_c0 :: Counter -> ToHost(rbops0);
+host_c0 :: EtherEncap(0x0800, 02:53:ff:ff:ff:00, 02:53:ff:ff:ff:01) -> to_host_c0 :: Counter -> host;
+punt_c0 :: Counter -> host;
 tx_ext0_c0 :: Counter -> out_ext0;
 tx_int1_c0 :: Counter -> out_int1;
 tx_int2_c0 :: Counter -> out_int2;
@@ -147,9 +149,9 @@ from_int2_c0 :: FromDevice($INT2, METHOD LINUX, SNIFFER true, PROMISC true, SNAP
 from_int3_c0 :: FromDevice($INT3, METHOD LINUX, SNIFFER true, PROMISC true, SNAPLEN 1518, BURST 32, TIMESTAMP false)
     -> rx_int3_c0 :: Counter -> mac_c0;
 // What this server's own kernel sends enters like a packet that another server has counted down.
-from_host :: FromHost(rbops0) -> Strip(14) -> CheckIPHeader -> Paint(9) -> rt_c0;
+host -> Strip(14) -> CheckIPHeader -> Paint(9) -> rt_c0;
 
-StaticThreadSched(from_host 0, from_ext0_c0 0, from_int1_c0 0, from_int2_c0 0, from_int3_c0 0, send_ext0 0, send_int1 0, send_int2 0, send_int3 0);
+StaticThreadSched(host 0, from_ext0_c0 0, from_int1_c0 0, from_int2_c0 0, from_int3_c0 0, send_ext0 0, send_int1 0, send_int2 0, send_int3 0);
 
 // By which rbops-node knows what runs.
-configuration :: Script(TYPE PASSIVE, return 8ebb743ac0002e21e60380528dd650b0bc030c61200364b4cbd1572198c57907);
+configuration :: Script(TYPE PASSIVE, return 1d1c70fe951fa8d874490b6316cdad95f37246fed185a7582350fcd12bd67106);
