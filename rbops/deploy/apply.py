@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rbops.deploy.inventory import Inventory
+from rbops.deploy.keys import PATH as KEYS_PATH
+from rbops.deploy.keys import Keys, keys_of_project
 from rbops.deploy.node import RemoteNode
 from rbops.deploy.probe import Probe, check_identities, probe
 from rbops.deploy.reboot import Waiting, reboot_needed
@@ -111,7 +113,7 @@ def push(
     facts = {"cluster": what.cluster, "digest": what.digest, "servers": [t.name for t in what.inventory.servers]}
     what.run.note("start", check=options.play.check, **facts)
     try:
-        done = _push(what, options, reporter, stop, acceptance)
+        done = _push(what, keys_of_project(what.run.project), options, reporter, stop, acceptance)
     except RbopsError as error:
         outcome = {"outcome": type(error).__name__, "exit_code": error.exit_code, "message": str(error)}
         what.run.finish({**facts, **outcome})
@@ -124,7 +126,9 @@ def push(
     return done
 
 
-def _push(what: Push, options: ApplyOptions, reporter: Reporter, stop: Stop, acceptance: Acceptance | None) -> Applied:
+def _push(
+    what: Push, keys: Keys, options: ApplyOptions, reporter: Reporter, stop: Stop, acceptance: Acceptance | None
+) -> Applied:
     targets = what.inventory.servers
     with ExitStack() as stack:
         reporter.step(f"reaching {len(targets)} servers")
@@ -143,7 +147,7 @@ def _push(what: Push, options: ApplyOptions, reporter: Reporter, stop: Stop, acc
         reporter.step("locking, snapshot, revert timers")
         change.open(break_lock=options.break_lock)
         try:
-            result = _change(what, options, change, reporter, stop, acceptance)
+            result = _change(what, keys, options, change, reporter, stop, acceptance)
         except RbopsError as error:
             if not change.begun:
                 raise
@@ -158,6 +162,7 @@ def _push(what: Push, options: ApplyOptions, reporter: Reporter, stop: Stop, acc
 
 def _change(
     what: Push,
+    keys: Keys,
     options: ApplyOptions,
     change: Transaction,
     reporter: Reporter,
@@ -166,6 +171,7 @@ def _change(
 ) -> PlayResult:
     """From the armed timers to the confirmation; raises why the servers have to go back."""
     _end_if_asked(stop, "nothing was pushed yet")
+    keys.remember(what.run.folder)
     reporter.step("pushing")
     with change.kept_open():
         result = _play(what, options, reporter, stop)
@@ -175,7 +181,7 @@ def _change(
     if options.play.tags or options.play.skip_tags:
         reporter.warn("with --tags or --skip-tags only a part is pushed: not read back as a whole")
     else:
-        change.call(lambda session: _read_back(what, session))
+        change.call(lambda session: _read_back(what, keys, session))
     if acceptance is not None:
         reporter.step("acceptance")
         with change.kept_open():
@@ -238,7 +244,7 @@ def _unsupported(
     return {name: found for name, found in left.items() if found}
 
 
-def _read_back(what: Push, session: Session) -> None:
+def _read_back(what: Push, keys: Keys, session: Session) -> None:
     """Raise CheckFailed unless files and kernel of the server are what was pushed."""
     name = session.target.name
     found = probe(session)
@@ -248,6 +254,9 @@ def _read_back(what: Push, session: Session) -> None:
     wrong = [path for path, source in wanted.items() if _digest(found, path) != _sha256(source)]
     if wrong:
         raise CheckFailed(f"{name}: not what was pushed: {', '.join(sorted(wrong))}")
+    stale = keys.difference(found.files)
+    if stale:
+        raise CheckFailed(f"{name}: {KEYS_PATH} is not what was pushed: {stale[0]}, wanted {stale[1]}")
     if found.digest != what.digest:
         raise CheckFailed(f"{name}: has plan {found.digest}, pushed was {what.digest}")
     differences = RemoteNode(session).diff()

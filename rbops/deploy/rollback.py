@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rbops.deploy.apply import Applied, ApplyOptions, Push, push
 from rbops.deploy.inventory import Inventory
+from rbops.deploy.keys import keys_of_project
 from rbops.deploy.probe import probe
 from rbops.deploy.report import Reporter
 from rbops.deploy.runs import new_run, runs_folder
@@ -36,6 +37,7 @@ def rollback(plan: ClusterPlan, inventory: Inventory, options: ApplyOptions, rep
     names = [target.name for target in chosen.servers]
     present = _present(chosen)
     before = previous_run(plan.name, present, names)
+    keys_of_project(before.folder / "project").check_same(before.folder)
     reporter.step(f"going back from plan {present[:12]} to {before.digest[:12]} of run {before.folder.name}")
     run = new_run("rollback")
     shutil.copytree(before.folder / "project", run.project, symlinks=True)

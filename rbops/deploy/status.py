@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rbops.deploy.inventory import Inventory
+from rbops.deploy.keys import PATH as KEYS_PATH
+from rbops.deploy.keys import Keys, keys_of
 from rbops.deploy.node import INSTALLED, RemoteNode, stage, unstage
 from rbops.deploy.probe import Probe, check_identities, probe
 from rbops.deploy.reboot import Waiting, waiting_of
@@ -80,11 +82,12 @@ def diff_servers(plan: ClusterPlan, inventory: Inventory) -> list[ServerDiff]:
     """
     targets = inventory.matching(plan).servers
     rendered = render(plan)
+    keys = keys_of(tunnel.keys for tunnel in plan.forwarding.tunnels)
     folder = f"/run/rbops-{run_id('diff')}"
 
     def compare(session: Session) -> tuple[Probe, ServerDiff]:
         found = probe(session)
-        return found, _difference(session, found, rendered, folder)
+        return found, _difference(session, found, rendered, keys, folder)
 
     opened = each(((target.name, target) for target in targets), open_session)
     sessions = {name: session for name, session in opened.items() if isinstance(session, Session)}
@@ -100,9 +103,9 @@ def diff_servers(plan: ClusterPlan, inventory: Inventory) -> list[ServerDiff]:
     return [difference for _, difference in done]
 
 
-def _difference(session: Session, found: Probe, rendered: Rendered, folder: str) -> ServerDiff:
+def _difference(session: Session, found: Probe, rendered: Rendered, keys: Keys, folder: str) -> ServerDiff:
     files = {file.path: file for file in rendered.files_of(found.name)}
-    changed = [_file(found, file) for file in files.values()]
+    changed = [*(_file(found, file) for file in files.values()), _keys(found, keys)]
     stale = tuple(change for change in changed if change is not None)
     try:
         stage(session, folder, {"rbops-node": files[INSTALLED].content, "node.json": files[_NODE].content})
@@ -130,6 +133,12 @@ def _file(found: Probe, file: File) -> Change | None:
     if have[1] == want[1]:
         return Change("file", file.path, have[0], want[0])
     return Change("file", file.path, have[1][:_SHORT], want[1][:_SHORT])
+
+
+def _keys(found: Probe, keys: Keys) -> Change | None:
+    """No digest is shown: it would tell who has an idea of the keys that it is right."""
+    stale = keys.difference(found.files)
+    return Change("file", KEYS_PATH, *stale) if stale else None
 
 
 def status_servers(plan: ClusterPlan, inventory: Inventory) -> list[ServerStatus]:

@@ -38,7 +38,7 @@ class VerifyPlugin:
     (of ports that the kernel keeps), ``vector_case`` (those of hardware), ``handed_case`` (ports handed to a
     program), ``hugepage_case``, ``sysctl_case``, ``file_case``, ``peer_case`` (every other server), and those
     of ``_PLANNED``, of :mod:`rbops.verify.kernel_cases`, and of one data plane: ``xdp_case``,
-    ``xdp_port_case``, ``click_case``, ``click_thread_case``.
+    ``xdp_port_case``, ``click_case``, ``click_thread_case``, ``click_keys_case`` (with tunnels).
     """
 
     def __init__(self, servers: Sequence[ServerUnderTest], progress: Callable[[Check], None]) -> None:
@@ -65,6 +65,7 @@ class VerifyPlugin:
             "xdp_port_case": _only("xdp", self._port_cases),
             "click_case": _only("click", self._server_cases),
             "click_thread_case": _only("click", _click_thread_cases),
+            "click_keys_case": _only("click", _click_keys_cases),
         }
         for name, keys in _PLANNED.items():
             kinds[name] = partial(_planned_cases, keys)
@@ -183,6 +184,11 @@ def _click_thread_cases(server: ServerUnderTest) -> Iterator[Case]:
     for thread in server.node["dataplane"]["threads"]:
         label = f"{server.name}:thread{thread['thread']}"
         yield Case(server, label, key=str(thread["thread"]), want=str(thread["cpu"]))
+
+
+def _click_keys_cases(server: ServerUnderTest) -> Iterator[Case]:
+    if server.node["dataplane"].get("ipsec_keys"):
+        yield Case(server, server.name)
 
 
 def _case(item: pytest.Item) -> Case | None:

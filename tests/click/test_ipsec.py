@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import os
+import re
+import runpy
 import struct
 import subprocess
 from collections.abc import Callable
 from ipaddress import IPv4Address
 from pathlib import Path
 
-import jinja2
 import pytest
-import yaml
-from cryptography.hazmat.primitives import hashes, hmac
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from ansible.errors import AnsibleActionFail
 
 from rbops.dataplane.click.build import Click
-from rbops.errors import SpecError, UsageError
+from rbops.errors import Mismatch, SpecError, UsageError
 from rbops.planner import load_plan
 from rbops.render import render
 from rbops.spec import load_spec
+from rbops.spec.keyfile import click_keys
+from tests.click.esp import decrypted
 from tests.render.test_click import breaches, files, spec
 from tests.spec.test_numbers import BAD
 
 GOLDEN = Path(__file__).parents[1] / "render" / "golden" / "click"
-ROLE = Path(__file__).parents[2] / "roles" / "click" / "tasks" / "main.yml"
+ACTION = Path(__file__).parents[2] / "roles" / "click" / "action_plugins" / "rbops_keys.py"
 KEY, AUTH = "00c1f2a3b4d5e6f708192a3b4c5d6e7f", "a0b1c2d3e4f5061728394a5b6c7d8e9f"
 TUNNEL = "[{peer: 198.18.3.2, prefixes: [203.0.113.0/24], spi: 7, keys: peer.keys}]"
 SIZES = (20, 21, 27, 28, 40, 64, 100, 576, 1400)
@@ -40,14 +41,8 @@ def written(folder: Path, tunnel: str = TUNNEL, dialect: str = "socket", applica
 
 def keys_library(key_files: list[str]) -> str:
     """What the role puts onto the server."""
-    tasks = yaml.safe_load(ROLE.read_text())
-    content = next(
-        task["ansible.builtin.copy"]["content"] for task in tasks if task["name"] == "The keys of the tunnels"
-    )
-    template = jinja2.Environment(autoescape=False, trim_blocks=True).from_string(content)  # noqa: S701 - no HTML
-    return template.render(
-        click_plane={"ipsec_keys": key_files}, lookup=lambda _kind, name: Path(name).read_text(encoding="ascii")
-    )
+    definitions = runpy.run_path(str(ACTION))["_definitions"]
+    return "".join(definitions(number, name) for number, name in enumerate(key_files))
 
 
 def datagram(number: int, destination: str, size: int, ttl: int = 64) -> bytes:
@@ -73,26 +68,6 @@ def packets_of(data: bytes) -> list[bytes]:
         found.append(data[at + 16 : at + 16 + size])
         at += 16 + size
     return found
-
-
-def decrypted(esp: bytes) -> tuple[bytes, int]:
-    """The inner packet and the next header. Click chains the first half of each block only (IPsecAES, aes.cc)."""
-    whole, tail = esp[16:], 12
-    covered = len(whole) - tail
-    # Payloads are multiples of 8; an odd half block is filled with the digest's first half.
-    covered += covered % 16
-    blocks = Cipher(algorithms.AES(bytes.fromhex(KEY)), modes.ECB()).decryptor()  # noqa: S305 - what Click does
-    raw, before, plain = blocks.update(whole[:covered]), esp[8:16], b""
-    for at in range(0, covered, 16):
-        plain += bytes(a ^ b for a, b in zip(raw[at : at + 8], before, strict=True)) + raw[at + 8 : at + 16]
-        before = whole[at : at + 8]
-    plain += whole[covered:]
-    check = hmac.HMAC(bytes.fromhex(AUTH), hashes.SHA1())  # noqa: S303 - what Click does
-    check.update(esp[:16] + plain[:-tail])
-    assert check.finalize()[:tail] == plain[-tail:]
-    padding, following = plain[-tail - 2], plain[-tail - 1]
-    assert plain[: -tail - 2][len(plain) - tail - 2 - padding :] == bytes(range(1, padding + 1))
-    return plain[: -tail - 2 - padding], following
 
 
 @pytest.mark.click
@@ -129,7 +104,7 @@ def test_click_encrypts(tmp_path: Path, installed: Click) -> None:
         total = sum(struct.unpack("!10H", outer[:20]))
         assert (total & 0xFFFF) + (total >> 16) == 0xFFFF
         assert struct.unpack_from("!II", outer, 20) == (7 << 16 | 2 << 8, number + 1)
-        inner, following = decrypted(outer[20:])
+        inner, following = decrypted(outer[20:], KEY, AUTH)
         assert following == 4
         assert inner == datagram(number, "203.0.113.9", len(before), ttl=63)
     assert packets_of((tmp_path / "clear.pcap").read_bytes()) == clear
@@ -157,11 +132,34 @@ def test_keys_are_in_no_rendered_file(tmp_path: Path) -> None:
     assert KEY in keys_library([plan.forwarding.tunnels[0].keys])
 
 
-def test_role_hides_and_restricts() -> None:
-    task = next(t for t in yaml.safe_load(ROLE.read_text()) if t["name"] == "The keys of the tunnels")
-    assert task["no_log"] is True
-    assert task["diff"] is False
-    assert task["ansible.builtin.copy"]["mode"] == "0600"
+def test_the_role_writes_what_rbops_expects_there(tmp_path: Path) -> None:
+    plan = load_plan(written(tmp_path))
+    (tmp_path / "other.keys").touch(0o600)
+    (tmp_path / "other.keys").write_text(f" {AUTH.upper()}\t{KEY}")
+    names = [plan.forwarding.tunnels[0].keys, str(tmp_path / "other.keys")]
+    assert keys_library(names).encode() == click_keys(names)
+    assert f"define($ESP_KEY1 \\<{AUTH.upper()}>);" in keys_library(names)
+
+
+@pytest.mark.parametrize(
+    ("mode", "text", "said"),
+    [
+        (0o640, f"{KEY} {AUTH}", r"others than its owner may use .*\(mode 0640\): chmod 600"),
+        (0o600, KEY, "does not hold two words of 32 hex digits"),
+        (None, "", "No such file or directory"),
+    ],
+)
+def test_the_role_refuses_a_key_file(mode: int | None, text: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "peer.keys"
+    if mode is not None:
+        path.write_text(text)
+        path.chmod(mode)
+    with pytest.raises(AnsibleActionFail, match=said) as caught:
+        keys_library([str(path)])
+    assert KEY not in str(caught.value)
+    with pytest.raises(Mismatch, match=said.partition(": chmod")[0]) as refused:
+        click_keys([str(path)])
+    assert KEY not in f"{refused.value}{refused.value.hint}"
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o666])
@@ -205,6 +203,85 @@ def test_mistakes(tunnel: str, said: str, tmp_path: Path) -> None:
 def test_no_number(number: str, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"router\.yml:9:\d+: .*spi"):
         load_spec(written(tmp_path, TUNNEL.replace("spi: 7", f"spi: '{number}'")))
+
+
+HALVES = ("0.0.0.0/1", "128.0.0.0/1")
+
+
+def pair(*prefixes: tuple[str, ...]) -> str:
+    """Tunnels with these prefixes."""
+    tunnels = (
+        f"{{peer: 198.18.{number}.2, prefixes: [{', '.join(each)}], spi: {number + 1}, keys: peer.keys}}"
+        for number, each in enumerate(prefixes)
+    )
+    return f"[{', '.join(tunnels)}]"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "said"),
+    [
+        (("203.0.113.0/24",), ("203.0.113.0/24",), "203.0.113.0/24 goes through an earlier tunnel"),
+        (("203.0.113.0/24", "203.0.113.0/24"), ("192.0.2.0/24",), "203.0.113.0/24 goes through an earlier tunnel"),
+        (("10.0.0.0/8",), ("10.0.0.0/9", "10.128.0.0/9"), "nothing of 10.0.0.0/8 is left for this tunnel"),
+        (HALVES, ("0.0.0.0/0",), "nothing of 0.0.0.0/0 is left for this tunnel"),
+        (
+            ("192.0.2.0/24",),
+            ("192.0.2.0/25", "192.0.2.128/26", "192.0.2.192/27", "192.0.2.224/27"),
+            "nothing of 192.0.2.0/24 is left",
+        ),
+    ],
+)
+def test_prefixes_that_contradict(one: tuple[str, ...], other: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    for tunnels in (pair(one, other), pair(other, one)):
+        with pytest.raises(SpecError, match=rf"router\.yml:9:\d+: .*{said}"):
+            load_spec(written(tmp_path, tunnels))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "found"),
+    [
+        (("0.0.0.0/0",), ("0.0.0.0/1",), {"128.0.0.0/1": 0, "0.0.0.0/1": 1}),
+        (("128.0.0.0/1",), ("0.0.0.0/0",), {"128.0.0.0/1": 0, "0.0.0.0/1": 1}),
+        (("0.0.0.0/0", "0.0.0.0/1"), ("192.0.2.0/24",), {"128.0.0.0/1": 0, "0.0.0.0/1": 0, "192.0.2.0/24": 1}),
+        (("10.0.0.0/8", "10.0.0.0/9"), ("10.128.0.0/9",), {"10.0.0.0/8": 0, "10.0.0.0/9": 0, "10.128.0.0/9": 1}),
+    ],
+)
+def test_the_longest_prefix_counts(
+    one: tuple[str, ...], other: tuple[str, ...], found: dict[str, int], tmp_path: Path
+) -> None:
+    text = files(load_plan(written(tmp_path, pair(one, other))))["/etc/rbops/click/router.click"]
+    lines = re.findall(r"^    (\S+) 198\.18\.(\d)\.2 1 \d+ \$ESP_KEY(\d) ", text, re.MULTILINE)
+    assert sorted(lines) == sorted((prefix, str(number), str(number)) for prefix, number in found.items())
+
+
+@pytest.mark.click
+def test_click_looks_up_the_longest_prefix(tmp_path: Path, installed: Click) -> None:
+    """The default and one of its halves: Click's own answer, for both orders of the tunnels."""
+    for tunnels, here in ((pair(("0.0.0.0/0",), ("0.0.0.0/1",)), 1), (pair(("0.0.0.0/1",), ("0.0.0.0/0",)), 0)):
+        plan = load_plan(written(tmp_path, tunnels))
+        text = files(plan)["/etc/rbops/click/router.click"]
+        look_up = text[text.index("ipsec_c0 :: ") : text.index("ipsec_c0[0]")]
+        keys = keys_library([tunnel.keys for tunnel in plan.forwarding.tunnels])
+        handlers = ("8.8.8.8", "203.0.113.1", "198.18.1.1")
+        asked = "".join(f'print "$(ipsec_c0.lookup {address})", ' for address in handlers)
+        script = f"{keys}{look_up}Idle -> ipsec_c0 => Discard, Discard, Discard;\nScript({asked}stop);\n"
+        done = subprocess.run(
+            [str(installed.program), "-e", script], capture_output=True, text=True, check=False, timeout=60
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines() == [f"1 198.18.{here}.2", f"1 198.18.{1 - here}.2", "2"]
+
+
+@pytest.mark.parametrize(
+    ("tunnel", "said"),
+    [
+        ("[{peer: 198.18.3.1, spi: 1, keys: peer.keys}]", "198.18.3.1 is an address of the router itself"),
+        (pair(("198.18.1.1/32",)), "198.18.1.1/32 is an address of the router itself"),
+    ],
+)
+def test_no_tunnel_leads_to_the_router_itself(tunnel: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=said):
+        render(load_plan(written(tmp_path, tunnel)))
 
 
 def test_tunnels_without_the_application(tmp_path: Path) -> None:

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
-from rbops.dataplane.click import package, plane
+from rbops.dataplane.click import keys, package, plane
 from rbops.dataplane.click.plane import ClickPlane, Difference
+from rbops.errors import Mismatch
 
+KEY, OTHER, AUTH = "00c1f2a3b4d5e6f708192a3b4c5d6e7f", "0f" * 16, "a0b1c2d3e4f5061728394a5b6c7d8e9f"
 NEW, OLD = "a" * 64, "b" * 64
 ROUTES = {"203.0.113.0/24": ("-", "3")}
 
@@ -40,6 +42,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     monkeypatch.setattr(ClickPlane, "_running", lambda _: state.running)
     monkeypatch.setattr(ClickPlane, "_tables", lambda _: [ROUTES])
     monkeypatch.setattr(ClickPlane, "_swap", swap)
+    monkeypatch.setattr(ClickPlane, "_running_keys", lambda _: state.loaded_keys)
     files: dict[str, Any] = {}
     for name, text in (("config", "x"), ("library", "table :: DirectIPLookup(\n  203.0.113.0/24 3,\n);\n")):
         path = tmp_path / name
@@ -83,6 +86,56 @@ def test_a_new_configuration_is_swapped_in_only_for_the_same_elements(
     server.plane.apply()
     assert server.done == [way.removeprefix("hot ")]
     assert server.plane.diff() == []
+
+
+def with_tunnel(server: SimpleNamespace, tmp_path: Path, running: str) -> None:
+    """A configuration with a tunnel; ``running`` is the key that Click has."""
+    text = "ipsec_c0 :: RadixIPsecLookup(\n    203.0.113.0/24 198.18.3.2 1 458752 $ESP_KEY0 $ESP_AUTH0 1 64);\n"
+    (tmp_path / "config").write_text(text)
+    (tmp_path / "ipsec.click").write_text(f"define($ESP_KEY0 \\<{KEY}>);\ndefine($ESP_AUTH0 \\<{AUTH}>);\n")
+    server.config |= {"config_sha256": hashlib.sha256(text.encode()).hexdigest(), "ipsec_keys": ["/srv/peer.keys"]}
+    server.loaded_keys = {458752: (running, AUTH)}
+
+
+@pytest.mark.parametrize(("dialect", "way"), [("socket", "hot swap"), ("dpdk", "restart")])
+def test_other_keys_are_a_difference_that_does_not_tell_them(
+    server: SimpleNamespace, tmp_path: Path, dialect: str, way: str
+) -> None:
+    server.config["dialect"] = dialect
+    with_tunnel(server, tmp_path, OTHER)
+    want = f"those in {tmp_path}/ipsec.click ({way})"
+    assert server.plane.diff() == [Difference("data plane", "keys of the tunnels", "others", want)]
+    server.plane.apply()
+    assert server.done == [way.removeprefix("hot ")]
+
+
+def test_keys_as_planned(server: SimpleNamespace, tmp_path: Path) -> None:
+    with_tunnel(server, tmp_path, KEY)
+    assert server.plane.diff() == []
+    assert server.plane.apply() == []
+
+
+@pytest.mark.parametrize("text", [None, "", f"define($ESP_KEY0 \\<{'0' * 32}>);\n"])
+def test_keys_that_are_not_there(server: SimpleNamespace, tmp_path: Path, text: str | None) -> None:
+    with_tunnel(server, tmp_path, KEY)
+    path = tmp_path / "ipsec.click"
+    path.unlink()
+    said = f"{path}: No such file or directory"
+    if text is not None:
+        path.write_text(text)
+        said = f"{path} has no keys of tunnel 0"
+    assert [found.have for found in server.plane.diff()] == [said]
+    with pytest.raises(Mismatch, match=said):
+        server.plane.apply()
+    assert server.done == []
+
+
+def test_what_click_says_of_its_keys() -> None:
+    text = (
+        f"\n    10.0.0.0/8 198.18.3.2 1 458752 \\<{KEY.upper()}> \\<{AUTH}> 1 64,\n"
+        f"    192.0.2.0/24 198.18.2.2 1 524288 \\<{AUTH}> \\<{KEY}> 1 64,\n    0.0.0.0/1 2, 198.18.0.1/32 2"
+    )
+    assert keys.running([text]) == {458752: (KEY, AUTH), 524288: (AUTH, KEY)}
 
 
 @pytest.mark.parametrize("planned", ["", "p2"])

@@ -16,10 +16,10 @@ import yaml
 from rbops.resources import shared
 
 ROLES = sorted(path for path in shared("roles").iterdir() if path.is_dir())
-OWN = {"rbops_click", "rbops_copy", "rbops_node"}
+OWN = {"rbops_click", "rbops_copy", "rbops_keys", "rbops_node"}
 KEYWORDS = {
     "name", "register", "changed_when", "check_mode", "failed_when", "when", "vars", "notify", "loop", "loop_control",
-    "diff", "no_log",
+    "diff",
 }  # fmt: skip
 
 

@@ -21,6 +21,7 @@ _ORDER = (
     "test_selftest_faults",
     "test_interrupts",
     "test_click",
+    "test_ipsec",
 )
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rbops.dataplane.click import package
+from rbops.dataplane.click import keys, package
 from rbops.dataplane.click.control import Control, HandlerError, NoClick
 from rbops.dataplane.click.counters import read_counters
 from rbops.errors import CheckFailed, Mismatch
@@ -30,6 +30,9 @@ _OLDEST_KERNEL, _NEWER_KERNEL = (2, 6, 24), (3, 19)
 _POLL_S = 0.05
 _CHUNK = 48 * 1024
 """Bytes of one write to a handler: Click takes up to 64 KiB."""
+
+_BY_SWAP = frozenset({"configuration", "routes", keys.SETTING})
+"""What a hot swap mends: all that Click reads from its files."""
 
 _MARKER = re.compile(r"return ([0-9a-f]{64})")
 _ROUTE = re.compile(r"^ +([0-9.]+/[0-9]+)(?: ([0-9.]+))? ([0-9]+)[,)]", re.MULTILINE)
@@ -75,6 +78,7 @@ class ClickPlane:
         elif self._environment() != self._stored_environment():
             found.append(_difference("devices", self._stored_environment(), f"{self._environment()} (restart)"))
         else:
+            found += self._key_differences()
             found += self._route_differences()
             found += self._thread_differences()
         return found
@@ -88,9 +92,10 @@ class ClickPlane:
         if settings == {"routes"}:
             return self._change_routes()
         self._check_kernel()
-        self._check_file("config")
+        text = self._check_file("config").decode("utf-8", "surrogateescape")
         self._check_file("library")
-        if settings == {"configuration"} and self._running() and self._swappable() and self._same_devices():
+        keys.planned(text, self._key_file())
+        if settings <= _BY_SWAP and self._running() and self._swappable() and self._same_devices():
             try:
                 return self._swap()
             except HandlerError as error:
@@ -138,6 +143,7 @@ class ClickPlane:
             "elements": len(elements),
             "routes_sha256": [_digest(routes) for routes in self._tables()],
             "library_routes_sha256": _digest(self._planned()),
+            "stale_keys": any(self._key_differences()),
             "threads": _threads(pid),
             "dead": dead,
         }
@@ -212,16 +218,21 @@ class ClickPlane:
         return "; ".join(line.strip() for line in done.stdout.splitlines() if line.strip()) or "it says nothing"
 
     def _swap(self) -> list[str]:
-        """Click reads the new file while the old configuration forwards, then changes between two packets."""
+        """Click reads the new files while the old configuration forwards, then changes between two packets."""
         _systemctl("daemon-reload")
         with self._open() as control:
             control.write("hotconfig", f"require(library {self._config['config']});")
         deadline = time.monotonic() + _START_S
-        while self._running() != self._config["marker"]:
+        while not self._swapped():
             if time.monotonic() > deadline:
                 raise CheckFailed("Click accepted the new configuration, but goes on with the old one")
             time.sleep(_POLL_S)
         return ["swapped the configuration"]
+
+    def _swapped(self) -> bool:
+        """The configuration may have been the same, with other keys or routes in the files that it reads."""
+        same = self._running() == self._config["marker"]
+        return same and not any(self._key_differences()) and not any(self._route_differences())
 
     def _check_kernel(self) -> None:
         """The module of kernel-mode Click is known to work on Linux 2.6.24 to 3.18."""
@@ -265,6 +276,31 @@ class ClickPlane:
             way = "handlers" if self._by_handlers() else "hot swap" if self._swappable() else "restart"
             have = f"{len(want)} routes, {max(changed)} differ"
             yield _difference("routes", have, f"{len(want)} routes (by {way})")
+
+    def _key_file(self) -> Path:
+        return Path(self._config["config"]).with_name(keys.NAME)
+
+    def _key_differences(self) -> Iterator[Difference]:
+        """Whether Click encrypts with other keys than those in its file, told without them."""
+        if not self._config.get("ipsec_keys"):
+            return
+        path = self._key_file()
+        want = f"those in {path} ({'hot swap' if self._swappable() else 'restart'})"
+        try:
+            planned = keys.planned(self._check_file("config").decode("utf-8", "surrogateescape"), path)
+        except Mismatch as error:
+            yield _difference(keys.SETTING, str(error), want)
+            return
+        if self._running_keys() != planned:
+            yield _difference(keys.SETTING, "others", want)
+
+    def _running_keys(self) -> keys.Keys:
+        try:
+            with self._open() as control:
+                numbers = range(len(self._config["cores"]))
+                return keys.running(control.read(f"ipsec_c{number}.config") for number in numbers)
+        except HandlerError:
+            return {}  # another configuration runs, without tunnels
 
     def _thread_differences(self) -> Iterator[Difference]:
         threads = _threads(self._pid())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network
 
 from rbops.errors import UsageError
@@ -70,13 +70,7 @@ def router(plan: ClusterPlan, server: Server, numbers: Outputs, next_hop: Mappin
         host_peer=_HOST_PEER,
         fragment=_fragment(plan.forwarding.fragment),
         associations=_associations(plan, server),
-        own_addresses=tuple(
-            address.partition("/")[0]
-            for s in plan.servers
-            for p in s.ports
-            if p.id is not None
-            for address in p.addresses
-        ),
+        own_addresses=tuple(_own_addresses(plan)),
     )
 
 
@@ -153,21 +147,39 @@ def _associations(plan: ClusterPlan, server: Server) -> tuple[Association, ...]:
         return ()
     if server.index >= _SPI_SERVERS or len(server.cores.dataplane) > _SPI_SERVERS:
         raise UsageError(f"{server.name}: SPIs tell {_SPI_SERVERS} servers of {_SPI_SERVERS} cores apart")
-    for text in (text for tunnel in plan.forwarding.tunnels for text in (tunnel.peer, *tunnel.prefixes)):
-        _prefix(text)
+    _check_tunnels(plan)
+    # The longest prefix counts: a half that stands in a tunnel of its own is that one's.
+    written = {prefix for tunnel in plan.forwarding.tunnels for prefix in tunnel.prefixes}
+    halves = tuple(half for half in _HALVES if half not in written)
     return tuple(
         Association(prefix, tunnel.peer, tunnel.spi << 16 | server.index << 8, number)
         for number, tunnel in enumerate(plan.forwarding.tunnels)
-        for written in tunnel.prefixes
-        for prefix in (_HALVES if written == "0.0.0.0/0" else (written,))
+        for text in tunnel.prefixes
+        for prefix in (halves if text == "0.0.0.0/0" else (text,))
     )
 
 
-def _prefix(text: str) -> None:
-    try:
-        IPv4Network(text)
-    except ValueError as error:
-        raise UsageError(f"a tunnel's {text!r} is no address or prefix of IPv4") from error
+def _check_tunnels(plan: ClusterPlan) -> None:
+    """UsageError (2) for what is no address, and for tunnels to the router itself, whose packets are its kernels'."""
+    own = set(_own_addresses(plan))
+    for tunnel in plan.forwarding.tunnels:
+        for text in (tunnel.peer, *tunnel.prefixes):
+            try:
+                IPv4Network(text)
+            except ValueError as error:
+                raise UsageError(f"a tunnel's {text!r} is no address or prefix of IPv4") from error
+            if text.removesuffix("/32") in own:
+                raise UsageError(
+                    f"a tunnel's {text} is an address of the router itself, which decrypts nothing",
+                    hint="name another gateway as peer, and what lies behind it as prefixes",
+                )
+
+
+def _own_addresses(plan: ClusterPlan) -> Iterator[str]:
+    for server in plan.servers:
+        for port in server.ports:
+            if port.id is not None:
+                yield from (address.partition("/")[0] for address in port.addresses)
 
 
 def _fragment(own: Fragment | None) -> UserClass | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rbops.deploy.keys import PATH, keys_of
 from rbops.verify.plugin import Case
 
 
@@ -44,6 +45,18 @@ def test_look_up(click_case: Case) -> None:
     want = status["library_routes_sha256"]
     for number, found in enumerate(status["routes_sha256"]):
         assert found == want, f"the routes of core {number} are not those of routes.click"
+
+
+def test_keys(click_keys_case: Case) -> None:
+    """The tunnels' keys are those of the key files on this machine, root alone may read them, and Click has them."""
+    server = click_keys_case.server
+    keys = keys_of(server.node["dataplane"]["ipsec_keys"])
+    found = server.output("stat -c '%%a %%U' %s && sha256sum -- %s || true", PATH, PATH).split()
+    owner = dict(zip(("mode", "user", "digest"), found, strict=False))
+    stale = keys.difference({PATH: (f"0o{owner['mode']}", owner["digest"])} if found else {})
+    assert stale is None, f"{PATH}: {stale[0]}, wanted {stale[1]}"
+    assert owner["user"] == "root", f"{PATH} is {owner['user']}'s"
+    assert not _status(click_keys_case)["stale_keys"], f"Click encrypts with other keys than those in {PATH}"
 
 
 def test_links(click_case: Case) -> None:

@@ -1,0 +1,74 @@
+"""The controller's half of rbops_keys: reads the key files and sends their content past every log."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from contextlib import contextmanager
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+_WORDS = re.compile(rb"\s*([0-9a-fA-F]{32})\s+([0-9a-fA-F]{32})\s*")
+_LONGEST = 200
+
+
+class ActionModule(ActionBase):
+    """The module compares and writes; nothing of what it was given is in the result.
+
+    The task's own ``no_log`` would hide from reports, too, whether anything changed and what went wrong.
+    """
+
+    _VALID_ARGS = frozenset({"dest", "keys"})
+
+    def run(self, tmp=None, task_vars=None):
+        """Read the files, and have the server's one made equal to them."""
+        result = super().run(tmp, task_vars)
+        dest, names = str(self._task.args["dest"]), self._task.args.get("keys") or []
+        content = "".join(_definitions(number, name) for number, name in enumerate(names))
+        with self._unlogged():
+            found = self._execute_module(
+                module_name="rbops_keys", module_args={"dest": dest, "content": content}, task_vars=task_vars
+            )
+        if found.get("failed"):
+            said = str(found.get("msg") or "the module gave no reason")
+            return {**result, "failed": True, "msg": f"{dest}: {said}"}
+        result["changed"] = bool(found["reason"])
+        if self._task.diff and found["reason"]:
+            result["diff"] = {"prepared": _said(dest, names, found["reason"])}
+        return result
+
+    @contextmanager
+    def _unlogged(self):
+        """Neither the server's syslog nor the connection's output at -vvv has what is sent and answered."""
+        before = self._task.no_log, self._play_context.no_log
+        self._task.no_log = self._play_context.no_log = True
+        try:
+            yield
+        finally:
+            self._task.no_log, self._play_context.no_log = before
+
+
+def _definitions(number, name):
+    """What Click reads of a key file. AnsibleActionFail for one that is wrong, or that others may use."""
+    try:
+        with open(name, "rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            words = _WORDS.fullmatch(file.read(_LONGEST))
+    except OSError as error:
+        raise AnsibleActionFail(f"{name}: {error.strerror}") from error
+    if mode & 0o077:
+        raise AnsibleActionFail(f"others than its owner may use {name} (mode {mode:04o}): chmod 600 it")
+    if not words:
+        raise AnsibleActionFail(f"{name} does not hold two words of 32 hex digits")
+    key, authentication = (word.decode() for word in words.groups())
+    return f"define($ESP_KEY{number} \\<{key}>);\ndefine($ESP_AUTH{number} \\<{authentication}>);\n"
+
+
+def _said(dest, names, reason):
+    """For --diff."""
+    if not names:
+        return f"{dest}: removed: there are no tunnels\n"
+    word = {"absent": "keys", "content": "other keys"}.get(reason, f"{reason} differs: keys")
+    return f"{dest}: {word} (not shown), of {', '.join(names)}\n"

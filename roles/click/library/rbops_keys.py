@@ -1,0 +1,102 @@
+#!/usr/bin/python
+"""Ansible module: the tunnels' keys, from files on the controller to where root alone reads them."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: rbops_keys
+short_description: Put the keys of ESP tunnels onto a server
+description:
+  - Reads key files on the controller and writes what Click reads to one file of root's, mode 0600.
+  - Keys are in no result, not with C(--diff) or C(-vvv), in no log, and in no temporary file with pipelining.
+options:
+  dest:
+    description: The file on the server.
+    type: path
+    required: true
+  keys:
+    description: The key files, in the order of the tunnels; without any, the file on the server is removed.
+    type: list
+    elements: path
+attributes:
+  check_mode: {support: full}
+  diff_mode: {support: full, details: Tells that keys differ.}
+"""
+
+EXAMPLES = r"""
+- name: The keys of the tunnels
+  rbops_keys:
+    dest: /etc/rbops/click/ipsec.click
+    keys: [/srv/router/peer.keys]
+"""
+
+import os
+import stat
+import tempfile
+
+from ansible.module_utils.basic import AnsibleModule
+
+MODE = 0o600
+
+
+def look(dest, content):
+    """Why the file is not as wanted; empty when it is."""
+    try:
+        info = os.lstat(dest)
+    except FileNotFoundError:
+        return "absent" if content else ""
+    if not content:
+        return "not planned"
+    if not stat.S_ISREG(info.st_mode):
+        return "kind"
+    with open(dest, "rb") as file:
+        if file.read() != content:
+            return "content"
+    as_planned = stat.S_IMODE(info.st_mode) == MODE and (info.st_uid, info.st_gid) == (0, 0)
+    return "" if as_planned else "mode or owner"
+
+
+def put(dest, content):
+    """Write beside the file and rename: never readable by others, not for a moment, and whole or not at all."""
+    if not content:
+        os.unlink(dest)
+        return
+    folder, name = os.path.split(dest)
+    os.makedirs(folder, mode=0o755, exist_ok=True)
+    # mkstemp makes it 0600.
+    handle, part = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            os.fchown(handle, 0, 0)
+            file.write(content)
+            file.flush()
+            os.fsync(handle)
+        os.replace(part, dest)
+    except OSError:
+        os.unlink(part)
+        raise
+
+
+def main():
+    """Entry point; the action plugin of the same name makes ``content`` of the key files, empty for none."""
+    module = AnsibleModule(
+        argument_spec={
+            "dest": {"type": "path", "required": True},
+            "content": {"type": "str", "required": True, "no_log": True},
+        },
+        supports_check_mode=True,
+    )
+    dest, content = module.params["dest"], module.params["content"].encode("ascii")
+    # Keeps folders that makedirs makes readable under any umask of the login.
+    os.umask(0o022)
+    try:
+        reason = look(dest, content)
+        if reason and not module.check_mode:
+            put(dest, content)
+    except OSError as error:
+        module.fail_json(msg=error.strerror)
+    module.exit_json(changed=bool(reason), reason=reason)
+
+
+if __name__ == "__main__":
+    main()

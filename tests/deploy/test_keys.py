@@ -1,0 +1,78 @@
+"""The keys of tunnels against what a server has and what an earlier run pushed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from rbops.deploy.keys import PATH, Keys, keys_of, keys_of_project
+from rbops.errors import Mismatch
+from rbops.spec.keyfile import click_keys
+
+KEY, OTHER = "00c1f2a3b4d5e6f708192a3b4c5d6e7f", "a0b1c2d3e4f5061728394a5b6c7d8e9f"
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Keys:
+    return keys_of([str(write(tmp_path / "peer.keys", KEY))])
+
+
+def write(path: Path, key: str) -> Path:
+    path.touch(0o600)
+    path.write_text(f"{key} {OTHER}\n")
+    return path
+
+
+def server(path: Path, mode: str = "0o600") -> dict[str, tuple[str, str]]:
+    return {PATH: (mode, hashlib.sha256(click_keys([str(path)])).hexdigest())}
+
+
+def test_what_a_server_has(keys: Keys, tmp_path: Path) -> None:
+    want = f"the keys in {tmp_path}/peer.keys"
+    assert keys.difference(server(tmp_path / "peer.keys")) is None
+    assert keys.difference({}) == ("absent", want)
+    assert keys.difference(server(write(tmp_path / "other.keys", OTHER))) == ("other keys", want)
+    assert keys.difference(server(tmp_path / "peer.keys", "0o640")) == ("mode 0o640", "mode 0o600")
+    assert keys_of([]).difference(server(tmp_path / "peer.keys")) == ("keys of no tunnel", "absent")
+    assert keys_of([]).difference({}) is None
+    assert KEY not in repr(keys)
+
+
+def test_what_an_earlier_run_pushed(keys: Keys, tmp_path: Path) -> None:
+    keys.remember(tmp_path)
+    record = tmp_path / "keys.json"
+    assert stat.S_IMODE(record.stat().st_mode) == 0o600
+    assert KEY not in record.read_text()
+    first = json.loads(record.read_text())
+    keys_of([str(tmp_path / "peer.keys")]).check_same(tmp_path)
+    keys.remember(tmp_path)
+    assert json.loads(record.read_text())["scrypt"] != first["scrypt"], "a salt of its own"
+    write(tmp_path / "peer.keys", OTHER)
+    with pytest.raises(Mismatch, match="hold other keys than those that run"):
+        keys_of([str(tmp_path / "peer.keys")]).check_same(tmp_path)
+
+
+@pytest.mark.parametrize("text", [None, "", "[]", '{"salt": "x", "scrypt": ""}'])
+def test_a_run_of_which_nothing_is_known(keys: Keys, tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / "keys.json").write_text(text)
+    with pytest.raises(Mismatch, match="cannot be told"):
+        keys.check_same(tmp_path)
+    keys_of([]).check_same(tmp_path)
+
+
+def test_key_files_of_a_rendered_folder(tmp_path: Path) -> None:
+    path = tmp_path / "hosts/n0/etc/rbops/node.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"dataplane": {"ipsec_keys": [str(tmp_path / "peer.keys")]}}))
+    with pytest.raises(Mismatch, match=r"key file: .*peer\.keys: No such file"):
+        keys_of_project(tmp_path)
+    write(tmp_path / "peer.keys", KEY)
+    assert keys_of_project(tmp_path).files == (str(tmp_path / "peer.keys"),)
+    path.write_text(json.dumps({"dataplane": {"kind": "xdp"}}))
+    assert keys_of_project(tmp_path).files == ()
+    assert keys_of_project(tmp_path / "empty").files == ()
