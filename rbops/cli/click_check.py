@@ -117,10 +117,14 @@ def _defines(given: list[str]) -> dict[str, str]:
 
 
 def _of_file(path: Path, click: Installed, options: Options, allow: tuple[str, ...]) -> Iterator[_Checked]:
-    from rbops.cli.click_files import read_text
+    from dataclasses import replace
+
+    from rbops.cli.click_files import Keyless, read_text
     from rbops.click import check
 
-    yield _Checked(check(read_text(path), click.table, options), allow, click.table.origin)
+    keyless = Keyless(click.library)
+    report = check(read_text(path), click.table, replace(options, library=keyless.library))
+    yield _Checked(replace(report, notes=(*keyless.places, *report.notes)), allow, click.table.origin)
 
 
 def _of_spec(path: Path, click: Installed, options: Options, allow: tuple[str, ...]) -> Iterator[_Checked]:

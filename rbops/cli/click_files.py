@@ -10,15 +10,17 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from rbops.click import ClickText, Table, bundled, with_elementmap
-from rbops.errors import UsageError
+from rbops.errors import Diagnostic, UsageError
 
 if TYPE_CHECKING:
+    from rbops.click.parser import Library
     from rbops.render import File
 
-__all__ = ["Installed", "Rendered", "find_click", "read_text", "text_of"]
+__all__ = ["Installed", "Keyless", "Rendered", "find_click", "read_text", "text_of"]
 
 _LARGEST = 64 << 20
 _MAP = "elementmap.xml"
+_RENDERED = "Written by rbops from the plan"
 
 
 def read_text(path: Path) -> ClickText:
@@ -83,6 +85,34 @@ class Installed:
             yield from (Path(entry) / kind, Path(entry))
         if self.prefix is not None:
             yield self.prefix / "share" / "click"
+
+
+@dataclass(frozen=True, slots=True)
+class Keyless:
+    """Libraries as ``found`` has them, but for the tunnels' keys of a rendered configuration: stand-ins, never keys.
+
+    The keys are in no rendered file, and on a server in one that root alone reads. ``places`` fills with where
+    a configuration asked for them.
+    """
+
+    found: Library
+    places: list[Diagnostic] = field(default_factory=list)
+
+    def library(self, name: str, asking: ClickText) -> ClickText | None:
+        """What ``require(library NAME)`` means."""
+        from rbops.render.click import KEYS, stand_ins
+
+        asked = f"require(library {name})"
+        text = stand_ins(asking.characters) if name == KEYS and _RENDERED in asking.characters else ""
+        if not text:
+            return self.found(name, asking)
+        start = max(0, asking.characters.find(asked))
+        line = asking.characters.count("\n", 0, start) + 1
+        column = start - (asking.characters.rfind("\n", 0, start) + 1) + 1
+        snippet = asking.characters.splitlines()[line - 1]
+        message = f"the tunnels' keys are on servers only: stand-ins take the place of {name}"
+        self.places.append(Diagnostic(asking.name, line, column, message, None, snippet, len(asked)))
+        return ClickText(f"{name} (stand-ins)", text)
 
 
 @dataclass(frozen=True, slots=True)

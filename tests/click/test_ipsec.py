@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pytest
 from ansible.errors import AnsibleActionFail
+from typer.testing import CliRunner, Result
 
+from rbops.cli.app import build
 from rbops.dataplane.click.build import Click
 from rbops.errors import Mismatch, SpecError, UsageError
 from rbops.planner import load_plan
-from rbops.render import render
+from rbops.render import render, write
 from rbops.spec import load_spec
 from rbops.spec.keyfile import click_keys
 from tests.click.esp import decrypted
@@ -130,6 +132,37 @@ def test_keys_are_in_no_rendered_file(tmp_path: Path) -> None:
         assert key.encode() not in everything
         assert bytes.fromhex(key) not in everything
     assert KEY in keys_library([plan.forwarding.tunnels[0].keys])
+
+
+def click_check(path: Path) -> Result:
+    return CliRunner().invoke(build(), ["click-check", str(path)])
+
+
+def test_a_rendered_configuration_is_checked_without_keys(tmp_path: Path) -> None:
+    """On a server they would be beside it: even then they are not read."""
+    out = tmp_path / "out"
+    write(render(load_plan(written(tmp_path))), out)
+    config = out / "hosts/n0/etc/rbops/click/router.click"
+    beside = config.with_name("ipsec.click")
+    for there in (False, True):
+        if there:
+            beside.write_text("define($ESP_KEY0 \\<00>;\n")
+        done = click_check(config)
+        assert done.exit_code == 0, done.stderr
+        lines = config.read_text().splitlines()
+        line = next(number for number, text in enumerate(lines, 1) if "ipsec.click" in text)
+        assert f"{config}:{line}:1: note: the tunnels' keys are on servers only: stand-ins take the" in done.stderr
+        assert "rule2 holds" in done.stdout
+    beside.unlink()
+    for text, lost in (
+        (config.read_text().replace("routes.click", "other.click"), "other.click"),
+        ("require(library ipsec.click);\nIdle -> Discard;\n", "ipsec.click"),
+        ("// Written by rbops from the plan\nrequire(library ipsec.click);\n", "ipsec.click"),
+    ):
+        config.write_text(text)
+        done = click_check(config)
+        assert done.exit_code == 1
+        assert f"library '{lost}' not found" in done.stderr
 
 
 def test_the_role_writes_what_rbops_expects_there(tmp_path: Path) -> None:

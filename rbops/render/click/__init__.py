@@ -1,5 +1,5 @@
 """The Click data plane's files: a server's configuration, the routes that all share, the unit that runs it."""
 
-from rbops.render.click.files import ClickFiles, click_files, element_files, keyless, library_file
+from rbops.render.click.files import KEYS, ClickFiles, click_files, element_files, keyless, library_file, stand_ins
 
-__all__ = ["ClickFiles", "click_files", "element_files", "keyless", "library_file"]
+__all__ = ["KEYS", "ClickFiles", "click_files", "element_files", "keyless", "library_file", "stand_ins"]

@@ -19,10 +19,23 @@ from rbops.render.files import File
 from rbops.render.routes import Table
 from rbops.render.templates import template
 
-__all__ = ["ETC", "UNIT", "ClickFiles", "click_files", "element_files", "keyless", "library_file"]
+__all__ = [
+    "ETC",
+    "KEYS",
+    "UNIT",
+    "ClickFiles",
+    "click_files",
+    "element_files",
+    "keyless",
+    "library_file",
+    "stand_ins",
+]
 
 ETC = "/etc/rbops/click"
 UNIT = "rbops-click.service"
+KEYS = "ipsec.click"
+"""The library with the tunnels' keys, which lies on servers only."""
+_KEY = re.compile(r"\$ESP_(?:KEY|AUTH)[0-9]+")
 _COMMENT = re.compile(r"//.*")
 _DECLARED = re.compile(r"^elementclass ([A-Za-z0-9_]+)", re.MULTILINE)
 _USED = re.compile(r"(?:::|->) (?:\[\d+\])?([A-Z][A-Za-z0-9]+)\b")
@@ -69,9 +82,13 @@ def keyless(plan: ClusterPlan) -> tuple[File, ...]:
 
     The keys themselves are no rendered file: the role ``click`` takes them from the key files to the servers.
     """
-    names = (f"$ESP_{word}{number}" for number in range(len(plan.forwarding.tunnels)) for word in ("KEY", "AUTH"))
-    text = "".join(f"define({name} none);\n" for name in names)
-    return (File(f"{ETC}/ipsec.click", text.encode()),) if text else ()
+    text = stand_ins("".join(f"$ESP_KEY{number} $ESP_AUTH{number} " for number in range(len(plan.forwarding.tunnels))))
+    return (File(f"{ETC}/{KEYS}", text.encode()),) if text else ()
+
+
+def stand_ins(configuration: str) -> str:
+    """Definitions of the tunnels' keys that a configuration names, without keys; empty where it names none."""
+    return "".join(f"define({name} none);\n" for name in dict.fromkeys(_KEY.findall(configuration)))
 
 
 def click_files(plan: ClusterPlan, server: Server, next_hop: Mapping[int, str]) -> ClickFiles:
