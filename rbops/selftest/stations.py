@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from rbops.errors import Mismatch
-from rbops.plan import PUNT, Adjacency, ClusterPlan, Port, Route
+from rbops.plan import PUNT, Adjacency, ClusterPlan, Port, Route, Tunnel
 
 __all__ = ["Site", "Station", "Target", "sites", "targets"]
 
@@ -90,7 +90,9 @@ def _inside(address: str, interface: str) -> bool:
 def targets(plan: ClusterPlan, routes: Iterable[Route], *, seed: int) -> dict[int, tuple[Target, ...]]:
     """Addresses to send to behind each port: every neighbour, and addresses within a sample of its routes.
 
-    An address stands for a route only if that route is its longest match.
+    An address stands for a route only if that route is its longest match. What goes through a tunnel leaves
+    as another packet, which the testers do not open: such addresses are left out. Raises Mismatch (3) when a
+    port has no other.
     """
     neighbours = {
         (port.id, adjacency.index): adjacency
@@ -99,14 +101,20 @@ def targets(plan: ClusterPlan, routes: Iterable[Route], *, seed: int) -> dict[in
         if port.id is not None
         for adjacency in port.adjacencies
     }
-    table = _Table(routes)
+    table = _Table(routes, plan.forwarding.tunnels)
     choose = random.Random(seed)  # noqa: S311  a repeatable sample, no secret
     out: dict[int, tuple[Target, ...]] = {}
     for number in {port for port, _ in neighbours} | set(plan.port_owner):
-        own = [Target(a.address, a.mac) for (port, _), a in sorted(neighbours.items()) if port == number and a.mac]
+        known = [Target(a.address, a.mac) for (port, _), a in sorted(neighbours.items()) if port == number and a.mac]
+        own = [target for target in known if not table.tunnelled(ipaddress.IPv4Address(target.address))]
         behind = table.of_port(number)
         choose.shuffle(behind)
         out[number] = tuple(_with_routes(own, behind, table, neighbours, choose))
+        if known and not out[number]:
+            raise Mismatch(
+                f"all that is behind external port {number} goes through tunnels, and testers do not open ESP",
+                hint="a self-test needs an address in the clear behind each port: leave a neighbour out of `prefixes`",
+            )
     return out
 
 
@@ -127,7 +135,8 @@ def _with_routes(
             continue
         for address in _candidates(network, choose):
             target = Target(str(address), neighbour.mac)
-            if target not in found and table.longest_match(address) == (route.port, route.adjacency):
+            fits = table.longest_match(address) == (route.port, route.adjacency) and not table.tunnelled(address)
+            if target not in found and fits:
                 found.append(target)
                 break
     return found
@@ -146,7 +155,8 @@ def _candidates(network: ipaddress.IPv4Network, choose: random.Random) -> list[i
 class _Table:
     """Longest-prefix match by length, over the routes as planned: a second opinion beside the data plane's table."""
 
-    def __init__(self, routes: Iterable[Route]) -> None:
+    def __init__(self, routes: Iterable[Route], tunnels: Iterable[Tunnel] = ()) -> None:
+        self._tunnelled = [ipaddress.IPv4Network(prefix) for tunnel in tunnels for prefix in tunnel.prefixes]
         self._lengths: dict[int, dict[int, tuple[int, int]]] = {}
         self._ports: dict[int, list[Route]] = {}
         for route in routes:
@@ -159,6 +169,10 @@ class _Table:
     def of_port(self, port: int) -> list[Route]:
         """The routes out of a port, in the order given."""
         return list(self._ports.get(port, ()))
+
+    def tunnelled(self, address: ipaddress.IPv4Address) -> bool:
+        """Whether packets to ``address`` are encrypted where they come in."""
+        return any(address in network for network in self._tunnelled)
 
     def longest_match(self, address: ipaddress.IPv4Address) -> tuple[int, int] | None:
         """(port, adjacency) of the longest prefix that holds ``address``."""

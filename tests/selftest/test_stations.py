@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rbops.errors import Mismatch, UsageError
-from rbops.plan import Route, Routes
+from rbops.plan import ClusterPlan, Route, Routes, Tunnel
 from rbops.selftest.routefile import read_routes
 from rbops.selftest.stations import PER_PORT, sites
 
@@ -43,6 +43,29 @@ def test_routes_are_sampled_and_only_where_they_are_the_longest_match() -> None:
         assert len([a for a in two if a in ipaddress.IPv4Network("192.0.2.0/31")]) == 1
         assert [a for a in two if a in ipaddress.IPv4Network("198.51.100.0/24")] == []
         assert [a for a in two if a.is_multicast] == []
+
+
+def tunnelled(*prefixes: str) -> ClusterPlan:
+    """Port 2 has routes to 203.0.113.0/24 and 192.0.2.0/24; these prefixes go through a tunnel."""
+    routes = (Route("203.0.113.0/24", 2, 1, "198.18.2.2"), Route("192.0.2.0/24", 2, 1, "198.18.2.2"))
+    plan = make_plan(3, routes=routes)
+    tunnel = Tunnel("198.18.2.2", prefixes, 1, "/srv/peer.keys")
+    return replace(plan, forwarding=replace(plan.forwarding, tunnels=(tunnel,)))
+
+
+def test_what_goes_through_a_tunnel_is_not_sent_to() -> None:
+    for seed in range(20):
+        two = [t.address for t in sites(tunnelled("203.0.113.0/24", "192.0.2.128/25"), seed=seed)[2].targets]
+        assert two[0] == "198.18.2.2"
+        assert [ipaddress.IPv4Address(address) < ipaddress.IPv4Address("192.0.2.128") for address in two[1:]] == [True]
+    two = [t.address for t in sites(tunnelled("198.18.2.0/24"), seed=1)[2].targets]
+    assert len(two) == 2
+    assert "198.18.2.2" not in two
+
+
+def test_a_port_behind_which_all_is_encrypted_is_a_mismatch() -> None:
+    with pytest.raises(Mismatch, match="all that is behind external port 0 goes through tunnels"):
+        sites(tunnelled("0.0.0.0/0"), seed=1)
 
 
 def test_the_sample_is_bounded_and_repeatable() -> None:
