@@ -80,6 +80,12 @@ def _click(plan: ClusterPlan, routes: Table) -> _Plane:
         raise UsageError("application ipsec has no tunnel to encrypt for", hint="write a section `ipsec:`")
     if plan.forwarding.application == "ipsec" and plan.forwarding.click_dialect == "kernel":
         raise UsageError("Click's kernel dialect has no ipsec", hint="write `click: {dialect: dpdk}` or socket")
+    for tunnel in plan.forwarding.tunnels:
+        if not routes.covers(tunnel.peer):
+            raise UsageError(
+                f"no route leads to {tunnel.peer}, a tunnel's peer: what is encrypted for it would be dropped",
+                hint="add one under `routes:`, or name a neighbour as peer",
+            )
     library = library_file(plan, routes)
     return _Plane((library, *element_files()), {"library": library.path})
 

@@ -317,6 +317,16 @@ def test_no_tunnel_leads_to_the_router_itself(tunnel: str, said: str, tmp_path: 
         render(load_plan(written(tmp_path, tunnel)))
 
 
+@pytest.mark.parametrize(("peer", "leads"), [("198.51.100.7", False), ("203.0.113.200", True), ("198.18.3.77", True)])
+def test_a_route_leads_to_the_peer(peer: str, leads: bool, tmp_path: Path) -> None:  # noqa: FBT001 - a table's column
+    plan = load_plan(written(tmp_path, TUNNEL.replace("198.18.3.2", peer)))
+    if leads:
+        assert f" {peer} 1 " in files(plan)["/etc/rbops/click/router.click"]
+    else:
+        with pytest.raises(UsageError, match=rf"no route leads to {peer}, a tunnel's peer"):
+            render(plan)
+
+
 def test_tunnels_without_the_application(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"ipsec: tunnels are for `application: ipsec`"):
         load_spec(written(tmp_path, application="route"))
