@@ -27,7 +27,8 @@ def text(path):
 
 def files():
     found = {}
-    paths = ["/usr/sbin/rbops-node", *glob.glob("/etc/systemd/system/rbops*"),
+    paths = ["/usr/sbin/rbops-node", "/etc/modprobe.d/zz-rbops-click.conf", "/etc/modules-load.d/rbops-click.conf",
+             *glob.glob("/etc/systemd/system/rbops*"),
              *glob.glob("/etc/systemd/system/*.wants/rbops*")]
     for folder, _, names in os.walk("/etc/rbops"):
         paths += [os.path.join(folder, name) for name in names]

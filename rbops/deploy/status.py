@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from rbops.deploy.runs import run_id
 from rbops.deploy.ssh import Session, each, open_session, raise_errors
 from rbops.errors import RbopsError
 from rbops.plan import ClusterPlan
-from rbops.render import File, Rendered, render
+from rbops.render import File, Rendered, render, unplanned
 
 __all__ = ["Change", "ServerDiff", "ServerStatus", "diff_servers", "status_servers"]
 
@@ -87,7 +87,13 @@ def diff_servers(plan: ClusterPlan, inventory: Inventory) -> list[ServerDiff]:
 
     def compare(session: Session) -> tuple[Probe, ServerDiff]:
         found = probe(session)
-        return found, _difference(session, found, rendered, keys, folder)
+        planned = {KEYS_PATH, *(file.path for file in rendered.files_of(found.name))}
+        gone = unplanned(plan.forwarding.dataplane, planned, found.files)
+        besides = (
+            *(Change("file", path, found.files[path][1][:_SHORT], "absent") for path in gone),
+            *_keys(found, keys),
+        )
+        return found, _difference(session, found, rendered, besides, folder)
 
     opened = each(((target.name, target) for target in targets), open_session)
     sessions = {name: session for name, session in opened.items() if isinstance(session, Session)}
@@ -103,10 +109,13 @@ def diff_servers(plan: ClusterPlan, inventory: Inventory) -> list[ServerDiff]:
     return [difference for _, difference in done]
 
 
-def _difference(session: Session, found: Probe, rendered: Rendered, keys: Keys, folder: str) -> ServerDiff:
+def _difference(
+    session: Session, found: Probe, rendered: Rendered, besides: Sequence[Change], folder: str
+) -> ServerDiff:
+    """``besides``: files that are not rendered."""
     files = {file.path: file for file in rendered.files_of(found.name)}
-    changed = [*(_file(found, file) for file in files.values()), _keys(found, keys)]
-    stale = tuple(change for change in changed if change is not None)
+    changed = (_file(found, file) for file in files.values())
+    stale = (*(change for change in changed if change is not None), *besides)
     try:
         stage(session, folder, {"rbops-node": files[INSTALLED].content, "node.json": files[_NODE].content})
         node = RemoteNode(session, f"{folder}/rbops-node")
@@ -135,10 +144,10 @@ def _file(found: Probe, file: File) -> Change | None:
     return Change("file", file.path, have[1][:_SHORT], want[1][:_SHORT])
 
 
-def _keys(found: Probe, keys: Keys) -> Change | None:
+def _keys(found: Probe, keys: Keys) -> tuple[Change, ...]:
     """No digest is shown: it would tell who has an idea of the keys that it is right."""
     stale = keys.difference(found.files)
-    return Change("file", KEYS_PATH, *stale) if stale else None
+    return (Change("file", KEYS_PATH, *stale),) if stale else ()
 
 
 def status_servers(plan: ClusterPlan, inventory: Inventory) -> list[ServerStatus]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rbops.errors import Mismatch, StateUnknown
+from rbops.hardware.profiles import profile
 from rbops.lab import names
 from rbops.plan import ClusterPlan, Port, Server
 
@@ -140,9 +141,11 @@ def from_plan(
 
     Raises Mismatch where a plan cannot be cabled on one machine (:mod:`rbops.lab.fit` checks the rest).
     """
-    servers = tuple(_server(server, name, subnet) for server in plan.servers)
+    # Click on sockets takes one queue a port: the others are for the xdp plan that may follow in the same lab.
+    least = profile("lab").possible_cpus if click is not None else 1
+    servers = tuple(_server(server, name, subnet, least) for server in plan.servers)
     testers = tuple(
-        _tester(server, position, port, name)
+        _tester(server, position, port, name, least)
         for server in plan.servers
         for position, port in enumerate(server.ports)
         if port.kind == "external"
@@ -150,7 +153,7 @@ def from_plan(
     return Manifest(name, provider, plan.digest, subnet, base, "building", servers, testers, click=click)
 
 
-def _server(server: Server, lab: str, subnet: int) -> LabServer:
+def _server(server: Server, lab: str, subnet: int, least: int) -> LabServer:
     names.check_server_name(server.name)
     return LabServer(
         name=server.name,
@@ -160,11 +163,11 @@ def _server(server: Server, lab: str, subnet: int) -> LabServer:
         address=names.management_address(subnet, server.index),
         management_port=names.management_port(subnet, server.index),
         management_mac=names.management_mac(subnet, server.index),
-        ports=tuple(_port(server, position, port) for position, port in enumerate(server.ports)),
+        ports=tuple(_port(server, position, port, least) for position, port in enumerate(server.ports)),
     )
 
 
-def _port(server: Server, position: int, port: Port) -> LabPort:
+def _port(server: Server, position: int, port: Port, least: int) -> LabPort:
     if port.selector.pci:
         raise Mismatch(
             f"{server.name}:{port.name} is planned on PCI device {port.selector.pci}, and a lab has no PCI devices",
@@ -176,13 +179,13 @@ def _port(server: Server, position: int, port: Port) -> LabPort:
         device=names.check_device_name(port.selector.name or port.name),
         panel=names.panel_device(server.index, position),
         mac=port.selector.mac or names.device_mac(server.index, position),
-        queues=max(1, len(port.queues)),
+        queues=max(1, len(port.queues), least),
         mtu=port.mtu,
         peer=peer,
     )
 
 
-def _tester(server: Server, position: int, port: Port, lab: str) -> LabTester:
+def _tester(server: Server, position: int, port: Port, lab: str, least: int) -> LabTester:
     if port.id is None:
         raise Mismatch(f"{server.name}:{port.name} is external and has no port id")
     neighbor = port.adjacencies[0] if port.adjacencies else None
@@ -195,7 +198,7 @@ def _tester(server: Server, position: int, port: Port, lab: str) -> LabTester:
         netns=names.tester_netns(lab, port.id),
         device=f"ext{port.id}",
         mac=mac,
-        queues=max(1, len(port.queues)),
+        queues=max(1, len(port.queues), least),
         mtu=port.mtu,
         address=address,
         gateway=str(router.ip) if address and router else None,

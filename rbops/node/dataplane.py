@@ -55,6 +55,9 @@ class Plane(Protocol):
     def set_alive(self, server: int, *, alive: bool) -> None:
         """Use or leave out the direct link towards ``server``; Mismatch while nothing is loaded."""
 
+    def instance(self) -> object:
+        """Another value after each start, since when all links are believed alive; None while nothing is loaded."""
+
 
 class Opener(Protocol):
     """Makes the data plane of a configuration."""

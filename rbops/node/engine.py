@@ -152,7 +152,7 @@ class Engine:
         refused = read_json(self.state.refused) or {}
         every = [*self.files, *(setting for _, stage in self.stages() for setting in stage())]
         every = [_as_refused(setting, refused.get(setting.key)) for setting in every]
-        return [*every, *dataplane.settings(self.plane()), *self._leftovers(every)]
+        return [*self._other_plane(), *every, *dataplane.settings(self.plane()), *self._leftovers(every)]
 
     def _leftovers(self, every: list[Setting]) -> list[Setting]:
         """What is no longer planned. Of neighbours and routes nothing is known before their planned file is here."""
@@ -168,6 +168,7 @@ class Engine:
         fails or has no effect; nothing is taken back here: that is the transaction's work.
         """
         self.feasible()
+        other = self._other_plane()
         self._leave_other_plane()
         record = {"digest": self.config.digest, "config": self.config.text}
         write_whole(self.state.applied, json.dumps(record).encode())
@@ -184,7 +185,8 @@ class Engine:
             # Attaching a program makes most drivers reset their queues: what is set for queues once more.
             done += [self._settle(name, stage, prior) for name, stage in self._queue_stages()]
             self._remember_refused(done)
-        return self._told(done, [*(setting.to_json() for setting in left), *plane])
+        told = self._told(done, [*(setting.to_json() for setting in left), *plane])
+        return replace(told, changes=(*(setting.to_json() for setting in other), *told.changes))
 
     def _told(self, done: list[_Settled], more: list[dict[str, str]]) -> Applied:
         """Each change and each note once, also where two passes made it."""
@@ -254,13 +256,25 @@ class Engine:
             raise CheckFailed(f"{self.config.server}: the data plane was loaded, but {text}")
         return [setting.to_json() for setting in todo]
 
+    def _replaced(self) -> NodeConfig | None:
+        """What was applied last, where that is a data plane of another kind."""
+        record = read_json(self.state.applied)
+        before = None if record is None else parse(record["config"], self.config.path)
+        same = before is None or before.dataplane.get("kind") == self.config.dataplane.get("kind")
+        return None if same else before
+
+    def _other_plane(self) -> list[Setting]:
+        """The change of data planes, said before its consequences."""
+        before = self._replaced()
+        if before is None:
+            return []
+        have, want = (str(config.dataplane.get("kind")) for config in (before, self.config))
+        return [Setting(dataplane.SUBJECT, "kind", have, f"{want} (nothing is forwarded between the two)")]
+
     def _leave_other_plane(self) -> None:
         """Take a data plane of another kind off the devices: two would forward every packet twice."""
-        record = read_json(self.state.applied)
-        if record is None:
-            return
-        before = parse(record["config"], self.config.path)
-        if before.dataplane.get("kind") != self.config.dataplane.get("kind"):
+        before = self._replaced()
+        if before is not None:
             self.open_plane(before, self.names).detach()
 
     def _each(self, settings: Callable[[NodePort, str], list[Setting]]) -> list[Setting]:
@@ -307,7 +321,7 @@ class Engine:
         return host.settings(self.config.host, now, addresses.read(self.system))
 
     def _ingress(self, port: NodePort, device: str) -> list[Setting]:
-        return ingress.settings(port, device, closed=port.closed and ingress.read(self.system, device))
+        return ingress.settings(port, device, ingress.read(self.system, device) if port.closed else ingress.Facts())
 
     def _addresses(self) -> list[Setting]:
         facts = addresses.read(self.system)

@@ -12,7 +12,10 @@ from rbops.node.system import Done, System, unsupported
 
 __all__ = ["NotSupported", "execute", "undo"]
 
-_GONE = ("cannot find device", "cannot assign requested address", "no such", "not exist", "not found")
+_GONE = (
+    "cannot find device", "cannot find specified", "cannot assign requested address",
+    "no such", "not exist", "doesn't exist", "not found",
+)  # fmt: skip
 
 
 class NotSupported(CheckFailed):

@@ -6,27 +6,41 @@ the kernel from routing, answering or forwarding what the program handles alread
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from rbops.node.config import NodePort
 from rbops.node.settings import Run, Setting
 from rbops.node.system import System
 
-__all__ = ["read", "settings"]
+__all__ = ["Facts", "read", "settings"]
 
 _PREFERENCE = "82"
 # Classic BPF, one instruction: return TC_ACT_SHOT.
 _DROP_ALL = "1,6 0 0 2"
 
 
-def read(system: System, device: str) -> bool:
-    """Whether the filter is there."""
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """``closed``: the filter is there; ``hooked``: the device has the qdisc that such filters hang on."""
+
+    closed: bool = False
+    hooked: bool = False
+
+
+def read(system: System, device: str) -> Facts:
+    """What there is."""
+    hooked = "qdisc clsact" in system.run(("tc", "qdisc", "show", "dev", device, "clsact")).stdout
+    if not hooked:
+        return Facts()
     done = system.run(("tc", "filter", "show", "dev", device, "ingress"))
-    return any(
+    closed = any(
         f"pref {_PREFERENCE} bpf" in line and "direct-action" in line and f"'{_DROP_ALL}'" in line
         for line in done.stdout.splitlines()
     )
+    return Facts(closed, hooked)
 
 
-def settings(port: NodePort, device: str, *, closed: bool) -> list[Setting]:
+def settings(port: NodePort, device: str, facts: Facts) -> list[Setting]:
     """One setting on a port that is to be closed; nothing on others."""
     if not port.closed:
         return []
@@ -35,5 +49,6 @@ def settings(port: NodePort, device: str, *, closed: bool) -> list[Setting]:
         Run(("tc", "qdisc", "replace", "dev", device, "clsact")),
         Run((*filters, "bpf", "da", "bytecode", _DROP_ALL)),
     )
-    undo = (Run(("tc", "filter", "del", "dev", device, "ingress", "pref", _PREFERENCE)),)
-    return [Setting(port.subject, "kernel input", "closed" if closed else "open", "closed", actions, undo)]
+    filter_off = Run(("tc", "filter", "del", "dev", device, "ingress", "pref", _PREFERENCE))
+    undo = (filter_off,) if facts.hooked else (filter_off, Run(("tc", "qdisc", "del", "dev", device, "clsact")))
+    return [Setting(port.subject, "kernel input", "closed" if facts.closed else "open", "closed", actions, undo)]

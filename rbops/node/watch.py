@@ -26,6 +26,7 @@ _IFINFO = struct.Struct("=BxHiII")
 _IFF_UP, _IFF_LOWER_UP = 0x1, 0x10000
 _IFLA_IFNAME = 3
 _RELOAD_S = 5.0
+_LOOK_S = 0.5
 
 
 class Switchable(Protocol):
@@ -33,6 +34,9 @@ class Switchable(Protocol):
 
     def set_alive(self, server: int, *, alive: bool) -> None:
         """Use or leave out the direct link towards ``server``; Mismatch while nothing is loaded."""
+
+    def instance(self) -> object:
+        """Another value after each start, since when all links are believed alive; None while nothing is loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +98,14 @@ def watch(config: NodeConfig, devices: Mapping[str, str], plane: Switchable, *, 
     """
     links: dict[str, bool] = {}
     told: dict[int, bool] = {}
+    known: object = None
     refreshed = time.monotonic()
-    for number, events in enumerate(link_events(timeout_s=_RELOAD_S), 1):
+    for number, events in enumerate(link_events(timeout_s=_LOOK_S), 1):
         links.update({event.name: event.up for event in events})
-        if time.monotonic() - refreshed > _RELOAD_S:
+        now = plane.instance()
+        if now != known or time.monotonic() - refreshed > _RELOAD_S:
             # A data plane that was loaded anew believes all links alive.
-            told, refreshed = {}, time.monotonic()
+            told, known, refreshed = {}, now, time.monotonic()
         told = _tell(plane, alive_servers(config, devices, links), told)
         if rounds is not None and number >= rounds:
             return

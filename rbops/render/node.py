@@ -145,6 +145,7 @@ def _click(server: Server, shared: Cluster, click: ClickFiles) -> dict[str, Any]
         "config_sha256": click.sha256,
         "marker": click.marker,
         "unit": UNIT,
+        "command": list(click.command),
         "control": CONTROL,
         "threads": [{"cpu": core.cpu, "thread": core.thread} for core in click.cores],
         "parameters": click.parameters,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import rbops
 from rbops.dataplane.xdp.fib import compile_fib
 from rbops.errors import UsageError
 from rbops.plan import ClusterPlan
-from rbops.render.click import click_files, element_files, library_file
+from rbops.render.click import ETC, click_files, element_files, library_file
 from rbops.render.files import File, Rendered
 from rbops.render.inventory import inventory
 from rbops.render.names import check_names
@@ -20,11 +20,21 @@ from rbops.render.routes import Table, table
 from rbops.render.templates import template
 from rbops.resources import bpf_object, shared
 
-__all__ = ["render"]
+__all__ = ["PLACES", "render", "unplanned"]
 
 _ETC = "/etc/rbops"
 _OBJECT, _FIB, _ROUTES = f"{_ETC}/xdp/router.bpf.o", f"{_ETC}/fib.bin", f"{_ETC}/routes.csv"
 _UNITS = ("rbops.service", "rbops-watch.service")
+PLACES = {
+    "host": (
+        "/etc/modprobe.d/zz-rbops-click.conf",
+        "/etc/modules-load.d/rbops-click.conf",
+        "/etc/systemd/system/rbops-click.service",
+    ),
+    "click": (f"{_ETC}/click",),
+    "xdp": (f"{_ETC}/xdp", _FIB),
+}
+"""What the roles clean: a data plane's files beside /etc/rbops, which are planned or go, and each one's own places."""
 _START_TIMEOUT_S = 600
 _FORKS = 32
 
@@ -54,6 +64,17 @@ def render(plan: ClusterPlan) -> Rendered:
         node = File(f"{_ETC}/node.json", node_json(server, said, own))
         hosts[server.name] = (node, *units, *(own.files if own else ()))
     return Rendered(digest, (*_top(plan), *_shipped()), common, hosts)
+
+
+def unplanned(dataplane: str, planned: Collection[str], found: Iterable[str]) -> list[str]:
+    """Those of the files ``found`` on a server that go when a plan with that data plane is applied."""
+    places = [*PLACES["host"], f"{ETC}/elements"]
+    places += (place for kind, own in PLACES.items() if kind not in ("host", dataplane) for place in own)
+    return sorted(
+        path
+        for path in found
+        if path not in planned and any(path == place or path.startswith(f"{place}/") for place in places)
+    )
 
 
 @dataclass(frozen=True, slots=True)

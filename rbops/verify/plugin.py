@@ -38,7 +38,8 @@ class VerifyPlugin:
     (of ports that the kernel keeps), ``vector_case`` (those of hardware), ``handed_case`` (ports handed to a
     program), ``hugepage_case``, ``sysctl_case``, ``file_case``, ``peer_case`` (every other server), and those
     of ``_PLANNED``, of :mod:`rbops.verify.kernel_cases`, and of one data plane: ``xdp_case``,
-    ``xdp_port_case``, ``click_case``, ``click_thread_case``, ``click_keys_case`` (with tunnels).
+    ``xdp_port_case``, ``click_case``, ``click_port_case``, ``click_thread_case``, ``click_keys_case`` (with
+    tunnels).
     """
 
     def __init__(self, servers: Sequence[ServerUnderTest], progress: Callable[[Check], None]) -> None:
@@ -64,6 +65,7 @@ class VerifyPlugin:
             "xdp_case": _only("xdp", self._server_cases),
             "xdp_port_case": _only("xdp", self._port_cases),
             "click_case": _only("click", self._server_cases),
+            "click_port_case": _only("click", self._port_cases),
             "click_thread_case": _only("click", _click_thread_cases),
             "click_keys_case": _only("click", _click_keys_cases),
         }

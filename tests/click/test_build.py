@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
-from rbops.dataplane.click.build import Click, ClickError, build, current, elements, find, missing
+from rbops.dataplane.click.build import Click, ClickError, _forget_old, build, current, elements, find, missing
 from tests.conftest import ELEMENTS
 
 
@@ -100,6 +101,16 @@ def test_the_kernels_elements_are_those_of_its_map(tmp_path: Path) -> None:
 def test_no_sources(tmp_path: Path) -> None:
     with pytest.raises(ClickError, match="there are no element sources"):
         build(find(str(fake(tmp_path, says("2.1")))), tmp_path / "none", tmp_path / "base")
+
+
+def test_the_package_that_was_in_use_stays_whatever_was_tried_since(tmp_path: Path) -> None:
+    """A revert goes back to it, without a compiler."""
+    packages = [tmp_path / "packages" / name for name in ("used", "tried1", "tried2", "tried3", "new")]
+    for number, path in enumerate(packages):
+        path.mkdir(parents=True)
+        os.utime(path, (number, number))
+    _forget_old(tmp_path, {packages[0].resolve(), packages[-1].resolve()})
+    assert {path.name for path in (tmp_path / "packages").iterdir()} == {"used", "tried3", "new"}
 
 
 @pytest.mark.click

@@ -21,12 +21,15 @@ ROUTES = {"203.0.113.0/24": ("-", "3")}
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """A server whose Click runs ``running`` with the package ``loaded``; its next start loads ``planned``."""
-    state = SimpleNamespace(running=NEW, loaded="p1", planned="p1", done=[])
+    """A server whose Click ``command`` runs ``running`` with elements ``loaded``; its next start loads ``planned``."""
+    command = ["/opt/click/bin/click", "-j", "1", "-R", "router.click"]
+    state = SimpleNamespace(running=NEW, loaded="p1", planned="p1", command=command, done=[])
 
     def systemctl(*arguments: str) -> subprocess.CompletedProcess[str]:
         if arguments[0] == "restart":
             state.running, state.loaded = NEW, state.planned
+            state.command = [word for word in state.config["command"] if word[0] != "$"]
+            state.command += (tmp_path / "run/environment").read_text().removeprefix("PARAMETERS=").split()
             state.done.append("restart")
         return subprocess.CompletedProcess(arguments, 0, "12\n" if arguments[0] == "show" else "", "")
 
@@ -37,6 +40,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
     monkeypatch.setattr(plane, "_systemctl", systemctl)
     monkeypatch.setattr(plane, "_ENVIRONMENT", tmp_path / "run/environment")
+    monkeypatch.setattr(plane, "_command_of", lambda pid: list(state.command) if pid == 12 else [])
     monkeypatch.setattr(package, "loaded", lambda pid: state.loaded if pid == 12 else "")
     monkeypatch.setattr(package, "planned", lambda: state.planned)
     monkeypatch.setattr(ClickPlane, "_running", lambda _: state.running)
@@ -50,9 +54,11 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         files |= {name: str(path), f"{name}_sha256": hashlib.sha256(text.encode()).hexdigest()}
     state.config = {
         "unit": "rbops-click.service", "control": str(tmp_path / "control"), "marker": NEW, "dialect": "socket",
-        "parameters": {}, "defaults": {}, "cores": [0], "threads": [], **files,
+        "parameters": {"EXT0": "ext0"}, "defaults": {"EXT0": "ext0"}, "cores": [0], "threads": [], **files,
+        "command": [*command, "$PARAMETERS"],
     }  # fmt: skip
-    state.plane = ClickPlane(state.config, {})
+    state.devices = {"ext0": "ext0"}
+    state.plane = ClickPlane(state.config, state.devices)
     return state
 
 
@@ -142,7 +148,7 @@ def test_what_click_says_of_its_keys() -> None:
 def test_what_does_not_run_is_started(server: SimpleNamespace, planned: str) -> None:
     """No package compiled (kernel mode, a check of a fresh server) is nothing to restart for."""
     server.running, server.planned, server.loaded = None, planned, ""
-    assert [(found.setting, found.want) for found in server.plane.diff()] == [("configuration", NEW)]
+    assert [(found.setting, found.want) for found in server.plane.diff()] == [("configuration", f"{NEW} (start)")]
 
 
 def test_no_package_is_planned(server: SimpleNamespace) -> None:
@@ -151,6 +157,38 @@ def test_no_package_is_planned(server: SimpleNamespace) -> None:
 
 
 def test_the_kernel_has_no_package_in_a_process(server: SimpleNamespace) -> None:
-    server.planned, server.loaded = "left by the socket dialect", ""
+    server.planned, server.loaded, server.command = "left by the socket dialect", "", []
     server.config["dialect"] = "kernel"
+    assert server.plane.diff() == []
+
+
+@pytest.mark.parametrize("running", [NEW, OLD])
+def test_another_command_line_takes_a_restart(server: SimpleNamespace, running: str) -> None:
+    server.running, server.command[2] = running, "2"
+    command, *configuration = server.plane.diff()
+    want = "1 -R router.click (restart: command line changed)"
+    assert command == Difference("data plane", "command line", "2 -R router.click", want)
+    assert [found.want for found in configuration] == ([] if running == NEW else [f"{NEW} (restart)"])
+    server.plane.apply()
+    assert server.done == ["restart"]
+    assert server.plane.diff() == []
+
+
+def test_a_device_of_another_name_takes_a_restart(server: SimpleNamespace) -> None:
+    server.devices["ext0"] = "enp3s0"
+    assert [(found.have, found.want) for found in server.plane.diff()] == [
+        ("shorter", "EXT0=enp3s0 (restart: command line changed)")
+    ]
+    server.plane.apply()
+    assert server.plane.diff() == []
+
+
+def test_a_dpdk_process_is_no_socket_one(server: SimpleNamespace) -> None:
+    """What runs without -R swaps nothing, whatever the plan says of the next one."""
+    server.running, server.command = OLD, ["/opt/click/bin/click", "--dpdk", "-l", "0", "--", "router.click"]
+    assert f"{NEW} (restart)" in [found.want for found in server.plane.diff()]
+
+
+def test_a_program_from_path_is_known_by_its_name(server: SimpleNamespace) -> None:
+    server.config["command"][0], server.command[0] = "click", "/usr/bin/click"
     assert server.plane.diff() == []

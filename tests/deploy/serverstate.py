@@ -69,7 +69,14 @@ def neighbours():
     return sorted("%s %s %s" % (n["dst"], n["dev"], n.get("lladdr")) for n in json.loads(run("ip", "-j", "neigh"))
                   if "PERMANENT" in n["state"] and n["dev"] not in MANAGEMENT)
 
+def clicks():
+    found = (text(path) or "" for path in glob.glob("/proc/[0-9]*/cmdline"))
+    return sorted(line.replace("\0", " ").strip() for line in found if line.split("\0")[0].endswith("/bin/click"))
+
 stable = {
+    "click": clicks(), "pins": os.path.isdir("/sys/fs/bpf/rbops"),
+    "hooks": sorted(" ".join(line.split()[:5:2]) for line in run("tc", "qdisc").splitlines() if "clsact" in line),
+    "filters": {dev: re.sub(r" id \d+", "", run("tc", "filter", "show", "dev", dev, "ingress")) for dev in links()},
     "files": tree("/etc/rbops", "/etc/modprobe.d", "/etc/modules-load.d", "/etc/default", "/usr/sbin/rbops-node",
                   "/etc/systemd/system/irqbalance.service.d", *glob.glob("/etc/systemd/system/*rbops*"),
                   *glob.glob("/etc/systemd/system/*.wants/rbops*")),

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
+
+import pytest
 
 from rbops.errors import Mismatch
+from rbops.node import watch
 from rbops.node.watch import LinkState, _tell, alive_servers, parse_links
 from tests.node.recorded import config, internal
 
@@ -39,7 +43,11 @@ class Plane:
 
     def __init__(self) -> None:
         self.loaded = False
+        self.start = 0
         self.told: list[tuple[int, bool]] = []
+
+    def instance(self) -> object:
+        return self.start if self.loaded else None
 
     def set_alive(self, server: int, *, alive: bool) -> None:
         if not self.loaded:
@@ -57,3 +65,20 @@ def test_told_once_and_again_after_loading() -> None:
     assert plane.told == [(1, False), (2, True)]
     _tell(plane, {1: True, 2: True}, told)
     assert plane.told[2:] == [(1, True)]
+
+
+def test_a_plane_that_was_started_again_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    plane = Plane()
+    plane.loaded = True
+
+    def events(*, timeout_s: float) -> Iterator[list[LinkState]]:
+        assert timeout_s < 1
+        yield [LinkState("int1", up=False)]
+        yield []
+        plane.start += 1
+        yield []
+        yield []
+
+    monkeypatch.setattr(watch, "link_events", events)
+    watch.watch(config(ports=[internal("int1")]), {"int1": "int1"}, plane)
+    assert plane.told == [(1, False), (1, False)]

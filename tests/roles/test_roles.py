@@ -59,7 +59,7 @@ def test_tasks_are_named_and_modules_fully_qualified(role: Path) -> None:
 def test_every_copied_file_has_a_mode(role: Path) -> None:
     for task in tasks(role):
         if module(task) == "rbops_copy":
-            for entry in task["rbops_copy"]["files"]:
+            for entry in task["rbops_copy"].get("files", ()):
                 assert re.fullmatch(r"0[0-7]{3}", entry["mode"]), entry
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from rbops.dataplane.click.build import find
 from tests.system.driver import Cluster, Done
 
 _ORDER = (
@@ -21,8 +22,19 @@ _ORDER = (
     "test_selftest_faults",
     "test_interrupts",
     "test_click",
+    "test_click_life",
     "test_ipsec",
 )
+
+CLICK_SPEC = """\
+name: ck4
+router: {{external_ports: 4, line_rate: 10Mbps}}
+servers: {{profile: lab}}
+dataplane: click
+click: {{dialect: socket, prefix: "{prefix}"}}
+routes:
+  - {{prefix: 203.0.113.0/24, via: 198.18.3.2}}
+"""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -54,6 +66,20 @@ def cluster(steps: dict[str, Done], tmp_path_factory: pytest.TempPathFactory) ->
         yield made
     finally:
         steps["lab down"] = made.run("lab", "down", str(made.spec), "--name", made.name)
+
+
+@pytest.fixture(scope="package")
+def click_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """The same RB4 with Click's socket dialect, booted and applied."""
+    made = make_cluster(tmp_path_factory.mktemp("ck4"), "rbt-ck4")
+    made.spec.write_text(CLICK_SPEC.format(prefix=find(os.environ.get("CLICK_PREFIX")).prefix))
+    made.run("lab", "down", "none", "--name", made.name)
+    try:
+        for done in (made.run("lab", "up", str(made.spec), "--name", made.name), made.verb("apply")):
+            assert done.code == 0, done.err
+        yield made
+    finally:
+        made.run("lab", "down", "none", "--name", made.name)
 
 
 @pytest.fixture

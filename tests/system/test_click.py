@@ -2,39 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-
 import pytest
 
-from rbops.dataplane.click.build import find
-from tests.system.conftest import make_cluster
 from tests.system.driver import Cluster, wait_for
 
 pytestmark = [pytest.mark.lab, pytest.mark.root, pytest.mark.click]
-
-SPEC = """\
-name: ck4
-router: {{external_ports: 4, line_rate: 10Mbps}}
-servers: {{profile: lab}}
-dataplane: click
-click: {{dialect: socket, prefix: "{prefix}"}}
-routes:
-  - {{prefix: 203.0.113.0/24, via: 198.18.3.2}}
-"""
-
-
-@pytest.fixture(scope="module")
-def click_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    made = make_cluster(tmp_path_factory.mktemp("ck4"), "rbt-ck4")
-    made.spec.write_text(SPEC.format(prefix=find(os.environ.get("CLICK_PREFIX")).prefix))
-    made.run("lab", "down", "none", "--name", made.name)
-    try:
-        for done in (made.run("lab", "up", str(made.spec), "--name", made.name), made.verb("apply")):
-            assert done.code == 0, done.err
-        yield made
-    finally:
-        made.run("lab", "down", "none", "--name", made.name)
 
 
 def process(cluster: Cluster, server: str) -> str:
@@ -74,7 +46,30 @@ def test_hosts_and_errors(click_cluster: Cluster) -> None:
     assert "From 198.18.0.1 icmp_seq=1 Destination Net Unreachable" in said
 
 
+def kill(cluster: Cluster, server: str) -> None:
+    """Kill Click and return when another process is there."""
+    pid = process(cluster, server)
+    cluster.on(server, "kill", "-9", pid)
+    wait_for("another Click", lambda: process(cluster, server) not in ("0", pid), 30)
+
+
+LOOK_UP = """\
+import sys
+from pathlib import Path
+sys.path.insert(0, "/usr/sbin/rbops-node")
+from rbops.dataplane.click.control import Control
+with Control(Path("/run/rbops-click/control")) as control:
+    print(control.read("rt_c0/table.lookup", sys.argv[1]))
+"""
+
+
+def output_for(cluster: Cluster, server: str, address: str) -> str:
+    """The output that Click's look-up has for an address; empty while none answers."""
+    return cluster.on(server, "python3", "-c", LOOK_UP, address, check=False).partition(" ")[0].strip()
+
+
 def test_routes_change_by_handlers(click_cluster: Cluster) -> None:
+    """And a Click that is killed has them again."""
     before = process(click_cluster, "n0")
     plain = click_cluster.spec.read_text()
     click_cluster.spec.write_text(plain + "  - {prefix: 192.0.2.0/24, via: 198.18.1.2}\n")
@@ -82,6 +77,9 @@ def test_routes_change_by_handlers(click_cluster: Cluster) -> None:
         done = click_cluster.verb("apply")
         assert done.code == 0, done.err
         assert process(click_cluster, "n0") == before
+        assert output_for(click_cluster, "n0", "192.0.2.9") == "5"
+        kill(click_cluster, "n0")
+        wait_for("the route again", lambda: output_for(click_cluster, "n0", "192.0.2.9") == "5", 30)
     finally:
         click_cluster.spec.write_text(plain)
         assert click_cluster.verb("apply").code == 0

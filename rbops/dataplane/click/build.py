@@ -193,8 +193,8 @@ def build(click: Click, sources: Path, base: Path = BASE, *, check: bool = False
     """Compile ``sources`` (*.cc, *.hh) for ``click`` and make ``base``'s link lead to the result.
 
     Does nothing when the same sources were compiled for the same Click before: the last few results are kept,
-    so that a revert needs no compiler. With ``check`` nothing is compiled. ClickError with file:line of what
-    does not compile.
+    and the one that the link led to so far, so that a revert needs no compiler. With ``check`` nothing is compiled.
+    ClickError with file:line of what does not compile.
     """
     name = f"{_PACKAGE}{_SUFFIX[click.driver]}"
     target = base / "packages" / _digest(click, sources) / name
@@ -206,12 +206,13 @@ def build(click: Click, sources: Path, base: Path = BASE, *, check: bool = False
     if not target.exists():
         tools_missing(click)
         _compile(click, sources, target)
+    before = current(base, click.driver)
     target.parent.touch()
     part = base / f".{name}.{os.getpid()}"
     part.unlink(missing_ok=True)
     part.symlink_to(target.relative_to(base))
     part.replace(link)
-    _forget_old(base, target.parent)
+    _forget_old(base, {path.parent.resolve() for path in (target, before) if path})
     return Built(target, changed=True)
 
 
@@ -290,13 +291,13 @@ def _step(click: Click, command: list[str], folder: Path, stdin: str = "", resul
     raise ClickError(f"the element package does not compile with {click}: {said}")
 
 
-def _forget_old(base: Path, keep: Path) -> None:
-    """Of earlier packages the last few, and nothing of builds that were killed."""
-    folders = [path for path in (base / "packages").iterdir() if path != keep]
+def _forget_old(base: Path, keep: set[Path]) -> None:
+    """Of packages but ``keep`` the last few stay, and nothing of builds that were killed."""
+    folders = [path for path in (base / "packages").iterdir() if path.resolve() not in keep]
     finished = [path for path in folders if not path.name.startswith(".build-")]
     finished.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     old = (path for path in folders if path.name.startswith(".build-"))
-    for path in (*finished[_KEPT - 1 :], *old):
+    for path in (*finished[max(0, _KEPT - len(keep)) :], *old):
         with contextlib.suppress(OSError):
             shutil.rmtree(path)
 

@@ -2,7 +2,8 @@
 
 What runs says itself what it is: the configuration carries the digest of its own text, and the look-up lists its
 routes. Routes change through handlers; another configuration comes by hot swap where Click can, by a restart of
-the service where it cannot, and where other elements were compiled than those in its memory.
+the service where it cannot, where other elements were compiled than those in its memory, and where its command
+line is another one (threads, program, devices).
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import hashlib
 import os
 import platform
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +38,13 @@ _BY_SWAP = frozenset({"configuration", "routes", keys.SETTING})
 """What a hot swap mends: all that Click reads from its files."""
 
 _MARKER = re.compile(r"return ([0-9a-f]{64})")
+_VLB, _TABLE = re.compile(r"vlb_c\d+"), re.compile(r"rt_c\d+/table")
 _ROUTE = re.compile(r"^ +([0-9.]+/[0-9]+)(?: ([0-9.]+))? ([0-9]+)[,)]", re.MULTILINE)
-_ENVIRONMENT = Path("/run/rbops-click/environment")
+_RUN = Path("/run/rbops-click")
+_ENVIRONMENT = _RUN / "environment"
+_PARAMETERS = "$PARAMETERS"
+_NOT_LOADED = 5
+"""systemctl's exit code for a unit that is not there."""
 
 Routes = dict[str, tuple[str, str]]
 """Prefix -> (next hop or "-", output)."""
@@ -69,15 +77,13 @@ class ClickPlane:
         """What ``apply`` would change, and how (hot swap, restart or handlers). Changes nothing."""
         running = self._running()
         want = str(self._config["marker"])
-        stale = self._stale_package() if running else None
-        found = [stale] if stale else []
+        if running is None:
+            return [_difference("configuration", "none", f"{want} (start)")]
+        found = self._restarts()
         if running != want:
-            swap = running and not stale and self._swappable()
-            way = "hot swap" if swap else "restart" if running else "start"
-            found.append(_difference("configuration", running or "none", want if way == "start" else f"{want} ({way})"))
-        elif self._environment() != self._stored_environment():
-            found.append(_difference("devices", self._stored_environment(), f"{self._environment()} (restart)"))
-        else:
+            way = "hot swap" if self._swappable() and not found else "restart"
+            found.append(_difference("configuration", running, f"{want} ({way})"))
+        elif not found:
             found += self._key_differences()
             found += self._route_differences()
             found += self._thread_differences()
@@ -95,7 +101,7 @@ class ClickPlane:
         text = self._check_file("config").decode("utf-8", "surrogateescape")
         self._check_file("library")
         keys.planned(text, self._key_file())
-        if settings <= _BY_SWAP and self._running() and self._swappable() and self._same_devices():
+        if settings <= _BY_SWAP and self._running() and self._swappable():
             try:
                 return self._swap()
             except HandlerError as error:
@@ -106,14 +112,26 @@ class ClickPlane:
         return self._restart()
 
     def detach(self) -> None:
-        """Stop Click; nothing forwards then. Fine when it does not run."""
-        _systemctl("stop", self._unit)
+        """Stop Click and leave nothing of it in memory; nothing forwards then. Fine when it does not run."""
+        done = _systemctl("stop", self._unit)
+        if done.returncode not in (0, _NOT_LOADED):
+            raise CheckFailed(f"{self._unit} does not stop: {done.stderr.strip()}", hint=f"journalctl -u {self._unit}")
+        _systemctl("reset-failed", self._unit)
+        shutil.rmtree(_RUN, ignore_errors=True)
 
     def set_alive(self, server: int, *, alive: bool) -> None:
         """Use, or leave out at once, the link towards ``server`` on every core. Mismatch while Click does not run."""
         with self._open() as control:
             for number in range(len(self._config["cores"])):
                 control.write(f"vlb_c{number}.alive", f"{server} {'true' if alive else 'false'}")
+
+    def instance(self) -> object:
+        """Another value for each start of Click, which then believes all links alive; None while none runs."""
+        try:
+            found = self._control.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_ctime_ns
 
     def counters(self) -> dict[str, Any]:
         """What was counted since Click started, or was last hot-swapped where an element does not keep its counts."""
@@ -122,27 +140,34 @@ class ClickPlane:
 
     def status(self) -> dict[str, Any]:
         """What runs: digests, process, threads with the CPUs they may run on; ``loaded`` False when nothing does."""
-        running = self._running()
-        result: dict[str, Any] = {"loaded": running is not None, "kind": "click", "dialect": self._config["dialect"]}
-        if running is None:
+        result: dict[str, Any] = {"loaded": False, "kind": "click", "dialect": self._config["dialect"]}
+        try:
+            return result | self._status()
+        except NoClick:
             return result
+
+    def _status(self) -> dict[str, Any]:
+        """Of the configuration that runs, which may have other cores than the planned one. NoClick when none does."""
         with self._open() as control:
             version = control.read("version").strip()
             elements = control.read("list").split()[1:]
             dead = sorted({
                 int(line.split()[0])
-                for number in range(len(self._config["cores"]) if self._config["next_hop"] else 0)
-                for line in control.read(f"vlb_c{number}.alive").splitlines()
+                for name in elements
+                if _VLB.fullmatch(name)
+                for line in control.read(f"{name}.alive").splitlines()
                 if line.split()[1:] == ["false"]
             })  # fmt: skip
+            tables = [_table(control, name) for name in sorted(elements, key=_natural) if _TABLE.fullmatch(name)]
         pid = self._pid()
-        return result | {
-            "marker": running,
+        return {
+            "loaded": True,
+            "marker": self._running(),
             "version": version,
             "pid": pid,
             "elements": len(elements),
-            "routes_sha256": [_digest(routes) for routes in self._tables()],
-            "library_routes_sha256": _digest(self._planned()),
+            "routes_sha256": [_digest(routes) for routes in tables],
+            "library_routes_sha256": self._library_digest(),
             "stale_keys": any(self._key_differences()),
             "threads": _threads(pid),
             "dead": dead,
@@ -166,6 +191,11 @@ class ClickPlane:
         """DPDK's queues cannot be made anew in a running Click; the kernel's module swaps by click-install."""
         return str(self._config["dialect"]) == "socket"
 
+    def _restarts(self) -> list[Difference]:
+        """What another configuration in the same process would not change: its elements, its command line."""
+        found = (self._stale_package(), self._other_command())
+        return [difference for difference in found if difference]
+
     def _stale_package(self) -> Difference | None:
         """Whether other elements run than the next start loads: from other sources, or for another Click."""
         # In the kernel the package is a module; a process of another dialect may have left its package here.
@@ -175,8 +205,20 @@ class ClickPlane:
             return None
         return _difference("element package", have or "none", f"{planned} (restart: element package changed)")
 
-    def _same_devices(self) -> bool:
-        return self._environment() == self._stored_environment()
+    def _other_command(self) -> Difference | None:
+        """Whether Click was started by another command than the unit has, or for devices of other names."""
+        want = [word for word in self._config.get("command", ()) if word != _PARAMETERS] + self._environment().split()
+        have = _command_of(self._pid())
+        if not have or "command" not in self._config:
+            # The kernel's module has no process that tells.
+            want, have = self._environment().split(), self._stored_environment().split()
+        elif "/" not in want[0]:
+            have[0] = have[0].rpartition("/")[2]
+        if have == want:
+            return None
+        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(have, want, strict=False)))
+        was, shall = " ".join(have[same:]), " ".join(want[same:])
+        return _difference("command line", was or "shorter", f"{shall or 'shorter'} (restart: command line changed)")
 
     def _environment(self) -> str:
         """Click's parameters for devices that are called otherwise than the configuration says."""
@@ -259,12 +301,16 @@ class ClickPlane:
     def _planned(self) -> Routes:
         return {m[1]: (m[2] or "-", m[3]) for m in _ROUTE.finditer(self._check_file("library").decode("ascii"))}
 
+    def _library_digest(self) -> str | None:
+        """None before the planned file was pushed."""
+        try:
+            return _digest(self._planned())
+        except Mismatch:
+            return None
+
     def _tables(self) -> list[Routes]:
         with self._open() as control:
-            texts = [control.read(f"rt_c{number}/table.table") for number in range(len(self._config["cores"]))]
-        return [
-            {words[0]: (words[1], words[2]) for line in text.splitlines() if (words := line.split())} for text in texts
-        ]
+            return [_table(control, f"rt_c{number}/table") for number in range(len(self._config["cores"]))]
 
     def _route_differences(self) -> Iterator[Difference]:
         try:
@@ -335,6 +381,17 @@ def _difference(setting: str, have: str, want: str) -> Difference:
     return Difference("data plane", setting, have, want)
 
 
+def _natural(name: str) -> tuple[int, str]:
+    """An order in which c2 comes before c10."""
+    return len(name), name
+
+
+def _table(control: Control, element: str) -> Routes:
+    """What a look-up has."""
+    lines = control.read(f"{element}.table").splitlines()
+    return {words[0]: (words[1], words[2]) for line in lines if (words := line.split())}
+
+
 def _changes(have: Routes, want: Routes) -> Iterator[str]:
     """Click's commands from one table to the other: additions first, so that no address is without a route between."""
     for prefix, (gateway, output) in want.items():
@@ -361,6 +418,14 @@ def _chunks(lines: Iterator[str]) -> Iterator[list[str]]:
 def _digest(routes: Routes) -> str:
     text = "\n".join(f"{prefix} {' '.join(way)}" for prefix, way in sorted(routes.items()))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _command_of(pid: int) -> list[str]:
+    """A process's command line; empty when there is none."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")[:-1] if pid else []
+    except OSError:
+        return []
 
 
 def _threads(pid: int) -> list[str]:

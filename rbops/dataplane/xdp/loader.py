@@ -155,6 +155,10 @@ class DataPlane:
         """
         self._loaded().memory("control")[shape.DEAD_AT + server] = int(not alive)
 
+    def instance(self) -> object:
+        """Another value after each load, which may believe all links alive; None while nothing is loaded."""
+        return self._pins.instance()
+
     def counters(self) -> dict[str, Any]:
         """What was counted since the maps were made, all cores; raises Mismatch when the router is not loaded."""
         loaded = self._loaded()

@@ -94,6 +94,13 @@ class Pins:
         for path in older:
             shutil.rmtree(path)
 
+    def instance(self) -> int | None:
+        """Which load counts, without opening it; None when nothing is loaded."""
+        try:
+            return (self.root / "live" / "control").stat().st_ino
+        except OSError:
+            return None
+
     def remove(self) -> None:
         """Unpin everything."""
         if self.root.is_dir():

@@ -49,8 +49,8 @@ class ClickFiles:
     """A server's files, and what rbops-node has to know of them.
 
     ``config`` is the configuration's path, ``sha256`` that of its bytes, ``marker`` the digest by which it is known
-    while it runs, ``parameters`` the planned port of each of its parameters, ``defaults`` their values there,
-    ``elements`` the classes that Click itself must have,
+    while it runs, ``command`` the words that start it, ``parameters`` the planned port of each of its parameters,
+    ``defaults`` their values there, ``elements`` the classes that Click itself must have,
     ``key_files`` those on the controller with the tunnels' keys, in the order of the tunnels.
     """
 
@@ -58,6 +58,7 @@ class ClickFiles:
     config: str
     sha256: str
     marker: str
+    command: tuple[str, ...]
     cores: tuple[Core, ...]
     parameters: dict[str, str]
     defaults: dict[str, str]
@@ -102,7 +103,8 @@ def click_files(plan: ClusterPlan, server: Server, next_hop: Mapping[int, str]) 
     marker = hashlib.sha256(text).hexdigest()
     text = text.replace(_NO_MARKER.encode(), marker.encode())
     config = File(f"{ETC}/router.click", text)
-    line = " ".join(command(plan, server, plan.forwarding.click_prefix))
+    words = tuple(command(plan, server, plan.forwarding.click_prefix))
+    line = " ".join(words)
     kernel = plan.forwarding.click_dialect == "kernel"
     stop = line.split()[0].replace("click-install", "click-uninstall")
     unit = template(f"systemd/{UNIT}", cluster=plan.name, digest=plan.digest, command=line, stop=stop, kernel=kernel)
@@ -111,6 +113,7 @@ def click_files(plan: ClusterPlan, server: Server, next_hop: Mapping[int, str]) 
         config=config.path,
         sha256=config.sha256,
         marker=marker,
+        command=words,
         cores=values.cores,
         parameters={port.device.removeprefix("$"): port.name for port in values.ports},
         elements=_elements(text.decode(), plan),

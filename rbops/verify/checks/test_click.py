@@ -28,6 +28,12 @@ def test_unit(click_case: Case) -> None:
     assert click_case.server.host.service("rbops-click.service").is_running, "rbops-click.service does not run"
 
 
+def test_no_xdp(click_port_case: Case) -> None:
+    """No XDP program is attached: it would take frames before Click sees them."""
+    xdp = click_port_case.server.link(click_port_case.port).get("xdp")
+    assert not xdp, f"an XDP program is attached: {xdp}"
+
+
 def test_thread(click_thread_case: Case) -> None:
     """Each of Click's threads may run on its planned CPU and on no other (rule 2 of the paper's 4.2)."""
     threads = _status(click_thread_case)["threads"]

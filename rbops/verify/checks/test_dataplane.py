@@ -32,6 +32,12 @@ def test_program(xdp_port_case: Case) -> None:
     assert program["tag"] == tag, f"the program on the port has tag {program['tag']}, rbops loaded {tag}"
 
 
+def test_no_click(xdp_case: Case) -> None:
+    """No Click of rbops's runs beside the program: both would forward."""
+    service = xdp_case.server.host.service("rbops-click.service")
+    assert not service.is_running, "rbops-click.service runs: the other data plane's"
+
+
 def test_routes(xdp_case: Case) -> None:
     """The forwarding table in use is the rendered one."""
     server = xdp_case.server

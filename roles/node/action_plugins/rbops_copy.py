@@ -15,10 +15,10 @@ _INLINE_BYTES = 4 << 20
 
 
 class ActionModule(ActionBase):
-    """Two module runs at most, whatever the number of files."""
+    """Two module runs at most, whatever the number of files; the first one also cleans."""
 
     TRANSFERS_FILES = True
-    _VALID_ARGS = frozenset({"tree", "files"})
+    _VALID_ARGS = frozenset({"tree", "files", "clean"})
 
     def run(self, tmp=None, task_vars=None):
         """Compare, then write what differs."""
@@ -26,14 +26,17 @@ class ActionModule(ActionBase):
         contents = self._contents(self._wanted())
         asked = [self._entry(dest, mode, content) for dest, (mode, content) in contents.items()]
         found = self._execute_module(
-            module_name="rbops_copy", module_args={"files": asked, "write": False}, task_vars=task_vars
+            module_name="rbops_copy",
+            module_args={"files": asked, "write": False, "clean": self._task.args.get("clean") or []},
+            task_vars=task_vars,
         )
         found.pop("invocation", None)
         if found.get("failed") or not found.get("stale"):
             return {**result, **found}
-        diff = [self._difference(entry, contents[entry["dest"]]) for entry in found["stale"]]
-        if not self._task.check_mode:
-            written = self._write([entry["dest"] for entry in found["stale"]], contents, task_vars)
+        diff = [self._difference(entry, contents.get(entry["dest"])) for entry in found["stale"]]
+        copied = [entry["dest"] for entry in found["stale"] if entry["dest"] in contents]
+        if copied and not self._task.check_mode:
+            written = self._write(copied, contents, task_vars)
             if written.get("failed"):
                 return {**result, **written}
         stale = [{"dest": entry["dest"], "reason": entry["reason"]} for entry in found["stale"]]
@@ -95,6 +98,9 @@ class ActionModule(ActionBase):
         return self._transfer_data(remote, content)
 
     def _difference(self, entry, wanted):
+        if wanted is None:
+            header = {"before_header": entry["dest"], "after_header": f"{entry['dest']} (removed)"}
+            return {**header, "before": entry["before"] or f"{entry['dest']}\n", "after": ""}
         mode, content = wanted
         after = None
         if len(content) <= _SHOWN_BYTES and b"\0" not in content:

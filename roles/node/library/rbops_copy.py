@@ -23,6 +23,12 @@ options:
       src: {description: The file on the controller., type: path, required: true}
       dest: {description: Its absolute path on the server., type: path, required: true}
       mode: {description: Permission bits as text., type: str, default: "0644"}
+  clean:
+    description:
+      - Absolute paths on the server where nothing stays but what I(tree) and I(files) put there.
+      - Of a folder every other file goes, and the folders that are empty then; of a single path the file.
+    type: list
+    elements: path
 attributes:
   check_mode: {support: full}
   diff_mode: {support: full}
@@ -34,6 +40,12 @@ EXAMPLES = r"""
     tree: "{{ rbops_files }}/hosts/{{ inventory_hostname }}"
     files:
       - {src: "{{ rbops_files }}/common/routes.csv", dest: /etc/rbops/routes.csv}
+
+- name: What an earlier version copied as well goes
+  rbops_copy:
+    files:
+      - {src: "{{ rbops_files }}/common/fabric.hh", dest: /etc/rbops/click/elements/fabric.hh}
+    clean: [/etc/rbops/click/elements]
 """
 
 RETURN = r"""
@@ -76,6 +88,41 @@ def _look(wanted, *, show):
     elif stat.S_IMODE(info.st_mode) != int(wanted["mode"], 8) or (info.st_uid, info.st_gid) != (0, 0):
         found["reason"] = "mode or owner"
     return found if found["reason"] else None
+
+
+def _left(places, wanted):
+    """What lies at the places and is not wanted there."""
+    keep = {os.path.normpath(entry["dest"]) for entry in wanted}
+    found = []
+    for place in places:
+        if os.path.isdir(place) and not os.path.islink(place):
+            found += [
+                os.path.join(folder, name)
+                for folder, folders, names in os.walk(place)
+                for name in (*names, *(name for name in folders if os.path.islink(os.path.join(folder, name))))
+            ]
+        elif os.path.lexists(place):
+            found.append(place)
+    return sorted(path for path in found if os.path.normpath(path) not in keep)
+
+
+def _remove(places, left):
+    """Take it away, and the folders that are empty then."""
+    for path in left:
+        os.unlink(path)
+    for place in places:
+        for folder, _folders, _names in os.walk(place, topdown=False):
+            if not os.listdir(folder):
+                os.rmdir(folder)
+
+
+def _show_left(path, *, show):
+    """One file that goes, with its text for --diff."""
+    text = None
+    if show and os.path.isfile(path) and not os.path.islink(path) and os.stat(path).st_mode & 0o077:
+        with open(path, "rb") as file:
+            text = _text(file.read())
+    return {"dest": path, "reason": "not planned", "before": text}
 
 
 def _text(content):
@@ -123,6 +170,7 @@ def main():
         argument_spec={
             "files": {"type": "list", "elements": "dict", "required": True, "options": spec},
             "write": {"type": "bool", "default": False},
+            "clean": {"type": "list", "elements": "path", "default": []},
         },
         supports_check_mode=True,
     )
@@ -131,9 +179,13 @@ def main():
     try:
         found = [_look(wanted, show=module._diff) for wanted in module.params["files"]]
         stale = [entry for entry in found if entry]
+        left = _left(module.params["clean"], module.params["files"])
+        stale += [_show_left(path, show=module._diff) for path in left]
         if module.params["write"] and not module.check_mode:
             for wanted in module.params["files"]:
                 _put(wanted)
+        elif not module.check_mode:
+            _remove(module.params["clean"], left)
     except OSError as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=bool(stale), stale=stale)

@@ -1,0 +1,85 @@
+"""The module rbops_copy alone: what lies at places that are to be clean goes, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from rbops.render import unplanned
+from rbops.render.tree import PLACES
+from rbops.resources import shared
+
+
+def run(folder: Path, *, check: bool = False, **more: Any) -> dict[str, Any]:
+    wanted = [
+        {"dest": str(path), "mode": "0644", "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        for path in sorted(folder.glob("elements/kept*"))
+    ]
+    clean = [str(folder / name) for name in ("elements", "single", "absent")]
+    arguments = {"files": wanted, "write": False, "clean": clean, "_ansible_check_mode": check, "_ansible_diff": True}
+    done = subprocess.run(
+        [sys.executable, shared("roles", "node", "library", "rbops_copy.py")],
+        input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments | more}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "elements/old").mkdir(parents=True)
+    for name in ("elements/kept.cc", "elements/older.cc", "elements/old/x.cc", "single", "single.not", "elements/key"):
+        (tmp_path / name).write_text(f"text of {name}\n")
+    (tmp_path / "elements/key").chmod(0o600)
+    (tmp_path / "elements/link").symlink_to("kept.cc")
+    return tmp_path
+
+
+def files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+
+
+@pytest.mark.root
+def test_what_is_not_copied_goes(folder: Path) -> None:
+    before = files(folder)
+    gone = {"elements/older.cc", "elements/old/x.cc", "elements/key", "elements/link", "single"}
+    looked = run(folder, check=True)
+    assert {Path(entry["dest"]).relative_to(folder).as_posix() for entry in looked["stale"]} == gone
+    assert {entry["reason"] for entry in looked["stale"]} == {"not planned"}
+    texts = {Path(entry["dest"]).name: entry["before"] for entry in looked["stale"]}
+    assert texts["older.cc"] == "text of elements/older.cc\n"
+    assert texts["key"] is None  # what only root may read is shown to nobody
+    assert files(folder) == before
+    assert run(folder)["changed"]
+    assert files(folder) == {"elements", "elements/kept.cc", "single.not"}
+    assert not run(folder)["changed"]
+
+
+def test_diff_and_role_know_the_same_places() -> None:
+    defaults = yaml.safe_load(Path(shared("roles", "activate", "defaults", "main.yml")).read_text(encoding="utf-8"))
+    assert {kind: tuple(places) for kind, places in defaults["activate_places"].items()} == PLACES
+
+
+def test_files_of_the_other_data_plane_are_not_planned() -> None:
+    found = [
+        "/etc/rbops/node.json", "/etc/rbops/fib.bin", "/etc/rbops/xdp/router.bpf.o", "/etc/rbops/notes",
+        "/etc/rbops/click/router.click", "/etc/rbops/click/elements/older.cc", "/etc/rbops/click/ipsec.click",
+        "/etc/systemd/system/rbops-click.service", "/etc/systemd/system/rbops.service",
+    ]  # fmt: skip
+    xdp = {"/etc/rbops/node.json", "/etc/rbops/fib.bin", "/etc/rbops/xdp/router.bpf.o"}
+    assert unplanned("xdp", xdp, found) == sorted(path for path in found if "click" in path)
+    click = {"/etc/rbops/node.json", "/etc/rbops/click/router.click", "/etc/systemd/system/rbops-click.service"}
+    # The keys of tunnels are no rendered file.
+    assert unplanned("click", click, found) == [
+        "/etc/rbops/click/elements/older.cc", "/etc/rbops/fib.bin", "/etc/rbops/xdp/router.bpf.o"
+    ]  # fmt: skip
