@@ -1,11 +1,14 @@
 """The data plane's speed on one core: generator, router and sink in namespaces, joined by veths.
 
-Four ways to forward the same frames, run in turn, medians of their rates:
+Five ways to forward the same frames, run in turn, medians of their rates:
 
     redirect  a program of one redirect to one link, the most that XDP can do here
     router    route + Direct VLB + flowlets, 256K routes, every destination random
     spread    the same over the four links that the router sends to
     kernel    the kernel's own forwarding by the same routes
+    click     Click's socket dialect as rbops renders it, same routes, where there is a Click (CLICK_PREFIX, or
+              on PATH). Frames come in bursts that its socket holds; what the core spends on one more than
+              with the redirect and the same bursts is added to the redirect's time
 
 and the time to compile, load and swap the table while frames flow. Needs root; prints ratios of one
 run: the rates themselves say more about the machine. `--json` for programs.
@@ -32,18 +35,23 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script
 
+from bench.click_way import ClickWay, click_way
 from bench.routes import bgp_like
+from rbops.dataplane.click.build import ClickError, find
 from rbops.dataplane.xdp.compile import compile_one
 from rbops.dataplane.xdp.fib import compile_fib
 from rbops.dataplane.xdp.libbpf import Map, Object, Program, xdp_attach, xdp_context, xdp_detach
 from rbops.dataplane.xdp.loader import DataPlane
 from rbops.dataplane.xdp.netdev import find_device
 from rbops.resources import bpf_object
+from rbops.selftest.device import private_namespace
+from rbops.selftest.programs import Link
 
 SERVERS = 4
 LINKS = ("int1", "int2", "int3", "ext4")
 FRAME = bytes(60)
 CLONE_NEWNET = 0x40000000
+BURST, PAUSE_S = 32, 0.0005
 BUDGETS = {"of bare redirect": 0.6, "of the kernel": 5.0}
 
 
@@ -152,6 +160,7 @@ class Bench:
     received: Map
     offset: int
     frames: int
+    click: ClickWay | None = None
 
     def plane(self, blob: bytes) -> DataPlane:
         """The data plane with that table, not applied."""
@@ -175,6 +184,18 @@ class Bench:
         self.send(self.frames)
         return (delivered() - before) / (spent() - started)
 
+    def in_bursts(self, delivered: Callable[[], int], other: Callable[[], float] = lambda: 0.0) -> float:
+        """The core's seconds for a frame that came through, ``other`` CPU time with it; bursts with pauses between."""
+        bursts = self.frames // 10 // BURST
+        before, started = delivered(), spent() + other()
+        for _ in range(bursts):
+            self.send(BURST)
+            time.sleep(PAUSE_S)
+        seconds, through = spent() + other() - started, delivered() - before
+        if through < 0.9 * bursts * BURST:
+            raise RuntimeError(f"only {through} of {bursts * BURST} frames were forwarded")
+        return seconds / through
+
     def at_sink(self) -> int:
         """Frames that the sink has counted."""
         return int.from_bytes(self.received.memory()[self.offset : self.offset + 8], "little")
@@ -191,9 +212,15 @@ class Bench:
         for way, program in (("redirect", "redirect"), ("spread", "spread"), ("router", "external")):
             xdp_attach(port, self.programs[program])
             rates[way] = self.rate(self.at_sink)
+            if way == "redirect" and self.click:
+                bare = self.in_bursts(self.at_sink)
         xdp_detach(port)
         self.sinks(None)
         rates["kernel"] = self.rate(self.sent_by_kernel)
+        if self.click:
+            with self.click.running() as used:
+                own = self.in_bursts(self.sent_by_kernel, used) - bare
+            rates["click"] = 1 / (own + 1 / rates["redirect"])
         self.sinks(self.programs["count"])
         xdp_attach(port, self.programs["external"])
         return rates
@@ -234,6 +261,11 @@ def bench(frames: int, line_rate: int) -> Iterator[Bench]:
         obj.map("generator_out").update(first, device.to_bytes(4, "little"))
         xdp_attach(device, obj.program("count"))
         spaces.enter("router")
+        # In XDP's dispatcher it stays there: a call then does not wait for RCU, some 25 ms.
+        with private_namespace() as namespace:
+            stack.callback(os.close, namespace)
+            parked = Link(obj.program("generate"), 1, generic=True)
+        stack.callback(parked.close)
         programs = {name: obj.program(name) for name in ("generate", "redirect", "spread", "count")}
         received, offset = obj.map(".bss"), obj.variable("received")[1]
         made = Bench(spaces, folder, node_config(folder, line_rate), programs, received, offset, frames)
@@ -275,10 +307,11 @@ def measure(made: Bench, routes: int, rounds: int) -> dict[str, Any]:
     loaded = time.perf_counter() - started
     made.programs["external"] = Program.pinned(made.folder / "bpf" / "rbops" / "live" / "external")
     kernel_routes(made.spaces, table)
-    rates: dict[str, list[float]] = {way: [] for way in ("redirect", "spread", "router", "kernel")}
+    made.click = with_click(made.folder / "click", table)
+    rates: dict[str, list[float]] = {}
     for _ in range(rounds):
         for way, rate in made.round().items():
-            rates[way].append(rate)
+            rates.setdefault(way, []).append(rate)
     swap = live_swap(made, compile_fib(*other))
     plane.detach()
     medians = {way: statistics.median(values) for way, values in rates.items()}
@@ -289,11 +322,21 @@ def measure(made: Bench, routes: int, rounds: int) -> dict[str, Any]:
         "of bare redirect": round(_ratio(rates, "redirect"), 3),
         "of spread redirect": round(_ratio(rates, "spread"), 3),
         "of the kernel": round(_ratio(rates, "kernel"), 2),
+        **({"of Click": round(_ratio(rates, "click"), 2)} if made.click else {}),
         "compile_s": round(compiled, 3),
         "load_s": round(loaded, 3),
         "swap_s": round(swap["seconds"], 3),
         "lost_in_swap": swap["lost"],
     }
+
+
+def with_click(folder: Path, table: tuple[Any, ...]) -> ClickWay | None:
+    """Click with those routes; None, and a line that says so, where there is none."""
+    try:
+        return click_way(find(os.environ.get("CLICK_PREFIX")), folder, table)
+    except ClickError as error:
+        print(f"click is left out: {error}", file=sys.stderr)
+        return None
 
 
 def _ratio(rates: dict[str, list[float]], other: str) -> float:
@@ -319,6 +362,8 @@ def main() -> None:
         return
     for name, budget in BUDGETS.items():
         print(f"router: {figures[name]} {name} (budget {budget})")
+    if "of Click" in figures:
+        print(f"router: {figures['of Click']} of Click on sockets")
     print(", ".join(f"{way} {rate} Mpps" for way, rate in figures["mpps"].items()))
     print(f"{figures['routes']} routes: {figures['table_bytes']} bytes; compiled in {figures['compile_s']} s,")
     print(f"loaded in {figures['load_s']} s, swapped in {figures['swap_s']} s, {figures['lost_in_swap']} frames lost")
