@@ -24,7 +24,7 @@ class DeviceQueue:
     queue: str
 
     def __str__(self) -> str:
-        queue = self.queue if self.queue.isdigit() else f"({self.queue})"
+        queue = self.queue if self.queue.isdecimal() else f"({self.queue})"
         return f"{self.way} queue {queue} of device {self.device}"
 
 
@@ -83,12 +83,12 @@ def use(element: FlatElement, driver: Driver, threads: int, *, fastclick: bool) 
     written = (
         named.get("QUEUE", positional[1] if kind.numbered and len(positional) > 1 else "") if kind.numbered else ""
     )
-    queue = written if written.isdigit() else element.name if kind.each_own else "0"
+    queue = written if written.isdecimal() else element.name if kind.each_own else "0"
     found = DeviceQueue(device, kind.way, queue)
     if not fastclick or element.kind not in _SPREADS:
         return Use(found)
     if kind.way == "transmit":
-        return Use(found, own_queues=_number(named, "N_QUEUES", 0 if not written.isdigit() else 1) != 1)
+        return Use(found, own_queues=_number(named, "N_QUEUES", 0 if not written.isdecimal() else 1) != 1)
     first, count = _number(named, "THREADOFFSET", 0), _number(named, "MAXTHREADS", threads)
     taken = tuple(thread for thread in range(first, first + count) if thread < threads)
     return Use(found, taken or (0,), own_queues=True)
@@ -96,4 +96,4 @@ def use(element: FlatElement, driver: Driver, threads: int, *, fastclick: bool) 
 
 def _number(named: Mapping[str, str], name: str, otherwise: int) -> int:
     text = named.get(name, "")
-    return int(text) if text.isdigit() else otherwise
+    return int(text) if text.isdecimal() else otherwise

@@ -155,6 +155,8 @@ def _click_batching(spec: Spec) -> Iterator[str]:
             "kernel-mode Click runs on Linux 2.6.24 to 3.18, and a core for each queue needs RouteBricks's multi-queue "
             "elements (MQPollDevice): other servers are refused at apply"
         )
+    elif spec.click.dialect == "fastclick" and spec.batching.timeout_s > 0:
+        yield f"FastClick's ToDPDKDevice refuses a timeout: what waits for nic {nic} packets goes at the next turn"
     elif 0 < spec.batching.timeout_s < _DPDK_TIMEOUT_S:
         yield f"timeout {timeout} is less than the millisecond that ToDPDKDevice counts in: it sends without waiting"
 

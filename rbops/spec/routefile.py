@@ -30,6 +30,8 @@ _HEADER = ("prefix", "via")
 
 _LENGTHS = {str(length): length for length in range(33)}
 _HOST_BITS = [0xFFFFFFFF >> length for length in range(33)]
+_UNRESERVED = frozenset(range(1, 224)) - {127}
+"""First numbers of addresses that no reserved range (``words.prefix``) has."""
 _ADDRESS = 32
 _LENGTH = 6
 
@@ -74,7 +76,7 @@ def _rows(lines: list[str], source: Text, known: set[int] | None) -> _Read:
             length = _LENGTHS[tail]
         except (OSError, ValueError, KeyError):
             hop = None
-        if hop is not None and not network & _HOST_BITS[length] and length > 0 and 0 < network >> 24 < 127:  # noqa: PLR2004
+        if hop is not None and not network & _HOST_BITS[length] and length > 0 and network >> 24 in _UNRESERVED:
             packed.append(network << (_ADDRESS + _LENGTH) | length << _ADDRESS | hop)
             continue
         # Whatever is not plainly right is read again with care: the first of each next hop, and mistakes.

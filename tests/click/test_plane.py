@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -192,3 +193,30 @@ def test_a_dpdk_process_is_no_socket_one(server: SimpleNamespace) -> None:
 def test_a_program_from_path_is_known_by_its_name(server: SimpleNamespace) -> None:
     server.config["command"][0], server.command[0] = "click", "/usr/bin/click"
     assert server.plane.diff() == []
+
+
+@pytest.mark.parametrize(
+    ("release", "runs"),
+    [
+        ("6.1.0-28-amd64", False),
+        ("3.19.0", False),
+        ("2.6.23.1", False),
+        ("3.18.140", True),
+        ("3.2.0-4-amd64", True),
+        ("2.6.24", True),
+    ],
+)
+def test_kernels_without_a_kernel_mode_click(
+    server: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, release: str, *, runs: bool
+) -> None:
+    """Refused with what to write instead, and nothing was touched."""
+    monkeypatch.setattr(plane.platform, "release", lambda: release)
+    server.config["dialect"], server.running = "kernel", None
+    if runs:
+        assert server.plane.apply() == ["started rbops-click.service"]
+        return
+    with pytest.raises(Mismatch, match=rf"Linux 2\.6\.24 to 3\.18, and this is Linux {re.escape(release)}") as caught:
+        server.plane.apply()
+    assert (caught.value.exit_code, "dialect: socket" in caught.value.hint) == (3, True)
+    assert server.done == []
+    assert not plane._ENVIRONMENT.exists()

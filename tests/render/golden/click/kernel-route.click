@@ -1,5 +1,5 @@
 // rb4, server n0 (number 0)
-// Application route, Click's dialect fastclick. Written by rbops from the plan: change the spec, not this file.
+// Application route, Click's dialect kernel. Written by rbops from the plan: change the spec, not this file.
 //
 // One path a core, from a receive queue to a transmit queue, without locks (RouteBricks, 4.2):
 //   external queue -> checks -> look-up -> TTL, MAC address of the output port -> DirectVLB -> a link's queue
@@ -10,10 +10,10 @@ require(package "rbops");
 require(library routes.click);
 
 // Devices: rbops-node names those that are called otherwise on the server.
-define($EXT0 0);
-define($INT1 1);
-define($INT2 2);
-define($INT3 3);
+define($EXT0 ext0);
+define($INT1 int1);
+define($INT2 int2);
+define($INT3 int3);
 // Own ports: what ARP learned is known to all cores.
 arp_ext0 :: ARPTable;
 // A packet on its way out: options, TTL (but for packets that another server or the host counted down: paint 9),
@@ -40,11 +40,11 @@ elementclass Find { $address, $mtu, $source, $table |
   options[1] -> [3]output;
 }
 
-// ICMP errors go back through the look-up. Inputs: no route, TTL expired, too big, bad option.
-elementclass Errors { $address |
+// ICMP errors go back through the look-up. Inputs: no route, TTL expired, too big (for the smallest MTU), bad option.
+elementclass Errors { $address, $mtu |
   input[0] -> ICMPError($address, unreachable, net) -> output;
   input[1] -> ICMPError($address, timeexceeded) -> output;
-  input[2] -> ICMPError($address, unreachable, needfrag) -> output;
+  input[2] -> ICMPError($address, unreachable, needfrag, PMTU $mtu) -> output;
   input[3] -> ICMPError($address, parameterproblem) -> output;
 }
 
@@ -56,26 +56,24 @@ elementclass Check {
   header[1] -> [1]output;
   martian[0] -> source :: Counter -> [1]output;
 }
-// This server's own kernel, also over a hot swap.
-host :: HostTap(rbops0);
 // ------------------------------------------------------------------ CPU 1, thread 0
 // What a packet of this core may come to.
 rt_c0 :: Routes;
-errors_c0 :: Errors(198.18.0.1) -> rt_c0;
+errors_c0 :: Errors(198.18.0.1, 1500) -> rt_c0;
 drop_c0 :: Discard;
-host_c0 :: EtherEncap(0x0800, 02:53:ff:ff:ff:00, 02:53:ff:ff:ff:01) -> to_host_c0 :: Counter -> host;
-punt_c0 :: Counter -> host;
+host_c0 :: EtherEncap(0x0800, 02:53:ff:ff:ff:00, 02:53:ff:ff:ff:01) -> to_host_c0 :: Counter -> ToHost(rbops0);
+punt_c0 :: Counter -> ToHost(rbops0);
 // ext0 tx queue 0, CPU 1
-tx_ext0_c0 :: Counter -> send_ext0_c0 :: ToDPDKDevice($EXT0, QUEUE 0, N_QUEUES 1, IQUEUE 1024, BURST 16, TIMEOUT 0, NDESC 1024);
+tx_ext0_c0 :: Counter -> send_ext0_c0 :: MQPushToDevice($EXT0, QUEUE 0, BURST 16);
 // int1 tx queue 0, CPU 1
-tx_int1_c0 :: Counter -> send_int1_c0 :: ToDPDKDevice($INT1, QUEUE 0, N_QUEUES 1, IQUEUE 1024, BURST 16, TIMEOUT 0, NDESC 1024);
+tx_int1_c0 :: Counter -> send_int1_c0 :: MQPushToDevice($INT1, QUEUE 0, BURST 16);
 // int2 tx queue 0, CPU 1
-tx_int2_c0 :: Counter -> send_int2_c0 :: ToDPDKDevice($INT2, QUEUE 0, N_QUEUES 1, IQUEUE 1024, BURST 16, TIMEOUT 0, NDESC 1024);
+tx_int2_c0 :: Counter -> send_int2_c0 :: MQPushToDevice($INT2, QUEUE 0, BURST 16);
 // int3 tx queue 0, CPU 1
-tx_int3_c0 :: Counter -> send_int3_c0 :: ToDPDKDevice($INT3, QUEUE 0, N_QUEUES 1, IQUEUE 1024, BURST 16, TIMEOUT 0, NDESC 1024);
+tx_int3_c0 :: Counter -> send_int3_c0 :: MQPushToDevice($INT3, QUEUE 0, BURST 16);
 local_ext0_c0 :: Counter -> tx_ext0_c0;
 vlb_c0 :: DirectVLB(SELF 0, OWNERS 0 1 2 3, VIA 1:0 2:1 3:2,
-    LINKS 10000000000 10000000000 10000000000, SOURCE 02:53:00:00:00:01 02:53:00:00:00:02 02:53:00:00:00:03,
+    LINKS 10000000000 10000000000 10000000000, SOURCE $INT1:eth $INT2:eth $INT3:eth,
     INTERMEDIATES 1 2 3, ROUTING direct-vlb, QUOTA 2500000000, FLOWLET 100ms, CORES 2);
 vlb_c0[0] -> tx_int1_c0;
 vlb_c0[1] -> tx_int2_c0;
@@ -89,9 +87,9 @@ too_big_c0 :: Counter -> [2]errors_c0;
 option_c0 :: Counter -> [3]errors_c0;
 rt_c0[2] -> mine_ext0_c0 :: IPClassifier(dst host 198.18.0.1, -);
     mine_ext0_c0[0] -> host_c0;
-    mine_ext0_c0[1] -> find_ext0_c0 :: Find(198.18.0.1, 1500, 02:53:00:00:00:00, arp_ext0) -> local_ext0_c0;
+    mine_ext0_c0[1] -> find_ext0_c0 :: Find(198.18.0.1, 1500, $EXT0:eth, arp_ext0) -> local_ext0_c0;
     find_ext0_c0[1] -> expired_c0; find_ext0_c0[2] -> too_big_c0; find_ext0_c0[3] -> option_c0;
-rt_c0[3] -> p0a1_c0 :: Leave(198.18.0.1, 1500, 02:53:00:00:00:00, 02:4e:00:00:00:02) -> local_ext0_c0;
+rt_c0[3] -> p0a1_c0 :: Leave(198.18.0.1, 1500, $EXT0:eth, 02:4e:00:00:00:02) -> local_ext0_c0;
     p0a1_c0[1] -> expired_c0; p0a1_c0[2] -> too_big_c0; p0a1_c0[3] -> option_c0;
 rt_c0[4] -> p1a0_c0 :: Leave(198.18.0.1, 1500, 0:0:0:0:0:0, 02:52:00:01:00:00) -> vlb_c0;
     p1a0_c0[1] -> expired_c0; p1a0_c0[2] -> too_big_c0; p1a0_c0[3] -> option_c0;
@@ -106,7 +104,7 @@ rt_c0[8] -> p3a0_c0 :: Leave(198.18.0.1, 1500, 0:0:0:0:0:0, 02:52:00:03:00:00) -
 rt_c0[9] -> p3a1_c0 :: Leave(198.18.0.1, 1500, 0:0:0:0:0:0, 02:52:00:03:00:01) -> vlb_c0;
     p3a1_c0[1] -> expired_c0; p3a1_c0[2] -> too_big_c0; p3a1_c0[3] -> option_c0;
 // From the fabric: by MAC address alone; what is for this server itself is looked up again.
-mac_c0 :: MACDispatch(SELF 0, OWNERS 0 1 2 3, PORTS 0, SOURCE 02:53:00:00:00:00, MTU 1500,
+mac_c0 :: MACDispatch(SELF 0, OWNERS 0 1 2 3, PORTS 0, SOURCE $EXT0:eth, MTU 1500,
     ADJACENCY 0 1 02:4e:00:00:00:02);
 mac_c0[0] -> [1]vlb_c0;
 mac_c0[1] -> tx_ext0_c0;
@@ -114,42 +112,42 @@ mac_c0[2] -> Strip(14) -> CheckIPHeader -> Paint(9) -> rt_c0;
 mac_c0[3] -> punt_c0;
 mac_c0[4] -> drop_c0;
 // ext0 rx queue 0, CPU 1
-from_ext0_c0 :: FromDPDKDevice($EXT0, QUEUE 0, N_QUEUES 1, PROMISC true, BURST 32, NDESC 1024)
-    -> rx_ext0_c0 :: Counter -> mac_ext0_c0 :: HostEtherFilter(02:53:00:00:00:00)
+from_ext0_c0 :: MQPollDevice($EXT0, QUEUE 0, BURST 32, PROMISC true)
+    -> rx_ext0_c0 :: Counter -> mac_ext0_c0 :: HostEtherFilter($EXT0:eth)
     -> type_ext0_c0 :: Classifier(12/0800, 12/0806 20/0001, 12/0806 20/0002, -);
 mac_ext0_c0[1] -> other_host_ext0_c0 :: Counter -> drop_c0;
 type_ext0_c0[0] -> check_ext0_c0 :: Check -> rt_c0;
 check_ext0_c0[1] -> drop_c0;
-type_ext0_c0[1] -> arp_asked_ext0_c0 :: Counter -> ARPResponder(198.18.0.1 02:53:00:00:00:00) -> tx_ext0_c0;
+type_ext0_c0[1] -> arp_asked_ext0_c0 :: Counter -> ARPResponder(198.18.0.1 $EXT0:eth) -> tx_ext0_c0;
 type_ext0_c0[2] -> arp_told_ext0_c0 :: Counter -> [1]find_ext0_c0;
 type_ext0_c0[3] -> other_ext0_c0 :: Counter -> punt_c0;
 // int1 rx queue 0, CPU 1
-from_int1_c0 :: FromDPDKDevice($INT1, QUEUE 0, N_QUEUES 1, PROMISC true, BURST 32, NDESC 1024)
+from_int1_c0 :: MQPollDevice($INT1, QUEUE 0, BURST 32, PROMISC true)
     -> rx_int1_c0 :: Counter -> mac_c0;
 // int2 rx queue 0, CPU 1
-from_int2_c0 :: FromDPDKDevice($INT2, QUEUE 0, N_QUEUES 1, PROMISC true, BURST 32, NDESC 1024)
+from_int2_c0 :: MQPollDevice($INT2, QUEUE 0, BURST 32, PROMISC true)
     -> rx_int2_c0 :: Counter -> mac_c0;
 // int3 rx queue 0, CPU 1
-from_int3_c0 :: FromDPDKDevice($INT3, QUEUE 0, N_QUEUES 1, PROMISC true, BURST 32, NDESC 1024)
+from_int3_c0 :: MQPollDevice($INT3, QUEUE 0, BURST 32, PROMISC true)
     -> rx_int3_c0 :: Counter -> mac_c0;
 // ------------------------------------------------------------------ CPU 2, thread 1
 // What a packet of this core may come to.
 rt_c1 :: Routes;
-errors_c1 :: Errors(198.18.0.1) -> rt_c1;
+errors_c1 :: Errors(198.18.0.1, 1500) -> rt_c1;
 drop_c1 :: Discard;
-host_c1 :: EtherEncap(0x0800, 02:53:ff:ff:ff:00, 02:53:ff:ff:ff:01) -> to_host_c1 :: Counter -> host;
-punt_c1 :: Counter -> host;
+host_c1 :: EtherEncap(0x0800, 02:53:ff:ff:ff:00, 02:53:ff:ff:ff:01) -> to_host_c1 :: Counter -> ToHost(rbops0);
+punt_c1 :: Counter -> ToHost(rbops0);
 // ext0 tx queue 1, CPU 2
-tx_ext0_c1 :: Counter -> send_ext0_c1 :: ToDPDKDevice($EXT0, QUEUE 1, N_QUEUES 1, IQUEUE 1024, BURST 16, TIMEOUT 0, NDESC 1024);
+tx_ext0_c1 :: Counter -> send_ext0_c1 :: MQPushToDevice($EXT0, QUEUE 1, BURST 16);
 // int1 tx queue 1, CPU 2
-tx_int1_c1 :: Counter -> send_int1_c1 :: ToDPDKDevice($INT1, QUEUE 1, N_QUEUES 1, IQUEUE 1024, BURST 16, TIMEOUT 0, NDESC 1024);
+tx_int1_c1 :: Counter -> send_int1_c1 :: MQPushToDevice($INT1, QUEUE 1, BURST 16);
 // int2 tx queue 1, CPU 2
-tx_int2_c1 :: Counter -> send_int2_c1 :: ToDPDKDevice($INT2, QUEUE 1, N_QUEUES 1, IQUEUE 1024, BURST 16, TIMEOUT 0, NDESC 1024);
+tx_int2_c1 :: Counter -> send_int2_c1 :: MQPushToDevice($INT2, QUEUE 1, BURST 16);
 // int3 tx queue 1, CPU 2
-tx_int3_c1 :: Counter -> send_int3_c1 :: ToDPDKDevice($INT3, QUEUE 1, N_QUEUES 1, IQUEUE 1024, BURST 16, TIMEOUT 0, NDESC 1024);
+tx_int3_c1 :: Counter -> send_int3_c1 :: MQPushToDevice($INT3, QUEUE 1, BURST 16);
 local_ext0_c1 :: Counter -> tx_ext0_c1;
 vlb_c1 :: DirectVLB(SELF 0, OWNERS 0 1 2 3, VIA 1:0 2:1 3:2,
-    LINKS 10000000000 10000000000 10000000000, SOURCE 02:53:00:00:00:01 02:53:00:00:00:02 02:53:00:00:00:03,
+    LINKS 10000000000 10000000000 10000000000, SOURCE $INT1:eth $INT2:eth $INT3:eth,
     INTERMEDIATES 1 2 3, ROUTING direct-vlb, QUOTA 2500000000, FLOWLET 100ms, CORES 2);
 vlb_c1[0] -> tx_int1_c1;
 vlb_c1[1] -> tx_int2_c1;
@@ -163,9 +161,9 @@ too_big_c1 :: Counter -> [2]errors_c1;
 option_c1 :: Counter -> [3]errors_c1;
 rt_c1[2] -> mine_ext0_c1 :: IPClassifier(dst host 198.18.0.1, -);
     mine_ext0_c1[0] -> host_c1;
-    mine_ext0_c1[1] -> find_ext0_c1 :: Find(198.18.0.1, 1500, 02:53:00:00:00:00, arp_ext0) -> local_ext0_c1;
+    mine_ext0_c1[1] -> find_ext0_c1 :: Find(198.18.0.1, 1500, $EXT0:eth, arp_ext0) -> local_ext0_c1;
     find_ext0_c1[1] -> expired_c1; find_ext0_c1[2] -> too_big_c1; find_ext0_c1[3] -> option_c1;
-rt_c1[3] -> p0a1_c1 :: Leave(198.18.0.1, 1500, 02:53:00:00:00:00, 02:4e:00:00:00:02) -> local_ext0_c1;
+rt_c1[3] -> p0a1_c1 :: Leave(198.18.0.1, 1500, $EXT0:eth, 02:4e:00:00:00:02) -> local_ext0_c1;
     p0a1_c1[1] -> expired_c1; p0a1_c1[2] -> too_big_c1; p0a1_c1[3] -> option_c1;
 rt_c1[4] -> p1a0_c1 :: Leave(198.18.0.1, 1500, 0:0:0:0:0:0, 02:52:00:01:00:00) -> vlb_c1;
     p1a0_c1[1] -> expired_c1; p1a0_c1[2] -> too_big_c1; p1a0_c1[3] -> option_c1;
@@ -180,7 +178,7 @@ rt_c1[8] -> p3a0_c1 :: Leave(198.18.0.1, 1500, 0:0:0:0:0:0, 02:52:00:03:00:00) -
 rt_c1[9] -> p3a1_c1 :: Leave(198.18.0.1, 1500, 0:0:0:0:0:0, 02:52:00:03:00:01) -> vlb_c1;
     p3a1_c1[1] -> expired_c1; p3a1_c1[2] -> too_big_c1; p3a1_c1[3] -> option_c1;
 // From the fabric: by MAC address alone; what is for this server itself is looked up again.
-mac_c1 :: MACDispatch(SELF 0, OWNERS 0 1 2 3, PORTS 0, SOURCE 02:53:00:00:00:00, MTU 1500,
+mac_c1 :: MACDispatch(SELF 0, OWNERS 0 1 2 3, PORTS 0, SOURCE $EXT0:eth, MTU 1500,
     ADJACENCY 0 1 02:4e:00:00:00:02);
 mac_c1[0] -> [1]vlb_c1;
 mac_c1[1] -> tx_ext0_c1;
@@ -188,28 +186,28 @@ mac_c1[2] -> Strip(14) -> CheckIPHeader -> Paint(9) -> rt_c1;
 mac_c1[3] -> punt_c1;
 mac_c1[4] -> drop_c1;
 // ext0 rx queue 1, CPU 2
-from_ext0_c1 :: FromDPDKDevice($EXT0, QUEUE 1, N_QUEUES 1, PROMISC true, BURST 32, NDESC 1024)
-    -> rx_ext0_c1 :: Counter -> mac_ext0_c1 :: HostEtherFilter(02:53:00:00:00:00)
+from_ext0_c1 :: MQPollDevice($EXT0, QUEUE 1, BURST 32, PROMISC true)
+    -> rx_ext0_c1 :: Counter -> mac_ext0_c1 :: HostEtherFilter($EXT0:eth)
     -> type_ext0_c1 :: Classifier(12/0800, 12/0806 20/0001, 12/0806 20/0002, -);
 mac_ext0_c1[1] -> other_host_ext0_c1 :: Counter -> drop_c1;
 type_ext0_c1[0] -> check_ext0_c1 :: Check -> rt_c1;
 check_ext0_c1[1] -> drop_c1;
-type_ext0_c1[1] -> arp_asked_ext0_c1 :: Counter -> ARPResponder(198.18.0.1 02:53:00:00:00:00) -> tx_ext0_c1;
+type_ext0_c1[1] -> arp_asked_ext0_c1 :: Counter -> ARPResponder(198.18.0.1 $EXT0:eth) -> tx_ext0_c1;
 type_ext0_c1[2] -> arp_told_ext0_c1 :: Counter -> [1]find_ext0_c1;
 type_ext0_c1[3] -> other_ext0_c1 :: Counter -> punt_c1;
 // int1 rx queue 1, CPU 2
-from_int1_c1 :: FromDPDKDevice($INT1, QUEUE 1, N_QUEUES 1, PROMISC true, BURST 32, NDESC 1024)
+from_int1_c1 :: MQPollDevice($INT1, QUEUE 1, BURST 32, PROMISC true)
     -> rx_int1_c1 :: Counter -> mac_c1;
 // int2 rx queue 1, CPU 2
-from_int2_c1 :: FromDPDKDevice($INT2, QUEUE 1, N_QUEUES 1, PROMISC true, BURST 32, NDESC 1024)
+from_int2_c1 :: MQPollDevice($INT2, QUEUE 1, BURST 32, PROMISC true)
     -> rx_int2_c1 :: Counter -> mac_c1;
 // int3 rx queue 1, CPU 2
-from_int3_c1 :: FromDPDKDevice($INT3, QUEUE 1, N_QUEUES 1, PROMISC true, BURST 32, NDESC 1024)
+from_int3_c1 :: MQPollDevice($INT3, QUEUE 1, BURST 32, PROMISC true)
     -> rx_int3_c1 :: Counter -> mac_c1;
 // What this server's own kernel sends enters like a packet that another server has counted down.
-host -> Strip(14) -> CheckIPHeader -> Paint(9) -> rt_c0;
+from_host :: FromHost(rbops0, ETHER 02:53:ff:ff:ff:01) -> Strip(14) -> CheckIPHeader -> Paint(9) -> rt_c0;
 
-StaticThreadSched(host 0, from_ext0_c0 0, from_ext0_c1 1, from_int1_c0 0, from_int1_c1 1, from_int2_c0 0, from_int2_c1 1, from_int3_c0 0, from_int3_c1 1);
+StaticThreadSched(from_host 0, from_ext0_c0 0, from_ext0_c1 1, from_int1_c0 0, from_int1_c1 1, from_int2_c0 0, from_int2_c1 1, from_int3_c0 0, from_int3_c1 1);
 
 // By which rbops-node knows what runs.
-configuration :: Script(TYPE PASSIVE, return 318f65164f6de8135c8176c1860fae7755ab205fdfe366b1f2beb2032d332f84);
+configuration :: Script(TYPE PASSIVE, return dd1b698bd68ebee89a49a556a37c4411e3431f7d0460eca6759de17e03a7ac29);

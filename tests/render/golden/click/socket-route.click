@@ -40,11 +40,11 @@ elementclass Find { $address, $mtu, $source, $table |
   options[1] -> [3]output;
 }
 
-// ICMP errors go back through the look-up. Inputs: no route, TTL expired, too big, bad option.
-elementclass Errors { $address |
+// ICMP errors go back through the look-up. Inputs: no route, TTL expired, too big (for the smallest MTU), bad option.
+elementclass Errors { $address, $mtu |
   input[0] -> ICMPError($address, unreachable, net) -> output;
   input[1] -> ICMPError($address, timeexceeded) -> output;
-  input[2] -> ICMPError($address, unreachable, needfrag) -> output;
+  input[2] -> ICMPError($address, unreachable, needfrag, PMTU $mtu) -> output;
   input[3] -> ICMPError($address, parameterproblem) -> output;
 }
 
@@ -70,7 +70,7 @@ host :: HostTap(rbops0);
 // ------------------------------------------------------------------ CPU 0, thread 0
 // What a packet of this core may come to.
 rt_c0 :: Routes;
-errors_c0 :: Errors(198.18.0.1) -> rt_c0;
+errors_c0 :: Errors(198.18.0.1, 1500) -> rt_c0;
 drop_c0 :: Discard;
 host_c0 :: EtherEncap(0x0800, 02:53:ff:ff:ff:00, 02:53:ff:ff:ff:01) -> to_host_c0 :: Counter -> host;
 punt_c0 :: Counter -> host;
@@ -143,4 +143,4 @@ host -> Strip(14) -> CheckIPHeader -> Paint(9) -> rt_c0;
 StaticThreadSched(host 0, from_ext0_c0 0, from_int1_c0 0, from_int2_c0 0, from_int3_c0 0, send_ext0 0, send_int1 0, send_int2 0, send_int3 0);
 
 // By which rbops-node knows what runs.
-configuration :: Script(TYPE PASSIVE, return fc3d4160a08e6d646778c7800a5c2c1278d3953877ad832c6603e400ea4e8a2c);
+configuration :: Script(TYPE PASSIVE, return c45f4840f22e9ebb0c3f8db7dc598798aa21f806e5c421fe4389076a2b36eeb7);

@@ -1,5 +1,5 @@
 // rb4, server n0 (number 0)
-// Application route, Click's dialect dpdk. Written by rbops from the plan: change the spec, not this file.
+// Application route, Click's dialect fastclick. Written by rbops from the plan: change the spec, not this file.
 //
 // One path a core, from a receive queue to a transmit queue, without locks (RouteBricks, 4.2):
 //   external queue -> checks -> look-up -> TTL, MAC address of the output port -> DirectVLB -> a link's queue
@@ -40,11 +40,11 @@ elementclass Find { $address, $mtu, $source, $table |
   options[1] -> [3]output;
 }
 
-// ICMP errors go back through the look-up. Inputs: no route, TTL expired, too big, bad option.
-elementclass Errors { $address |
+// ICMP errors go back through the look-up. Inputs: no route, TTL expired, too big (for the smallest MTU), bad option.
+elementclass Errors { $address, $mtu |
   input[0] -> ICMPError($address, unreachable, net) -> output;
   input[1] -> ICMPError($address, timeexceeded) -> output;
-  input[2] -> ICMPError($address, unreachable, needfrag) -> output;
+  input[2] -> ICMPError($address, unreachable, needfrag, PMTU $mtu) -> output;
   input[3] -> ICMPError($address, parameterproblem) -> output;
 }
 
@@ -61,18 +61,18 @@ host :: HostTap(rbops0);
 // ------------------------------------------------------------------ CPU 1, thread 0
 // What a packet of this core may come to.
 rt_c0 :: Routes;
-errors_c0 :: Errors(198.18.0.1) -> rt_c0;
+errors_c0 :: Errors(198.18.0.1, 1500) -> rt_c0;
 drop_c0 :: Discard;
 host_c0 :: EtherEncap(0x0800, 02:53:ff:ff:ff:00, 02:53:ff:ff:ff:01) -> to_host_c0 :: Counter -> host;
 punt_c0 :: Counter -> host;
 // ext0 tx queue 0, CPU 1
-tx_ext0_c0 :: Counter -> send_ext0_c0 :: ToDPDKDevice($EXT0, QUEUE 0, IQUEUE 1024, BURST 16, TIMEOUT 0, NDESC 1024);
+tx_ext0_c0 :: Counter -> send_ext0_c0 :: ToDPDKDevice($EXT0, QUEUE 0, N_QUEUES 1, IQUEUE 1024, BURST 16, NDESC 1024);
 // int1 tx queue 0, CPU 1
-tx_int1_c0 :: Counter -> send_int1_c0 :: ToDPDKDevice($INT1, QUEUE 0, IQUEUE 1024, BURST 16, TIMEOUT 0, NDESC 1024);
+tx_int1_c0 :: Counter -> send_int1_c0 :: ToDPDKDevice($INT1, QUEUE 0, N_QUEUES 1, IQUEUE 1024, BURST 16, NDESC 1024);
 // int2 tx queue 0, CPU 1
-tx_int2_c0 :: Counter -> send_int2_c0 :: ToDPDKDevice($INT2, QUEUE 0, IQUEUE 1024, BURST 16, TIMEOUT 0, NDESC 1024);
+tx_int2_c0 :: Counter -> send_int2_c0 :: ToDPDKDevice($INT2, QUEUE 0, N_QUEUES 1, IQUEUE 1024, BURST 16, NDESC 1024);
 // int3 tx queue 0, CPU 1
-tx_int3_c0 :: Counter -> send_int3_c0 :: ToDPDKDevice($INT3, QUEUE 0, IQUEUE 1024, BURST 16, TIMEOUT 0, NDESC 1024);
+tx_int3_c0 :: Counter -> send_int3_c0 :: ToDPDKDevice($INT3, QUEUE 0, N_QUEUES 1, IQUEUE 1024, BURST 16, NDESC 1024);
 local_ext0_c0 :: Counter -> tx_ext0_c0;
 vlb_c0 :: DirectVLB(SELF 0, OWNERS 0 1 2 3, VIA 1:0 2:1 3:2,
     LINKS 10000000000 10000000000 10000000000, SOURCE 02:53:00:00:00:01 02:53:00:00:00:02 02:53:00:00:00:03,
@@ -114,7 +114,7 @@ mac_c0[2] -> Strip(14) -> CheckIPHeader -> Paint(9) -> rt_c0;
 mac_c0[3] -> punt_c0;
 mac_c0[4] -> drop_c0;
 // ext0 rx queue 0, CPU 1
-from_ext0_c0 :: FromDPDKDevice($EXT0, QUEUE 0, PROMISC true, BURST 32, NDESC 1024)
+from_ext0_c0 :: FromDPDKDevice($EXT0, QUEUE 0, N_QUEUES 1, PROMISC true, BURST 32, NDESC 1024)
     -> rx_ext0_c0 :: Counter -> mac_ext0_c0 :: HostEtherFilter(02:53:00:00:00:00)
     -> type_ext0_c0 :: Classifier(12/0800, 12/0806 20/0001, 12/0806 20/0002, -);
 mac_ext0_c0[1] -> other_host_ext0_c0 :: Counter -> drop_c0;
@@ -124,29 +124,29 @@ type_ext0_c0[1] -> arp_asked_ext0_c0 :: Counter -> ARPResponder(198.18.0.1 02:53
 type_ext0_c0[2] -> arp_told_ext0_c0 :: Counter -> [1]find_ext0_c0;
 type_ext0_c0[3] -> other_ext0_c0 :: Counter -> punt_c0;
 // int1 rx queue 0, CPU 1
-from_int1_c0 :: FromDPDKDevice($INT1, QUEUE 0, PROMISC true, BURST 32, NDESC 1024)
+from_int1_c0 :: FromDPDKDevice($INT1, QUEUE 0, N_QUEUES 1, PROMISC true, BURST 32, NDESC 1024)
     -> rx_int1_c0 :: Counter -> mac_c0;
 // int2 rx queue 0, CPU 1
-from_int2_c0 :: FromDPDKDevice($INT2, QUEUE 0, PROMISC true, BURST 32, NDESC 1024)
+from_int2_c0 :: FromDPDKDevice($INT2, QUEUE 0, N_QUEUES 1, PROMISC true, BURST 32, NDESC 1024)
     -> rx_int2_c0 :: Counter -> mac_c0;
 // int3 rx queue 0, CPU 1
-from_int3_c0 :: FromDPDKDevice($INT3, QUEUE 0, PROMISC true, BURST 32, NDESC 1024)
+from_int3_c0 :: FromDPDKDevice($INT3, QUEUE 0, N_QUEUES 1, PROMISC true, BURST 32, NDESC 1024)
     -> rx_int3_c0 :: Counter -> mac_c0;
 // ------------------------------------------------------------------ CPU 2, thread 1
 // What a packet of this core may come to.
 rt_c1 :: Routes;
-errors_c1 :: Errors(198.18.0.1) -> rt_c1;
+errors_c1 :: Errors(198.18.0.1, 1500) -> rt_c1;
 drop_c1 :: Discard;
 host_c1 :: EtherEncap(0x0800, 02:53:ff:ff:ff:00, 02:53:ff:ff:ff:01) -> to_host_c1 :: Counter -> host;
 punt_c1 :: Counter -> host;
 // ext0 tx queue 1, CPU 2
-tx_ext0_c1 :: Counter -> send_ext0_c1 :: ToDPDKDevice($EXT0, QUEUE 1, IQUEUE 1024, BURST 16, TIMEOUT 0, NDESC 1024);
+tx_ext0_c1 :: Counter -> send_ext0_c1 :: ToDPDKDevice($EXT0, QUEUE 1, N_QUEUES 1, IQUEUE 1024, BURST 16, NDESC 1024);
 // int1 tx queue 1, CPU 2
-tx_int1_c1 :: Counter -> send_int1_c1 :: ToDPDKDevice($INT1, QUEUE 1, IQUEUE 1024, BURST 16, TIMEOUT 0, NDESC 1024);
+tx_int1_c1 :: Counter -> send_int1_c1 :: ToDPDKDevice($INT1, QUEUE 1, N_QUEUES 1, IQUEUE 1024, BURST 16, NDESC 1024);
 // int2 tx queue 1, CPU 2
-tx_int2_c1 :: Counter -> send_int2_c1 :: ToDPDKDevice($INT2, QUEUE 1, IQUEUE 1024, BURST 16, TIMEOUT 0, NDESC 1024);
+tx_int2_c1 :: Counter -> send_int2_c1 :: ToDPDKDevice($INT2, QUEUE 1, N_QUEUES 1, IQUEUE 1024, BURST 16, NDESC 1024);
 // int3 tx queue 1, CPU 2
-tx_int3_c1 :: Counter -> send_int3_c1 :: ToDPDKDevice($INT3, QUEUE 1, IQUEUE 1024, BURST 16, TIMEOUT 0, NDESC 1024);
+tx_int3_c1 :: Counter -> send_int3_c1 :: ToDPDKDevice($INT3, QUEUE 1, N_QUEUES 1, IQUEUE 1024, BURST 16, NDESC 1024);
 local_ext0_c1 :: Counter -> tx_ext0_c1;
 vlb_c1 :: DirectVLB(SELF 0, OWNERS 0 1 2 3, VIA 1:0 2:1 3:2,
     LINKS 10000000000 10000000000 10000000000, SOURCE 02:53:00:00:00:01 02:53:00:00:00:02 02:53:00:00:00:03,
@@ -188,7 +188,7 @@ mac_c1[2] -> Strip(14) -> CheckIPHeader -> Paint(9) -> rt_c1;
 mac_c1[3] -> punt_c1;
 mac_c1[4] -> drop_c1;
 // ext0 rx queue 1, CPU 2
-from_ext0_c1 :: FromDPDKDevice($EXT0, QUEUE 1, PROMISC true, BURST 32, NDESC 1024)
+from_ext0_c1 :: FromDPDKDevice($EXT0, QUEUE 1, N_QUEUES 1, PROMISC true, BURST 32, NDESC 1024)
     -> rx_ext0_c1 :: Counter -> mac_ext0_c1 :: HostEtherFilter(02:53:00:00:00:00)
     -> type_ext0_c1 :: Classifier(12/0800, 12/0806 20/0001, 12/0806 20/0002, -);
 mac_ext0_c1[1] -> other_host_ext0_c1 :: Counter -> drop_c1;
@@ -198,13 +198,13 @@ type_ext0_c1[1] -> arp_asked_ext0_c1 :: Counter -> ARPResponder(198.18.0.1 02:53
 type_ext0_c1[2] -> arp_told_ext0_c1 :: Counter -> [1]find_ext0_c1;
 type_ext0_c1[3] -> other_ext0_c1 :: Counter -> punt_c1;
 // int1 rx queue 1, CPU 2
-from_int1_c1 :: FromDPDKDevice($INT1, QUEUE 1, PROMISC true, BURST 32, NDESC 1024)
+from_int1_c1 :: FromDPDKDevice($INT1, QUEUE 1, N_QUEUES 1, PROMISC true, BURST 32, NDESC 1024)
     -> rx_int1_c1 :: Counter -> mac_c1;
 // int2 rx queue 1, CPU 2
-from_int2_c1 :: FromDPDKDevice($INT2, QUEUE 1, PROMISC true, BURST 32, NDESC 1024)
+from_int2_c1 :: FromDPDKDevice($INT2, QUEUE 1, N_QUEUES 1, PROMISC true, BURST 32, NDESC 1024)
     -> rx_int2_c1 :: Counter -> mac_c1;
 // int3 rx queue 1, CPU 2
-from_int3_c1 :: FromDPDKDevice($INT3, QUEUE 1, PROMISC true, BURST 32, NDESC 1024)
+from_int3_c1 :: FromDPDKDevice($INT3, QUEUE 1, N_QUEUES 1, PROMISC true, BURST 32, NDESC 1024)
     -> rx_int3_c1 :: Counter -> mac_c1;
 // What this server's own kernel sends enters like a packet that another server has counted down.
 host -> Strip(14) -> CheckIPHeader -> Paint(9) -> rt_c0;
@@ -212,4 +212,4 @@ host -> Strip(14) -> CheckIPHeader -> Paint(9) -> rt_c0;
 StaticThreadSched(host 0, from_ext0_c0 0, from_ext0_c1 1, from_int1_c0 0, from_int1_c1 1, from_int2_c0 0, from_int2_c1 1, from_int3_c0 0, from_int3_c1 1);
 
 // By which rbops-node knows what runs.
-configuration :: Script(TYPE PASSIVE, return 1ae121d7fad86feb1866b23f138e5d1040fe6ba36077a3d4f893e182f4728095);
+configuration :: Script(TYPE PASSIVE, return e4352ee8c3b052ddec58481a137a3f2311fab70030f02bd4ce868c8e1bc44931);

@@ -41,11 +41,11 @@ elementclass Find { $address, $mtu, $source, $table |
   options[1] -> [3]output;
 }
 
-// ICMP errors go back through the look-up. Inputs: no route, TTL expired, too big, bad option.
-elementclass Errors { $address |
+// ICMP errors go back through the look-up. Inputs: no route, TTL expired, too big (for the smallest MTU), bad option.
+elementclass Errors { $address, $mtu |
   input[0] -> ICMPError($address, unreachable, net) -> output;
   input[1] -> ICMPError($address, timeexceeded) -> output;
-  input[2] -> ICMPError($address, unreachable, needfrag) -> output;
+  input[2] -> ICMPError($address, unreachable, needfrag, PMTU $mtu) -> output;
   input[3] -> ICMPError($address, parameterproblem) -> output;
 }
 
@@ -71,7 +71,7 @@ host :: HostTap(rbops0);
 // ------------------------------------------------------------------ CPU 0, thread 0
 // What a packet of this core may come to.
 rt_c0 :: Routes;
-errors_c0 :: Errors(198.18.0.1) -> rt_c0;
+errors_c0 :: Errors(198.18.0.1, 1500) -> rt_c0;
 // Tunnels, by destination: [1] through one, with this core's own association, [2] in the clear.
 ipsec_c0 :: RadixIPsecLookup(
     203.0.113.0/24 198.18.3.2 1 458752 $ESP_KEY0 $ESP_AUTH0 1 64,
@@ -154,4 +154,4 @@ host -> Strip(14) -> CheckIPHeader -> Paint(9) -> rt_c0;
 StaticThreadSched(host 0, from_ext0_c0 0, from_int1_c0 0, from_int2_c0 0, from_int3_c0 0, send_ext0 0, send_int1 0, send_int2 0, send_int3 0);
 
 // By which rbops-node knows what runs.
-configuration :: Script(TYPE PASSIVE, return 1d1c70fe951fa8d874490b6316cdad95f37246fed185a7582350fcd12bd67106);
+configuration :: Script(TYPE PASSIVE, return a45997bf06903dfd999199689c8d7782daacf49a94b365ec35e81ccf1853483a);
