@@ -60,7 +60,9 @@ def render(plan: ClusterPlan) -> Rendered:
     units = tuple(File(f"/etc/systemd/system/{unit}", _unit(unit, plan.name, digest)) for unit in _UNITS)
     hosts = {}
     for server in plan.servers:
-        own = click_files(plan, server, next_hops(server.index, said)) if plan.forwarding.dataplane == "click" else None
+        own = None
+        if plan.forwarding.dataplane == "click":
+            own = click_files(plan, digest, server, next_hops(server.index, said))
         node = File(f"{_ETC}/node.json", node_json(server, said, own))
         hosts[server.name] = (node, *units, *(own.files if own else ()))
     return Rendered(digest, (*_top(plan), *_shipped()), common, hosts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import socket
 import subprocess
 import time
@@ -100,6 +101,8 @@ def rig(plan: ClusterPlan, click: Click, package: Path, folder: Path) -> Iterato
             wires = {name: _wire(f"p-{name}") for name in names} | {"rbops0": _wire("rbops0")}
         for wire in wires.values():
             stack.enter_context(wire.socket)
+        # Where DPDK keeps its lock, also of what is not shared.
+        stack.callback(shutil.rmtree, f"/var/run/dpdk/{folder.name}", ignore_errors=True)
         argv = ["nsenter", f"--net={namespace}", *_argv(plan, click, package, folder, names)]
         log = stack.enter_context((folder / "log").open("w"))
         process = stack.enter_context(subprocess.Popen(argv, stdout=log, stderr=log))
@@ -125,7 +128,7 @@ def _argv(plan: ClusterPlan, click: Click, package: Path, folder: Path, names: l
     if "--dpdk" in words:
         cores = range(len(server.cores.dataplane))
         words[words.index("-l") + 1] = ",".join(str(number % (os.cpu_count() or 1)) for number in cores)
-        bare = ["--no-huge", "-m", "256", "--no-pci", "--no-telemetry", "--in-memory"]
+        bare = ["--no-huge", "-m", "512", "--no-pci", "--no-telemetry", "--no-shconf", "--file-prefix", folder.name]
         bare += [f"--vdev=net_af_packet{i},iface={name},qpairs={len(cores)}" for i, name in enumerate(names)]
         at = words.index("--dpdk") + 1
         words[at:at] = bare

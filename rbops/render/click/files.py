@@ -92,8 +92,8 @@ def stand_ins(configuration: str) -> str:
     return "".join(f"define({name} none);\n" for name in dict.fromkeys(_KEY.findall(configuration)))
 
 
-def click_files(plan: ClusterPlan, server: Server, next_hop: Mapping[int, str]) -> ClickFiles:
-    """Configuration and unit of ``server``; ``next_hop`` as for :func:`router`."""
+def click_files(plan: ClusterPlan, digest: str, server: Server, next_hop: Mapping[int, str]) -> ClickFiles:
+    """Configuration and unit of ``server``; ``next_hop`` as for :func:`router`, ``digest`` the plan's."""
     values = router(plan, server, outputs(plan), next_hop)
     text = template("click/router.click", router=values, marker=_NO_MARKER)
     if values.fragment is not None:
@@ -107,7 +107,7 @@ def click_files(plan: ClusterPlan, server: Server, next_hop: Mapping[int, str]) 
     line = " ".join(words)
     kernel = plan.forwarding.click_dialect == "kernel"
     stop = line.split()[0].replace("click-install", "click-uninstall")
-    unit = template(f"systemd/{UNIT}", cluster=plan.name, digest=plan.digest, command=line, stop=stop, kernel=kernel)
+    unit = template(f"systemd/{UNIT}", cluster=plan.name, digest=digest, command=line, stop=stop, kernel=kernel)
     return ClickFiles(
         files=(config, File(f"/etc/systemd/system/{UNIT}", unit), *(_modules(server) if kernel else ())),
         config=config.path,

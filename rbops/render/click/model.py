@@ -102,7 +102,6 @@ class Router:
     """Everything that the template writes; ``owners`` and ``via`` are DirectVLB's lists."""
 
     cluster: str
-    digest: str
     server: str
     index: int
     application: str

@@ -41,7 +41,6 @@ def router(plan: ClusterPlan, server: Server, numbers: Outputs, next_hop: Mappin
     role = {other.index for other in plan.servers if other.role == "port"}
     return Router(
         cluster=plan.name,
-        digest=plan.digest,
         server=server.name,
         index=server.index,
         application=plan.forwarding.application,
