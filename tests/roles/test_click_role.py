@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,6 +84,48 @@ def test_an_archive_without_a_click(server: Server, tmp_path: Path) -> None:
     assert "archives/" not in server.run("find", "/var/lib/rbops/click", "-name", "README")
 
 
+def deb(folder: Path, name: str, files: dict[str, str]) -> Path:
+    """A Debian package of programs."""
+    root = folder / name
+    for path, text in {"DEBIAN/control": "", **files}.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text)
+        (root / path).chmod(0o755)
+    return packed(root, name)
+
+
+def packed(root: Path, name: str) -> Path:
+    control = (
+        f"Package: {name}\nVersion: 1\nArchitecture: all\nMaintainer: rbops <rbops@localhost>\nDescription: test\n"
+    )
+    (root / "DEBIAN").mkdir(mode=0o755, exist_ok=True)
+    (root / "DEBIAN/control").write_text(control)
+    command = ["dpkg-deb", "--build", "--root-owner-group", "-Zgzip", "-z1", str(root), str(root.with_suffix(".deb"))]
+    subprocess.run(command, check=True, capture_output=True)
+    return root.with_suffix(".deb")
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        ("usr/bin/other", "no Click is installed here: there is no `click` on PATH. install Click, or name it"),
+        ("usr/bin/click", "Click 1.8.0 (/usr/bin/click) is too old: 2.1 or newer is needed"),
+    ],
+)
+def test_a_package_without_the_click_that_is_needed(server: Server, tmp_path: Path, program: str, said: str) -> None:
+    """Checked without installing it; then it is installed, which apt can undo, and nothing of the router's is there."""
+    path = deb(tmp_path, "rbops-test-click", {program: "#!/bin/sh\necho 'click (Click) 1.8.0'\n"})
+    try:
+        assert server.play(check=True, package=str(path))["failed"].startswith("no Click is installed here")
+        assert server.play(package=str(path))["failed"].startswith(said)
+        assert "rbops-click.service" not in server.run("ls", "/etc/systemd/system")
+        assert server.run("find", "/etc/rbops/click", "/var/lib/rbops/click/packages", check=False) == ""
+    finally:
+        server.run("dpkg", "--purge", "rbops-test-click", check=False)
+        server.run("rm", "-rf", "/var/lib/rbops/click")
+
+
 @pytest.fixture(scope="module")
 def archive(installed: Click, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """This machine's Click, without the link to its sources."""
@@ -132,6 +176,23 @@ def test_an_archive_is_unpacked_and_the_elements_are_compiled_for_it(
     assert "transit 0" in builder.run(*run)
 
     again = builder.play(package=str(archive), elements=["DirectIPLookup", "FromDevice"])
+    assert (again["failed"], again["changed"]) == (None, {})
+
+
+@pytest.mark.click
+def test_a_package_file_is_installed_once(builder: Server, installed: Click, tmp_path: Path) -> None:
+    root = tmp_path / "rbops-test-click"
+    for name in ("bin", "include", "share/click", "lib"):
+        shutil.copytree(installed.prefix / name, root / "opt/rbops-test-click" / name, symlinks=True)
+    package = {"package": str(packed(root, "rbops-test-click")), "prefix": "/opt/rbops-test-click"}
+    done = builder.play(**package)
+    assert done["failed"] is None
+    assert done["changed"]["Install the file with Click"]
+    assert done["changed"]["The element package is compiled for this Click"]["click"] == str(installed).replace(
+        str(installed.prefix), "/opt/rbops-test-click"
+    )
+    assert "rbops-test-click" in builder.run("dpkg-query", "--show", "rbops-test-click")
+    again = builder.play(**package)
     assert (again["failed"], again["changed"]) == (None, {})
 
 

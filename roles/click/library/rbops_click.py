@@ -167,6 +167,9 @@ def examine(module, diff):
     click = build.find(params["prefix"] or None, driver)
     if params["dialect"] == "fastclick" and not click.fastclick:
         raise build.ClickError(f"{click} is not FastClick", "write click: {dialect: dpdk}, or install FastClick")
+    if params["dialect"] == "dpdk" and click.fastclick:
+        # Its devices hand over packets with marks of earlier ones unless they are told not to.
+        raise build.ClickError(f"{click} is not Click's own", "write click: {dialect: fastclick}")
     build.missing(click, params["elements"])
     return click
 

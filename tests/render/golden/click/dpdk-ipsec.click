@@ -51,7 +51,7 @@ elementclass Errors { $address, $mtu |
 
 // A packet that came in at an external port: RFC 1812, 5.2.2. Outputs: fine, dropped.
 elementclass Check {
-  input -> Strip(14) -> header :: CheckIPHeader(DETAILS true)
+  input -> Strip(14) -> header :: CheckIPHeader(CHECKSUM true, DETAILS true)
         -> martian :: IPClassifier(src net 0.0.0.0/8 or src net 127.0.0.0/8 or src net 224.0.0.0/3, -);
   martian[1] -> output;
   header[1] -> [1]output;
@@ -233,4 +233,4 @@ host -> Strip(14) -> CheckIPHeader -> Paint(9) -> rt_c0;
 StaticThreadSched(host 0, from_ext0_c0 0, from_ext0_c1 1, from_int1_c0 0, from_int1_c1 1, from_int2_c0 0, from_int2_c1 1, from_int3_c0 0, from_int3_c1 1);
 
 // By which rbops-node knows what runs.
-configuration :: Script(TYPE PASSIVE, return dcd9a686bde005f40533eb311ba4040dff0ac25a08b5978a7bf686f91056f806);
+configuration :: Script(TYPE PASSIVE, return 687f033a5bfa7fa3a2b34ae88d6a499cd7f968fbdfb80d0f08a08293e4728c1c);

@@ -50,7 +50,7 @@ elementclass Errors { $address, $mtu |
 
 // A packet that came in at an external port: RFC 1812, 5.2.2. Outputs: fine, dropped.
 elementclass Check {
-  input -> Strip(14) -> header :: CheckIPHeader(DETAILS true)
+  input -> Strip(14) -> header :: CheckIPHeader(CHECKSUM true, DETAILS true)
         -> martian :: IPClassifier(src net 0.0.0.0/8 or src net 127.0.0.0/8 or src net 224.0.0.0/3, -);
   martian[1] -> output;
   header[1] -> [1]output;
@@ -212,4 +212,4 @@ host -> Strip(14) -> CheckIPHeader -> Paint(9) -> rt_c0;
 StaticThreadSched(host 0, from_ext0_c0 0, from_ext0_c1 1, from_int1_c0 0, from_int1_c1 1, from_int2_c0 0, from_int2_c1 1, from_int3_c0 0, from_int3_c1 1);
 
 // By which rbops-node knows what runs.
-configuration :: Script(TYPE PASSIVE, return 20567ebb26b30150205c89260a093dcf54c2532f652b6ff7ab0c5e9fb07d2cfe);
+configuration :: Script(TYPE PASSIVE, return 04e08ff2b139a2395064a43e5b5b893139195c48c898f8655babe4b380322405);

@@ -50,7 +50,7 @@ elementclass Errors { $address, $mtu |
 
 // A packet that came in at an external port: RFC 1812, 5.2.2. Outputs: fine, dropped.
 elementclass Check {
-  input -> Strip(14) -> header :: CheckIPHeader(DETAILS true)
+  input -> Strip(14) -> header :: CheckIPHeader(CHECKSUM true, DETAILS true)
         -> martian :: IPClassifier(src net 0.0.0.0/8 or src net 127.0.0.0/8 or src net 224.0.0.0/3, -);
   martian[1] -> output;
   header[1] -> [1]output;
@@ -114,7 +114,7 @@ mac_c0[2] -> Strip(14) -> CheckIPHeader -> Paint(9) -> rt_c0;
 mac_c0[3] -> punt_c0;
 mac_c0[4] -> drop_c0;
 // ext0 rx queue 0, CPU 1
-from_ext0_c0 :: FromDPDKDevice($EXT0, QUEUE 0, N_QUEUES 1, PROMISC true, BURST 32, NDESC 1024)
+from_ext0_c0 :: FromDPDKDevice($EXT0, QUEUE 0, N_QUEUES 1, PROMISC true, BURST 32, NDESC 1024, CLEAR true)
     -> rx_ext0_c0 :: Counter -> mac_ext0_c0 :: HostEtherFilter(02:53:00:00:00:00)
     -> type_ext0_c0 :: Classifier(12/0800, 12/0806 20/0001, 12/0806 20/0002, -);
 mac_ext0_c0[1] -> other_host_ext0_c0 :: Counter -> drop_c0;
@@ -124,13 +124,13 @@ type_ext0_c0[1] -> arp_asked_ext0_c0 :: Counter -> ARPResponder(198.18.0.1 02:53
 type_ext0_c0[2] -> arp_told_ext0_c0 :: Counter -> [1]find_ext0_c0;
 type_ext0_c0[3] -> other_ext0_c0 :: Counter -> punt_c0;
 // int1 rx queue 0, CPU 1
-from_int1_c0 :: FromDPDKDevice($INT1, QUEUE 0, N_QUEUES 1, PROMISC true, BURST 32, NDESC 1024)
+from_int1_c0 :: FromDPDKDevice($INT1, QUEUE 0, N_QUEUES 1, PROMISC true, BURST 32, NDESC 1024, CLEAR true)
     -> rx_int1_c0 :: Counter -> mac_c0;
 // int2 rx queue 0, CPU 1
-from_int2_c0 :: FromDPDKDevice($INT2, QUEUE 0, N_QUEUES 1, PROMISC true, BURST 32, NDESC 1024)
+from_int2_c0 :: FromDPDKDevice($INT2, QUEUE 0, N_QUEUES 1, PROMISC true, BURST 32, NDESC 1024, CLEAR true)
     -> rx_int2_c0 :: Counter -> mac_c0;
 // int3 rx queue 0, CPU 1
-from_int3_c0 :: FromDPDKDevice($INT3, QUEUE 0, N_QUEUES 1, PROMISC true, BURST 32, NDESC 1024)
+from_int3_c0 :: FromDPDKDevice($INT3, QUEUE 0, N_QUEUES 1, PROMISC true, BURST 32, NDESC 1024, CLEAR true)
     -> rx_int3_c0 :: Counter -> mac_c0;
 // ------------------------------------------------------------------ CPU 2, thread 1
 // What a packet of this core may come to.
@@ -188,7 +188,7 @@ mac_c1[2] -> Strip(14) -> CheckIPHeader -> Paint(9) -> rt_c1;
 mac_c1[3] -> punt_c1;
 mac_c1[4] -> drop_c1;
 // ext0 rx queue 1, CPU 2
-from_ext0_c1 :: FromDPDKDevice($EXT0, QUEUE 1, N_QUEUES 1, PROMISC true, BURST 32, NDESC 1024)
+from_ext0_c1 :: FromDPDKDevice($EXT0, QUEUE 1, N_QUEUES 1, PROMISC true, BURST 32, NDESC 1024, CLEAR true)
     -> rx_ext0_c1 :: Counter -> mac_ext0_c1 :: HostEtherFilter(02:53:00:00:00:00)
     -> type_ext0_c1 :: Classifier(12/0800, 12/0806 20/0001, 12/0806 20/0002, -);
 mac_ext0_c1[1] -> other_host_ext0_c1 :: Counter -> drop_c1;
@@ -198,13 +198,13 @@ type_ext0_c1[1] -> arp_asked_ext0_c1 :: Counter -> ARPResponder(198.18.0.1 02:53
 type_ext0_c1[2] -> arp_told_ext0_c1 :: Counter -> [1]find_ext0_c1;
 type_ext0_c1[3] -> other_ext0_c1 :: Counter -> punt_c1;
 // int1 rx queue 1, CPU 2
-from_int1_c1 :: FromDPDKDevice($INT1, QUEUE 1, N_QUEUES 1, PROMISC true, BURST 32, NDESC 1024)
+from_int1_c1 :: FromDPDKDevice($INT1, QUEUE 1, N_QUEUES 1, PROMISC true, BURST 32, NDESC 1024, CLEAR true)
     -> rx_int1_c1 :: Counter -> mac_c1;
 // int2 rx queue 1, CPU 2
-from_int2_c1 :: FromDPDKDevice($INT2, QUEUE 1, N_QUEUES 1, PROMISC true, BURST 32, NDESC 1024)
+from_int2_c1 :: FromDPDKDevice($INT2, QUEUE 1, N_QUEUES 1, PROMISC true, BURST 32, NDESC 1024, CLEAR true)
     -> rx_int2_c1 :: Counter -> mac_c1;
 // int3 rx queue 1, CPU 2
-from_int3_c1 :: FromDPDKDevice($INT3, QUEUE 1, N_QUEUES 1, PROMISC true, BURST 32, NDESC 1024)
+from_int3_c1 :: FromDPDKDevice($INT3, QUEUE 1, N_QUEUES 1, PROMISC true, BURST 32, NDESC 1024, CLEAR true)
     -> rx_int3_c1 :: Counter -> mac_c1;
 // What this server's own kernel sends enters like a packet that another server has counted down.
 host -> Strip(14) -> CheckIPHeader -> Paint(9) -> rt_c0;
@@ -212,4 +212,4 @@ host -> Strip(14) -> CheckIPHeader -> Paint(9) -> rt_c0;
 StaticThreadSched(host 0, from_ext0_c0 0, from_ext0_c1 1, from_int1_c0 0, from_int1_c1 1, from_int2_c0 0, from_int2_c1 1, from_int3_c0 0, from_int3_c1 1);
 
 // By which rbops-node knows what runs.
-configuration :: Script(TYPE PASSIVE, return e4352ee8c3b052ddec58481a137a3f2311fab70030f02bd4ce868c8e1bc44931);
+configuration :: Script(TYPE PASSIVE, return b0c740f27417003c0b61f592b94fef25f3050f5509d60e285752138c491a8f66);

@@ -50,7 +50,7 @@ elementclass Errors { $address, $mtu |
 
 // A packet that came in at an external port: RFC 1812, 5.2.2. Outputs: fine, dropped.
 elementclass Check {
-  input -> Strip(14) -> header :: CheckIPHeader(DETAILS true)
+  input -> Strip(14) -> header :: CheckIPHeader(CHECKSUM true, DETAILS true)
         -> martian :: IPClassifier(src net 0.0.0.0/8 or src net 127.0.0.0/8 or src net 224.0.0.0/3, -);
   martian[1] -> output;
   header[1] -> [1]output;
@@ -210,4 +210,4 @@ from_host :: FromHost(rbops0, ETHER 02:53:ff:ff:ff:01) -> Strip(14) -> CheckIPHe
 StaticThreadSched(from_host 0, from_ext0_c0 0, from_ext0_c1 1, from_int1_c0 0, from_int1_c1 1, from_int2_c0 0, from_int2_c1 1, from_int3_c0 0, from_int3_c1 1);
 
 // By which rbops-node knows what runs.
-configuration :: Script(TYPE PASSIVE, return dd1b698bd68ebee89a49a556a37c4411e3431f7d0460eca6759de17e03a7ac29);
+configuration :: Script(TYPE PASSIVE, return 729b5b6577c5a6a65300bd68256b7eb5ae16076399e640bf1ad6cd1267c51aaa);

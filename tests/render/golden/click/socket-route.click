@@ -50,7 +50,7 @@ elementclass Errors { $address, $mtu |
 
 // A packet that came in at an external port: RFC 1812, 5.2.2. Outputs: fine, dropped.
 elementclass Check {
-  input -> Strip(14) -> header :: CheckIPHeader(DETAILS true)
+  input -> Strip(14) -> header :: CheckIPHeader(CHECKSUM true, DETAILS true)
         -> martian :: IPClassifier(src net 0.0.0.0/8 or src net 127.0.0.0/8 or src net 224.0.0.0/3, -);
   martian[1] -> output;
   header[1] -> [1]output;
@@ -143,4 +143,4 @@ host -> Strip(14) -> CheckIPHeader -> Paint(9) -> rt_c0;
 StaticThreadSched(host 0, from_ext0_c0 0, from_int1_c0 0, from_int2_c0 0, from_int3_c0 0, send_ext0 0, send_int1 0, send_int2 0, send_int3 0);
 
 // By which rbops-node knows what runs.
-configuration :: Script(TYPE PASSIVE, return c45f4840f22e9ebb0c3f8db7dc598798aa21f806e5c421fe4389076a2b36eeb7);
+configuration :: Script(TYPE PASSIVE, return 76720a2976445cf910aa5809e96ac501456828e78c7786a7a2c65a6647c6a0f4);
