@@ -116,11 +116,13 @@ def packed(root: Path, name: str) -> Path:
 def test_a_package_without_the_click_that_is_needed(server: Server, tmp_path: Path, program: str, said: str) -> None:
     """Checked without installing it; then it is installed, which apt can undo, and nothing of the router's is there."""
     path = deb(tmp_path, "rbops-test-click", {program: "#!/bin/sh\necho 'click (Click) 1.8.0'\n"})
+    folders = ("/etc/rbops/click", "/var/lib/rbops/click/packages")
+    before = server.run("find", *folders, check=False)
     try:
         assert server.play(check=True, package=str(path))["failed"].startswith("no Click is installed here")
         assert server.play(package=str(path))["failed"].startswith(said)
         assert "rbops-click.service" not in server.run("ls", "/etc/systemd/system")
-        assert server.run("find", "/etc/rbops/click", "/var/lib/rbops/click/packages", check=False) == ""
+        assert server.run("find", *folders, check=False) == before
     finally:
         server.run("dpkg", "--purge", "rbops-test-click", check=False)
         server.run("rm", "-rf", "/var/lib/rbops/click")
