@@ -13,7 +13,7 @@ from rbops.lab.manifest import LabServer, Manifest
 from rbops.lab.provider import CableStatus, LabStatus, ServerStatus, TesterStatus
 from rbops.lab.ready import ssh_answers
 
-__all__ = ["assemble", "read_status"]
+__all__ = ["assemble", "init_of", "read_status"]
 
 
 def read_status(manifest: Manifest) -> LabStatus:
@@ -51,15 +51,31 @@ def _server(server: LabServer, lab: Cgroup) -> ServerStatus:
     payload = cgroup.child("payload")
     running = payload.populated()
     shells = [pid for pid in cgroup.child("supervisor").pids() if _comm(pid) == "systemd-nspawn"]
-    init = payload.child("init.scope").pids()
     return ServerStatus(
         name=server.name,
         running=running,
         ssh=running and ssh_answers(server.address),
         pid=shells[0] if shells else None,
-        init=min(init) if init else None,
+        init=init_of(payload),
         address=server.address,
     )
+
+
+def init_of(payload: Cgroup) -> int | None:
+    """The host's pid of a running server's init.
+
+    Its cgroup has short-lived children too, whose numbers are smaller once the host's have gone round.
+    """
+    return next((pid for pid in payload.child("init.scope").pids() if _inner_pid(pid) == 1), None)
+
+
+def _inner_pid(pid: int) -> int | None:
+    """In its innermost namespace (``NSpid``, proc_pid_status(5)); None when it has ended."""
+    try:
+        text = Path("/proc", str(pid), "status").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    return next((int(line.split()[-1]) for line in text.splitlines() if line.startswith("NSpid:")), None)
 
 
 def _comm(pid: int) -> str:

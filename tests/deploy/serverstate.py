@@ -9,6 +9,7 @@ from typing import Any
 from rbops.lab import layout
 from rbops.lab.cgroup import lab_cgroup
 from rbops.lab.provider import Lab
+from rbops.lab.status import init_of
 
 _SCRIPT = r"""
 import glob, hashlib, json, os, re, subprocess
@@ -97,9 +98,9 @@ print(json.dumps({"stable": stable, "programs": programs()}))
 
 def _init(lab: Lab, server: str) -> int:
     payload = layout.server_cgroup(lab_cgroup(lab.name), lab.manifest.server(server)).child("payload")
-    pids = payload.child("init.scope").pids()
-    assert pids, f"{server} is off"
-    return min(pids)
+    init = init_of(payload)
+    assert init, f"{server} is off"
+    return init
 
 
 def inside(lab: Lab, server: str, *command: str, stdin: str = "") -> str:
