@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from rbops.errors import Mismatch
+from rbops.render.click import ETC, KEYS
 from rbops.spec.keyfile import click_keys
 
 __all__ = ["PATH", "Keys", "keys_of", "keys_of_project"]
 
-PATH = "/etc/rbops/click/ipsec.click"
+PATH = f"{ETC}/{KEYS}"
 """The file on every server, root's with mode 0600."""
 
 _RECORD = "keys.json"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import rbops
+from rbops.dataplane.click.keys import NAME as KEYS
 from rbops.plan import ClusterPlan, Server
 from rbops.render.click.command import command, threads
 from rbops.render.click.hops import outputs
@@ -33,8 +34,6 @@ __all__ = [
 
 ETC = "/etc/rbops/click"
 UNIT = "rbops-click.service"
-KEYS = "ipsec.click"
-"""The library with the tunnels' keys, which lies on servers only."""
 _KEY = re.compile(r"\$ESP_(?:KEY|AUTH)[0-9]+")
 _COMMENT = re.compile(r"//.*")
 _DECLARED = re.compile(r"^elementclass ([A-Za-z0-9_]+)", re.MULTILINE)

@@ -69,7 +69,7 @@ def router(plan: ClusterPlan, server: Server, numbers: Outputs, next_hop: Mappin
         host_peer=_HOST_PEER,
         fragment=_fragment(plan.forwarding.fragment),
         associations=_associations(plan, server),
-        own_addresses=tuple(_own_addresses(plan)),
+        own_addresses=tuple(_own_addresses(plan)) if plan.forwarding.application == "ipsec" else (),
     )
 
 
