@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,11 @@ from tests.support import leftovers
 ELEMENTS = Path(__file__).parent.parent / "rbops" / "dataplane" / "click"
 """The sources of the element package."""
 
+LAB_TEST_S = 600
+"""The time limit of a lab test with its fixtures: the first one in a room boots the lab, or even builds the image."""
+
 _BEFORE = pytest.StashKey[frozenset[str]]()
+_LEFT = pytest.StashKey[list[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -52,25 +57,42 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.get_closest_marker("lab"):
             # Labs weigh a lot: all lab tests on one worker, everything else beside them.
             item.add_marker(pytest.mark.xdist_group("lab"))
+            if not item.get_closest_marker("timeout"):
+                item.add_marker(pytest.mark.timeout(LAB_TEST_S))
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist starts its workers later
 def pytest_configure(config: pytest.Config) -> None:
+    _hear_signals()
     if not hasattr(config, "workerinput"):
+        leftovers.mark()
         config.stash[_BEFORE] = leftovers.snapshot()
 
 
+def _hear_signals() -> None:
+    """Give children the default of signals that this process was started to ignore, as a job in the background is.
+
+    Many tests interrupt a child, and would wait for ever. This process goes on ignoring what nohup ignores.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+
+
+@pytest.hookimpl(trylast=True)  # xdist's workers have ended
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Fail the whole run when a test left a namespace, lab, mount or process behind."""
     if hasattr(session.config, "workerinput"):
         return
-    left = leftovers.snapshot() - session.config.stash[_BEFORE]
+    session.config.stash[_LEFT] = left = leftovers.left(session.config.stash[_BEFORE])
     if left and exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    left = leftovers.snapshot() - config.stash[_BEFORE]
-    for item in sorted(left):
+    for item in config.stash.get(_LEFT, []):
         terminalreporter.write_line(f"left behind by the tests: {item}", red=True)
     skipped = Counter(
         str(report.longrepr[2]).removeprefix("Skipped: ")

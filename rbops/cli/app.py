@@ -112,6 +112,7 @@ def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
 
 def main() -> None:
     """The ``rbops`` command."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGHUP, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # ignored from the start, as by nohup: that stays
+            signal.signal(number, _interrupt)
     build()(prog_name="rbops")

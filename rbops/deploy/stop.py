@@ -58,7 +58,10 @@ class Stop:
 
 @contextmanager
 def stoppable() -> Iterator[Stop]:
-    """Turn INT, TERM and HUP into a flag while the block runs; outside the main thread only the flag."""
+    """Turn INT, TERM and HUP into a flag while the block runs; outside the main thread only the flag.
+
+    A signal that is ignored, as HUP under nohup or INT in a script's background, stays ignored.
+    """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -68,7 +71,8 @@ def stoppable() -> Iterator[Stop]:
         del frame
         stop.request(signum)
 
-    before = {signum: signal.signal(signum, handle) for signum in _SIGNALS}
+    heard = [signum for signum in _SIGNALS if signal.getsignal(signum) is not signal.SIG_IGN]
+    before = {signum: signal.signal(signum, handle) for signum in heard}
     try:
         yield stop
     finally:

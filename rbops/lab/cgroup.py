@@ -40,9 +40,10 @@ class Cgroup:
     def start(self, command: Sequence[str], output: IO[bytes]) -> None:
         """Start ``command`` in it as a daemon: it is in the cgroup before this returns.
 
+        It gets every signal's default, also those that this process was started to ignore.
         Raises CalledProcessError when the cgroup is gone.
         """
-        join = 'echo 0 >"$1" && shift && exec setsid --fork "$@"'
+        join = 'echo 0 >"$1" && shift && exec setsid --fork env --default-signal "$@"'
         args = ["sh", "-c", join, "sh", str(self.path / "cgroup.procs"), *command]
         with uninterrupted():
             subprocess.run(args, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=True)

@@ -21,8 +21,9 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def uninterrupted() -> Iterator[None]:
     """Hold SIGINT, SIGTERM and SIGHUP back until the block ends, then deliver them; for blocks that end soon.
 
-    Children started inside get the signals as ever: the process's mask is as it was. Other threads than the
-    main one receive no signals in Python, and are let through.
+    Children started inside get the signals as usual: the process's mask is unchanged, and what is ignored (HUP
+    under nohup, INT in a script's background) stays so. Other threads than the main one receive no signals in
+    Python, and run the block as it is.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -34,7 +35,8 @@ def uninterrupted() -> Iterator[None]:
         pending.append(number)
 
     with _blocked():
-        before = {number: signal.signal(number, note) for number in _SIGNALS}
+        heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        before = {number: signal.signal(number, note) for number in heard}
     try:
         yield
     finally:

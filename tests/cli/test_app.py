@@ -26,8 +26,8 @@ def rbops(*arguments: str, **environment: str) -> subprocess.CompletedProcess[st
     )
 
 
-def run_raising(statement: str) -> subprocess.CompletedProcess[str]:
-    """The application with a verb that does ``statement``."""
+def run_raising(statement: str, *, before: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    """The application with a verb that does ``statement``; ``before`` is what runs it."""
     program = f"""
 import typer
 from rbops.cli import app as root
@@ -42,7 +42,7 @@ def built() -> typer.Typer:
 root.build = built
 root.main()
 """
-    command = [sys.executable, "-c", program, "verb"]
+    command = [*before, sys.executable, "-c", program, "verb"]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
@@ -113,6 +113,12 @@ def test_an_interrupted_verb_says_so(number: signal.Signals) -> None:
     assert done.returncode == 1
     assert done.stderr == "rbops: interrupted\n"
     assert time.monotonic() - begun < 10, "the verb went on"
+
+
+def test_a_verb_under_nohup_goes_on_when_the_terminal_goes() -> None:
+    statement = "import os, signal, sys; os.kill(os.getpid(), signal.SIGHUP); sys.stderr.write('on')"
+    done = run_raising(statement, before=("sh", "-c", 'trap "" HUP; exec "$@"', "sh"))
+    assert (done.returncode, done.stderr) == (0, "on")
 
 
 def test_no_colour_and_no_cursor_movement_in_a_pipe(tmp_path: Path) -> None:

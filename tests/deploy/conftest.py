@@ -100,7 +100,7 @@ def raw_cluster(make_lab: MakeLab, runs: Path, tmp_path_factory: pytest.TempPath
     folder = tmp_path_factory.mktemp("specs")
     spec = folder / "router.yml"
     spec.write_text(SPEC, encoding="utf-8")
-    return Cluster(make_lab(load_plan(spec), "rbd-apply"), spec, folder)
+    return Cluster(make_lab(load_plan(spec), "rbt-apply"), spec, folder)
 
 
 @pytest.fixture(scope="session")

@@ -50,7 +50,7 @@ def trio(make_lab: MakeLab, runs: Path, tmp_path_factory: pytest.TempPathFactory
     folder = tmp_path_factory.mktemp("kernel")
     spec = folder / "router.yml"
     spec.write_text(SPEC, encoding="utf-8")
-    cluster = Cluster(make_lab(load_plan(spec), "rbd-kernel"), spec, folder)
+    cluster = Cluster(make_lab(load_plan(spec), "rbt-kernel"), spec, folder)
     cluster.apply()
     return cluster
 

@@ -34,7 +34,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.root]
 
 SPEC = """\
 # the router of this test
-name: rbdisc
+name: rbt-discover
 router: {external_ports: 3, line_rate: 1Gbps}   # three of them
 servers: {profile: lab}
 """
@@ -76,7 +76,7 @@ def cluster(make_lab: MakeLab, tmp_path_factory: pytest.TempPathFactory) -> Iter
     spec.write_text(SPEC, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(folder / "state"))
-        yield Cluster(make_lab(load_plan(spec), "rbdisc"), folder, spec)
+        yield Cluster(make_lab(load_plan(spec), "rbt-discover"), folder, spec)
 
 
 @pytest.fixture

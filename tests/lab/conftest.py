@@ -12,4 +12,4 @@ __all__ = ["lab", "make_lab"]
 @pytest.fixture
 def lab(make_lab: MakeLab) -> Lab:
     """Two servers with two queues a port where the machine has two cores."""
-    return make_lab(mesh(2, cores=(0, 1)), "rbl-shared")
+    return make_lab(mesh(2, cores=(0, 1)), "rbt-shared")

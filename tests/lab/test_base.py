@@ -83,7 +83,7 @@ def test_a_build_that_fails_says_why_and_leaves_only_its_log(
 def test_a_build_that_is_ended_leaves_no_process_and_no_mount(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, *, partial_stays: bool
 ) -> None:
-    stop = f"{_TREE}mount -t tmpfs rbl-tmpfs $root/etc && touch $root/etc/mounted\nexec sleep 4242\n"
+    stop = f"{_TREE}mount -t tmpfs rbt-tmpfs $root/etc && touch $root/etc/mounted\nexec sleep 4242\n"
     _stand_in(tmp_path, monkeypatch, stop)
     code = "import sys; from pathlib import Path; from rbops.lab import base\n"
     code += "base.ensure(lambda step, /: print(step, flush=True), cache=Path(sys.argv[1]))"
@@ -95,7 +95,7 @@ def test_a_build_that_is_ended_leaves_no_process_and_no_mount(
         _until_running("sleep 4242", wanted=True)
         builder.send_signal(number)
     _until_running("sleep 4242", wanted=False)
-    assert "rbl-tmpfs" not in Path("/proc/self/mounts").read_text(encoding="utf-8")
+    assert "rbt-tmpfs" not in Path("/proc/self/mounts").read_text(encoding="utf-8")
     assert (cache / f"base-{base.recipe_digest()}.partial").exists() is partial_stays
 
     _stand_in(tmp_path, monkeypatch, _TREE)

@@ -17,7 +17,7 @@ from tests.lab.traces import subnet_of, traces
 pytestmark = pytest.mark.lab
 
 _SPEC = """\
-name: rbl-verbs
+name: rbt-verbs
 router: {external_ports: 2, line_rate: 1Gbps}
 servers: {profile: lab}
 """
@@ -27,9 +27,9 @@ servers: {profile: lab}
 def spec(tmp_path: Path) -> Iterator[str]:
     path = tmp_path / "spec.yml"
     path.write_text(_SPEC, encoding="utf-8")
-    provider().down("rbl-verbs")
+    provider().down("rbt-verbs")
     yield str(path)
-    provider().down("rbl-verbs")
+    provider().down("rbt-verbs")
 
 
 def _rbops(*args: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -46,13 +46,13 @@ def _rbops(*args: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
 def test_up_status_exec_ssh_and_down(spec: str) -> None:
     made = _rbops("up", spec)
     assert made.returncode == 0, made.stderr
-    assert made.stdout == "/var/lib/rbops/labs/rbl-verbs/inventory.yml\n"
+    assert made.stdout == "/var/lib/rbops/labs/rbt-verbs/inventory.yml\n"
     assert "boot 2 servers: " in made.stderr
-    subnet = subnet_of("rbl-verbs")
+    subnet = subnet_of("rbt-verbs")
 
     again = _rbops("up", spec)
     assert (again.returncode, again.stdout) == (2, "")
-    assert "lab rbl-verbs is there already, with 2 servers" in again.stderr
+    assert "lab rbt-verbs is there already, with 2 servers" in again.stderr
 
     status = _rbops("status", spec)
     assert (status.returncode, status.stderr) == (0, "")
@@ -72,22 +72,22 @@ def test_up_status_exec_ssh_and_down(spec: str) -> None:
     pid = body["servers"][0]["pid"]
     subprocess.run(["kill", "-9", str(pid)], check=True)
     deadline = time.monotonic() + 10
-    while provider().status("rbl-verbs").servers[0].running:
+    while provider().status("rbt-verbs").servers[0].running:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     status = _rbops("status", spec)
     assert status.returncode == 1
-    assert "lab rbl-verbs is degraded: n0 is off or silent" in status.stderr
+    assert "lab rbt-verbs is degraded: n0 is off or silent" in status.stderr
 
     removed = _rbops("down", spec)
-    assert (removed.returncode, removed.stdout, removed.stderr) == (0, "", "lab rbl-verbs is removed\n")
-    assert traces("rbl-verbs", subnet) == []
+    assert (removed.returncode, removed.stdout, removed.stderr) == (0, "", "lab rbt-verbs is removed\n")
+    assert traces("rbt-verbs", subnet) == []
     removed = _rbops("down", spec)
-    assert (removed.returncode, removed.stderr) == (0, "there is no lab called rbl-verbs: nothing to remove\n")
+    assert (removed.returncode, removed.stderr) == (0, "there is no lab called rbt-verbs: nothing to remove\n")
 
 
 def test_a_named_lab_needs_no_spec_to_be_removed(spec: str, tmp_path: Path) -> None:
-    assert _rbops("down", str(tmp_path / "gone.yml"), "--name", "rbl-verbs").returncode == 0
+    assert _rbops("down", str(tmp_path / "gone.yml"), "--name", "rbt-verbs").returncode == 0
     assert _rbops("down", str(tmp_path / "gone.yml")).returncode == 2
-    assert _rbops("status", spec, "--name", "rbl-verbs").returncode == 3
+    assert _rbops("status", spec, "--name", "rbt-verbs").returncode == 3
     assert _rbops("down", spec, "--name", "../x").returncode == 2

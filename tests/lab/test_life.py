@@ -26,7 +26,7 @@ import sys
 from rbops.cli.app import main
 import rbops.planner
 from tests.lab.plans import mesh
-rbops.planner.load_plan = lambda path: mesh(2, name="rbl-life")
+rbops.planner.load_plan = lambda path: mesh(2, name="rbt-life")
 sys.argv = ["rbops", "lab", "up", "spec.yml"]
 main()
 """
@@ -34,10 +34,10 @@ main()
 
 @pytest.fixture(autouse=True)
 def _nothing_before_or_after() -> Iterator[None]:
-    provider().down("rbl-life")
+    provider().down("rbt-life")
     yield
-    subnet = subnet_of("rbl-life") if Path("/var/lib/rbops/labs/rbl-life/lab.json").exists() else None
-    provider().down("rbl-life")
+    subnet = subnet_of("rbt-life") if Path("/var/lib/rbops/labs/rbt-life/lab.json").exists() else None
+    provider().down("rbt-life")
     assert subnet is None, "the test left its lab"
 
 
@@ -63,7 +63,7 @@ def _up_in_a_process(until: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_nothing_stays_of_a_lab_that_was_up() -> None:
-    with _kept("rbl-life") as lab:
+    with _kept("rbt-life") as lab:
         subnet = lab.manifest.subnet
         # The search finds something while there is something.
         kinds = {line.split()[0] for line in traces(lab.name, subnet)}
@@ -71,10 +71,10 @@ def test_nothing_stays_of_a_lab_that_was_up() -> None:
         with subprocess.Popen(lab.command("t0", ["timeout", "20", "sleep", "600"])) as sleeper:
             assert lab.down() is True
             assert sleeper.wait(timeout=5) == -signal.SIGKILL
-    assert traces("rbl-life", subnet) == []
+    assert traces("rbt-life", subnet) == []
     assert lab.down() is False
-    with pytest.raises(Mismatch, match="there is no lab called rbl-life"):
-        load("rbl-life")
+    with pytest.raises(Mismatch, match="there is no lab called rbt-life"):
+        load("rbt-life")
 
 
 @contextmanager
@@ -87,7 +87,7 @@ def _kept(name: str) -> Iterator[Lab]:
 
 
 def test_two_labs_side_by_side(lab: Lab) -> None:
-    with _kept("rbl-life") as other:
+    with _kept("rbt-life") as other:
         assert other.manifest.subnet != lab.manifest.subnet
         assert other.manifest.server("n0").address != lab.manifest.server("n0").address
         for one in (lab, other):
@@ -97,7 +97,7 @@ def test_two_labs_side_by_side(lab: Lab) -> None:
         subprocess.run(other.command("n0", ["systemctl", "kill", "--signal=KILL", "dbus.service"]), check=True)
         subprocess.run(lab.command("n0", ["systemctl", "is-active", "--quiet", "dbus.service"]), check=True)
         subnet = other.manifest.subnet
-    assert traces("rbl-life", subnet) == []
+    assert traces("rbt-life", subnet) == []
     assert lab.status().state == "up"
 
 
@@ -105,7 +105,7 @@ def test_two_labs_side_by_side(lab: Lab) -> None:
 @pytest.mark.parametrize("step", ["cable", "boot"])
 def test_an_interrupted_up_removes_what_it_had_built(number: signal.Signals, step: str) -> None:
     with _up_in_a_process(step) as process:
-        subnet = subnet_of("rbl-life")
+        subnet = subnet_of("rbt-life")
         process.send_signal(number)
         stdout, stderr = process.communicate(timeout=20)
     assert process.returncode == 1, stderr
@@ -113,26 +113,26 @@ def test_an_interrupted_up_removes_what_it_had_built(number: signal.Signals, ste
     assert "remove what was built" in stderr
     assert "interrupted" in stderr
     assert "Traceback" not in stderr
-    assert traces("rbl-life", subnet) == []
+    assert traces("rbt-life", subnet) == []
 
 
 @pytest.mark.parametrize("step", ["cable", "make keys", "boot"])
 def test_a_killed_up_is_removed_by_down(step: str) -> None:
     with _up_in_a_process(step) as process:
-        subnet = subnet_of("rbl-life")
+        subnet = subnet_of("rbt-life")
         process.kill()
         process.wait()
-    assert traces("rbl-life", subnet) != []
+    assert traces("rbt-life", subnet) != []
     with pytest.raises(UsageError, match="begun and never finished"):
-        provider().up(mesh(2), "rbl-life")
+        provider().up(mesh(2), "rbt-life")
     with pytest.raises(Mismatch, match="was not finished"):
-        load("rbl-life")
-    assert provider().down("rbl-life") is True
-    assert traces("rbl-life", subnet) == []
+        load("rbt-life")
+    assert provider().down("rbt-life") is True
+    assert traces("rbt-life", subnet) == []
 
 
 def test_a_lab_whose_processes_were_killed_is_removed() -> None:
-    with _kept("rbl-life") as lab:
+    with _kept("rbt-life") as lab:
         subnet = lab.manifest.subnet
         locks = nspawn_locks(lab.name)
         assert [path.exists() for path in locks] == [True, True]
@@ -145,7 +145,7 @@ def test_a_lab_whose_processes_were_killed_is_removed() -> None:
                     continue
         _until_off(lab)
         assert lab.down() is True
-    assert traces("rbl-life", subnet) == []
+    assert traces("rbt-life", subnet) == []
     assert [path.exists() for path in locks] == [False, False]
 
 
@@ -158,10 +158,10 @@ def _until_off(lab: Lab) -> None:
 
 def test_a_lab_that_is_being_built_is_locked() -> None:
     with _up_in_a_process("boot"):
-        for change in (lambda: provider().down("rbl-life"), lambda: provider().up(mesh(2), "rbl-life")):
-            with pytest.raises(Locked, match="lab rbl-life is being changed by another rbops"):
+        for change in (lambda: provider().down("rbt-life"), lambda: provider().up(mesh(2), "rbt-life")):
+            with pytest.raises(Locked, match="lab rbt-life is being changed by another rbops"):
                 change()
-    provider().down("rbl-life")
+    provider().down("rbt-life")
 
 
 def test_a_failing_boot_is_reported_and_removed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -172,6 +172,6 @@ def test_a_failing_boot_is_reported_and_removed(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     subnets: list[int] = []
     with pytest.raises(Exception, match=r"(?s)n0 went off while it booted.*no boot today"):
-        provider().up(mesh(2), "rbl-life", lambda step, /: subnets.extend([subnet_of("rbl-life")] * ("cable" in step)))
+        provider().up(mesh(2), "rbt-life", lambda step, /: subnets.extend([subnet_of("rbt-life")] * ("cable" in step)))
     assert len(subnets) == 1
-    assert traces("rbl-life", subnets[0]) == []
+    assert traces("rbt-life", subnets[0]) == []

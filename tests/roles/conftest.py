@@ -49,7 +49,7 @@ def _rendered(folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def server(make_lab: MakeLab, tmp_path_factory: pytest.TempPathFactory) -> Server:
     """A lab server, which has neither Click nor compiler."""
-    lab = make_lab(mesh(2), "rbroleclick")
+    lab = make_lab(mesh(2), "rbt-click-role")
     folder = _rendered(tmp_path_factory.mktemp("lab") / "out")
     return Server(folder, lab.inventory, lambda argv: lab.command("n0", argv), ())
 

@@ -1,7 +1,7 @@
 """Labs for tests of any room: made when first asked for, always taken down.
 
 In a room's conftest.py: ``from tests.support.lab import make_lab`` (with ``__all__``, so that it counts as used);
-in a test, marked ``lab``: ``lab = make_lab(plan, "rbtest-apply")``.
+in a test, marked ``lab``: ``lab = make_lab(plan, "rbt-apply")``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import pytest
 
 from rbops.lab.provider import Lab, provider
 from rbops.plan import ClusterPlan
+from tests.support.leftovers import LAB_PREFIX
 
 __all__ = ["MakeLab", "make_lab"]
 
@@ -30,6 +31,7 @@ def make_lab() -> Iterator[MakeLab]:
     with ExitStack() as stack:
 
         def make(plan: ClusterPlan, name: str) -> Lab:
+            assert name.startswith(LAB_PREFIX), "otherwise it would not be found when it is left behind"
             if name in made and made[name].manifest.plan_digest == plan.digest:
                 return made[name]
             nspawn = provider("nspawn")
