@@ -22,6 +22,7 @@ from rbops.spec.hardware_text import blocks, hardware_text
 from rbops.spec.load import load_bytes
 from rbops.spec.model import Hardware, Nic
 from rbops.spec.reader import MAX_SPEC_BYTES, decode, parse, read_bytes
+from rbops.spec.section import read
 from rbops.spec.units import Wrong
 from rbops.topology.names import server_index
 
@@ -186,7 +187,7 @@ def _hardware_file(path: Path, found: Hardware) -> str:
 
 def _known(text: str, path: Path) -> Hardware:
     try:
-        return build_hardware(HardwareSection.model_validate(parse(text, str(path))[0].plain()))
+        return build_hardware(read(HardwareSection, parse(text, str(path))[0].plain()))
     except (SpecError, ValidationError) as error:
         raise UsageError(f"{path} is no hardware description", hint="correct it, or move it away") from error
 

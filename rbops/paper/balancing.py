@@ -8,7 +8,7 @@ import numpy as np
 
 from rbops.paper.entry import Entry
 from rbops.predict.packets import mix
-from rbops.spec.model import Interconnect
+from rbops.spec.interconnect import Interconnect
 from rbops.vlb.fluid import leg_loads, link_loads, processing
 from rbops.vlb.matrix import Floats, make
 from rbops.vlb.network import Routing, mesh

@@ -20,12 +20,8 @@ def build(
         name=written.name or name,
         router=_router(written.router, base),
         servers=_servers(written.servers),
-        interconnect=model.Interconnect(
-            topology=written.interconnect.topology,
-            routing=written.interconnect.routing,
-            flowlet_timeout_s=written.interconnect.flowlet_timeout,
-        ),
-        batching=model.Batching(written.batching.poll, written.batching.nic, written.batching.timeout),
+        interconnect=written.interconnect,
+        batching=written.batching,
         dataplane=written.dataplane,
         click=model.Click(written.click.dialect, written.click.package, written.click.prefix),
         ipsec=tuple(

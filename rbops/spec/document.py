@@ -4,6 +4,7 @@ The values here have the document's shape; ``build`` turns them into the ``Spec`
 Descriptions and examples are what an editor shows.
 """
 
+from dataclasses import MISSING, fields
 from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, GetJsonSchemaHandler, Tag, model_validator
@@ -11,11 +12,21 @@ from pydantic_core import CoreSchema
 
 from rbops.spec import model
 from rbops.spec import scalars as kind
+from rbops.spec.batching import Batching
+from rbops.spec.interconnect import Interconnect
 from rbops.spec.kernel_document import KernelSection
 from rbops.spec.nic_document import NicTuningSection
 from rbops.spec.scalars import number, one_of
-from rbops.spec.section import Section
-from rbops.spec.section import default as _default
+from rbops.spec.section import BaseSection
+
+
+def _default(of: type, name: str, written: Any = None) -> Any:
+    """A field with the default of the model's dataclass ``of``; ``written`` is how a spec would say it."""
+    value = next(field.default for field in fields(of) if field.name == name)
+    if value is MISSING:
+        raise LookupError(name)
+    return Field(default=value, json_schema_extra={"default": written} if written is not None else None)
+
 
 __all__ = [
     "BoundSection",
@@ -31,7 +42,7 @@ __all__ = [
 ]
 
 
-class RouterSection(Section):
+class RouterSection(BaseSection):
     """What the router must do."""
 
     external_ports: Annotated[int, number(1, 4096)] = Field(examples=[4, 32])
@@ -52,7 +63,7 @@ class RouterSection(Section):
     """A Click file whose compound element is put in the packets' way at the input server (Click only)."""
 
 
-class BoundSection(Section):
+class BoundSection(BaseSection):
     """What a component carries; a plain rate is the empirical one."""
 
     nominal: kind.Rate | None = None
@@ -71,7 +82,7 @@ class BoundSection(Section):
         return {"anyOf": [handler.resolve_ref_schema(full), {"type": "string", "pattern": "bps$"}]}
 
 
-class BoundsSection(Section):
+class BoundsSection(BaseSection):
     """What the server's components carry; one left out never is the bottleneck."""
 
     memory: BoundSection | None = None
@@ -84,7 +95,7 @@ class BoundsSection(Section):
     """PCIe, all slots together."""
 
 
-class CpuSection(Section):
+class CpuSection(BaseSection):
     """One logical CPU as the kernel numbers it."""
 
     id: Annotated[int, number(0, 8191)] = Field(examples=[0])
@@ -97,7 +108,7 @@ class CpuSection(Section):
     """Its NUMA node."""
 
 
-class SlotSection(Section):
+class SlotSection(BaseSection):
     """A PCIe slot."""
 
     name: kind.Word = Field(examples=["slot1"])
@@ -110,7 +121,7 @@ class SlotSection(Section):
     """The NUMA node it hangs on; -1 or left out: unknown."""
 
 
-class DeviceSection(Section):
+class DeviceSection(BaseSection):
     """One port of a NIC as the server knows it."""
 
     name: kind.InterfaceName | None = None
@@ -123,7 +134,7 @@ class DeviceSection(Section):
     """The server is managed over it: it is never given to the data plane."""
 
 
-class NicSection(Section):
+class NicSection(BaseSection):
     """A network card."""
 
     driver: kind.Word = Field(examples=["ixgbe", "ice", "mlx5_core"])
@@ -144,7 +155,7 @@ class NicSection(Section):
     """Its ports as the server knows them."""
 
 
-class HardwareSection(Section):
+class HardwareSection(BaseSection):
     """One server's hardware."""
 
     name: kind.Word = _default(model.Hardware, "name")
@@ -192,7 +203,7 @@ class _OrFile:
 HardwareOrFile = Annotated[HardwareSection, _OrFile()]
 
 
-class ServersSection(Section):
+class ServersSection(BaseSection):
     """What the servers are made of: a profile or hardware."""
 
     profile: kind.Word | None = Field(
@@ -205,29 +216,7 @@ class ServersSection(Section):
     """prefer: a queue's core is on its NIC's node where possible."""
 
 
-class InterconnectSection(Section):
-    """How the servers are joined."""
-
-    topology: Annotated[model.TopologyChoice, one_of(model.TopologyChoice)] = _default(model.Interconnect, "topology")
-    """mesh: every server to every other; fly: a k-ary n-fly of intermediate servers; auto: mesh while ports suffice."""
-    routing: Annotated[model.Routing, one_of(model.Routing)] = _default(model.Interconnect, "routing")
-    """direct-vlb: R/N of the traffic between two ports goes direct; vlb: all of it over two hops."""
-    flowlet_timeout: kind.Time = _default(model.Interconnect, "flowlet_timeout_s", "100ms")
-    """Packets of a flow that follow each other within it take one path; 0 turns flowlets off."""
-
-
-class BatchingSection(Section):
-    """How many packets are handled at once."""
-
-    poll: Annotated[int, number(1, 4096)] = _default(model.Batching, "poll")
-    """kp, packets per poll."""
-    nic: Annotated[int, number(1, 256)] = _default(model.Batching, "nic")
-    """kn, descriptors per NIC transaction."""
-    timeout: kind.Time = _default(model.Batching, "timeout_s", "100us")
-    """The longest a lonely packet waits for company."""
-
-
-class ClickSection(Section):
+class ClickSection(BaseSection):
     """Which Click runs, for `dataplane: click`."""
 
     dialect: Annotated[model.ClickDialect, one_of(model.ClickDialect)] = _default(model.Click, "dialect")
@@ -238,7 +227,7 @@ class ClickSection(Section):
     """Where an installed Click is, an absolute path on the servers."""
 
 
-class TunnelSection(Section):
+class TunnelSection(BaseSection):
     """An ESP tunnel to another gateway, for `application: ipsec`."""
 
     peer: kind.Address
@@ -251,7 +240,7 @@ class TunnelSection(Section):
     """A file for its owner alone (mode 0600) with two words of 32 hex digits: encryption key, authentication key."""
 
 
-class NeighborSection(Section):
+class NeighborSection(BaseSection):
     """A next hop on an external port."""
 
     address: kind.Address
@@ -260,7 +249,7 @@ class NeighborSection(Section):
     """Its MAC; left out: resolved by the kernel, on the slow path."""
 
 
-class PortSection(Section):
+class PortSection(BaseSection):
     """An external port, as far as it is not to be generated."""
 
     id: Annotated[int, number(0, 4095)] = Field(examples=[0])
@@ -273,7 +262,7 @@ class PortSection(Section):
     """The next hops on it."""
 
 
-class SelectorSection(Section):
+class SelectorSection(BaseSection):
     """Which device of the server is this planned port: exactly one of the three."""
 
     name: kind.InterfaceName | None = None
@@ -284,7 +273,7 @@ class SelectorSection(Section):
     """The device's own MAC."""
 
 
-class HostSection(Section):
+class HostSection(BaseSection):
     """A real server."""
 
     profile: kind.Word | None = None
@@ -297,7 +286,7 @@ class HostSection(Section):
     """How its devices are set, where that differs from the spec's own nic."""
 
 
-class RouteSection(Section):
+class RouteSection(BaseSection):
     """A static route."""
 
     prefix: kind.Prefix
@@ -306,7 +295,7 @@ class RouteSection(Section):
     """A neighbour on one of the external ports."""
 
 
-class RouteFileSection(Section):
+class RouteFileSection(BaseSection):
     """Routes from a CSV file."""
 
     file: kind.FilePath
@@ -322,7 +311,7 @@ RoutesSection = Annotated[
 ]
 
 
-class SpecDocument(Section):
+class SpecDocument(BaseSection):
     """A router built of commodity servers, for rbops."""
 
     name: kind.RouterName | None = None
@@ -331,9 +320,9 @@ class SpecDocument(Section):
     """What the router must do; the only section that must be there."""
     servers: ServersSection = ServersSection()
     """What the servers are made of."""
-    interconnect: InterconnectSection = InterconnectSection()
+    interconnect: Interconnect = Interconnect()
     """How the servers are joined."""
-    batching: BatchingSection = BatchingSection()
+    batching: Batching = Batching()
     """How many packets are handled at once."""
     dataplane: Annotated[model.DataPlane, one_of(model.DataPlane)] = _default(model.Spec, "dataplane")
     """xdp: bundled, any recent kernel; click: the paper's own."""

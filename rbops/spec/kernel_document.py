@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field
 from rbops.spec import kernel_model as model
 from rbops.spec import kernel_words as words
 from rbops.spec.scalars import Scalar, number, one_of
-from rbops.spec.section import Section, default
+from rbops.spec.section import BaseSection
 
 __all__ = ["HugepagesSection", "KernelSection"]
 
@@ -40,7 +40,7 @@ SysctlKey = Annotated[
 SysctlValue = Annotated[str, Scalar(words.sysctl_value, _value(16777216, "4096 87380 6291456"))]
 
 
-class HugepagesSection(Section):
+class HugepagesSection(BaseSection):
     """Huge pages reserved at boot."""
 
     size: Annotated[model.HugepageSize, one_of(model.HugepageSize)]
@@ -49,7 +49,7 @@ class HugepagesSection(Section):
     """How many."""
 
 
-class KernelSection(Section):
+class KernelSection(BaseSection):
     """What the servers' kernels are told at boot, and what else of them is set; nothing unless it is written."""
 
     isolate: Annotated[str, one_of(model.Isolate)] = Field(default="off")
@@ -60,7 +60,7 @@ class KernelSection(Section):
     """Further boot parameters; "" for one without a value."""
     governor: Annotated[model.Governor, one_of(model.Governor)] | None = None
     """The CPU frequency governor of data-plane cores; left out: as it is."""
-    irqbalance: Annotated[model.IrqBalance, one_of(model.IrqBalance)] = default(model.Kernel, "irqbalance")
+    irqbalance: Annotated[model.IrqBalance, one_of(model.IrqBalance)] = "keep"
     """off: the service is disabled; ban: it leaves data-plane cores and data ports alone; keep: as it is."""
     modules: dict[ModuleName, Annotated[dict[ModuleParameter, ModuleValue], BeforeValidator(_nothing_is_empty)]] = (
         Field(default={}, examples=[{"ixgbe": {"allow_unsupported_sfp": 1}}])

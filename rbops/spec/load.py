@@ -44,7 +44,7 @@ def load_bytes(data: bytes, file: Path, overrides: Mapping[str, str]) -> model.S
         raise SpecError([*errors, root.diagnostic("expected a mapping, lines of `key: value`", "see `rbops init`")])
     base = file.parent
     errors = [*errors, *override(root, overrides), *attach_hardware(root, base)]
-    written, found = validate(root)
+    written, found = validate(root, base)
     parts = parts_of(root, written) if written else salvage(root)
     errors += [*found, *_across(parts)]
     route_file, found = _route_file(parts, base)

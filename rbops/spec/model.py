@@ -12,13 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from rbops.spec.batching import Batching
+from rbops.spec.interconnect import Interconnect
 from rbops.spec.kernel_model import Kernel
 from rbops.spec.nic_model import NicTuning
+from rbops.spec.scalars import PacketMix
 from rbops.spec.source import Source
 
 __all__ = [
     "Application",
-    "Batching",
     "Bound",
     "Bounds",
     "Click",
@@ -29,36 +31,29 @@ __all__ = [
     "Guarantee",
     "Hardware",
     "Host",
-    "Interconnect",
     "Neighbor",
     "Nic",
     "Numa",
-    "PacketMix",
     "PortSelector",
     "PortSpec",
     "RouteColumns",
     "RouteFile",
     "Router",
     "Routes",
-    "Routing",
     "Rule",
     "Servers",
     "Slot",
     "Spec",
     "StaticRoute",
-    "TopologyChoice",
     "Traffic",
 ]
 
 Application = Literal["forward", "route", "ipsec"]
 ClickDialect = Literal["socket", "dpdk", "fastclick", "kernel"]
-PacketMix = Literal["abilene", "imix"]
 Rule = Literal["rule1", "rule2"]
 Traffic = Literal["uniform", "worst-case"]
 Guarantee = Literal["best-effort", "line-rate"]
 Numa = Literal["prefer", "ignore"]
-TopologyChoice = Literal["auto", "mesh", "fly"]
-Routing = Literal["direct-vlb", "vlb"]
 DataPlane = Literal["xdp", "click"]
 
 
@@ -191,24 +186,6 @@ class Servers:
 
 
 @dataclass(frozen=True, slots=True)
-class Interconnect:
-    """How the servers are joined (paper 3); ``flowlet_timeout_s`` 0 turns flowlets off (paper 6.1)."""
-
-    topology: TopologyChoice = "auto"
-    routing: Routing = "direct-vlb"
-    flowlet_timeout_s: float = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class Batching:
-    """kp packets per poll, kn descriptors per NIC transaction, and the longest a packet waits (paper 4.2)."""
-
-    poll: int = 32
-    nic: int = 16
-    timeout_s: float = 100e-6
-
-
-@dataclass(frozen=True, slots=True)
 class Click:
     """Which Click runs, and where it comes from: a package (name, archive or .deb) or an installed prefix."""
 
@@ -328,8 +305,8 @@ class Spec:
     name: str
     router: Router
     servers: Servers = Servers()
-    interconnect: Interconnect = Interconnect()
-    batching: Batching = Batching()
+    interconnect: Interconnect = field(default_factory=Interconnect)
+    batching: Batching = field(default_factory=Batching)
     dataplane: DataPlane = "xdp"
     click: Click = Click()
     ipsec: tuple[Tunnel, ...] = ()

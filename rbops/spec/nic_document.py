@@ -8,7 +8,7 @@ from rbops.spec import nic_model as model
 from rbops.spec import nic_words as words
 from rbops.spec import scalars as kind
 from rbops.spec.scalars import Scalar, number, one_of
-from rbops.spec.section import Section
+from rbops.spec.section import BaseSection
 
 __all__ = ["NicTuningSection"]
 
@@ -43,7 +43,7 @@ RssKey = Annotated[
 Offload = Annotated[str, Scalar(words.offload, {"enum": list(words.OFFLOADS)})]
 
 
-class RingsSection(Section):
+class RingsSection(BaseSection):
     """Descriptors a queue (`ethtool -G`)."""
 
     rx: Ring | None = None
@@ -52,7 +52,7 @@ class RingsSection(Section):
     """Transmit; left out: as many as receive."""
 
 
-class CoalescingSection(Section):
+class CoalescingSection(BaseSection):
     """When a NIC interrupts (`ethtool -C`)."""
 
     adaptive: kind.Flag | None = None
@@ -67,7 +67,7 @@ class CoalescingSection(Section):
     """The same for sent frames; left out: the driver's own."""
 
 
-class RunTimeHugepagesSection(Section):
+class RunTimeHugepagesSection(BaseSection):
     """Huge pages taken while the server runs, on each NUMA node with data-plane cores."""
 
     size: Annotated[model.HugepageSize, one_of(model.HugepageSize)] = "2MB"
@@ -76,7 +76,7 @@ class RunTimeHugepagesSection(Section):
     """How many on each node."""
 
 
-class NicTuningSection(Section):
+class NicTuningSection(BaseSection):
     """How the devices of the ports are set; what is left out rbops chooses by driver."""
 
     rings: RingsSection = RingsSection()

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
 from pydantic_core import CoreSchema, core_schema
 
-from rbops.spec import model, units, words
+from rbops.spec import units, words
 from rbops.spec.units import Wrong
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Mac",
     "NumaNode",
     "Package",
+    "PacketMix",
     "Packets",
     "Pci",
     "PcieGeneration",
@@ -44,6 +45,8 @@ __all__ = [
     "one_of",
 ]
 
+PacketMix = Literal["abilene", "imix"]
+
 _LATEST_PCIE = 7
 _GENERATION = re.compile(r"([0-9])(?:\.[0-9])?")
 
@@ -57,13 +60,15 @@ class Scalar:
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         del source, handler
-        return core_schema.no_info_plain_validator_function(self._validate)
+        return core_schema.with_info_plain_validator_function(self._validate)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         del schema, handler
         return dict(self.schema)
 
-    def _validate(self, value: object) -> Any:
+    def _validate(self, value: object, info: ValidationInfo) -> Any:
+        if info.context is None:  # made in Python: a value already
+            return value
         if not isinstance(value, str):
             kind = "a mapping" if isinstance(value, dict) else "a list" if isinstance(value, list) else "nothing"
             raise Wrong(f"expected one value, found {kind}")
@@ -109,7 +114,7 @@ def _real(unit: units.Unit) -> Callable[[str], float]:
 
 
 def _packets(text: str) -> int | str:
-    mixes = get_args(model.PacketMix)
+    mixes = get_args(PacketMix)
     if text in mixes:
         return text
     if not text[:1].isdigit() and text[:1] not in "+-.":
@@ -136,12 +141,12 @@ class _CpuList(Scalar):
 
     __slots__ = ()
 
-    def _validate(self, value: object) -> Any:
+    def _validate(self, value: object, info: ValidationInfo) -> Any:
         if isinstance(value, list):
             if not value:
                 return ()
             value = ",".join(item if isinstance(item, str) else "?" for item in value)
-        return super()._validate(value)
+        return super()._validate(value, info)
 
 
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?"
@@ -157,8 +162,8 @@ Time = Annotated[
 ]
 Flag = Annotated[bool, Scalar(units.flag, {"type": "boolean"})]
 Packets = Annotated[
-    int | Literal["abilene", "imix"],
-    Scalar(_packets, {"anyOf": [{"enum": list(get_args(model.PacketMix))}, _text("^[0-9]+ ?B$", "64B", "1024B")]}),
+    int | PacketMix,
+    Scalar(_packets, {"anyOf": [{"enum": list(get_args(PacketMix))}, _text("^[0-9]+ ?B$", "64B", "1024B")]}),
 ]
 RouterName = Annotated[str, Scalar(words.router_name, _text("^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$", "rb4"))]
 HostName = Annotated[str, Scalar(words.host_name, _text(f"^{_NAME}$", "n0", "n0.example.net"))]

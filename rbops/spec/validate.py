@@ -7,6 +7,7 @@ that the checks across sections run over it and every error is reported at once.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path as FilePath
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, cast, get_args, get_origin
 
@@ -21,7 +22,8 @@ from rbops.spec.document import (
     RouteSection,
     SpecDocument,
 )
-from rbops.spec.section import Section
+from rbops.spec.scalars import Scalar
+from rbops.spec.section import description, keys, read
 from rbops.spec.source import Node, Path, Source, dotted
 from rbops.spec.units import Wrong, nearest, shown
 
@@ -34,7 +36,9 @@ __all__ = ["Parts", "located", "parts_of", "salvage", "validate"]
 
 _TAGS = frozenset({"list", "file"})  # of the union in document.RoutesSection
 _KEY = "[key]"
+_UNKNOWN = frozenset({"extra_forbidden", "unexpected_keyword_argument"})
 _SHAPES = {
+    "dataclass_type": "expected a mapping, lines of `key: value`",
     "model_type": "expected a mapping, lines of `key: value`",
     "model_attributes_type": "expected a mapping, lines of `key: value`",
     "dict_type": "expected a mapping, lines of `key: value`",
@@ -42,7 +46,7 @@ _SHAPES = {
     "too_short": "at least one is needed",
 }
 
-_S = TypeVar("_S", bound=Section)
+_S = TypeVar("_S")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +79,13 @@ class Parts:
         return (node.key or node.place).line
 
 
-def validate(root: Node) -> tuple[SpecDocument | None, list[Diagnostic]]:
+def validate(root: Node, base: FilePath) -> tuple[SpecDocument | None, list[Diagnostic]]:
     """The document that ``root`` holds, or None and every mistake that pydantic finds."""
     try:
-        return SpecDocument.model_validate(root.plain()), []
+        return read(SpecDocument, root.plain(), base), []
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
-        misspelt = {_meant(detail["loc"]) for detail in details if detail["type"] == "extra_forbidden"}
+        misspelt = {_meant(detail["loc"]) for detail in details if detail["type"] in _UNKNOWN}
         found = [_diagnostic(detail, root) for detail in details if not _implied(detail, misspelt, root)]
         # Hosts that share a hardware file share its mistakes.
         return None, list(dict.fromkeys(found))
@@ -158,14 +162,14 @@ def _hosts(hosts: dict[str, Any]) -> dict[str, HostSection]:
         kept = {
             field: value
             for field, value in written.items()
-            if field in {"profile", "hardware", "nic"} and _one(HostSection, {field: value})
+            if field in {"profile", "hardware", "nic"} and _one(HostSection, {field: value}) is not None
         }
         selectors = {
             port: value
             for port, value in (ports.items() if isinstance(ports, dict) else ())
-            if _one(HostSection, {"ports": {port: value}})
+            if _one(HostSection, {"ports": {port: value}}) is not None
         }
-        found[name] = HostSection.model_validate({**kept, "ports": selectors})
+        found[name] = read(HostSection, {**kept, "ports": selectors})
     return found
 
 
@@ -179,7 +183,7 @@ def _list(value: object) -> list[Any]:
 
 def _one(section: type[_S], value: object) -> _S | None:
     try:
-        return section.model_validate(value)
+        return read(section, value)
     except ValidationError:
         return None
 
@@ -191,7 +195,7 @@ def _each(section: type[_S], items: Any) -> dict[Any, _S]:
 
 def _meant(loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
     """The location that the unknown key at ``loc`` was probably meant for."""
-    return (*loc[:-1], nearest(str(loc[-1]), _fields(SpecDocument, loc[:-1])) or "")
+    return (*loc[:-1], nearest(str(loc[-1]), _fields(loc[:-1])) or "")
 
 
 def _implied(detail: ErrorDetails, misspelt: set[tuple[str | int, ...]], root: Node) -> bool:
@@ -208,7 +212,7 @@ def _diagnostic(detail: ErrorDetails, root: Node) -> Diagnostic:
     if kind == "missing":
         name = str(loc[-1])
         return located(root, path, f"{name} is missing", _example(loc), key=True)
-    if kind == "extra_forbidden":
+    if kind in _UNKNOWN:
         name = str(loc[-1])
         what = "unknown key " + shown(name)
         return _at_key(root, path, what, _known(name, loc[:-1]))
@@ -255,46 +259,52 @@ def _path(root: Node, loc: tuple[str | int, ...]) -> Path:
 
 def _known(name: str, above: tuple[str | int, ...]) -> str:
     """What may stand where ``name`` stands: the nearest right word, another place for it, or all words."""
-    fields = _fields(SpecDocument, above)
+    fields = _fields(above)
     near = nearest(name, fields)
     if near:
         return f"did you mean {near}?"
-    for section, info in SpecDocument.model_fields.items():
-        if any(name in found.model_fields for found in _sections(info.annotation)):
+    for section, info in keys(SpecDocument).items():
+        if any(name in keys(found) for found in _sections(info.annotation)):
             return f"it belongs under {section}"
     return f"known here: {', '.join(fields)}"
 
 
 def _example(loc: tuple[str | int, ...]) -> str | None:
+    """What may be written for the missing key at ``loc``."""
     name = str(loc[-1])
-    info = _fields(SpecDocument, loc[:-1]).get(name)
-    if info is None:
-        return None
-    examples = info.examples or next((m.schema.get("examples") for m in info.metadata if hasattr(m, "schema")), None)
-    return f"for example {name}: {examples[0]}" if examples else info.description
+    for section in _sections_at(SpecDocument, loc[:-1]):
+        info = keys(section).get(name)
+        if info is None:
+            continue
+        shown_by = (part.schema.get("examples") for part in info.metadata if isinstance(part, Scalar))
+        examples = info.examples or next(shown_by, None)
+        return f"for example {name}: {examples[0]}" if examples else description(section, name)
+    return None
 
 
-def _sections(annotation: Any) -> list[type[Section]]:
+def _sections(annotation: Any) -> list[type]:
     """The sections that a field's type is made of, outermost only."""
-    if isinstance(annotation, type) and issubclass(annotation, Section):
+    if keys(annotation):
         return [annotation]
     return [found for part in get_args(annotation) for found in _sections(part)]
 
 
-def _fields(annotation: Any, loc: tuple[str | int, ...]) -> dict[str, Any]:
-    """The fields that may stand at ``loc`` below a value of type ``annotation``."""
+def _sections_at(annotation: Any, loc: tuple[str | int, ...]) -> list[type]:
+    """The sections that may stand at ``loc`` below a value of type ``annotation``."""
+    if known := keys(annotation):
+        info = known.get(str(loc[0])) if loc else None
+        return [annotation] if not loc else _sections_at(info.annotation, loc[1:]) if info else []
     origin = get_origin(annotation)
-    if isinstance(annotation, type) and issubclass(annotation, Section):
-        if not loc:
-            return dict(annotation.model_fields)
-        info = annotation.model_fields.get(str(loc[0]))
-        return _fields(info.annotation, loc[1:]) if info else {}
     if origin is Annotated:
-        return _fields(get_args(annotation)[0], loc)
+        return _sections_at(get_args(annotation)[0], loc)
     if origin in {Union, UnionType}:
         rest = loc[1:] if loc and loc[0] in _TAGS else loc
-        arms = [_fields(arm, rest) for arm in get_args(annotation)]
-        return {name: info for arm in arms for name, info in arm.items()}
+        return [found for arm in get_args(annotation) for found in _sections_at(arm, rest)]
     if origin in {tuple, dict} and loc:
-        return _fields(get_args(annotation)[-1 if origin is dict else 0], loc[1:])
-    return {}
+        return _sections_at(get_args(annotation)[-1 if origin is dict else 0], loc[1:])
+    return []
+
+
+def _fields(loc: tuple[str | int, ...]) -> list[str]:
+    """The keys that may be written at ``loc``."""
+    return [name for section in _sections_at(SpecDocument, loc) for name in keys(section)]

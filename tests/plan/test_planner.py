@@ -20,7 +20,8 @@ from rbops.planner import Assumptions, calibrated, load_plan, plan_spec, plannin
 from rbops.predict.calibrate import Measurement
 from rbops.predict.packets import mix
 from rbops.spec import load_spec
-from rbops.spec.model import Interconnect, PortSpec, Router, Servers, Spec
+from rbops.spec.interconnect import Interconnect
+from rbops.spec.model import PortSpec, Router, Servers, Spec
 
 R = 10_000_000_000
 

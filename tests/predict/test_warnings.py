@@ -11,7 +11,8 @@ from rbops.planner import Planning, calibrated, planning
 from rbops.predict.calibrate import Measurement
 from rbops.predict.cluster import direct_vlb_factor
 from rbops.predict.explain import Reason, reasons
-from rbops.spec.model import Interconnect, Router, Servers, Spec
+from rbops.spec.interconnect import Interconnect
+from rbops.spec.model import Router, Servers, Spec
 from rbops.vlb.fluid import leg_loads
 from rbops.vlb.matrix import by_server, make
 

@@ -11,6 +11,8 @@ from rbops.errors import SpecError
 from rbops.spec import Spec, load_spec
 from rbops.spec import model as m
 from rbops.spec.addressing import generated_address, generated_neighbor, generated_network
+from rbops.spec.batching import Batching
+from rbops.spec.interconnect import Interconnect
 
 EXAMPLES = Path(__file__).parents[2] / "inventory"
 
@@ -60,8 +62,8 @@ def test_a_whole_spec(tmp_path: Path) -> None:
             allow=("rule1", "rule2"),
         ),
         servers=m.Servers(profile="nehalem", numa="ignore"),
-        interconnect=m.Interconnect("mesh", "vlb", 0.0),
-        batching=m.Batching(64, 8, 0.0015),
+        interconnect=Interconnect("mesh", "vlb", 0.0),
+        batching=Batching(64, 8, 0.0015),
         dataplane="click",
         click=m.Click("dpdk", None, "/usr/local"),
         ports=(
