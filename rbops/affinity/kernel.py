@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rbops.cpulist import list_text
+from rbops.common.cpulist import list_text
 from rbops.hardware.model import Machine
 from rbops.plan import Cores, Kernel, KernelModule
 from rbops.spec import kernel_model as asked

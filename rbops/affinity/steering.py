@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from rbops.common.fabric import fabric_mac
 from rbops.plan import PUNT, Port, Steering
-from rbops.topology.names import fabric_mac
 
 __all__ = ["STEERED_PORTS", "steering"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from rbops.cpulist import list_text
+from rbops.common.cpulist import list_text
 from rbops.node.settings import Note
 
 __all__ = ["note_lines"]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from rbops.cli.tables import Table
-from rbops.cpulist import list_text
+from rbops.common.cpulist import list_text
 from rbops.node.cmdline import written
 from rbops.plan import Kernel, Server
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from rbops.common.limits import MAX_LAB_SERVERS
 from rbops.errors import Mismatch
-from rbops.lab import names
 from rbops.plan import ClusterPlan
 
-__all__ = ["check_fit", "check_inotify", "online_cpus", "parse_cpu_list"]
+__all__ = ["check_fit", "check_inotify"]
 
 _INOTIFY_PER_SERVER = 6
 _INOTIFY_OTHERS = 16
@@ -28,9 +26,9 @@ def check_fit(plan: ClusterPlan, cpus: frozenset[int]) -> None:
                 f"has {_text(sorted(cpus))} online",
                 hint=_HINT,
             )
-    if len(plan.servers) > names.MAX_SERVERS:
+    if len(plan.servers) > MAX_LAB_SERVERS:
         raise Mismatch(
-            f"the plan has {len(plan.servers)} servers, and a lab holds {names.MAX_SERVERS}",
+            f"the plan has {len(plan.servers)} servers, and a lab holds {MAX_LAB_SERVERS}",
             hint="a lab's management network is a /24: plan fewer external ports",
         )
 
@@ -50,17 +48,3 @@ def check_inotify(servers: int, limit: int) -> None:
 
 def _text(cpus: list[int]) -> str:
     return ", ".join(str(cpu) for cpu in cpus)
-
-
-def online_cpus() -> frozenset[int]:
-    """The CPU ids online now (Documentation/admin-guide/cputopology.rst)."""
-    return parse_cpu_list(Path("/sys/devices/system/cpu/online").read_text(encoding="ascii"))
-
-
-def parse_cpu_list(text: str) -> frozenset[int]:
-    """The kernel's list form, ``0-3,8``, as a set."""
-    found: set[int] = set()
-    for part in text.strip().split(","):
-        first, _, last = part.partition("-")
-        found.update(range(int(first), int(last or first) + 1))
-    return frozenset(found)

@@ -17,7 +17,6 @@ from rbops.errors import Mismatch, UsageError
 
 __all__ = [
     "MANAGEMENT",
-    "MAX_SERVERS",
     "STATE",
     "bridge",
     "check_device_name",
@@ -42,8 +41,6 @@ STATE = Path("/var/lib/rbops/labs")
 
 MANAGEMENT = ipaddress.IPv4Network("10.82.0.0/16")
 """Every lab takes one /24 of it: .1 is the host, servers count from .10."""
-
-MAX_SERVERS = 245
 
 _LAB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*")

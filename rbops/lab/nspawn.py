@@ -10,12 +10,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from rbops.common.cpulist import online_cpus
 from rbops.errors import CheckFailed
 from rbops.lab import access, base, click, layout, net, status
 from rbops.lab import manifest as manifests
 from rbops.lab.cgroup import lab_cgroup
 from rbops.lab.command import require_tools, run
-from rbops.lab.fit import check_fit, check_inotify, online_cpus
+from rbops.lab.fit import check_fit, check_inotify
 from rbops.lab.lock import try_locked
 from rbops.lab.manifest import LabServer, Manifest
 from rbops.lab.progress import Progress, silent

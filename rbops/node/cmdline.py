@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from rbops.cpulist import list_text, parse_list
+from rbops.common.cpulist import list_text, parse_list
 
 __all__ = ["described", "equal", "parse", "planned", "shown", "written"]
 

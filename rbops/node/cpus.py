@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rbops.cpulist import list_text, parse_list
+from rbops.common.cpulist import list_text, parse_list
 from rbops.errors import Mismatch
 from rbops.node.config import NodeConfig
 from rbops.node.system import System

@@ -9,18 +9,13 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 
+from rbops.common.limits import MAX_EXTERNAL_PORTS
 from rbops.errors import Mismatch
 
-__all__ = ["mac", "next_hop"]
+__all__ = ["next_hop"]
 
 _BYTE = 256
-_PORTS_IN_CLASS_E = 4096
 _ADJACENCIES = 65536
-
-
-def mac(port: int, adjacency: int) -> str:
-    """The fabric MAC of an output port and adjacency (adjacency 0: the owning server's kernel)."""
-    return f"02:52:{port >> 8:02x}:{port & 255:02x}:{adjacency >> 8:02x}:{adjacency & 255:02x}"
 
 
 def next_hop(port: int, adjacency: int) -> IPv4Address:
@@ -30,6 +25,6 @@ def next_hop(port: int, adjacency: int) -> IPv4Address:
     """
     if port < _BYTE and adjacency < _BYTE:
         return IPv4Address((169 << 24) | (254 << 16) | (port << 8) | adjacency)
-    if port >= _PORTS_IN_CLASS_E or adjacency >= _ADJACENCIES:
+    if port >= MAX_EXTERNAL_PORTS or adjacency >= _ADJACENCIES:
         raise Mismatch(f"port {port}, adjacency {adjacency}: the kernel's slow path has next hops for 4096 x 65536")
     return IPv4Address((0xF << 28) | (port << 16) | adjacency)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from rbops.cpulist import list_text
+from rbops.common.cpulist import list_text
 from rbops.node import irq
 from rbops.node.settings import Action, Put, Run, Setting
 from rbops.node.system import System

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from rbops.common.fabric import FABRIC_MAC
 from rbops.errors import Mismatch
 from rbops.node.config import NodePort
 from rbops.node.settings import Run, Setting
@@ -71,7 +72,7 @@ def settings(port: NodePort, device: str, facts: tuple[Filter, ...] | None, serv
     have = {rule.mac: rule for rule in facts}
     want = {rule.mac: rule.queue for rule in port.steering}
     found = []
-    for mac in sorted({mac for mac in have if mac.startswith("02:52:")} - want.keys()):
+    for mac in sorted({mac for mac in have if mac.startswith(FABRIC_MAC)} - want.keys()):
         drop = (Run(("ethtool", "-N", device, "delete", str(have[mac].location))),)
         found.append(Setting(port.subject, f"steering {mac}", f"queue {have[mac].queue}", "none", drop))
     for mac, queue in want.items():

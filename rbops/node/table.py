@@ -8,9 +8,10 @@ from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 from socket import inet_aton
 
+from rbops.common.fabric import fabric_mac
 from rbops.errors import Mismatch
 from rbops.node.config import NodeConfig
-from rbops.node.fabric import mac, next_hop
+from rbops.node.fabric import next_hop
 
 __all__ = ["Hop", "Row", "Target", "hops", "load", "neighbors", "rows"]
 
@@ -115,7 +116,7 @@ def neighbors(table: Sequence[Row], config: NodeConfig, devices: Mapping[str, st
     for port, adjacency in sorted({(target.port, target.adjacency) for target in _targets(table)}):
         device = _fabric_device(port, config, devices)
         if device is not None:
-            found[device, str(next_hop(port, adjacency))] = mac(port, adjacency)
+            found[device, str(next_hop(port, adjacency))] = fabric_mac(port, adjacency)
     for planned in config.kernel_ports:
         for neighbor in planned.neighbors:
             if neighbor.mac is not None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from rbops.affinity.drivers import driver
 from rbops.affinity.servers import Built
 from rbops.affinity.steering import STEERED_PORTS
+from rbops.common.limits import MAX_XDP_DEVICES, MAX_XDP_SERVERS
 from rbops.hardware.costs import DESCRIPTORS_PER_TRANSACTION
 from rbops.predict.cluster import direct_vlb_factor
 from rbops.predict.forecast import Forecast
@@ -20,8 +21,6 @@ __all__ = ["warnings"]
 _DPDK_TIMEOUT_S = 0.0005
 _NAPI_BUDGET = 64
 _XDP_BULK = 16
-_XDP_SERVERS = 256
-_XDP_DEVICES = 256
 
 
 def warnings(spec: Spec, choice: Choice, demand: Demand, built: Built, made: Forecast) -> tuple[str, ...]:
@@ -113,7 +112,10 @@ def _xdp_limits(spec: Spec, choice: Choice, built: Built) -> Iterator[str]:
             "more servers with fewer external ports each"
         )
     ports = max(len(server.ports) for server in built.servers)
-    for what, count, most in (("servers", choice.trial.servers, _XDP_SERVERS), ("ports a server", ports, _XDP_DEVICES)):
+    for what, count, most in (
+        ("servers", choice.trial.servers, MAX_XDP_SERVERS),
+        ("ports a server", ports, MAX_XDP_DEVICES),
+    ):
         if count > most:
             yield f"{count} {what}: the xdp data plane holds {most}, so this plan cannot be loaded"
 

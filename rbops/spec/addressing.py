@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network
 
-__all__ = ["GENERATED_SPACE", "MAX_EXTERNAL_PORTS", "generated_address", "generated_neighbor", "generated_network"]
+__all__ = ["GENERATED_SPACE", "generated_address", "generated_neighbor", "generated_network"]
 
 GENERATED_SPACE = IPv4Network("198.18.0.0/15")
-MAX_EXTERNAL_PORTS = 4096
 
 
 def generated_network(port: int, external_ports: int) -> IPv4Network:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import Discriminator, Field, GetJsonSchemaHandler, Tag, model_validator
 from pydantic_core import CoreSchema
 
+from rbops.common.limits import HIGHEST_CPU, MAX_EXTERNAL_PORTS
 from rbops.spec import model
 from rbops.spec import scalars as kind
 from rbops.spec.batching import Batching
@@ -45,7 +46,7 @@ __all__ = [
 class RouterSection(BaseSection):
     """What the router must do."""
 
-    external_ports: Annotated[int, number(1, 4096)] = Field(examples=[4, 32])
+    external_ports: Annotated[int, number(1, MAX_EXTERNAL_PORTS)] = Field(examples=[4, 32])
     """How many external ports the router has: N, at most 4096."""
     line_rate: kind.Rate
     """The rate R of each external port."""
@@ -98,11 +99,11 @@ class BoundsSection(BaseSection):
 class CpuSection(BaseSection):
     """One logical CPU as the kernel numbers it."""
 
-    id: Annotated[int, number(0, 8191)] = Field(examples=[0])
+    id: Annotated[int, number(0, HIGHEST_CPU)] = Field(examples=[0])
     """The kernel's number."""
     socket: Annotated[int, number(0, 63)] = Field(examples=[0])
     """Its physical package."""
-    core: Annotated[int, number(0, 8191)] = Field(examples=[0])
+    core: Annotated[int, number(0, HIGHEST_CPU)] = Field(examples=[0])
     """Its core within the socket; CPUs of one core are SMT siblings."""
     numa_node: Annotated[int, number(0, 1023)] = 0
     """Its NUMA node."""

@@ -10,10 +10,12 @@ from __future__ import annotations
 import re
 from ipaddress import AddressValueError, IPv4Address, IPv4Interface, IPv4Network
 
+from rbops.common.cpulist import parse_list
+from rbops.common.fabric import FABRIC_MAC
+from rbops.common.limits import HIGHEST_CPU
 from rbops.spec.units import Wrong, shown
 
 __all__ = [
-    "FABRIC_MAC",
     "cpu_list",
     "file_path",
     "host_name",
@@ -29,15 +31,11 @@ __all__ = [
     "word",
 ]
 
-FABRIC_MAC = "02:52:"
-"""Destination MACs on internal links begin with it (``02:52:PP:PP:AA:AA``, paper 6.1)."""
-
 _LONGEST_HOST = 63
 _LONGEST_PATH = 4000
 _WIDEST_SUBNET = 8
 _SMALLEST_SUBNET = 31
 _ADDRESS_BITS = 32
-_HIGHEST_CPU = 8191
 
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 _RESERVED_HOSTS = frozenset({"all", "ungrouped", "localhost"})
@@ -180,15 +178,12 @@ def prefix(text: str) -> str:
 
 def cpu_list(text: str) -> tuple[int, ...]:
     """CPU ids as the kernel writes them: ``0,2-5`` -> (0, 2, 3, 4, 5); ids up to 8191."""
-    ids: set[int] = set()
-    for part in text.replace(" ", "").split(","):
-        match = re.fullmatch(r"([0-9]{1,4})(?:-([0-9]{1,4}))?", part)
-        if not match:
-            raise Wrong(f"{shown(text)} is no list of CPU ids", "as the kernel writes it, for example 0,2-5")
-        first, last = int(match[1]), int(match[2] or match[1])
-        if first > last or last > _HIGHEST_CPU:
-            raise Wrong(f"{shown(part)} is no range of CPU ids", "from low to high, at most 8191")
-        ids.update(range(first, last + 1))
+    try:
+        ids = parse_list(text.replace(" ", ""))
+    except ValueError:
+        ids = frozenset()
+    if not ids:
+        raise Wrong(f"{shown(text)} is not a list of CPU ids", f"for example 0,2-5; the highest id is {HIGHEST_CPU}")
     return tuple(sorted(ids))
 
 

@@ -10,7 +10,7 @@ from rbops.errors import Mismatch, StateUnknown
 from rbops.lab import manifest as manifests
 from rbops.lab import net
 from rbops.lab.access import ssh_command, write_inventory
-from rbops.lab.fit import check_fit, check_inotify, parse_cpu_list
+from rbops.lab.fit import check_fit, check_inotify
 from rbops.lab.manifest import Manifest
 from rbops.plan import ClusterPlan, Port, Selector
 from tests.lab.plans import mesh
@@ -150,11 +150,6 @@ def test_too_few_inotify_instances_are_found_before_servers_boot_without_service
     check_inotify(4, 128)
     with pytest.raises(Mismatch, match="32 lab servers need about 208 inotify instances, and this machine allows 128"):
         check_inotify(32, 128)
-
-
-@pytest.mark.parametrize(("text", "cpus"), [("0\n", {0}), ("0-2,8\n", {0, 1, 2, 8}), ("70-71", {70, 71})])
-def test_the_kernels_cpu_lists(text: str, cpus: set[int]) -> None:
-    assert parse_cpu_list(text) == cpus
 
 
 def test_the_manifest_is_plain_json(tmp_path: Path) -> None:

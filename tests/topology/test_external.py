@@ -15,7 +15,7 @@ from rbops.errors import SpecError
 from rbops.plan import Route
 from rbops.spec.model import Neighbor, PortSpec, RouteColumns, RouteFile, Router, Routes, Servers, Spec, StaticRoute
 from rbops.topology.external import externals, routes
-from rbops.topology.names import fabric_mac, internal_port, server_index, server_name
+from rbops.topology.names import internal_port, server_index, server_name
 
 
 def spec(ports: int, *given_ports: PortSpec, routing: Routes | None = None) -> Spec:
@@ -97,16 +97,7 @@ def test_a_file_is_recorded_by_path_digest_and_count() -> None:
     assert (found.file, found.file_digest, found.count, found.static) == ("/x/routes.csv", "ab" * 32, 8, ())
 
 
-@given(st.integers(0, 65535), st.integers(0, 65535))
-def test_fabric_macs_are_unique_by_port_and_adjacency(port: int, adjacency: int) -> None:
-    parts = [int(part, 16) for part in fabric_mac(port, adjacency).split(":")]
-    assert parts[:2] == [0x02, 0x52]
-    assert (parts[2] << 8 | parts[3], parts[4] << 8 | parts[5]) == (port, adjacency)
-
-
 def test_names() -> None:
     assert [server_index(server_name(number)) for number in (0, 7, 4095)] == [0, 7, 4095]
     assert [server_index(text) for text in ("n", "n01", "x1", "n-1")] == [None] * 4
     assert (internal_port(3, 0, 1), internal_port(3, 1, 2)) == ("int3", "int3p1")
-    with pytest.raises(ValueError, match="16 bits"):
-        fabric_mac(65536, 0)

@@ -13,13 +13,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from rbops.common.limits import MAX_EXTERNAL_PORTS, MAX_XDP_DEVICES, MAX_XDP_SERVERS
 from rbops.errors import Mismatch
 
 __all__ = ["Device", "Fib", "Layout", "config_digest", "generation_bytes", "mac_number", "read_fib"]
 
 MAGIC = 0x52423031
-MAX_SERVERS, MAX_DEVICES, MAX_INGRESS = 256, 256, 1024
-MAX_PORTS, MAX_ADJACENCIES, MAX_NEXT_HOPS = 4096, 8192, 16384
+MAX_SERVERS, MAX_DEVICES, MAX_INGRESS = MAX_XDP_SERVERS, MAX_XDP_DEVICES, 1024
+MAX_PORTS, MAX_ADJACENCIES, MAX_NEXT_HOPS = MAX_EXTERNAL_PORTS, 8192, 16384
 NOWHERE = 0xFFFF
 NO_ROUTE, LOCAL, REMOTE, PUNT, PUNT_REMOTE = range(5)
 NO_ROUTE_VALUE = 0xFFFFFFFF

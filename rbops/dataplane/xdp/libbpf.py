@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from rbops.common.versions import MIN_KERNEL
 from rbops.dataplane.xdp.ctlibbpf import (
     BatchOpts,
     BpfError,
@@ -44,7 +45,6 @@ __all__ = [
     "Object",
     "Program",
     "ProgramRun",
-    "online_cpus",
     "possible_cpus",
     "xdp_attach",
     "xdp_attached",
@@ -74,15 +74,6 @@ class ProgramRun:
 def possible_cpus() -> int:
     """The number of values a per-CPU map entry has: highest possible CPU id plus one."""
     return int(library().call("cannot count CPUs", "libbpf_num_possible_cpus"))
-
-
-def online_cpus() -> list[int]:
-    """The ids of the CPUs that run now, from /sys/devices/system/cpu/online (``0-3,8``)."""
-    cpus: list[int] = []
-    for part in Path("/sys/devices/system/cpu/online").read_text(encoding="ascii").strip().split(","):
-        first, _, last = part.partition("-")
-        cpus += range(int(first), int(last or first) + 1)
-    return cpus
 
 
 class _Descriptor:
@@ -362,7 +353,7 @@ class Object:
 
     def load(self) -> None:
         """Create the maps and load the programs; raises BpfError with the end of the verifier's log."""
-        hint = "it needs root (CAP_BPF, CAP_NET_ADMIN) and Linux 6.1 or newer"
+        hint = f"it needs root (CAP_BPF, CAP_NET_ADMIN) and Linux {MIN_KERNEL} or newer"
         self._lib.call(f"the kernel does not load {self.path}", "bpf_object__load", self._handle, hint=hint)
 
     def map(self, name: str) -> Map:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rbops.common.cpulist import online_cpus
+from rbops.common.versions import MIN_KERNEL
 from rbops.dataplane.xdp import layout as shape
 from rbops.dataplane.xdp.counters import read_counters
 from rbops.dataplane.xdp.layout import Device, Fib, Layout
@@ -24,7 +26,6 @@ from rbops.dataplane.xdp.libbpf import (
     Map,
     Object,
     Program,
-    online_cpus,
     possible_cpus,
     xdp_attach,
     xdp_attached,
@@ -281,7 +282,9 @@ def _load(path: Path, reuse: Loaded | None, wanted: Layout, *, clock: bool) -> L
         control[shape.LAYOUT_AT : shape.CONTROL_SIZE] = layout.pack()
         control[shape.OBJECT_AT : shape.OBJECT_AT + 32] = hashlib.sha256(path.read_bytes()).digest()
         if clock and (result := obj.program("start_clock").call()):
-            raise BpfError(f"the clock does not start (step {result})", hint="the kernel needs BPF timers: Linux 5.15")
+            raise BpfError(
+                f"the clock does not start (step {result})", hint=f"the kernel needs BPF timers: Linux {MIN_KERNEL}"
+            )
     return loaded
 
 
@@ -319,7 +322,7 @@ def _write_generation(loaded: Loaded, config: Mapping[str, Any], devices: list[D
 
 def _fill_rebuild(table: Map) -> None:
     """A queue into the kernel on every CPU online: other kernels' frames arrive on the CPU they were sent from."""
-    for cpu in online_cpus():
+    for cpu in sorted(online_cpus()):
         key = cpu.to_bytes(4, "little")
         if cpu < _REBUILD_CPUS and not any(table.lookup(key) or b""):
             table.update(key, _REBUILD_QUEUE.to_bytes(4, "little"))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rbops.common.limits import MAX_LAB_SERVERS
 from rbops.errors import Mismatch
-from rbops.lab import names
 from rbops.plan import ClusterPlan, Server
 from rbops.render.vagrantfile import MOST_PORTS
 
@@ -34,8 +34,8 @@ def check_fit(plan: ClusterPlan, memory_mb: int) -> None:
                 f"{server.name} has {len(server.ports)} ports, and a virtual machine has slots for {MOST_PORTS}",
                 hint="plan fewer external ports",
             )
-    if len(plan.servers) > names.MAX_SERVERS:
-        raise Mismatch(f"the plan has {len(plan.servers)} servers, and a lab holds {names.MAX_SERVERS}")
+    if len(plan.servers) > MAX_LAB_SERVERS:
+        raise Mismatch(f"the plan has {len(plan.servers)} servers, and a lab holds {MAX_LAB_SERVERS}")
     needed = len(plan.servers) * (memory_mb + _EMULATOR_MB)
     available = _available_mb()
     if needed > available:

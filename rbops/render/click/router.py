@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network
 
+from rbops.common.fabric import fabric_mac
 from rbops.errors import UsageError
 from rbops.plan import PUNT, ClusterPlan, Fragment, Port, Server
 from rbops.render.click.hops import Outputs
 from rbops.render.click.model import Adjacent, Association, Batching, Core, Device, Hop, Router, Thread, UserClass
-from rbops.topology.names import fabric_mac
 
 __all__ = ["HOST_DEVICE", "HOST_MAC", "first_cpu", "router"]
 

@@ -9,7 +9,7 @@ import json
 
 import pytest
 
-from rbops.cpulist import list_text, parse_list
+from rbops.common.cpulist import list_text, parse_list
 from rbops.node import cmdline
 from rbops.node.modules import same
 from rbops.verify.host import ServerUnderTest
