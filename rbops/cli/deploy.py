@@ -125,11 +125,12 @@ def apply(  # noqa: PLR0917 - a parameter an option
 
 def _accept(spec: Path, inventory: Path, limit: str | None) -> None:
     """Raise CheckFailed with the first faults when the router that was just pushed does not forward."""
-    from rbops.cli.selftest import QUICK_PHASES, QUICK_S, measure
+    from rbops.cli.selftest import QUICK_S, measure
     from rbops.errors import CheckFailed
     from rbops.selftest.options import Options
+    from rbops.selftest.phases import quick
 
-    result = measure(spec, inventory, limit, Options(duration_s=QUICK_S, phases=QUICK_PHASES))
+    result = measure(spec, inventory, limit, Options(duration_s=QUICK_S, phases=quick()))
     if not result.passed:
         faults = "; ".join(fault.text for fault in result.faults[:3])
         raise CheckFailed(f"the self-test found {len(result.faults)} faults: {faults}")

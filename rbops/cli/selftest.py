@@ -16,10 +16,9 @@ if TYPE_CHECKING:
     from rbops.selftest.options import Options
     from rbops.selftest.result import SelftestResult
 
-__all__ = ["QUICK_PHASES", "QUICK_S", "measure", "register", "selftest"]
+__all__ = ["QUICK_S", "measure", "register", "selftest"]
 
 QUICK_S = 3.0
-QUICK_PHASES = ("matrix", "pair")
 
 _USUAL_S = 12.0
 
@@ -52,8 +51,9 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
     rate without loss. Needs root and the inventory's testers. Exit 1 when anything is wrong.
     """
     from rbops.selftest.options import Options
+    from rbops.selftest.phases import quick as quick_phases
 
-    phases = QUICK_PHASES if quick else ("matrix", "pair", "rate")
+    phases = quick_phases() if quick else ()
     seconds = duration if duration is not None else QUICK_S if quick else _USUAL_S
     options = Options(duration_s=seconds, packets=packets, size=size, seed=seed, phases=phases)
     result = measure(spec, inventory, limit, options)

@@ -87,7 +87,7 @@ def selftest_junit(result: SelftestResult) -> Suite:
 
 def _blocks(result: SelftestResult) -> list[_Block]:
     names = dict(result.ports)
-    blocks: list[_Block] = [_matrix(phase, names) for phase in result.phases if phase.name == "matrix"]
+    blocks: list[_Block] = [_matrix(phase, names) for phase in result.phases if phase.all_ports]
     if result.phases:
         blocks.append(_phases(result.phases))
     blocks += [_spread(phase) for phase in result.phases if phase.spread]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from rbops.selftest.bench import Outcome
 from rbops.selftest.counters import Readings, Suspicion, unresponsive
-from rbops.selftest.phases import Outcome
 from rbops.selftest.result import Fault, Kind, Pair, Phase
 from rbops.selftest.stations import Station
 from rbops.selftest.traffic import ttl_of

@@ -24,7 +24,8 @@ class Options:
     port to every other one in the matrix; None: as many as fit. ``size``: bytes with FCS of the matrix
     and rate phases, ``pair_size`` of the pair phase. ``flows`` between two ports; None: one for every
     address behind the port, and some more. ``seed`` chooses addresses and the digest's key. ``phases``
-    are run in the order matrix, pair, rate. ``servers``: only between the external ports of these.
+    are names of ``phases.PHASES``, run in its order; none named: all. ``servers``: only between the external
+    ports of these.
     """
 
     duration_s: float = 12.0
@@ -33,7 +34,7 @@ class Options:
     pair_size: int = LARGEST_SIZE
     flows: int | None = None
     seed: int = 1
-    phases: tuple[str, ...] = ("matrix", "pair", "rate")
+    phases: tuple[str, ...] = ()
     servers: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:

@@ -167,6 +167,11 @@ class Phase:
     """Frames that were not the test's and went to the testers' kernels."""
 
     @property
+    def all_ports(self) -> bool:
+        """Whether several ports sent, so that its pairs make a matrix."""
+        return len(self.sources) > 1
+
+    @property
     def sent(self) -> int:
         """Frames written by all generators."""
         return sum(source.sent for source in self.sources)

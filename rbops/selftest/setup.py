@@ -9,8 +9,8 @@ from typing import Protocol
 
 from rbops.errors import Mismatch, UsageError
 from rbops.plan import ClusterPlan, Route
+from rbops.selftest.bench import CAPACITY_WORDS, Bench
 from rbops.selftest.options import OVERALL_S, Options
-from rbops.selftest.phases import CAPACITY_WORDS, Bench
 from rbops.selftest.result import Fault
 from rbops.selftest.stations import Site, Station, sites
 from rbops.selftest.tester import Agents, TesterProcess

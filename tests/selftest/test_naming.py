@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from rbops.plan import ClusterPlan, Link
+from rbops.selftest.bench import Outcome
 from rbops.selftest.counters import Readings, ServerCounters, difference, parse, spread, suspicions
 from rbops.selftest.naming import Evidence, name_faults
-from rbops.selftest.phases import Outcome
 from rbops.selftest.result import Fault, Pair, PathCount, Phase, Source
 from rbops.selftest.stations import Site, Station, Target
 from rbops.selftest.wire import Epoch, FlowHeaders, Ident, headers, mac_bytes

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from rbops.errors import Mismatch, UsageError
 from rbops.selftest.options import Options
-from rbops.selftest.run import _pair_groups, run_selftest
+from rbops.selftest.phases import pair
+from rbops.selftest.run import run_selftest
 
 from .conftest import FakeTester, make_plan
 
@@ -48,6 +49,6 @@ def test_missing_testers_are_named() -> None:
 @given(st.integers(2, 64), st.floats(1, 1e7))
 def test_a_slow_pair_phase_has_whole_rounds(testers: int, packets: float) -> None:
     """What is offered in the phase's time is at least one round over all flows, as far as 32 flows can be told."""
-    groups = _pair_groups(testers, packets)
+    groups = pair.groups(testers, packets)
     assert groups["flows"] % groups["active"] == 0
     assert groups["flows"] * groups["burst"] <= max(packets, 32)

@@ -1,0 +1,55 @@
+"""The phases of a self-test, one module each. A new one is a module here and a row in ``PHASES``.
+
+Options, shares of the time, the run and ``selftest --quick`` follow from the table; the result and its report show a
+phase by what it measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rbops.selftest.phases import matrix, pair, rate
+from rbops.selftest.session import Session
+
+__all__ = ["PHASES", "PhaseKind", "choose", "quick"]
+
+
+def _usual_flows(testers: int) -> int:
+    del testers
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseKind:
+    """A phase: its name in options and results, its part of the duration, and what runs it.
+
+    ``run`` gets the session and the phase's seconds and leaves what it found in the session. ``flows`` says how many
+    flows between two ports it may send, by the number of testers (0: the usual number). ``quick``: ``--quick`` runs
+    it too. ``after_faults`` False: it is left out when an earlier phase found a fault.
+    """
+
+    name: str
+    share: float
+    run: Callable[[Session, float], None]
+    flows: Callable[[int], int] = _usual_flows
+    quick: bool = False
+    after_faults: bool = True
+
+
+PHASES = (
+    PhaseKind("matrix", 0.5, matrix.run, quick=True),
+    PhaseKind("pair", 0.15, pair.run, flows=pair.flows, quick=True),
+    PhaseKind("rate", 0.35, rate.run, after_faults=False),
+)
+"""In the order in which they run."""
+
+
+def choose(names: Sequence[str]) -> tuple[PhaseKind, ...]:
+    """The phases of these names in the table's order; all of them when none is named."""
+    return tuple(kind for kind in PHASES if kind.name in names) if names else PHASES
+
+
+def quick() -> tuple[str, ...]:
+    """The names of the phases that ``selftest --quick`` runs."""
+    return tuple(kind.name for kind in PHASES if kind.quick)

@@ -1,0 +1,54 @@
+"""The highest rate without loss of all ports at once."""
+
+from __future__ import annotations
+
+import time
+
+from rbops.selftest.bench import run_phase
+from rbops.selftest.naming import Evidence, name_faults
+from rbops.selftest.result import Trial
+from rbops.selftest.search import search
+from rbops.selftest.session import Session
+from rbops.selftest.traffic import Traffic, chunk_at
+
+__all__ = ["run"]
+
+_TRIAL_S = 0.5
+
+_OVERLOAD = ("loss", "nothing arrived", "unsent")
+"""What a router may do when it is offered too much; packets that come out wrong are a fault at any rate."""
+
+_PATIENCE = 3
+"""Times the phase's seconds while no trial has passed: on a busy machine one trial may use all of them."""
+
+
+def run(session: Session, seconds: float) -> None:
+    """Search for ``seconds``; the result is the session's ``rate``."""
+    started = time.monotonic()
+    trial_s = min(_TRIAL_S, seconds / 4)
+    size, senders = session.options.size, len(session.bench.stations)
+    session.say(f"rate: {size}-byte frames, trials of {trial_s:g} s")
+
+    def trial(offered: float | None) -> Trial:
+        pps = None if offered is None else offered / senders
+        traffic = Traffic("rate", size, session.everyone, trial_s, pps, None, chunk_at(pps), flows=session.flows)
+        outcome = run_phase(session.bench, traffic)
+        wrong = name_faults(Evidence(outcome, session.bench.stations, ordered=False))
+        session.faults += [fault for fault in wrong if fault.kind not in _OVERLOAD]
+        sent_pps = sum(source.rate_pps for source in outcome.phase.sources)
+        return Trial(offered, sent_pps, outcome.phase.sent, outcome.phase.lost, outcome.phase.unsent)
+
+    def time_left(found_pps: float) -> bool:
+        return time.monotonic() + trial_s < started + seconds * (1 if found_pps else _PATIENCE)
+
+    # Fewer than a round over all flows says nothing, and a round is always ended: its time is not the trial's then.
+    least = senders * (senders - 1) * session.flows / trial_s
+    session.rate = search(trial, size=size, time_left=time_left, start_pps=_first_rate(session), least_pps=least)
+
+
+def _first_rate(session: Session) -> float | None:
+    """Of the search, all ports together: for sockets the predicted rate, or twice what all ports together proved."""
+    if not session.plan.forwarding.on_sockets:
+        return None
+    proved = [2 * phase.rate_pps for phase in session.phases if phase.all_ports and phase.received and not phase.lost]
+    return max(1.0, min([float(session.plan.prediction.rate_pps), *proved]))
