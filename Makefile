@@ -1,6 +1,6 @@
 # One entry for people. `make demo` and `make test` do all the set-up on a fresh Debian 12 machine.
 PYTHON := .venv/bin/python
-.PHONY: setup demo test test-vagrant check format bench bpf clean
+.PHONY: setup demo test test-vagrant check format bench docs bpf clean
 
 setup:      ## install what is missing: Debian packages by name, .venv
 	@scripts/setup.sh
@@ -28,6 +28,9 @@ bench: setup ## the data plane against a bare redirect and the kernel, and the p
 	@$(PYTHON) bench/dataplane.py
 	@$(PYTHON) bench/planning.py
 	@$(PYTHON) bench/simulate.py
+
+docs: setup ## what is generated of the documentation: the command line's reference and the man pages
+	@$(PYTHON) -m scripts.reference
 
 bpf:        ## compile the BPF programs in place
 	@$(PYTHON) -m rbops.dataplane.xdp.compile

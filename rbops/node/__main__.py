@@ -26,7 +26,7 @@ from rbops.node.state import State
 from rbops.node.system import Kernel
 from rbops.node.timer import SystemdTimer
 
-__all__ = ["main", "run"]
+__all__ = ["main", "parser", "run"]
 
 _VERBS = {
     "show": "every setting as it is and as it shall be",
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def run(argv: Sequence[str], node: Node | None = None) -> int:
     """Carry out a command line; returns the exit code. ``node`` replaces the live server in tests."""
-    options = _parser().parse_args(argv)
+    options = parser().parse_args(argv)
     if os.geteuid() != 0 and node is None:
         print("rbops-node: needs root", file=sys.stderr)
         return 2
@@ -73,15 +73,16 @@ def run(argv: Sequence[str], node: Node | None = None) -> int:
         return RbopsError.exit_code
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="rbops-node", description="One server of an rbops router.")
-    parser.add_argument("--version", action="version", version=f"rbops-node {__version__}")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+def parser() -> argparse.ArgumentParser:
+    """The command line, also for the man page."""
+    root = argparse.ArgumentParser(prog="rbops-node", description="One server of an rbops router.")
+    root.add_argument("--version", action="version", version=f"rbops-node {__version__}")
+    verbs = root.add_subparsers(dest="verb", required=True, metavar="VERB")
     for verb, text in _VERBS.items():
         sub = verbs.add_parser(verb, help=text, description=text)
-        sub.add_argument("--config", type=Path, default=Path("/etc/rbops/node.json"))
+        sub.add_argument("--config", type=Path, default=Path("/etc/rbops/node.json"), help="its configuration")
         sub.add_argument("--state", type=Path, default=Path("/var/lib/rbops"), help="folder for its own state")
-        sub.add_argument("--json", action="store_true", help="for machines")
+        sub.add_argument("--json", action="store_true", help="one line of JSON")
         if verb in _NEED_RUN:
             sub.add_argument("--run", required=True, help="the run's id")
         elif verb == "revert":
@@ -94,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("--queues", action="store_true", help="also each queue's packets and interrupts by CPU")
         if verb == "lock":
             sub.add_argument("--takeover", action="store_true", help="take a stale lock from another run")
-    return parser
+    return root
 
 
 def _verb(name: str) -> Callable[[Node, argparse.Namespace], int]:

@@ -133,7 +133,7 @@ def test_options_named_in_the_text_are_somebodys() -> None:
 
 
 def verbs_of_the_node_program() -> dict[str, Any]:
-    parser: Any = node._parser()
+    parser: Any = node.parser()
     return dict(next(action for action in parser._actions if action.dest == "verb").choices)
 
 

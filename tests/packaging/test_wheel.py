@@ -74,6 +74,8 @@ def test_holds_what_servers_need(installed: Path) -> None:
     assert (share / "roles" / "click" / "library" / "rbops_click.py").is_file()
     assert not (installed / "tests").exists()
     assert not (installed / "inventory").exists()
+    for page in ("man1/rbops.1", "man5/rbops-spec.5", "man8/rbops-node.8"):
+        assert (installed / "share" / "man" / page).read_text().startswith('.\\"')
 
 
 def test_objects_do_not_name_this_machine(installed: Path) -> None:
