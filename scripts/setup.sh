@@ -10,22 +10,10 @@ cd "$(dirname "$0")/.."
 packages="python3 python3-venv clang llvm libbpf-dev libbpf1 g++ systemd-container mmdebstrap
 openssh-client iproute2 ethtool bpftool iputils-ping procps graphviz groff-base"
 
-missing=
-for package in $packages; do
-    status=$(dpkg-query -W -f='${Status}' "$package" 2>/dev/null || true)
-    [ "$status" = "install ok installed" ] || missing="$missing $package"
-done
-if [ -n "$missing" ]; then
-    if [ "$(id -u)" -ne 0 ]; then
-        echo "setup: these Debian packages are missing; run as root: apt-get install --no-install-recommends$missing" >&2
-        exit 2
-    fi
-    echo "setup: installing Debian packages:$missing"
-    export DEBIAN_FRONTEND=noninteractive
-    apt-get update -qq
-    # shellcheck disable=SC2086 # a list of package names
-    apt-get install -y -qq --no-install-recommends $missing >/dev/null
-fi
+# shellcheck source=scripts/packages.sh
+. scripts/packages.sh
+# shellcheck disable=SC2086 # a list of package names
+install_packages $packages
 
 # What the virtual environment was made from: any change makes it anew in place.
 want=$(cat pyproject.toml constraints.txt hatch_build.py scripts/setup.sh | sha256sum)

@@ -28,24 +28,45 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write the golden files anew instead of comparing")
 
 
+def _no_root(_config: pytest.Config) -> str | None:
+    return "needs root" if os.geteuid() != 0 else None
+
+
+def _no_lab(config: pytest.Config) -> str | None:
+    missing = [tool for tool in ("systemd-nspawn", "mmdebstrap") if not shutil.which(tool)]
+    return _no_root(config) or (f"needs a lab: {', '.join(missing)} is not installed" if missing else None)
+
+
+def _no_click(_config: pytest.Config) -> str | None:
+    found = shutil.which("click") or os.environ.get("CLICK_PREFIX")
+    return None if found else "needs Click: none on PATH and CLICK_PREFIX is not set"
+
+
+def _no_full_kernel(config: pytest.Config) -> str | None:
+    found = shutil.which("qemu-system-x86_64")
+    return _no_root(config) or (None if found else "needs QEMU: scripts/setup-full-kernel.sh installs it")
+
+
+def _no_vagrant(config: pytest.Config) -> str | None:
+    # Minutes of work for both cores: only when they are asked for by name.
+    if "vagrant" not in config.getoption("markexpr"):
+        return "need VMs: make test-vagrant"
+    return None if shutil.which("vagrant") else "need VMs: scripts/setup-vagrant.sh installs what makes them"
+
+
+_LACKING = {
+    "root": _no_root,
+    "lab": _no_lab,
+    "click": _no_click,
+    "full_kernel": _no_full_kernel,
+    "vagrant": _no_vagrant,
+}
+"""For each marker of what a test needs: why this machine cannot run it, or None."""
+
+
 def _lacking(item: pytest.Item) -> str | None:
-    """Why this machine cannot run the test, or None."""
-    root = any(item.get_closest_marker(name) for name in ("root", "lab"))
-    if root and os.geteuid() != 0:
-        return "needs root"
-    if item.get_closest_marker("lab"):
-        missing = [tool for tool in ("systemd-nspawn", "mmdebstrap") if not shutil.which(tool)]
-        if missing:
-            return f"needs a lab: {', '.join(missing)} is not installed"
-    if item.get_closest_marker("click") and not (shutil.which("click") or os.environ.get("CLICK_PREFIX")):
-        return "needs Click: none on PATH and CLICK_PREFIX is not set"
-    if item.get_closest_marker("vagrant"):
-        # Minutes of work for both cores: only when they are asked for by name.
-        if "vagrant" not in item.config.getoption("markexpr"):
-            return "need VMs: make test-vagrant"
-        if not shutil.which("vagrant"):
-            return "need VMs: scripts/setup-vagrant.sh installs what makes them"
-    return None
+    reasons = (why(item.config) for name, why in _LACKING.items() if item.get_closest_marker(name))
+    return next((reason for reason in reasons if reason), None)
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook

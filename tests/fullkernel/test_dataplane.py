@@ -1,0 +1,27 @@
+"""The data plane on the oldest kernel that servers may have: Debian 12's, booted over this checkout."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def _in_full_kernel(output: Path, *tests: str) -> str:
+    """Run these tests in the machine; what pytest printed there. Fails with it when one failed or was left out."""
+    command = ["scripts/full-kernel", "--timeout", "1200", "--output", str(output), "--"]
+    command += [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{done.stdout[-6000:]}\n{done.stderr}"
+    assert re.search(r"\d+ passed in ", done.stdout), done.stdout[-2000:]
+    return done.stdout
+
+
+@pytest.mark.full_kernel
+def test_programs_load_are_swapped_and_forward(tmp_path: Path) -> None:
+    _in_full_kernel(tmp_path / "out", "tests/dataplane/test_loader.py")
