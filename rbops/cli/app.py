@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ from typer.exceptions import TyperException
 
 from rbops import __version__
 from rbops.cli import click_check, demo, deploy, discover, lab, plan, render, selftest, simulate, spec, verify
+from rbops.cli.options import wants_json
 from rbops.cli.output import emit, say
 from rbops.errors import CheckFailed, RbopsError, SpecError
 
@@ -46,6 +48,9 @@ class _Root(TyperGroup):
             # Spec errors begin with file:line:column, where editors and CI look for them.
             prefix = "" if isinstance(error, SpecError) else "rbops: "
             say(f"{prefix}{error}" + (f"\nhint: {error.hint}" if error.hint else ""))
+            if wants_json(ctx):
+                # Not on stdout, where a result may be already; a program takes the last line of stderr.
+                say(json.dumps({"schema_version": 1, "error": error.to_json()}, sort_keys=True))
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
             say("rbops: interrupted")

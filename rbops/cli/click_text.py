@@ -68,10 +68,10 @@ def report_json(report: Report, allow: Collection[str]) -> dict[str, object]:
         "elements": len(router.elements) if router else None,
         "connections": len(router.connections) if router else None,
         "classes": sorted({element.kind for element in router.elements}) if router else [],
-        "errors": [_place(error) for error in report.errors],
+        "errors": [error.to_json() for error in report.errors],
         "violations": [
             {
-                **_place(breach.place),
+                **breach.place.to_json(),
                 "rule": breach.rule,
                 "elements": list(breach.elements),
                 "threads": list(breach.threads),
@@ -80,7 +80,7 @@ def report_json(report: Report, allow: Collection[str]) -> dict[str, object]:
             }
             for breach in report.breaches
         ],
-        "notes": [_place(note) for note in report.notes],
+        "notes": [note.to_json() for note in report.notes],
         "threads": [
             {
                 "thread": use.thread,
@@ -91,10 +91,6 @@ def report_json(report: Report, allow: Collection[str]) -> dict[str, object]:
             for use in report.threads
         ],
     }
-
-
-def _place(item: Diagnostic) -> dict[str, object]:
-    return {"path": item.path, "line": item.line, "column": item.column, "message": item.message, "hint": item.hint}
 
 
 def _queue(queue: DeviceQueue) -> dict[str, object]:

@@ -9,7 +9,16 @@ import typer
 
 from rbops.cli.output import Format
 
-__all__ = ["InventoryPath", "JunitFile", "Limit", "Output", "Spec"]
+__all__ = ["InventoryPath", "JunitFile", "Limit", "Output", "Spec", "wants_json"]
+
+_FORMAT = "rbops.format"
+
+
+def _remember_format(ctx: typer.Context, value: Format) -> Format:
+    """The outermost frame writes errors in the format of the results."""
+    ctx.meta[_FORMAT] = value
+    return value
+
 
 Spec = Annotated[Path, typer.Argument(metavar="SPEC", help="The router's spec, a YAML file.", show_default=False)]
 InventoryPath = Annotated[
@@ -20,7 +29,15 @@ Limit = Annotated[
     str | None,
     typer.Option("-l", "--limit", metavar="PATTERN", help="Only these servers, an Ansible host pattern."),
 ]
-Output = Annotated[Format, typer.Option("--format", help="How to write the result to stdout.")]
+Output = Annotated[
+    Format,
+    typer.Option("--format", callback=_remember_format, help="Format of the result on stdout, and of an error."),
+]
 JunitFile = Annotated[
     Path | None, typer.Option("--junit", metavar="FILE", help="Write a JUnit XML report to this file too.")
 ]
+
+
+def wants_json(ctx: typer.Context) -> bool:
+    """Whether the verb below ``ctx`` was called with ``--format json``."""
+    return ctx.meta.get(_FORMAT) is Format.JSON

@@ -12,7 +12,6 @@ from rbops.cli.options import Output, Spec
 from rbops.cli.output import Format, emit, emit_json, say
 
 if TYPE_CHECKING:
-    from rbops.errors import Diagnostic
     from rbops.plan import ClusterPlan
 
 __all__ = ["Preset", "check", "init", "register", "schema"]
@@ -75,7 +74,7 @@ def check(spec: Spec, output: Output = Format.TEXT) -> None:
         plan = plan_spec(load_spec(spec))
     except SpecError as error:
         if output is Format.JSON:
-            emit_json({"schema_version": SCHEMA_VERSION, "errors": [_error(item) for item in error.diagnostics]})
+            emit_json({"schema_version": SCHEMA_VERSION, "errors": [item.to_json() for item in error.diagnostics]})
         # Without the program's name in front, so that editors find file, line and column.
         say(str(error))
         raise typer.Exit(error.exit_code) from error
@@ -96,10 +95,6 @@ def schema(
 
     # In the order of the sections, which is what a person expects to read.
     emit(json.dumps(spec_schema() if kind is Kind.SPEC else hardware_schema(), indent=2))
-
-
-def _error(item: Diagnostic) -> dict[str, object]:
-    return {"path": item.path, "line": item.line, "column": item.column, "message": item.message, "hint": item.hint}
 
 
 def _summary(plan: ClusterPlan) -> str:

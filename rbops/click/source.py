@@ -59,11 +59,13 @@ class ClickText:
         first, file, line = self._renamed[named]
         return file, line + index - first, column
 
-    def diagnostic(self, start: int, end: int, message: str, hint: str | None = None) -> Diagnostic:
+    def diagnostic(
+        self, start: int, end: int, message: str, hint: str | None = None, *, code: str = "click.invalid"
+    ) -> Diagnostic:
         """An error about the characters from ``start`` to ``end``, with the line they begin on."""
         file, line, column = self.where(start)
         physical = bisect_right(self._starts, start)
-        found = self._text.diagnostic(Place(physical, column, max(1, end - start)), message, hint)
+        found = self._text.diagnostic(Place(physical, column, max(1, end - start)), message, hint, code=code)
         return replace(found, path=file, line=line)
 
 
@@ -75,9 +77,9 @@ class Span:
     start: int
     end: int
 
-    def diagnostic(self, message: str, hint: str | None = None) -> Diagnostic:
+    def diagnostic(self, message: str, hint: str | None = None, *, code: str = "click.invalid") -> Diagnostic:
         """An error about them."""
-        return self.text.diagnostic(self.start, self.end, message, hint)
+        return self.text.diagnostic(self.start, self.end, message, hint, code=code)
 
     def to(self, other: Span) -> Span:
         """From here to the end of ``other``, where both are in one text."""

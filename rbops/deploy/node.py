@@ -7,7 +7,7 @@ import shlex
 from typing import Any
 
 from rbops.deploy.ssh import Completed, Session
-from rbops.errors import CheckFailed, Locked, Mismatch, RbopsError, StateUnknown, Unreachable, UsageError
+from rbops.errors import Mismatch, RbopsError, StateUnknown, Unreachable, Where, error_from_json
 
 __all__ = ["INSTALLED", "RemoteNode", "stage", "unstage"]
 
@@ -16,9 +16,6 @@ VERB_TIMEOUT_S = 60.0
 REVERT_WAIT_S = 300.0
 
 _NO_PYTHON = 127
-_ERRORS: dict[int, type[RbopsError]] = {
-    error.exit_code: error for error in (CheckFailed, UsageError, Mismatch, Unreachable, StateUnknown, Locked)
-}
 
 
 class RemoteNode:
@@ -57,19 +54,18 @@ class RemoteNode:
             ) from error
 
     def failure(self, verb: str, done: Completed) -> RbopsError:
-        """``rbops-node: message`` and ``hint: ...`` of its stderr as the error of its exit code."""
+        """The error that rbops-node printed, with the server as its place; StateUnknown when it printed none."""
         name = self._session.target.name
-        message, hint = [], None
-        for line in done.stderr.splitlines():
-            if line.startswith("hint: "):
-                hint = line.removeprefix("hint: ")
-            elif line.strip():
-                message.append(line.removeprefix("rbops-node: "))
-        text = "\n".join(message[-5:]) or done.reason
         if done.returncode == _NO_PYTHON:
-            return Unreachable(f"{name}: there is no {self._session.target.python} on the server")
-        kind = _ERRORS.get(done.returncode, StateUnknown)
-        return kind(f"{name}: rbops-node {verb}: {text}", hint=hint)
+            return Unreachable(
+                f"there is no {self._session.target.python}", code="node.no-python", where=Where(server=name)
+            )
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        try:
+            return error_from_json(json.loads(lines[-1])["error"], name)
+        except (ValueError, LookupError, TypeError):
+            text = "\n".join(lines[-5:]) or done.reason
+            return StateUnknown(f"rbops-node {verb}: {text}", code="node.no-answer", where=Where(server=name))
 
 
 def stage(session: Session, folder: str, files: dict[str, bytes]) -> None:

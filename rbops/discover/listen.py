@@ -102,7 +102,7 @@ def listen(
 
 def _command(session: Session, servers: Servers) -> list[str]:
     """The agent; what was staged goes with it when nobody here is left to take it away."""
-    program = shlex.join([session.target.python, servers.program, "cabling"])
+    program = shlex.join([session.target.python, servers.program, "cabling", "--json"])
     return ["sh", "-c", f"{program}; code=$?; rm -rf -- {shlex.quote(servers.folder)}; exit $code"]
 
 

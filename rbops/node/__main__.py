@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rbops import __version__
-from rbops.errors import RbopsError
+from rbops.errors import CheckFailed, RbopsError, UsageError
 from rbops.node import cabling, session
 from rbops.node.commands import Node
 from rbops.node.dataplane import open_plane
@@ -56,20 +56,18 @@ def main(argv: Sequence[str] | None = None) -> None:
 def run(argv: Sequence[str], node: Node | None = None) -> int:
     """Carry out a command line; returns the exit code. ``node`` replaces the live server in tests."""
     options = parser().parse_args(argv)
-    if os.geteuid() != 0 and node is None:
-        print("rbops-node: needs root", file=sys.stderr)
-        return 2
     try:
+        if os.geteuid() != 0 and node is None:
+            raise UsageError("rbops-node needs root", code="node.needs-root")
         return _verb(options.verb)(node or _live(options), options)
     except RbopsError as error:
-        hint = f"\nhint: {error.hint}" if error.hint else ""
-        print(f"rbops-node: {error}{hint}", file=sys.stderr)
+        _print_error(error, options)
         return error.exit_code
     except KeyboardInterrupt:
-        print("rbops-node: interrupted", file=sys.stderr)
-        return 1
+        _print_error(CheckFailed("interrupted", code="node.interrupted"), options)
+        return CheckFailed.exit_code
     except Exception as error:  # noqa: BLE001 - the outermost frame: whatever is left is a bug of ours
-        print(f"rbops-node: a bug in rbops: {error!r}, see {_traceback()}", file=sys.stderr)
+        _print_error(RbopsError(f"a bug in rbops: {error!r}, see {_traceback()}", code="node.bug"), options)
         return RbopsError.exit_code
 
 
@@ -214,6 +212,13 @@ def _cabling(node: Node, options: argparse.Namespace) -> int:
 def _print(value: dict[str, Any], options: argparse.Namespace) -> int:
     print(json.dumps({"schema_version": 1, **value}, sort_keys=True, indent=None if options.json else 2))
     return 0
+
+
+def _print_error(error: RbopsError, options: argparse.Namespace) -> None:
+    """With ``--json`` as the last line of stderr, which the controller reads; notes may be above it."""
+    hint = f"\nhint: {error.hint}" if error.hint else ""
+    text = json.dumps({"error": error.to_json()}) if options.json else f"rbops-node: {error}{hint}"
+    print(text, file=sys.stderr)
 
 
 def _print_settings(settings: list[Setting], options: argparse.Namespace) -> int:

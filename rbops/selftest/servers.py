@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from typing import Any, Self
 
 from rbops.deploy.inventory import Target
+from rbops.deploy.node import RemoteNode
 from rbops.deploy.ssh import Session, each, open_session, raise_errors
-from rbops.errors import RbopsError
+from rbops.errors import RbopsError, Unreachable
 
 __all__ = ["CounterReader"]
-
-_COMMAND = ("/usr/sbin/rbops-node", "counters", "--queues", "--json")
-_TIMEOUT_S = 60.0
 
 
 class CounterReader:
@@ -44,18 +41,17 @@ class CounterReader:
         self._stack.close()
 
     def __call__(self) -> dict[str, Mapping[str, Any]]:
-        """Server name -> what ``rbops-node counters --queues --json`` says, or ``{"error": its reason}``."""
+        """Server name -> the JSON of ``rbops-node counters --queues``, or ``{"error": its reason}``."""
         answers = each(self._sessions.items(), _read)
         raise_errors(answers)
         return {name: answer for name, answer in answers.items() if not isinstance(answer, RbopsError)}
 
 
 def _read(session: Session) -> Mapping[str, Any]:
-    done = session.run(_COMMAND, _TIMEOUT_S)
-    if done.returncode:
-        return {"error": done.reason}
     try:
-        found: Mapping[str, Any] = json.loads(done.stdout)
-    except json.JSONDecodeError:
-        return {"error": f"rbops-node printed no JSON: {done.stdout[:80]!r}"}
+        found: Mapping[str, Any] = RemoteNode(session).call("counters", "--queues")
+    except Unreachable:
+        raise
+    except RbopsError as error:
+        return {"error": str(error)}
     return found

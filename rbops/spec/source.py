@@ -37,14 +37,16 @@ class Text:
         """Line ``number``, from 1, with characters that a terminal would act on made visible."""
         return _visible(self._line(number))
 
-    def diagnostic(self, place: Place, message: str, hint: str | None = None) -> Diagnostic:
+    def diagnostic(
+        self, place: Place, message: str, hint: str | None = None, *, code: str = "spec.invalid", field: str = ""
+    ) -> Diagnostic:
         """An error at ``place``; a line too wide for a terminal is cut, or left out where the caret would be."""
         snippet = self._line(place.line)
         if len(snippet) > _WIDEST:
             snippet = f"{snippet[:_WIDEST]}..." if place.column <= _WIDEST else ""
         snippet = _visible(snippet)
         length = max(1, min(place.length, len(snippet) - place.column + 1))
-        return Diagnostic(self.file, place.line, place.column, message, hint, snippet, length)
+        return Diagnostic(self.file, place.line, place.column, message, hint, snippet, length, code=code, field=field)
 
     def _line(self, number: int) -> str:
         if self._lines is None:
@@ -78,13 +80,17 @@ class Node:
     key: Place | None = None
     size: int = 1
 
-    def diagnostic(self, message: str, hint: str | None = None) -> Diagnostic:
-        """An error about this value."""
-        return self.text.diagnostic(self.place, message, hint)
+    def diagnostic(
+        self, message: str, hint: str | None = None, *, code: str = "spec.invalid", field: str = ""
+    ) -> Diagnostic:
+        """An error about this value; ``field`` is its path in the file."""
+        return self.text.diagnostic(self.place, message, hint, code=code, field=field)
 
-    def diagnostic_at_key(self, message: str, hint: str | None = None) -> Diagnostic:
-        """An error about the key that this value stands under."""
-        return self.text.diagnostic(self.key or self.place, message, hint)
+    def diagnostic_at_key(
+        self, message: str, hint: str | None = None, *, code: str = "spec.invalid", field: str = ""
+    ) -> Diagnostic:
+        """An error about the key of this value; ``field`` is the value's path in the file."""
+        return self.text.diagnostic(self.key or self.place, message, hint, code=code, field=field)
 
     def under(self, key: Place) -> Node:
         """The same node under the key at ``key`` (an aliased node stands under several)."""
@@ -131,13 +137,16 @@ class Source:
         """The line on which ``path`` was written."""
         return self.node(path).place.line
 
-    def diagnostic(self, path: str | Path, message: str, hint: str | None = None) -> Diagnostic:
+    def diagnostic(
+        self, path: str | Path, message: str, hint: str | None = None, *, code: str = "spec.invalid"
+    ) -> Diagnostic:
         """An error about the value at ``path`` (``"router.line_rate"``), for ``SpecError``."""
-        return self.node(path).diagnostic(message, hint)
+        field = path if isinstance(path, str) else dotted(path)
+        return self.node(path).diagnostic(message, hint, code=code, field=field)
 
-    def mistake(self, path: Path, message: str, hint: str | None = None) -> Diagnostic:
+    def mistake(self, path: Path, message: str, hint: str | None = None, *, code: str = "spec.invalid") -> Diagnostic:
         """The same with the path, dotted, in front of the message."""
-        return self.diagnostic(path, f"{dotted(path)}: {message}", hint)
+        return self.diagnostic(path, f"{dotted(path)}: {message}", hint, code=code)
 
 
 def path_of(text: str) -> Path:

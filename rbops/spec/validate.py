@@ -135,14 +135,23 @@ def salvage(root: Node) -> Parts:
     )
 
 
-def located(root: Node, path: Path, message: str, hint: str | None = None, *, key: bool = False) -> Diagnostic:
+def located(
+    root: Node,
+    path: Path,
+    message: str,
+    hint: str | None = None,
+    *,
+    code: str = "spec.invalid",
+    key: bool = False,
+) -> Diagnostic:
     """An error about the value (or the key) at ``path``, with the path in front of the message.
 
     In a file that the spec names (``hardware:``) the path starts at that file's root.
     """
     node, way = _written(root, path)
     text = f"{dotted(way)}: {message}" if way else message
-    return node.diagnostic_at_key(text, hint) if key else node.diagnostic(text, hint)
+    make = node.diagnostic_at_key if key else node.diagnostic
+    return make(text, hint, code=code, field=dotted(path))
 
 
 def _router(value: object) -> dict[str, Any]:
@@ -238,11 +247,11 @@ def _written(root: Node, path: Path) -> tuple[Node, Path]:
     return node, way
 
 
-def _at_key(root: Node, path: Path, message: str, hint: str | None) -> Diagnostic:
+def _at_key(root: Node, path: Path, message: str, hint: str | None, *, code: str = "spec.invalid") -> Diagnostic:
     """An error about the key itself, which the text in front of the message therefore leaves out."""
     node, way = _written(root, path)
     above = dotted(way[:-1])
-    return node.diagnostic_at_key(f"{above}: {message}" if above else message, hint)
+    return node.diagnostic_at_key(f"{above}: {message}" if above else message, hint, code=code, field=dotted(path))
 
 
 def _path(root: Node, loc: tuple[str | int, ...]) -> Path:

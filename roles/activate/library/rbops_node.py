@@ -88,10 +88,14 @@ def _parse(changes):
 
 
 def _fail(module, command, code, stdout, stderr):
-    text = [line.strip() for line in (stderr or stdout).splitlines() if line.strip()]
-    reason = "; ".join(text[-5:]) or "it gave no reason"
+    lines = [line.strip() for line in (stderr or stdout).splitlines() if line.strip()]
+    try:
+        error = json.loads(lines[-1])["error"]
+        reason = "; hint: ".join(part for part in (error["message"], error["hint"]) if part)
+    except (LookupError, TypeError, ValueError):
+        error, reason = None, "; ".join(lines[-5:]) or "it gave no reason"
     said = f"{' '.join(command[:2])} failed with {code}: {reason}"
-    module.fail_json(msg=said, rc=code, stdout=stdout, stderr=stderr)
+    module.fail_json(msg=said, rc=code, error=error, stdout=stdout, stderr=stderr)
 
 
 def _diff(module, program):
