@@ -39,10 +39,12 @@ from bench.click_way import ClickWay, click_way
 from bench.routes import bgp_like
 from rbops.dataplane.click.build import ClickError, find
 from rbops.dataplane.xdp.compile import compile_one
+from rbops.dataplane.xdp.config import XdpConfig
 from rbops.dataplane.xdp.fib import compile_fib
 from rbops.dataplane.xdp.libbpf import Map, Object, Program, xdp_attach, xdp_context, xdp_detach
 from rbops.dataplane.xdp.loader import DataPlane
 from rbops.dataplane.xdp.netdev import find_device
+from rbops.node.schema.fields import Fields
 from rbops.resources import bpf_object
 from rbops.selftest.device import private_namespace
 from rbops.selftest.programs import Link
@@ -135,6 +137,7 @@ def node_config(folder: Path, line_rate: int) -> dict[str, Any]:
         "object": str(path),
         "object_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "fib": str(folder / "fib.bin"),
+        "fib_sha256": "",
         "server": 0,
         "servers": SERVERS,
         "cores": [0],
@@ -168,7 +171,7 @@ class Bench:
         path.write_bytes(blob)
         self.config["fib_sha256"] = hashlib.sha256(blob).hexdigest()
         names = {port["name"]: port["name"] for port in self.config["ports"]}
-        return DataPlane(json.loads(json.dumps(self.config)), names, self.folder / "bpf" / "rbops")
+        return DataPlane(XdpConfig.parse(Fields("dataplane", self.config)), names, self.folder / "bpf" / "rbops")
 
     def send(self, frames: int) -> None:
         """Send frames from the core that the caller runs on."""

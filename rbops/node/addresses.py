@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from rbops.errors import CheckFailed
-from rbops.node.config import NodePort
+from rbops.node.schema import NodePort
 from rbops.node.settings import Ip, Setting
 from rbops.node.system import System
 

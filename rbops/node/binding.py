@@ -7,8 +7,8 @@ IOMMU group must be whole (Documentation/driver-api/vfio.rst).
 from __future__ import annotations
 
 from rbops.errors import Mismatch
-from rbops.node.config import NodeConfig, NodePort
 from rbops.node.prior import Prior
+from rbops.node.schema import NodeConfig, NodePort
 from rbops.node.settings import Run, Setting, Write
 from rbops.node.system import System
 
@@ -31,7 +31,7 @@ def driver_of(system: System, address: str) -> str:
 
 def settings(config: NodeConfig, system: System) -> list[Setting]:
     """One setting a port that is to be handed over. Mismatch (3), naming server and device, when it cannot be."""
-    handed = [port for port in config.ports if port.bind]
+    handed = [port for port in config.ports if port.nic.bind]
     addresses = frozenset(port.select[1] for port in handed)
     for port in handed:
         _check(config, port, system, addresses)
@@ -43,7 +43,7 @@ def hand_back(config: NodeConfig, system: System, prior: Prior, *, check: bool) 
 
     With ``check`` nothing is done: Mismatch (3) names the port.
     """
-    bound = {port.subject for port in config.ports if port.bind}
+    bound = {port.subject for port in config.ports if port.nic.bind}
     left = [entry for entry in prior.leftovers([]) if entry.name == _NAME and entry.subject not in bound]
     if left and check:
         raise Mismatch(
@@ -57,7 +57,7 @@ def hand_back(config: NodeConfig, system: System, prior: Prior, *, check: bool) 
 
 
 def _bound(port: NodePort, system: System) -> Setting:
-    address, want = port.select[1], port.bind or ""
+    address, want = port.select[1], port.nic.bind or ""
     place = f"{_DEVICES}/{address}"
     have = driver_of(system, address)
     load: tuple[Run | Write, ...] = (Run(("modprobe", want)),)
@@ -80,7 +80,7 @@ def _check(config: NodeConfig, port: NodePort, system: System, handed: frozenset
             hint="name another device under `hosts:` in the spec",
         )
     group = system.names(f"{place}/iommu_group/devices")
-    if not group and port.bind == "vfio-pci" and not config.noiommu:
+    if not group and port.nic.bind == "vfio-pci" and not config.userspace.noiommu:
         raise Mismatch(
             f"{config.server}: port {port.name}: PCI device {address} is behind no IOMMU, which vfio-pci needs",
             hint="switch it on in the firmware and boot with intel_iommu=on (or amd_iommu=on) and iommu=pt; "

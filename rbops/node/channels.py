@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from rbops.errors import Mismatch
 from rbops.node import rss, steering
-from rbops.node.config import NodePort
+from rbops.node.schema import NodePort
 from rbops.node.settings import Run, Setting
 from rbops.node.system import System
 from rbops.node.tool import ask, sections

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from rbops.node.config import NodePort
+from rbops.node.schema import NodePort
 from rbops.node.settings import Run, Setting
 from rbops.node.system import System
 from rbops.node.tool import ask
@@ -38,7 +38,7 @@ def parse(text: str) -> dict[str, str]:
 def settings(port: NodePort, device: str, facts: dict[str, str] | None) -> list[Setting]:
     """One setting a planned parameter, the adaptive modes first: they override the numbers."""
     found = []
-    planned = port.coalesce or {}
+    planned = port.nic.coalesce or {}
     for key in sorted(planned, key=lambda key: (not key.startswith("adaptive"), key)):
         value = planned[key]
         want = ("on" if value else "off") if isinstance(value, bool) else str(value)

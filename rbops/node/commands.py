@@ -10,13 +10,13 @@ from typing import Any
 from rbops import __version__
 from rbops.errors import Locked, Mismatch, StateUnknown
 from rbops.node import kernel_stages, lock, netlink, pending, queues, routes, watch
-from rbops.node.config import NodeConfig, load, parse
 from rbops.node.dataplane import Opener
 from rbops.node.devices import PROTOCOL, TABLE, inventory, resolve
 from rbops.node.engine import Applied, Engine, prepare
 from rbops.node.execute import execute
 from rbops.node.installed import Installed
 from rbops.node.prior import Prior
+from rbops.node.schema import NodeConfig, load, parse
 from rbops.node.settings import Setting, differing
 from rbops.node.state import State, read_json
 from rbops.node.system import NotInstalled, System

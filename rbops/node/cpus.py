@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from rbops.common.cpulist import list_text, parse_list
 from rbops.errors import Mismatch
-from rbops.node.config import NodeConfig
+from rbops.node.schema import NodeConfig
 from rbops.node.system import System
 
 __all__ = ["check", "list_text", "mask_text", "parse_list", "parse_mask"]

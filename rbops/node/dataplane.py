@@ -2,61 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Protocol
 
-from rbops.errors import Mismatch
-from rbops.node.config import NodeConfig
+from rbops.dataplane import registry
+from rbops.dataplane.base import Plane
+from rbops.node.schema import NodeConfig
 from rbops.node.settings import Setting
 
-__all__ = ["Opener", "Plane", "open_plane", "settings"]
+__all__ = ["Opener", "open_plane", "settings"]
 
 SUBJECT = "data plane"
-
-
-class Difference(Protocol):
-    """What a data plane says of one thing that is not as planned."""
-
-    @property
-    def subject(self) -> str:
-        """What it belongs to."""
-
-    @property
-    def setting(self) -> str:
-        """Which thing."""
-
-    @property
-    def have(self) -> str:
-        """As it is."""
-
-    @property
-    def want(self) -> str:
-        """As planned."""
-
-
-class Plane(Protocol):
-    """The loader of a data plane (``rbops.dataplane.xdp.loader.DataPlane``)."""
-
-    def diff(self) -> Sequence[Difference]:
-        """What is not as planned."""
-
-    def apply(self) -> Sequence[str]:
-        """Make it so, without losing packets."""
-
-    def detach(self) -> None:
-        """Take it off every device."""
-
-    def counters(self) -> dict[str, Any]:
-        """The counters since it was loaded."""
-
-    def status(self) -> dict[str, Any]:
-        """Programs, digests, generation."""
-
-    def set_alive(self, server: int, *, alive: bool) -> None:
-        """Use or leave out the direct link towards ``server``; Mismatch while nothing is loaded."""
-
-    def instance(self) -> object:
-        """Another value after each start, since when all links are believed alive; None while nothing is loaded."""
 
 
 class Opener(Protocol):
@@ -67,17 +23,8 @@ class Opener(Protocol):
 
 
 def open_plane(config: NodeConfig, devices: Mapping[str, str]) -> Plane:
-    """The planned data plane; Mismatch (3) for one that this program cannot load."""
-    kind = config.dataplane.get("kind")
-    if kind == "click":
-        from rbops.dataplane.click.plane import ClickPlane
-
-        return ClickPlane(config.dataplane, devices)
-    if kind != "xdp":
-        raise Mismatch(f"{config.server}: data plane {kind!r} is not known to this rbops-node")
-    from rbops.dataplane.xdp.loader import DataPlane  # libbpf only where it is used
-
-    return DataPlane(config.dataplane, devices)
+    """The planned data plane."""
+    return registry.node_half(config.dataplane.kind).open(config.dataplane, devices)
 
 
 def settings(plane: Plane) -> list[Setting]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rbops.errors import CheckFailed, Mismatch
-from rbops.node.config import NodeConfig, NodePort
+from rbops.node.schema import NodeConfig, NodePort
 from rbops.node.session import environment
 from rbops.node.system import System
 
@@ -138,7 +138,7 @@ def resolve(config: NodeConfig, system: System) -> dict[str, Device]:
     devices = inventory(system)
     found = select(config.kernel_ports, devices, config.server)
     reasons = management(system, environment(system, os.environ))
-    handed = {port.name: device for port in config.ports for device in devices if port.bind and _is(port, device)}
+    handed = {port.name: device for port in config.ports for device in devices if port.nic.bind and _is(port, device)}
     for port, device in {**found, **handed}.items():
         if device.name in reasons:
             raise Mismatch(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from rbops.dataplane.base import Plane
 from rbops.errors import CheckFailed, Mismatch
 from rbops.node import (
     addresses,
@@ -37,12 +38,12 @@ from rbops.node import (
     table,
     xps,
 )
-from rbops.node.config import NodeConfig, NodePort, parse
-from rbops.node.dataplane import Opener, Plane
+from rbops.node.dataplane import Opener
 from rbops.node.devices import PROTOCOL, TABLE, Device
 from rbops.node.execute import NotSupported, execute
 from rbops.node.files import planned_files
 from rbops.node.prior import Prior
+from rbops.node.schema import NodeConfig, NodePort, parse
 from rbops.node.settings import Ip, Note, Setting, differing
 from rbops.node.state import State, read_json, write_whole
 from rbops.node.system import System
@@ -170,7 +171,7 @@ class Engine:
         self.feasible()
         other = self._other_plane()
         self._leave_other_plane()
-        record = {"digest": self.config.digest, "config": self.config.text}
+        record = {"digest": self.config.digest, "config": self.config.to_text()}
         write_whole(self.state.applied, json.dumps(record).encode())
         prior = Prior(self.state.undo)
         done = [self._settle(name, stage, prior) for name, stage in self.stages()]
@@ -259,8 +260,8 @@ class Engine:
     def _replaced(self) -> NodeConfig | None:
         """What was applied last, where that is a data plane of another kind."""
         record = read_json(self.state.applied)
-        before = None if record is None else parse(record["config"], self.config.path)
-        same = before is None or before.dataplane.get("kind") == self.config.dataplane.get("kind")
+        before = None if record is None else parse(record["config"], self.state.applied)
+        same = before is None or before.dataplane.kind == self.config.dataplane.kind
         return None if same else before
 
     def _other_plane(self) -> list[Setting]:
@@ -268,7 +269,7 @@ class Engine:
         before = self._replaced()
         if before is None:
             return []
-        have, want = (str(config.dataplane.get("kind")) for config in (before, self.config))
+        have, want = (config.dataplane.kind for config in (before, self.config))
         return [Setting(dataplane.SUBJECT, "kind", have, f"{want} (nothing is forwarded between the two)")]
 
     def _leave_other_plane(self) -> None:
@@ -285,17 +286,17 @@ class Engine:
         return channels.settings(port, device, facts, self.config.server)
 
     def _rings(self, port: NodePort, device: str) -> list[Setting]:
-        facts = rings.read(self.system, device) if port.ring else None
+        facts = rings.read(self.system, device) if port.nic.ring else None
         return rings.settings(port, device, facts, self.config.server)
 
     def _coalescing(self, port: NodePort, device: str) -> list[Setting]:
-        return coalescing.settings(port, device, coalescing.read(self.system, device) if port.coalesce else None)
+        return coalescing.settings(port, device, coalescing.read(self.system, device) if port.nic.coalesce else None)
 
     def _offloads(self, port: NodePort, device: str) -> list[Setting]:
-        return offloads.settings(port, device, offloads.read(self.system, device) if port.offloads else {})
+        return offloads.settings(port, device, offloads.read(self.system, device) if port.nic.offloads else {})
 
     def _rss(self, port: NodePort, device: str) -> list[Setting]:
-        asked = port.rss is not None or port.rss_key is not None
+        asked = port.nic.rss is not None or port.nic.rss_key is not None
         facts = rss.read(self.system, device) if asked else rss.RssFacts()
         return rss.settings(port, device, facts, self.config.server)
 
@@ -304,7 +305,7 @@ class Engine:
         return steering.settings(port, device, facts, self.config.server)
 
     def _napi(self, port: NodePort, device: str) -> list[Setting]:
-        return napi.settings(port, device, napi.read(self.system, device, threads=bool(port.threaded_napi)))
+        return napi.settings(port, device, napi.read(self.system, device, threads=bool(port.nic.threaded_napi)))
 
     def _sysctl(self) -> list[Setting]:
         facts = sysctl.read(self.system, self.config, self.names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from rbops.node.config import NodeConfig
+from rbops.node.schema import NodeConfig
 from rbops.node.settings import Setting
 
 __all__ = ["planned_files"]
@@ -13,13 +13,8 @@ __all__ = ["planned_files"]
 
 def planned_files(config: NodeConfig) -> list[Setting]:
     """SHA-256 of each file as it is and as planned. Pushing files is not this program's work: no actions."""
-    plane = config.dataplane
     wanted = {config.routes.file: config.routes.sha256}
-    wanted |= {
-        str(plane[name]): str(plane[f"{name}_sha256"])
-        for name in ("object", "fib", "config", "library")
-        if name in plane
-    }
+    wanted |= {file.path: file.sha256 for file in config.dataplane.files}
     return [Setting(f"file {path}", "sha256", _digest(Path(path)), digest) for path, digest in wanted.items()]
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rbops.node.config import HostInterface
 from rbops.node.devices import Device
+from rbops.node.schema import HostInterface
 from rbops.node.settings import Ip, Setting
 
 __all__ = ["SUBJECT", "settings"]

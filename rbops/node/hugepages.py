@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rbops.node.config import NodeConfig
+from rbops.node.schema import NodeConfig
 from rbops.node.settings import Run, Setting, Write
 from rbops.node.system import System
 
@@ -30,7 +30,7 @@ def settings(config: NodeConfig, system: System) -> list[Setting]:
     """
     found = []
     nodes = sorted(nodes_of(system, frozenset(config.cores)))
-    for size, count in sorted(config.hugepages.items()):
+    for size, count in sorted(config.userspace.hugepages.items()):
         places = {f"node {node}": f"{_NODES}/node{node}/hugepages" for node in nodes} or {
             "all": "/sys/kernel/mm/hugepages"
         }

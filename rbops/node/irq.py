@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from rbops.node.config import NodePort
 from rbops.node.cpus import list_text, parse_list
+from rbops.node.schema import NodePort
 from rbops.node.settings import Setting, Write
 from rbops.node.system import System
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from rbops.node import boot, governor, irqbalance, modules
-from rbops.node.config import NodeConfig
+from rbops.node.schema import NodeConfig
 from rbops.node.settings import Setting
 from rbops.node.state import State
 from rbops.node.system import System

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rbops.node.config import NodePort
 from rbops.node.devices import Device
+from rbops.node.schema import NodePort
 from rbops.node.settings import Ip, Setting
 
 __all__ = ["settings"]

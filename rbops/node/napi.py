@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from rbops.node.config import NodePort
 from rbops.node.cpus import list_text, parse_list
+from rbops.node.schema import NodePort
 from rbops.node.settings import Run, Setting, Write
 from rbops.node.system import System
 
@@ -52,9 +52,9 @@ def settings(port: NodePort, device: str, facts: NapiFacts) -> list[Setting]:
     """
     base = f"/sys/class/net/{device}"
     wanted: dict[str, str] = {}
-    if port.threaded_napi is not None:
-        wanted["threaded"] = "1" if port.threaded_napi else "0"
-    wanted.update({name: str(value) for name, value in (port.napi or {}).items() if name in _FILES})
+    if port.nic.threaded_napi is not None:
+        wanted["threaded"] = "1" if port.nic.threaded_napi else "0"
+    wanted.update({name: str(value) for name, value in (port.nic.napi or {}).items() if name in _FILES})
     found = []
     for name, want in wanted.items():
         have = facts.values.get(name)
@@ -66,7 +66,7 @@ def settings(port: NodePort, device: str, facts: NapiFacts) -> list[Setting]:
             path = f"{base}/{name}"
             undo = (Write(path, have),)
             found.append(Setting(port.subject, name, have, want, (Write(path, want),), undo, tuning=True))
-    return found + _pins(port, facts) if port.threaded_napi else found
+    return found + _pins(port, facts) if port.nic.threaded_napi else found
 
 
 def _pins(port: NodePort, facts: NapiFacts) -> list[Setting]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rbops.node.config import NodeConfig
 from rbops.node.cpus import list_text
 from rbops.node.devices import Device
 from rbops.node.hugepages import nodes_of
+from rbops.node.schema import NodeConfig
 from rbops.node.settings import Note
 from rbops.node.system import System
 

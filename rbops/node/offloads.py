@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rbops.node.config import NodePort
+from rbops.node.schema import NodePort
 from rbops.node.settings import Run, Setting
 from rbops.node.system import System
 from rbops.node.tool import ask
@@ -58,7 +58,7 @@ def is_on(facts: dict[str, Feature], short: str) -> bool:
 def settings(port: NodePort, device: str, facts: dict[str, Feature]) -> list[Setting]:
     """One setting a planned feature; a feature the driver does not know counts as off."""
     found = []
-    for short, on in port.offloads.items():
+    for short, on in port.nic.offloads.items():
         feature = facts.get(_LONG.get(short, short), Feature(on=False, fixed=True))
         have, want = _word(on=feature.on), _word(on=on)
         name = f"offload {short}"

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rbops.node import irq
-from rbops.node.config import NodeConfig
+from rbops.node.schema import NodeConfig
 from rbops.node.system import System
 from rbops.node.tool import ask
 

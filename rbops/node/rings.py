@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rbops.errors import Mismatch
-from rbops.node.config import NodePort
+from rbops.node.schema import NodePort
 from rbops.node.settings import Run, Setting
 from rbops.node.system import System
 from rbops.node.tool import ask, sections
@@ -32,19 +32,19 @@ def settings(port: NodePort, device: str, facts: RingFacts | None, server: str) 
     (``ring_fit``) are cut to what it has.
     """
     found = []
-    for kind, count in (port.ring or {}).items():
+    for kind, count in (port.nic.ring or {}).items():
         name = f"ring {kind}"
         if facts is None or kind not in facts[1]:
             reason = f"driver {port.driver} has no {kind} ring to set"
             found.append(Setting(port.subject, name, "none", str(count), unsupported=reason))
             continue
         maximum, have = facts[0].get(kind, 0), facts[1][kind]
-        if count > maximum and not port.ring_fit:
+        if count > maximum and not port.nic.ring_fit:
             raise Mismatch(
                 f"{server}: port {port.name} needs a {kind} ring of {count}, device {device} has {maximum}",
                 hint=f"write at most {maximum} under nic.rings in the spec",
             )
         want = str(min(count, maximum))
         do, undo = (Run(("ethtool", "-G", device, kind, text)) for text in (want, str(have)))
-        found.append(Setting(port.subject, name, str(have), want, (do,), (undo,), tuning=port.ring_fit))
+        found.append(Setting(port.subject, name, str(have), want, (do,), (undo,), tuning=port.nic.ring_fit))
     return found

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from rbops.errors import Mismatch
-from rbops.node.config import NodePort
+from rbops.node.schema import NodePort
 from rbops.node.settings import Run, Setting
 from rbops.node.system import System
 from rbops.node.tool import ask
@@ -47,10 +47,10 @@ def settings(port: NodePort, device: str, facts: RssFacts, server: str) -> list[
     Mismatch (3) for a key that has another length than the device's.
     """
     found = []
-    if port.rss is not None:
-        found.append(_table(port, device, facts.table, port.rss))
-    if port.rss_key is not None:
-        found.append(_key(port, device, facts.key, port.rss_key, server))
+    if port.nic.rss is not None:
+        found.append(_table(port, device, facts.table, port.nic.rss))
+    if port.nic.rss_key is not None:
+        found.append(_key(port, device, facts.key, port.nic.rss_key, server))
     return found
 
 

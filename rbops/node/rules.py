@@ -13,8 +13,8 @@ from ipaddress import IPv4Interface
 from typing import Any
 
 from rbops.errors import CheckFailed
-from rbops.node.config import NodeConfig
 from rbops.node.devices import TABLE
+from rbops.node.schema import NodeConfig
 from rbops.node.settings import Ip, Setting
 from rbops.node.system import System
 

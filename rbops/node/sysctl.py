@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rbops.node.config import NodeConfig
+from rbops.node.schema import NodeConfig
 from rbops.node.settings import Setting, Write
 from rbops.node.system import System
 
@@ -38,7 +38,7 @@ def settings(
     ``contained``: in a container.
     """
     found = []
-    handed = {port.name for port in config.ports if port.bind}
+    handed = {port.name for port in config.ports if port.nic.bind}
     for key in sorted(config.sysctl, key=lambda key: (key != "net.ipv4.ip_forward", key)):
         if handed.intersection(key.split(".")):
             continue

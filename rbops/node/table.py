@@ -10,8 +10,8 @@ from socket import inet_aton
 
 from rbops.common.fabric import fabric_mac
 from rbops.errors import Mismatch
-from rbops.node.config import NodeConfig
 from rbops.node.fabric import next_hop
+from rbops.node.schema import NodeConfig
 
 __all__ = ["Hop", "Row", "Target", "hops", "load", "neighbors", "rows"]
 
@@ -130,7 +130,7 @@ def _hop(target: Target, config: NodeConfig, devices: Mapping[str, str]) -> Hop 
         source = next((a for port in config.ports if port.kind == "external" for a in port.addresses), None)
         number = None if source is None else int(IPv4Interface(source).ip)
         return Hop(int(next_hop(target.port, target.adjacency)), device, onlink=True, source=number)
-    if not target.via or config.dataplane["owners"][target.port] != config.dataplane["server"]:
+    if not target.via or config.dataplane.fabric.owners[target.port] != config.dataplane.fabric.server:
         return None
     own = next((port.name for port in config.ports if port.id == target.port), None)
     if own is None:
@@ -142,13 +142,13 @@ def _hop(target: Target, config: NodeConfig, devices: Mapping[str, str]) -> Hop 
 
 def _fabric_device(port: int, config: NodeConfig, devices: Mapping[str, str]) -> str | None:
     """The internal device towards the owner of an external port; None for an own port, or one handed to a program."""
-    owners = config.dataplane["owners"]
+    owners = config.dataplane.fabric.owners
     if not 0 <= port < len(owners):
         raise Mismatch(f"{config.server}: routes.csv: the router has no port {port}")
     owner = owners[port]
-    if owner == config.dataplane["server"]:
+    if owner == config.dataplane.fabric.server:
         return None
-    name = config.next_hop.get(owner)
+    name = config.dataplane.fabric.next_hop.get(owner)
     if name is None:
         raise Mismatch(f"{config.server}: node.json gives no way to server {owner}, which owns port {port}")
     return devices.get(name)

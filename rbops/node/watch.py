@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rbops.errors import Mismatch
-from rbops.node.config import NodeConfig
 from rbops.node.netlink import attributes, messages
+from rbops.node.schema import NodeConfig
 
 __all__ = ["LinkState", "Switchable", "alive_servers", "link_events", "parse_links", "watch"]
 
@@ -62,7 +62,7 @@ def alive_servers(config: NodeConfig, devices: Mapping[str, str], links: Mapping
     """Server index -> whether a link leads to it: with parallel cables, one that is up suffices."""
     found: dict[int, bool] = {}
     for port in config.ports:
-        if port.kind == "internal" and port.peer_server is not None and port.bind is None:
+        if port.kind == "internal" and port.peer_server is not None and port.nic.bind is None:
             up = links.get(devices[port.name], False)
             found[port.peer_server] = found.get(port.peer_server, False) or up
     return found

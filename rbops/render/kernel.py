@@ -1,24 +1,15 @@
-"""The part of node.json about the kernel beyond its NICs: only what the spec asks for."""
+"""The part of node.json about the kernel beyond its NICs."""
 
 from __future__ import annotations
 
-from typing import Any
-
+from rbops.node.schema import KernelConfig
 from rbops.plan import Server
 
 __all__ = ["kernel"]
 
 
-def kernel(server: Server) -> dict[str, Any]:
-    """``{"kernel": {...}}``, or nothing where nothing is asked; CPU lists are the server's data-plane cores."""
+def kernel(server: Server) -> KernelConfig:
+    """Only what the spec asks for."""
     wanted = server.kernel
-    found: dict[str, Any] = {}
-    if wanted.boot:
-        found["boot"] = [[name, value] for name, value in wanted.boot]
-    if wanted.governor:
-        found["governor"] = wanted.governor
-    if wanted.irqbalance != "keep":
-        found["irqbalance"] = wanted.irqbalance
-    if wanted.modules:
-        found["modules"] = {module.name: dict(module.parameters) for module in wanted.modules}
-    return {"kernel": found} if found else {}
+    modules = {module.name: dict(module.parameters) for module in wanted.modules}
+    return KernelConfig(wanted.boot, wanted.governor, wanted.irqbalance, modules)

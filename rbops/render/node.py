@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from rbops.dataplane.click.config import ClickConfig, Thread
+from rbops.dataplane.xdp.config import XdpConfig
 from rbops.errors import UsageError
+from rbops.node.schema import (
+    Adjacency,
+    Fabric,
+    FabricPort,
+    HostInterface,
+    Neighbor,
+    NodeConfig,
+    NodePort,
+    PlannedFile,
+    Queue,
+    RouteTable,
+)
 from rbops.plan import ClusterPlan, Port, Server
 from rbops.render.click.command import CONTROL
 from rbops.render.click.files import UNIT, ClickFiles
@@ -26,15 +38,15 @@ class Cluster:
 
     plan: ClusterPlan
     digest: str
-    routes: Mapping[str, Any]
-    files: Mapping[str, str]
+    routes: RouteTable
+    files: Mapping[str, PlannedFile]
     owners: tuple[int, ...]
     index: Mapping[str, int]
     port_servers: frozenset[int]
     peers: Mapping[int, Mapping[int, str]]
 
 
-def cluster(plan: ClusterPlan, digest: str, routes: Mapping[str, Any], files: Mapping[str, str]) -> Cluster:
+def cluster(plan: ClusterPlan, digest: str, routes: RouteTable, files: Mapping[str, PlannedFile]) -> Cluster:
     """``routes`` and ``files`` are the values for the table and the data plane's files."""
     index = {server.name: server.index for server in plan.servers}
     owner = {port: server.index for server in plan.servers for port in server.external_ports}
@@ -44,73 +56,57 @@ def cluster(plan: ClusterPlan, digest: str, routes: Mapping[str, Any], files: Ma
 
 
 def node_json(server: Server, shared: Cluster, click: ClickFiles | None = None) -> bytes:
-    """One server's file: a line for each part and each port, so that people can read and compare it.
-
-    ``click``: what was rendered for the Click data plane.
-    """
-    ports = [_port(port, server, shared) for port in server.ports]
-    head = {
-        "schema_version": 1,
-        "cluster": shared.plan.name,
-        "digest": shared.digest,
-        "server": server.name,
-        "index": server.index,
-        "cores": {"dataplane": list(server.cores.dataplane), "housekeeping": list(server.cores.housekeeping)},
-    }
+    """One server's file; ``click``: what was rendered for the Click data plane."""
     host = None if click is None else _host(server)
-    tail = {
-        **server_settings(server),
-        **kernel(server),
-        "sysctl": sysctl(server, host["device"] if host else None, sockets=shared.plan.forwarding.on_sockets),
-        "routes": shared.routes,
-        **({"host": host} if host else {}),
-        "dataplane": _dataplane(server, shared) | ({} if click is None else _click(server, shared, click)),
-    }
-    lines = [f" {json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
-    lines.append(' "ports": [\n' + ",\n".join(f"  {json.dumps(port)}" for port in ports) + "\n ]")
-    lines += [f" {json.dumps(key)}: {json.dumps(value)}" for key, value in tail.items()]
-    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+    config = NodeConfig(
+        cluster=shared.plan.name,
+        digest=shared.digest,
+        server=server.name,
+        index=server.index,
+        cores=server.cores.dataplane,
+        housekeeping=server.cores.housekeeping,
+        ports=tuple(_port(port, server, shared) for port in server.ports),
+        userspace=server_settings(server),
+        kernel=kernel(server),
+        sysctl=sysctl(server, host.device if host else None, sockets=shared.plan.forwarding.on_sockets),
+        routes=shared.routes,
+        host=host,
+        dataplane=_xdp(server, shared) if click is None else _click(server, shared, click),
+    )
+    return config.to_text().encode()
 
 
-def _port(port: Port, server: Server, shared: Cluster) -> dict[str, Any]:
+def _port(port: Port, server: Server, shared: Cluster) -> NodePort:
     internal = port.kind == "internal"
     click = shared.plan.forwarding.dataplane == "click"
-    own: dict[str, Any] = {"name": port.name, "kind": port.kind}
-    if internal:
-        own |= {"peer": port.peer, "peer_server": _peer(port, shared.index)}
-    else:
-        own |= {"id": port.id}
-    return own | {
-        "select": _select(port),
-        "driver": port.driver,
-        "mtu": port.mtu,
-        "rate_bps": port.rate_bps,
+    return NodePort(
+        name=port.name,
+        kind=port.kind,
+        id=port.id,
+        peer=port.peer,
+        peer_server=_peer(port, shared.index) if internal else None,
+        select=_select(port),
+        driver=port.driver,
+        mtu=port.mtu,
+        rate_bps=port.rate_bps,
         # Frames on internal links carry fabric MACs, which are no device's own.
-        "promiscuous": internal or click,
-        "arp": not internal and not click,
+        promiscuous=internal or click,
+        arp=not internal and not click,
         # Click's host interface has them.
-        "addresses": [] if click else list(port.addresses),
-        "neighbors": [{"index": a.index, "address": a.address, "mac": a.mac} for a in port.adjacencies],
-        "queues": [{"index": q.index, "rx_core": q.rx_core, "tx_core": q.tx_core} for q in port.queues],
-        **device_settings(port, server),
-        "rss": None if port.driver == "veth" or len(port.queues) == 1 else _spread(port, server),
-        "steering": [{"mac": s.mac, "queue": s.queue} for s in server.steering if s.port == port.name],
-        **({"closed": True} if click else {}),
-    }
+        addresses=() if click else port.addresses,
+        neighbors=tuple(Neighbor(a.index, a.address, a.mac) for a in port.adjacencies),
+        queues=tuple(Queue(q.index, q.rx_core, q.tx_core) for q in port.queues),
+        nic=device_settings(port, server),
+        closed=click,
+    )
 
 
-def _select(port: Port) -> dict[str, str]:
+def _select(port: Port) -> tuple[str, str]:
     selector = port.selector
     for kind, value in (("pci", selector.pci), ("mac", selector.mac), ("name", selector.name)):
         if value is not None:
-            return {kind: value.lower() if kind != "name" else value}
-    return {"name": port.name}
-
-
-def _spread(port: Port, server: Server) -> int:
-    """Over how many of the port's queues frames are spread: one a core, where transmit rings by CPU id make more."""
-    cores = len({queue.rx_core for queue in port.queues})
-    return min(cores, server.nic(port.driver).rss_queues or cores)
+            return kind, value.lower() if kind != "name" else value
+    return "name", port.name
 
 
 def intermediates(me: int, shared: Cluster) -> list[int]:
@@ -122,67 +118,69 @@ def intermediates(me: int, shared: Cluster) -> list[int]:
     return sorted(linked, key=lambda index: (index < me, index))
 
 
-def _host(server: Server) -> dict[str, Any]:
+def _host(server: Server) -> HostInterface:
     """The interface between Click and this server's kernel, which has the router's addresses."""
-    return {
-        "device": HOST_DEVICE,
-        "mac": HOST_MAC,
-        "mtu": min(port.mtu for port in server.ports),
-        "addresses": [f"{address.partition('/')[0]}/32" for port in server.ports for address in port.addresses],
-    }
+    return HostInterface(
+        HOST_DEVICE,
+        HOST_MAC,
+        min(port.mtu for port in server.ports),
+        tuple(f"{address.partition('/')[0]}/32" for port in server.ports for address in port.addresses),
+    )
 
 
-def _click(server: Server, shared: Cluster, click: ClickFiles) -> dict[str, Any]:
+def _xdp(server: Server, shared: Cluster) -> XdpConfig:
+    return XdpConfig(_fabric(server, shared), shared.files["object"], shared.files["fib"])
+
+
+def _click(server: Server, shared: Cluster, click: ClickFiles) -> ClickConfig:
     """What rbops-node needs besides: how Click runs here, and what stands where in its configuration."""
-    dialect = shared.plan.forwarding.click_dialect
-    return {
-        "dialect": dialect,
-        "prefix": shared.plan.forwarding.click_prefix,
-        "package": shared.plan.forwarding.click_package,
-        "elements": list(click.elements),
-        "ipsec_keys": list(click.key_files),
-        "config": click.config,
-        "config_sha256": click.sha256,
-        "marker": click.marker,
-        "unit": UNIT,
-        "command": list(click.command),
-        "control": CONTROL,
-        "threads": [{"cpu": core.cpu, "thread": core.thread} for core in click.cores],
-        "parameters": click.parameters,
-        "defaults": click.defaults,
-        "queues": {port.name: [cpu.rx_core for cpu in port.queues] for port in server.ports},
-    }
+    forwarding = shared.plan.forwarding
+    return ClickConfig(
+        fabric=_fabric(server, shared),
+        library=shared.files["library"],
+        dialect=forwarding.click_dialect,
+        prefix=forwarding.click_prefix,
+        package=forwarding.click_package,
+        elements=click.elements,
+        ipsec_keys=click.key_files,
+        config=PlannedFile(click.config, click.sha256),
+        marker=click.marker,
+        unit=UNIT,
+        command=click.command,
+        control=CONTROL,
+        threads=tuple(Thread(core.cpu, core.thread) for core in click.cores),
+        parameters=click.parameters,
+        defaults=click.defaults,
+        queues={port.name: tuple(cpu.rx_core for cpu in port.queues) for port in server.ports},
+    )
 
 
-def _dataplane(server: Server, shared: Cluster) -> dict[str, Any]:
+def _fabric(server: Server, shared: Cluster) -> Fabric:
     forwarding = shared.plan.forwarding
     me = server.index
-    return {
-        "kind": forwarding.dataplane,
-        **shared.files,
-        "server": me,
-        "servers": len(shared.plan.servers),
-        "cores": list(server.cores.dataplane),
-        "routing": forwarding.routing,
-        "flowlet_timeout_s": forwarding.flowlet_timeout_s,
-        "direct_quota_bps": forwarding.direct_quota_bps,
-        "ports": [_dataplane_port(port, shared) for port in server.ports],
-        "owners": list(shared.owners),
-        "next_hop": {str(owner): port for owner, port in sorted(next_hops(me, shared).items())},
-        "intermediates": intermediates(me, shared),
-        "adjacencies": [
-            {"port": port.id, "index": near.index, "mac": near.mac}
+    return Fabric(
+        server=me,
+        servers=len(shared.plan.servers),
+        cores=server.cores.dataplane,
+        routing=forwarding.routing,
+        flowlet_timeout_s=forwarding.flowlet_timeout_s,
+        direct_quota_bps=forwarding.direct_quota_bps,
+        ports=tuple(_fabric_port(port, shared) for port in server.ports),
+        owners=shared.owners,
+        next_hop=dict(sorted(next_hops(me, shared).items())),
+        intermediates=tuple(intermediates(me, shared)),
+        adjacencies=tuple(
+            Adjacency(port.id, near.index, near.mac)
             for port in server.ports
             for near in port.adjacencies
-            if near.mac is not None
-        ],
-    }
+            if port.id is not None and near.mac is not None
+        ),
+    )
 
 
-def _dataplane_port(port: Port, shared: Cluster) -> dict[str, Any]:
-    own: dict[str, Any] = {"name": port.name, "kind": port.kind}
-    own |= {"id": port.id} if port.kind == "external" else {"peer_server": _peer(port, shared.index)}
-    return own | {"rate_bps": port.rate_bps}
+def _fabric_port(port: Port, shared: Cluster) -> FabricPort:
+    peer = _peer(port, shared.index) if port.kind == "internal" else None
+    return FabricPort(port.name, port.kind, port.rate_bps, port.id, peer)
 
 
 def _peer(port: Port, index: Mapping[str, int]) -> int:

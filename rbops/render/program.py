@@ -21,8 +21,9 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 def node_program() -> bytes:
     """``/usr/sbin/rbops-node``: the sources, stored, in the order of their names, without times."""
     root = Path(rbops.__file__).parent
-    sources = [root / "__init__.py", root / "errors.py", root / "dataplane" / "__init__.py"]
-    sources += sorted(path for room in ("common", "node") for path in (root / room).glob("*.py"))
+    sources = [root / "__init__.py", root / "errors.py"]
+    sources += [path for room in ("common", "dataplane") for path in (root / room).glob("*.py")]
+    sources += (root / "node").rglob("*.py")
     planes = (root / "dataplane" / kind for kind in ("click", "xdp"))
     sources += sorted(path for plane in planes for path in plane.glob("*.py") if path.name not in _CONTROLLER)
     members = {f"rbops/{path.relative_to(root).as_posix()}": path.read_bytes() for path in sources}

@@ -9,6 +9,7 @@ from pathlib import Path
 import rbops
 from rbops.dataplane.xdp.fib import compile_fib
 from rbops.errors import UsageError
+from rbops.node.schema import PlannedFile, RouteTable
 from rbops.plan import ClusterPlan
 from rbops.render.click import ETC, click_files, element_files, library_file
 from rbops.render.files import File, Rendered
@@ -54,8 +55,8 @@ def render(plan: ClusterPlan) -> Rendered:
     said = cluster(
         plan,
         digest,
-        {"file": _ROUTES, "sha256": sums[_ROUTES], "count": routes.count},
-        {**plane.named, **{f"{name}_sha256": sums[path] for name, path in plane.named.items()}},
+        RouteTable(_ROUTES, sums[_ROUTES], routes.count),
+        {name: PlannedFile(path, sums[path]) for name, path in plane.named.items()},
     )
     units = tuple(File(f"/etc/systemd/system/{unit}", _unit(unit, plan.name, digest)) for unit in _UNITS)
     hosts = {}

@@ -5,19 +5,27 @@ from __future__ import annotations
 import hashlib
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from rbops.dataplane.base import Difference
 from rbops.dataplane.click import keys, package, plane
-from rbops.dataplane.click.plane import ClickPlane, Difference
+from rbops.dataplane.click.config import ClickConfig
+from rbops.dataplane.click.plane import ClickPlane
 from rbops.errors import Mismatch
+from rbops.node.schema import Fabric, PlannedFile
 
 KEY, OTHER, AUTH = "00c1f2a3b4d5e6f708192a3b4c5d6e7f", "0f" * 16, "a0b1c2d3e4f5061728394a5b6c7d8e9f"
 NEW, OLD = "a" * 64, "b" * 64
 ROUTES = {"203.0.113.0/24": ("-", "3")}
+FABRIC = Fabric(
+    server=0, servers=1, cores=(0,), routing="vlb", flowlet_timeout_s=0.0, direct_quota_bps=0, ports=(), owners=(0,),
+    next_hop={}, intermediates=(), adjacencies=(),
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -29,7 +37,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     def systemctl(*arguments: str) -> subprocess.CompletedProcess[str]:
         if arguments[0] == "restart":
             state.running, state.loaded = NEW, state.planned
-            state.command = [word for word in state.config["command"] if word[0] != "$"]
+            state.command = [word for word in state.plane._config.command if word[0] != "$"]
             state.command += (tmp_path / "run/environment").read_text().removeprefix("PARAMETERS=").split()
             state.done.append("restart")
         return subprocess.CompletedProcess(arguments, 0, "12\n" if arguments[0] == "show" else "", "")
@@ -48,18 +56,23 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     monkeypatch.setattr(ClickPlane, "_tables", lambda _: [ROUTES])
     monkeypatch.setattr(ClickPlane, "_swap", swap)
     monkeypatch.setattr(ClickPlane, "_running_keys", lambda _: state.loaded_keys)
-    files: dict[str, Any] = {}
+    files = {}
     for name, text in (("config", "x"), ("library", "table :: DirectIPLookup(\n  203.0.113.0/24 3,\n);\n")):
         path = tmp_path / name
         path.write_text(text)
-        files |= {name: str(path), f"{name}_sha256": hashlib.sha256(text.encode()).hexdigest()}
-    state.config = {
-        "unit": "rbops-click.service", "control": str(tmp_path / "control"), "marker": NEW, "dialect": "socket",
-        "parameters": {"EXT0": "ext0"}, "defaults": {"EXT0": "ext0"}, "cores": [0], "threads": [], **files,
-        "command": [*command, "$PARAMETERS"],
-    }  # fmt: skip
+        files[name] = PlannedFile(str(path), hashlib.sha256(text.encode()).hexdigest())
+    config = ClickConfig(
+        fabric=FABRIC, dialect="socket", prefix=None, package=None, elements=(), ipsec_keys=(), marker=NEW,
+        unit="rbops-click.service", command=(*command, "$PARAMETERS"), control=str(tmp_path / "control"),
+        threads=(), parameters={"EXT0": "ext0"}, defaults={"EXT0": "ext0"}, queues={}, **files,
+    )  # fmt: skip
     state.devices = {"ext0": "ext0"}
-    state.plane = ClickPlane(state.config, state.devices)
+    state.plane = ClickPlane(config, state.devices)
+
+    def change(**values: Any) -> None:
+        state.plane = ClickPlane(replace(state.plane._config, **values), state.devices)
+
+    state.change = change
     return state
 
 
@@ -100,7 +113,8 @@ def with_tunnel(server: SimpleNamespace, tmp_path: Path, running: str) -> None:
     text = "ipsec_c0 :: RadixIPsecLookup(\n    203.0.113.0/24 198.18.3.2 1 458752 $ESP_KEY0 $ESP_AUTH0 1 64);\n"
     (tmp_path / "config").write_text(text)
     (tmp_path / "ipsec.click").write_text(f"define($ESP_KEY0 \\<{KEY}>);\ndefine($ESP_AUTH0 \\<{AUTH}>);\n")
-    server.config |= {"config_sha256": hashlib.sha256(text.encode()).hexdigest(), "ipsec_keys": ["/srv/peer.keys"]}
+    config = PlannedFile(str(tmp_path / "config"), hashlib.sha256(text.encode()).hexdigest())
+    server.change(config=config, ipsec_keys=("/srv/peer.keys",))
     server.loaded_keys = {458752: (running, AUTH)}
 
 
@@ -108,7 +122,7 @@ def with_tunnel(server: SimpleNamespace, tmp_path: Path, running: str) -> None:
 def test_other_keys_are_a_difference_that_does_not_tell_them(
     server: SimpleNamespace, tmp_path: Path, dialect: str, way: str
 ) -> None:
-    server.config["dialect"] = dialect
+    server.change(dialect=dialect)
     with_tunnel(server, tmp_path, OTHER)
     want = f"those in {tmp_path}/ipsec.click ({way})"
     assert server.plane.diff() == [Difference("data plane", "keys of the tunnels", "others", want)]
@@ -159,7 +173,7 @@ def test_no_package_is_planned(server: SimpleNamespace) -> None:
 
 def test_the_kernel_has_no_package_in_a_process(server: SimpleNamespace) -> None:
     server.planned, server.loaded, server.command = "left by the socket dialect", "", []
-    server.config["dialect"] = "kernel"
+    server.change(dialect="kernel")
     assert server.plane.diff() == []
 
 
@@ -191,7 +205,8 @@ def test_a_dpdk_process_is_no_socket_one(server: SimpleNamespace) -> None:
 
 
 def test_a_program_from_path_is_known_by_its_name(server: SimpleNamespace) -> None:
-    server.config["command"][0], server.command[0] = "click", "/usr/bin/click"
+    server.change(command=("click", *server.plane._config.command[1:]))
+    server.command[0] = "/usr/bin/click"
     assert server.plane.diff() == []
 
 
@@ -211,7 +226,8 @@ def test_kernels_without_a_kernel_mode_click(
 ) -> None:
     """Refused with what to write instead, and nothing was touched."""
     monkeypatch.setattr(plane.platform, "release", lambda: release)
-    server.config["dialect"], server.running = "kernel", None
+    server.change(dialect="kernel")
+    server.running = None
     if runs:
         assert server.plane.apply() == ["started rbops-click.service"]
         return

@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 
 from rbops.dataplane.xdp import layout as shape
+from rbops.dataplane.xdp.config import XdpConfig
 from rbops.dataplane.xdp.fib import compile_fib
 from rbops.dataplane.xdp.libbpf import Program, ProgramRun, xdp_context
 from rbops.dataplane.xdp.loader import DataPlane
 from rbops.dataplane.xdp.netdev import find_device
+from rbops.node.schema.fields import Fields
 from rbops.resources import bpf_object
 
 CLONE_NEWNET = 0x40000000
@@ -72,7 +74,7 @@ class Router:
         """Another configuration, as after a push; not applied yet."""
         self.config = json.loads(json.dumps({**self.config, **changes}))
         names = {port["name"]: port["name"] for port in self.config["ports"]}
-        self.plane = DataPlane(self.config, names, self.folder / "bpf" / "rbops", **self.options)
+        self.plane = DataPlane(typed(self.config), names, self.folder / "bpf" / "rbops", **self.options)
 
     def program(self, kind: str) -> Program:
         return Program.pinned(self.folder / "bpf" / "rbops" / "live" / kind)
@@ -106,6 +108,11 @@ class Router:
         return flat
 
 
+def typed(config: dict[str, Any]) -> XdpConfig:
+    """As rbops-node reads it."""
+    return XdpConfig.parse(Fields("dataplane", config))
+
+
 def node_config(folder: Path, servers: int, **changes: Any) -> dict[str, Any]:
     """node.json's ``dataplane`` of server 0 in a full mesh with one external port a server."""
     internal = [
@@ -116,6 +123,7 @@ def node_config(folder: Path, servers: int, **changes: Any) -> dict[str, Any]:
         "object": str(bpf_object("dataplane/xdp", "router.bpf.o")),
         "object_sha256": digest(bpf_object("dataplane/xdp", "router.bpf.o")),
         "fib": str(folder / "fib.bin"),
+        "fib_sha256": "",
         "server": 0,
         "servers": servers,
         "cores": [0],
@@ -181,7 +189,7 @@ def build_router(
         run("ip", "link", "add", port["name"], "type", "veth", "peer", "name", f"far-{port['name']}")
         run("ip", "link", "set", port["name"], "up")
         run("ip", "link", "set", f"far-{port['name']}", "up")
-    router = Router(folder, config, DataPlane(config, {}), {"clock": clock, "flowlet_entries": flowlet_entries})
+    router = Router(folder, config, DataPlane(typed(config), {}), {"clock": clock, "flowlet_entries": flowlet_entries})
     router.write("fib", fib_of(routes or default_routes(servers)))
     router.reopen()
     router.plane.apply()

@@ -22,7 +22,7 @@ from rbops.dataplane.xdp.netdev import find_device
 from rbops.errors import Mismatch
 from rbops.resources import bpf_object
 from tests.dataplane.frames import ethernet, ipv4
-from tests.dataplane.router import Router, digest, fib_of, route, run
+from tests.dataplane.router import Router, digest, fib_of, node_config, route, run, typed
 
 pytestmark = pytest.mark.root
 
@@ -174,7 +174,7 @@ class TestRefusals:
 
     def test_no_bpffs(self, make_router: Callable[..., Router]) -> None:
         router = make_router()
-        plane = DataPlane(router.config, {}, router.folder / "plain" / "rbops", clock=False)
+        plane = DataPlane(typed(router.config), {}, router.folder / "plain" / "rbops", clock=False)
         with pytest.raises(Mismatch, match="on no bpf file system"):
             plane.apply()
 
@@ -183,7 +183,7 @@ class TestRefusals:
         router.plane.detach()
         ports = [*router.config["ports"][:-1], {**router.config["ports"][-1]}]
         plane = DataPlane(
-            {**router.config, "ports": ports}, {"int3": "lo"}, router.folder / "bpf" / "rbops", clock=False
+            typed({**router.config, "ports": ports}), {"int3": "lo"}, router.folder / "bpf" / "rbops", clock=False
         )
         with pytest.raises(BpfError, match="cannot attach internal natively") as caught:
             plane.apply()
@@ -212,10 +212,10 @@ class TestRefusals:
             netdev.check_queues(device, [0, 4])
         assert "ethtool -L eth0 combined 5" in str(caught.value.hint)
 
-    def test_too_many_servers(self) -> None:
-        config = {"servers": 257, "owners": [], "adjacencies": []}
+    def test_too_many_servers(self, tmp_path: Path) -> None:
+        fabric = typed(node_config(tmp_path, 257)).fabric
         with pytest.raises(Mismatch, match="257 servers: the XDP data plane holds 256"):
-            shape._check_sizes(config, [])
+            shape._check_sizes(fabric, [])
 
 
 def test_layout_is_that_of_the_programs(tmp_path: Path) -> None:

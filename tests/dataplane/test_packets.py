@@ -167,7 +167,7 @@ class TestInternal:
         assert router.counted() == {"received.internal": 1, "punted.local_delivery": 1}
 
     def test_unresolved_neighbour(self, make_router: Callable[..., Router]) -> None:
-        router = make_router(adjacencies=[{"port": 0, "index": 1, "mac": None}])
+        router = make_router(adjacencies=[{"port": 0, "index": 2, "mac": NEIGHBOR}])
         ran = router.receive("int1", ethernet(fabric(0, 1), ipv4("198.18.0.9")))
         assert (ran.verdict, ran.frame[:6]) == (DELIVERED, router.mac("int1"))
         assert router.receive("ext0", ethernet(router.mac("ext0"), ipv4("198.18.0.9"))).verdict == XDP_PASS

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rbops.node.config import NodeConfig, NodePort, parse
+from rbops.node.schema import NodeConfig, NodePort, parse
 from rbops.node.system import Done
 
 FACTS = Path(__file__).parent / "facts"
@@ -89,11 +89,30 @@ BASE: dict[str, object] = {
     "routes": {"file": "/etc/rbops/routes.csv", "sha256": "0" * 64, "count": 0},
     "dataplane": {
         "kind": "xdp",
+        "object": "/etc/rbops/xdp/router.bpf.o",
+        "object_sha256": "1" * 64,
+        "fib": "/etc/rbops/fib.bin",
+        "fib_sha256": "2" * 64,
         "server": 0,
+        "servers": 4,
+        "cores": [0, 1],
+        "routing": "direct-vlb",
+        "flowlet_timeout_s": 0.1,
+        "direct_quota_bps": 250_000_000,
+        "ports": [],
         "owners": [0, 1, 2, 3],
         "next_hop": {"1": "int1", "2": "int1", "3": "int1"},
+        "intermediates": [1],
+        "adjacencies": [],
     },
 }
+
+
+def plane(**changes: object) -> dict[str, object]:
+    """The part about the data plane."""
+    planned = BASE["dataplane"]
+    assert isinstance(planned, dict)
+    return {**planned, **changes}
 
 
 def external(name: str = "ext0", **changes: object) -> dict[str, object]:
@@ -105,6 +124,7 @@ def external(name: str = "ext0", **changes: object) -> dict[str, object]:
         "select": {"name": name},
         "driver": "veth",
         "mtu": 1500,
+        "rate_bps": 10**9,
         "promiscuous": False,
         "arp": True,
         "addresses": ["198.18.0.1/24"],

@@ -5,19 +5,22 @@ from __future__ import annotations
 import errno
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rbops.dataplane.xdp.config import XdpConfig
 from rbops.errors import CheckFailed, Mismatch
-from rbops.node.config import NodeConfig
 from rbops.node.engine import Engine, prepare
 from rbops.node.prior import Prior
+from rbops.node.schema import NodeConfig, PlannedFile
 from rbops.node.state import State
 from rbops.node.system import Done
 from tests.node.recorded import Recorded, config, external
+from tests.node.recorded import plane as planned_plane
 
 BASE = "/sys/class/net/eth0"
 OFF = {"/sys/devices/system/cpu/online": "0-3", "/sys/devices/system/cpu/present": "0-3"}
@@ -140,7 +143,7 @@ def machine(**changes: Any) -> Machine:
 
 def planned(**changes: Any) -> NodeConfig:
     port = external("ext0", select={"name": "eth0"}, driver="ixgbe", addresses=[], neighbors=[], offloads={}, **changes)
-    return config(ports=[port], dataplane={"kind": "xdp", "server": 0, "owners": [0], "next_hop": {}})
+    return config(ports=[port], dataplane=planned_plane(owners=[0], next_hop={}, intermediates=[]))
 
 
 def engine(made: Machine, tmp_path: Path, wanted: NodeConfig, plane: Plane | None = None) -> Engine:
@@ -148,11 +151,11 @@ def engine(made: Machine, tmp_path: Path, wanted: NodeConfig, plane: Plane | Non
     text = "prefix,port,adjacency,via\n"
     routes = tmp_path / "routes.csv"
     routes.write_text(text)
-    from dataclasses import replace
-    from hashlib import sha256
-
-    table = replace(wanted.routes, file=str(routes), sha256=sha256(text.encode()).hexdigest())
-    return prepare(replace(wanted, routes=table), made, State(tmp_path / "state"), lambda *_: loaded)  # type: ignore[arg-type,return-value]
+    digest = sha256(text.encode()).hexdigest()
+    table = replace(wanted.routes, file=str(routes), sha256=digest)
+    file = PlannedFile(str(routes), digest)
+    whole = replace(wanted, routes=table, dataplane=XdpConfig(wanted.dataplane.fabric, file, file))
+    return prepare(whole, made, State(tmp_path / "state"), lambda *_: loaded)  # type: ignore[arg-type,return-value]
 
 
 @pytest.fixture(autouse=True)

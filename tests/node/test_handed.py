@@ -9,9 +9,9 @@ import pytest
 
 from rbops.errors import Mismatch, UsageError
 from rbops.node import binding, hugepages
-from rbops.node.config import NodeConfig
 from rbops.node.devices import resolve
 from rbops.node.prior import Prior
+from rbops.node.schema import NodeConfig
 from rbops.node.settings import Run, Setting, Write
 from rbops.node.table import hops, neighbors, rows
 from tests.node.recorded import Recorded, config, external, internal

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from rbops.errors import Mismatch
-from rbops.node import governor, irqbalance, kernel, modules, pending
+from rbops.node import governor, irqbalance, modules, pending
 from rbops.node.execute import execute
+from rbops.node.schema import KernelConfig
+from rbops.node.schema.fields import Field, FieldError
 from rbops.node.settings import Put, Run, Setting, action_from_json, action_to_json
 from rbops.node.system import Done
 from tests.node.recorded import Recorded
@@ -221,8 +223,9 @@ def test_ban_without_irqbalance() -> None:
     ],
 )
 def test_node_json_cannot_bring_second_lines(data: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="kernel"):
-        kernel.parse(data)
+    with pytest.raises(FieldError) as caught:
+        KernelConfig.parse(Field("kernel", data))
+    assert caught.value.place.startswith("kernel.")
 
 
 def test_a_file_is_put_or_removed() -> None:

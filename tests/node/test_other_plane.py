@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 from rbops.node import ingress
-from rbops.node.config import NodeConfig
 from rbops.node.engine import Engine
 from rbops.node.execute import undo
+from rbops.node.schema import NodeConfig
 from rbops.node.settings import Run
 from rbops.node.state import State, write_whole
 from rbops.node.system import Done
@@ -26,10 +28,10 @@ def engine(wanted: NodeConfig, state: State) -> Engine:
 def test_the_change_of_data_planes_is_said(tmp_path: Path) -> None:
     state, xdp = State(tmp_path), config()
     assert engine(xdp, state)._other_plane() == []
-    write_whole(state.applied, json.dumps({"digest": "d", "config": xdp.text}).encode())
+    write_whole(state.applied, json.dumps({"digest": "d", "config": xdp.to_text()}).encode())
     assert engine(xdp, state)._other_plane() == []
-    click = config(dataplane={**xdp.dataplane, "kind": "click"})
-    (setting,) = engine(click, state)._other_plane()
+    other = replace(xdp, dataplane=SimpleNamespace(kind="click"))
+    (setting,) = engine(other, state)._other_plane()
     assert (setting.subject, setting.name, setting.have) == ("data plane", "kind", "xdp")
     assert setting.want == "click (nothing is forwarded between the two)"
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from rbops.dataplane.base import Plane
 from rbops.errors import CheckFailed, Locked, Mismatch, StateUnknown
 from rbops.node import lock, state, transaction
 from rbops.node.commands import Node
-from rbops.node.dataplane import Plane
 from rbops.node.installed import Installed
 from rbops.node.state import State, write_whole
 from rbops.node.system import Done

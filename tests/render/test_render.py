@@ -249,7 +249,7 @@ def test_values_are_frozen(rb4: ClusterPlan) -> None:
 
 def test_port_names_differ_from_sysctl_words(rb4: ClusterPlan) -> None:
     """Port names become parts of sysctl keys: each key of the file is one that the node program accepts."""
-    from rbops.node.config import parse
+    from rbops.node.schema import parse
 
     for server in rb4.servers:
         content = next(f.content for f in render(rb4).files_of(server.name) if f.path == "/etc/rbops/node.json")

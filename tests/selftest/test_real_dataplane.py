@@ -16,9 +16,11 @@ import numpy as np
 import pytest
 
 from rbops.dataplane.xdp.compile import compile_all
+from rbops.dataplane.xdp.config import XdpConfig
 from rbops.dataplane.xdp.fib import compile_fib
 from rbops.dataplane.xdp.loader import DataPlane
 from rbops.errors import Mismatch
+from rbops.node.schema.fields import Fields
 from rbops.plan import ClusterPlan, Server
 from rbops.planner import load_plan
 from rbops.render import render
@@ -67,11 +69,15 @@ class Cluster:
         config = json.loads(json.dumps(self.configs[server]))
         change(config)
         with inside(f"{self.prefix}{server}"):
-            DataPlane(config, names(config), self.pins / server).apply()
+            DataPlane(typed(config), names(config), self.pins / server).apply()
 
     def restore(self, server: str) -> None:
         with inside(f"{self.prefix}{server}"):
             self.planes[server].apply()
+
+
+def typed(config: Mapping[str, Any]) -> XdpConfig:
+    return XdpConfig.parse(Fields("dataplane", config["dataplane"]))
 
 
 def names(config: Mapping[str, Any]) -> dict[str, str]:
@@ -125,7 +131,7 @@ def start(plan: ClusterPlan, prefix: str, folder: Path) -> tuple[dict[str, DataP
         for key in ("object", "fib"):
             config["dataplane"][key] = str(folder / server.name / Path(config["dataplane"][key]).name)
         configs[server.name] = config
-        planes[server.name] = DataPlane(config, names(config), folder / "pins" / server.name)
+        planes[server.name] = DataPlane(typed(config), names(config), folder / "pins" / server.name)
         with inside(f"{prefix}{server.name}"):
             planes[server.name].apply()
     return planes, configs

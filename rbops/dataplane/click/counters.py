@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from rbops.dataplane.click.config import ClickConfig
 from rbops.dataplane.click.control import Control
 from rbops.dataplane.xdp import layout as shape
 
@@ -37,13 +37,13 @@ class _Core:
     paths: dict[tuple[int, int | None], list[int]] = field(default_factory=dict)
 
 
-def read_counters(config: Mapping[str, Any], control: Control) -> dict[str, Any]:
-    """All counters since Click started, as ``rbops.dataplane.xdp.counters``; ``config``: node.json's ``dataplane``."""
+def read_counters(config: ClickConfig, control: Control) -> dict[str, Any]:
+    """All counters since Click started, as ``rbops.dataplane.xdp.counters``."""
     cores: dict[str, dict[str, Any]] = {}
-    names = [port["name"] for port in config["ports"]]
+    names = [port.name for port in config.fabric.ports]
     ports = {name: [0, 0, 0, 0] for name in names}
     paths: dict[tuple[int, int | None], list[int]] = {}
-    for number, cpu in enumerate(config["cores"]):
+    for number, cpu in enumerate(config.fabric.cores):
         core = _core(config, control, number)
         for name, counts in core.ports.items():
             ports[name] = [before + count for before, count in zip(ports[name], counts, strict=True)]
@@ -68,19 +68,19 @@ def read_counters(config: Mapping[str, Any], control: Control) -> dict[str, Any]
     }
 
 
-def _core(config: Mapping[str, Any], control: Control, number: int) -> _Core:
+def _core(config: ClickConfig, control: Control, number: int) -> _Core:
     core, at = _Core(), f"_c{number}"
 
     def count(element: str) -> int:
         return int(control.read(f"{element}.count"))
 
-    for port in config["ports"]:
-        name = port["name"]
-        polled = config["cores"][number] in config["queues"][name]
+    for port in config.fabric.ports:
+        name = port.name
+        polled = config.fabric.cores[number] in config.queues[name]
         rx = [count(f"rx_{name}{at}"), int(control.read(f"rx_{name}{at}.byte_count"))] if polled else [0, 0]
         core.ports[name] = [*rx, count(f"tx_{name}{at}"), int(control.read(f"tx_{name}{at}.byte_count"))]
-        core.received[port["kind"]] += rx[0]
-        if port["kind"] == "external":
+        core.received[port.kind] += rx[0]
+        if port.kind == "external":
             core.forwarded["local"] += count(f"local_{name}{at}")
             if polled:
                 core.dropped["other_host"] += count(f"other_host_{name}{at}")
@@ -94,7 +94,7 @@ def _core(config: Mapping[str, Any], control: Control, number: int) -> _Core:
     core.punted["too_big"] = count(f"too_big{at}")
     core.punted["options"] = count(f"option{at}")
     core.dropped["martian_destination"] = count(f"no_host{at}")
-    if config["next_hop"]:
+    if config.fabric.next_hop:
         _vlb(control.read(f"vlb{at}.counters"), core)
         _mac(control.read(f"mac{at}.counters"), core)
     return core

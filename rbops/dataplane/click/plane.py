@@ -16,17 +16,19 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from rbops.dataplane.base import Difference
 from rbops.dataplane.click import keys, package
+from rbops.dataplane.click.config import ClickConfig
 from rbops.dataplane.click.control import Control, HandlerError, NoClick
 from rbops.dataplane.click.counters import read_counters
 from rbops.errors import CheckFailed, Mismatch
+from rbops.node.schema.dataplane import PlannedFile
 
-__all__ = ["ClickPlane", "Difference"]
+__all__ = ["ClickPlane"]
 
 _START_S = 30.0
 _OLDEST_KERNEL, _NEWER_KERNEL = (2, 6, 24), (3, 19)
@@ -50,33 +52,23 @@ Routes = dict[str, tuple[str, str]]
 """Prefix -> (next hop or "-", output)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One thing that is not as planned: ``subject`` is "data plane"."""
-
-    subject: str
-    setting: str
-    have: str
-    want: str
-
-
 class ClickPlane:
-    """``config`` is node.json's ``dataplane``, ``devices`` maps planned port names to devices.
+    """``devices`` maps planned port names to devices.
 
     All methods raise Mismatch (exit code 3) when the server cannot do what is planned, CheckFailed (1) when Click
     refuses something.
     """
 
-    def __init__(self, config: Mapping[str, Any], devices: Mapping[str, str]) -> None:
+    def __init__(self, config: ClickConfig, devices: Mapping[str, str]) -> None:
         self._config = config
         self._devices = devices
-        self._unit = str(config["unit"])
-        self._control = Path(config["control"])
+        self._unit = config.unit
+        self._control = Path(config.control)
 
     def diff(self) -> list[Difference]:
         """What ``apply`` would change, and how (hot swap, restart or handlers). Changes nothing."""
         running = self._running()
-        want = str(self._config["marker"])
+        want = self._config.marker
         if running is None:
             return [_difference("configuration", "none", f"{want} (start)")]
         found = self._restarts()
@@ -98,8 +90,8 @@ class ClickPlane:
         if settings == {"routes"}:
             return self._change_routes()
         self._check_kernel()
-        text = self._check_file("config").decode("utf-8", "surrogateescape")
-        self._check_file("library")
+        text = self._check_file(self._config.config).decode("utf-8", "surrogateescape")
+        self._check_file(self._config.library)
         keys.planned(text, self._key_file())
         if settings <= _BY_SWAP and self._running() and self._swappable():
             try:
@@ -107,7 +99,7 @@ class ClickPlane:
             except HandlerError as error:
                 raise CheckFailed(
                     f"Click refused the new configuration and goes on with the old one: {error}",
-                    hint=f"`click-check {self._config['config']}` says more",
+                    hint=f"`click-check {self._config.config.path}` says more",
                 ) from error
         return self._restart()
 
@@ -122,7 +114,7 @@ class ClickPlane:
     def set_alive(self, server: int, *, alive: bool) -> None:
         """Use, or leave out at once, the link towards ``server`` on every core. Mismatch while Click does not run."""
         with self._open() as control:
-            for number in range(len(self._config["cores"])):
+            for number in range(len(self._config.fabric.cores)):
                 control.write(f"vlb_c{number}.alive", f"{server} {'true' if alive else 'false'}")
 
     def instance(self) -> object:
@@ -140,7 +132,7 @@ class ClickPlane:
 
     def status(self) -> dict[str, Any]:
         """What runs: digests, process, threads with the CPUs they may run on; ``loaded`` False when nothing does."""
-        result: dict[str, Any] = {"loaded": False, "kind": "click", "dialect": self._config["dialect"]}
+        result: dict[str, Any] = {"loaded": False, "kind": "click", "dialect": self._config.dialect}
         try:
             return result | self._status()
         except NoClick:
@@ -189,7 +181,7 @@ class ClickPlane:
 
     def _swappable(self) -> bool:
         """DPDK's queues cannot be made anew in a running Click; the kernel's module swaps by click-install."""
-        return str(self._config["dialect"]) == "socket"
+        return self._config.dialect == "socket"
 
     def _restarts(self) -> list[Difference]:
         """What another configuration in the same process would not change: its elements, its command line."""
@@ -199,7 +191,7 @@ class ClickPlane:
     def _stale_package(self) -> Difference | None:
         """Whether other elements run than the next start loads: from other sources, or for another Click."""
         # In the kernel the package is a module; a process of another dialect may have left its package here.
-        planned = package.planned() if self._config["dialect"] != "kernel" else ""
+        planned = package.planned() if self._config.dialect != "kernel" else ""
         have = package.loaded(self._pid()) if planned else ""
         if have == planned:
             return None
@@ -207,9 +199,9 @@ class ClickPlane:
 
     def _other_command(self) -> Difference | None:
         """Whether Click was started by another command than the unit has, or for devices of other names."""
-        want = [word for word in self._config.get("command", ()) if word != _PARAMETERS] + self._environment().split()
+        want = [word for word in self._config.command if word != _PARAMETERS] + self._environment().split()
         have = _command_of(self._pid())
-        if not have or "command" not in self._config:
+        if not have or not self._config.command:
             # The kernel's module has no process that tells.
             want, have = self._environment().split(), self._stored_environment().split()
         elif "/" not in want[0]:
@@ -224,8 +216,8 @@ class ClickPlane:
         """Click's parameters for devices that are called otherwise than the configuration says."""
         words = [
             f"{name}={self._devices[port]}"
-            for name, port in sorted(self._config["parameters"].items())
-            if port in self._devices and self._devices[port] != self._config["defaults"][name]
+            for name, port in sorted(self._config.parameters.items())
+            if port in self._devices and self._devices[port] != self._config.defaults[name]
         ]
         return " ".join(words)
 
@@ -245,7 +237,7 @@ class ClickPlane:
         if done.returncode:
             raise CheckFailed(f"{self._unit} does not start: {done.stderr.strip()}", hint=f"journalctl -u {self._unit}")
         deadline = time.monotonic() + _START_S
-        while self._running() != self._config["marker"]:
+        while self._running() != self._config.marker:
             if time.monotonic() > deadline or _systemctl("is-active", "--quiet", self._unit).returncode:
                 raise CheckFailed(f"Click does not run: {self._last_words()}", hint=f"journalctl -u {self._unit}")
             time.sleep(_POLL_S)
@@ -263,7 +255,7 @@ class ClickPlane:
         """Click reads the new files while the old configuration forwards, then changes between two packets."""
         _systemctl("daemon-reload")
         with self._open() as control:
-            control.write("hotconfig", f"require(library {self._config['config']});")
+            control.write("hotconfig", f"require(library {self._config.config.path});")
         deadline = time.monotonic() + _START_S
         while not self._swapped():
             if time.monotonic() > deadline:
@@ -273,12 +265,12 @@ class ClickPlane:
 
     def _swapped(self) -> bool:
         """The configuration may have been the same, with other keys or routes in the files that it reads."""
-        same = self._running() == self._config["marker"]
+        same = self._running() == self._config.marker
         return same and not any(self._key_differences()) and not any(self._route_differences())
 
     def _check_kernel(self) -> None:
         """The module of kernel-mode Click is known to work on Linux 2.6.24 to 3.18."""
-        if self._config["dialect"] != "kernel":
+        if self._config.dialect != "kernel":
             return
         release = platform.release()
         found = tuple(int(number) for number in re.findall(r"\d+", release)[:3])
@@ -288,18 +280,20 @@ class ClickPlane:
                 hint="write `click: {dialect: socket}` or `dpdk`, or `dataplane: xdp`",
             )
 
-    def _check_file(self, name: str) -> bytes:
-        path = Path(self._config[name])
+    def _check_file(self, planned: PlannedFile) -> bytes:
+        path = Path(planned.path)
         try:
             data = path.read_bytes()
         except OSError as error:
             raise Mismatch(f"{path}: {error.strerror}", hint="push the configuration again") from error
-        if hashlib.sha256(data).hexdigest() != self._config[f"{name}_sha256"]:
+        if hashlib.sha256(data).hexdigest() != planned.sha256:
             raise Mismatch(f"{path} is not the planned file", hint="push it again")
         return data
 
     def _planned(self) -> Routes:
-        return {m[1]: (m[2] or "-", m[3]) for m in _ROUTE.finditer(self._check_file("library").decode("ascii"))}
+        return {
+            m[1]: (m[2] or "-", m[3]) for m in _ROUTE.finditer(self._check_file(self._config.library).decode("ascii"))
+        }
 
     def _library_digest(self) -> str | None:
         """None before the planned file was pushed."""
@@ -310,7 +304,7 @@ class ClickPlane:
 
     def _tables(self) -> list[Routes]:
         with self._open() as control:
-            return [_table(control, f"rt_c{number}/table") for number in range(len(self._config["cores"]))]
+            return [_table(control, f"rt_c{number}/table") for number in range(len(self._config.fabric.cores))]
 
     def _route_differences(self) -> Iterator[Difference]:
         try:
@@ -324,16 +318,16 @@ class ClickPlane:
             yield _difference("routes", have, f"{len(want)} routes (by {way})")
 
     def _key_file(self) -> Path:
-        return Path(self._config["config"]).with_name(keys.NAME)
+        return Path(self._config.config.path).with_name(keys.NAME)
 
     def _key_differences(self) -> Iterator[Difference]:
         """Whether Click encrypts with other keys than those in its file, told without them."""
-        if not self._config.get("ipsec_keys"):
+        if not self._config.ipsec_keys:
             return
         path = self._key_file()
         want = f"those in {path} ({'hot swap' if self._swappable() else 'restart'})"
         try:
-            planned = keys.planned(self._check_file("config").decode("utf-8", "surrogateescape"), path)
+            planned = keys.planned(self._check_file(self._config.config).decode("utf-8", "surrogateescape"), path)
         except Mismatch as error:
             yield _difference(keys.SETTING, str(error), want)
             return
@@ -343,22 +337,22 @@ class ClickPlane:
     def _running_keys(self) -> keys.Keys:
         try:
             with self._open() as control:
-                numbers = range(len(self._config["cores"]))
+                numbers = range(len(self._config.fabric.cores))
                 return keys.running(control.read(f"ipsec_c{number}.config") for number in numbers)
         except HandlerError:
             return {}  # another configuration runs, without tunnels
 
     def _thread_differences(self) -> Iterator[Difference]:
         threads = _threads(self._pid())
-        for planned in self._config["threads"]:
-            number = int(planned["thread"])
+        for planned in self._config.threads:
+            number = planned.thread
             have = threads[number] if number < len(threads) else "none"
-            if have != str(planned["cpu"]):
-                yield _difference(f"CPU of thread {number}", have, str(planned["cpu"]))
+            if have != str(planned.cpu):
+                yield _difference(f"CPU of thread {number}", have, str(planned.cpu))
 
     def _by_handlers(self) -> bool:
         """Write handlers run on one thread and do not stop the others: a table that grows must not be searched then."""
-        return len(self._config["cores"]) == 1
+        return len(self._config.fabric.cores) == 1
 
     def _change_routes(self) -> list[str]:
         if not self._by_handlers():

@@ -7,28 +7,29 @@ from typing import Any
 
 from rbops.dataplane.xdp import layout as shape
 from rbops.dataplane.xdp.layout import Layout
+from rbops.node.schema.dataplane import Fabric
 
 __all__ = ["read_counters"]
 
 _PORT_FIELDS = ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes")
 
 
-def read_counters(config: Mapping[str, Any], layout: Layout, memory: memoryview) -> dict[str, Any]:
+def read_counters(fabric: Fabric, layout: Layout, memory: memoryview) -> dict[str, Any]:
     """All counters since the maps were made.
 
     ``cores`` has the planned cores, and others that packets have come to; ``served`` what they received at each port;
     ``paths`` those that were taken (``via`` None: direct). ``punted`` and ``dropped`` name every reason.
     """
-    planned = set(config["cores"])
+    planned = set(fabric.cores)
     cores: dict[str, dict[str, Any]] = {}
     paths: dict[tuple[int, int], tuple[int, int]] = {}
-    ports = {port["name"]: dict.fromkeys(_PORT_FIELDS, 0) for port in config["ports"]}
+    ports = {port.name: dict.fromkeys(_PORT_FIELDS, 0) for port in fabric.ports}
     served: dict[str, dict[str, int]] = {name: {} for name in ports}
     for cpu in range(layout.cpus):
         block = memory[cpu * layout.core : (cpu + 1) * layout.core]
         taken = _paths(layout, block)
-        touched = _ports(config, block)
-        core = _core(config, block, taken, touched)
+        touched = _ports(fabric, block)
+        core = _core(fabric, block, taken, touched)
         if cpu in planned or any(core["received"].values()):
             cores[str(cpu)] = core
         for path, (packets, size) in taken.items():
@@ -47,7 +48,7 @@ def read_counters(config: Mapping[str, Any], layout: Layout, memory: memoryview)
 
 
 def _core(
-    config: Mapping[str, Any],
+    fabric: Fabric,
     block: memoryview,
     paths: Mapping[tuple[int, int], tuple[int, int]],
     ports: Mapping[str, Mapping[str, int]],
@@ -55,8 +56,8 @@ def _core(
     counts = shape.CORE_COUNTS.unpack_from(block)
     forwarded, punted, dropped = counts[:8], counts[8:32], counts[32:]
     received = {"external": 0, "internal": 0}
-    for port in config["ports"]:
-        received[port["kind"]] += ports[port["name"]]["rx_packets"]
+    for port in fabric.ports:
+        received[port.kind] += ports[port.name]["rx_packets"]
     direct = sum(packets for (dest, via), (packets, _) in paths.items() if dest == via)
     by_kind = dict(zip(shape.FORWARDED, forwarded, strict=False))
     total = sum(packets for packets, _ in paths.values())
@@ -85,12 +86,12 @@ def _paths(layout: Layout, block: memoryview) -> dict[tuple[int, int], tuple[int
     return found
 
 
-def _ports(config: Mapping[str, Any], block: memoryview) -> dict[str, dict[str, int]]:
+def _ports(fabric: Fabric, block: memoryview) -> dict[str, dict[str, int]]:
     found = {}
-    for number, port in enumerate(config["ports"]):
+    for number, port in enumerate(fabric.ports):
         at = shape.PORT_TRAFFIC_AT + number * 2 * shape.TRAFFIC.size
         fields = (*shape.TRAFFIC.unpack_from(block, at), *shape.TRAFFIC.unpack_from(block, at + shape.TRAFFIC.size))
-        found[port["name"]] = dict(zip(_PORT_FIELDS, fields, strict=True))
+        found[port.name] = dict(zip(_PORT_FIELDS, fields, strict=True))
     return found
 
 

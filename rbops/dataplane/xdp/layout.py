@@ -11,10 +11,10 @@ import json
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from rbops.common.limits import MAX_EXTERNAL_PORTS, MAX_XDP_DEVICES, MAX_XDP_SERVERS
 from rbops.errors import Mismatch
+from rbops.node.schema.dataplane import Fabric
 
 __all__ = ["Device", "Fib", "Layout", "config_digest", "generation_bytes", "mac_number", "read_fib"]
 
@@ -156,13 +156,13 @@ class Layout:
         return cls(*fields) if version == LAYOUT_VERSION else None
 
     @classmethod
-    def wanted(cls, config: Mapping[str, Any], *, cpus: int, flowlets: int, fib: Fib) -> Layout:
+    def wanted(cls, fabric: Fabric, *, cpus: int, flowlets: int, fib: Fib) -> Layout:
         """Room for ``fib`` and a quarter more, so that a growing table does not need new maps each time."""
         # Counters belong to a device's number: other devices, or the same in another order, need new ones.
-        names = "\0".join(f"{port['name']} {port['kind']}" for port in config["ports"])
+        names = "\0".join(f"{port.name} {port.kind}" for port in fabric.ports)
         devices = int.from_bytes(hashlib.sha256(names.encode()).digest()[:4], "little")
         body = -(-(len(fib.body) * 5 // 4 + _SLACK) // (1 << 18)) * (1 << 18)
-        return cls(cpus, config["servers"], flowlets, devices, body)
+        return cls(cpus, fabric.servers, flowlets, devices, body)
 
     def holds(self, other: Layout, fib: Fib) -> bool:
         """Whether ``fib`` goes into maps of this layout, where ``other`` is what would be made anew."""
@@ -187,44 +187,39 @@ def read_fib(blob: bytes, name: str) -> Fib:
     return Fib(values, width, memoryview(blob)[start:], hashlib.sha256(blob).digest())
 
 
-def generation_bytes(config: Mapping[str, Any], devices: Sequence[Device], fib: Fib, serial: int) -> bytes:
+def generation_bytes(fabric: Fabric, devices: Sequence[Device], fib: Fib, serial: int) -> bytes:
     """The configured part of a generation; the table's body goes behind it.
 
-    ``config`` is node.json's ``dataplane``, ``devices`` in the order of its ``ports``. Raises Mismatch for
+    ``devices`` are in the order of the fabric's ``ports``. Raises Mismatch for
     what the data plane cannot hold.
     """
-    _check_sizes(config, devices)
+    _check_sizes(fabric, devices)
     out = bytearray(GENERATION_SIZE)
-    cores, quota = len(config["cores"]), config["routing"] == "direct-vlb"
-    rotation = [int(server) for server in config["intermediates"]]
+    cores, quota = len(fabric.cores), fabric.routing == "direct-vlb"
+    rotation = list(fabric.intermediates)
     if not quota:
-        rotation.append(config["server"])
-    ticks = _flowlet_ticks(config["flowlet_timeout_s"])
+        rotation.append(fabric.server)
+    ticks = _flowlet_ticks(fabric.flowlet_timeout_s)
     frame = max((device.mtu for device in devices), default=1500) + ETHERNET_HEADER
-    direct = _rate(config["direct_quota_bps"], cores, frame)
-    head = (MAGIC, config["server"], int(quota), len(rotation), ticks, fib.width - 1, (1 << 8 * fib.width) - 1, serial)
-    buckets = max(len(devices), config["servers"])
-    HEAD.pack_into(out, 0, *head, *direct, fib.sha256, config_digest(config, devices), buckets)
-    _write_devices(out, config, devices, cores, frame)
-    number = {port["name"]: at for at, port in enumerate(config["ports"])}
-    links = [
-        number[config["next_hop"][key]] if (key := str(to)) in config["next_hop"] else NOWHERE
-        for to in range(MAX_SERVERS)
-    ]
+    direct = _rate(fabric.direct_quota_bps, cores, frame)
+    head = (MAGIC, fabric.server, int(quota), len(rotation), ticks, fib.width - 1, (1 << 8 * fib.width) - 1, serial)
+    buckets = max(len(devices), fabric.servers)
+    HEAD.pack_into(out, 0, *head, *direct, fib.sha256, config_digest(fabric, devices), buckets)
+    _write_devices(out, fabric, devices, cores, frame)
+    number = {port.name: at for at, port in enumerate(fabric.ports)}
+    links = [number[fabric.next_hop[to]] if to in fabric.next_hop else NOWHERE for to in range(MAX_SERVERS)]
     struct.pack_into(f"<{MAX_SERVERS}H", out, LINK_AT, *links)
     struct.pack_into(f"<{len(rotation)}H", out, ROTATION_AT, *rotation)
-    adjacencies = _write_ports(out, config)
+    adjacencies = _write_ports(out, fabric)
     for at, value in enumerate(fib.values):
-        NEXT_HOP.pack_into(out, NEXT_HOPS_AT + at * NEXT_HOP.size, *_next_hop(config, adjacencies, value))
+        NEXT_HOP.pack_into(out, NEXT_HOPS_AT + at * NEXT_HOP.size, *_next_hop(fabric, adjacencies, value))
     return bytes(out)
 
 
-def config_digest(config: Mapping[str, Any], devices: Sequence[Device]) -> bytes:
+def config_digest(fabric: Fabric, devices: Sequence[Device]) -> bytes:
     """SHA-256 over what a generation holds besides the table."""
-    keys = {"server", "servers", "cores", "routing", "flowlet_timeout_s", "direct_quota_bps"}
-    keys |= {"ports", "owners", "next_hop", "intermediates", "adjacencies"}
     facts = [[device.name, device.ifindex, device.mac.hex(), device.mtu, device.driver] for device in devices]
-    text = json.dumps([{key: config[key] for key in sorted(keys)}, facts], sort_keys=True)
+    text = json.dumps([fabric.to_json(), facts], sort_keys=True)
     return hashlib.sha256(text.encode()).digest()
 
 
@@ -244,24 +239,22 @@ def _rate(rate_bps: int, cores: int, frame: int) -> tuple[int, int, int, int]:
     return refill, depth, depth - max(1, depth - depth // 8), 0
 
 
-def _check_sizes(config: Mapping[str, Any], devices: Sequence[Device]) -> None:
+def _check_sizes(fabric: Fabric, devices: Sequence[Device]) -> None:
     limits = (
-        ("servers", config["servers"], MAX_SERVERS),
-        ("external ports", len(config["owners"]), MAX_PORTS),
+        ("servers", fabric.servers, MAX_SERVERS),
+        ("external ports", len(fabric.owners), MAX_PORTS),
         ("devices on one server", len(devices), MAX_DEVICES),
-        ("neighbours on one server", len(config["adjacencies"]), MAX_ADJACENCIES),
+        ("neighbours on one server", len(fabric.adjacencies), MAX_ADJACENCIES),
     )
     for what, count, limit in limits:
         if count > limit:
             raise Mismatch(f"{count} {what}: the XDP data plane holds {limit}", hint="use dataplane: click")
 
 
-def _write_devices(
-    out: bytearray, config: Mapping[str, Any], devices: Sequence[Device], cores: int, frame: int
-) -> None:
+def _write_devices(out: bytearray, fabric: Fabric, devices: Sequence[Device], cores: int, frame: int) -> None:
     taken: dict[int, str] = {}
-    for at, (port, device) in enumerate(zip(config["ports"], devices, strict=True)):
-        rate = _rate(port["rate_bps"], cores, frame) if port["kind"] == "internal" else (0, 0, 0, 0)
+    for at, (port, device) in enumerate(zip(fabric.ports, devices, strict=True)):
+        rate = _rate(port.rate_bps, cores, frame) if port.kind == "internal" else (0, 0, 0, 0)
         longest = device.mtu + ETHERNET_HEADER
         flags = int(device.keeps_packet_type)
         DEVICE.pack_into(out, DEVICES_AT + at * DEVICE.size, mac_number(device.mac), longest, flags, *rate)
@@ -273,14 +266,13 @@ def _write_devices(
         INGRESS.pack_into(out, INGRESS_AT + place * INGRESS.size, device.ifindex, at)
 
 
-def _write_ports(out: bytearray, config: Mapping[str, Any]) -> dict[tuple[int, int], tuple[int, int]]:
+def _write_ports(out: bytearray, fabric: Fabric) -> dict[tuple[int, int], tuple[int, int]]:
     """Ports and their adjacencies; returns (port, adjacency) -> (device, MAC) for those of this server."""
-    owners, server = config["owners"], config["server"]
-    own = {port["id"]: at for at, port in enumerate(config["ports"]) if port["kind"] == "external"}
+    owners, server = fabric.owners, fabric.server
+    own = {port.id: at for at, port in enumerate(fabric.ports) if port.id is not None}
     macs: dict[int, dict[int, int]] = {port: {} for port in own}
-    for entry in config["adjacencies"]:
-        mac = entry["mac"]
-        macs[entry["port"]][entry["index"]] = mac_number(bytes.fromhex(mac.replace(":", ""))) if mac else 0
+    for entry in fabric.adjacencies:
+        macs[entry.port][entry.index] = mac_number(bytes.fromhex(entry.mac.replace(":", "")))
     first, found = 0, {}
     for port in range(MAX_PORTS):
         owner = owners[port] if port < len(owners) else NOWHERE
@@ -297,18 +289,18 @@ def _write_ports(out: bytearray, config: Mapping[str, Any]) -> dict[tuple[int, i
 
 
 def _next_hop(
-    config: Mapping[str, Any], adjacencies: Mapping[tuple[int, int], tuple[int, int]], value: int
+    fabric: Fabric, adjacencies: Mapping[tuple[int, int], tuple[int, int]], value: int
 ) -> tuple[int, int, int, int, int]:
     """One resolved next hop: MAC, kind, owner, device."""
     if value == NO_ROUTE_VALUE:
         return 0, NO_ROUTE, 0, 0, 0
     port, adjacency = value >> 16, value & 0xFFFF
-    if port >= len(config["owners"]):
+    if port >= len(fabric.owners):
         raise Mismatch(f"the forwarding table leads to port {port}, which the router does not have")
-    owner = config["owners"][port]
-    if owner != config["server"]:
-        fabric = mac_number(struct.pack(">HHH", 0x0252, port, adjacency))
-        return fabric, REMOTE if adjacency else PUNT_REMOTE, owner, 0, 0
+    owner = fabric.owners[port]
+    if owner != fabric.server:
+        mac = mac_number(struct.pack(">HHH", 0x0252, port, adjacency))
+        return mac, REMOTE if adjacency else PUNT_REMOTE, owner, 0, 0
     if adjacency == 0:
         return 0, PUNT, owner, 0, 0
     if (port, adjacency) not in adjacencies:

@@ -12,13 +12,14 @@ import hashlib
 import platform
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rbops.common.cpulist import online_cpus
 from rbops.common.versions import MIN_KERNEL
+from rbops.dataplane.base import Difference
 from rbops.dataplane.xdp import layout as shape
+from rbops.dataplane.xdp.config import XdpConfig
 from rbops.dataplane.xdp.counters import read_counters
 from rbops.dataplane.xdp.layout import Device, Fib, Layout
 from rbops.dataplane.xdp.libbpf import (
@@ -34,8 +35,9 @@ from rbops.dataplane.xdp.libbpf import (
 from rbops.dataplane.xdp.netdev import check_queues, find_device
 from rbops.dataplane.xdp.pins import Loaded, Pins, ensure_bpffs
 from rbops.errors import Mismatch
+from rbops.node.schema.dataplane import Fabric
 
-__all__ = ["DataPlane", "Difference"]
+__all__ = ["DataPlane"]
 
 FLOWLET_ENTRIES = 1 << 14
 """Flowlet table entries per core: 128 KiB, so that it and the forwarding table stay in a core's L2 cache."""
@@ -49,22 +51,12 @@ _MAP_OF |= {name: name for name in ("clocks", "devices", "rebuild")}
 _REBUILD_QUEUE, _REBUILD_CPUS = 512, 64
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One thing that is not as planned: ``subject`` is "data plane" or "port NAME"."""
-
-    subject: str
-    setting: str
-    have: str
-    want: str
-
-
 class DataPlane:
     """The XDP data plane of this server.
 
-    ``config`` is node.json's ``dataplane`` (or all of node.json), ``devices`` maps planned port names to
-    devices of the caller's network namespace. Nothing is touched before a method is called. ``clock``
-    False leaves the time to the caller, who writes ``tick`` into the control map: for tests.
+    ``devices`` maps planned port names to devices of the caller's network namespace. Nothing is touched
+    before a method is called. ``clock`` False leaves the time to the caller, who writes ``tick`` into the control map:
+    for tests.
 
     All methods raise Mismatch (exit code 3) when the server cannot do what is planned: files damaged
     or missing, a device missing, no libbpf, no native XDP, too few queues; its subclass BpfError
@@ -73,14 +65,14 @@ class DataPlane:
 
     def __init__(
         self,
-        config: Mapping[str, Any],
+        config: XdpConfig,
         devices: Mapping[str, str],
         pin_root: str | Path = "/sys/fs/bpf/rbops",
         *,
         flowlet_entries: int = FLOWLET_ENTRIES,
         clock: bool = True,
     ) -> None:
-        self._config: Mapping[str, Any] = config.get("dataplane", config)
+        self._config = config
         self._names = devices
         self._pins = Pins(Path(pin_root))
         self._flowlets = flowlet_entries
@@ -94,15 +86,15 @@ class DataPlane:
             _, _, fib, config = loaded.head()
             have = dict(zip(have, (loaded.object_sha256.hex(), fib.hex(), config.hex()), strict=True))
         want = {
-            "program": self._config["object_sha256"],
-            "forwarding table": self._config["fib_sha256"],
-            "configuration": shape.config_digest(self._config, devices).hex(),
+            "program": self._config.program.sha256,
+            "forwarding table": self._config.fib.sha256,
+            "configuration": shape.config_digest(self._config.fabric, devices).hex(),
         }
         found = [Difference("data plane", key, have[key], want[key]) for key in have if have[key] != want[key]]
-        for port, device in zip(self._config["ports"], devices, strict=True):
-            state = self._attachment(loaded, device, port["kind"])
+        for port, device in zip(self._config.fabric.ports, devices, strict=True):
+            state = self._attachment(loaded, device, port.kind)
             if state != "native":
-                found.append(Difference(f"port {port['name']}", "XDP program", state, "native"))
+                found.append(Difference(f"port {port.name}", "XDP program", state, "native"))
         return found
 
     def apply(self) -> list[str]:
@@ -119,16 +111,16 @@ class DataPlane:
             done.append("mounted /sys/fs/bpf")
         object_path, fib = self._object(), self._fib()
         loaded = before = self._pins.load()
-        wanted = Layout.wanted(self._config, cpus=possible_cpus(), flowlets=self._flowlets, fib=fib)
+        wanted = Layout.wanted(self._config.fabric, cpus=possible_cpus(), flowlets=self._flowlets, fib=fib)
         fits = before is not None and before.layout.holds(wanted, fib)
-        if before is None or not fits or before.object_sha256.hex() != self._config["object_sha256"]:
+        if before is None or not fits or before.object_sha256.hex() != self._config.program.sha256:
             loaded = _load(object_path, before if fits else None, wanted, clock=self._clock)
             done.append(f"loaded {object_path}")
         if loaded is None:
             raise BpfError("nothing is loaded")
-        digests = (fib.sha256, shape.config_digest(self._config, devices))
+        digests = (fib.sha256, shape.config_digest(self._config.fabric, devices))
         if loaded.head()[2:] != digests:
-            serial = _write_generation(loaded, self._config, devices, fib)
+            serial = _write_generation(loaded, self._config.fabric, devices, fib)
             done.append(
                 f"activated generation {serial}: {len(fib.values) - 1} next hops, table {fib.sha256.hex()[:12]}"
             )
@@ -140,12 +132,12 @@ class DataPlane:
     def detach(self) -> None:
         """Take the router off its devices and forget it; packets go to the kernel then. Fine when not loaded."""
         loaded = self._pins.load()
-        for port in self._config["ports"]:
+        for port in self._config.fabric.ports:
             try:
-                device = find_device(port["name"], self._names.get(port["name"], port["name"]))
+                device = find_device(port.name, self._names.get(port.name, port.name))
             except Mismatch:
                 continue  # a device that is gone has nothing attached
-            if self._attachment(loaded, device, port["kind"]) in ("native", "older program"):
+            if self._attachment(loaded, device, port.kind) in ("native", "older program"):
                 xdp_detach(device.ifindex)
         self._pins.remove()
 
@@ -163,21 +155,21 @@ class DataPlane:
     def counters(self) -> dict[str, Any]:
         """What was counted since the maps were made, all cores; raises Mismatch when the router is not loaded."""
         loaded = self._loaded()
-        return read_counters(self._config, loaded.layout, loaded.memory("cores"))
+        return read_counters(self._config.fabric, loaded.layout, loaded.memory("cores"))
 
     def status(self) -> dict[str, Any]:
         """Programs, digests and generation as they are in the kernel; ``loaded`` False when there is none."""
         loaded = self._pins.load()
         result: dict[str, Any] = {"loaded": loaded is not None, "devices": {}}
-        for port in self._config["ports"]:
-            device = find_device(port["name"], self._names.get(port["name"], port["name"]))
+        for port in self._config.fabric.ports:
+            device = find_device(port.name, self._names.get(port.name, port.name))
             number, mode = xdp_attached(device.ifindex)
             tag = Program.from_id(number).tag if number else None
             entry = {"device": device.name, "program_id": number or None, "tag": tag, "mode": mode}
-            result["devices"][port["name"]] = entry
+            result["devices"][port.name] = entry
         if loaded:
             _, serial, fib, config = loaded.head()
-            dead = loaded.memory("control")[shape.DEAD_AT : shape.DEAD_AT + self._config["servers"]]
+            dead = loaded.memory("control")[shape.DEAD_AT : shape.DEAD_AT + self._config.fabric.servers]
             result |= {
                 "object_sha256": loaded.object_sha256.hex(),
                 "fib_sha256": fib.hex(),
@@ -195,20 +187,20 @@ class DataPlane:
 
     def _devices(self) -> list[Device]:
         devices = []
-        for port in self._config["ports"]:
-            device = find_device(port["name"], self._names.get(port["name"], port["name"]))
-            check_queues(device, self._config["cores"])
+        for port in self._config.fabric.ports:
+            device = find_device(port.name, self._names.get(port.name, port.name))
+            check_queues(device, self._config.fabric.cores)
             devices.append(device)
         return devices
 
     def _object(self) -> Path:
-        path = Path(self._config["object"])
-        _read(path, self._config["object_sha256"])
+        path = Path(self._config.program.path)
+        _read(path, self._config.program.sha256)
         return path
 
     def _fib(self) -> Fib:
-        path = Path(self._config["fib"])
-        return shape.read_fib(_read(path, self._config["fib_sha256"]), str(path))
+        path = Path(self._config.fib.path)
+        return shape.read_fib(_read(path, self._config.fib.sha256), str(path))
 
     def _attachment(self, loaded: Loaded | None, device: Device, kind: str) -> str:
         """native: our program of that kind runs. Otherwise what is there instead."""
@@ -221,7 +213,7 @@ class DataPlane:
         return "older program" if mode == "native" and name in _PROGRAMS else f"{name} ({mode})"
 
     def _attach(self, loaded: Loaded, before: Loaded | None, devices: list[Device]) -> list[str]:
-        ports = [(device, port["kind"]) for port, device in zip(self._config["ports"], devices, strict=True)]
+        ports = [(device, port.kind) for port, device in zip(self._config.fabric.ports, devices, strict=True)]
         todo = [(*port, state) for port in ports if (state := self._attachment(loaded, *port)) != "native"]
         for device, _, state in todo:
             if state not in ("none", "older program"):
@@ -296,7 +288,7 @@ def _new_memory(layout: Layout) -> dict[str, Map]:
     }
 
 
-def _write_generation(loaded: Loaded, config: Mapping[str, Any], devices: list[Device], fib: Fib) -> int:
+def _write_generation(loaded: Loaded, fabric: Fabric, devices: list[Device], fib: Fib) -> int:
     """Fill the idle generation and make it the active one; returns its serial number."""
     _wait_for_readers()
     magic, serial, _, _ = loaded.head()
@@ -304,7 +296,7 @@ def _write_generation(loaded: Loaded, config: Mapping[str, Any], devices: list[D
     idle = 1 - loaded.active
     at = idle * loaded.layout.generation
     arena = loaded.memory("arena")
-    head = shape.generation_bytes(config, devices, fib, serial)
+    head = shape.generation_bytes(fabric, devices, fib, serial)
     arena[at : at + len(head)] = head
     arena[at + len(head) : at + len(head) + len(fib.body)] = fib.body
     table = loaded.maps["devices"]

@@ -1,0 +1,25 @@
+"""The data planes there are. Adding one is a line here and a folder."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
+
+from rbops.errors import Mismatch
+
+if TYPE_CHECKING:
+    from rbops.dataplane.base import NodeHalf
+
+__all__ = ["KINDS", "node_half"]
+
+_FOLDERS = {"xdp": "rbops.dataplane.xdp", "click": "rbops.dataplane.click"}
+
+KINDS = tuple(_FOLDERS)
+"""What ``dataplane:`` may be, the default first."""
+
+
+def node_half(kind: str) -> NodeHalf:
+    """What rbops-node runs of a data plane; imported when it is asked for. Mismatch (3) for one that is not known."""
+    if kind not in _FOLDERS:
+        raise Mismatch(f"data plane {kind!r} is not known to this rbops-node", hint=f"it knows {', '.join(KINDS)}")
+    return cast("NodeHalf", import_module(f"{_FOLDERS[kind]}.node").HALF)

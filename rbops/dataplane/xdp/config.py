@@ -1,0 +1,45 @@
+"""What node.json says of the XDP data plane."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rbops.node.schema.dataplane import Fabric, PlannedFile
+from rbops.node.schema.fields import Fields
+
+__all__ = ["XdpConfig"]
+
+
+@dataclass(frozen=True, slots=True)
+class XdpConfig:
+    """``program`` is the compiled program, ``fib`` the compiled forwarding table."""
+
+    fabric: Fabric
+    program: PlannedFile
+    fib: PlannedFile
+
+    @property
+    def kind(self) -> str:
+        """Its name in the spec."""
+        return "xdp"
+
+    @property
+    def files(self) -> tuple[PlannedFile, ...]:
+        """The rendered files that it works from."""
+        return self.program, self.fib
+
+    @classmethod
+    def parse(cls, fields: Fields) -> XdpConfig:
+        """FieldError for what is wrong."""
+        return cls(Fabric.parse(fields), PlannedFile.parse(fields, "object"), PlannedFile.parse(fields, "fib"))
+
+    def to_json(self) -> dict[str, object]:
+        """As in node.json."""
+        return {
+            "kind": self.kind,
+            "object": self.program.path,
+            "fib": self.fib.path,
+            "object_sha256": self.program.sha256,
+            "fib_sha256": self.fib.sha256,
+            **self.fabric.to_json(),
+        }

@@ -1,0 +1,27 @@
+"""node.json has a type: rendered from these values, and checked when it is read. Standard library only."""
+
+from rbops.node.schema.config import HostInterface, NodeConfig, RouteTable, Userspace, load, parse
+from rbops.node.schema.dataplane import Adjacency, Dataplane, Fabric, FabricPort, PlannedFile
+from rbops.node.schema.kernel import KernelConfig
+from rbops.node.schema.nic import PortNic, Rule
+from rbops.node.schema.port import Neighbor, NodePort, Queue
+
+__all__ = [
+    "Adjacency",
+    "Dataplane",
+    "Fabric",
+    "FabricPort",
+    "HostInterface",
+    "KernelConfig",
+    "Neighbor",
+    "NodeConfig",
+    "NodePort",
+    "PlannedFile",
+    "PortNic",
+    "Queue",
+    "RouteTable",
+    "Rule",
+    "Userspace",
+    "load",
+    "parse",
+]

@@ -1,0 +1,195 @@
+"""``/etc/rbops/node.json``: what one server is to be."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rbops.dataplane import registry
+from rbops.errors import UsageError
+from rbops.node.schema.dataplane import Dataplane
+from rbops.node.schema.fields import Field, FieldError, Fields
+from rbops.node.schema.kernel import KernelConfig
+from rbops.node.schema.nic import MAC
+from rbops.node.schema.port import NAME, NodePort
+
+__all__ = ["HostInterface", "NodeConfig", "RouteTable", "Userspace", "load", "parse"]
+
+_VERSION = 1
+_SERVER = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+_SYSCTL = re.compile(r"[a-z][a-z0-9_]*(?:\.[A-Za-z0-9][A-Za-z0-9_-]*)+")
+_NUMBER = re.compile(r"[0-9]{1,9}")
+
+
+@dataclass(frozen=True, slots=True)
+class RouteTable:
+    """The file with every route of the cluster."""
+
+    file: str
+    sha256: str
+    count: int
+
+    def to_json(self) -> dict[str, object]:
+        """As in node.json."""
+        return {"file": self.file, "sha256": self.sha256, "count": self.count}
+
+
+@dataclass(frozen=True, slots=True)
+class HostInterface:
+    """The device between a data plane that has the ports for itself and the kernel; ``addresses`` are the router's."""
+
+    device: str
+    mac: str
+    mtu: int
+    addresses: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, host: Fields) -> HostInterface:
+        """FieldError for what is wrong."""
+        return cls(
+            host["device"].text(NAME),
+            host["mac"].text(MAC),
+            host["mtu"].number(),
+            tuple(address.interface() for address in host["addresses"].items()),
+        )
+
+    def to_json(self) -> dict[str, object]:
+        """As in node.json."""
+        return {"device": self.device, "mac": self.mac, "mtu": self.mtu, "addresses": list(self.addresses)}
+
+
+@dataclass(frozen=True, slots=True)
+class Userspace:
+    """What a program that has devices for itself needs.
+
+    ``hugepages``: size in kB -> pages on each NUMA node with data-plane cores. ``noiommu``: it may have devices on a
+    server without an IOMMU.
+    """
+
+    hugepages: Mapping[int, int] = field(default_factory=dict)
+    noiommu: bool = False
+
+    def to_json(self) -> dict[str, object]:
+        """The keys of a server; none where nothing is needed."""
+        if self == Userspace():
+            return {}
+        return {"hugepages": {str(size): count for size, count in self.hugepages.items()}, "noiommu": self.noiommu}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeConfig:
+    """One server; ``index`` is its number in the cluster, ``cores`` are those of its data plane.
+
+    ``sysctl``: a part of a key that is a planned port stands for the device it is on the server.
+    """
+
+    cluster: str
+    digest: str
+    server: str
+    index: int
+    cores: tuple[int, ...]
+    housekeeping: tuple[int, ...]
+    ports: tuple[NodePort, ...]
+    userspace: Userspace = field(default_factory=Userspace)
+    kernel: KernelConfig = field(default_factory=KernelConfig)
+    sysctl: Mapping[str, str]
+    routes: RouteTable
+    host: HostInterface | None = None
+    dataplane: Dataplane
+
+    @property
+    def kernel_ports(self) -> tuple[NodePort, ...]:
+        """The ports that are network devices of the kernel: those that are not handed to a program."""
+        return tuple(port for port in self.ports if port.nic.bind is None)
+
+    def to_text(self) -> str:
+        """The file: a line for each part and each port, so that people can read and compare it."""
+        head = {
+            "schema_version": _VERSION,
+            "cluster": self.cluster,
+            "digest": self.digest,
+            "server": self.server,
+            "index": self.index,
+            "cores": {"dataplane": list(self.cores), "housekeeping": list(self.housekeeping)},
+        }
+        tail = {
+            **self.userspace.to_json(),
+            **self.kernel.to_json(),
+            "sysctl": dict(self.sysctl),
+            "routes": self.routes.to_json(),
+            **({"host": self.host.to_json()} if self.host else {}),
+            "dataplane": self.dataplane.to_json(),
+        }
+        lines = [f" {json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
+        lines.append(' "ports": [\n' + ",\n".join(f"  {json.dumps(port.to_json())}" for port in self.ports) + "\n ]")
+        lines += [f" {json.dumps(key)}: {json.dumps(value)}" for key, value in tail.items()]
+        return "{\n" + ",\n".join(lines) + "\n}\n"
+
+    @classmethod
+    def parse(cls, node: Fields) -> NodeConfig:
+        """FieldError for what is wrong."""
+        ports = tuple(NodePort.parse(port.fields()) for port in node["ports"].items())
+        names = [port.name for port in ports]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise node["ports"].error(f"port {twice[0]} appears twice")
+        cores, routes, host = node["cores"].fields(), node["routes"].fields(), node.find("host")
+        return cls(
+            cluster=node["cluster"].text(),
+            digest=node["digest"].text(),
+            server=node["server"].text(_SERVER),
+            index=node["index"].number(),
+            cores=cores["dataplane"].numbers(),
+            housekeeping=cores["housekeeping"].numbers(),
+            ports=ports,
+            userspace=_userspace(node),
+            kernel=KernelConfig.parse(node.find("kernel")),
+            sysctl={key: _line(value) for key, value in node["sysctl"].fields().keys(_SYSCTL)},
+            routes=RouteTable(routes["file"].text(), routes["sha256"].text(), routes["count"].number()),
+            host=None if host is None else HostInterface.parse(host.fields()),
+            dataplane=registry.node_half(node["dataplane"].fields()["kind"].text()).parse(node["dataplane"].fields()),
+        )
+
+
+def load(path: Path) -> NodeConfig:
+    """Read and check a node.json; UsageError (2) naming file and field when it cannot be used."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise UsageError(f"{path} is not there", hint="`rbops apply` puts it here") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: {error}") from error
+    return parse(text, path)
+
+
+def parse(text: str, path: Path) -> NodeConfig:
+    """Check the text of a node.json; UsageError (2) naming the field that is wrong."""
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: not JSON: {error}") from error
+    if not isinstance(data, dict) or data.get("schema_version") != _VERSION:
+        raise UsageError(
+            f"{path}: schema_version must be {_VERSION}", hint="this rbops-node is older than what rendered it"
+        )
+    try:
+        return NodeConfig.parse(Fields("", data))
+    except FieldError as error:
+        raise UsageError(f"{path}: {error}") from error
+
+
+def _userspace(node: Fields) -> Userspace:
+    pages = node.find("hugepages")
+    sizes = {} if pages is None else {int(size): count.number() for size, count in pages.fields().keys(_NUMBER)}
+    return Userspace(sizes, node.flag("noiommu", default=False))
+
+
+def _line(value: Field) -> str:
+    """One line of text: more would be further settings."""
+    text = value.text()
+    if not text or any(not char.isprintable() for char in text):
+        raise value.error(f"{text!r} is not one line of text")
+    return text
