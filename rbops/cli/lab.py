@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from rbops.lab.model import LabStatus, Provider
     from rbops.lab.progress import Progress
-    from rbops.lab.provider import LabStatus, Provider
 
 __all__ = ["app", "register", "timed_progress"]
 
@@ -92,7 +92,7 @@ def _name(spec: Path, name: str | None) -> str:
 def _provider_of(lab: str, kind: ProviderKind | None) -> Provider:
     """The provider of a lab: what ``up`` wrote down, whether the lab was finished or not."""
     from rbops.errors import UsageError
-    from rbops.lab.provider import made_by, provider
+    from rbops.lab.providers import made_by, provider
 
     made = made_by(lab)
     if kind is not None and made is not None and made != kind:
@@ -111,7 +111,7 @@ def up(
 
     An up that fails or is interrupted removes what it had built. Needs root.
     """
-    from rbops.lab.provider import provider
+    from rbops.lab.providers import provider
     from rbops.planner import load_plan
 
     plan = load_plan(spec)

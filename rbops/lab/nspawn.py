@@ -19,8 +19,8 @@ from rbops.lab.command import require_tools, run
 from rbops.lab.fit import check_fit, check_inotify
 from rbops.lab.lock import try_locked
 from rbops.lab.manifest import LabServer, Manifest
+from rbops.lab.model import Lab, LabStatus
 from rbops.lab.progress import Progress, silent
-from rbops.lab.provider import Lab, LabStatus
 from rbops.lab.ready import wait_ready
 from rbops.lab.registry import complete, existing, refuse_existing, require_cables, require_root, reserve, take_down
 from rbops.plan import ClusterPlan
@@ -36,7 +36,7 @@ _POLL_S = 0.02
 
 @dataclass(frozen=True, slots=True)
 class NspawnProvider:
-    """Makes labs with systemd-nspawn; see :class:`rbops.lab.provider.Provider` for what each method does."""
+    """Makes labs with systemd-nspawn; see :class:`rbops.lab.model.Provider` for what each method does."""
 
     @property
     def kind(self) -> str:

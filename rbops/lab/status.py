@@ -10,7 +10,7 @@ from rbops.lab import layout, net
 from rbops.lab.access import INVENTORY
 from rbops.lab.cgroup import Cgroup, lab_cgroup
 from rbops.lab.manifest import LabServer, Manifest
-from rbops.lab.provider import CableStatus, LabStatus, ServerStatus, TesterStatus
+from rbops.lab.model import CableStatus, LabStatus, ServerStatus, TesterStatus
 from rbops.lab.ready import ssh_answers
 
 __all__ = ["assemble", "init_of", "read_status"]

@@ -14,7 +14,7 @@ from rbops.deploy.inventory import load_inventory
 from rbops.deploy.report import Silent
 from rbops.deploy.runner import PlayOptions
 from rbops.deploy.stop import Stop
-from rbops.lab.provider import Lab
+from rbops.lab.model import Lab
 from rbops.plan import ClusterPlan
 from rbops.planner import load_plan
 from tests.deploy.serverstate import states

@@ -8,7 +8,7 @@ from typing import Any
 
 from rbops.lab import layout
 from rbops.lab.cgroup import lab_cgroup
-from rbops.lab.provider import Lab
+from rbops.lab.model import Lab
 from rbops.lab.status import init_of
 
 _SCRIPT = r"""

@@ -23,7 +23,7 @@ from rbops.deploy.apply import ApplyOptions, apply
 from rbops.deploy.inventory import load_inventory
 from rbops.deploy.report import Silent
 from rbops.deploy.stop import Stop
-from rbops.lab.provider import Lab
+from rbops.lab.model import Lab
 from rbops.planner import load_plan
 from tests.deploy.serverstate import inside, programs, states
 from tests.support.lab import MakeLab, make_lab

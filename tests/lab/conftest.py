@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from rbops.lab.provider import Lab
+from rbops.lab.model import Lab
 from tests.lab.plans import mesh
 from tests.support.lab import MakeLab, make_lab
 

@@ -13,7 +13,7 @@ import pytest
 
 from rbops.errors import CheckFailed, Locked, Mismatch, StateUnknown, UsageError
 from rbops.lab import manifest as manifests
-from rbops.lab import names, net, provider
+from rbops.lab import names, net, providers
 from rbops.lab.base import recipe_digest
 from rbops.lab.command import ip_batch, require_tools, run
 from rbops.lab.lock import locked, try_locked
@@ -37,7 +37,7 @@ def _as_root(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_root_is_asked_for(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    nspawn = provider.provider("nspawn")
+    nspawn = providers.provider("nspawn")
     for call in (
         lambda: nspawn.up(mesh(2), "x"),
         lambda: nspawn.down("x"),
@@ -55,7 +55,7 @@ def test_root_is_asked_for(state: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_missing_tools_are_named_with_their_packages(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(state))
     with pytest.raises(Mismatch, match="systemd-nspawn") as caught:
-        provider.provider().up(mesh(2), "x")
+        providers.provider().up(mesh(2), "x")
     assert caught.value.exit_code == 3
     hint = caught.value.hint or ""
     assert hint.startswith("apt-get install")
@@ -72,7 +72,7 @@ def test_mmdebstrap_is_named_with_its_package(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.usefixtures("_as_root")
 def test_a_plan_for_other_servers_is_refused_before_anything_is_made(state: Path) -> None:
     with pytest.raises(Mismatch, match="planned as 'nehalem'"):
-        provider.provider().up(mesh(2, profile="nehalem"), "x")
+        providers.provider().up(mesh(2, profile="nehalem"), "x")
     assert not list(state.iterdir())
 
 
@@ -80,7 +80,7 @@ def test_a_plan_for_other_servers_is_refused_before_anything_is_made(state: Path
 def test_a_name_that_leaves_the_state_folder_is_refused(state: Path) -> None:
     outside = state.parent / "outside"
     outside.mkdir()
-    for call in (lambda: provider.provider().down("../outside"), lambda: provider.load("../outside")):
+    for call in (lambda: providers.provider().down("../outside"), lambda: providers.load("../outside")):
         with pytest.raises(UsageError, match="no name for a lab"):
             call()
     assert outside.is_dir()
@@ -88,17 +88,17 @@ def test_a_name_that_leaves_the_state_folder_is_refused(state: Path) -> None:
 
 @pytest.mark.usefixtures("_as_root", "state")
 def test_down_of_no_lab_is_no_error() -> None:
-    assert provider.provider().down("never-was") is False
+    assert providers.provider().down("never-was") is False
 
 
 @pytest.mark.usefixtures("_as_root", "state")
 def test_other_verbs_on_no_lab_say_so() -> None:
-    nspawn = provider.provider()
+    nspawn = providers.provider()
     for call in (
         lambda: nspawn.status("x"),
         lambda: nspawn.restart("x", "n0"),
         lambda: nspawn.command("x", "n0"),
-        lambda: provider.load("x"),
+        lambda: providers.load("x"),
     ):
         with pytest.raises(Mismatch, match="there is no lab called x"):
             call()
@@ -108,8 +108,8 @@ def test_other_verbs_on_no_lab_say_so() -> None:
 def test_a_folder_without_manifest_is_an_up_that_did_not_begin(state: Path) -> None:
     (state / "x").mkdir()
     with pytest.raises(UsageError, match="begun and never finished"):
-        provider.provider().up(mesh(2), "x")
-    assert provider.provider().down("x") is True
+        providers.provider().up(mesh(2), "x")
+    assert providers.provider().down("x") is True
     assert not (state / "x").exists()
 
 
@@ -158,13 +158,13 @@ def test_a_lab_of_another_version_is_not_removed(state: Path) -> None:
     (state / "other").mkdir()
     (state / "other" / "lab.json").write_text(NEWER)
     with pytest.raises(StateUnknown, match="schema_version 99"):
-        provider.provider().down("other")
+        providers.provider().down("other")
     assert (state / "other" / "lab.json").read_text() == NEWER
 
 
 def test_unknown_provider() -> None:
     with pytest.raises(UsageError, match="no lab provider 'docker'"):
-        provider.provider("docker")
+        providers.provider("docker")
 
 
 def test_a_lock_names_its_holder(tmp_path: Path) -> None:

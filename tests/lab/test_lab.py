@@ -14,7 +14,8 @@ import pytest
 
 from rbops.errors import UsageError
 from rbops.lab import layout
-from rbops.lab.provider import Lab, load, provider
+from rbops.lab.model import Lab
+from rbops.lab.providers import load, provider
 from tests.lab.plans import mesh
 
 pytestmark = pytest.mark.lab

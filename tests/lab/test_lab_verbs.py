@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rbops.lab.provider import provider
+from rbops.lab.providers import provider
 from tests.lab.traces import subnet_of, traces
 
 pytestmark = pytest.mark.lab

@@ -15,7 +15,8 @@ import pytest
 
 from rbops.errors import Locked, Mismatch, UsageError
 from rbops.lab import base
-from rbops.lab.provider import Lab, load, provider
+from rbops.lab.model import Lab
+from rbops.lab.providers import load, provider
 from tests.lab.plans import mesh
 from tests.lab.traces import nspawn_locks, subnet_of, traces
 

@@ -15,7 +15,7 @@ import pytest
 
 from rbops.errors import Mismatch, UsageError
 from rbops.lab import manifest as manifests
-from rbops.lab import names, provider
+from rbops.lab import names, providers
 from rbops.lab.manifest import LabServer, Manifest
 from rbops.lab.vagrant import box, cables, fit, guest, kvm
 from rbops.lab.vagrant import provider as vagrant
@@ -121,7 +121,7 @@ def test_too_little_memory_is_refused_with_both_numbers(plan: ClusterPlan) -> No
     [
         ("exit 33", None),
         ("echo 'error: failed to set MSR 0x10a' >&2; exit 134", "QEMU cannot use .*: error: failed to set MSR 0x10a"),
-        ("sleep 60", "a virtual machine hangs on it"),
+        ("exec sleep 60", "a virtual machine hangs on it"),
     ],
 )
 def test_kvm_is_asked_by_running_on_it(
@@ -158,17 +158,17 @@ def test_a_box_that_is_there_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_lab_knows_who_made_it(manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(names, "STATE", tmp_path)
-    assert provider.made_by("vm2") is None
+    assert providers.made_by("vm2") is None
     (tmp_path / "vm2").mkdir()
     manifests.write(manifest, tmp_path / "vm2")
-    assert provider.made_by("vm2") == "vagrant"
+    assert providers.made_by("vm2") == "vagrant"
     assert json.loads((tmp_path / "vm2/lab.json").read_text(encoding="utf-8"))["emulated"] is True
 
 
 def test_root_is_asked_for(tmp_path: Path, plan: ClusterPlan, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(names, "STATE", tmp_path / "labs")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    machines = provider.provider("vagrant")
+    machines = providers.provider("vagrant")
     for call in (lambda: machines.up(plan, "x"), lambda: machines.down("x"), lambda: machines.kill("x", "n0")):
         with pytest.raises(UsageError, match="a lab needs root"):
             call()

@@ -11,7 +11,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from rbops.lab.provider import Lab, provider
+from rbops.lab.model import Lab
+from rbops.lab.providers import provider
 from rbops.plan import ClusterPlan
 from tests.support.leftovers import LAB_PREFIX
 

@@ -17,7 +17,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rbops.lab.provider import Lab, load
+from rbops.lab.model import Lab
+from rbops.lab.providers import load
 from rbops.plan import ClusterPlan
 from rbops.planner import load_plan
 from tests.lab.traces import traces

@@ -11,7 +11,7 @@ from rbops.errors import CheckFailed
 from rbops.lab import access, layout, status
 from rbops.lab.command import ip_batch, run
 from rbops.lab.manifest import LabServer, Manifest
-from rbops.lab.provider import LabStatus, ServerStatus
+from rbops.lab.model import LabStatus, ServerStatus
 from rbops.lab.ready import ssh_answers, wait_ready
 from rbops.lab.vagrant.libvirt import Libvirt
 

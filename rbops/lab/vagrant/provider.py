@@ -17,8 +17,8 @@ from rbops.lab.cgroup import lab_cgroup
 from rbops.lab.command import require_tools
 from rbops.lab.lock import try_locked
 from rbops.lab.manifest import Manifest
+from rbops.lab.model import Lab, LabStatus
 from rbops.lab.progress import Progress, silent
-from rbops.lab.provider import Lab, LabStatus
 from rbops.lab.registry import complete, existing, refuse_existing, require_cables, require_root, reserve, take_down
 from rbops.lab.vagrant import box, cables, fit, guest, kvm, libvirt, machines
 from rbops.plan import ClusterPlan
@@ -39,7 +39,7 @@ _LAST_LINES = 20
 
 @dataclass(frozen=True, slots=True)
 class VagrantProvider:
-    """Makes labs of virtual machines; see :class:`rbops.lab.provider.Provider` for what each method does."""
+    """Makes labs of virtual machines; see :class:`rbops.lab.model.Provider` for what each method does."""
 
     kvm: Kvm = "auto"
 

@@ -1,6 +1,6 @@
-"""What a lab is to the rest of rbops, whichever way its servers are made.
+"""What a lab is to the rest of rbops, however its servers are made.
 
-lab = load("rb4")
+lab = load("rb4")                  (:mod:`rbops.lab.providers`)
 lab.inventory                      what ``-i`` takes
 lab.kill("n2"); lab.restart("n2")  power off, power on
 lab.command("t0", ["ping", ...])   an argument list that runs a command on a server or tester
@@ -13,25 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from rbops.errors import Mismatch, UsageError
-from rbops.lab import layout
-from rbops.lab import manifest as manifests
 from rbops.lab.access import INVENTORY
 from rbops.lab.manifest import LabServer, LabTester, Manifest
 from rbops.lab.progress import Progress, silent
 from rbops.plan import ClusterPlan
 
-__all__ = [
-    "CableStatus",
-    "Lab",
-    "LabStatus",
-    "Provider",
-    "ServerStatus",
-    "TesterStatus",
-    "load",
-    "made_by",
-    "provider",
-]
+__all__ = ["CableStatus", "Lab", "LabStatus", "Provider", "ServerStatus", "TesterStatus"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,42 +178,3 @@ class Lab:
     def down(self, progress: Progress = silent) -> bool:
         """As :meth:`Provider.down`."""
         return self.provider.down(self.name, progress)
-
-
-def provider(kind: str = "nspawn", *, kvm: Literal["auto", "off"] = "auto") -> Provider:
-    """The provider called ``kind``; ``kvm`` is for virtual machines. UsageError when there is none of that name."""
-    if kind == "nspawn":
-        from rbops.lab.nspawn import NspawnProvider
-
-        return NspawnProvider()
-    if kind == "vagrant":
-        from rbops.lab.vagrant.provider import VagrantProvider
-
-        return VagrantProvider(kvm)
-    raise UsageError(f"there is no lab provider {kind!r}", hint="providers: nspawn, vagrant")
-
-
-def made_by(name: str) -> str | None:
-    """The kind of provider that made the lab ``name``, finished or not; None when there is no such lab.
-
-    Raises UsageError for a lab that only root may look at.
-    """
-    try:
-        manifest = manifests.read(layout.folder(name))
-    except PermissionError as error:
-        raise UsageError(f"lab {name} belongs to root", hint="run it with sudo") from error
-    return manifest.provider if manifest is not None else None
-
-
-def load(name: str) -> Lab:
-    """The lab called ``name``. Raises Mismatch when there is none or it was not finished."""
-    directory = layout.folder(name)
-    try:
-        manifest = manifests.read(directory)
-    except PermissionError as error:
-        raise UsageError(f"lab {name} belongs to root", hint="run it with sudo") from error
-    if manifest is None:
-        raise Mismatch(f"there is no lab called {name}", hint="rbops lab up SPEC makes one")
-    if manifest.state != "up":
-        raise Mismatch(f"lab {name} was not finished, or is being built", hint=f"rbops lab down SPEC --name {name}")
-    return Lab(manifest, directory, provider(manifest.provider))
