@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rbops.affinity.drivers import Driver, driver
 from rbops.hardware.model import Card, Core, Machine
+from rbops.nic.drivers import Driver, driver
 from rbops.plan import Cores, Queue, Violation
 
 __all__ = ["PIPELINE_LOSS", "SHARED_QUEUE_LOSS", "Assignment", "assign"]

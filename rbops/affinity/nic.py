@@ -1,28 +1,15 @@
-"""How the devices of a server's ports are set: what the spec says, and by driver what it leaves out.
-
-What each driver can express is from Linux 6.12 (each driver's ethtool operations).
-"""
+"""How the devices of a server's ports are set: what the spec says, and by driver what it leaves out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from rbops.affinity.drivers import driver as known_driver
+from rbops.nic.drivers import driver
 from rbops.plan import NicSetup, Port, Userspace
 from rbops.spec.model import Spec
 from rbops.spec.nic_model import Keep, NicTuning
 
 __all__ = ["setups", "userspace"]
-
-_USECS = frozenset(
-    {"ixgbe", "i40e", "ice", "mlx5_core", "igb", "igc", "e1000e", "virtio_net", "vmxnet3", "ena", "bnxt_en"}
-)
-# vmxnet3 takes a time or a number of frames, and refuses both together.
-_FRAMES = frozenset({"mlx5_core", "virtio_net", "bnxt_en"})
-_ADAPTIVE = frozenset({"i40e", "ice", "mlx5_core", "ena", "bnxt_en", "virtio_net"})
-_RINGS = frozenset({"ixgbe", "i40e", "ice", "mlx5_core", "igb", "igc", "e1000e", "vmxnet3", "bnxt_en"})
-_BIFURCATED = frozenset({"mlx5_core", "mlx4_en"})
-"""Their DPDK drivers work through the kernel's, which stays."""
 
 _SMALLEST_RING, _LARGEST_RING = 512, 4096
 _WIRE_BITS = 84 * 8
@@ -60,13 +47,13 @@ def _handed(spec: Spec) -> bool:
 
 
 def _setup(spec: Spec, tuning: NicTuning, name: str, ports: list[Port]) -> NicSetup:
-    known = known_driver(name)
+    known = driver(name)
     usecs = _usecs(spec, tuning, name)
     rings = _rings(spec, tuning, name, ports)
     mode = tuning.steering or "auto"
-    hardware = not _handed(spec) and (mode == "hardware" or (mode == "auto" and known.mac_rules))
+    hardware = not _handed(spec) and (mode == "hardware" or (mode == "auto" and known.mac_rules == "all"))
     adaptive = tuning.adaptive
-    if adaptive is None and name in _ADAPTIVE and tuning.rx_usecs != "keep":
+    if adaptive is None and "adaptive" in known.has and tuning.rx_usecs != "keep":
         adaptive = False
     return NicSetup(
         driver=name,
@@ -86,7 +73,7 @@ def _setup(spec: Spec, tuning: NicTuning, name: str, ports: list[Port]) -> NicSe
         offloads=_offloads(spec, tuning, name, hardware=hardware),
         steering="hardware" if hardware else "software",
         steering_fallback=mode != "hardware",
-        bind="vfio-pci" if _handed(spec) and name not in _BIFURCATED else None,
+        bind="vfio-pci" if _handed(spec) and not known.bifurcated else None,
     )
 
 
@@ -98,19 +85,19 @@ def _usecs(spec: Spec, tuning: NicTuning, name: str) -> int | None:
     """The batching's timeout as far as the driver has words for it."""
     if tuning.rx_usecs is not None:
         return _number(tuning.rx_usecs)
-    return round(spec.batching.timeout_s * 1_000_000) if name in _USECS else None
+    return round(spec.batching.timeout_s * 1_000_000) if "usecs" in driver(name).has else None
 
 
 def _frames(spec: Spec, tuning: NicTuning, name: str, *, adaptive: bool) -> int | None:
     if tuning.rx_frames is not None or adaptive or tuning.rx_usecs == "keep":
         return tuning.rx_frames
-    return spec.batching.nic if name in _FRAMES else None
+    return spec.batching.nic if "frames" in driver(name).has else None
 
 
 def _rings(spec: Spec, tuning: NicTuning, name: str, ports: list[Port]) -> tuple[int | None, int | None]:
     """Room for twice what a queue may get, at line rate in smallest frames, while the interrupt waits."""
     chosen = None
-    if name in _RINGS:
+    if "rings" in driver(name).has:
         wait_s = (_usecs(spec, tuning, name) or 0) / 1_000_000
         frames = max(port.rate_bps / _WIRE_BITS / len({queue.rx_core for queue in port.queues}) for port in ports)
         room = 2 * frames * wait_s

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from rbops.affinity.drivers import driver
 from rbops.errors import Diagnostic
+from rbops.nic.drivers import driver
 from rbops.plan import Server
 from rbops.spec.model import Spec
 
 __all__ = ["nic_mistakes"]
-
-_SOME_CARDS = frozenset({"igb"})
-"""Drivers whose cards differ: the server says whether its own has rules by MAC (igb: i210 only)."""
 
 
 def nic_mistakes(spec: Spec, servers: Iterable[Server]) -> Iterator[Diagnostic]:
@@ -29,7 +26,7 @@ def nic_mistakes(spec: Spec, servers: Iterable[Server]) -> Iterator[Diagnostic]:
             message = None
             if setup.steering != "hardware":
                 message = "Click on DPDK has the devices to itself: the kernel cannot set rules in them"
-            elif not driver(port.driver).mac_rules and port.driver not in _SOME_CARDS:
+            elif driver(port.driver).mac_rules == "none":
                 message = f"driver {port.driver} ({server.name}, port {port.name}) has no rules by destination MAC"
             key = f"{path} {port.driver}"
             if message and key not in told:

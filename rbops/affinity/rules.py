@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rbops.affinity.cores import PIPELINE_LOSS
-from rbops.affinity.drivers import driver
+from rbops.nic.drivers import driver
 from rbops.plan import ClusterPlan, Port, Server, Violation
 
 __all__ = ["check", "check_server"]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from rbops.errors import Mismatch
 from rbops.hardware.modern import logical_cores
 from rbops.hardware.pcie import PCIE_SHARE, slot_bps
+from rbops.nic.drivers import driver
 from rbops.node.facts import CpuFacts, Facts, NicFacts, PcieLink
 from rbops.spec.model import Cpu, Device, Hardware, Nic, Slot
 
@@ -19,11 +20,8 @@ ASSUMED_BPS = 10_000_000_000
 """The rate of a port whose driver knows none, as virtio's."""
 
 _GENERATIONS = {2.5: 1, 5.0: 2, 8.0: 3, 16.0: 4, 32.0: 5, 64.0: 6, 128.0: 7}
-# Their PCIe link is the virtual machine monitor's invention.
-_PARAVIRTUAL = frozenset({"virtio_net", "vmxnet3", "hv_netvsc", "xen_netfront", "ena", "gve"})
 _SLOT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,40}")
-# ixgbe spreads received packets over 16 queues at most, whatever `ethtool -l` allows; the X550 family does more.
-_RSS_QUEUES = {"ixgbe": 16}
+# Of ixgbe's cards these spread received packets over more than 16 queues.
 _X550 = re.compile(r"8086:(1563|15d1|15a[a-f]|15b0|15c[2-9a-f]|15e[45])")
 _MOST_QUEUES = 1024
 
@@ -155,7 +153,7 @@ def _slots(facts: Facts, cards: Sequence[Sequence[NicFacts]]) -> list[Slot | Non
 
 def _narrowest(facts: Facts, nic: NicFacts) -> PcieLink | None:
     """Of the links between card and CPU the one that carries least; in a virtual machine the card's own."""
-    if nic.driver in _PARAVIRTUAL:
+    if driver(nic.driver).paravirtual:
         return None
     links = nic.links if facts.virtualisation in {None, "none"} else nic.links[:1]
     known = [link for link in links if link.lanes and link.speed_gts in _GENERATIONS]
@@ -209,7 +207,7 @@ def _rate(ports: Sequence[NicFacts], notes: _Notes) -> int:
 def _queues(ports: Sequence[NicFacts], notes: _Notes) -> int:
     """Queue pairs that receive: what the driver allows, and no more than it spreads packets over."""
     queues = min(nic.max_channels.pairs for nic in ports)
-    limit = _RSS_QUEUES.get(ports[0].driver)
+    limit = driver(ports[0].driver).rss_queues
     if limit is not None and queues > limit and not _X550.fullmatch(ports[0].pci_id or ""):
         notes.add(f"{_names(ports)}: {limit} of {queues} queues, {ports[0].driver} spreads packets over no more")
         queues = limit

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from rbops.errors import Mismatch
+from rbops.nic.drivers import driver as known
 from rbops.node import rss, steering
 from rbops.node.schema import NodePort
 from rbops.node.settings import Run, Setting
@@ -13,8 +14,6 @@ from rbops.node.system import System
 from rbops.node.tool import ask, sections
 
 __all__ = ["ChannelFacts", "parse", "read", "settings"]
-
-_READ_ONLY = frozenset({"vmxnet3"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ def _blocked(system: System, device: str, driver: str, planned: int) -> Iterator
     count = max(table, default=0) + 1
     if count > planned and table != tuple(entry % count for entry in range(len(table))):
         yield Run(("ethtool", "-X", device, "default"))
-    if driver in steering.DRIVERS:
+    if known(driver).mac_rules != "none":
         for rule in steering.read(system, device) or ():
             if rule.queue >= planned:
                 yield Run(("ethtool", "-N", device, "delete", str(rule.location)))
@@ -75,7 +74,7 @@ def settings(port: NodePort, device: str, facts: ChannelFacts, server: str) -> l
     have = {kind: facts.current.get(kind, 0) for kind in wanted}
     if have == wanted:
         return [Setting(port.subject, "channels", _text(have), _text(wanted))]
-    if not facts.maximum or facts.driver in _READ_ONLY:
+    if not facts.maximum or known(facts.driver).fixed_channels:
         if any(have[kind] < count for kind in kinds):
             raise Mismatch(
                 f"{server}: port {port.name} needs {count} queues, device {device} has {_text(have)}, "

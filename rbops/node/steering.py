@@ -7,19 +7,17 @@ from dataclasses import dataclass
 
 from rbops.common.fabric import FABRIC_MAC
 from rbops.errors import Mismatch
+from rbops.nic.drivers import driver
 from rbops.node.schema import NodePort
 from rbops.node.settings import Run, Setting
 from rbops.node.system import System
 from rbops.node.tool import ask
 
-__all__ = ["DRIVERS", "Filter", "asked", "parse", "read", "settings"]
+__all__ = ["Filter", "asked", "parse", "read", "settings"]
 
 _FILTER = re.compile(r"^Filter: (\d+)$", re.MULTILINE)
 _MAC = re.compile(r"Dest MAC addr: (\S+) mask: 00:00:00:00:00:00")
 _QUEUE = re.compile(r"Action: Direct to queue (\d+)")
-
-DRIVERS = frozenset({"ice", "mlx5_core", "igb", "igc"})
-"""Those that have rules by destination MAC (Linux 6.12; each on some of its cards or from some kernel on)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +31,7 @@ class Filter:
 
 def asked(port: NodePort) -> bool:
     """Whether to ask: for planned rules, and for left ones where the driver has any."""
-    return bool(port.nic.steering) or port.driver in DRIVERS
+    return bool(port.nic.steering) or driver(port.driver).mac_rules != "none"
 
 
 def read(system: System, device: str) -> tuple[Filter, ...] | None:

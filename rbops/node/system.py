@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from rbops.errors import CheckFailed, Mismatch
+from rbops.nic.drivers import driver_of
 from rbops.node.state import sync_folder, write_whole
 
 __all__ = ["Done", "Kernel", "NotInstalled", "System", "unsupported"]
@@ -129,15 +130,8 @@ class Kernel:
         return os.path.realpath(path)
 
     def driver(self, device: str) -> str | None:
-        """ETHTOOL_GDRVINFO by python-ethtool; None without that package, or without ethtool operations."""
-        try:
-            import ethtool
-        except ImportError:
-            return None
-        try:
-            return str(ethtool.get_module(device)) or None
-        except OSError:
-            return None
+        """What it is by python-ethtool; None without that package, or without ethtool operations."""
+        return driver_of(device)
 
 
 def unsupported(done: Done) -> bool:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from rbops.affinity.drivers import driver
 from rbops.affinity.servers import Built
 from rbops.affinity.steering import STEERED_PORTS
 from rbops.common.limits import MAX_XDP_DEVICES, MAX_XDP_SERVERS
 from rbops.hardware.costs import DESCRIPTORS_PER_TRANSACTION
+from rbops.nic.drivers import driver
 from rbops.predict.cluster import direct_vlb_factor
 from rbops.predict.forecast import Forecast
 from rbops.spec.model import Spec

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from rbops import hardware
 from rbops.affinity.cores import Assignment, assign
-from rbops.affinity.drivers import driver
 from rbops.hardware.model import Card, Core, Machine
 from rbops.hardware.modern import logical_cores
+from rbops.nic.drivers import driver
 
 G = 1_000_000_000
 LAB = hardware.profile("lab")

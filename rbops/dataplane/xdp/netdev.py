@@ -14,13 +14,13 @@ from collections.abc import Sequence
 
 from rbops.dataplane.xdp.layout import Device
 from rbops.errors import Mismatch
+from rbops.nic.drivers import driver, driver_of
 
 __all__ = ["check_queues", "find_device"]
 
 _SIOCGIFHWADDR, _SIOCGIFMTU, _SIOCETHTOOL = 0x8927, 0x8921, 0x8946
-_GDRVINFO, _GCHANNELS = 0x03, 0x3C
+_GCHANNELS = 0x3C
 _NAME = 16
-_QUEUE_PER_CPU = ("mlx5_core", "i40e", "ice")
 
 
 def find_device(port: str, name: str) -> Device:
@@ -34,15 +34,14 @@ def find_device(port: str, name: str) -> Device:
         except OSError as error:
             message = f"port {port}: device {name}: {error.strerror or error}"
             raise Mismatch(message, hint="see `ip link`; the port's selector names the device") from error
-        driver = _driver(sock, name)
-    return Device(name, index, mac, mtu, driver)
+    return Device(name, index, mac, mtu, driver_of(name) or "")
 
 
 def check_queues(device: Device, cores: Sequence[int]) -> None:
     """Raise Mismatch where XDP could not transmit from a core.
 
-    A redirect picks the transmit ring by CPU id; mlx5, i40e and ice have none for ids past their queues
-    and drop the frame. Devices and drivers without channels are not judged.
+    A redirect picks the transmit ring by CPU id; some drivers have none for ids past their queues and drop the
+    frame. Devices and drivers without channels are not judged.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         try:
@@ -50,17 +49,10 @@ def check_queues(device: Device, cores: Sequence[int]) -> None:
         except OSError:
             return
     queues = fields[6] + fields[8]  # tx_count and combined_count
-    if device.driver in _QUEUE_PER_CPU and max(cores) >= queues:
+    if driver(device.driver).xdp_ring_by_cpu and max(cores) >= queues:
         message = f"{device.name} ({device.driver}) has {queues} queues, too few to send from CPU {max(cores)}"
         hint = f"`ethtool -L {device.name} combined {max(cores) + 1}`, or plan data-plane cores below {queues}"
         raise Mismatch(message, hint=hint)
-
-
-def _driver(sock: socket.socket, name: str) -> str:
-    try:
-        return _ethtool(sock, name, _GDRVINFO, 196)[4:36].split(b"\0")[0].decode()
-    except OSError:
-        return ""  # no ethtool operations, as on some virtual devices
 
 
 def _ethtool(sock: socket.socket, name: str, command: int, size: int) -> bytes:

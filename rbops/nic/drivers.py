@@ -1,0 +1,96 @@
+"""What each NIC driver can do for queues, steering, XDP and ``ethtool`` (Linux 6.12, its ethtool operations)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["DRIVERS", "Capability", "Driver", "driver", "driver_of"]
+
+Capability = Literal["adaptive", "frames", "rings", "usecs"]
+"""Coalescing by an adaptive mode, by a number of frames, by a time; rings whose size can be set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """A driver by the name that it gives itself (``ethtool -i``).
+
+    ``has``: what rbops gives a value of its own where the spec says nothing. ``mac_rules``: ``ethtool -N`` takes
+    destination MACs, on ``some`` of its cards or on ``all``. ``rss_queues``: over how many queues receive hashing
+    spreads at most (None: over all). ``fixed_channels``: ``ethtool -L`` changes nothing.
+
+    ``xdp_ring_by_cpu``: XDP redirect picks the transmit ring by CPU id, and an id at or above the number of rings
+    fails with -ENXIO. ``xdp_ring_wraps``: it takes ring CPU id modulo rings, under a lock, so that two CPUs with
+    the same remainder share one. ``xdp_locked_above``: with more CPUs rings are shared under a lock (None: never);
+    ``xdp_none_above``: with more CPUs XDP is refused.
+
+    ``bifurcated``: its DPDK driver works through the kernel's, which stays. ``paravirtual``: its PCIe link is the
+    virtual machine monitor's invention.
+    """
+
+    name: str
+    has: frozenset[Capability] = frozenset()
+    native_xdp: bool = True
+    mac_rules: Literal["none", "some", "all"] = "none"
+    rss_queues: int | None = None
+    fixed_channels: bool = False
+    xdp_ring_by_cpu: bool = False
+    xdp_ring_wraps: bool = False
+    xdp_locked_above: int | None = None
+    xdp_none_above: int | None = None
+    bifurcated: bool = False
+    paravirtual: bool = False
+
+
+def _has(*names: Capability) -> frozenset[Capability]:
+    return frozenset(names)
+
+
+DRIVERS = {
+    known.name: known
+    for known in (
+        Driver("ixgbe", _has("usecs", "rings"), rss_queues=16, xdp_locked_above=64, xdp_none_above=128),
+        Driver("i40e", _has("usecs", "adaptive", "rings"), xdp_ring_by_cpu=True),
+        Driver("ice", _has("usecs", "adaptive", "rings"), mac_rules="all", xdp_ring_by_cpu=True),
+        Driver(
+            "mlx5_core",
+            _has("usecs", "frames", "adaptive", "rings"),
+            mac_rules="all",
+            xdp_ring_by_cpu=True,
+            bifurcated=True,
+        ),
+        Driver("mlx4_en", bifurcated=True),
+        Driver("igb", _has("usecs", "rings"), mac_rules="some"),  # the i210
+        Driver("igc", _has("usecs", "rings"), mac_rules="all"),
+        Driver("e1000e", _has("usecs", "rings"), native_xdp=False),
+        Driver("virtio_net", _has("usecs", "frames", "adaptive"), xdp_ring_wraps=True, paravirtual=True),
+        # It takes a time or a number of frames, and refuses both together.
+        Driver("vmxnet3", _has("usecs", "rings"), fixed_channels=True, paravirtual=True),
+        Driver("ena", _has("usecs", "adaptive"), paravirtual=True),
+        Driver("bnxt_en", _has("usecs", "frames", "adaptive", "rings")),
+        Driver("gve", paravirtual=True),
+        Driver("hv_netvsc", paravirtual=True),
+        Driver("xen_netfront", paravirtual=True),
+    )
+}
+"""Those of which anything is known beside native XDP, by name."""
+
+
+def driver(name: str) -> Driver:
+    """What is known of ``name``; a driver not listed has native XDP, steers in software and keeps its own values."""
+    return DRIVERS.get(name, Driver(name))
+
+
+def driver_of(device: str) -> str | None:
+    """The name that a network device's driver gives itself (ETHTOOL_GDRVINFO, by python-ethtool).
+
+    Asked in the caller's network namespace. None without that package, or without ethtool operations.
+    """
+    try:
+        import ethtool
+    except ImportError:
+        return None
+    try:
+        return str(ethtool.get_module(device)) or None
+    except OSError:
+        return None
