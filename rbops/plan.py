@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from rbops.canonical import compact, indented, plain
+from rbops.nic.settings import NicSetup
 
 __all__ = [
     "Adjacency",
@@ -29,7 +30,6 @@ __all__ = [
     "Latency",
     "Link",
     "LinkRate",
-    "NicSetup",
     "PerComponent",
     "Port",
     "Prediction",
@@ -169,36 +169,6 @@ class Batching:
     poll: int
     nic: int
     timeout_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class NicSetup:
-    """How a server's devices of one ``driver`` are set. None: rbops leaves it as it is.
-
-    Rings count descriptors (``ring_fit``: cut to what the device has), ``_usecs`` microseconds, ``_ns``
-    nanoseconds. ``rss_queues``: over at most how many queues the driver spreads frames. ``rss_key`` is
-    ``symmetric`` or bytes. ``steering_fallback``: where the NIC has no rules by MAC the data plane dispatches.
-    ``bind``: the driver by which the devices are handed to a program.
-    """
-
-    driver: str
-    rx_ring: int | None = None
-    tx_ring: int | None = None
-    ring_fit: bool = True
-    adaptive: bool | None = None
-    rx_usecs: int | None = None
-    tx_usecs: int | None = None
-    rx_frames: int | None = None
-    tx_frames: int | None = None
-    rss_queues: int | None = None
-    rss_key: str | None = None
-    threaded_napi: bool | None = None
-    defer_hard_irqs: int | None = None
-    flush_timeout_ns: int | None = None
-    offloads: tuple[tuple[str, bool], ...] = ()
-    steering: Literal["hardware", "software"] = "software"
-    steering_fallback: bool = True
-    bind: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from rbops import hardware
 from rbops.affinity.cores import assign
-from rbops.affinity.nic_mistakes import nic_mistakes
 from rbops.affinity.rules import check
 from rbops.affinity.servers import Built, build
 from rbops.errors import Diagnostic, SpecError, UsageError
 from rbops.hardware.costs import SOCKET_CYCLES
 from rbops.hardware.model import Machine
+from rbops.nic.mistakes import nic_mistakes
 from rbops.plan import ClusterPlan, Forwarding, Fragment, LinkRate, Processing, Topology, Tunnel, Violation
 from rbops.predict.bottleneck import server_rate
 from rbops.predict.calibrate import Measurement

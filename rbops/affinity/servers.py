@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from rbops.affinity.cores import Assignment, assign
 from rbops.affinity.kernel import kernel
-from rbops.affinity.nic import setups, userspace
 from rbops.affinity.steering import steering
 from rbops.hardware.model import Card, Machine
+from rbops.nic.planning import setups, userspace
 from rbops.plan import Batching, Link, Port, Selector, Server
 from rbops.spec.model import Spec
 from rbops.topology.choice import Choice

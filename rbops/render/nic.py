@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any
 
+from rbops.nic.settings import NicSetup
 from rbops.node.schema import PortNic, Rule, Userspace
-from rbops.plan import NicSetup, Port, Server
+from rbops.plan import Port, Server
 
 __all__ = ["device_settings", "server_settings"]
-
-_T = TypeVar("_T")
 
 
 def device_settings(port: Port, server: Server) -> PortNic:
@@ -57,5 +56,5 @@ def _coalesce(nic: NicSetup) -> dict[str, int | bool] | None:
     )
 
 
-def _said(values: dict[str, _T | None]) -> dict[str, _T] | None:
+def _said(values: dict[str, Any]) -> dict[str, Any] | None:
     return {key: value for key, value in values.items() if value is not None} or None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rbops.spec import document, model
 from rbops.spec.kernel_build import kernel
-from rbops.spec.nic_build import nic
+from rbops.spec.nic import tuning
 from rbops.spec.source import Source
 
 __all__ = ["build"]
@@ -28,7 +28,7 @@ def build(
             model.Tunnel(str(each.peer), tuple(map(str, each.prefixes)), each.spi, (base / each.keys).absolute())
             for each in written.ipsec
         ),
-        nic=nic(written.nic),
+        nic=tuning(written.nic),
         kernel=kernel(written.kernel),
         ports=tuple(_port(port) for port in written.ports),
         hosts=tuple(_host(name, host) for name, host in written.hosts.items()),
@@ -118,7 +118,7 @@ def _host(name: str, written: document.HostSection) -> model.Host:
         profile=written.profile,
         hardware=hardware(written.hardware) if written.hardware else None,
         ports=tuple(model.PortSelector(port, item.name, item.pci, item.mac) for port, item in written.ports.items()),
-        nic=nic(written.nic),
+        nic=tuning(written.nic),
     )
 
 

@@ -1,4 +1,4 @@
-"""What cannot be meant within a section ``nic:``."""
+"""What contradicts itself in a section ``nic:``, of the spec and of each host over the spec's."""
 
 from __future__ import annotations
 
@@ -10,33 +10,45 @@ from rbops.spec.validate import Parts, located
 
 __all__ = ["check_nic"]
 
+_GENERAL: Path = ("nic",)
+
 
 def check_nic(parts: Parts) -> Iterator[Diagnostic]:
-    """The spec's own section, and each host's as far as that host says it itself."""
-    yield from _section(parts, ("nic",))
+    """The spec's own section, and what each host's makes of it."""
+    yield from _section(parts, _GENERAL)
     for name in parts.hosts:
         yield from _section(parts, ("hosts", name, "nic"))
 
 
-def _section(parts: Parts, path: Path) -> Iterator[Diagnostic]:
-    times = _text(parts.root, (*path, "coalescing", "rx"))
-    adaptive = _text(parts.root, (*path, "coalescing", "adaptive")) or _text(
-        parts.root, ("nic", "coalescing", "adaptive")
-    )
-    if adaptive == "true" and times not in {None, "keep"}:
+def _section(parts: Parts, section: Path) -> Iterator[Diagnostic]:
+    """Only mistakes in which ``section`` itself has a part."""
+    adaptive, usecs = ("coalescing", "adaptive"), ("coalescing", "rx")
+    if _value(parts, section, adaptive) == "true" and _value(parts, section, usecs) not in {None, "keep"}:
         message = "an adaptive driver chooses the time itself"
-        yield located(parts.root, (*path, "coalescing", "rx"), message, "leave out one of adaptive and rx")
-    deferred = _text(parts.root, (*path, "defer_hard_irqs"))
-    if deferred not in {None, "0"}:
-        wait = _text(parts.root, (*path, "flush_timeout")) or _text(parts.root, ("nic", "flush_timeout"))
-        if wait in {None, "0"}:
-            message = "without a flush_timeout it has no effect"
-            yield located(parts.root, (*path, "defer_hard_irqs"), message, "add flush_timeout, for example 200us")
+        if _own(parts, section, usecs):
+            yield located(parts.root, (*section, *usecs), message, "leave out one of adaptive and rx")
+        elif _own(parts, section, adaptive):
+            text = f"{message}, and `nic: coalescing: rx` is {_value(parts, section, usecs)}"
+            yield located(parts.root, (*section, *adaptive), text, "add `rx: keep`")
+    defer, timeout = ("defer_hard_irqs",), ("flush_timeout",)
+    deferred, wait = _value(parts, section, defer), _value(parts, section, timeout)
+    if deferred not in {None, "0"} and wait in {None, "0"}:
+        message = "without a flush_timeout it has no effect"
+        if _own(parts, section, defer):
+            yield located(parts.root, (*section, *defer), message, "add flush_timeout, for example 200us")
+        elif _own(parts, section, timeout):
+            text = f"without it `nic: defer_hard_irqs` ({deferred}) has no effect"
+            yield located(parts.root, (*section, *timeout), text, "add `defer_hard_irqs: 0`")
 
 
-def _text(root: Node, path: Path) -> str | None:
-    """What was written at ``path``, as text."""
-    node: Node | None = root
-    for step in path:
+def _value(parts: Parts, section: Path, key: Path) -> str | None:
+    """What holds for ``section``: its own text, or that of the spec's section."""
+    return _own(parts, section, key) or _own(parts, _GENERAL, key)
+
+
+def _own(parts: Parts, section: Path, key: Path) -> str | None:
+    """What was written at ``key`` of ``section``, as text."""
+    node: Node | None = parts.root
+    for step in (*section, *key):
         node = node.child(step) if node else None
     return node.value if node and isinstance(node.value, str) else None

@@ -16,7 +16,7 @@ from rbops.spec import scalars as kind
 from rbops.spec.batching import Batching
 from rbops.spec.interconnect import Interconnect
 from rbops.spec.kernel_document import KernelSection
-from rbops.spec.nic_document import NicTuningSection
+from rbops.spec.nic import NicTuningSection
 from rbops.spec.scalars import number, one_of
 from rbops.spec.section import BaseSection
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from rbops.nic.tuning import NicTuning
 from rbops.spec.batching import Batching
 from rbops.spec.interconnect import Interconnect
 from rbops.spec.kernel_model import Kernel
-from rbops.spec.nic_model import NicTuning
 from rbops.spec.scalars import PacketMix
 from rbops.spec.source import Source
 

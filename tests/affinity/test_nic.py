@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from rbops.errors import SpecError
-from rbops.plan import ClusterPlan, NicSetup, Server
+from rbops.nic.settings import NicSetup
+from rbops.plan import ClusterPlan, Server
 from rbops.planner import plan_spec
 from rbops.spec.load import load_bytes
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from rbops.plan import ClusterPlan, NicSetup, Route, Routes
+from rbops.nic.settings import NicSetup
+from rbops.plan import ClusterPlan, Route, Routes
 from tests.support.plans import Mesh, connected_routes
 
 RATE = 10_000_000_000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rbops.nic.settings import NicSetup
 from rbops.plan import (
     Adjacency,
     Batching,
@@ -13,7 +14,6 @@ from rbops.plan import (
     Latency,
     Link,
     LinkRate,
-    NicSetup,
     PerComponent,
     Port,
     Prediction,

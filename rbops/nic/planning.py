@@ -1,0 +1,97 @@
+"""How the devices of a server's ports are set: what the spec says, and by driver what it leaves out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from rbops.nic.drivers import Driver, driver
+from rbops.nic.settings import NicSetup, Situation, plan_settings
+from rbops.nic.tuning import NicTuning
+from rbops.plan import Port, Userspace
+from rbops.spec.model import Spec
+
+__all__ = ["setups", "userspace"]
+
+_WIRE_BITS = 84 * 8
+"""The smallest frame with preamble and gap (IEEE 802.3): the most frames a link brings."""
+_DPDK = frozenset({"dpdk", "fastclick"})
+_PAGES_KB, _PAGES = 2048, 512
+
+
+def setups(spec: Spec, host: str, ports: Iterable[Port]) -> tuple[NicSetup, ...]:
+    """One setup for each driver of these ports of server ``host``."""
+    tuning = _tuning(spec, host)
+    by_driver: dict[str, list[Port]] = {}
+    for port in ports:
+        by_driver.setdefault(port.driver, []).append(port)
+    return tuple(_setup(spec, tuning, driver(name), by_driver[name]) for name in sorted(by_driver))
+
+
+def userspace(spec: Spec, host: str) -> Userspace | None:
+    """Huge pages, for Click on DPDK or where the spec asks for them."""
+    tuning = _tuning(spec, host)
+    pages = tuning.hugepages
+    if pages is None and not _handed(spec):
+        return None
+    size, count = (pages.size_kb, pages.count) if pages else (_PAGES_KB, _PAGES)
+    return Userspace(size, count, bool(tuning.unsafe_noiommu))
+
+
+def _tuning(spec: Spec, host: str) -> NicTuning:
+    found = spec.host(host)
+    return found.nic.over(spec.nic) if found else spec.nic
+
+
+def _setup(spec: Spec, tuning: NicTuning, known: Driver, ports: list[Port]) -> NicSetup:
+    mode = tuning.steering or "auto"
+    hardware = not _handed(spec) and (mode == "hardware" or (mode == "auto" and known.mac_rules == "all"))
+    place = Situation(
+        driver=known,
+        timeout_usecs=round(spec.batching.timeout_s * 1_000_000),
+        batch=spec.batching.nic,
+        queue_pps=max(port.rate_bps / _WIRE_BITS / len({queue.rx_core for queue in port.queues}) for port in ports),
+        offloads=tuple(_offloads(spec, known.name, hardware=hardware)),
+    )
+    return NicSetup(
+        known.name,
+        ring_fit=tuning.rx_ring is None and tuning.tx_ring is None,
+        rss_queues=known.rss_queues,
+        steering="hardware" if hardware else "software",
+        steering_fallback=mode != "hardware",
+        bind="vfio-pci" if _handed(spec) and not known.bifurcated else None,
+        **plan_settings(tuning, place),
+    )
+
+
+def _handed(spec: Spec) -> bool:
+    return spec.dataplane == "click" and spec.click.dialect in _DPDK
+
+
+def _offloads(spec: Spec, name: str, *, hardware: bool) -> Iterator[tuple[str, bool]]:
+    return _xdp_offloads(name, hardware=hardware) if spec.dataplane == "xdp" else _click_offloads(spec, name)
+
+
+def _xdp_offloads(name: str, *, hardware: bool) -> Iterator[tuple[str, bool]]:
+    """GRO keeps veth's NAPI running, which a redirect needs; merged frames and cut-off tags must not reach XDP.
+
+    A veth computes no checksum: it hands frames on unfinished, and the far end's XDP forwards them so.
+    """
+    yield from (("gro", True), ("lro", False))
+    if name == "veth":
+        yield "tx", False
+        return
+    yield from (("rx-gro-hw", False), ("rxvlan", False))
+    if hardware:
+        yield "ntuple", True
+
+
+def _click_offloads(spec: Spec, name: str) -> Iterator[tuple[str, bool]]:
+    """Click gets frames from the kernel as they are: none merged, none still to be cut, no tag taken off."""
+    if _handed(spec):
+        return
+    # A veth takes frames that a program redirected to it only while NAPI runs, which GRO turns on.
+    yield from (("gro", name == "veth"), ("lro", False), ("gso", False), ("tso", False))
+    if name == "veth":
+        yield "tx", False
+        return
+    yield from (("rx-gro-hw", False), ("rxvlan", False))
