@@ -9,7 +9,7 @@ from typing import Any
 from rbops.cli.plan_text import gbps
 from rbops.cli.tables import Block, Table
 from rbops.planner import Planning
-from rbops.predict.explain import Reason, reasons
+from rbops.planning.explain import Reason, reasons
 from rbops.predict.reference import Measured, disputed, measured_router, measured_server
 
 __all__ = ["explain_blocks", "explain_json", "measurements"]

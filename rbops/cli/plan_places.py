@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from rbops.affinity.servers import Kind
 from rbops.plan import Port, Selector, Server
 from rbops.planner import Planning
+from rbops.planning.servers import Kind
 from rbops.spec.model import Device, Hardware
 from rbops.topology.slots import Seat
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from rbops.affinity.servers import Built
 from rbops.affinity.steering import STEERED_PORTS
 from rbops.common.limits import MAX_XDP_DEVICES, MAX_XDP_SERVERS
 from rbops.hardware.costs import DESCRIPTORS_PER_TRANSACTION
 from rbops.nic.drivers import driver
+from rbops.planning.prediction import Forecast
+from rbops.planning.servers import Built
 from rbops.predict.cluster import direct_vlb_factor
-from rbops.predict.forecast import Forecast
 from rbops.spec.model import Spec
 from rbops.topology.choice import Choice, Demand
 from rbops.topology.wiring import fly_stages

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from rbops.affinity.servers import Kind
 from rbops.plan import Prediction
+from rbops.planning.servers import Kind
 from rbops.predict.bottleneck import ServerRate, server_rate
 from rbops.predict.cluster import Bounds, ClusterRate, Setting, bounds, cluster_rate, passing_rate
 from rbops.predict.latency import cluster_latency, server_latency_s

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from rbops.planner import Planning, calibrated, planning
+from rbops.planning.explain import Reason, reasons
 from rbops.predict.calibrate import Measurement
 from rbops.predict.cluster import direct_vlb_factor
-from rbops.predict.explain import Reason, reasons
 from rbops.spec.interconnect import Interconnect
 from rbops.spec.model import Router, Servers, Spec
 from rbops.vlb.fluid import leg_loads

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rbops.affinity.servers import Built
 from rbops.affinity.steering import STEERED_PORTS
+from rbops.planning.prediction import Forecast
+from rbops.planning.servers import Built
 from rbops.predict.cluster import direct_vlb_factor
-from rbops.predict.forecast import Forecast
 from rbops.spec.model import Spec
 from rbops.topology.choice import Choice, Demand, Trial
 from rbops.topology.wiring import imbalance

@@ -1,0 +1,85 @@
+"""Last stage: the stages' results as one ClusterPlan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from rbops.affinity.rules import check
+from rbops.plan import ClusterPlan, Forwarding, LinkRate, Processing, Topology, Tunnel, Violation
+from rbops.planning import click
+from rbops.planning.prediction import Forecast
+from rbops.planning.servers import Built
+from rbops.planning.topology import setting
+from rbops.planning.warnings import warnings
+from rbops.spec.model import Spec
+from rbops.topology.choice import Choice, Demand
+from rbops.topology.external import External, routes
+from rbops.topology.names import server_name
+
+if TYPE_CHECKING:
+    from rbops.click import Fragment as Parsed
+
+__all__ = ["assemble"]
+
+
+def assemble(
+    spec: Spec,
+    demand: Demand,
+    choice: Choice,
+    ports: Sequence[External],
+    built: Built,
+    made: Forecast,
+    element: Parsed | None,
+) -> ClusterPlan:
+    """The plan, with every violation of its rules that planning or its independent checker finds."""
+    plan = ClusterPlan(
+        name=spec.name,
+        topology=_topology(spec, choice, made),
+        links=built.links,
+        servers=built.servers,
+        forwarding=Forwarding(
+            dataplane=spec.dataplane,
+            application=spec.router.application,
+            routing=spec.interconnect.routing,
+            direct_quota_bps=setting(spec, choice).quota_bps,
+            flowlet_timeout_s=spec.interconnect.flowlet_timeout_s,
+            click_dialect=spec.click.dialect,
+            click_prefix=click.prefix(spec),
+            click_package=spec.click.package if spec.dataplane == "click" else None,
+            fragment=click.planned(element),
+            tunnels=tuple(Tunnel(each.peer, each.prefixes, each.spi, str(each.keys)) for each in spec.ipsec),
+        ),
+        routes=routes(spec, ports),
+        violations=(*_breaches(built), *click.breaches(element, built)),
+        warnings=warnings(spec, choice, demand, built, made),
+        prediction=made.prediction,
+    )
+    known = {(breach.rule, breach.server) for breach in plan.violations}
+    found = tuple(breach for breach in check(plan) if (breach.rule, breach.server) not in known)
+    return replace(plan, violations=plan.violations + found) if found else plan
+
+
+def _breaches(built: Built) -> Iterator[Violation]:
+    """What cannot be kept, of each kind of server once; of all its servers where they differ in their ports' cores."""
+    for kind in built.kinds:
+        for breach in kind.assignment.violations:
+            for member in kind.servers if kind.assignment.by_port else kind.servers[:1]:
+                yield replace(breach, server=server_name(member))
+
+
+def _topology(spec: Spec, choice: Choice, made: Forecast) -> Topology:
+    trial = choice.trial
+    rate = choice.most * spec.router.line_rate_bps
+    return Topology(
+        kind=trial.kind,
+        degree=trial.fanout_needed,
+        stages=choice.stages,
+        ports_per_server=choice.most,
+        port_servers=trial.port_servers,
+        intermediate_servers=trial.servers - trial.port_servers,
+        servers=trial.servers,
+        internal_link=LinkRate(trial.required_bps, trial.rate_bps * trial.parallel),
+        processing_bps=Processing(2 * rate, 3 * rate, made.app.rate_bps),
+    )
