@@ -127,17 +127,13 @@ def test_route_file(rb4: ClusterPlan, tmp_path: Path) -> None:
 
 
 def test_route_file_of_256k(rb4: ClusterPlan, tmp_path: Path) -> None:
-    import time
-
     path = tmp_path / "routes.csv"
     path.write_text(
         "".join(f"{20 + (i >> 16)}.{i >> 8 & 255}.{i & 255}.0/24,198.18.{i % 4}.2\n" for i in range(1 << 18))
     )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     plan = replace(rb4, routes=Routes(rb4.routes.connected, (), str(path), digest, 1 << 18))
-    start = time.perf_counter()
     rendered = render(plan)
-    assert time.perf_counter() - start < 10
     routes = node(rendered, "n0")["routes"]
     assert isinstance(routes, dict)
     assert routes["count"] == (1 << 18) + 12
