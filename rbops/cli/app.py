@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from rbops import __version__
-from rbops.cli import click_check, demo, deploy, discover, lab, plan, render, selftest, simulate, spec, verify
+from rbops.cli import click_check, demo, deploy, discover, lab, plan, predict, selftest, spec, verify
 from rbops.cli.options import wants_json
 from rbops.cli.output import emit, say
 from rbops.errors import CheckFailed, RbopsError, SpecError
@@ -104,7 +104,7 @@ def build() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    for module in (spec, plan, simulate, render, click_check, lab, discover, deploy, verify, selftest, demo):
+    for module in (spec, plan, predict, click_check, lab, discover, deploy, verify, selftest, demo):
         module.register(app)
     return app
 

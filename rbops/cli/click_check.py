@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rbops.cli.options import Output
-from rbops.cli.output import Format, emit_json, say
+from rbops.cli.output import Format, emit_json, say, show
 
 if TYPE_CHECKING:
     from rbops.cli.click_files import Installed
@@ -93,7 +93,7 @@ def click_check(
         options = Options(driver, threads, spreads, click.library, click.package, _defines(define or []))
         checked += (_of_spec if is_spec else _of_file)(path, click, options, allowed)
     if output is Format.JSON:
-        from rbops.cli.click_text import report_json
+        from rbops.report.click_check import report_json
 
         found = [{**report_json(item.report, item.allow), "known_from": item.elements} for item in checked]
         failed = any(item.denied for item in checked)
@@ -174,8 +174,7 @@ def _driver(spec: Spec) -> Driver:
 
 def _print(checked: list[_Checked], output: Format) -> None:
     """Mistakes on stderr, where editors look; the summary on stdout unless that is JSON."""
-    from rbops.cli.click_text import report_blocks
-    from rbops.cli.tables import show
+    from rbops.report.click_check import report_blocks
 
     for item in checked:
         for diagnostic in _messages(item):
@@ -188,7 +187,7 @@ def _print(checked: list[_Checked], output: Format) -> None:
 
 
 def _messages(item: _Checked) -> Iterator[Diagnostic]:
-    from rbops.cli.click_text import told
+    from rbops.report.click_check import told
 
     yield from item.report.errors
     yield from (told(breach, item.allow) for breach in item.report.breaches)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rbops.cli.options import InventoryPath, Limit, Output, Spec
-from rbops.cli.output import Format, emit, emit_json, say, stdout_console
+from rbops.cli.output import Format, emit, emit_json, say, show
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from rbops.deploy.apply import Applied
-    from rbops.deploy.reboot import Waiting
-    from rbops.deploy.status import ServerDiff, ServerStatus
 
 __all__ = ["register"]
 
@@ -169,21 +166,14 @@ def diff(spec: Spec, inventory: InventoryPath, limit: Limit = None, output: Outp
     from rbops.deploy.status import diff_servers
     from rbops.errors import CheckFailed
     from rbops.planner import load_plan
+    from rbops.report.apply import diff_json, diff_lines
 
     plan = load_plan(spec)
     found = diff_servers(plan, load_inventory(inventory, limit))
     if output is Format.JSON:
-        emit_json(
-            {
-                "schema_version": 1,
-                "digest": plan.digest,
-                "equal": all(server.equal for server in found),
-                "servers": {server.name: [change.to_dict() for change in server.changes] for server in found},
-                "reboot_required": _waiting({server.name: server.waiting for server in found}),
-            }
-        )
+        emit_json(diff_json(found, plan.digest))
     else:
-        _print_diff(found)
+        emit("\n".join(diff_lines(found)))
     changed = [server.name for server in found if not server.equal]
     if changed:
         raise CheckFailed(f"{len(changed)} of {len(found)} servers differ from the plan: {', '.join(changed)}")
@@ -195,119 +185,27 @@ def status(spec: Spec, inventory: InventoryPath, limit: Limit = None, output: Ou
     from rbops.deploy.status import status_servers
     from rbops.errors import Unreachable
     from rbops.planner import load_plan
+    from rbops.report.status import problems, status_blocks
 
     plan = load_plan(spec)
     found = status_servers(plan, load_inventory(inventory, limit))
     if output is Format.JSON:
-        servers = {server.name: server.to_dict() for server in found}
+        servers = {one.name: {**one.to_dict(), "problems": problems(one, plan.digest)} for one in found}
         emit_json({"schema_version": 1, "digest": plan.digest, "servers": servers})
     else:
-        _print_status(found, plan.digest)
+        show(status_blocks(found, plan.digest))
     lost = [server.error for server in found if server.error]
     if lost:
         raise Unreachable("\n".join(lost))
 
 
-def _waiting(found: Mapping[str, Sequence[Waiting]]) -> dict[str, list[dict[str, str]]]:
-    """The JSON form, of the servers where something waits for a reboot."""
-    return {name: [dataclasses.asdict(entry) for entry in entries] for name, entries in found.items() if entries}
-
-
 def _print_applied(done: Applied, output: Format, rebooted: Mapping[str, float]) -> None:
-    from rbops.cli.note_text import note_lines
+    from rbops.report.apply import applied_json, applied_lines
 
-    total = done.total_changed
     if output is Format.JSON:
-        emit_json(
-            {
-                "schema_version": 1,
-                "run": done.run,
-                "folder": str(done.folder),
-                "digest": done.digest,
-                "check": done.check,
-                "changed": dict(done.changed),
-                "seconds": done.seconds,
-                "reboot_required": _waiting({n: e for n, e in done.waiting.items() if n not in rebooted}),
-                "rebooted": dict(rebooted),
-                "unsupported": {n: [note.to_json() for note in notes] for n, notes in done.unsupported.items()},
-            }
-        )
+        emit_json(applied_json(done, rebooted))
         return
-    count = f"{len(done.changed)} server{'s' if len(done.changed) != 1 else ''}"
-    tasks = f"{total} task{'s' if total != 1 else ''}"
-    if done.check:
-        emit(f"{tasks} would change something on {count}" if total else f"nothing would change: {count} have this plan")
-    elif total:
-        emit(f"applied to {count}, {tasks} changed something; confirmed. Plan {done.digest[:12]}")
-    elif done.partial:
-        emit(f"nothing to change on {count} in the tasks that --tags and --skip-tags leave; confirmed")
-    else:
-        emit(f"nothing to change: {count} already had this plan, {done.digest[:12]}")
-    for name, entries in done.waiting.items():
-        if name in rebooted:
-            emit(f"{name}: rebooted, forwards again after {rebooted[name]:.0f} s")
-        else:
-            emit(f"{name}: reboot required: {_listed(entries)}")
+    emit("\n".join(applied_lines(done, rebooted)))
     if done.waiting and not rebooted:
         say("`rbops apply --reboot` reboots one server after the other")
-    for line in note_lines(done.unsupported):
-        emit(line)
     say(f"journal: {done.folder}")
-
-
-def _print_diff(found: list[ServerDiff]) -> None:
-    for server in found:
-        if server.equal:
-            emit(f"{server.name}: as planned")
-        else:
-            emit(f"{server.name}: {len(server.changes)} differences")
-        if server.waiting:
-            emit(f"  reboot required{'' if server.equal else ' after them'}: {_listed(server.waiting)}")
-        for change in server.changes:
-            emit(f"  {change.subject}: {change.setting}: {change.have} -> {change.want}")
-
-
-def _print_status(found: list[ServerStatus], digest: str) -> None:
-    from rich.table import Table
-
-    table = Table(
-        *("server", "plan", "data plane", "services", "up", "reboot", "change open", "locked by"),
-        box=None,
-        pad_edge=False,
-    )
-    for server in found:
-        if server.error:
-            table.add_row(server.name, "does not answer")
-            continue
-        if server.digest is None:
-            plan = "none"
-        else:
-            plan = "this one" if server.digest == digest else f"another: {server.digest[:12]}"
-        services = ", ".join(f"{unit.removesuffix('.service')} {state}" for unit, state in server.services.items())
-        table.add_row(
-            server.name,
-            plan,
-            server.dataplane or "-",
-            services or "-",
-            _duration(server.uptime_s),
-            "required" if server.waiting else "-",
-            server.transaction or "-",
-            server.lock or "-",
-        )
-    stdout_console().print(table)
-    for server in found:
-        if server.waiting:
-            emit(f"{server.name}: reboot required: {_listed(server.waiting)}")
-
-
-def _listed(entries: Sequence[Waiting]) -> str:
-    return "; ".join(str(entry) for entry in entries)
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return "-"
-    minutes, _ = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    return f"{days}d {hours}h" if days else f"{hours}h {minutes}m" if hours else f"{minutes}m"

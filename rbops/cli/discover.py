@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rbops.cli.options import InventoryPath, Limit, Output
-from rbops.cli.output import Format, emit_json, say
+from rbops.cli.output import Format, emit_json, say, show
 
 if TYPE_CHECKING:
     from rbops.discover.run import Discovered
@@ -83,8 +83,7 @@ def _print(found: Discovered, output: Format) -> None:
     if output is Format.JSON:
         emit_json(found.to_dict())
     else:
-        from rbops.cli.discover_text import discover_blocks
-        from rbops.cli.tables import show
+        from rbops.report.discover import discover_blocks
 
         show(discover_blocks(found))
     for path in found.written:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rbops.cli.options import Output, Spec
-from rbops.cli.output import Format, emit, emit_json, say, stdout_console
+from rbops.cli.output import Format, emit, emit_json, say, show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from rbops.lab.model import LabStatus, Provider
+    from rbops.lab.model import Provider
     from rbops.lab.progress import Progress
 
 __all__ = ["app", "register", "timed_progress"]
@@ -159,30 +159,13 @@ def status(spec: Spec, name: Name = None, kind: Made = None, output: Output = Fo
 
         emit_json({"schema_version": 1, **dataclasses.asdict(found)})
     else:
-        _print_status(found)
+        from rbops.report.lab import lab_blocks
+
+        show(lab_blocks(found))
     if found.state != "up":
         off = [server.name for server in found.servers if not (server.running and server.ssh)]
         detail = f": {', '.join(off)} {'is' if len(off) == 1 else 'are'} off or silent" if off else ""
         raise CheckFailed(f"lab {found.name} is {found.state}{detail}")
-
-
-def _print_status(found: LabStatus) -> None:
-    from rich.table import Table
-
-    emit(f"lab {found.name} ({found.provider}): {found.state}\ninventory: {found.inventory}")
-    servers = Table("server", "address", "state", "ssh", "pid", box=None, pad_edge=False)
-    for server in found.servers:
-        state, ssh = "running" if server.running else "down", "answers" if server.ssh else "silent"
-        servers.add_row(server.name, server.address, state, ssh, str(server.pid or "-"))
-    cables = Table("cable", "", "state", box=None, pad_edge=False)
-    for cable in found.cables:
-        cables.add_row(cable.a, cable.b, "a port is down" if cable.state == "down" else cable.state)
-    testers = Table("tester", "port", "namespace", "state", box=None, pad_edge=False)
-    for tester in found.testers:
-        testers.add_row(tester.name, tester.device, tester.netns, "there" if tester.present else "missing")
-    for table in (servers, cables, testers):
-        emit("")
-        stdout_console().print(table)
 
 
 @app.command("ssh")

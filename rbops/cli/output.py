@@ -1,4 +1,4 @@
-"""What the verbs print with: data on stdout, messages and progress on stderr.
+"""What the verbs print with: results on stdout, messages and progress on stderr.
 
 Colour and moving lines appear only where stderr is a terminal, and never with ``NO_COLOR`` set.
 Imports rich only when a console is asked for: it takes a third of the start-up budget.
@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Format", "console", "emit", "emit_json", "say", "stdout_console", "step"]
+    from rbops.report.tables import Block
+
+__all__ = ["Format", "console", "emit", "emit_json", "say", "show"]
 
 
 class Format(StrEnum):
@@ -34,14 +34,6 @@ def console() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-def stdout_console() -> Console:
-    """A rich console on stdout, for tables that are a verb's result; plain text where it is no terminal."""
-    from rich.console import Console
-
-    # A pipe has no width: 80 columns would fold the tables that people grep.
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-
-
 def emit(text: str) -> None:
     """Write a verb's result to stdout, ending in exactly one newline."""
     sys.stdout.write(text if text.endswith("\n") else text + "\n")
@@ -53,16 +45,19 @@ def emit_json(value: Any) -> None:
     emit(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
 
 
+def show(blocks: Iterable[Block]) -> None:
+    """Write a report to stdout: coloured and folded to its width on a terminal, plain aligned text elsewhere."""
+    from rbops.report.tables import plain, rich_text
+
+    if not sys.stdout.isatty():
+        emit(plain(blocks))
+        return
+    from rich.console import Console
+
+    Console(highlight=False).print(rich_text(blocks))
+
+
 def say(text: str) -> None:
     """A message for the person at the terminal, on stderr."""
     sys.stderr.write(text if text.endswith("\n") else text + "\n")
     sys.stderr.flush()
-
-
-@contextmanager
-def step(title: str) -> Iterator[None]:
-    """Say what is being done, and how long it took when it is done; silent about the time if it fails."""
-    say(f"{title} ...")
-    start = time.monotonic()
-    yield
-    say(f"{title}: {time.monotonic() - start:.1f} s")

@@ -1,4 +1,4 @@
-"""The verbs that only compute: ``plan``, ``explain``, ``predict``, ``scale`` and ``graph``."""
+"""The verbs ``plan``, ``explain``, ``graph`` and ``render``: what a spec becomes."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ from typing import Annotated
 import typer
 
 from rbops.cli.options import Output, Spec
-from rbops.cli.output import Format, emit, emit_json, say
+from rbops.cli.output import Format, emit, emit_json, say, show
 from rbops.errors import UsageError
 
-__all__ = ["GraphFormat", "explain", "graph", "plan", "predict", "register", "scale"]
+__all__ = ["GraphFormat", "explain", "graph", "plan", "register", "render"]
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the application."""
     app.command("plan")(plan)
     app.command("explain")(explain)
-    app.command("predict")(predict)
-    app.command("scale")(scale)
     app.command("graph")(graph)
+    app.command("render")(render)
 
 
 def plan(spec: Spec, output: Output = Format.TEXT) -> None:
@@ -33,17 +32,15 @@ def plan(spec: Spec, output: Output = Format.TEXT) -> None:
     if output is Format.JSON:
         emit(made.plan.to_json(indent=2))
         return
-    from rbops.cli.plan_text import plan_blocks
-    from rbops.cli.tables import show
+    from rbops.report.plan import plan_blocks
 
     show(plan_blocks(made))
 
 
 def explain(spec: Spec, output: Output = Format.TEXT) -> None:
     """Say for each choice which formula, numbers and constraint decided it, and where the paper disagrees."""
-    from rbops.cli.explain_text import explain_blocks, explain_json
-    from rbops.cli.tables import show
     from rbops.planner import planning
+    from rbops.report.explain import explain_blocks, explain_json
     from rbops.spec import load_spec
 
     made = planning(load_spec(spec))
@@ -51,73 +48,6 @@ def explain(spec: Spec, output: Output = Format.TEXT) -> None:
         emit_json(explain_json(made))
     else:
         show(explain_blocks(made))
-
-
-def predict(
-    spec: Spec,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE[,VALUE]", help="Replace a value of the spec; several give a table."),
-    ] = None,
-    calibrate: Annotated[
-        Path | None, typer.Option("--calibrate", metavar="RESULT.json", help="Correct the costs by a self-test's rate.")
-    ] = None,
-    capture: Annotated[
-        Path | None, typer.Option("--pcap", metavar="FILE", help="Packet sizes of this capture instead of the spec's.")
-    ] = None,
-    output: Output = Format.TEXT,
-) -> None:
-    """Predict rate, bottleneck, latency, power and price, for the spec or for variants of it."""
-    from rbops.cli.predict_text import Scenario, predict_blocks, predict_json
-    from rbops.cli.tables import show
-    from rbops.planner import Assumptions, calibrated, planning
-    from rbops.predict.calibrate import read_measurement
-    from rbops.predict.packets import capture_mix
-    from rbops.predict.whatif import variants
-    from rbops.spec import load_spec
-
-    packets = capture_mix(_read(capture), capture.name) if capture is not None else None
-    measured = read_measurement(_read(calibrate).decode("utf-8", "replace"), str(calibrate)) if calibrate else None
-    factor = calibrated(load_spec(spec), measured).cost_factor if measured is not None else 1.0
-    if measured is not None and measured.limited_by_testers:
-        say("the testers limited the measured rate: the router may do better than the calibrated prediction")
-    scenarios = [
-        Scenario(changes, planning(load_spec(spec, changes), Assumptions(factor, packets)))
-        for changes in variants(settings or [])
-    ]
-    if output is Format.JSON:
-        emit_json(predict_json(scenarios, factor, measured))
-    else:
-        show(predict_blocks(scenarios, factor, measured))
-
-
-def scale(
-    spec: Annotated[Path | None, typer.Argument(metavar="SPEC", help="Scale this router too.")] = None,
-    configuration: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--configuration", metavar="NAME", help="current, more_nics or faster (paper Fig. 3); default all."
-        ),
-    ] = None,
-    plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the curves to FILE (.png or .svg).")
-    ] = None,
-    output: Output = Format.TEXT,
-) -> None:
-    """Show how many servers a router of 4 to 4,096 ports takes, beside a cluster of servers and switches (Fig. 3)."""
-    from rbops.cli.scale_text import curves, scale_blocks, scale_json
-    from rbops.cli.tables import show
-
-    found = curves(configuration or [], spec)
-    if plot is not None:
-        from rbops.cli.scale_plot import draw
-
-        draw(found, plot)
-        say(f"wrote {plot}")
-    if output is Format.JSON:
-        emit_json(scale_json(found))
-    else:
-        show(scale_blocks(found))
 
 
 class GraphFormat(StrEnum):
@@ -149,8 +79,22 @@ def graph(
     emit(write(server_graph(names[server]), output.value))
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror or error}") from error
+def render(
+    spec: Spec,
+    directory: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", help="Folder to write.", show_default=False)
+    ],
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace DIR even if it holds files rbops did not write.")
+    ] = False,
+) -> None:
+    """Write every file that the servers get, with the playbooks to push them without rbops."""
+    from rbops.planner import load_plan
+    from rbops.render import render as render_plan
+    from rbops.render import write
+
+    plan = load_plan(spec)
+    rendered = render_plan(plan)
+    write(rendered, directory, force=force)
+    say(f"{len(plan.servers)} servers, plan {plan.digest[:12]}: {directory}")
+    say(f"next: rbops apply {spec} -i INVENTORY, or ansible-playbook -i INVENTORY site.yml in {directory}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rbops.cli.options import InventoryPath, JunitFile, Limit, Output, Spec
-from rbops.cli.output import Format, emit, emit_json, say, stdout_console
+from rbops.cli.output import Format, emit_json, say, show
 from rbops.errors import CheckFailed, UsageError
 
 if TYPE_CHECKING:
@@ -62,7 +62,9 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
     if output is Format.JSON:
         emit_json(result.to_dict())
     else:
-        _print(result)
+        from rbops.report.selftest import selftest_blocks
+
+        show(selftest_blocks(result))
     if not result.passed:
         count = len(result.faults)
         first = result.faults[0].text.split(" [")[0]
@@ -89,16 +91,6 @@ def measure(spec: Path, inventory: Path, limit: str | None, options: Options) ->
     with CounterReader(targets) as read_counters:
         routes = read_routes(plan)
         return run_selftest(plan, found.testers, read_counters, options, routes=routes, progress=say)
-
-
-def _print(result: SelftestResult) -> None:
-    from rbops.report.selftest import selftest_report, selftest_text
-
-    console = stdout_console()
-    if console.is_terminal:
-        console.print(selftest_report(result))
-    else:
-        emit(selftest_text(result))
 
 
 def _write_junit(path: Path, result: SelftestResult) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 import typer
 
 from rbops.cli.options import InventoryPath, JunitFile, Limit, Output, Spec
-from rbops.cli.output import Format, console, emit_json, stdout_console
+from rbops.cli.output import Format, console, emit_json, show
 from rbops.errors import CheckFailed
 
 if TYPE_CHECKING:
@@ -39,9 +39,9 @@ def verify(
     if output is Format.JSON:
         emit_json(result.to_dict())
     else:
-        from rbops.report.verify import verify_report
+        from rbops.report.verify import verify_blocks
 
-        stdout_console().print(verify_report(result))
+        show(verify_blocks(result))
     if not result.passed:
         failed = len(result.failures)
         raise CheckFailed(f"{failed} check{'s' if failed > 1 else ''} failed")

@@ -1,18 +1,15 @@
-"""A self-test's result for people: the N x N matrix, what each phase found, the spread, the faults."""
+"""A self-test's result: the N x N matrix, what each phase found, the spread, the faults; JUnit cases."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
 
 from rbops.report.junit import Case, Suite
+from rbops.report.tables import Block, Cell, Styled, Table
+from rbops.report.words import counted
 from rbops.selftest.result import Pair, PathCount, Phase, PortService, QueueService, RateResult, SelftestResult
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-__all__ = ["selftest_junit", "selftest_report", "selftest_text"]
+__all__ = ["selftest_blocks", "selftest_junit"]
 
 _SLOW_PPS = 100_000
 _LIMITS = {
@@ -21,43 +18,6 @@ _LIMITS = {
     "loss": "packets were lost at every rate",
     "time": "as near as the time allowed",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class _Table:
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-_Block = _Table | str
-
-
-def selftest_text(result: SelftestResult) -> str:
-    """Plain text with aligned columns, for pipes, logs and the plan's record."""
-    return "\n\n".join(block if isinstance(block, str) else _aligned(block) for block in _blocks(result)) + "\n"
-
-
-def selftest_report(result: SelftestResult) -> RenderableType:
-    """The same for a terminal: rich tables, faults in red."""
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
-
-    parts: list[RenderableType] = []
-    for block in _blocks(result):
-        if isinstance(block, str):
-            bad = block.startswith("FAULT") or "FAILED" in block
-            good = block == _verdict(result) and result.passed
-            parts.append(Text(block, style="red" if bad else "green" if good else ""))
-            continue
-        table = Table(title=Text(block.title), title_justify="left")
-        for number, name in enumerate(block.columns):
-            table.add_column(Text(name), justify="left" if number == 0 else "right")
-        for row in block.rows:
-            table.add_row(*(Text(cell, style="red" if " lost" in cell else "") for cell in row))
-        parts.append(table)
-    return Group(*parts)
 
 
 def selftest_junit(result: SelftestResult) -> Suite:
@@ -85,46 +45,45 @@ def selftest_junit(result: SelftestResult) -> Suite:
     return Suite(f"rbops selftest {result.name}", tuple(cases), result.seconds, properties)
 
 
-def _blocks(result: SelftestResult) -> list[_Block]:
+def selftest_blocks(result: SelftestResult) -> Iterator[Block]:
+    """The matrix, phases, paths and queues, the rate beside the predicted one, notes, faults and the verdict."""
     names = dict(result.ports)
-    blocks: list[_Block] = [_matrix(phase, names) for phase in result.phases if phase.all_ports]
+    yield from (_matrix(phase, names) for phase in result.phases if phase.all_ports)
     if result.phases:
-        blocks.append(_phases(result.phases))
-    blocks += [_spread(phase) for phase in result.phases if phase.spread]
-    blocks += [_service(phase) for phase in result.phases if phase.service]
+        yield _phases(result.phases)
+    yield from (_spread(phase) for phase in result.phases if phase.spread)
+    yield from (_service(phase) for phase in result.phases if phase.service)
     if result.rate is not None:
-        blocks.append(_rate_line(result.rate))
-        blocks.append(_prediction_line(result.predicted_pps, result.rate))
-    blocks += [f"note: {note}" for note in result.notes]
+        yield _rate_line(result.rate)
+        yield _prediction_line(result.predicted_pps, result.rate)
+    yield from (f"note: {note}" for note in result.notes)
     if result.faults:
-        blocks.append("\n".join(f"FAULT {fault.phase}: {fault.text}" for fault in result.faults))
-    blocks.append(_verdict(result))
-    return blocks
+        yield Styled("\n".join(f"FAULT {fault.phase}: {fault.text}" for fault in result.faults), "bad")
+    yield Styled(_verdict(result), "good" if result.passed else "bad")
 
 
 def _verdict(result: SelftestResult) -> str:
     what = f"{result.checked:,} packets checked in {result.seconds:.1f} s"
     if result.passed:
         return f"self-test of {result.name} passed: {what}, plan {result.digest[:12]}, seed {result.seed}"
-    count = len(result.faults)
-    faults = f"{count} fault{'s' if count != 1 else ''}" if count else "nothing was tested"
+    faults = counted(len(result.faults), "fault") if result.faults else "nothing was tested"
     return f"self-test of {result.name} FAILED: {faults}; {what}, plan {result.digest[:12]}, seed {result.seed}"
 
 
-def _matrix(phase: Phase, names: dict[int, str]) -> _Table:
+def _matrix(phase: Phase, names: dict[int, str]) -> Table:
     cells = {(pair.source, pair.destination): _cell(pair) for pair in phase.pairs}
     columns = ("from \\ to", *(f"port {port} ({names[port]})" for port in names))
     rows = [(f"port {row} ({names[row]})", *(cells.get((row, column), "-") for column in names)) for row in names]
-    return _Table(f"Received, {phase.size}-byte frames, every port to every other", columns, tuple(rows))
+    return Table(f"Received, {phase.size}-byte frames, every port to every other", columns, tuple(rows))
 
 
-def _cell(pair: Pair) -> str:
-    return f"{pair.received:,}" + (f" ({pair.lost:,} lost)" if pair.lost else "")
+def _cell(pair: Pair) -> Cell:
+    return Styled(f"{pair.received:,} ({pair.lost:,} lost)", "bad") if pair.lost else f"{pair.received:,}"
 
 
-def _phases(phases: Iterable[Phase]) -> _Table:
+def _phases(phases: Iterable[Phase]) -> Table:
     columns = ("phase", "bytes", "sent", "received", "lost", "duplicates", "reordered", "Mpps", "Gbps")
-    return _Table("Phases", columns, tuple(_phase_row(phase) for phase in phases))
+    return Table("Phases", columns, tuple(_phase_row(phase) for phase in phases))
 
 
 def _phase_row(phase: Phase) -> tuple[str, ...]:
@@ -134,23 +93,23 @@ def _phase_row(phase: Phase) -> tuple[str, ...]:
     return (phase.name, str(phase.size), *(f"{count:,}" for count in counts), reordered, *rates)
 
 
-def _spread(phase: Phase) -> _Table:
-    ways: dict[tuple[str, str], list[PathCount]] = {}
+def _spread(phase: Phase) -> Table:
+    paths: dict[tuple[str, str], list[PathCount]] = {}
     for path in phase.spread:
-        ways.setdefault((path.source, path.destination), []).append(path)
+        paths.setdefault((path.source, path.destination), []).append(path)
     rows = []
-    for (source, destination), paths in ways.items():
-        total = sum(path.packets for path in paths)
-        direct = sum(path.packets for path in paths if path.via is None)
-        over = ", ".join(f"{path.via} {path.packets / total:.1%}" for path in paths if path.via is not None)
-        way = f"{source} to {destination}" if source != destination else f"within {source}"
-        rows.append((way, f"{total:,}", f"{direct / total:.1%}", over or "-"))
-    columns = ("way", "packets", "direct", "over two hops")
-    return _Table(f"Spread in the {phase.name} phase, by the servers' counters", columns, tuple(rows))
+    for (source, destination), taken in paths.items():
+        total = sum(path.packets for path in taken)
+        direct = sum(path.packets for path in taken if path.via is None)
+        over = ", ".join(f"{path.via} {path.packets / total:.1%}" for path in taken if path.via is not None)
+        ends = f"{source} to {destination}" if source != destination else f"within {source}"
+        rows.append((ends, f"{total:,}", f"{direct / total:.1%}", over or "-"))
+    columns = ("servers", "packets", "direct", "over two hops")
+    return Table(f"Spread in the {phase.name} phase, by the servers' counters", columns, tuple(rows))
 
 
-def _service(phase: Phase) -> _Table:
-    columns = ("port", "packets by queue", "by core", "interrupts by queue", "")
+def _service(phase: Phase) -> Table:
+    columns = ("port", "packets by queue", "by core", "interrupts by queue", "result")
     rows = [
         (
             f"{port.server}:{port.port}",
@@ -161,7 +120,7 @@ def _service(phase: Phase) -> _Table:
         )
         for port in phase.service
     ]
-    return _Table(f"Queues and cores in the {phase.name} phase, by the servers' counters", columns, tuple(rows))
+    return Table(f"Queues and cores in the {phase.name} phase, by the servers' counters", columns, tuple(rows))
 
 
 def _served(port: PortService) -> str:
@@ -190,8 +149,8 @@ def _rate_line(rate: RateResult) -> str:
     digits = 2 if rate.rate_pps >= _SLOW_PPS else 4
     return (
         f"highest rate without loss: {rate.rate_pps / 1e6:.{digits}f} Mpps, {rate.rate_bps / 1e9:.{digits}f} Gbps of "
-        f"{rate.size}-byte frames, all ports at once ({_LIMITS[rate.limit]}; {len(rate.trials)} "
-        f"trial{'s' if len(rate.trials) > 1 else ''})"
+        f"{rate.size}-byte frames, all ports at once ({_LIMITS[rate.limit]}; "
+        f"{counted(len(rate.trials), 'trial')})"
     )
 
 
@@ -207,18 +166,4 @@ def _pair(pair: Pair) -> str:
     return (
         f"sent {pair.sent}, received {pair.received}, lost {pair.lost}, duplicates {pair.duplicates}, "
         f"late {pair.late}, reordered sequences {pair.sequences}"
-    )
-
-
-def _aligned(table: _Table) -> str:
-    rows: list[Sequence[str]] = [table.columns, *table.rows]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(table.columns))]
-
-    def line(row: Sequence[str]) -> str:
-        first, *others = zip(row, widths, strict=True)
-        cells = [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]
-        return "  " + "  ".join(cells).rstrip()
-
-    return "\n".join(
-        [table.title, line(rows[0]), "  " + "  ".join("-" * width for width in widths), *map(line, rows[1:])]
     )

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rbops.cli.click_text import told
 from rbops.click import ClickText, Options, bundled, check
+from rbops.report.click_check import told
 
 FOLDER = Path(__file__).with_name("errors")
 

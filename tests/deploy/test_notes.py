@@ -8,9 +8,6 @@ from typing import Any
 
 import pytest
 
-from rbops.cli.deploy import _print_applied
-from rbops.cli.note_text import note_lines
-from rbops.cli.output import Format
 from rbops.deploy.apply import Applied, ApplyOptions, Push, _applied
 from rbops.deploy.inventory import Inventory
 from rbops.deploy.reboot import Waiting
@@ -18,6 +15,8 @@ from rbops.deploy.runner import PlayResult, _Watcher
 from rbops.deploy.runs import new_run
 from rbops.deploy.stop import Stop
 from rbops.node.settings import Note
+from rbops.report.apply import applied_json, applied_lines
+from rbops.report.notes import note_lines
 from tests.deploy.test_events import raw
 
 NO_CPUFREQ = "nothing scales this CPU's frequency: no cpufreq driver"
@@ -55,11 +54,10 @@ def done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Applied:
     return _applied(Push(run, "rb3", "0" * 64, Inventory("", (), (), ())), ApplyOptions(), result, waiting)
 
 
-def test_apply_ends_with_what_cannot_be_had(done: Applied, capsys: pytest.CaptureFixture[str]) -> None:
-    _print_applied(done, Format.TEXT, {})
-    lines = capsys.readouterr().out.splitlines()
+def test_apply_ends_with_what_is_not_supported(done: Applied) -> None:
+    lines = list(applied_lines(done, {}))
     assert lines[-3:] == [
-        "planned, and not to be had:",
+        "planned, but not supported by the hardware:",
         f"  governor: {NO_CPUFREQ} (n0, n2: CPU 1-2)",
         "  rx ring: veth has none (n0: port ext0; n2: port ext2)",
     ]
@@ -68,9 +66,8 @@ def test_apply_ends_with_what_cannot_be_had(done: Applied, capsys: pytest.Captur
     ]
 
 
-def test_json_has_every_note(done: Applied, capsys: pytest.CaptureFixture[str]) -> None:
-    _print_applied(done, Format.JSON, {})
-    told = json.loads(capsys.readouterr().out)
+def test_json_has_every_note(done: Applied) -> None:
+    told = json.loads(json.dumps(applied_json(done, {})))
     assert told["unsupported"].keys() == {"n0", "n2"}
     assert told["unsupported"]["n2"] == [
         {"subject": "CPU 1", "setting": "governor", "reason": NO_CPUFREQ},

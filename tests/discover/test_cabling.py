@@ -10,8 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rbops.cli.discover_text import discover_blocks
-from rbops.cli.tables import plain
 from rbops.discover.cabling import Seat, compare, seats_of
 from rbops.discover.listen import End, Heard
 from rbops.discover.mend import mend
@@ -20,6 +18,8 @@ from rbops.errors import Mismatch
 from rbops.node.cabling import Origin, frame, origin_of
 from rbops.node.facts import Channels, Facts, KernelFacts, NicFacts
 from rbops.plan import Selector
+from rbops.report.discover import discover_blocks
+from rbops.report.tables import plain
 from tests.lab.plans import mesh
 
 Cables = dict[str, str]

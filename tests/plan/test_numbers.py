@@ -8,11 +8,11 @@ import yaml
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from rbops.cli.explain_text import explain_blocks, explain_json
-from rbops.cli.plan_text import plan_blocks
 from rbops.errors import Diagnostic, SpecError
 from rbops.planner import Planning, planning
 from rbops.render.graph import cluster_graph, server_graph, write
+from rbops.report.explain import explain_blocks, explain_json
+from rbops.report.plan import plan_blocks
 from rbops.spec.load import load_bytes
 from tests.spec.test_numbers import FILE, PLACES, replaced
 

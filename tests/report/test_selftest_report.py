@@ -11,7 +11,8 @@ from xml.etree import ElementTree as ET
 from rich.console import Console
 
 from rbops.report.junit import Case, Suite, junit_xml, write_junit
-from rbops.report.selftest import selftest_junit, selftest_report, selftest_text
+from rbops.report.selftest import selftest_blocks, selftest_junit
+from rbops.report.tables import plain, rich_text
 from rbops.selftest.result import (
     Fault,
     Pair,
@@ -75,6 +76,10 @@ def result(*, broken: bool = False) -> SelftestResult:
     )
 
 
+def selftest_text(measured: SelftestResult) -> str:
+    return plain(selftest_blocks(measured))
+
+
 def test_text_of_a_healthy_router(golden: Callable[[Path, str], None]) -> None:
     golden(GOLDEN / "selftest-passed.txt", selftest_text(result()))
 
@@ -112,7 +117,7 @@ def test_nothing_checked_is_a_failure() -> None:
 def test_the_terminals_report_has_the_same_facts() -> None:
     console = Console(width=160, record=True, color_system=None, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
     try:
-        console.print(selftest_report(result(broken=True)))
+        console.print(rich_text(selftest_blocks(result(broken=True))))
         text = console.export_text()
     finally:
         console.file.close()

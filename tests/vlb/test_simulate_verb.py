@@ -9,7 +9,7 @@ import pytest
 from typer import Typer
 from typer.testing import CliRunner
 
-from rbops.cli.simulate import register
+from rbops.cli.predict import simulate
 from rbops.errors import UsageError
 from rbops.planner import load_plan
 from rbops.topology.wiring import fly_cables, fly_fanouts
@@ -31,7 +31,7 @@ def rb4(tmp_path: Path) -> str:
 
 def run(*arguments: str) -> str:
     app = Typer()
-    register(app)
+    app.command("simulate")(simulate)
     result = CliRunner().invoke(app, [*arguments, "--packets", "40000"], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.stdout
@@ -96,7 +96,7 @@ def test_matrix_and_capture_from_files(rb4: str, tmp_path: Path) -> None:
 )
 def test_wrong_options(rb4: str, arguments: tuple[str, ...], message: str) -> None:
     app = Typer()
-    register(app)
+    app.command("simulate")(simulate)
     with pytest.raises(UsageError, match=message):
         CliRunner().invoke(app, [rb4, *arguments], catch_exceptions=False)
 

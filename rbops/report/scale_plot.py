@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rbops.cli.scale_text import Curve, Curves
 from rbops.errors import UsageError
+from rbops.report.scale import Curve, Curves
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

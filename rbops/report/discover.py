@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from rbops.cli.tables import Block, Table
 from rbops.discover.cabling import Cabling
 from rbops.discover.run import Discovered
 from rbops.node.facts import Facts, NicFacts, PcieLink
+from rbops.report.tables import Block, Table
 
 __all__ = ["discover_blocks"]
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rbops.cli.plan_kernel import kernel_table
-from rbops.cli.plan_places import device, places
-from rbops.cli.tables import Block, Table
 from rbops.hardware.model import Card
 from rbops.plan import ClusterPlan, Port, Prediction, Queue, Server
 from rbops.planner import Planning
+from rbops.report.plan_kernel import kernel_table
+from rbops.report.plan_ports import device, places
+from rbops.report.tables import Block, Table
+from rbops.report.words import gbps, microseconds
 from rbops.topology.slots import Seat
 
-__all__ = ["gbps", "microseconds", "plan_blocks", "prediction_rows"]
+__all__ = ["plan_blocks", "prediction_rows"]
 
 _LISTED_ONE_BY_ONE = 16
 _CORES_ONE_BY_ONE = 64
 _NAMED_PORTS = 12
-_GIGA = 1_000_000_000
 
 
 def plan_blocks(planning: Planning) -> Iterator[Block]:
@@ -201,16 +201,6 @@ def prediction_rows(planning: Planning) -> list[tuple[str, str]]:
         ("rack units", str(sum(kind.machine.rack_units * len(kind.servers) for kind in planning.built.kinds))),
     ]
     return rows
-
-
-def gbps(rate: float) -> str:
-    """``12.5 Gbps``, or Mbps below one."""
-    return f"{rate / _GIGA:.4g} Gbps" if rate >= _GIGA or rate == 0 else f"{rate / 1e6:.4g} Mbps"
-
-
-def microseconds(seconds: float) -> str:
-    """``47.7 us``."""
-    return f"{seconds * 1e6:.1f} us"
 
 
 def _ranges(numbers: Sequence[int], prefix: str = "") -> str:

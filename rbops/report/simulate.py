@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from rbops.cli.tables import Block, Table
+from rbops.report.tables import Block, Table
 from rbops.vlb.network import Network
 from rbops.vlb.result import SimulationResult
 

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rbops.cli.explain_text import measurements
-from rbops.cli.plan_text import gbps, microseconds, prediction_rows
-from rbops.cli.tables import Block, Table
 from rbops.planner import Planning
 from rbops.predict.calibrate import Measurement
+from rbops.report.explain import measurements
+from rbops.report.plan import prediction_rows
+from rbops.report.tables import Block, Table
+from rbops.report.words import gbps, microseconds
 
 __all__ = ["Scenario", "predict_blocks", "predict_json"]
 

@@ -1,25 +1,17 @@
-"""Scaling curves as text and JSON."""
+"""Scaling curves (paper Fig. 3)."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from rbops import hardware
-from rbops.cli.plan_text import gbps
-from rbops.cli.tables import Block, Table
-from rbops.errors import UsageError
-from rbops.planner import planning
-from rbops.predict.scale import POWERS, ScalePoint, SwitchedPoint, configuration, curve, switched, switched_usd
-from rbops.spec import load_spec
+from rbops.predict.scale import POWERS, ScalePoint, SwitchedPoint, switched_usd
+from rbops.report.tables import Block, Table
+from rbops.report.words import gbps
 
-__all__ = ["Curves", "curves", "scale_blocks", "scale_json"]
-
-_FIGURE = ("current", "more_nics", "faster")
+__all__ = ["Curve", "Curves", "scale_blocks", "scale_json"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,26 +29,6 @@ class Curves:
 
     configurations: tuple[Curve, ...]
     switched: tuple[SwitchedPoint, ...]
-
-
-def curves(names: Sequence[str], spec: Path | None) -> Curves:
-    """The configurations of Fig. 3 called ``names`` (all when none is named), and that of ``spec``.
-
-    Raises UsageError for another name, SpecError for a wrong spec.
-    """
-    for name in names:
-        if name not in _FIGURE:
-            near = difflib.get_close_matches(name, _FIGURE, 1)
-            hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(_FIGURE)}"
-            raise UsageError(f"no configuration is called {name!r}", hint=hint)
-    found: list[Curve] = []
-    for name in names or _FIGURE:
-        machine = hardware.profile(name)
-        found.append(Curve(name, curve(configuration(machine)), machine.price_usd))
-    if spec is not None:
-        made = planning(load_spec(spec))
-        found.append(Curve(made.plan.name, curve(made.demand), made.demand.default.machine.price_usd))
-    return Curves(tuple(found), switched())
 
 
 def scale_blocks(found: Curves) -> Iterator[Block]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
-from rbops.cli.tables import Block, Table
 from rbops.click import Report
 from rbops.click.devices import DeviceQueue
 from rbops.click.rules import Breach
 from rbops.errors import Diagnostic
+from rbops.report.tables import Block, Table
 
 __all__ = ["report_blocks", "report_json", "told"]
 

@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from rbops.cli.plan_text import gbps
-from rbops.cli.tables import Block, Table
 from rbops.planner import Planning
 from rbops.planning.explain import Reason, reasons
 from rbops.predict.reference import Measured, disputed, measured_router, measured_server
+from rbops.report.tables import Block, Table
+from rbops.report.words import gbps
 
 __all__ = ["explain_blocks", "explain_json", "measurements"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from rbops.cli.tables import Table
 from rbops.common.cpulist import list_text
 from rbops.node.cmdline import written
 from rbops.plan import Kernel, Server
+from rbops.report.tables import Table
 
 __all__ = ["kernel_table"]
 

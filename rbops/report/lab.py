@@ -1,0 +1,40 @@
+"""A lab's state: servers, cables and testers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rbops.lab.model import LabStatus
+from rbops.report.tables import Block, Cell, Styled, Table
+
+__all__ = ["lab_blocks"]
+
+
+def lab_blocks(found: LabStatus) -> Iterator[Block]:
+    """The lab's name, provider, state and inventory, then a table for each kind of part."""
+    yield f"lab {found.name} ({found.provider}): {found.state}\ninventory: {found.inventory}"
+    servers = tuple(
+        (
+            server.name,
+            server.address,
+            _good(server.running, "running", "off"),
+            _good(server.ssh, "answers", "no answer"),
+            str(server.pid or "-"),
+        )
+        for server in found.servers
+    )
+    yield Table("Servers", ("server", "address", "state", "ssh", "pid"), servers)
+    cables = tuple(
+        (cable.a, cable.b, _good(cable.state == "up", "up", "a port is down" if cable.state == "down" else cable.state))
+        for cable in found.cables
+    )
+    yield Table("Cables", ("from", "to", "state"), cables)
+    testers = tuple(
+        (tester.name, tester.device, tester.netns, _good(tester.present, "present", "missing"))
+        for tester in found.testers
+    )
+    yield Table("Testers", ("tester", "port", "namespace", "state"), testers)
+
+
+def _good(good: bool, yes: str, no: str) -> Cell:  # noqa: FBT001 - a condition and its two words
+    return Styled(yes, "good") if good else Styled(no, "bad")

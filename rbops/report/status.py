@@ -1,0 +1,74 @@
+"""The state of servers beside a plan: healthy, or what is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rbops.deploy.status import ServerStatus
+from rbops.report.tables import Block, Styled, Table
+from rbops.report.words import duration
+
+__all__ = ["problems", "status_blocks"]
+
+_SHORT = 12
+_ALWAYS_ACTIVE = "rbops-watch.service"
+_COLUMNS = ("server", "state", "plan", "data plane", "kernel", "up", "open change", "locked by")
+
+
+def status_blocks(found: Sequence[ServerStatus], digest: str) -> Iterator[Block]:
+    """A row a server; below, what waits for a reboot."""
+    yield Table(f"Servers, plan {digest[:_SHORT]}", _COLUMNS, tuple(_row(server, digest) for server in found))
+    waiting = [
+        f"{server.name}: reboot required: {'; '.join(map(str, server.waiting))}" for server in found if server.waiting
+    ]
+    if waiting:
+        yield "\n".join(waiting)
+
+
+def problems(server: ServerStatus, digest: str) -> tuple[str, ...]:
+    """Why ``server`` is not healthy with the plan ``digest``, most important first; empty when it is.
+
+    Units that only run at boot, and those of the data plane that is not planned, are inactive on a healthy server.
+    """
+    if server.error:
+        return ("unreachable",)
+    if server.digest is None:
+        return ("no plan",)
+    return tuple(_problems(server, digest))
+
+
+def _problems(server: ServerStatus, digest: str) -> Iterator[str]:
+    if server.digest != digest:
+        yield "other plan"
+    if server.dataplane in {None, "not loaded"}:
+        yield "data plane not loaded"
+    for unit, state in server.services.items():
+        if state == "failed" or (unit == _ALWAYS_ACTIVE and state != "active"):
+            yield f"{unit.removesuffix('.service')} {state}"
+    if server.waiting:
+        yield "reboot required"
+    if server.transaction:
+        yield "change not confirmed"
+
+
+def _row(server: ServerStatus, digest: str) -> tuple[str | Styled, ...]:
+    found = problems(server, digest)
+    state = Styled(", ".join(found), "bad") if found else Styled("healthy", "good")
+    if server.error:
+        return (server.name, state, *("-" for _ in _COLUMNS[2:]))
+    return (
+        server.name,
+        state,
+        _plan(server.digest, digest),
+        server.dataplane or "-",
+        server.kernel or "-",
+        duration(server.uptime_s),
+        server.transaction or "-",
+        server.lock or "-",
+    )
+
+
+def _plan(has: str | None, planned: str) -> str:
+    if has is None:
+        return "none"
+    return "this one" if has == planned else has[:_SHORT]
