@@ -34,7 +34,7 @@ docs: setup ## what is generated of the documentation: the command line's refere
 	@$(PYTHON) -m scripts.reference
 
 bpf:        ## compile the BPF programs in place
-	@$(PYTHON) -m rbops.dataplane.xdp.compile
+	@$(PYTHON) -m rbops.dataplane.xdp.controller.compile
 
 clean:      ## remove what was built here; labs are removed by `rbops lab down`
 	@rm -rf build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache rbops/dataplane/xdp/obj rbops/selftest/obj

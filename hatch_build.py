@@ -10,7 +10,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from rbops.dataplane.xdp.compile import compile_all
+from rbops.dataplane.xdp.controller.compile import compile_all
 
 
 class BpfBuildHook(BuildHookInterface[Any]):

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from rbops.dataplane.click.build import ClickError, build, find
+from rbops.dataplane.click.controller.build import ClickError, build, find
 
 SOURCES = Path(__file__).parent.parent / "rbops" / "dataplane" / "click"
 PACKETS = 3_000_000

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import rbops
-from rbops.dataplane.click.build import Click, build
 from rbops.dataplane.click.control import Control, NoClick
+from rbops.dataplane.click.controller.build import Click, build
 from rbops.planner import load_plan
 from rbops.render import render
 

@@ -37,10 +37,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script
 
 from bench.click_way import ClickWay, click_way
 from bench.routes import bgp_like
-from rbops.dataplane.click.build import ClickError, find
-from rbops.dataplane.xdp.compile import compile_one
+from rbops.dataplane.click.controller.build import ClickError, find
 from rbops.dataplane.xdp.config import XdpConfig
-from rbops.dataplane.xdp.fib import compile_fib
+from rbops.dataplane.xdp.controller.compile import compile_one
+from rbops.dataplane.xdp.controller.fib import compile_fib
 from rbops.dataplane.xdp.libbpf import Map, Object, Program, xdp_attach, xdp_context, xdp_detach
 from rbops.dataplane.xdp.loader import DataPlane
 from rbops.dataplane.xdp.netdev import find_device

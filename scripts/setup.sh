@@ -23,5 +23,5 @@ if [ ! -x .venv/bin/rbops ] || [ "$(cat .venv/made-from 2>/dev/null)" != "$want"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,plot]'
     echo "$want" > .venv/made-from
 fi
-.venv/bin/python -m rbops.dataplane.xdp.compile > /dev/null
+.venv/bin/python -m rbops.dataplane.xdp.controller.compile > /dev/null
 echo "setup: ready (.venv/bin/rbops)"

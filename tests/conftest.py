@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rbops.dataplane.click.build import Click, build, find
+from rbops.dataplane.click.controller.build import Click, build, find
 from tests.support import leftovers
 
 ELEMENTS = Path(__file__).parent.parent / "rbops" / "dataplane" / "click"

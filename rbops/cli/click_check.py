@@ -133,10 +133,10 @@ def _of_spec(path: Path, click: Installed, options: Options, allow: tuple[str, .
 
     from rbops.cli.click_files import Rendered
     from rbops.click import check
+    from rbops.dataplane.click.controller.files import keyless
     from rbops.errors import UsageError
     from rbops.planner import plan_spec
     from rbops.render import render
-    from rbops.render.click import keyless
     from rbops.spec import load_spec
 
     spec = load_spec(path)

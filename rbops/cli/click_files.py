@@ -100,7 +100,7 @@ class Keyless:
 
     def library(self, name: str, asking: ClickText) -> ClickText | None:
         """What ``require(library NAME)`` means."""
-        from rbops.render.click import KEYS, stand_ins
+        from rbops.dataplane.click.controller.files import KEYS, stand_ins
 
         asked = f"require(library {name})"
         text = stand_ins(asking.characters) if name == KEYS and _RENDERED in asking.characters else ""

@@ -72,7 +72,7 @@ def _click_prefix(dataplane: str) -> str | None:
         return None
     if dataplane != "click":
         raise UsageError(f"--dataplane {dataplane} is none of xdp, click")
-    from rbops.dataplane.click.build import ClickError, find
+    from rbops.dataplane.click.controller.build import ClickError, find
 
     try:
         return str(find(os.environ.get("CLICK_PREFIX") or None).prefix)

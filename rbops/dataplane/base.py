@@ -1,20 +1,23 @@
 """What a data plane is to everything else: the contract that each folder beside this file fulfils.
 
-The node half runs on servers and needs Python's standard library only. Outside of these folders nothing asks which
-data plane it is.
+A folder has two halves. ``node.py`` and what is beside it run on servers, with Python's standard library only;
+``controller/`` runs where rbops does. Outside of these folders nothing asks which data plane it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from rbops.node.schema.dataplane import Dataplane
+    from rbops.node.schema import Dataplane, Fabric, HostInterface, NodePort
     from rbops.node.schema.fields import Fields
+    from rbops.plan import ClusterPlan, Server
+    from rbops.render.files import File
+    from rbops.render.routes import Table
 
-__all__ = ["Difference", "NodeHalf", "Plane"]
+__all__ = ["Controller", "Difference", "NodeHalf", "Places", "Plane", "Rendering", "ServerPart"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +67,57 @@ class NodeHalf(Protocol):
 
     def open(self, config: Dataplane, devices: Mapping[str, str]) -> Plane:
         """The data plane that ``config`` plans; ``devices``: planned port -> device. Touches nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a data plane's files are on servers: files, or folders with all in them.
+
+    ``own`` go when another data plane is applied. ``stale``: what is there and not planned goes when this one is.
+    ``beside``, outside of /etc/rbops: the same with every data plane.
+    """
+
+    own: tuple[str, ...] = ()
+    stale: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ServerPart:
+    """What a data plane adds to one server: its part of node.json, files, the interface between it and the kernel
+    where it has the ports for itself, and sysctls beside those of every router.
+    """
+
+    config: Dataplane
+    files: tuple[File, ...] = ()
+    host: HostInterface | None = None
+    sysctl: Mapping[str, str] = field(default_factory=dict)
+
+
+class Rendering(Protocol):
+    """A plan's files, as one data plane makes them."""
+
+    @property
+    def common(self) -> tuple[File, ...]:
+        """What every server gets."""
+
+    def server(self, server: Server, fabric: Fabric) -> ServerPart:
+        """What one server gets. UsageError (2) for what cannot be rendered."""
+
+    def port(self, server: Server, port: NodePort) -> NodePort:
+        """A port as this data plane wants it set."""
+
+
+class Controller(Protocol):
+    """A kind of data plane where rbops runs. Each is a module-level value ``HALF`` of ``controller/half.py``."""
+
+    @property
+    def kind(self) -> str:
+        """What ``dataplane:`` is in the spec."""
+
+    @property
+    def places(self) -> Places:
+        """Where its files are on servers."""
+
+    def render(self, plan: ClusterPlan, digest: str, routes: Table) -> Rendering:
+        """The files of ``plan``, whose digest is ``digest``. UsageError (2) for what cannot be rendered."""

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, cast
 from rbops.errors import Mismatch
 
 if TYPE_CHECKING:
-    from rbops.dataplane.base import NodeHalf
+    from collections.abc import Iterator
 
-__all__ = ["KINDS", "node_half"]
+    from rbops.dataplane.base import Controller, NodeHalf
+
+__all__ = ["KINDS", "controller", "controllers", "node_half"]
 
 _FOLDERS = {"xdp": "rbops.dataplane.xdp", "click": "rbops.dataplane.click"}
 
@@ -23,3 +25,13 @@ def node_half(kind: str) -> NodeHalf:
     if kind not in _FOLDERS:
         raise Mismatch(f"data plane {kind!r} is not known to this rbops-node", hint=f"it knows {', '.join(KINDS)}")
     return cast("NodeHalf", import_module(f"{_FOLDERS[kind]}.node").HALF)
+
+
+def controller(kind: str) -> Controller:
+    """What rbops itself runs of a data plane; imported when it is asked for. ``kind`` is one of KINDS."""
+    return cast("Controller", import_module(f"{_FOLDERS[kind]}.controller.half").HALF)
+
+
+def controllers() -> Iterator[Controller]:
+    """Those of all data planes."""
+    return map(controller, KINDS)

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rbops.dataplane.click.controller.files import ETC, KEYS
 from rbops.errors import Mismatch
-from rbops.render.click import ETC, KEYS
 from rbops.spec.keyfile import click_keys
 
 __all__ = ["PATH", "Keys", "keys_of", "keys_of_project"]

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import rbops
-from rbops.dataplane.click.build import ClickError, build, find
+from rbops.dataplane.click.controller.build import ClickError, build, find
 from rbops.errors import Mismatch
 from rbops.lab.progress import Progress
 from rbops.plan import ClusterPlan

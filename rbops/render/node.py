@@ -6,30 +6,27 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rbops.dataplane.click.config import ClickConfig, Thread
-from rbops.dataplane.xdp.config import XdpConfig
+from rbops.dataplane.base import Rendering
 from rbops.errors import UsageError
 from rbops.node.schema import (
     Adjacency,
     Fabric,
     FabricPort,
-    HostInterface,
     Neighbor,
     NodeConfig,
     NodePort,
-    PlannedFile,
     Queue,
     RouteTable,
 )
 from rbops.plan import ClusterPlan, Port, Server
-from rbops.render.click.command import CONTROL
-from rbops.render.click.files import UNIT, ClickFiles
-from rbops.render.click.router import HOST_DEVICE, HOST_MAC
+from rbops.render.files import File
 from rbops.render.kernel import kernel
 from rbops.render.nic import device_settings, server_settings
 from rbops.render.sysctl import sysctl
 
-__all__ = ["Cluster", "cluster", "intermediates", "next_hops", "node_json"]
+__all__ = ["Cluster", "cluster", "intermediates", "next_hops", "server_files"]
+
+_NODE = "/etc/rbops/node.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,25 +36,25 @@ class Cluster:
     plan: ClusterPlan
     digest: str
     routes: RouteTable
-    files: Mapping[str, PlannedFile]
+    rendering: Rendering
     owners: tuple[int, ...]
     index: Mapping[str, int]
     port_servers: frozenset[int]
     peers: Mapping[int, Mapping[int, str]]
 
 
-def cluster(plan: ClusterPlan, digest: str, routes: RouteTable, files: Mapping[str, PlannedFile]) -> Cluster:
-    """``routes`` and ``files`` are the values for the table and the data plane's files."""
+def cluster(plan: ClusterPlan, digest: str, routes: RouteTable, rendering: Rendering) -> Cluster:
+    """``rendering`` is the data plane's."""
     index = {server.name: server.index for server in plan.servers}
     owner = {port: server.index for server in plan.servers for port in server.external_ports}
     peers = {server.index: _peers(server, index) for server in plan.servers}
     role = frozenset(server.index for server in plan.servers if server.role == "port")
-    return Cluster(plan, digest, routes, files, tuple(owner[port] for port in sorted(owner)), index, role, peers)
+    return Cluster(plan, digest, routes, rendering, tuple(owner[port] for port in sorted(owner)), index, role, peers)
 
 
-def node_json(server: Server, shared: Cluster, click: ClickFiles | None = None) -> bytes:
-    """One server's file; ``click``: what was rendered for the Click data plane."""
-    host = None if click is None else _host(server)
+def server_files(server: Server, shared: Cluster) -> tuple[File, ...]:
+    """node.json of one server, and the data plane's own files there."""
+    part = shared.rendering.server(server, _fabric(server, shared))
     config = NodeConfig(
         cluster=shared.plan.name,
         digest=shared.digest,
@@ -65,20 +62,19 @@ def node_json(server: Server, shared: Cluster, click: ClickFiles | None = None) 
         index=server.index,
         cores=server.cores.dataplane,
         housekeeping=server.cores.housekeeping,
-        ports=tuple(_port(port, server, shared) for port in server.ports),
+        ports=tuple(shared.rendering.port(server, _port(port, server, shared)) for port in server.ports),
         userspace=server_settings(server),
         kernel=kernel(server),
-        sysctl=sysctl(server, host.device if host else None, sockets=shared.plan.forwarding.on_sockets),
+        sysctl=sysctl(server, part.sysctl),
         routes=shared.routes,
-        host=host,
-        dataplane=_xdp(server, shared) if click is None else _click(server, shared, click),
+        host=part.host,
+        dataplane=part.config,
     )
-    return config.to_text().encode()
+    return File(_NODE, config.to_text().encode()), *part.files
 
 
 def _port(port: Port, server: Server, shared: Cluster) -> NodePort:
     internal = port.kind == "internal"
-    click = shared.plan.forwarding.dataplane == "click"
     return NodePort(
         name=port.name,
         kind=port.kind,
@@ -90,14 +86,12 @@ def _port(port: Port, server: Server, shared: Cluster) -> NodePort:
         mtu=port.mtu,
         rate_bps=port.rate_bps,
         # Frames on internal links carry fabric MACs, which are no device's own.
-        promiscuous=internal or click,
-        arp=not internal and not click,
-        # Click's host interface has them.
-        addresses=() if click else port.addresses,
+        promiscuous=internal,
+        arp=not internal,
+        addresses=port.addresses,
         neighbors=tuple(Neighbor(a.index, a.address, a.mac) for a in port.adjacencies),
         queues=tuple(Queue(q.index, q.rx_core, q.tx_core) for q in port.queues),
         nic=device_settings(port, server),
-        closed=click,
     )
 
 
@@ -116,43 +110,6 @@ def intermediates(me: int, shared: Cluster) -> list[int]:
     """
     linked = (index for index in shared.peers[me] if index in shared.port_servers)
     return sorted(linked, key=lambda index: (index < me, index))
-
-
-def _host(server: Server) -> HostInterface:
-    """The interface between Click and this server's kernel, which has the router's addresses."""
-    return HostInterface(
-        HOST_DEVICE,
-        HOST_MAC,
-        min(port.mtu for port in server.ports),
-        tuple(f"{address.partition('/')[0]}/32" for port in server.ports for address in port.addresses),
-    )
-
-
-def _xdp(server: Server, shared: Cluster) -> XdpConfig:
-    return XdpConfig(_fabric(server, shared), shared.files["object"], shared.files["fib"])
-
-
-def _click(server: Server, shared: Cluster, click: ClickFiles) -> ClickConfig:
-    """What rbops-node needs besides: how Click runs here, and what stands where in its configuration."""
-    forwarding = shared.plan.forwarding
-    return ClickConfig(
-        fabric=_fabric(server, shared),
-        library=shared.files["library"],
-        dialect=forwarding.click_dialect,
-        prefix=forwarding.click_prefix,
-        package=forwarding.click_package,
-        elements=click.elements,
-        ipsec_keys=click.key_files,
-        config=PlannedFile(click.config, click.sha256),
-        marker=click.marker,
-        unit=UNIT,
-        command=click.command,
-        control=CONTROL,
-        threads=tuple(Thread(core.cpu, core.thread) for core in click.cores),
-        parameters=click.parameters,
-        defaults=click.defaults,
-        queues={port.name: tuple(cpu.rx_core for cpu in port.queues) for port in server.ports},
-    )
 
 
 def _fabric(server: Server, shared: Cluster) -> Fabric:

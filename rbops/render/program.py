@@ -7,14 +7,13 @@ import zipfile
 from pathlib import Path
 
 import rbops
+from rbops.dataplane import registry
 
 __all__ = ["node_program"]
 
 # -I: neither the environment nor the working folder decides what a root program imports.
 _START = b"#!/usr/bin/python3 -I\n"
 _MAIN = b"from rbops.node.__main__ import main\n\nmain()\n"
-# Of the data planes what rbops-node runs; the rest needs numpy or clang, or is the roles'.
-_CONTROLLER = frozenset({"fib.py", "compile.py", "build.py"})
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -25,8 +24,8 @@ def node_program() -> bytes:
     sources += [path for room in ("common", "dataplane") for path in (root / room).glob("*.py")]
     sources += (root / "node").rglob("*.py")
     sources += [root / "nic" / name for name in ("__init__.py", "drivers.py", "kinds.py", "settings.py")]
-    planes = (root / "dataplane" / kind for kind in ("click", "xdp"))
-    sources += sorted(path for plane in planes for path in plane.glob("*.py") if path.name not in _CONTROLLER)
+    planes = (root / "dataplane" / kind for kind in registry.KINDS)
+    sources += sorted(path for plane in planes for path in plane.glob("*.py"))
     members = {f"rbops/{path.relative_to(root).as_posix()}": path.read_bytes() for path in sources}
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:

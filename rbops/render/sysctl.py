@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from rbops.plan import Server
 
@@ -20,23 +21,14 @@ _ALL = {
     "net.ipv4.icmp_errors_use_inbound_ifaddr": "1",
 }
 
-# Click's FromDevice leaves its socket's buffer as it is, and a frame counts with the memory that it lies in, up to a
-# page and more: the kernel's 212,992 bytes hold 51 frames (socket(7); net/packet/af_packet.c), these some 2,000.
-_SOCKETS = {"net.core.rmem_default": str(8 << 20)}
 
-
-def sysctl(server: Server, host: str | None = None, *, sockets: bool = False) -> dict[str, str]:
+def sysctl(server: Server, dataplane: Mapping[str, str]) -> dict[str, str]:
     """Key -> value; the part of a key that is a planned port stands for the device it is on the server.
 
-    ``host`` is the interface behind which all forwarding is done by another: then the kernel forwards nothing.
-    ``sockets``: the data plane receives from packet sockets. The spec's own come last, those of other servers' ports
+    ``dataplane`` is what the data plane wants besides. The spec's own come last, those of other servers' ports
     left out.
     """
-    found = _ALL | (_SOCKETS if sockets else {})
-    if host is not None:
-        found["net.ipv4.ip_forward"] = "0"
-        found[f"net.ipv4.conf.{host}.rp_filter"] = "0"
-        found[f"net.ipv6.conf.{host}.disable_ipv6"] = "1"
+    found = {**_ALL, **dataplane}
     for port in server.ports:
         found[f"net.ipv4.conf.{port.name}.rp_filter"] = "0"
         found[f"net.ipv4.conf.{port.name}.send_redirects"] = "0"

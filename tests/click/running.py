@@ -7,7 +7,7 @@ import struct
 import subprocess
 from pathlib import Path
 
-from rbops.dataplane.click.build import Click
+from rbops.dataplane.click.controller.build import Click
 
 _HEAD = struct.Struct("<IHHiIII")
 _RECORD = struct.Struct("<IIII")

@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from rbops.dataplane.click.build import Click, ClickError, _forget_old, build, current, elements, find, missing
+from rbops.dataplane.click.controller.build import (
+    Click,
+    ClickError,
+    _forget_old,
+    build,
+    current,
+    elements,
+    find,
+    missing,
+)
 from tests.conftest import ELEMENTS
 
 
@@ -29,7 +38,7 @@ def test_none_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ClickError, match=r"there is no Click in .*: .*bin/click is missing"):
         find(str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("rbops.dataplane.click.build._PATH", str(tmp_path))
+    monkeypatch.setattr("rbops.dataplane.click.controller.build._PATH", str(tmp_path))
     with pytest.raises(ClickError, match="no Click is installed here") as caught:
         find()
     assert "click.prefix" in caught.value.hint

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from rbops.dataplane.click.build import Click
 from rbops.dataplane.click.control import Control, HandlerError, NoClick
+from rbops.dataplane.click.controller.build import Click
 from tests.click.running import run
 
 pytestmark = pytest.mark.click

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rbops.dataplane.click.build import Click
+from rbops.dataplane.click.controller.build import Click
 from tests.click.running import handlers_of, read_pcap, run, write_pcap
 from tests.dataplane.frames import ethernet, fabric, ipv4
 

@@ -17,9 +17,9 @@ import pytest
 
 from rbops.click import ClickText, Options, bundled, check
 from rbops.click.elements import Driver, ElementClass, Table, with_elementmap
-from rbops.dataplane.click.build import Click, elements
+from rbops.dataplane.click.controller.build import Click, elements
+from rbops.dataplane.click.controller.files import keyless
 from rbops.render import render
-from rbops.render.click import keyless
 from tests.conftest import ELEMENTS
 from tests.render.test_click import DIALECTS, GOLDENS, files, libraries, plan_of
 

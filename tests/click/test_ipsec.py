@@ -15,7 +15,7 @@ from ansible.errors import AnsibleActionFail
 from typer.testing import CliRunner, Result
 
 from rbops.cli.app import build
-from rbops.dataplane.click.build import Click
+from rbops.dataplane.click.controller.build import Click
 from rbops.errors import Mismatch, SpecError, UsageError
 from rbops.planner import load_plan
 from rbops.render import render, write

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rbops.dataplane.click.build import Click
+from rbops.dataplane.click.controller.build import Click
 from rbops.dataplane.click.package import loaded, planned
 
 MAPS = """\

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from rbops.dataplane.click.build import Click, elements
+from rbops.dataplane.click.controller.build import Click, elements
 from rbops.planner import load_plan
 from tests.click.esp import decrypted
 from tests.click.test_ipsec import AUTH, KEY, datagram, keys_library, written

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rbops.dataplane.click.build import Click
+from rbops.dataplane.click.controller.build import Click
 from tests.click.running import handlers_of, read_pcap, run, write_pcap
 from tests.click.test_core import VECTORS
 from tests.dataplane.frames import fabric, ipv4

@@ -13,10 +13,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from rbops.dataplane.click.build import Click
 from rbops.dataplane.click.control import Control, NoClick
+from rbops.dataplane.click.controller.build import Click
+from rbops.dataplane.click.controller.command import CONTROL, command
 from rbops.plan import ClusterPlan
-from rbops.render.click.command import CONTROL, command
 from tests.render.test_click import files
 from tests.support.netns import inside
 

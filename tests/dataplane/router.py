@@ -18,7 +18,7 @@ import numpy as np
 
 from rbops.dataplane.xdp import layout as shape
 from rbops.dataplane.xdp.config import XdpConfig
-from rbops.dataplane.xdp.fib import compile_fib
+from rbops.dataplane.xdp.controller.fib import compile_fib
 from rbops.dataplane.xdp.libbpf import Program, ProgramRun, xdp_context
 from rbops.dataplane.xdp.loader import DataPlane
 from rbops.dataplane.xdp.netdev import find_device

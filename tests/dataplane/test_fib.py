@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.routes import bgp_like
-from rbops.dataplane.xdp.fib import HEADER, MAGIC, NO_ROUTE, compile_fib, lookup
+from rbops.dataplane.xdp.controller.fib import HEADER, MAGIC, NO_ROUTE, compile_fib, lookup
 from rbops.dataplane.xdp.layout import read_fib
 from rbops.errors import Mismatch, UsageError
 from tests.dataplane.frames import ethernet, ipv4

@@ -14,8 +14,8 @@ from bench.dataplane import Bench, bench
 from bench.routes import bgp_like
 from rbops.dataplane.xdp import layout as shape
 from rbops.dataplane.xdp import netdev
-from rbops.dataplane.xdp.compile import _multiarch
-from rbops.dataplane.xdp.fib import compile_fib
+from rbops.dataplane.xdp.controller.compile import _multiarch
+from rbops.dataplane.xdp.controller.fib import compile_fib
 from rbops.dataplane.xdp.libbpf import BpfError, Object, xdp_attach, xdp_attached
 from rbops.dataplane.xdp.loader import DataPlane
 from rbops.dataplane.xdp.netdev import find_device

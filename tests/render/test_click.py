@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 
 from rbops.click import ClickText, Options, bundled, check
 from rbops.click.config import argvec
-from rbops.dataplane.click.build import Click
+from rbops.dataplane.click.controller.build import Click
+from rbops.dataplane.click.controller.command import threads
+from rbops.dataplane.click.controller.files import keyless
 from rbops.errors import SpecError, UsageError
 from rbops.plan import ClusterPlan
 from rbops.planner import load_plan
 from rbops.render import File, render
-from rbops.render.click import keyless
-from rbops.render.click.command import threads
 
 ROOT = Path(__file__).parent.parent.parent
 GOLDEN = Path(__file__).parent / "golden" / "click"

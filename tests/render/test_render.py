@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import yaml
 
-from rbops.dataplane.xdp.fib import lookup
+from rbops.dataplane.xdp.controller.fib import lookup
 from rbops.errors import RbopsError, UsageError
 from rbops.plan import Adjacency, ClusterPlan, Port, Queue, Routes, Selector
 from rbops.render import File, Rendered, render
@@ -224,7 +224,7 @@ def test_program_needs_nothing_else(rb4: ClusterPlan, tmp_path: Path) -> None:
     assert program.mode == 0o755
     names = zipfile.ZipFile(io.BytesIO(program.content)).namelist()
     assert "rbops/dataplane/xdp/loader.py" in names
-    assert "rbops/dataplane/xdp/fib.py" not in names
+    assert "rbops/dataplane/xdp/controller/fib.py" not in names
     path = tmp_path / "rbops-node"
     path.write_bytes(program.content)
     done = subprocess.run([sys.executable, "-S", "-I", path, "--help"], capture_output=True, text=True, check=False)

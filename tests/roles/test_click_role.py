@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rbops.dataplane.click.build import Click
+from rbops.dataplane.click.controller.build import Click
 from tests.roles.server import Server
 
 pytestmark = pytest.mark.root

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from rbops.dataplane.xdp.compile import compile_all, compile_one
+from rbops.dataplane.xdp.controller.compile import compile_all, compile_one
 from rbops.dataplane.xdp.libbpf import Map, Object
 from rbops.plan import ClusterPlan, Route, Routes
 from rbops.selftest.programs import Link

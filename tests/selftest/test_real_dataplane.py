@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rbops.dataplane.xdp.compile import compile_all
 from rbops.dataplane.xdp.config import XdpConfig
-from rbops.dataplane.xdp.fib import compile_fib
+from rbops.dataplane.xdp.controller.compile import compile_all
+from rbops.dataplane.xdp.controller.fib import compile_fib
 from rbops.dataplane.xdp.loader import DataPlane
 from rbops.errors import Mismatch
 from rbops.node.schema.fields import Fields

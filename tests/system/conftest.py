@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from rbops.dataplane.click.build import find
+from rbops.dataplane.click.controller.build import find
 from tests.system.driver import Cluster, Done
 
 _ORDER = (

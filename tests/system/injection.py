@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rbops.dataplane.xdp.fib import compile_fib
+from rbops.dataplane.xdp.controller.fib import compile_fib
 from rbops.dataplane.xdp.libbpf import Map, Object, Program, xdp_attach, xdp_attached
 from rbops.lab import layout
 from rbops.selftest.wire import UDP_PORT, mac_bytes

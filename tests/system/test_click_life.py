@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 import rbops
-from rbops.dataplane.click.build import build, find
+from rbops.dataplane.click.controller.build import build, find
 from rbops.deploy.apply import ApplyOptions, apply
 from rbops.deploy.inventory import load_inventory
 from rbops.deploy.report import Silent

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import pytest
 
-from rbops.dataplane.click.build import find
+from rbops.dataplane.click.controller.build import find
 from rbops.spec.keyfile import click_keys
 from tests.click.esp import decrypted
 from tests.deploy.serverstate import change_open, inside, states

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rbops.dataplane.xdp.compile import compile_one
+from rbops.dataplane.xdp.controller.compile import compile_one
 from tests.system.driver import Cluster, Done
 from tests.system.injection import inject, misroute, root_of
 

@@ -7,10 +7,20 @@ from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network
 
 from rbops.common.fabric import fabric_mac
+from rbops.dataplane.click.controller.hops import Outputs
+from rbops.dataplane.click.controller.model import (
+    Adjacent,
+    Association,
+    Batching,
+    Core,
+    Device,
+    Hop,
+    Router,
+    Thread,
+    UserClass,
+)
 from rbops.errors import UsageError
 from rbops.plan import PUNT, ClusterPlan, Fragment, Port, Server
-from rbops.render.click.hops import Outputs
-from rbops.render.click.model import Adjacent, Association, Batching, Core, Device, Hop, Router, Thread, UserClass
 
 __all__ = ["HOST_DEVICE", "HOST_MAC", "first_cpu", "router"]
 

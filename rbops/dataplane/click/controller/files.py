@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import rbops
+from rbops.dataplane.click.controller.command import command, threads
+from rbops.dataplane.click.controller.hops import outputs
+from rbops.dataplane.click.controller.library import library
+from rbops.dataplane.click.controller.model import Core
+from rbops.dataplane.click.controller.router import first_cpu, router
 from rbops.dataplane.click.keys import NAME as KEYS
 from rbops.plan import ClusterPlan, Server
-from rbops.render.click.command import command, threads
-from rbops.render.click.hops import outputs
-from rbops.render.click.library import library
-from rbops.render.click.model import Core
-from rbops.render.click.router import first_cpu, router
 from rbops.render.files import File
 from rbops.render.routes import Table
 from rbops.render.templates import template

@@ -58,5 +58,5 @@ def _multiarch() -> list[str]:
 
 
 if __name__ == "__main__":
-    for path in compile_all(Path(__file__).resolve().parents[2]):
+    for path in compile_all(Path(__file__).resolve().parents[3]):
         sys.stdout.write(f"{path}\n")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from rbops.dataplane.click.controller.hops import NO_HOST, NO_ROUTE, Outputs
 from rbops.errors import UsageError
 from rbops.plan import PUNT
-from rbops.render.click.hops import NO_HOST, NO_ROUTE, Outputs
 from rbops.render.routes import Table
 
 __all__ = ["library"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from rbops.dataplane.click.controller.router import first_cpu
 from rbops.plan import ClusterPlan, Server
-from rbops.render.click.router import first_cpu
 
 __all__ = ["CONTROL", "command", "threads"]
 

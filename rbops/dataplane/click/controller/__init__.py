@@ -1,0 +1,1 @@
+"""What of the Click data plane runs where rbops does: nothing of it is part of rbops-node."""

@@ -1,0 +1,1 @@
+"""What of the XDP data plane runs where rbops does: nothing of it is sent to servers as a program."""
