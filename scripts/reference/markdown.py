@@ -1,4 +1,4 @@
-"""``docs/cli.md``: every verb, option and exit code of both programs."""
+"""``docs/cli.md`` and ``docs/errors.md``: every verb, option and exit code of both programs, every error code."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator
 
+from scripts.reference.error_codes import Raised
 from scripts.reference.model import Option, Program, Verb
 
-__all__ = ["cli_page"]
+__all__ = ["cli_page", "errors_page"]
 
 _WIDTH = 120
 
@@ -19,6 +20,14 @@ Generated from the programs by `make docs`: what `--help` says, on one page. The
 
 Data goes to stdout, messages and progress to stderr. With `--format json` a verb writes one JSON value with a
 `schema_version`. Without a terminal there are no colours and no progress bars; `NO_COLOR` switches colours off.
+"""
+
+_ERRORS_HEAD = """# Error codes
+
+Generated from the program by `make docs`. A code is stable and has one meaning; messages may be reworded. With
+`--format json` a verb that fails writes `code`, `message`, `where` and `hint`, otherwise message and hint go to stderr.
+Words in capitals stand for values, `...` for lists and parts that depend on the case. What to do by exit code and by
+symptom is in [troubleshooting](troubleshooting.md).
 """
 
 
@@ -55,5 +64,36 @@ def _options(options: Iterable[Option]) -> Iterator[str]:
 
 
 def _escaped(text: str) -> str:
-    """Brackets of a default would otherwise be read as the beginning of a link where a parenthesis follows."""
-    return re.sub(r"([<>])", r"\\\1", text)
+    """A < would otherwise begin an HTML tag."""
+    return text.replace("<", "\\<")
+
+
+def errors_page(places: Iterable[Raised]) -> str:
+    """``docs/errors.md``: each code once, with its exit code, messages and hints."""
+    codes: dict[str, list[Raised]] = {}
+    for place in places:
+        codes.setdefault(place.code, []).append(place)
+    lines = [_ERRORS_HEAD]
+    area = ""
+    for code, raised in codes.items():
+        if code.partition(".")[0] != area:
+            area = code.partition(".")[0]
+            lines += ["", f"## {area}", ""]
+        lines += _error(code, raised)
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)) + "\n"
+
+
+def _error(code: str, raised: list[Raised]) -> Iterator[str]:
+    exits = sorted({place.exit_code for place in raised if place.exit_code is not None})
+    number = f" (exit {', '.join(map(str, exits))})" if exits else ""
+    messages = dict.fromkeys(_line(place.message) for place in raised if place.message)
+    hints = dict.fromkeys(_line(place.hint) for place in raised if place.hint)
+    text = f"- `{code}`{number}: {'; or: '.join(messages) or 'the message has the details'}."
+    text += f" Hint: {'; or: '.join(hints)}." if hints else ""
+    text = _escaped(text.replace("....", "..."))
+    yield from textwrap.wrap(text, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
+def _line(text: str) -> str:
+    text = re.sub(r"\s+", " ", text).strip()
+    return text if text.endswith("...") else text.removesuffix(".")

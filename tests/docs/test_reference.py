@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from scripts.reference.__main__ import pages
+from scripts.reference.error_codes import found
 from scripts.reference.model import Option
 from scripts.reference.roff import ManPage
 from scripts.reference.schema import sections
@@ -58,3 +60,18 @@ def test_every_section_and_key_of_the_spec_is_in_the_man_page() -> None:
     assert {"external_ports", "line_rate"} <= found["router"]
     required = {key.name for section in sections() if section.path == "router" for key in section.keys if key.required}
     assert required == {"external_ports", "line_rate"}
+
+
+def test_an_error_code_has_one_form_and_one_exit_code() -> None:
+    codes: dict[str, set[int]] = {}
+    for place in found():
+        assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*\.[a-z0-9]+(-[a-z0-9]+)*", place.code), place
+        codes.setdefault(place.code, set()).update({place.exit_code} - {None})  # type: ignore[arg-type]
+    assert {code: exits for code, exits in codes.items() if len(exits) > 1} == {}
+
+
+def test_codes_in_troubleshooting_are_raised_somewhere() -> None:
+    areas = {place.code.partition(".")[0] for place in found()}
+    text = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
+    named = {word for word in re.findall(r"`([a-z-]+\.[a-z-]+)`", text) if word.partition(".")[0] in areas}
+    assert named <= {place.code for place in found()}
