@@ -19,7 +19,7 @@ Imports nothing from rbops, so that every part may raise these; standard library
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -69,24 +69,31 @@ class RbopsError(Exception):
     """The root of the tree: ``str(error)`` is the whole text for the user, ``where: message``.
 
     ``message`` says what is wrong and what was expected, without the place; ``hint`` what to do about it, for a line
-    of its own; ``exit_code`` is the command's.
+    of its own; ``causes`` are the errors behind this one, such as each server's; ``exit_code`` is the command's.
     """
 
     exit_code = 70
     code = "rbops.bug"
 
     def __init__(
-        self, message: str, *, code: str | None = None, where: Where | str | None = None, hint: str | None = None
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        where: Where | str | None = None,
+        hint: str | None = None,
+        causes: Sequence[RbopsError] = (),
     ) -> None:
         super().__init__(f"{where}: {message}" if where else message)
         self.message = message
         self.where = where
         self.hint = hint
+        self.causes = tuple(causes)
         if code is not None:
             self.code = code
 
     def to_json(self) -> dict[str, object]:
-        """``code``, ``exit_code``, ``message``, ``where`` and ``hint``, for ``--format json`` and between programs."""
+        """The form for ``--format json`` and between programs; ``causes`` only where there are any."""
         where = self.where.to_json() if isinstance(self.where, Where) else self.where
         return {
             "code": self.code,
@@ -94,6 +101,7 @@ class RbopsError(Exception):
             "message": self.message,
             "where": where,
             "hint": self.hint,
+            **({"causes": [cause.to_json() for cause in self.causes]} if self.causes else {}),
         }
 
 

@@ -1,8 +1,8 @@
 """The push as a transaction: either every server has the new configuration, or every one has its old.
 
 inventory against plan (3) -> reach all (4) -> identities (3) -> lock (7) -> snapshot and timer on all ->
-Ansible -> read back -> acceptance -> confirm over new connections -> unlock. From the snapshot on, whatever
-fails puts every server back (5), or says which one a person must look at (6).
+Ansible -> read back -> acceptance -> confirm over new connections -> unlock. From the snapshot on, any failure
+rolls every server back (5), or names the servers an operator has to look at (6).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rbops.deploy.runs import Run, new_run
 from rbops.deploy.ssh import Session, each, open_session, raise_errors
 from rbops.deploy.stop import Stop
 from rbops.deploy.transaction import Transaction, look
-from rbops.errors import ApplyFailed, CheckFailed, RbopsError, Unreachable
+from rbops.errors import ApplyFailed, CheckFailed, RbopsError, Unreachable, Where
 from rbops.node.settings import Note
 from rbops.plan import ClusterPlan
 
@@ -40,7 +40,7 @@ Acceptance = Callable[[], None]
 
 @dataclass(frozen=True, slots=True)
 class ApplyOptions:
-    """``revert_timeout_s``: servers put themselves back so many seconds after they last heard from this program."""
+    """``revert_timeout_s``: seconds without contact to this program before a server rolls itself back."""
 
     play: PlayOptions = field(default_factory=PlayOptions)
     revert_timeout_s: int = REVERT_TIMEOUT_S
@@ -52,7 +52,7 @@ class Applied:
     """A push that succeeded. ``changed``: changed tasks per server. ``partial``: only some tasks ran.
 
     ``waiting``: what takes effect with a server's next reboot, of the servers where something does.
-    ``unsupported``: what is planned and devices cannot have, of the servers that said so, without what waits.
+    ``unsupported``: planned settings that a server's hardware does not support, without those in ``waiting``.
     """
 
     run: str
@@ -98,7 +98,7 @@ def apply(
     chosen = inventory.matching(plan)
     left_out = [server.name for server in plan.servers if server.name not in {t.name for t in chosen.servers}]
     if left_out:
-        reporter.warn(f"--limit leaves out {', '.join(left_out)}: they keep the configuration they have")
+        reporter.warn(f"--limit excludes {', '.join(left_out)}: their configuration stays as it is")
     reporter.step("rendering")
     run = new_run("apply")
     write(render(plan), run.project)
@@ -109,14 +109,13 @@ def apply(
 def push(
     what: Push, options: ApplyOptions, reporter: Reporter, stop: Stop, acceptance: Acceptance | None = None
 ) -> Applied:
-    """Push rendered files; the journal in the run's folder tells the end whatever it is."""
+    """Push rendered files; the journal in the run's folder records the outcome, also of a failure."""
     facts = {"cluster": what.cluster, "digest": what.digest, "servers": [t.name for t in what.inventory.servers]}
     what.run.note("start", check=options.play.check, **facts)
     try:
         done = _push(what, keys_of_project(what.run.project), options, reporter, stop, acceptance)
     except RbopsError as error:
-        outcome = {"outcome": type(error).__name__, "exit_code": error.exit_code, "message": str(error)}
-        what.run.finish({**facts, **outcome})
+        what.run.finish({**facts, "outcome": type(error).__name__, **error.to_json()})
         raise
     outcome = {"outcome": "checked" if done.check else "confirmed", "changed": dict(done.changed)}
     waiting = {name: [str(entry) for entry in entries] for name, entries in done.waiting.items()}
@@ -151,10 +150,10 @@ def _push(
         except RbopsError as error:
             if not change.begun:
                 raise
-            raise change.fail(str(error)) from error
-        except BaseException:
-            # A bug of ours must not leave servers to their timers either.
-            change.fail("interrupted by an unexpected error")
+            raise change.fail(error) from error
+        except BaseException as error:
+            # A bug of rbops must not leave servers to their timers either.
+            change.fail(RbopsError(f"unexpected {type(error).__name__}", code="apply.bug"))
             raise
         waiting = reboot_needed(sessions)
     return _applied(what, options, result, waiting)
@@ -169,17 +168,17 @@ def _change(
     stop: Stop,
     acceptance: Acceptance | None,
 ) -> PlayResult:
-    """From the armed timers to the confirmation; raises why the servers have to go back."""
+    """From the armed timers to the confirmation; raises the reason for a rollback."""
     _end_if_asked(stop, "nothing was pushed yet")
     keys.remember(what.run.folder)
     reporter.step("pushing")
     with change.kept_open():
         result = _play(what, options, reporter, stop)
     if result.outcome != "successful":
-        raise ApplyFailed(_why(result, stop))
+        raise ApplyFailed(_why(result, stop), code="apply.play")
     reporter.step("reading back")
     if options.play.tags or options.play.skip_tags:
-        reporter.warn("with --tags or --skip-tags only a part is pushed: not read back as a whole")
+        reporter.warn("--tags or --skip-tags push only a part: the servers are not read back")
     else:
         change.call(lambda session: _read_back(what, keys, session))
     if acceptance is not None:
@@ -197,9 +196,9 @@ def _checked(what: Push, options: ApplyOptions, reporter: Reporter, stop: Stop) 
     reporter.step("checking what would change")
     result = _play(what, options, reporter, stop)
     if result.unreachable:
-        raise Unreachable(result.reason)
+        raise Unreachable(result.reason, code="apply.check-unreachable")
     if result.outcome != "successful":
-        raise CheckFailed(_why(result, stop))
+        raise CheckFailed(_why(result, stop), code="apply.check")
     return _applied(what, options, result, {})
 
 
@@ -235,7 +234,7 @@ def _applied(
 def _unsupported(
     notes: Mapping[str, tuple[Note, ...]], waiting: Mapping[str, tuple[Waiting, ...]]
 ) -> dict[str, tuple[Note, ...]]:
-    """The notes without those that a reboot settles."""
+    """The notes without those that a reboot resolves."""
     later = {(name, entry.subject, entry.setting) for name, entries in waiting.items() for entry in entries}
     left = {
         name: tuple(note for note in found if (name, note.subject, note.setting) not in later)
@@ -253,16 +252,28 @@ def _read_back(what: Push, keys: Keys, session: Session) -> None:
     wanted["/usr/sbin/rbops-node"] = what.run.project / "common" / "rbops-node"
     wrong = [path for path, source in wanted.items() if _digest(found, path) != _sha256(source)]
     if wrong:
-        raise CheckFailed(f"{name}: not what was pushed: {', '.join(sorted(wrong))}")
+        raise CheckFailed(
+            f"the files on the server are not those that were pushed: {', '.join(sorted(wrong))}",
+            code="apply.files",
+            where=session.target.where,
+        )
     stale = keys.difference(found.files)
     if stale:
-        raise CheckFailed(f"{name}: {KEYS_PATH} is not what was pushed: {stale[0]}, wanted {stale[1]}")
+        raise CheckFailed(
+            f"the key file is not what was pushed: {stale[0]}, expected {stale[1]}",
+            code="apply.keys",
+            where=Where(server=name, file=KEYS_PATH),
+        )
     if found.digest != what.digest:
-        raise CheckFailed(f"{name}: has plan {found.digest}, pushed was {what.digest}")
+        raise CheckFailed(
+            f"the server has plan {found.digest}, expected {what.digest}",
+            code="apply.digest",
+            where=session.target.where,
+        )
     differences = RemoteNode(session).diff()
     if differences:
-        first = "; ".join("{subject}: {setting} is {have}, planned {want}".format(**d) for d in differences[:3])
-        raise CheckFailed(f"{name}: accepted, but without effect: {first}")
+        first = "; ".join("{subject}: {setting} is {have}, expected {want}".format(**d) for d in differences[:3])
+        raise CheckFailed(f"settings did not take effect: {first}", code="apply.no-effect", where=session.target.where)
 
 
 def _digest(found: Probe, path: str) -> str | None:
@@ -276,4 +287,4 @@ def _sha256(path: Path) -> str:
 
 def _end_if_asked(stop: Stop, state: str) -> None:
     if stop.requested:
-        raise CheckFailed(f"interrupted by {stop.reason}: {state}")
+        raise CheckFailed(f"interrupted by {stop.reason}: {state}", code="apply.interrupted")

@@ -21,7 +21,8 @@ class TaskEvent:
     """A task began or ended on a server.
 
     ``message`` is the reason of a failure; ``diff`` what ``--diff`` shows, as text with ``-`` and
-    ``+`` lines; ``ignored`` a failure that the play goes on after; ``notes`` what the server's devices cannot have.
+    ``+`` lines; ``ignored`` a failure that the play continues after; ``notes`` settings that the
+    hardware does not support.
     """
 
     host: str
@@ -35,7 +36,7 @@ class TaskEvent:
 
     @property
     def title(self) -> str:
-        """``role: task`` as a person reads it."""
+        """``role: task`` for people."""
         return f"{self.role}: {self.task}" if self.role else self.task
 
 

@@ -20,7 +20,7 @@ __all__ = ["extra_vars_yaml"]
 
 
 def extra_vars_yaml(arguments: Iterable[str]) -> str:
-    """The variables of all ``-e`` arguments, later ones winning, as YAML. UsageError for what is none."""
+    """The variables of all ``-e`` arguments, later ones winning, as YAML. Raises UsageError for invalid ones."""
     values: dict[str, Any] = {}
     for argument in arguments:
         values |= _parse(argument)
@@ -34,16 +34,20 @@ def _parse(argument: str) -> dict[str, Any]:
         try:
             return _mapping(path.read_text(encoding="utf-8"), f"-e {argument}")
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"-e {argument}: {error}") from error
+            raise UsageError(str(error), code="extra-vars.file", where=f"-e {argument}") from error
     if text.startswith(("{", "[")):
         return _mapping(text, "-e")
     try:
         words = shlex.split(text)
     except ValueError as error:
-        raise UsageError(f"-e {argument}: {error}") from error
+        raise UsageError(str(error), code="extra-vars.syntax", where=f"-e {argument}") from error
     pairs = [word.partition("=") for word in words]
     if not pairs or not all(separator and key.isidentifier() for key, separator, _ in pairs):
-        raise UsageError(f"-e {argument}: expected key=value, a YAML mapping in {{...}}, or @FILE")
+        raise UsageError(
+            "not valid variables, expected key=value, a YAML mapping in {...}, or @FILE",
+            code="extra-vars.syntax",
+            where=f"-e {argument}",
+        )
     return {key: value for key, _, value in pairs}
 
 
@@ -51,9 +55,9 @@ def _mapping(text: str, where: str) -> dict[str, Any]:
     try:
         value = load_plain(text)
     except yaml.YAMLError as error:
-        raise UsageError(f"{where}: not YAML: {error}") from error
+        raise UsageError(f"not valid YAML: {error}", code="extra-vars.yaml", where=where) from error
     if value is None:
         return {}
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise UsageError(f"{where}: expected a mapping of names to values")
+        raise UsageError("expected a mapping of names to values", code="extra-vars.mapping", where=where)
     return value

@@ -21,7 +21,7 @@ from typing import Any
 
 from rbops.deploy.ssh_config import SshOptions, resolve
 from rbops.deploy.unsafe_yaml import dump_unsafe
-from rbops.errors import Mismatch, UsageError
+from rbops.errors import Mismatch, UsageError, Where
 from rbops.plan import ClusterPlan
 
 __all__ = ["Inventory", "Target", "Tester", "load_inventory"]
@@ -59,9 +59,9 @@ class Target:
     password: str | None = field(default=None, repr=False)
 
     @property
-    def key_file(self) -> Path | None:
-        """The first private key file, or None where the agent or a password is used."""
-        return self.key_files[0] if self.key_files else None
+    def where(self) -> Where:
+        """The server as the place of an error."""
+        return Where(server=self.name)
 
     @property
     def address(self) -> str:
@@ -73,7 +73,7 @@ class Target:
 class Tester:
     """A sender and receiver on external port ``port``: device ``device`` in network namespace ``netns``.
 
-    ``netns`` None: the device lies in the initial namespace. ``target`` None: on this machine.
+    ``netns`` None: the device is in the initial namespace. ``target`` None: on this machine.
     """
 
     name: str
@@ -118,15 +118,20 @@ class Inventory:
         planned = [server.name for server in plan.servers]
         absent = [name for name in planned if name not in self.known]
         if absent:
-            there = ", ".join(self.known) or "no server at all"
+            there = ", ".join(self.known) or "no server"
             raise Mismatch(
-                f"planned but not in the inventory {self.path}: {', '.join(absent)} (it has {there})",
+                f"the plan's {', '.join(absent)} not in the inventory, which has {there}",
+                code="inventory.missing-server",
+                where=Where(file=self.path),
                 hint=f"add {'it' if len(absent) == 1 else 'them'} to the group {SERVERS}, under the plan's name",
             )
         by_name = {target.name: target for target in self.servers}
         chosen = tuple(by_name[name] for name in planned if name in by_name)
         if not chosen:
-            raise UsageError(f"--limit {self.limit} leaves none of the planned servers: {', '.join(planned)}")
+            raise UsageError(
+                f"--limit {self.limit} matches none of the planned servers: {', '.join(planned)}",
+                code="inventory.limit",
+            )
         return replace(self, servers=chosen)
 
     def for_ansible(self) -> str:
@@ -148,11 +153,16 @@ def load_inventory(path: Path | str, limit: str | None = None) -> Inventory:
     """Read an inventory with Ansible; ``limit`` is a host pattern as ``--limit`` of Ansible takes.
 
     Raises UsageError (2) for an inventory that is missing, cannot be parsed, or has values rbops
-    cannot use as they stand, Mismatch (3) when it names no servers.
+    cannot use literally, Mismatch (3) when it names no servers.
     """
     source = str(path)
     if "," not in source and not Path(source).exists():
-        raise UsageError(f"inventory {source}: no such file or folder", hint="`rbops lab up SPEC` writes one for a lab")
+        raise UsageError(
+            "the inventory does not exist",
+            code="inventory.not-found",
+            where=Where(file=source),
+            hint="`rbops lab up SPEC` writes one for a lab",
+        )
     with ThreadPoolExecutor(max_workers=2) as pool:
         full = pool.submit(_list, source, None)
         limited = pool.submit(_list, source, limit) if limit else full
@@ -160,12 +170,18 @@ def load_inventory(path: Path | str, limit: str | None = None) -> Inventory:
     known = _group(listing, SERVERS)
     if not known:
         raise Mismatch(
-            f"inventory {source}: no host in the group {SERVERS}",
+            f"no host in the group {SERVERS}",
+            code="inventory.no-servers",
+            where=Where(file=source),
             hint=f"put the router's servers into the group {SERVERS}; `rbops init` shows how",
         )
     names = [name for name in _group(chosen, SERVERS) if name in known]
     if not names:
-        raise UsageError(f"--limit {limit} matches no server of {source}: it has {', '.join(known)}")
+        raise UsageError(
+            f"--limit {limit} matches no server, the inventory has {', '.join(known)}",
+            code="inventory.limit",
+            where=Where(file=source),
+        )
     variables: Mapping[str, Mapping[str, Any]] = listing["_meta"]["hostvars"]
     with ThreadPoolExecutor(max_workers=8) as pool:
         targets = list(pool.map(lambda name: _target(name, variables.get(name, {})), names))
@@ -192,16 +208,24 @@ def _list(source: str, limit: str | None) -> dict[str, Any]:
             stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired as error:
-        raise UsageError(f"inventory {source}: Ansible did not list it in {_TIMEOUT_S:.0f} s") from error
+        raise UsageError(
+            f"ansible-inventory did not finish in {_TIMEOUT_S:.0f} s",
+            code="inventory.timeout",
+            where=Where(file=source),
+        ) from error
     if done.returncode != 0:
-        raise UsageError(f"inventory {source} cannot be read by Ansible:\n{_reason(done.stderr)}")
+        raise UsageError(
+            f"ansible-inventory cannot read it:\n{_reason(done.stderr)}",
+            code="inventory.unreadable",
+            where=Where(file=source),
+        )
     listing: dict[str, Any] = json.loads(done.stdout)
     return listing
 
 
 def _reason(stderr: str) -> str:
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    return "\n".join(f"  {line}" for line in dict.fromkeys(lines)) or "  it gave no reason"
+    return "\n".join(f"  {line}" for line in dict.fromkeys(lines)) or "  no reason given"
 
 
 def _group(listing: Mapping[str, Any], group: str) -> list[str]:
@@ -218,7 +242,11 @@ def _group(listing: Mapping[str, Any], group: str) -> list[str]:
         todo += entry.get("children", [])
     for name in names:
         if not _NAME.fullmatch(name):
-            raise UsageError(f"inventory: {name!r} cannot be a host's name: letters, digits, '.', '_' and '-' can")
+            raise UsageError(
+                f"{name!r} is not a valid host name, expected letters, digits, '.', '_' and '-'",
+                code="inventory.host-name",
+                where=Where(file="inventory"),
+            )
     return list(dict.fromkeys(names))
 
 
@@ -233,8 +261,10 @@ def _text(name: str, variables: Mapping[str, Any], *keys: str) -> str | None:
         text = str(value)
         if "{{" in text or "{%" in text:
             raise UsageError(
-                f"inventory: {key} of {name} is a template; rbops takes inventory values as they stand",
-                hint=f"write the value of {key} itself",
+                "the value is a template, rbops evaluates none",
+                code="inventory.template",
+                where=_field(name, key),
+                hint="write the value itself",
             )
         return text
     return None
@@ -243,7 +273,11 @@ def _text(name: str, variables: Mapping[str, Any], *keys: str) -> str | None:
 def _target(name: str, variables: Mapping[str, Any]) -> Target:
     connection = _text(name, variables, "ansible_connection") or "ssh"
     if connection not in _CONNECTIONS:
-        raise Mismatch(f"inventory: {name} has ansible_connection {connection}: a server is reached over ssh")
+        raise Mismatch(
+            f"{connection!r} is not supported for servers, expected ssh",
+            code="inventory.connection",
+            where=_field(name, "ansible_connection"),
+        )
     options = _options(name, variables)
     become = (_text(name, variables, "ansible_become") or "false").lower() in {"1", "on", "true", "yes"}
     known = _text(name, variables, "rbops_known_hosts")
@@ -267,12 +301,20 @@ def _target(name: str, variables: Mapping[str, Any]) -> Target:
 def _options(name: str, variables: Mapping[str, Any]) -> SshOptions:
     host = _text(name, variables, "ansible_host", "ansible_ssh_host") or name
     if host.startswith("-") or any(char.isspace() or not char.isprintable() for char in host):
-        raise UsageError(f"inventory: ansible_host of {name} is {host!r}, which is no address or host name")
+        raise UsageError(
+            f"{host!r} is not a valid address or host name",
+            code="inventory.address",
+            where=_field(name, "ansible_host"),
+        )
     arguments: list[str] = []
     key = _text(name, variables, "ansible_ssh_private_key_file", "ansible_private_key_file")
     if key:
         if not Path(key).expanduser().is_file():
-            raise UsageError(f"inventory: the private key of {name} is not there: {key}")
+            raise UsageError(
+                f"the private key file {key} does not exist",
+                code="inventory.key-file",
+                where=_field(name, "ansible_ssh_private_key_file"),
+            )
         arguments += ["-i", key]
     for flag, keys in (("-p", ("ansible_port", "ansible_ssh_port")), ("-l", ("ansible_user", "ansible_ssh_user"))):
         value = _text(name, variables, *keys)
@@ -283,8 +325,17 @@ def _options(name: str, variables: Mapping[str, Any]) -> SshOptions:
         try:
             arguments += shlex.split(text)
         except ValueError as error:
-            raise UsageError(f"inventory: {argument} of {name}: {error}: {text}") from error
+            raise UsageError(
+                f"{text!r} is not valid shell syntax: {error}",
+                code="inventory.ssh-arguments",
+                where=_field(name, argument),
+            ) from error
     return resolve(host, arguments, name=name)
+
+
+def _field(name: str, key: str) -> Where:
+    """A variable of a host as the place of an error."""
+    return Where(file="inventory", field=f"{name}.{key}")
 
 
 def _interpreter(name: str, variables: Mapping[str, Any]) -> str:
@@ -295,7 +346,13 @@ def _interpreter(name: str, variables: Mapping[str, Any]) -> str:
 def _tester(name: str, variables: Mapping[str, Any]) -> Tester:
     port = _text(name, variables, "rbops_port")
     if port is None or not port.isdecimal():
-        raise Mismatch(f"inventory: tester {name} needs rbops_port, the external port it is on; it has {port!r}")
+        raise Mismatch(
+            f"{port!r} is not a valid port id, expected the external port that the tester is on"
+            if port
+            else "missing, expected the external port that the tester is on",
+            code="inventory.tester-port",
+            where=_field(name, "rbops_port"),
+        )
     local = (_text(name, variables, "ansible_connection") or "ssh") == "local"
     return Tester(
         name=name,

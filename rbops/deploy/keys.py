@@ -1,4 +1,4 @@
-"""The tunnels' keys that a push takes to the servers: compared with what they have, without telling any.
+"""The tunnels' keys that a push installs on the servers: compared with what they have, without showing any.
 
 They are in no rendered file. What a run keeps of them is a slow hash with a salt of its own (RFC 7914), by which
 a rollback finds out whether the key files still hold what was confirmed then.
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rbops.dataplane.click.controller.files import ETC, KEYS
-from rbops.errors import Mismatch
+from rbops.errors import Mismatch, Where
 from rbops.spec.keyfile import click_keys
 
 __all__ = ["PATH", "Keys", "keys_of", "keys_of_project"]
@@ -38,7 +38,7 @@ class Keys:
     _content: bytes = field(repr=False)
 
     def difference(self, found: Mapping[str, tuple[str, str]]) -> tuple[str, str] | None:
-        """What a server has and what it shall have, in words; ``found`` maps its files to (mode, SHA-256)."""
+        """What a server has and what is expected, as text; ``found`` maps its files to (mode, SHA-256)."""
         mode, digest = found.get(PATH, ("", ""))
         if not self.files:
             return ("keys of no tunnel", "absent") if digest else None
@@ -50,7 +50,7 @@ class Keys:
         return None if mode == _MODE else (f"mode {mode}", f"mode {_MODE}")
 
     def remember(self, folder: Path) -> None:
-        """Write what tells these keys from others into the folder of a run."""
+        """Write what identifies these keys into the folder of a run."""
         if self.files:
             salt = os.urandom(16)
             record = {"salt": salt.hex(), "scrypt": self._mark(salt)}
@@ -67,13 +67,16 @@ class Keys:
             same = hmac.compare_digest(self._mark(bytes.fromhex(record["salt"])), record["scrypt"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise Mismatch(
-                f"whether the key files hold what run {folder.name} pushed cannot be told: {error}",
+                f"cannot compare the key files with those of run {folder.name}: {error}",
+                code="keys.no-record",
+                where=Where(file=str(folder / _RECORD)),
                 hint="`rbops apply` with the earlier spec goes back too",
             ) from error
         if not same:
             raise Mismatch(
-                f"the key files hold other keys than those that run {folder.name} pushed: {', '.join(self.files)}",
-                hint="put the earlier keys into them, or `rbops apply` the earlier spec with a new spi for these",
+                f"the keys are not those that run {folder.name} pushed: {', '.join(self.files)}",
+                code="keys.changed",
+                hint="write the earlier keys into them, or `rbops apply` the earlier spec with a new spi for these",
             )
 
     def _mark(self, salt: bytes) -> str:

@@ -50,22 +50,22 @@ class RemoteNode:
             return json.loads(done.stdout)
         except ValueError as error:
             raise StateUnknown(
-                f"{self._session.target.name}: rbops-node {verb} printed no JSON: {done.reason}"
+                f"rbops-node {verb} printed no JSON: {done.reason}",
+                code="remote.output",
+                where=self._session.target.where,
             ) from error
 
     def failure(self, verb: str, done: Completed) -> RbopsError:
         """The error that rbops-node printed, with the server as its place; StateUnknown when it printed none."""
-        name = self._session.target.name
+        target = self._session.target
         if done.returncode == _NO_PYTHON:
-            return Unreachable(
-                f"there is no {self._session.target.python}", code="node.no-python", where=Where(server=name)
-            )
+            return Unreachable(f"{target.python} is not installed", code="remote.no-python", where=target.where)
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         try:
-            return error_from_json(json.loads(lines[-1])["error"], name)
+            return error_from_json(json.loads(lines[-1])["error"], target.name)
         except (ValueError, LookupError, TypeError):
             text = "\n".join(lines[-5:]) or done.reason
-            return StateUnknown(f"rbops-node {verb}: {text}", code="node.no-answer", where=Where(server=name))
+            return StateUnknown(f"rbops-node {verb}: {text}", code="remote.failed", where=target.where)
 
 
 def stage(session: Session, folder: str, files: dict[str, bytes]) -> None:
@@ -74,7 +74,11 @@ def stage(session: Session, folder: str, files: dict[str, bytes]) -> None:
         script = f"umask 077; mkdir -p {shlex.quote(folder)} && cat > {shlex.quote(f'{folder}/{name}')}"
         done = session.run(["sh", "-c", script], VERB_TIMEOUT_S, content)
         if done.returncode != 0:
-            raise Mismatch(f"{session.target.name}: {folder}/{name} cannot be written: {done.reason}")
+            raise Mismatch(
+                f"cannot write the file: {done.reason}",
+                code="remote.stage",
+                where=Where(server=session.target.name, file=f"{folder}/{name}"),
+            )
 
 
 def unstage(session: Session, folder: str) -> None:

@@ -1,4 +1,4 @@
-"""Who a server is and what lies on it: one question before a push, and again after it."""
+"""A server's identity and rbops's files on it: read before a push, and again after it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from rbops.deploy.ssh import Session
-from rbops.errors import Mismatch, Unreachable
+from rbops.errors import Mismatch, Unreachable, Where
 
 __all__ = ["Probe", "check_identities", "probe"]
 
@@ -59,7 +59,7 @@ print(json.dumps({
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What a server answered. ``files`` maps rbops's own files there to (mode, SHA-256)."""
+    """What was read on a server. ``files`` maps rbops's own files there to (mode, SHA-256)."""
 
     name: str
     machine_id: str | None
@@ -74,7 +74,7 @@ class Probe:
 
 
 def probe(session: Session) -> Probe:
-    """Ask a server.
+    """Read a server's identity and files.
 
     Raises Unreachable (4) when it has no Python, Mismatch (3) when rbops cannot be root there or it
     does not run systemd.
@@ -82,17 +82,29 @@ def probe(session: Session) -> Probe:
     target = session.target
     done = session.run([target.python, "-"], _TIMEOUT_S, _SCRIPT.encode())
     if done.returncode == _NOT_FOUND:
-        raise Unreachable(f"{target.name}: there is no {target.python} on the server", hint="apt-get install python3")
+        raise Unreachable(
+            f"{target.python} is not installed",
+            code="probe.no-python",
+            where=target.where,
+            hint="apt-get install python3",
+        )
     if done.returncode != 0:
-        raise Unreachable(f"{target.name}: cannot be looked at: {done.reason}")
+        raise Unreachable(f"the probe script failed: {done.reason}", code="probe.failed", where=target.where)
     try:
         facts = json.loads(done.stdout)
     except ValueError as error:
-        raise Unreachable(f"{target.name}: its login prints other things than were asked for: {done.reason}") from error
+        raise Unreachable(
+            f"the output of the login is not only the command's: {done.reason}",
+            code="probe.output",
+            where=target.where,
+            hint=f"let the shell profile of {target.user} print nothing without a terminal",
+        ) from error
     if facts["uid"] != 0:
-        raise Mismatch(f"{target.name}: {target.user} is not root there", hint="set ansible_become for it")
+        raise Mismatch(
+            f"{target.user} is not root", code="probe.not-root", where=target.where, hint="set ansible_become for it"
+        )
     if not facts["systemd"]:
-        raise Mismatch(f"{target.name} does not run systemd, which arms the revert timer")
+        raise Mismatch("systemd is not running, the revert timer needs it", code="probe.no-systemd", where=target.where)
     return Probe(
         name=target.name,
         machine_id=facts["machine_id"],
@@ -112,11 +124,18 @@ def check_identities(probes: Iterable[Probe], cluster: str) -> None:
     seen: dict[str, str] = {}
     for found in probes:
         if found.machine_id and found.machine_id in seen:
-            raise Mismatch(f"{seen[found.machine_id]} and {found.name} are one machine (machine id {found.machine_id})")
+            raise Mismatch(
+                f"{seen[found.machine_id]} and {found.name} are the same machine (machine id {found.machine_id})",
+                code="probe.same-machine",
+                where=Where(server=found.name),
+                hint="check ansible_host in the inventory; a cloned machine needs an /etc/machine-id of its own",
+            )
         if found.machine_id:
             seen[found.machine_id] = found.name
         if found.cluster == cluster and found.server not in (None, found.name):
             raise Mismatch(
-                f"the machine at {found.name}'s address is {found.server} of {cluster}, by its /etc/rbops/node.json",
-                hint="check ansible_host in the inventory; remove /etc/rbops there if it has a new place",
+                f"the machine at this address is {found.server} of {cluster}, expected {found.name}",
+                code="probe.other-server",
+                where=Where(server=found.name, file="/etc/rbops/node.json"),
+                hint="check ansible_host in the inventory; remove /etc/rbops on it if its name has changed",
             )

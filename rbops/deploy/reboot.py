@@ -1,7 +1,7 @@
-"""Reboots, one server after the other: the next one only when the last one forwards again.
+"""Rolling reboot: the next server only when the previous one forwards again.
 
-While a server is away Direct VLB goes round it: the others' watches leave its links out. So at most one is away
-at a time, and a server that does not come back ends the work there.
+While a server is down Direct VLB avoids it: the others' watches exclude its links. So at most one is down at a time,
+and a server that does not come back ends the rolling reboot.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _SHOWN = 4
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Something planned that a server gets with its next reboot: ``setting`` is ``have`` and is to be ``want``."""
+    """A planned setting that takes effect with the next reboot: it is ``have`` and will be ``want``."""
 
     subject: str
     setting: str
@@ -48,12 +48,12 @@ class Waiting:
 
 
 def waiting_of(status: Mapping[str, Any]) -> tuple[Waiting, ...]:
-    """What rbops-node's status says of it."""
+    """The entries in rbops-node's status."""
     return tuple(Waiting(e["subject"], e["setting"], e["have"], e["want"]) for e in status.get("reboot", ()))
 
 
 def reboot_needed(sessions: Mapping[str, Session]) -> dict[str, tuple[Waiting, ...]]:
-    """Server -> what waits for its reboot, of those where something does. A server that does not answer is left out."""
+    """Server -> what waits for its reboot, of those where something does and that answer."""
     found = each(sessions.items(), lambda session: waiting_of(RemoteNode(session).call("status")))
     return {name: waiting for name, waiting in found.items() if not isinstance(waiting, RbopsError) and waiting}
 
@@ -73,7 +73,7 @@ class Reboots:
         """Reboot the named servers, those without external ports first; server -> seconds until it forwarded again.
 
         Raises Locked (7) before the first, StateUnknown (6) naming the first that does not come back, and
-        CheckFailed (1) for one that comes back without what it was rebooted for, or when a person stops it
+        CheckFailed (1) for one that comes back without what it was rebooted for, or when it is interrupted
         between two servers.
         """
         ordered = sorted(names, key=lambda name: (self.plan.server(name).role == "port", self.plan.server(name).index))
@@ -81,21 +81,24 @@ class Reboots:
         with self._locked():
             for number, name in enumerate(ordered, 1):
                 if self.stop.requested:
-                    raise CheckFailed(f"interrupted by {self.stop.reason}: {_progress(done, ordered)}")
+                    raise CheckFailed(
+                        f"interrupted by {self.stop.reason}: {_progress(done, ordered)}", code="reboot.interrupted"
+                    )
                 self.reporter.step(f"rebooting {name}, {number} of {len(ordered)}")
                 try:
                     done[name] = self._one(self.inventory.server(name))
                 except RbopsError as error:
                     self.run.note("reboot failed", server=name, reason=str(error))
                     kind = StateUnknown if isinstance(error, Unreachable) else type(error)
-                    raise kind(f"{error}\n{_progress(done, ordered)}", hint=error.hint) from error
+                    message = f"{error.message}\n{_progress(done, ordered)}"
+                    raise kind(message, code=error.code, where=error.where, hint=error.hint) from error
                 self.run.note("rebooted", server=name, seconds=done[name])
                 self.reporter.server(name, f"forwards again after {done[name]:.0f} s")
         return done
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Nobody else pushes to servers of which one is away."""
+        """No other run pushes while one of the servers is down."""
         identity = ("--run", self.run.id, "--holder", holder())
         self._on_all("lock", *identity)
         try:
@@ -119,7 +122,7 @@ class Reboots:
         start = time.monotonic()
         with open_session(target) as session:
             before = probe(session).boot_id
-            self._tell(session)
+            self._send_reboot(session)
         session = self._back(target, before, start + self.timeout_s)
         with session:
             self._booted(session, start + self.timeout_s)
@@ -128,22 +131,26 @@ class Reboots:
         if left:
             text = "; ".join(str(entry) for entry in left[:_SHOWN])
             raise CheckFailed(
-                f"{target.name} was rebooted and forwards, but not with all that was planned: {text}",
+                f"was rebooted and forwards, but settings did not take effect: {text}",
+                code="reboot.no-effect",
+                where=target.where,
                 hint=f"compare its boot loader's configuration with /proc/cmdline on {target.name}",
             )
         return round(time.monotonic() - start, 1)
 
-    def _tell(self, session: Session) -> None:
+    def _send_reboot(self, session: Session) -> None:
         try:
             done = session.run(["systemctl", "reboot"], _COMMAND_S)
         except RbopsError:
-            # The connection may end before the answer comes.
+            # The connection may break before the answer arrives.
             return
         if done.returncode:
-            raise StateUnknown(f"{session.target.name} cannot be rebooted: {done.reason}")
+            raise StateUnknown(
+                f"`systemctl reboot` failed: {done.reason}", code="reboot.refused", where=session.target.where
+            )
 
     def _back(self, target: Target, before: str | None, deadline: float) -> Session:
-        """A connection to the server after it booted anew."""
+        """A connection to the server after its boot."""
         reason = "it did not go down"
         while True:
             try:
@@ -158,11 +165,11 @@ class Reboots:
                 except RbopsError as error:
                     reason = str(error)
                 session.close()
-            self._wait(target.name, f"did not come back: {reason}", deadline)
+            self._wait(target, f"did not come back: {reason}", deadline)
 
     def _booted(self, session: Session, deadline: float) -> None:
-        """Wait until rbops.service has put the configuration in force."""
-        name = session.target.name
+        """Wait until rbops.service has activated the configuration."""
+        target = session.target
         while True:
             done = session.run(["systemctl", "show", "--value", "--property=ActiveState", "rbops.service"], _COMMAND_S)
             state = done.stdout.strip()
@@ -170,10 +177,12 @@ class Reboots:
                 return
             if state == "failed":
                 raise StateUnknown(
-                    f"{name} came back, but rbops.service failed there: its configuration is not in force",
-                    hint=f"look at `journalctl -b -u rbops.service` on {name}",
+                    "is back, but rbops.service failed: its configuration is not active",
+                    code="reboot.service",
+                    where=target.where,
+                    hint=f"see `journalctl -b -u rbops.service` on {target.name}",
                 )
-            self._wait(name, f"came back, but rbops.service is {state or 'not known'} there", deadline)
+            self._wait(target, f"is back, but rbops.service is {state or 'unknown'}", deadline)
 
     def _forwarding(self, session: Session, deadline: float) -> None:
         """Wait until the kernel is as planned and every other server with ports answers over the fabric."""
@@ -181,7 +190,7 @@ class Reboots:
             reason = self._not_forwarding(session)
             if not reason:
                 return
-            self._wait(session.target.name, f"came back, but does not forward: {reason}", deadline)
+            self._wait(session.target, f"is back, but does not forward: {reason}", deadline)
 
     def _not_forwarding(self, session: Session) -> str:
         node = RemoteNode(session)
@@ -189,7 +198,7 @@ class Reboots:
             differences = node.diff()
             if differences:
                 return "; ".join("{subject}: {setting} is {have}".format(**entry) for entry in differences[:_SHOWN])
-            # A server without ports of its own has no address to ask from: it passes on what others send.
+            # A server without external ports has no address to ping from: it forwards what others send.
             asked = self._peers(session) if self.plan.server(session.target.name).external_ports else {}
             before = _received(node)
             silent = [name for name, address in asked.items() if not _answers(session, address)]
@@ -211,13 +220,19 @@ class Reboots:
                 found[server.name] = addresses[0].partition("/")[0]
         return found
 
-    def _wait(self, name: str, what: str, deadline: float) -> None:
+    def _wait(self, target: Target, what: str, deadline: float) -> None:
         if self.stop.insisted:
-            raise StateUnknown(f"{name} {what}; interrupted by {self.stop.reason} before it forwarded again")
+            raise StateUnknown(
+                f"{what}; interrupted by {self.stop.reason} before it forwarded again",
+                code="reboot.abandoned",
+                where=target.where,
+            )
         if time.monotonic() > deadline:
             raise StateUnknown(
-                f"{name} {what} (waited {self.timeout_s} s)",
-                hint="look at its console; `rbops status` and `rbops verify` when it answers; no other was rebooted",
+                f"{what} (waited {self.timeout_s} s)",
+                code="reboot.timeout",
+                where=target.where,
+                hint="see its console; `rbops status` and `rbops verify` when it answers; no other was rebooted",
             )
         self.stop.sleep(_RETRY_S)
 

@@ -1,4 +1,4 @@
-"""What a push tells while it works; the command line shows it, a library user may listen."""
+"""Progress of a push: the command line shows it, a library user may handle it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Reporter(Protocol):
         """The whole run begins a step."""
 
     def server(self, name: str, text: str) -> None:
-        """Something about one server that is no Ansible task."""
+        """Progress on one server that is not an Ansible task."""
 
     def task(self, event: TaskEvent) -> None:
         """Ansible began or ended a task on a server."""
@@ -26,7 +26,7 @@ class Reporter(Protocol):
 
 
 class Silent:
-    """Tells nobody."""
+    """Discards everything."""
 
     def step(self, text: str) -> None:
         """Ignored."""

@@ -1,4 +1,4 @@
-"""Back to the configuration that was confirmed before: its very files, pushed as a transaction again."""
+"""Back to the configuration that was confirmed before: the same files, pushed in a new transaction."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rbops.deploy.report import Reporter
 from rbops.deploy.runs import new_run, runs_folder
 from rbops.deploy.ssh import each, open_session, raise_errors
 from rbops.deploy.stop import Stop
-from rbops.errors import Mismatch
+from rbops.errors import Mismatch, Where
 from rbops.plan import ClusterPlan
 
 __all__ = ["previous_run", "rollback"]
@@ -29,7 +29,7 @@ class _Confirmed:
 
 
 def rollback(plan: ClusterPlan, inventory: Inventory, options: ApplyOptions, reporter: Reporter, stop: Stop) -> Applied:
-    """Push what the journal of this machine says was confirmed before the servers' present plan.
+    """Push what was confirmed before the servers' present plan, by the journal of this machine.
 
     Raises Mismatch (3) when the servers have no or several plans now, or the journal has no earlier one.
     """
@@ -38,7 +38,7 @@ def rollback(plan: ClusterPlan, inventory: Inventory, options: ApplyOptions, rep
     present = _present(chosen)
     before = previous_run(plan.name, present, names)
     keys_of_project(before.folder / "project").check_same(before.folder)
-    reporter.step(f"going back from plan {present[:12]} to {before.digest[:12]} of run {before.folder.name}")
+    reporter.step(f"rolling back from plan {present[:12]} to {before.digest[:12]} of run {before.folder.name}")
     run = new_run("rollback")
     shutil.copytree(before.folder / "project", run.project, symlinks=True)
     run.write("plan.json", (before.folder / "plan.json").read_text(encoding="utf-8"))
@@ -56,7 +56,9 @@ def _present(inventory: Inventory) -> str:
     if len(found) != 1 or None in found:
         shown = ", ".join(f"{name} {str(digest or 'none')[:12]}" for name, digest in digests.items())
         raise Mismatch(
-            f"the servers do not have one plan to go back from: {shown}", hint="`rbops apply` makes them equal"
+            f"the servers have different plans, expected the same on all: {shown}",
+            code="rollback.different-plans",
+            hint="`rbops apply` makes them equal",
         )
     return str(found.pop())
 
@@ -74,7 +76,9 @@ def previous_run(cluster: str, present: str, servers: list[str]) -> _Confirmed:
     if not history:
         raise Mismatch(
             f"{cluster}: no configuration before {present[:12]} was confirmed from this machine",
-            hint=f"the journal is {runs_folder()}; `rbops apply` with the earlier spec goes back too",
+            code="rollback.no-earlier-run",
+            where=Where(file=str(runs_folder())),
+            hint="`rbops apply` with the earlier spec goes back too",
         )
     return history[-1]
 

@@ -1,6 +1,6 @@
 """Running a playbook. The only module that imports ansible-runner.
 
-What ansible-runner and Ansible do by default and a router's operator cannot have is set right here:
+Corrects the defaults of ansible-runner and Ansible that are not acceptable for a router:
 artifacts others may read, extra variables in argv, templates evaluated in inventory values, host key
 checking switched off, "no host matched" as a success, children that outlive the run.
 """
@@ -85,7 +85,7 @@ class PlayOptions:
 class PlayResult:
     """How a play ended. ``changed`` counts changed tasks per server; ``output`` is Ansible's own text.
 
-    ``notes``: what devices cannot have, of the servers that said something.
+    ``notes``: settings that a server's hardware does not support, by server.
     """
 
     outcome: Literal["successful", "failed", "canceled", "timeout"]
@@ -175,7 +175,8 @@ def _result(run: Run, outcome: str, watcher: _Watcher, seconds: float) -> PlayRe
     if outcome == "successful" and not watcher.ran:
         raise UsageError(
             "Ansible ran no task on any server",
-            hint="look at --tags, --skip-tags and --limit; `apply` alone pushes all",
+            code="play.no-task",
+            hint="check --tags, --skip-tags and --limit; without them `apply` pushes all",
         )
     if outcome not in {"successful", "canceled", "timeout"}:
         outcome = "failed"
@@ -197,7 +198,7 @@ class _Watcher:
         self.ran = False
 
     def event(self, raw: Mapping[str, Any]) -> bool:
-        """Keep what matters of one event; False: ansible-runner need not write it to a file of its own."""
+        """Process one event; False: ansible-runner does not write it to a file."""
         event = parse_event(raw)
         if event is None:
             return False
@@ -216,7 +217,7 @@ class _Watcher:
         return False
 
     def canceled(self) -> bool:
-        """Ask Ansible to end when the run shall; True (kill it) when it has not after a grace period."""
+        """Terminate Ansible when the run is stopped; True (kill it) when it still runs after a grace period."""
         if not self._stop.requested:
             return False
         now = time.monotonic()
@@ -228,7 +229,7 @@ class _Watcher:
 
 
 def _launcher(run: Run) -> Path:
-    """A program that becomes ansible-playbook, told by the kernel to end when this process dies."""
+    """A program that becomes ansible-playbook, and that the kernel ends when this process dies."""
     unset = [f"--unset={name}" for name in os.environ if name.startswith("ANSIBLE_") and name not in _PASSED_ON]
     kept = {"ANSIBLE_CONFIG", *_RUNNER_SETS}
     arguments = [argument for argument in unset if argument.removeprefix("--unset=") not in kept]
@@ -251,7 +252,7 @@ _RUNNER_SETS = frozenset(
 
 
 def _environment(config: Path) -> dict[str, str]:
-    # ansible-runner switches host key checking off unless told otherwise.
+    # ansible-runner switches host key checking off by default.
     return {
         "ANSIBLE_CONFIG": str(config),
         "ANSIBLE_HOST_KEY_CHECKING": "True",
@@ -315,7 +316,7 @@ def _signal(pid: int, signum: signal.Signals) -> None:
 
 
 def _end_children(run_id: str) -> None:
-    """Nothing of a run may work on a server after it: end what is left, gently, then surely."""
+    """End the processes of a run that are left, by SIGTERM, then by SIGKILL: none may change a server later."""
     for signum, wait_s in ((signal.SIGTERM, 2.0), (signal.SIGKILL, 2.0)):
         left = _marked(run_id)
         for pid in left:
@@ -324,9 +325,3 @@ def _end_children(run_id: str) -> None:
         while left and time.monotonic() < deadline:
             time.sleep(0.05)
             left = _marked(run_id)
-
-
-def as_json(result: PlayResult) -> dict[str, Any]:
-    """The result for the run's journal."""
-    failures = [{"server": e.host, "task": e.title, "status": e.status, "message": e.message} for e in result.failures]
-    return {"outcome": result.outcome, "changed": dict(result.changed), "failures": failures, "seconds": result.seconds}

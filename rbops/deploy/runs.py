@@ -7,7 +7,7 @@
     RUN/project/        the rendered files that were pushed
     RUN/artifacts/      ansible-runner's own
 
-They lie under ``$XDG_STATE_HOME/rbops/runs`` (``~/.local/state/rbops/runs``).
+They are in ``$XDG_STATE_HOME/rbops/runs`` (``~/.local/state/rbops/runs``).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rbops.errors import UsageError
+from rbops.errors import UsageError, Where
 
 __all__ = ["Run", "new_run", "run_id", "runs_folder"]
 
@@ -40,7 +40,7 @@ class Run:
 
     @property
     def project(self) -> Path:
-        """Where the rendered files lie."""
+        """The folder of the rendered files."""
         return self.folder / "project"
 
     def write(self, name: str, text: str) -> Path:
@@ -77,24 +77,27 @@ def runs_folder() -> Path:
 
 
 def run_id(verb: str) -> str:
-    """A fresh id that sorts by time and says what for: ``20260131T120000-apply-1a2b3c``."""
+    """A fresh id that sorts by time and has the verb: ``20260131T120000-apply-1a2b3c``."""
     return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{verb}-{secrets.token_hex(3)}"
 
 
 def new_run(verb: str) -> Run:
-    """Make a fresh folder for a run, and forget the oldest beyond the last twenty.
+    """Make a fresh folder for a run, and remove the oldest beyond the last twenty.
 
     Raises UsageError when it cannot be made.
     """
     root = runs_folder()
     name = run_id(verb)
+    folder = root / name
     try:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder = root / name
         folder.mkdir(mode=0o700)
     except OSError as error:
         raise UsageError(
-            f"no folder for the run can be made: {error}", hint="set XDG_STATE_HOME to a place that can"
+            f"cannot create the run's folder: {error}",
+            code="runs.folder",
+            where=Where(file=str(folder)),
+            hint="set XDG_STATE_HOME to a folder that is writable",
         ) from error
     folder.chmod(0o700)
     _forget(root)
@@ -102,7 +105,7 @@ def new_run(verb: str) -> Run:
 
 
 def _forget(root: Path) -> None:
-    """Remove finished runs, oldest first; one without a result may still be running or wait for a person."""
+    """Remove finished runs, oldest first; one without a result may still be running or need an operator."""
     finished = sorted(path.parent for path in root.glob("*/result.json"))
     for folder in finished[:-_KEPT]:
         shutil.rmtree(folder, ignore_errors=True)

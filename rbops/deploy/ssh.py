@@ -1,7 +1,7 @@
 """rbops's own SSH (paramiko): preflight, lock, transaction, confirmation and status.
 
-Host keys are checked against known_hosts, always; there is no way to switch that off. Every wait is
-bounded. Commands are argument lists, quoted with :func:`shlex.join` for the login shell: an argument
+Host keys are checked against known_hosts, always; nothing switches that off. Every wait is bounded.
+Commands are argument lists, quoted with :func:`shlex.join` for the login shell: an argument
 ``$(reboot)`` arrives as those nine characters.
 """
 
@@ -35,7 +35,6 @@ __all__ = [
     "raise_errors",
     "require_reachable",
     "run",
-    "run_all",
 ]
 
 
@@ -89,7 +88,7 @@ class Session:
         """Run a command, as root unless ``root`` is False, for at most ``timeout`` seconds.
 
         The server itself ends it when the time is up (timeout(1)). Raises Unreachable when the
-        connection breaks, the time is up, or sudo wants a password.
+        connection breaks, the time is up, or sudo requires a password.
         """
         full = self._bounded(argv, timeout, root=root)
         sudo = root and self.target.become
@@ -97,16 +96,22 @@ class Session:
             done = self._exchange(shlex.join(full), timeout + _GRACE_S, input or b"")
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise Unreachable(
-                f"{self.target.name}: the connection broke during `{shlex.join(argv[:3])}`: {error}"
+                f"the connection broke during `{shlex.join(argv[:3])}`: {error}",
+                code="ssh.connection-lost",
+                where=self.target.where,
             ) from error
         if done.returncode == _TIMED_OUT:
-            raise Unreachable(f"{self.target.name}: `{shlex.join(argv[:3])}` did not finish in {timeout:.0f} s")
+            raise Unreachable(
+                f"`{shlex.join(argv[:3])}` did not finish in {timeout:.0f} s",
+                code="ssh.timeout",
+                where=self.target.where,
+            )
         if sudo and done.returncode == 1 and "sudo:" in done.stderr:
             _explain_sudo(self.target, done)
         return done
 
     def start(self, argv: Sequence[str], timeout: float) -> Conversation:
-        """Start a command as root that is talked to, line by line; ``timeout`` bounds it as in :meth:`run`.
+        """Start a command as root that is sent lines and answers in lines; ``timeout`` bounds it as in :meth:`run`.
 
         Raises Unreachable when the connection breaks.
         """
@@ -117,7 +122,9 @@ class Session:
             channel = transport.open_session(timeout=self.target.connect_timeout_s)
             channel.exec_command(shlex.join(self._bounded(argv, timeout, root=True)))
         except (paramiko.SSHException, OSError, EOFError) as error:
-            raise Unreachable(f"{self.target.name}: the connection broke: {error}") from error
+            raise Unreachable(
+                f"the connection broke: {error}", code="ssh.connection-lost", where=self.target.where
+            ) from error
         return Conversation(self.target, channel)
 
     def _bounded(self, argv: Sequence[str], timeout: float, *, root: bool) -> list[str]:
@@ -151,7 +158,7 @@ class Session:
 
 
 class Conversation:
-    """A running command on a server; lines go both ways, and the end of its input is its sign to finish."""
+    """A running command on a server: lines are sent and received, the end of its input makes it finish."""
 
     __slots__ = ("_channel", "_done", "_err", "_out", "_target")
 
@@ -161,15 +168,15 @@ class Conversation:
         self._done: Completed | None = None
         self._out, self._err = bytearray(), bytearray()
 
-    def tell(self, line: str) -> None:
-        """Send a line; a command that has ended already is found out by :meth:`hear`."""
+    def send(self, line: str) -> None:
+        """Send a line; that the command has ended already is found by :meth:`receive`."""
         with contextlib.suppress(OSError):
             self._channel.sendall(line.encode() + b"\n")
 
-    def hear(self, timeout: float, stop: Callable[[], bool] = lambda: False) -> str | None:
+    def receive(self, timeout: float, stop: Callable[[], bool] = lambda: False) -> str | None:
         """The next line of its output; None when it has ended, or when ``stop`` says so.
 
-        Raises Unreachable when the connection breaks or nothing is said for ``timeout`` seconds.
+        Raises Unreachable when the connection breaks or no line comes for ``timeout`` seconds.
         """
         deadline = time.monotonic() + timeout
         while b"\n" not in self._out:
@@ -180,16 +187,16 @@ class Conversation:
             if stop() or (ended and self._channel.eof_received):
                 return None
             if lost:
-                raise Unreachable(f"{self._target.name}: the connection was lost")
+                raise Unreachable("the connection was lost", code="ssh.connection-lost", where=self._target.where)
             if time.monotonic() > deadline:
-                raise Unreachable(f"{self._target.name}: no answer in {timeout:.0f} s")
+                raise Unreachable(f"no answer in {timeout:.0f} s", code="ssh.timeout", where=self._target.where)
             _wait(self._channel)
         line, _, rest = bytes(self._out).partition(b"\n")
         self._out[:] = rest
         return line.decode("utf-8", "replace")
 
     def finish(self, timeout: float) -> Completed:
-        """End its input and wait until it has ended; what it said and was not heard is in the result.
+        """End its input and wait until it has ended; output that was not received yet is in the result.
 
         Once it has ended the same result again. Raises Unreachable when it does not end within ``timeout``
         seconds, or the connection is lost.
@@ -202,7 +209,11 @@ class Conversation:
                 _drain(self._channel, self._out, self._err, time.monotonic() + timeout)
                 code = self._channel.recv_exit_status()
             except (paramiko.SSHException, OSError, EOFError) as error:
-                raise Unreachable(f"{self._target.name}: the command was lost before its end: {error}") from error
+                raise Unreachable(
+                    f"the connection broke before the command ended: {error}",
+                    code="ssh.connection-lost",
+                    where=self._target.where,
+                ) from error
         self._done = Completed(code, self._out.decode("utf-8", "replace"), self._err.decode("utf-8", "replace"))
         return self._done
 
@@ -258,15 +269,17 @@ def _wait(channel: paramiko.Channel) -> None:
 
 def _explain_sudo(target: Target, done: Completed) -> None:
     for marker, what in (
-        ("password is required", "sudo wants a password"),
+        ("password is required", "sudo requires a password"),
         ("not allowed", "sudo is not allowed"),
         ("may not run sudo", "sudo is not allowed"),
         ("not in the sudoers", "sudo is not allowed"),
-        ("must have a tty", "sudo wants a terminal"),
+        ("must have a tty", "sudo requires a terminal"),
     ):
         if marker in done.stderr:
             raise Unreachable(
-                f"{target.name}: {what} for {target.user}",
+                f"{what} for {target.user}",
+                code="ssh.sudo",
+                where=target.where,
                 hint=f"let {target.user} use sudo without a password (NOPASSWD), or connect as root",
             )
 
@@ -278,7 +291,7 @@ def connect(target: Target) -> paramiko.SSHClient:
     is not the one in known_hosts.
     """
     timeout = target.connect_timeout_s
-    # What goes wrong is raised; paramiko's thread would print its traceback besides.
+    # Failures are raised; paramiko's thread would print its traceback too.
     logging.getLogger("paramiko").setLevel(logging.CRITICAL)
     # paramiko takes a list of keys; its type stubs say one.
     keys: dict[str, Any] = {"key_filename": [str(path) for path in target.key_files]} if target.key_files else {}
@@ -337,33 +350,45 @@ def _trust(client: paramiko.SSHClient, target: Target) -> None:
         try:
             found = paramiko.HostKeys(str(path)).lookup(target.host_key_alias or name)
         except OSError as error:
-            raise Unreachable(f"{target.name}: cannot read its known_hosts file: {error}") from error
+            raise Unreachable(
+                f"cannot read its known_hosts file: {error}", code="ssh.known-hosts", where=target.where
+            ) from error
         for kind, key in (found or {}).items():
             client.get_host_keys().add(name, kind, key)
 
 
 def _unreachable(target: Target, error: Exception) -> Unreachable:
-    where = f"{target.name} ({target.address})"
+    address = target.address
     files = ", ".join(str(path) for path in target.known_hosts) or "~/.ssh/known_hosts"
     if isinstance(error, paramiko.BadHostKeyException):
         return Unreachable(
-            f"{where} shows another host key than the one in {files}",
+            f"the host key of {address} is not the one in {files}",
+            code="ssh.host-key-changed",
+            where=target.where,
             hint="if the server was reinstalled, check its key on its console, then: "
             f"ssh-keygen -R {shlex.quote(_host_key_name(target))} and add the new one",
         )
     if isinstance(error, paramiko.AuthenticationException):
         return Unreachable(
-            f"{where} refuses the login: {error}",
+            f"{address} refuses the login: {error}",
+            code="ssh.login-refused",
+            where=target.where,
             hint="check ansible_user and ansible_ssh_private_key_file in the inventory",
         )
     if "not found in known_hosts" in str(error):
         return Unreachable(
-            f"{where} shows a host key that is not in {files}",
+            f"the host key of {address} is not in {files}",
+            code="ssh.host-key-unknown",
+            where=target.where,
             hint=f"compare it on the server's console, then: ssh-keyscan -p {target.port} {target.host} >> {files}",
         )
     if isinstance(error, TimeoutError | socket.timeout):
-        return Unreachable(f"{where} does not answer in {target.connect_timeout_s:.0f} s")
-    return Unreachable(f"{where} cannot be reached: {error or type(error).__name__}")
+        return Unreachable(
+            f"{address} does not answer in {target.connect_timeout_s:.0f} s", code="ssh.no-answer", where=target.where
+        )
+    return Unreachable(
+        f"cannot connect to {address}: {error or type(error).__name__}", code="ssh.no-connection", where=target.where
+    )
 
 
 def open_session(target: Target) -> Session:
@@ -378,14 +403,18 @@ def require_reachable(targets: Iterable[Target]) -> None:
 
 
 def raise_errors(results: Mapping[str, object]) -> None:
-    """Raise what the errors among ``results`` say: the only one itself, or Unreachable listing them all."""
+    """Raise the only error among ``results`` itself; of several one with class and code of the highest exit code.
+
+    Its message has every server's error, a line each, and ``causes`` are the errors themselves.
+    """
     errors = [result for result in results.values() if isinstance(result, RbopsError)]
     if len(errors) == 1:
         raise errors[0]
     if errors:
         worst = max(errors, key=lambda error: error.exit_code)
         hints = dict.fromkeys(error.hint for error in errors if error.hint)
-        raise type(worst)("\n".join(str(error) for error in errors), hint="\n".join(hints) or None)
+        lines = "\n".join(str(error) for error in errors)
+        raise type(worst)(lines, code=worst.code, hint="\n".join(hints) or None, causes=errors)
 
 
 def run(target: Target, argv: Sequence[str], timeout: float, input: bytes | None = None) -> Completed:  # noqa: A002
@@ -409,13 +438,3 @@ def each(items: Iterable[tuple[_Key, _Item]], action: Callable[[_Item], _Result]
     with ThreadPoolExecutor(max_workers=min(_WORKERS, len(pairs))) as pool:
         results = pool.map(attempt, [item for _, item in pairs])
         return dict(zip([key for key, _ in pairs], results, strict=True))
-
-
-def run_all(
-    targets: Iterable[Target],
-    argv: Sequence[str],
-    timeout: float,
-    input: bytes | None = None,  # noqa: A002
-) -> dict[str, Completed | RbopsError]:
-    """Run one command on all targets at the same time; a failure to reach one is its result."""
-    return each(((target.name, target) for target in targets), lambda target: run(target, argv, timeout, input))

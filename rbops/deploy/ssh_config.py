@@ -13,7 +13,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from rbops.errors import UsageError
+from rbops.errors import UsageError, Where
 
 __all__ = ["SshOptions", "resolve"]
 
@@ -50,14 +50,22 @@ def resolve(host: str, arguments: list[str], *, name: str) -> SshOptions:
             command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False, stdin=subprocess.DEVNULL
         )
     except FileNotFoundError as error:
-        raise UsageError("the OpenSSH client is not installed", hint="install openssh-client") from error
+        raise UsageError(
+            "the OpenSSH client is not installed", code="ssh.no-client", hint="install openssh-client"
+        ) from error
     except subprocess.TimeoutExpired as error:
-        raise UsageError(f"{name}: ssh -G {host} did not answer in {_TIMEOUT_S:.0f} s") from error
+        raise UsageError(
+            f"`ssh -G {host}` did not finish in {_TIMEOUT_S:.0f} s",
+            code="ssh.options-timeout",
+            where=Where(server=name),
+        ) from error
     if done.returncode != 0:
         reason = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
         raise UsageError(
-            f"{name}: ssh refuses its options: {reason[0]}",
-            hint=f"look at ansible_ssh_common_args and ansible_ssh_extra_args of {name} in the inventory",
+            f"ssh refuses its options: {reason[0]}",
+            code="ssh.options",
+            where=Where(server=name),
+            hint=f"see ansible_ssh_common_args and ansible_ssh_extra_args of {name} in the inventory",
         )
     return _parse(done.stdout, arguments)
 

@@ -1,4 +1,4 @@
-"""What servers are, and how they differ from a plan. Changes nothing on them."""
+"""The state of the servers, and how it differs from a plan. Changes nothing on them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class ServerDiff:
-    """How one server differs from the plan; ``waiting`` is what needs a reboot besides, or after the apply."""
+    """How one server differs from the plan; ``waiting`` is what takes effect with a reboot only."""
 
     name: str
     changes: tuple[Change, ...]
@@ -55,7 +55,7 @@ class ServerDiff:
 
 @dataclass(frozen=True, slots=True)
 class ServerStatus:
-    """One server now. ``error`` says why it could not be asked; everything else is None or empty then."""
+    """One server now. ``error`` says why it could not be read; everything else is None or empty then."""
 
     name: str
     error: str | None = None
@@ -70,7 +70,7 @@ class ServerStatus:
     node: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """The form for JSON: ``node`` is what rbops-node itself says."""
+        """The form for JSON: ``node`` is the status of rbops-node."""
         return dataclasses.asdict(self)
 
 
@@ -89,11 +89,11 @@ def diff_servers(plan: ClusterPlan, inventory: Inventory) -> list[ServerDiff]:
         found = probe(session)
         planned = {KEYS_PATH, *(file.path for file in rendered.files_of(found.name))}
         gone = unplanned(plan.forwarding.dataplane, planned, found.files)
-        besides = (
+        others = (
             *(Change("file", path, found.files[path][1][:_SHORT], "absent") for path in gone),
             *_keys(found, keys),
         )
-        return found, _difference(session, found, rendered, besides, folder)
+        return found, _difference(session, found, rendered, others, folder)
 
     opened = each(((target.name, target) for target in targets), open_session)
     sessions = {name: session for name, session in opened.items() if isinstance(session, Session)}
@@ -110,12 +110,12 @@ def diff_servers(plan: ClusterPlan, inventory: Inventory) -> list[ServerDiff]:
 
 
 def _difference(
-    session: Session, found: Probe, rendered: Rendered, besides: Sequence[Change], folder: str
+    session: Session, found: Probe, rendered: Rendered, others: Sequence[Change], folder: str
 ) -> ServerDiff:
-    """``besides``: files that are not rendered."""
+    """``others``: differences in files that are not rendered."""
     files = {file.path: file for file in rendered.files_of(found.name)}
     changed = (_file(found, file) for file in files.values())
-    stale = (*(change for change in changed if change is not None), *besides)
+    stale = (*(change for change in changed if change is not None), *others)
     try:
         stage(session, folder, {"rbops-node": files[INSTALLED].content, "node.json": files[_NODE].content})
         node = RemoteNode(session, f"{folder}/rbops-node")
@@ -145,13 +145,13 @@ def _file(found: Probe, file: File) -> Change | None:
 
 
 def _keys(found: Probe, keys: Keys) -> tuple[Change, ...]:
-    """No digest is shown: it would tell who has an idea of the keys that it is right."""
+    """Shows no digest: it would confirm a guess of the keys."""
     stale = keys.difference(found.files)
     return (Change("file", KEYS_PATH, *stale),) if stale else ()
 
 
 def status_servers(plan: ClusterPlan, inventory: Inventory) -> list[ServerStatus]:
-    """Ask every server; one that does not answer has its ``error`` set instead of ending the question."""
+    """Read every server; one that does not answer has its ``error`` set instead of raising."""
     targets = inventory.matching(plan).servers
 
     def ask(name: str) -> ServerStatus:

@@ -1,6 +1,6 @@
-"""Stopping in order: a signal raises a flag that long work asks for, instead of an exception anywhere.
+"""Graceful stop: a signal sets a flag that long work checks, instead of raising an exception anywhere.
 
-A transaction that is interrupted has to put servers back; an exception in the middle of that would
+A transaction that is interrupted has to roll servers back; an exception in the middle of that would
 leave them half done.
 """
 
@@ -19,7 +19,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stop:
-    """Whether, and by which signal, the run was asked to end."""
+    """Whether, and by which signal, the run is to stop."""
 
     __slots__ = ("_count", "_event", "_signal")
 
@@ -29,19 +29,19 @@ class Stop:
         self._count = 0
 
     def request(self, signum: int) -> None:
-        """Ask for the end."""
+        """Request the stop."""
         self._signal = signum
         self._count += 1
         self._event.set()
 
     @property
     def requested(self) -> bool:
-        """Whether the end was asked for."""
+        """Whether a stop was requested."""
         return self._event.is_set()
 
     @property
     def insisted(self) -> bool:
-        """Whether it was asked for more than once: not even waiting for servers is wanted."""
+        """Whether it was requested more than once: do not even wait for servers."""
         return self._count > 1
 
     @property
@@ -50,7 +50,7 @@ class Stop:
         return signal.Signals(self._signal).name if self._signal else ""
 
     def sleep(self, seconds: float) -> None:
-        """Wait, but not on when the person insists."""
+        """Wait, but not longer than until :attr:`insisted`."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and not self.insisted:
             time.sleep(0.1)
@@ -71,8 +71,8 @@ def stoppable() -> Iterator[Stop]:
         del frame
         stop.request(signum)
 
-    heard = [signum for signum in _SIGNALS if signal.getsignal(signum) is not signal.SIG_IGN]
-    before = {signum: signal.signal(signum, handle) for signum in heard}
+    handled = [signum for signum in _SIGNALS if signal.getsignal(signum) is not signal.SIG_IGN]
+    before = {signum: signal.signal(signum, handle) for signum in handled}
     try:
         yield stop
     finally:

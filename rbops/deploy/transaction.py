@@ -1,8 +1,8 @@
-"""Commit-confirmed over all servers: lock, snapshot and timer, confirm; or everything back.
+"""Commit-confirmed over all servers: lock, snapshot and commit timer, confirm; or roll back all of them.
 
-Each server keeps its own way back: ``rbops-node begin`` takes a snapshot and arms a systemd timer that
-reverts unless ``confirm`` comes, whatever becomes of this program. This module drives all servers at once
-and answers for them together: all confirmed, or all as they were.
+Each server can roll itself back: ``rbops-node begin`` takes a snapshot and arms a systemd timer that reverts unless
+``confirm`` comes, even when this program is gone. This module drives all servers at once; in the end all are
+confirmed, or all are as before.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import TypeVar
 from rbops.deploy.inventory import Target
 from rbops.deploy.node import REVERT_WAIT_S, RemoteNode, stage, unstage
 from rbops.deploy.probe import Probe, probe
-from rbops.deploy.putback import PutBack
 from rbops.deploy.report import Reporter
+from rbops.deploy.revert import Revert
 from rbops.deploy.runs import Run
 from rbops.deploy.ssh import Session, each, open_session, raise_errors
 from rbops.deploy.stop import Stop
@@ -54,14 +54,14 @@ class Transaction:
 
     @property
     def folder(self) -> str:
-        """Where the node program of this run lies on the servers: in memory, gone with a reboot."""
+        """The folder of this run's node program on the servers: in memory, gone with a reboot."""
         return f"/run/rbops-{self.run.id}"
 
     def open(self, *, break_lock: bool) -> None:
-        """Lock all servers, have each judged by what is planned for it, then begin on all.
+        """Lock all servers, let each validate what is planned for it, then begin on all.
 
         On any failure none is left locked or begun. Raises Locked (7) with holder, age and run, Mismatch (3) when
-        a server cannot be what is planned or a timer cannot be armed: nothing was changed then.
+        a server cannot carry out what is planned or a timer cannot be armed: nothing was changed then.
         """
         takeover = ("--takeover",) if break_lock else ()
         try:
@@ -69,7 +69,7 @@ class Transaction:
             identity = ("--run", self.run.id, "--holder", holder())
             self._all(lambda session: self._node(session).call("lock", *identity, *takeover))
             self._all(self._sweep)
-            self._all(self._judge)
+            self._all(self._validate)
             self._begin()
         except RbopsError:
             self._abandon()
@@ -78,7 +78,7 @@ class Transaction:
 
     @contextmanager
     def kept_open(self) -> Iterator[None]:
-        """While the block runs, however long, wind the timers up anew: they fire only when this program is gone."""
+        """Re-arm the timers while the block runs, however long: they fire only when this program is gone."""
         done = threading.Event()
 
         def beat() -> None:
@@ -86,7 +86,7 @@ class Transaction:
                 try:
                     self._begin()
                 except RbopsError as error:
-                    self.run.note("timer not wound up", reason=str(error))
+                    self.run.note("timer not re-armed", reason=str(error))
 
         thread = threading.Thread(target=beat, name="rbops-timers", daemon=True)
         thread.start()
@@ -101,7 +101,7 @@ class Transaction:
         return self._all(action)
 
     def confirm(self) -> None:
-        """Keep the change on all servers, each over a connection made for this.
+        """Keep the change on all servers, each over a new connection.
 
         First every server must answer on a new connection and still have this change open; only then is
         the first one confirmed. A server lost in between is tried until its timer is about to fire.
@@ -115,21 +115,26 @@ class Transaction:
             raise_errors(each(sessions.items(), self._still_open))
             results = each(sessions.items(), self._confirm_one)
             lost = {name: error for name, error in results.items() if isinstance(error, RbopsError)}
-            # From here on there is nothing left that a revert on all could bring back.
+            # From here on a revert on all servers could not restore the state before.
             self.begun = False
             if lost:
-                raise StateUnknown(self._half_confirmed(lost), hint="when they answer again: rbops status, rbops apply")
+                raise StateUnknown(
+                    self._half_confirmed(lost),
+                    code="apply.half-confirmed",
+                    hint="when they answer again: rbops status, rbops apply",
+                    causes=tuple(lost.values()),
+                )
             self._leave(sessions)
         finally:
             for session in fresh.values():
                 if isinstance(session, Session):
                     session.close()
 
-    def fail(self, reason: str) -> ApplyFailed | StateUnknown:
-        """Put every server back; returns the error to raise: 5 when all are as before, else 6."""
-        self.reporter.step("putting every server back")
-        self.run.note("put back", reason=reason)
-        work = PutBack(
+    def fail(self, reason: RbopsError) -> ApplyFailed | StateUnknown:
+        """Roll every server back; returns the error to raise: 5 when all are as before, else 6."""
+        self.reporter.step("rolling every server back")
+        self.run.note("roll back", reason=str(reason))
+        work = Revert(
             self.run.id,
             self.folder,
             self.program,
@@ -140,14 +145,22 @@ class Transaction:
         )
         left = work.all(self.targets)
         self.begun = False
-        self.run.note("put back done", left=left)
+        self.run.note("rolled back", left=left)
         names = ", ".join(target.name for target in self.targets)
+        journal = f"the run's journal: {self.run.folder}"
         if not left:
-            return ApplyFailed(f"{reason}\nput back and checked: {names}", hint=f"the run's journal: {self.run.folder}")
+            return ApplyFailed(
+                f"{reason}\nrolled back and checked: {names}", code="apply.rolled-back", hint=journal, causes=(reason,)
+            )
         lines = [f"{reason}", *(f"{name}: {text}" for name, text in left.items())]
         back = [target.name for target in self.targets if target.name not in left]
-        lines += [f"put back and checked: {', '.join(back)}"] if back else []
-        return StateUnknown("\n".join(lines), hint=f"look at each server named; the run's journal: {self.run.folder}")
+        lines += [f"rolled back and checked: {', '.join(back)}"] if back else []
+        return StateUnknown(
+            "\n".join(lines),
+            code="apply.rollback-failed",
+            hint=f"look at each server named; {journal}",
+            causes=(reason,),
+        )
 
     def expires_in(self) -> float:
         """Seconds until the servers' timers fire, from the last begin."""
@@ -160,14 +173,14 @@ class Transaction:
         # Counted from the answer: no timer fires later than this.
         self._expires = time.monotonic() + self.timeout_s
 
-    def _judge(self, session: Session) -> None:
-        """Its own program looks whether the server can be as planned: CPUs, devices, modules, boot loader."""
+    def _validate(self, session: Session) -> None:
+        """rbops-node checks that the server can be as planned: CPUs, devices, modules, boot loader."""
         planned = self.run.project / "hosts" / session.target.name / "etc" / "rbops" / "node.json"
         stage(session, self.folder, {"node.json": planned.read_bytes()})
-        self._node(session).call("judge", "--config", f"{self.folder}/node.json")
+        self._node(session).call("validate", "--config", f"{self.folder}/node.json")
 
     def _sweep(self, session: Session) -> None:
-        """Remove what runs that were killed left in memory; this run holds the lock, so no other is at work."""
+        """Remove what killed runs left in memory; this run holds the lock, so no other is active."""
         script = 'for f in /run/rbops-*-apply-* /run/rbops-*-rollback-*; do [ "$f" = "$0" ] || rm -rf -- "$f"; done'
         session.run(["sh", "-c", script, self.folder], _SWEEP_TIMEOUT_S)
 
@@ -182,7 +195,11 @@ class Transaction:
     def _still_open(self, session: Session) -> None:
         found = self._node(session).call("status")["transaction"]
         if not found or found["run"] != self.run.id or not found["timer_armed"] or found["left_s"] < _MARGIN_S:
-            raise ApplyFailed(f"{session.target.name}: the change is not open any more: its timer has put it back")
+            raise ApplyFailed(
+                "the commit timer expired before the confirmation, the server rolled itself back",
+                code="apply.timer",
+                where=session.target.where,
+            )
 
     def _confirm_one(self, session: Session) -> None:
         while True:
@@ -206,11 +223,11 @@ class Transaction:
 
     def _half_confirmed(self, lost: Mapping[str, RbopsError]) -> str:
         kept = [target.name for target in self.targets if target.name not in lost]
-        lines = [f"{name}: not confirmed, its timer puts it back: {error}" for name, error in lost.items()]
+        lines = [f"{name}: not confirmed, its timer rolls it back: {error.message}" for name, error in lost.items()]
         return "\n".join([f"confirmed, with the new configuration: {', '.join(kept) or 'none'}", *lines])
 
     def _abandon(self) -> None:
-        """After a failed open: what this run began and locked is undone; with nothing pushed that changes nothing."""
+        """After a failed open: revert and unlock; as nothing was pushed this changes nothing."""
 
         def leave(session: Session) -> None:
             node = self._node(session)
@@ -221,10 +238,10 @@ class Transaction:
             finally:
                 unstage(session, self.folder)
 
-        self._noted("not tidied", each(self.sessions.items(), leave))
+        self._noted("not cleaned up", each(self.sessions.items(), leave))
 
     def _leave(self, sessions: Mapping[str, Session]) -> None:
-        """After a confirmed change: nothing but the change stays on a server."""
+        """After a confirmed change: unlock, and remove this run's files."""
 
         def leave(session: Session) -> None:
             self._node(session).call("unlock", "--run", self.run.id)

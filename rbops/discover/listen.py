@@ -76,10 +76,10 @@ def listen(
         raise_errors(begun)
         for name, talk in talks.items():
             request = {"run": run, "server": name, "devices": wanted[name]}
-            talk.tell(json.dumps({**request, "carrier_s": carrier_s, "listen_s": listen_s}))
+            talk.send(json.dumps({**request, "carrier_s": carrier_s, "listen_s": listen_s}))
         _hear_all(servers, talks, carrier_s + _PATIENCE_S, stop, "ready")
         for talk in talks.values():
-            talk.tell("go")
+            talk.send("go")
         told = _hear_all(servers, talks, listen_s + _PATIENCE_S, stop, "ports")
     finally:
         lost = _finish(talks)
@@ -116,7 +116,7 @@ def _hear_all(
 
     def hear(name: str) -> Any:
         try:
-            line = talks[name].hear(patience_s, over)
+            line = talks[name].receive(patience_s, over)
             if line is None and not over():
                 done = talks[name].finish(_PATIENCE_S)
                 raise RemoteNode(servers.sessions[name], servers.program).failure("cabling", done)

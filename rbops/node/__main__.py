@@ -31,7 +31,7 @@ __all__ = ["main", "parser", "run"]
 _VERBS = {
     "show": "every setting as it is and as it shall be",
     "diff": "what differs; exit 1 when something does",
-    "judge": "whether this server can be what node.json says; exit 3 with the reason when not",
+    "validate": "check that this server can carry out node.json; exit 3 with the reason if not",
     "apply": "make the server what node.json says, and read it back",
     "begin": "snapshot the configuration and arm the revert timer",
     "confirm": "keep the change: delete the snapshot, stop the timer",
@@ -100,7 +100,7 @@ def _verb(name: str) -> Callable[[Node, argparse.Namespace], int]:
     return {
         "show": _show,
         "diff": _diff,
-        "judge": _judge,
+        "validate": _validate,
         "apply": _apply,
         "begin": _begin,
         "confirm": _confirm,
@@ -143,8 +143,8 @@ def _diff(node: Node, options: argparse.Namespace) -> int:
     return 1 if found else 0
 
 
-def _judge(node: Node, options: argparse.Namespace) -> int:
-    return _print({"judged": node.judge()}, options)
+def _validate(node: Node, options: argparse.Namespace) -> int:
+    return _print({"valid": node.validate()}, options)
 
 
 def _apply(node: Node, options: argparse.Namespace) -> int:

@@ -60,10 +60,10 @@ class Node:
                 pending.commit(self.system)
             return done
 
-    def judge(self) -> bool:
-        """Whether it can be told that this server can be as planned: Mismatch (3) when it cannot.
+    def validate(self) -> bool:
+        """Check that this server can be as planned: Mismatch (3) when it cannot. Changes nothing.
 
-        False when programs that it takes are still to be installed. Changes nothing.
+        False when programs that the check needs are not installed yet.
         """
         try:
             self._engine(self._config(), check=True).feasible()

@@ -27,6 +27,7 @@ from rbops.errors import ApplyFailed, CheckFailed, Locked, Mismatch, StateUnknow
 from rbops.planner import load_plan
 from tests.deploy.conftest import Cluster
 from tests.deploy.serverstate import change_open, inside, programs, state, states
+from tests.support.errors import raises
 
 pytestmark = [pytest.mark.lab, pytest.mark.root]
 
@@ -59,11 +60,15 @@ def newest(runs: Path) -> Path:
     return max(runs.iterdir())
 
 
+def journal(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+
+
 def pushing(runs: Path, before: set[Path]) -> bool:
     """Whether a run newer than ``before`` has changed something on a server."""
     new = [path for path in runs.iterdir() if path not in before]
-    journal = new[0] / "events.jsonl" if new else None
-    return bool(journal and journal.exists() and '"status": "changed"' in journal.read_text())
+    events = new[0] / "events.jsonl" if new else None
+    return bool(events and events.exists() and '"status": "changed"' in events.read_text())
 
 
 def test_check_of_fresh_servers_leaves_them_fresh(raw_cluster: Cluster, fresh: dict[str, dict[str, Any]]) -> None:
@@ -74,15 +79,16 @@ def test_check_of_fresh_servers_leaves_them_fresh(raw_cluster: Cluster, fresh: d
 def test_a_failed_first_apply_leaves_fresh_servers_fresh(
     raw_cluster: Cluster, fresh: dict[str, dict[str, Any]]
 ) -> None:
-    with pytest.raises(ApplyFailed, match=r"n1: activate: The configuration takes effect: .*log_martians"):
+    with raises(ApplyFailed, "apply.rolled-back") as caught:
         raw_cluster.apply(raw_cluster.variant("wrong", REFUSED))
+    assert [cause.code for cause in caught.value.causes] == ["apply.play"]
     assert states(raw_cluster.lab) == fresh
 
 
-def test_a_server_that_cannot_be_as_planned_is_told_before_any_change(
+def test_a_server_that_cannot_be_as_planned_is_found_before_any_change(
     raw_cluster: Cluster, fresh: dict[str, dict[str, Any]], runs: Path
 ) -> None:
-    with pytest.raises(Mismatch, match=r"n1: .*ext1.*none found"):
+    with pytest.raises(Mismatch, match="^n1: "):
         raw_cluster.apply(raw_cluster.variant("absent", ABSENT_DEVICE))
     assert states(raw_cluster.lab) == fresh
     assert '"status": "changed"' not in (newest(runs) / "events.jsonl").read_text()
@@ -134,34 +140,36 @@ def test_limit_changes_only_that_server_and_rollback_goes_back(cluster: Cluster,
     assert after["n1"]["files"]["/etc/rbops/node.json"] != before["n1"]["files"]["/etc/rbops/node.json"]
     result = json.loads((newest(runs) / "result.json").read_text())
     assert result["outcome"] == "confirmed"
-    with pytest.raises(Mismatch, match="do not have one plan"):
+    with raises(Mismatch, "rollback.different-plans"):
         rollback(cluster.plan, load_inventory(cluster.lab.inventory), ApplyOptions(), Silent(), Stop())
     rollback(cluster.plan, load_inventory(cluster.lab.inventory, "n1"), ApplyOptions(), Silent(), Stop())
     assert states(cluster.lab) == before
 
 
-def test_one_failing_server_takes_all_back(cluster: Cluster) -> None:
+def test_one_failing_server_rolls_all_back(cluster: Cluster, runs: Path) -> None:
     before = states(cluster.lab)
     process = cluster.cli("apply", spec=cluster.variant("wrong", REFUSED))
-    _, err = process.communicate(timeout=120)
+    process.communicate(timeout=120)
     assert process.returncode == ApplyFailed.exit_code
-    assert "n1: activate: The configuration takes effect" in err
-    assert "put back and checked: n0, n1" in err
     assert states(cluster.lab) == before
+    assert json.loads((newest(runs) / "result.json").read_text())["code"] == "apply.rolled-back"
+    failed = [task for task in journal(newest(runs)) if task["event"] == "task" and task["status"] == "failed"]
+    assert {task["host"] for task in failed} == {"n1"}
 
 
-def test_failed_acceptance_takes_all_back(cluster: Cluster) -> None:
+def test_failed_acceptance_rolls_all_back(cluster: Cluster) -> None:
     before = states(cluster.lab)
 
     def refuse() -> None:
-        raise CheckFailed("one packet in a million came out at the wrong port")
+        raise CheckFailed("one packet in a million left at the wrong port", code="test.acceptance")
 
-    with pytest.raises(ApplyFailed, match="one packet in a million"):
+    with raises(ApplyFailed, "apply.rolled-back") as caught:
         cluster.apply(cluster.variant("flowlets", FASTER_FLOWLETS), acceptance=refuse)
+    assert [cause.code for cause in caught.value.causes] == ["test.acceptance"]
     assert states(cluster.lab) == before
 
 
-def test_killed_controller_servers_go_back_alone_and_the_lock_tells_who(cluster: Cluster, runs: Path) -> None:
+def test_killed_controller_servers_revert_alone_and_the_lock_names_the_holder(cluster: Cluster, runs: Path) -> None:
     before = states(cluster.lab)
     known = set(runs.iterdir())
     process = cluster.cli("apply", "--revert-timeout", "15", spec=cluster.variant("flowlets", FASTER_FLOWLETS))
@@ -172,8 +180,9 @@ def test_killed_controller_servers_go_back_alone_and_the_lock_tells_who(cluster:
     wait_for("Ansible ends with its parent", lambda: not marked(run), 10)
     assert change_open(cluster.lab, "n0")
     for options in ({}, {"break_lock": True}):
-        with pytest.raises(Locked, match=run):
+        with pytest.raises(Locked) as caught:
             cluster.apply(**options)
+        assert run in str(caught.value)
     wait_for("the timers fire", lambda: not any(change_open(cluster.lab, name) for name in ("n0", "n1")))
     after = states(cluster.lab)
     locks = [json.loads(after[name].pop("lock")) for name in after]
@@ -194,7 +203,7 @@ def test_killed_controller_servers_go_back_alone_and_the_lock_tells_who(cluster:
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT])
-def test_interrupted_apply_puts_back(cluster: Cluster, runs: Path, signum: signal.Signals) -> None:
+def test_interrupted_apply_rolls_back(cluster: Cluster, runs: Path, signum: signal.Signals) -> None:
     before = states(cluster.lab)
     known = set(runs.iterdir())
     process = cluster.cli("apply", spec=cluster.variant("flowlets", FASTER_FLOWLETS))
@@ -228,7 +237,7 @@ def test_management_lost_after_the_push(cluster: Cluster, lose: str, mend: str) 
         threads.append(threading.Thread(target=mend_when_reverted))
         threads[0].start()
 
-    with pytest.raises(ApplyFailed, match="n1"):
+    with raises(ApplyFailed, "apply.rolled-back"):
         cluster.apply(cluster.variant("flowlets", FASTER_FLOWLETS), acceptance=cut, revert_timeout_s=12)
     threads[0].join()
     assert states(cluster.lab) == before
@@ -240,12 +249,12 @@ def test_a_revert_that_fails_is_named(cluster: Cluster) -> None:
     def pull_out() -> None:
         inside(cluster.lab, "n1", "ip", "link", "set", "ext1", "down")
         inside(cluster.lab, "n1", "ip", "link", "set", "ext1", "name", "gone1")
-        raise CheckFailed("the port is gone")
+        raise CheckFailed("the port is gone", code="test.acceptance")
 
-    with pytest.raises(StateUnknown, match=r"n1: could not be put back") as caught:
+    with raises(StateUnknown, "apply.rollback-failed") as caught:
         cluster.apply(cluster.variant("flowlets", FASTER_FLOWLETS), acceptance=pull_out, revert_timeout_s=60)
     assert "/var/lib/rbops/snapshot" in str(caught.value)
-    assert "put back and checked: n0" in str(caught.value)
+    assert "rolled back and checked: n0" in str(caught.value)
     inside(cluster.lab, "n1", "ip", "link", "set", "gone1", "down")
     inside(cluster.lab, "n1", "ip", "link", "set", "gone1", "name", "ext1")
     inside(cluster.lab, "n1", "rbops-node", "revert")
@@ -268,7 +277,7 @@ def test_a_reboot_before_the_confirmation_boots_the_old_configuration(cluster: C
     def reboot() -> None:
         cluster.lab.restart("n1")
 
-    with pytest.raises(ApplyFailed):
+    with raises(ApplyFailed, "apply.rolled-back"):
         cluster.apply(cluster.variant("flowlets", FASTER_FLOWLETS), acceptance=reboot)
     assert states(cluster.lab) == before
 
@@ -281,7 +290,7 @@ def test_commands_reach_the_server_as_they_are(cluster: Cluster) -> None:
     done = run(target, ["python3", "-c", "import json, sys; print(json.dumps(sys.argv[1:]))", *odd], 20)
     assert json.loads(done.stdout) == odd
     assert run(target, ["cat"], 20, input=b"x" * 300_000).stdout == "x" * 300_000
-    with pytest.raises(Unreachable, match="did not finish in 1 s"):
+    with raises(Unreachable, "ssh.timeout", server="n0"):
         run(target, ["sleep", "30"], 1)
 
 
@@ -293,13 +302,13 @@ def test_unknown_and_changed_host_keys_are_refused(cluster: Cluster, tmp_path: P
     target = load_inventory(cluster.lab.inventory).server("n0")
     empty = tmp_path / "empty"
     empty.touch()
-    with pytest.raises(Unreachable, match="a host key that is not in") as caught:
+    with raises(Unreachable, "ssh.host-key-unknown", server="n0") as caught:
         connect(dataclasses.replace(target, known_hosts=(empty,)))
     assert "ssh-keyscan" in (caught.value.hint or "")
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "other"], check=True)
     other = tmp_path / "known"
     other.write_text(f"{target.host} {(tmp_path / 'other.pub').read_text()}")
-    with pytest.raises(Unreachable, match="another host key than"):
+    with raises(Unreachable, "ssh.host-key-changed", server="n0"):
         connect(dataclasses.replace(target, known_hosts=(other,)))
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from rbops.deploy.inventory import load_inventory
 from rbops.deploy.ssh_config import resolve
-from rbops.errors import Mismatch, UsageError
+from rbops.errors import Mismatch, RbopsError, UsageError
 from tests.lab.plans import mesh
+from tests.support.errors import raises
 
 
 def write(folder: Path, text: str, name: str = "hosts.yml") -> Path:
@@ -45,12 +46,12 @@ def two(folder: Path, extra: str = "") -> Path:
 def test_servers_and_testers(tmp_path: Path) -> None:
     inventory = load_inventory(two(tmp_path))
     n0, n1 = inventory.servers
-    assert (n0.name, n0.host, n0.port, n0.user, n0.key_file, n0.become) == (
+    assert (n0.name, n0.host, n0.port, n0.user, n0.key_files, n0.become) == (
         "n0",
         "10.82.0.10",
         22,
         "root",
-        tmp_path / "key",
+        (tmp_path / "key",),
         False,
     )
     assert (n1.port, n1.user, n1.become, n1.identities_only) == (2222, "ops", True, True)
@@ -80,7 +81,7 @@ def test_templates_stay_text(tmp_path: Path) -> None:
     template = "{{ lookup('pipe', 'touch " + str(witness) + "') }}"
     inventory = load_inventory(two(tmp_path, f', motd: "{template}"'))
     assert f'motd: !unsafe "{template}"' in inventory.for_ansible()
-    with pytest.raises(UsageError, match="ansible_password of n0 is a template"):
+    with raises(UsageError, "inventory.template", file="inventory", field="n0.ansible_password"):
         load_inventory(two(tmp_path, f', ansible_password: "{template}"'))
     assert not witness.exists()
 
@@ -106,12 +107,12 @@ def test_limit_is_ansibles(tmp_path: Path) -> None:
     path = two(tmp_path)
     assert [t.name for t in load_inventory(path, "n*:!n0").servers] == ["n1"]
     assert load_inventory(path, "n1").known == ("n0", "n1")
-    with pytest.raises(UsageError, match=r"--limit nowhere matches no server .* it has n0, n1"):
+    with raises(UsageError, "inventory.limit"):
         load_inventory(path, "nowhere")
 
 
 def test_a_planned_server_that_is_absent_is_named(tmp_path: Path) -> None:
-    with pytest.raises(Mismatch, match=r"planned but not in the inventory .*: n2, n3 \(it has n0, n1\)"):
+    with raises(Mismatch, "inventory.missing-server"):
         load_inventory(two(tmp_path)).matching(mesh(4))
 
 
@@ -121,30 +122,53 @@ def test_servers_come_in_the_plans_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "error", "message"),
+    ("text", "error", "code", "where"),
     [
-        ("[[x", UsageError, "cannot be read by Ansible"),
-        ("[other]\nh1\n", Mismatch, "no host in the group rbops_servers"),
-        ("[rbops_servers]\n-x\n", UsageError, "'-x' cannot be a host's name"),
-        ("[rbops_servers]\n../x\n", UsageError, "cannot be a host's name"),
-        ("[rbops_servers]\nn0 ansible_host=-oProxyCommand=id\n", UsageError, "no address or host name"),
-        ("[rbops_servers]\nn0 ansible_connection=local\n", Mismatch, "is reached over ssh"),
+        ("[[x", UsageError, "inventory.unreadable", {}),
+        ("[other]\nh1\n", Mismatch, "inventory.no-servers", {}),
+        ("[rbops_servers]\n-x\n", UsageError, "inventory.host-name", {}),
+        ("[rbops_servers]\n../x\n", UsageError, "inventory.host-name", {}),
+        (
+            "[rbops_servers]\nn0 ansible_host=-oProxyCommand=id\n",
+            UsageError,
+            "inventory.address",
+            {"field": "n0.ansible_host"},
+        ),
+        (
+            "[rbops_servers]\nn0 ansible_connection=local\n",
+            Mismatch,
+            "inventory.connection",
+            {"field": "n0.ansible_connection"},
+        ),
         (
             "[rbops_servers]\nn0 ansible_ssh_private_key_file=/nonexistent\n",
             UsageError,
-            "private key of n0 is not there",
+            "inventory.key-file",
+            {"field": "n0.ansible_ssh_private_key_file"},
         ),
-        ("[rbops_servers]\nn0 ansible_ssh_common_args='-o Nonsense=1'\n", UsageError, "n0: ssh refuses its options"),
-        ("[rbops_servers]\nn0\n[rbops_testers]\nt0 ansible_connection=local\n", Mismatch, "tester t0 needs rbops_port"),
+        (
+            "[rbops_servers]\nn0 ansible_ssh_common_args='-o Nonsense=1'\n",
+            UsageError,
+            "ssh.options",
+            {"server": "n0"},
+        ),
+        (
+            "[rbops_servers]\nn0\n[rbops_testers]\nt0 ansible_connection=local\n",
+            Mismatch,
+            "inventory.tester-port",
+            {"field": "t0.rbops_port"},
+        ),
     ],
 )
-def test_what_cannot_be_used_is_said(tmp_path: Path, text: str, error: type[Exception], message: str) -> None:
-    with pytest.raises(error, match=message):
+def test_what_cannot_be_used_is_an_error_at_its_place(
+    tmp_path: Path, text: str, error: type[RbopsError], code: str, where: dict[str, str]
+) -> None:
+    with raises(error, code, **where):
         load_inventory(write(tmp_path, text, "hosts.ini"))
 
 
 def test_a_missing_inventory_is_a_usage_error(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no such file"):
+    with raises(UsageError, "inventory.not-found"):
         load_inventory(tmp_path / "absent.yml")
 
 

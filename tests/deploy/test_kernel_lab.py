@@ -1,4 +1,4 @@
-"""What the kernel is told beyond its NICs, on booted servers: files, removal, the way back, reboots one by one.
+"""Kernel settings on booted servers: files, removal, rollback, rolling reboots.
 
 A lab server is a container: boot parameters, modules and CPUs are its host's and are reported as such; files,
 sysctl and reboots are its own. The tests share one lab of three and go in the order of the file.
@@ -21,6 +21,7 @@ from rbops.errors import ApplyFailed, CheckFailed, StateUnknown
 from rbops.planner import load_plan
 from tests.deploy.conftest import Cluster
 from tests.deploy.serverstate import inside, state, states
+from tests.support.errors import raises
 from tests.support.lab import MakeLab
 
 pytestmark = [pytest.mark.lab, pytest.mark.root]
@@ -72,17 +73,18 @@ def prepared(found: dict[str, Any]) -> list[str]:
 
 
 def test_until_the_confirmation_the_next_boot_is_as_before(trio: Cluster) -> None:
-    """A server that reboots in between comes up with the old files, and all go back (39, 46)."""
+    """A server that reboots in between comes up with the old files, and all are rolled back."""
     before = states(trio.lab)
     seen: dict[str, dict[str, Any]] = {}
 
     def look_and_reboot() -> None:
         seen.update(states(trio.lab))
         trio.lab.restart("n1")
-        raise CheckFailed("rebooted")
+        raise CheckFailed("rebooted", code="test.acceptance")
 
-    with pytest.raises(ApplyFailed, match="rebooted"):
+    with raises(ApplyFailed, "apply.rolled-back") as caught:
         trio.apply(kernel_spec(trio), acceptance=look_and_reboot)
+    assert [cause.code for cause in caught.value.causes] == ["test.acceptance"]
     for found in seen.values():
         assert prepared(found) == [f"{OPTIONS}.rbops-new", f"{LOAD}.rbops-new"]
         assert OPTIONS not in found["files"]

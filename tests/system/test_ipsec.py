@@ -309,7 +309,7 @@ def test_a_failed_apply_brings_the_former_keys_back(lab: Lab) -> None:
     lab.write(more=REFUSED)
     done = lab.run("apply", "--diff")
     assert done.code == 5, done.err
-    assert "put back and checked: n0, n1" in done.err
+    assert "rolled back and checked: n0, n1" in done.err
     assert f"{KEY_FILE}: other keys (not shown)" in done.err
     assert states(lab.cluster.lab) == before
     assert {server: lab.process(server) for server in SERVERS} == processes

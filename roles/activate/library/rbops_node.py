@@ -91,6 +91,7 @@ def _fail(module, command, code, stdout, stderr):
     lines = [line.strip() for line in (stderr or stdout).splitlines() if line.strip()]
     try:
         error = json.loads(lines[-1])["error"]
+        stderr = "\n".join(lines[:-1])
         reason = "; hint: ".join(part for part in (error["message"], error["hint"]) if part)
     except (LookupError, TypeError, ValueError):
         error, reason = None, "; ".join(lines[-5:]) or "it gave no reason"

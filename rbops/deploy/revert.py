@@ -1,4 +1,4 @@
-"""Every server as it was: told to revert where it answers, waited for where only its own timer can."""
+"""Rolls the servers of a failed run back: by ``rbops-node revert`` where they answer, else by their own timers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rbops.deploy.ssh import Session, each, open_session
 from rbops.deploy.stop import Stop
 from rbops.errors import Locked, RbopsError, Unreachable
 
-__all__ = ["PutBack"]
+__all__ = ["Revert"]
 
 _RETRY_S = 2.0
 _SNAPSHOT = "/var/lib/rbops/snapshot"
@@ -22,8 +22,8 @@ _SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
-class PutBack:
-    """How to put the servers of one run back. ``deadline`` (monotonic): the timers have fired by then."""
+class Revert:
+    """The rollback of one run's servers. ``deadline`` (monotonic): the timers have fired by then."""
 
     run_id: str
     folder: str
@@ -34,25 +34,25 @@ class PutBack:
     stop: Stop
 
     def all(self, targets: Sequence[Target]) -> dict[str, str]:
-        """Put them back and look that they are as before; returns what is left, by server: empty when all is well."""
+        """Roll all back and compare with before; returns what is left by server, empty when nothing is."""
         results = each(((target.name, target) for target in targets), self._one)
-        left = {name: str(result) if isinstance(result, RbopsError) else result for name, result in results.items()}
+        left = {name: result.message if isinstance(result, RbopsError) else result for name, result in results.items()}
         return {name: text for name, text in left.items() if text}
 
     def _one(self, target: Target) -> str:
-        told = False
+        reported = False
         while True:
             try:
                 return self._revert(target)
             except Unreachable as error:
                 if time.monotonic() > self.deadline or self.stop.insisted:
                     return self._lost(error)
-                if not told:
+                if not reported:
                     seconds = max(0, self.deadline - time.monotonic())
                     self.reporter.server(
-                        target.name, f"does not answer; its own timer puts it back within {seconds:.0f} s"
+                        target.name, f"does not answer; its own timer rolls it back within {seconds:.0f} s"
                     )
-                    told = True
+                    reported = True
                 self.stop.sleep(_RETRY_S)
 
     def _revert(self, target: Target) -> str:
@@ -64,12 +64,12 @@ class PutBack:
                 text = self._compare(session, node)
                 node.call("unlock", "--run", self.run_id)
             except Locked as error:
-                return f"another run has taken it over meanwhile: {error}"
+                return f"another run has locked it since: {error.message}"
             except Unreachable:
                 raise
             except RbopsError as error:
-                hint = error.hint or f"what was there before is in {_SNAPSHOT} on the server"
-                return f"could not be put back: {error}; {hint}; its timer tries again unless it has fired"
+                hint = error.hint or f"the state before is in {_SNAPSHOT} on the server"
+                return f"the rollback failed: {error.message}; {hint}; its timer tries again unless it has fired"
             unstage(session, self.folder)
         self.reporter.server(target.name, text or "is as before")
         return text
@@ -80,19 +80,19 @@ class PutBack:
         paths = sorted(path for path in {*before, *now} if before.get(path) != now.get(path))
         if paths:
             more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
-            return f"was put back, but not these files: {', '.join(paths[:_SHOWN])}{more}"
+            return f"was rolled back, but not these files: {', '.join(paths[:_SHOWN])}{more}"
         if "/etc/rbops/node.json" not in before:
             return ""
         differences = node.diff()
         if differences:
             first = ", ".join("{subject} {setting}".format(**entry) for entry in differences[:_SHOWN])
-            return f"has its old files back, but its kernel differs from them in: {first}"
+            return f"its files were rolled back, but its kernel differs from them in: {first}"
         return ""
 
     def _lost(self, error: RbopsError) -> str:
         seconds = self.deadline - time.monotonic()
         when = f"fires in {seconds:.0f} s" if seconds > 0 else "must have fired by now"
         return (
-            f"state unknown: {error}; its own revert timer (rbops-revert.timer) {when}; "
-            f"what was there before is in {_SNAPSHOT} on it until then"
+            f"state unknown: {error.message}; its own revert timer (rbops-revert.timer) {when}; "
+            f"the state before is in {_SNAPSHOT} on it until then"
         )
