@@ -1,1 +1,1 @@
-"""What real servers are and how they are cabled: facts, the cabling check, and both written into a spec."""
+"""Facts of real servers, the check of their cabling, and both written into a spec."""

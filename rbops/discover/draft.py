@@ -1,4 +1,4 @@
-"""A spec and its hardware files as they are to be, planned before anything is written."""
+"""The new text of a spec and its hardware files, planned before anything is written."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rbops.errors import Mismatch, SpecError, UsageError
+from rbops.errors import Mismatch, SpecError, UsageError, Where
 from rbops.plan import ClusterPlan
 from rbops.planner import plan_spec
 from rbops.spec.build import hardware as build_hardware
@@ -44,7 +44,7 @@ ports:  # addresses are generated unless they are written here
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """``text`` is the spec's, ``files`` the hardware files' by path, ``before`` what is on the disk (None: nothing).
+    """``text`` is the spec's, ``files`` the hardware files' by path, ``before`` the contents on disk (None: no file).
 
     ``attached`` are the hardware texts by the place in the spec that names their file.
     """
@@ -57,11 +57,11 @@ class Draft:
 
     @property
     def fresh(self) -> bool:
-        """Whether there is no such spec yet."""
+        """Whether the spec does not exist yet."""
         return self.before[self.path] is None
 
     def plan(self) -> ClusterPlan:
-        """The plan of it. Raises SpecError; Mismatch (3) when the servers of a fresh one make no router."""
+        """The plan of it. Raises SpecError; Mismatch (3) when a new spec's servers cannot be planned."""
         try:
             return plan_spec(load_bytes(self.text.encode(), self.path, self.attached))
         except SpecError as error:
@@ -69,7 +69,9 @@ class Draft:
                 raise
             reasons = "\n".join(f"  {found.message}" for found in error.diagnostics)
             raise Mismatch(
-                f"these servers make no router:\n{reasons}", hint="write a spec by hand and give it as SPEC"
+                f"no router can be planned with these servers:\n{reasons}",
+                code="discover.no-router",
+                hint="write a spec by hand and name it as SPEC",
             ) from error
 
     def changed(self, changes: Sequence[Change]) -> Draft:
@@ -84,7 +86,12 @@ class Draft:
         wanted = {**{path: text.encode() for path, text in self.files.items()}, self.path: self.text.encode()}
         for path in wanted:
             if _bytes(path) != self.before[path]:
-                raise UsageError(f"{path} was changed by somebody else meanwhile", hint="run it again")
+                raise UsageError(
+                    "the file was changed since it was read",
+                    code="discover.file-changed",
+                    where=Where(file=str(path)),
+                    hint="run it again",
+                )
         written = [path for path, data in wanted.items() if data != self.before[path]]
         for path in written:
             replace_file(path, wanted[path])
@@ -95,28 +102,35 @@ def read_draft(path: Path) -> Draft:
     """The spec at ``path`` as it is, to be changed."""
     data = _bytes(path)
     if data is None:
-        raise UsageError(f"{path}: there is no such file")
+        raise UsageError("the file does not exist", code="discover.no-file", where=Where(file=str(path)))
     return Draft(path, _decoded(data, path), {}, {}, {path: data})
 
 
 def open_draft(path: Path, source: Path | None, hardware: Mapping[str, Hardware]) -> Draft:
-    """The spec at ``path`` with these servers' hardware in files of their own.
+    """The spec at ``path`` with a hardware file for each of these servers.
 
-    A spec that is not there begins as ``source``, or as a new one. Raises Mismatch (3) for a server whose
-    name no plan has, UsageError for a spec that cannot be changed.
+    A spec that does not exist starts as ``source``, or as a new one. Raises Mismatch (3) for a server name that no
+    plan has, UsageError for a spec that cannot be changed.
     """
     for name in hardware:
         if server_index(name) is None:
             raise Mismatch(
-                f"{name} is no planned server's name: those are n0, n1, ...",
-                hint="name the servers so in the inventory, in the order of the router",
+                f"{name!r} is not a valid server name, expected n0, n1, ...",
+                code="discover.server-name",
+                where=Where(server=name),
+                hint="rename the servers in the inventory, in the order of the router",
             )
     before = _bytes(path)
     given = before if before is not None or source is None else read_bytes_of(source)
     text = _decoded(given, path) if given is not None else _new_text(hardware)
     tree = parse(text, str(path))[0].plain()
     if not isinstance(tree, dict):
-        raise UsageError(f"{path} is no spec", hint="name another file")
+        raise UsageError(
+            "not a valid spec, expected a mapping",
+            code="discover.spec",
+            where=Where(file=str(path)),
+            hint="name another file",
+        )
     paths = _hardware_paths(tree, hardware)
     files = {path.parent / name: _hardware_file(path.parent / name, hardware[host]) for host, name in paths.items()}
     attached = {f"hosts.{host}.hardware": files[path.parent / name] for host, name in paths.items()}
@@ -129,7 +143,7 @@ def open_draft(path: Path, source: Path | None, hardware: Mapping[str, Hardware]
 
 
 def _default(tree: Mapping[str, Any], paths: Mapping[str, str]) -> str | None:
-    """The file of servers that are not described: the spec's own, or the first server's where it says nothing."""
+    """The file of servers that are not described: the spec's own, or the first server's."""
     servers = tree.get("servers") or {}
     if not isinstance(servers, dict) or servers.get("profile") is not None:
         return None
@@ -153,13 +167,20 @@ def _hardware_paths(tree: Mapping[str, Any], hardware: Mapping[str, Hardware]) -
     """Server -> the file of its hardware, relative to the spec: the one it names, if no other server does."""
     hosts = tree.get("hosts") or {}
     if not isinstance(hosts, dict) or not all(isinstance(host, dict | None) for host in hosts.values()):
-        raise UsageError("hosts: is no mapping of servers", hint="`rbops check` says more")
+        raise UsageError(
+            "expected a mapping of servers",
+            code="discover.hosts",
+            where=Where(field="hosts"),
+            hint="see the errors of `rbops check`",
+        )
     named = {name: (hosts.get(name) or {}).get("hardware") for name in hardware}
     for name, value in named.items():
         if isinstance(value, dict):
             raise UsageError(
-                f"hosts.{name}.hardware is written in the spec itself, which discover does not change",
-                hint=f"move it into a file and write `hardware: hardware/{name}.yml`, or take it away",
+                "the hardware is described in the spec itself, which discover does not change",
+                code="discover.inline-hardware",
+                where=Where(field=f"hosts.{name}.hardware"),
+                hint=f"move it into a file and write `hardware: hardware/{name}.yml`, or remove it",
             )
     uses = Counter(host.get("hardware") for host in hosts.values() if host and isinstance(host.get("hardware"), str))
     return {
@@ -169,7 +190,7 @@ def _hardware_paths(tree: Mapping[str, Any], hardware: Mapping[str, Hardware]) -
 
 
 def _hardware_file(path: Path, found: Hardware) -> str:
-    """The file's new text. What a server does not tell (bounds, power, names) stays as the file had it."""
+    """The file's new text. Values that cannot be read from a server (bounds, power, names) stay."""
     data = _bytes(path)
     if data is None:
         return hardware_text(found)
@@ -181,7 +202,12 @@ def _hardware_file(path: Path, found: Hardware) -> str:
         if old.get(key) != new.get(key):
             text = put_block(text, key, new.get(key, ""))
     if _known(text, path) != wanted:
-        raise UsageError(f"{path} cannot be changed without changing other values", hint="move it away")
+        raise UsageError(
+            "the file cannot be edited without changing other values",
+            code="discover.edit",
+            where=Where(file=str(path)),
+            hint="move it away, a new one is written then",
+        )
     return text
 
 
@@ -189,7 +215,12 @@ def _known(text: str, path: Path) -> Hardware:
     try:
         return build_hardware(read(HardwareSection, parse(text, str(path))[0].plain()))
     except (SpecError, ValidationError) as error:
-        raise UsageError(f"{path} is no hardware description", hint="correct it, or move it away") from error
+        raise UsageError(
+            "not a valid hardware description",
+            code="discover.hardware-file",
+            where=Where(file=str(path)),
+            hint="correct it, or move it away",
+        ) from error
 
 
 def _kept(found: Hardware, known: Hardware) -> Hardware:
@@ -227,13 +258,20 @@ def read_bytes_of(path: Path) -> bytes:
     try:
         return read_bytes(path, MAX_SPEC_BYTES)
     except Wrong as wrong:
-        raise UsageError(f"{path}: {wrong.message}", hint=wrong.hint) from None
+        raise UsageError(
+            wrong.message, code="discover.unreadable", where=Where(file=str(path)), hint=wrong.hint
+        ) from None
 
 
 def _bytes(path: Path) -> bytes | None:
-    """None when there is nothing; a symbolic link is refused, since replacing it would leave its target as it was."""
+    """None when the file does not exist; a symbolic link is refused: replacing it would not change its target."""
     if path.is_symlink():
-        raise UsageError(f"{path} is a symbolic link", hint="name the file that it points to")
+        raise UsageError(
+            "symbolic links are not replaced",
+            code="discover.symlink",
+            where=Where(file=str(path)),
+            hint="name the file that it points to",
+        )
     return read_bytes_of(path) if path.exists() else None
 
 
@@ -242,13 +280,15 @@ def _decoded(data: bytes, path: Path) -> str:
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Write a file in one step; the old one stays whole, with its mode, when that fails. UsageError then."""
+    """Replace a file atomically, keeping its mode. Raises UsageError; the old one is unchanged then."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         mode = path.stat().st_mode & 0o7777 if path.exists() else 0o644
         handle, part = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+        raise UsageError(
+            f"cannot write the file: {error.strerror}", code="discover.unwritable", where=Where(file=str(path))
+        ) from error
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -258,7 +298,9 @@ def replace_file(path: Path, data: bytes) -> None:
         Path(part).replace(path)
     except OSError as error:
         Path(part).unlink(missing_ok=True)
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+        raise UsageError(
+            f"cannot write the file: {error.strerror}", code="discover.unwritable", where=Where(file=str(path))
+        ) from error
     except BaseException:
         Path(part).unlink(missing_ok=True)
         raise

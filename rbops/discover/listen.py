@@ -1,4 +1,4 @@
-"""The cabling check's conversation: every server listens, then all send, then each says what it heard."""
+"""The protocol of the cabling check: every server listens, then all send, then each reports what it received."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from rbops.deploy.stop import Stop
 from rbops.discover.servers import Servers
 from rbops.errors import CheckFailed, RbopsError, StateUnknown
 
-__all__ = ["CARRIER_S", "LISTEN_S", "End", "Heard", "listen"]
+__all__ = ["CARRIER_S", "LISTEN_S", "End", "Received", "listen"]
 
 CARRIER_S = 10.0
-"""How long links get to come up, where ports were down."""
+"""Seconds for links to come up, where ports were down."""
 
 LISTEN_S = 1.5
-"""How long every server listens from the go on; frames are sent in the first second."""
+"""Seconds that every server listens from ``go`` on; frames are sent in the first second."""
 
 _LIFETIME_S = 90.0
 _PATIENCE_S = 20.0
@@ -37,11 +37,11 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """What a device told: whether it has a carrier, and the ends whose frames came in.
+class Received:
+    """What a device reported: whether it has a carrier, and the ends whose frames it received.
 
-    ``strangers`` counts frames of the same EtherType that are not of this check; ``error`` is what the
-    kernel said when it would not send.
+    ``strangers`` counts frames of the same EtherType that are not of this check; ``error`` is the kernel's when
+    sending failed.
     """
 
     carrier: bool
@@ -57,12 +57,12 @@ def listen(
     *,
     carrier_s: float = CARRIER_S,
     listen_s: float = LISTEN_S,
-) -> dict[End, Heard]:
-    """Send out of ``devices`` (by server) and tell what came in at each of them.
+) -> dict[End, Received]:
+    """Send out of ``devices`` (by server) and return what each of them received.
 
-    Ports that were down are up meanwhile and down again afterwards, whatever happens: each server's
-    process puts them back when it hears no more from here. Raises CheckFailed (1) when ``stop`` was asked
-    for, and what rbops-node raised.
+    Ports that were down are up during the check and down again afterwards in any case: each server's process
+    restores them when the connection ends. Raises CheckFailed (1) when ``stop`` was requested, and what rbops-node
+    raised.
     """
     run = secrets.token_hex(16)
     wanted = {name: tuple(devices.get(name, ())) for name in servers.sessions}
@@ -77,36 +77,37 @@ def listen(
         for name, talk in talks.items():
             request = {"run": run, "server": name, "devices": wanted[name]}
             talk.send(json.dumps({**request, "carrier_s": carrier_s, "listen_s": listen_s}))
-        _hear_all(servers, talks, carrier_s + _PATIENCE_S, stop, "ready")
+        _receive_all(servers, talks, carrier_s + _PATIENCE_S, stop, "ready")
         for talk in talks.values():
             talk.send("go")
-        told = _hear_all(servers, talks, listen_s + _PATIENCE_S, stop, "ports")
+        reports = _receive_all(servers, talks, listen_s + _PATIENCE_S, stop, "ports")
     finally:
         lost = _finish(talks)
     if lost:
         raise StateUnknown(
-            f"{', '.join(lost)} did not say that the ports are as they were",
-            hint=f"they are put back within {_LIFETIME_S:.0f} s; look with `ip link`",
+            f"{', '.join(lost)} did not confirm that the ports were restored",
+            code="discover.ports-not-restored",
+            hint=f"they are restored within {_LIFETIME_S:.0f} s; check with `ip link`",
         )
     return {
-        End(name, port["device"]): Heard(
+        End(name, port["device"]): Received(
             port["carrier"],
             tuple(End(server, device) for server, device, _ in port["heard"]),
             port["strangers"],
             port["error"],
         )
-        for name, ports in told.items()
+        for name, ports in reports.items()
         for port in ports
     }
 
 
 def _command(session: Session, servers: Servers) -> list[str]:
-    """The agent; what was staged goes with it when nobody here is left to take it away."""
+    """The agent; it removes what was staged itself, in case this program is gone by then."""
     program = shlex.join([session.target.python, servers.program, "cabling", "--json"])
     return ["sh", "-c", f"{program}; code=$?; rm -rf -- {shlex.quote(servers.folder)}; exit $code"]
 
 
-def _hear_all(
+def _receive_all(
     servers: Servers, talks: Mapping[str, Conversation], patience_s: float, stop: Stop, key: str
 ) -> dict[str, Any]:
     failed = threading.Event()
@@ -114,21 +115,21 @@ def _hear_all(
     def over() -> bool:
         return stop.requested or failed.is_set()
 
-    def hear(name: str) -> Any:
+    def receive(name: str) -> Any:
         try:
             line = talks[name].receive(patience_s, over)
             if line is None and not over():
                 done = talks[name].finish(_PATIENCE_S)
                 raise RemoteNode(servers.sessions[name], servers.program).failure("cabling", done)
         except RbopsError:
-            # One that fails is enough: the others need not wait for their links.
+            # After one failure the others need not wait for their links.
             failed.set()
             raise
         return None if line is None else json.loads(line)[key]
 
-    found = each(((name, name) for name in talks), hear)
+    found = each(((name, name) for name in talks), receive)
     if stop.requested:
-        raise CheckFailed(f"interrupted by {stop.reason}; the ports are as they were")
+        raise CheckFailed(f"interrupted by {stop.reason}, the ports were restored", code="discover.interrupted")
     raise_errors(found)
     return found
 

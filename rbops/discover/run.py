@@ -1,4 +1,4 @@
-"""Discovery from one end to the other: facts, hardware, cabling, and what of it is written."""
+"""The whole discovery: facts, hardware, cabling, and writing them into the spec."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 from rbops.deploy.inventory import Inventory
 from rbops.deploy.stop import stoppable
-from rbops.discover.cabling import Cabling, Seat, compare, seats_of
+from rbops.discover.cabling import Cabling, PortAssignment, assignments_of, compare
 from rbops.discover.draft import Draft, open_draft, read_draft
-from rbops.discover.listen import End, Heard, listen
-from rbops.discover.mend import Mended, mend
+from rbops.discover.listen import End, Received, listen
+from rbops.discover.remap import Remapping, remap
 from rbops.discover.servers import Servers, facts_of, reached
-from rbops.errors import Mismatch
+from rbops.errors import Mismatch, Where
 from rbops.hardware.facts import data_nics, describe
 from rbops.node.facts import Facts, to_json
 from rbops.plan import ClusterPlan
@@ -30,7 +30,7 @@ Progress = Callable[[str], None]
 class Options:
     """``spec`` is what cabling is checked against, ``output`` the spec that facts are written to.
 
-    ``cabling`` None: as there is a spec. ``all_ports`` tests every NIC but the management one, not only
+    ``cabling`` None: if there is a spec. ``all_ports`` tests every NIC but the management one, not only
     the planned ports.
     """
 
@@ -52,14 +52,14 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Discovered:
-    """``heard`` is what came in where, ``cabling`` that against the plan; ``notes`` are by server.
+    """``received`` are the frames by device, ``cabling`` those compared with the plan; ``notes`` are by server.
 
-    ``refused`` says why no devices could be given to the ports for the cables that were found.
+    ``refused`` says why the ports could not be assigned to devices for the cables that were found.
     """
 
     facts: Mapping[str, Facts]
     notes: Mapping[str, tuple[str, ...]]
-    heard: Mapping[End, Heard] | None = None
+    received: Mapping[End, Received] | None = None
     cabling: Cabling | None = None
     moves: tuple[Move, ...] = ()
     written: tuple[Path, ...] = ()
@@ -70,7 +70,7 @@ class Discovered:
         return {
             "schema_version": 1,
             "servers": {name: {**to_json(one), "notes": self.notes[name]} for name, one in self.facts.items()},
-            "heard": None if self.heard is None else [_heard(end, told) for end, told in sorted(self.heard.items())],
+            "heard": None if self.received is None else [_received(*item) for item in sorted(self.received.items())],
             "cabling": None if self.cabling is None else self.cabling.to_dict(),
             "moves": [dataclasses.asdict(move) for move in self.moves],
             "written": [str(path) for path in self.written],
@@ -78,25 +78,25 @@ class Discovered:
         }
 
 
-def _heard(end: End, told: Heard) -> dict[str, Any]:
+def _received(end: End, one: Received) -> dict[str, Any]:
     return {
         **dataclasses.asdict(end),
-        "carrier": told.carrier,
-        "hears": [f"{origin.server}:{origin.device}" for origin in told.origins],
-        "strangers": told.strangers,
-        "error": told.error,
+        "carrier": one.carrier,
+        "hears": [f"{origin.server}:{origin.device}" for origin in one.origins],
+        "strangers": one.strangers,
+        "error": one.error,
     }
 
 
 def discover(inventory: Inventory, options: Options, progress: Progress) -> Discovered:
-    """Ask the servers of ``inventory`` what they are, and if wanted how they are cabled.
+    """Read the facts of the servers of ``inventory``, and if wanted check how they are cabled.
 
-    Raises SpecError, UsageError (2), Mismatch (3), Unreachable (4); a cabling that is not as planned is no
-    error here, nor is one that cannot be mended: both are in the result.
+    Raises SpecError, UsageError (2), Mismatch (3), Unreachable (4); a cabling that is not as planned, or
+    cannot be remapped, raises nothing: both are in the result.
     """
     plan = load_plan(options.spec) if options.spec else None
     servers = inventory.matching(plan).servers if plan else inventory.servers
-    progress(f"asking {len(servers)} servers")
+    progress(f"reading the facts of {len(servers)} servers")
     with reached(servers, plan.name if plan else "") as there:
         found = _described(facts_of(there))
         draft = _draft(options, found.facts)
@@ -108,13 +108,13 @@ def discover(inventory: Inventory, options: Options, progress: Progress) -> Disc
 
 
 def _described(facts: Mapping[str, Facts]) -> Discovered:
-    """The facts with what is worth saying; a server that cannot be planned with is no error until it shall be."""
+    """The facts with notes; a server that cannot be planned with is a note, an error only when it is planned."""
     notes = {}
     for name, one in facts.items():
         try:
             notes[name] = describe(name, one).notes
         except Mismatch as error:
-            notes[name] = (str(error),)
+            notes[name] = (error.message,)
     return Discovered(facts, notes)
 
 
@@ -140,53 +140,66 @@ def _cabled(
     progress: Progress,
 ) -> Discovered:
     """The rest with the cabling check, whose result decides what is written."""
-    seats = seats_of(plan, found.facts) if plan else ()
+    assignments = assignments_of(plan, found.facts) if plan else ()
     fresh = draft is not None and draft.fresh
-    devices = _devices(seats, found.facts, everything=options.all_ports or fresh or plan is None)
+    devices = _devices(assignments, found.facts, everything=options.all_ports or fresh or plan is None)
     progress(f"sending frames out of {sum(map(len, devices.values()))} ports")
     with stoppable() as stop:
-        heard = listen(servers, devices, stop)
-    found = dataclasses.replace(found, heard=heard)
+        received = listen(servers, devices, stop)
+    found = dataclasses.replace(found, received=received)
     if plan is None:
         return found
-    found = dataclasses.replace(found, cabling=compare(seats, heard))
+    found = dataclasses.replace(found, cabling=compare(assignments, received))
     if draft is None:
         return found
     if fresh or options.fix:
         try:
-            return _mended(found, seats, draft)
+            return _remapped(found, assignments, draft)
         except Mismatch as error:
-            # The facts hold whatever the cables are, and the table says what is wrong with those.
+            # The facts are valid whatever the cabling is, and the table shows what is wrong with it.
             found = dataclasses.replace(found, refused=error)
     return _written(found, draft)
 
 
-def _mended(found: Discovered, seats: Sequence[Seat], draft: Draft) -> Discovered:
-    mended: Mended = mend(seats, found.heard or {}, found.facts)
-    draft = draft.changed(mended.changes)
+def _remapped(found: Discovered, assignments: Sequence[PortAssignment], draft: Draft) -> Discovered:
+    remapped: Remapping = remap(assignments, found.received or {}, found.facts)
+    draft = draft.changed(remapped.changes)
     plan = draft.plan()
-    moves = tuple(Move(seat.name, seat.end.device if seat.end else None, end.device) for seat, end in mended.moves)
+    moves = tuple(
+        Move(assignment.name, assignment.end.device if assignment.end else None, end.device)
+        for assignment, end in remapped.moves
+    )
     notes = {
-        name: (*lines, *(note for note in mended.notes if note.startswith(f"{name}:")))
+        name: (*lines, *(note for note in remapped.notes if note.startswith(f"{name}:")))
         for name, lines in found.notes.items()
     }
-    cabling = compare(seats_of(plan, found.facts), found.heard or {})
+    cabling = compare(assignments_of(plan, found.facts), found.received or {})
     return _written(dataclasses.replace(found, notes=notes, cabling=cabling, moves=moves), draft)
 
 
-def _devices(seats: Sequence[Seat], facts: Mapping[str, Facts], *, everything: bool) -> dict[str, tuple[str, ...]]:
+def _devices(
+    assignments: Sequence[PortAssignment], facts: Mapping[str, Facts], *, everything: bool
+) -> dict[str, tuple[str, ...]]:
     """The devices to test by server. Mismatch (3) for planned ports without one."""
     if everything:
         return {name: tuple(nic.device for nic in data_nics(one)) for name, one in facts.items()}
-    lost = [seat for seat in seats if seat.end is None]
+    lost = [assignment for assignment in assignments if assignment.end is None]
     if lost:
-        names = ", ".join(seat.name for seat in lost[:8]) + (", ..." if len(lost) > 8 else "")  # noqa: PLR2004
+        names = ", ".join(assignment.name for assignment in lost[:8]) + (", ..." if len(lost) > 8 else "")  # noqa: PLR2004
         raise Mismatch(
-            f"no device, or more than one, is meant by {names}",
+            f"the selectors of {names} match no device, or more than one",
+            code="discover.no-device",
             hint="name the devices under `hosts:` in the spec, or let `--all-ports --fix` find them by their cables",
         )
     taken: dict[End, str] = {}
-    for seat in seats:
-        if seat.end is not None and taken.setdefault(seat.end, seat.name) != seat.name:
-            raise Mismatch(f"{taken[seat.end]} and {seat.name} are both device {seat.end.device}")
-    return {name: tuple(seat.end.device for seat in seats if seat.end and seat.server == name) for name in facts}
+    for assignment in assignments:
+        if assignment.end is not None and taken.setdefault(assignment.end, assignment.name) != assignment.name:
+            raise Mismatch(
+                f"{taken[assignment.end]} and {assignment.name} are the same device",
+                code="discover.same-device",
+                where=Where(server=assignment.server, device=assignment.end.device),
+            )
+    return {
+        name: tuple(assignment.end.device for assignment in assignments if assignment.end and assignment.server == name)
+        for name in facts
+    }

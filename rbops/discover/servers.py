@@ -1,4 +1,4 @@
-"""The servers of an inventory, reached, told apart, and asked what they are. Changes nothing on them."""
+"""Connections to the servers of an inventory, and their facts. Changes nothing on them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rbops.deploy.node import RemoteNode, stage, unstage
 from rbops.deploy.probe import Probe, check_identities, probe
 from rbops.deploy.runs import run_id
 from rbops.deploy.ssh import Session, each, open_session, raise_errors
-from rbops.errors import RbopsError, StateUnknown
+from rbops.errors import RbopsError, StateUnknown, Where
 from rbops.node.facts import Facts, from_json
 from rbops.render.program import node_program
 
@@ -35,10 +35,10 @@ class Servers:
 
 @contextmanager
 def reached(targets: Iterable[Target], cluster: str) -> Iterator[Servers]:
-    """Connect to all servers; at the end nothing of this is left on them.
+    """Connect to all servers; removes its files from them at the end.
 
-    Raises Unreachable (4) when one cannot be logged in to or has no Python, Mismatch (3) when two of
-    the names lead to one machine, or one to another server of ``cluster``.
+    Raises Unreachable (4) when one cannot be logged in to or has no Python, Mismatch (3) when two
+    names are the same machine, or one is another server of ``cluster``.
     """
     opened = each(((target.name, target) for target in targets), open_session)
     sessions = {name: session for name, session in opened.items() if isinstance(session, Session)}
@@ -68,4 +68,6 @@ def _read(name: str, value: Mapping[str, object]) -> Facts:
     try:
         return from_json(value)
     except (KeyError, TypeError) as error:
-        raise StateUnknown(f"{name}: rbops-node facts gave something else than facts: {error!r}") from error
+        raise StateUnknown(
+            f"the facts of rbops-node are not valid: {error!r}", code="discover.facts", where=Where(server=name)
+        ) from error

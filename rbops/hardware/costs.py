@@ -1,11 +1,11 @@
 """What a packet costs: the paper's measured loads, and estimates for servers of today.
 
 The paper prints Table 1, Table 2, Table 3 and the growth from 64 to 1024 bytes (5.3); Fig. 10's
-per-packet loads stand in it only as curves. The loads here follow from the printed numbers:
+per-packet loads are in it only as curves. The loads here follow from the printed numbers:
 
 - I/O: Table 2's 117 Gbps is minimal forwarding of 1024-byte packets, which the NICs limit to
   24.6 Gbps, so one such packet moves 4,870 bytes; 64-byte packets move 11 times less.
-- PCIe: in the same way 50.8 Gbps gives 2,115 bytes, which is the packet twice and 67 bytes more.
+- PCIe: in the same way 50.8 Gbps gives 2,115 bytes, twice the packet and 67 bytes more.
 - Memory: the packet crosses it twice, and 1024 bytes load it 6 times as much as 64 do; that
   leaves 256 bytes of book-keeping.
 - Between sockets: 23 % of memory accesses are remote (4.2).
@@ -32,7 +32,7 @@ __all__ = [
 REFERENCE_KP = 32
 REFERENCE_KN = 16
 SOCKET_CYCLES = 20_000.0
-"""What a packet costs besides through AF_PACKET: two system calls and the kernel's way of a buffer in and out.
+"""The additional cost of a packet through AF_PACKET: two system calls and the kernel's path of a buffer in and out.
 
 Measured: a core of 2.5 GHz forwards 0.1 to 0.15 Mpps with Click's FromDevice and ToDevice on veth.
 """
@@ -107,7 +107,7 @@ def modern_costs() -> tuple[AppCost, ...]:
     """Estimates for XDP on a core of today, to be calibrated by a self-test.
 
     Forwarding: 8.65 Mpps of XDP_REDIRECT on one 3 GHz core is 350 cycles (Hoiland-Jorgensen et al.,
-    "The eXpress Data Path", CoNEXT 2018). Routing adds header checks, flow hash and look-up: 0.7 of
+    "The eXpress Data Path", CoNEXT 2018). Routing adds header checks, flow hash and lookup: 0.7 of
     that rate. IPsec is the paper's, since Click's cipher is the same software.
     """
     paper = {cost.app: cost for cost in paper_costs()}

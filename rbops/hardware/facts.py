@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from rbops.errors import Mismatch
+from rbops.errors import Mismatch, Where
 from rbops.hardware.modern import logical_cores
 from rbops.hardware.pcie import PCIE_SHARE, slot_bps
 from rbops.nic.drivers import driver
@@ -37,7 +37,7 @@ class _Notes:
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A server's hardware, and what a person should know of it, a line each."""
+    """A server's hardware, and notes on it for the operator, a line each."""
 
     hardware: Hardware
     notes: tuple[str, ...]
@@ -51,11 +51,18 @@ def describe(name: str, facts: Facts) -> Described:
     """
     notes = _Notes()
     if facts.clock_hz is None or not facts.cpus:
-        raise Mismatch(f"{name}: the kernel does not say how fast its CPUs are", hint="write its hardware by hand")
+        raise Mismatch(
+            "the kernel reports no clock rate of the CPUs",
+            code="hardware.no-clock",
+            where=Where(server=name),
+            hint="write the server's hardware description by hand",
+        )
     cpus = _cpus(facts.cpus)
     cards = _cards(facts, notes)
     if not cards:
-        raise Mismatch(f"{name} has no network device that packets could go through")
+        raise Mismatch(
+            "no network device can carry the router's packets", code="hardware.no-nic", where=Where(server=name)
+        )
     slots = _slots(facts, cards)
     shape = _shape(cpus)
     nodes = max([node.id for node in facts.nodes] + [cpu.numa_node for cpu in cpus]) + 1
@@ -124,9 +131,9 @@ def _cards(facts: Facts, notes: _Notes) -> list[tuple[NicFacts, ...]]:
     cards: dict[tuple[str, str], list[NicFacts]] = {}
     for nic in facts.nics:
         if nic.virtual_function:
-            notes.add(f"{nic.device} is an SR-IOV function: left out")
+            notes.add(f"{nic.device} is an SR-IOV function: ignored")
         elif nic.part_of and not nic.management:
-            notes.add(f"{nic.device} is part of {nic.part_of}: left out")
+            notes.add(f"{nic.device} is part of {nic.part_of}: ignored")
         else:
             place = nic.pci.rsplit(".", 1)[0] if nic.pci else nic.device
             cards.setdefault((place, nic.driver), []).append(nic)
@@ -134,7 +141,7 @@ def _cards(facts: Facts, notes: _Notes) -> list[tuple[NicFacts, ...]]:
 
 
 def _slots(facts: Facts, cards: Sequence[Sequence[NicFacts]]) -> list[Slot | None]:
-    """Each card's slot as wide and fast as the narrowest link on its way; None where the kernel knows no link."""
+    """Each card's slot as wide and fast as the narrowest link on its path; None where the kernel knows no link."""
     found: list[Slot | None] = []
     taken: set[str] = set()
     for card in cards:
@@ -200,7 +207,7 @@ def _rate(ports: Sequence[NicFacts], notes: _Notes) -> int:
         return min(linked)
     if able:
         return min(able)
-    notes.add(f"{_names(ports)}: the driver tells no speed; {ASSUMED_BPS / 1e9:g} Gbps assumed")
+    notes.add(f"{_names(ports)}: the driver reports no speed; {ASSUMED_BPS / 1e9:g} Gbps assumed")
     return ASSUMED_BPS
 
 
@@ -234,7 +241,7 @@ def narrow(facts: Facts, card: Sequence[NicFacts], rate_bps: int) -> Iterator[st
 
 
 def _why(own: PcieLink, link: PcieLink) -> str:
-    """Whether the card could do more than its slot, and where on the way it is narrow."""
+    """Whether the card could do more than its slot, and where on its path it is narrow."""
     if link.address != own.address:
         return f"; narrow at {link.address}, above the card"
     if own.max_speed_gts is None or own.max_lanes is None:

@@ -8,7 +8,7 @@ as in Intel's (ARK) and AMD's product specifications. Estimated, and so said in 
 - PCIe: the standard's rate per slot, times 0.8 for protocol headers (paper 4.1: 12.8 of 16 Gbps);
 - queues: 64 a port, fewer than these drivers take;
 - cycles per packet (``rbops.hardware.costs``), until a self-test calibrates them;
-- power: the processors' TDP, 100 W for the board and 20 W a card. Prices change by the week and are left out.
+- power: the processors' TDP, 100 W for the board and 20 W a card. Prices change by the week and are not given.
 Bandwidths of links between sockets and of PCIe count both directions, as the paper's Table 2 does.
 """
 

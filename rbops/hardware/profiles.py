@@ -145,7 +145,7 @@ def _lab() -> Machine:
 
 
 def _vagrant() -> Machine:
-    """CPUs 0 and 1 keep house, so that 2 and 3 can be isolated; CPU id modulo rings makes them rings 0 and 1."""
+    """Housekeeping CPUs 0 and 1, so that 2 and 3 can be isolated; CPU id modulo rings makes them rings 0 and 1."""
     virtio = Card("virtio_net", ports=1, port_rate_bps=10 * GBPS, queues=2)
     return replace(
         _lab(),

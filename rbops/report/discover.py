@@ -38,12 +38,14 @@ def discover_blocks(found: Discovered) -> Iterator[Block]:
     if found.cabling is not None:
         yield _cabling(found.cabling)
         if found.cabling.spare:
-            yield "Cables between devices that are no planned port\n" + "\n".join(f"  {c}" for c in found.cabling.spare)
-    elif found.heard is not None:
-        yield _heard(found)
+            yield "Cables between devices that are not planned ports\n" + "\n".join(
+                f"  {c}" for c in found.cabling.spare
+            )
+    elif found.received is not None:
+        yield _received(found)
     if found.moves:
         yield Table(
-            "Ports that the spec gives another device now",
+            "Ports with another device in the spec now",
             ("port", "before", "now"),
             tuple((move.port, move.before or "-", move.after) for move in found.moves),
         )
@@ -142,23 +144,23 @@ def _cabling(cabling: Cabling) -> Table:
                 verdict.device or "-",
                 verdict.planned or "outside",
                 ", ".join(verdict.found) or "-",
-                verdict.text or ("none of the router's ports is there" if verdict.state == "nothing" else "as planned"),
+                verdict.text or ("not on a port of the router" if verdict.state == "nothing" else "as planned"),
             )
             for verdict in cabling.verdicts
         ),
     )
 
 
-def _heard(found: Discovered) -> Table:
+def _received(found: Discovered) -> Table:
     return Table(
         "Cabling",
-        ("port", "carrier", "hears"),
+        ("port", "carrier", "receives from"),
         tuple(
             (
                 f"{end.server}:{end.device}",
-                "yes" if told.carrier else "no",
-                ", ".join(f"{origin.server}:{origin.device}" for origin in told.origins) or told.error or "nothing",
+                "yes" if one.carrier else "no",
+                ", ".join(f"{origin.server}:{origin.device}" for origin in one.origins) or one.error or "nothing",
             )
-            for end, told in sorted((found.heard or {}).items())
+            for end, one in sorted((found.received or {}).items())
         ),
     )
