@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from rbops.canonical import compact, indented, plain
+from rbops.canonical import Encoder
 from rbops.nic.settings import NicSetup
 
 __all__ = [
@@ -377,24 +378,29 @@ class ClusterPlan:
     def digest(self) -> str:
         """SHA-256 (hex) of the canonical JSON without the digest itself."""
         digest = hashlib.sha256()
-        for piece in compact(self._parts(), self._servers()):
+        for piece in self._pieces(Encoder(), None):
             digest.update(piece.encode())
         return digest.hexdigest()
 
     def to_json(self, *, indent: int | None = None) -> str:
         """The plan as other tools read it; ``servers`` is an object keyed by name."""
-        parts = {**self._parts(), "digest": self.digest}
-        if indent is None:
-            return "".join(compact(parts, self._servers()))
-        return indented(parts, self._servers(), indent)
+        return "".join(self.json_pieces(indent=indent))
 
-    def _servers(self) -> dict[str, Server]:
-        return {server.name: server for server in self.servers}
+    def json_pieces(self, *, indent: int | None = None) -> Iterator[str]:
+        """What ``to_json`` returns, piece by piece: a plan of 1,024 ports has more than half a gigabyte."""
+        return self._pieces(Encoder(indent), self.digest)
 
-    def _parts(self) -> dict[str, Any]:
-        """Everything but the servers, as plain values."""
-        names = [field.name for field in dataclasses.fields(self) if field.name != "servers"]
-        parts = {name: plain(getattr(self, name)) for name in names}
+    def _pieces(self, encoder: Encoder, digest: str | None) -> Iterator[str]:
+        parts: dict[str, Iterable[str]] = {
+            field.name: (encoder.text(getattr(self, field.name), 1),)
+            for field in dataclasses.fields(self)
+            if field.name not in ("routes", "servers")
+        }
+        parts["schema_version"] = (str(SCHEMA_VERSION),)
         # The path of a route file says where it lay, not what was planned.
-        del parts["routes"]["file"]
-        return {"schema_version": SCHEMA_VERSION, **parts}
+        parts["routes"] = (encoder.text(self.routes, 1, omit="file"),)
+        servers = sorted(self.servers, key=lambda server: server.name)
+        parts["servers"] = encoder.mapping(((one.name, (encoder.text(one, 2, omit="name"),)) for one in servers), 1)
+        if digest is not None:
+            parts["digest"] = (encoder.text(digest),)
+        return encoder.mapping(sorted(parts.items()))

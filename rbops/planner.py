@@ -67,7 +67,7 @@ def planning(spec: Spec, assumptions: Assumptions = Assumptions()) -> Planning:
     made_of, pinned = both(lambda: machines(spec, assumptions.cost_factor), lambda: pins(spec))
     asked = demand(spec, made_of, packets, pinned)
     choice, ports = both(lambda: topology(spec, asked), lambda: externals(spec))
-    built = build(spec, choice, made_of.of, ports)
+    built = build(spec, choice, made_of, ports)
     predicted = forecast(spec, setting(spec, choice), built.kinds, choice.stages, packets)
     element = click.own_element(spec)
     check_spec(spec, asked, choice, built, predicted)

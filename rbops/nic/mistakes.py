@@ -15,13 +15,15 @@ __all__ = ["nic_mistakes"]
 def nic_mistakes(spec: Spec, servers: Iterable[Server]) -> Iterator[Diagnostic]:
     """Mistakes at the key that asks, each once."""
     told: set[str] = set()
+    hosts = {host.name: host for host in spec.hosts}
     for server in servers:
-        host = spec.host(server.name)
+        host = hosts.get(server.name)
         own = host is not None and host.nic.steering is not None
         path: tuple[str | int, ...] = ("hosts", server.name, "nic", "steering") if own else ("nic", "steering")
-        for port in server.ports:
-            setup = server.nic(port.driver)
-            if port.kind != "internal" or setup.steering_fallback:
+        asked = {setup.driver: setup for setup in server.nics if not setup.steering_fallback}
+        for port in server.ports if asked else ():
+            setup = asked.get(port.driver)
+            if port.kind != "internal" or setup is None:
                 continue
             message = None
             if setup.steering != "hardware":

@@ -18,28 +18,21 @@ _DPDK = frozenset({"dpdk", "fastclick"})
 _PAGES_KB, _PAGES = 2048, 512
 
 
-def setups(spec: Spec, host: str, ports: Iterable[Port]) -> tuple[NicSetup, ...]:
-    """One setup for each driver of these ports of server ``host``."""
-    tuning = _tuning(spec, host)
+def setups(spec: Spec, tuning: NicTuning, ports: Iterable[Port]) -> tuple[NicSetup, ...]:
+    """One setup for each driver of these ports of a server, whose settings are ``tuning``."""
     by_driver: dict[str, list[Port]] = {}
     for port in ports:
         by_driver.setdefault(port.driver, []).append(port)
     return tuple(_setup(spec, tuning, driver(name), by_driver[name]) for name in sorted(by_driver))
 
 
-def userspace(spec: Spec, host: str) -> Userspace | None:
+def userspace(spec: Spec, tuning: NicTuning) -> Userspace | None:
     """Huge pages, for Click on DPDK or where the spec asks for them."""
-    tuning = _tuning(spec, host)
     pages = tuning.hugepages
     if pages is None and not _handed(spec):
         return None
     size, count = (pages.size_kb, pages.count) if pages else (_PAGES_KB, _PAGES)
     return Userspace(size, count, bool(tuning.unsafe_noiommu))
-
-
-def _tuning(spec: Spec, host: str) -> NicTuning:
-    found = spec.host(host)
-    return found.nic.over(spec.nic) if found else spec.nic
 
 
 def _setup(spec: Spec, tuning: NicTuning, known: Driver, ports: list[Port]) -> NicSetup:

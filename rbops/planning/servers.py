@@ -5,30 +5,29 @@ Ports stand in cabling order: external ones by id, then internal ones by the ind
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from rbops.affinity.cores import Assignment, assign
 from rbops.affinity.kernel import kernel
 from rbops.affinity.steering import steering
 from rbops.hardware.model import Card, Machine
 from rbops.nic.planning import setups, userspace
-from rbops.plan import Batching, Link, Port, Selector, Server
+from rbops.nic.settings import NicSetup
+from rbops.nic.tuning import NicTuning
+from rbops.plan import Batching, Kernel, Link, Port, Selector, Server
+from rbops.planning.machines import Machines
 from rbops.spec.model import Spec
+from rbops.topology.cabling import Joint, degrees, joints
 from rbops.topology.choice import Choice
 from rbops.topology.external import External
-from rbops.topology.names import external_port, internal_port, server_name
+from rbops.topology.names import external_port, server_name
 from rbops.topology.slots import Layout, Seat, common_rate, layout
-from rbops.topology.wiring import Cable, fly_cables, mesh_cables
 
 __all__ = ["Built", "Kind", "build"]
 
-End = tuple[int, int, int]
-"""Peer's index, which of the parallel cables, how many there are."""
-
-Numbered = tuple[int, int, int]
-"""A cable: the lower and the higher index of its servers, and which of the parallel ones it is."""
+_BY_NAME = Selector()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +39,10 @@ class Kind:
     seats: tuple[Seat, ...]
     assignment: Assignment
     servers: tuple[int, ...]
+
+    def internal_card(self, number: int) -> Card:
+        """The card of the internal port that is ``number`` in cabling order."""
+        return self.seats[len(self.layout.external) + number].card
 
     @property
     def nic_bps(self) -> int:
@@ -57,114 +60,52 @@ class Built:
     kinds: tuple[Kind, ...]
 
 
-def build(spec: Spec, choice: Choice, machine_of: Callable[[int], Machine], ports: Sequence[External]) -> Built:
-    """The servers of ``choice``; ``machine_of`` gives the machine of a server by index."""
-    cables = _cables(choice)
-    pairs = Counter((min(cable.a, cable.b), max(cable.a, cable.b)) for cable in cables)
-    ends = _ends(cables, pairs, choice.trial.servers)
-    owned: list[list[External]] = [[] for _ in range(choice.trial.servers)]
+def build(spec: Spec, choice: Choice, machines: Machines, ports: Sequence[External]) -> Built:
+    """The servers of ``choice``, made of ``machines``, with the external ``ports`` and all cables."""
+    count = choice.trial.servers
+    cables = joints(choice)
+    owned: list[list[External]] = [[] for _ in range(count)]
     for port, owner in zip(ports, choice.owners, strict=True):
         owned[owner].append(port)
-    kinds = _kinds(spec, choice, machine_of, owned, ends)
+    kinds = _kinds(spec, machines, choice.trial.rate_bps, owned, degrees(count, cables))
     kind_of = {server: kind for kind in kinds for server in kind.servers}
-    adjacencies = [(port.id, near.index) for port in ports for near in port.adjacencies]
-    seats = [kind_of[index].seats[len(mine) :] for index, mine in enumerate(owned)]
-    rates = _link_rates(ends, seats)
-    batching = Batching(spec.batching.poll, spec.batching.nic, spec.batching.timeout_s)
-    hosts = {host.name: host.ports for host in spec.hosts}
-    servers: list[Server] = []
-    for index, mine in enumerate(owned):
-        kind = kind_of[index]
-        name = server_name(index)
-        selectors = {pick.port: Selector(pick.name, pick.pci, pick.mac) for pick in hosts.get(name, ())}
-        internal = _internal(index, zip(ends[index], seats[index], strict=True), rates, kind, selectors)
-        built = _external(spec, mine, kind, selectors) + internal
-        nics = setups(spec, name, built)
-        steered = {nic.driver for nic in nics if nic.steering == "hardware"}
-        servers.append(
-            Server(
-                name=name,
-                index=index,
-                role="port" if mine else "intermediate",
-                external_ports=tuple(port.id for port in mine),
-                cores=kind.assignment.cores,
-                ports=built,
-                steering=tuple(steering([p for p in built if p.driver in steered], adjacencies, len(ports))),
-                batching=batching,
-                profile=kind.machine.name,
-                nics=nics,
-                userspace=userspace(spec, name),
-                kernel=kernel(spec.kernel, kind.assignment.cores, kind.machine),
-            )
-        )
-    return Built(tuple(servers), _links(cables, pairs, rates), kinds)
+    links, internal = _cabled(cables, [kind_of[index] for index in range(count)])
+    common = _Common(spec, ports)
+    servers = tuple(common.server(index, kind_of[index], owned[index], internal[index]) for index in range(count))
+    return Built(servers, links, kinds)
 
 
-def _link_rates(ends: Sequence[Sequence[End]], seats: Sequence[Sequence[Seat]]) -> dict[Numbered, int]:
-    """What each cable runs at: the fastest that the cards at both ends do."""
-    cards: dict[Numbered, Card] = {}
-    rates: dict[Numbered, int] = {}
-    for index, (own_ends, own_seats) in enumerate(zip(ends, seats, strict=True)):
-        for (peer, number, _), seat in zip(own_ends, own_seats, strict=True):
-            if peer > index:
-                cards[index, peer, number] = seat.card
-            else:
-                rates[peer, index, number] = common_rate(cards[peer, index, number], seat.card)
-    return rates
+class _Internal(NamedTuple):
+    """An internal port: its name, the far end's ``server:port``, and the cable's rate."""
+
+    name: str
+    peer: str
+    rate_bps: int
 
 
-def _cables(choice: Choice) -> tuple[Cable, ...]:
-    trial = choice.trial
-    if trial.kind == "mesh":
-        return tuple(mesh_cables(trial.port_servers, trial.parallel))
-    return tuple(fly_cables(trial.port_servers, trial.fanouts))
-
-
-def _ends(cables: Sequence[Cable], pairs: Counter[tuple[int, int]], servers: int) -> list[list[End]]:
-    """Each server's cable ends, by peer and then by cable."""
-    ends: list[list[End]] = [[] for _ in range(servers)]
-    for a, b, number, total in _numbered(cables, pairs):
-        ends[a].append((b, number, total))
-        ends[b].append((a, number, total))
-    for own in ends:
-        own.sort()
-    return ends
-
-
-def _numbered(cables: Sequence[Cable], pairs: Counter[tuple[int, int]]) -> list[tuple[int, int, int, int]]:
-    seen: Counter[tuple[int, int]] = Counter()
-    numbered = []
-    for cable in cables:
-        pair = (min(cable.a, cable.b), max(cable.a, cable.b))
-        numbered.append((*pair, seen[pair], pairs[pair]))
-        seen[pair] += 1
-    return numbered
-
-
-def _links(cables: Sequence[Cable], pairs: Counter[tuple[int, int]], rates: Mapping[Numbered, int]) -> tuple[Link, ...]:
-    return tuple(
-        Link(
-            f"{server_name(a)}:{internal_port(b, number, total)}",
-            f"{server_name(b)}:{internal_port(a, number, total)}",
-            rates[a, b, number],
-        )
-        for a, b, number, total in sorted(_numbered(cables, pairs))
-    )
+def _cabled(cables: Sequence[Joint], kinds: Sequence[Kind]) -> tuple[tuple[Link, ...], list[list[_Internal]]]:
+    """The cables at the fastest rate that the cards at both ends do, and each server's ends in order."""
+    links: list[Link] = []
+    ends: list[list[_Internal]] = [[] for _ in kinds]
+    for joint in cables:
+        here, there = ends[joint.a], ends[joint.b]
+        rate = common_rate(kinds[joint.a].internal_card(len(here)), kinds[joint.b].internal_card(len(there)))
+        # Both ends' names are in the link and in the other's port: one string each, not two.
+        a_end, b_end = joint.a_end, joint.b_end
+        links.append(Link(a_end, b_end, rate))
+        here.append(_Internal(joint.a_port, b_end, rate))
+        there.append(_Internal(joint.b_port, a_end, rate))
+    return tuple(links), ends
 
 
 def _kinds(
-    spec: Spec,
-    choice: Choice,
-    machine_of: Callable[[int], Machine],
-    owned: Sequence[Sequence[External]],
-    ends: Sequence[Sequence[End]],
+    spec: Spec, machines: Machines, rate_bps: int, owned: Sequence[Sequence[External]], cables: Sequence[int]
 ) -> tuple[Kind, ...]:
     groups: dict[tuple[int, int, int], list[int]] = {}
-    for index in range(choice.trial.servers):
-        key = (id(machine_of(index)), len(owned[index]), len(ends[index]))
-        groups.setdefault(key, []).append(index)
+    for index, (mine, internal) in enumerate(zip(owned, cables, strict=True)):
+        groups.setdefault((id(machines.of(index)), len(mine), internal), []).append(index)
     return tuple(
-        _kind(spec, machine_of(members[0]), external, internal, choice.trial.rate_bps, tuple(members))
+        _kind(spec, machines.of(members[0]), external, internal, rate_bps, tuple(members))
         for (_, external, internal), members in groups.items()
     )
 
@@ -172,7 +113,7 @@ def _kinds(
 def _kind(spec: Spec, machine: Machine, external: int, internal: int, rate_bps: int, members: tuple[int, ...]) -> Kind:
     plan = layout(machine, external, spec.router.line_rate_bps, rate_bps)
     if plan is None or len(plan.internal) < internal:
-        raise ValueError(f"{machine.name} has no seats for {external} external and {internal} internal ports")
+        raise ValueError(f"{machine.name} has no card ports for {external} external and {internal} internal ports")
     seats = plan.external + plan.internal[:internal]
     assignment = assign(
         machine,
@@ -187,44 +128,81 @@ def _kind(spec: Spec, machine: Machine, external: int, internal: int, rate_bps: 
     return Kind(machine, plan, seats, assignment, members)
 
 
-def _external(spec: Spec, mine: Sequence[External], kind: Kind, selectors: dict[str, Selector]) -> tuple[Port, ...]:
-    return tuple(
-        Port(
-            name=external_port(port.id),
-            kind="external",
-            peer=None,
-            rate_bps=spec.router.line_rate_bps,
-            queues=kind.assignment.queues_of(number),
-            id=port.id,
-            addresses=(str(port.address),),
-            adjacencies=port.adjacencies,
-            selector=selectors.get(external_port(port.id), Selector()),
-            driver=seat.card.driver,
+class _Common:
+    """Makes servers; what servers share is one value, made once."""
+
+    __slots__ = ("_adjacencies", "_batching", "_hosts", "_kernels", "_nics", "_ports", "_spec")
+
+    def __init__(self, spec: Spec, ports: Sequence[External]) -> None:
+        self._spec = spec
+        self._ports = len(ports)
+        self._adjacencies = [(port.id, near.index) for port in ports for near in port.adjacencies]
+        self._batching = Batching(spec.batching.poll, spec.batching.nic, spec.batching.timeout_s)
+        self._hosts = {host.name: host for host in spec.hosts}
+        self._kernels: dict[int, Kernel] = {}
+        self._nics: dict[object, tuple[NicSetup, ...]] = {}
+
+    def server(self, index: int, kind: Kind, mine: Sequence[External], internal: Sequence[_Internal]) -> Server:
+        """Server ``index`` of ``kind`` with the external ports ``mine``."""
+        name = server_name(index)
+        host = self._hosts.get(name)
+        picks = {pick.port: Selector(pick.name, pick.pci, pick.mac) for pick in host.ports} if host else {}
+        ports = (*self._external(mine, kind, picks), *_internal_ports(internal, kind, picks))
+        tuning = host.nic.over(self._spec.nic) if host else self._spec.nic
+        nics = self._setups(tuning, ports)
+        steered = {nic.driver for nic in nics if nic.steering == "hardware"}
+        kernels = self._kernels
+        if id(kind) not in kernels:
+            kernels[id(kind)] = kernel(self._spec.kernel, kind.assignment.cores, kind.machine)
+        return Server(
+            name=name,
+            index=index,
+            role="port" if mine else "intermediate",
+            external_ports=tuple(port.id for port in mine),
+            cores=kind.assignment.cores,
+            ports=ports,
+            steering=tuple(steering([p for p in ports if p.driver in steered], self._adjacencies, self._ports)),
+            batching=self._batching,
+            profile=kind.machine.name,
+            nics=nics,
+            userspace=userspace(self._spec, tuning),
+            kernel=kernels[id(kind)],
         )
-        for number, (port, seat) in enumerate(zip(mine, kind.seats, strict=False))
-    )
 
+    def _setups(self, tuning: NicTuning, ports: Sequence[Port]) -> tuple[NicSetup, ...]:
+        # Of ports alike one says what all need. Queues are one value in all servers of a kind, so its identity does.
+        alike = {(port.driver, port.rate_bps, id(port.queues)): port for port in ports}
+        key = (tuning, *alike)
+        if key not in self._nics:
+            self._nics[key] = setups(self._spec, tuning, alike.values())
+        return self._nics[key]
 
-def _internal(
-    index: int,
-    seated: Iterable[tuple[End, Seat]],
-    rates: Mapping[Numbered, int],
-    kind: Kind,
-    selectors: Mapping[str, Selector],
-) -> tuple[Port, ...]:
-    built: list[Port] = []
-    first = len(kind.layout.external)
-    for place, ((peer, number, total), seat) in enumerate(seated, first):
-        name = internal_port(peer, number, total)
-        built.append(
-            Port(
+    def _external(self, mine: Sequence[External], kind: Kind, picks: Mapping[str, Selector]) -> Iterator[Port]:
+        for number, (port, seat) in enumerate(zip(mine, kind.seats, strict=False)):
+            name = external_port(port.id)
+            yield Port(
                 name=name,
-                kind="internal",
-                peer=f"{server_name(peer)}:{internal_port(index, number, total)}",
-                rate_bps=rates[min(index, peer), max(index, peer), number],
-                queues=kind.assignment.queues_of(place),
-                selector=selectors.get(name, Selector()),
+                kind="external",
+                peer=None,
+                rate_bps=self._spec.router.line_rate_bps,
+                queues=kind.assignment.queues_of(number),
+                id=port.id,
+                addresses=(str(port.address),),
+                adjacencies=port.adjacencies,
+                selector=picks.get(name, _BY_NAME),
                 driver=seat.card.driver,
             )
+
+
+def _internal_ports(ends: Sequence[_Internal], kind: Kind, picks: Mapping[str, Selector]) -> Iterator[Port]:
+    first = len(kind.layout.external)
+    for place, (end, seat) in enumerate(zip(ends, kind.seats[first:], strict=True), first):
+        yield Port(
+            name=end.name,
+            kind="internal",
+            peer=end.peer,
+            rate_bps=end.rate_bps,
+            queues=kind.assignment.queues_of(place),
+            selector=picks.get(end.name, _BY_NAME),
+            driver=seat.card.driver,
         )
-    return tuple(built)

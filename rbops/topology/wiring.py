@@ -17,15 +17,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["Cable", "fly_cables", "fly_fanouts", "fly_next_hops", "fly_stages", "imbalance", "mesh_cables"]
 
 _SMALLEST = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Cable:
+class Cable(NamedTuple):
     """A cable between servers ``a`` and ``b`` (indexes)."""
 
     a: int
