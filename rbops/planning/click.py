@@ -16,16 +16,21 @@ if TYPE_CHECKING:
     from rbops.click import Fragment as Parsed
     from rbops.planning.servers import Built
 
-__all__ = ["breaches", "costs", "own_element", "planned", "prefix"]
+__all__ = ["breaches", "costs", "on_sockets", "own_element", "planned", "prefix"]
 
 _ARCHIVE = re.compile(r".*\.(?:tar(?:\.[a-z0-9]+)?|t[gx]z)")
 _UNPACKED = "/opt/rbops-click"
 """Where the role click makes a link to an archive that it unpacked; the same names are archives there."""
 
 
+def on_sockets(spec: Spec) -> bool:
+    """Whether packets come through AF_PACKET: one queue a device, and more cycles a packet."""
+    return spec.dataplane == "click" and spec.click.dialect == "socket"
+
+
 def costs(spec: Spec, machine: Machine) -> tuple[AppCost, ...]:
     """What a packet costs on ``machine``: on packet sockets more than the profile says."""
-    if spec.dataplane != "click" or spec.click.dialect != "socket":
+    if not on_sockets(spec):
         return machine.costs
     return tuple(replace(cost, cycles=cost.cycles + SOCKET_CYCLES) for cost in machine.costs)
 

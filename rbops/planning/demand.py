@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rbops.affinity.cores import assign
+from rbops.affinity.cores import CorePolicy, assign
 from rbops.errors import Diagnostic, SpecError
 from rbops.hardware.model import Machine
 from rbops.planning.machines import Machines
@@ -63,15 +63,8 @@ def _available(spec: Spec, machine: Machine, packets: PacketMix) -> int:
         missing = "NIC" if machine.cores else "online CPU"
         raise SpecError([spec.source.mistake(("servers",), f"{machine.name} servers have no usable {missing}")])
     try:
-        assigned = assign(
-            machine,
-            cards,
-            frozenset(),
-            dataplane=spec.dataplane,
-            numa="ignore",
-            allow=spec.router.allow,
-            server=machine.name,
-        )
+        policy = CorePolicy(xdp=spec.dataplane == "xdp", allow=spec.router.allow)
+        assigned = assign(machine, cards, policy, server=machine.name)
     except ValueError as error:
         raise SpecError([spec.source.mistake(("servers",), str(error), "keep fewer housekeeping CPUs")]) from error
     rate = server_rate(

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from rbops.affinity.cores import Assignment, assign
+from rbops.affinity.cores import Assignment, CorePolicy, assign
 from rbops.affinity.kernel import kernel
 from rbops.affinity.steering import steering
 from rbops.hardware.model import Card, Machine
@@ -17,6 +17,7 @@ from rbops.nic.planning import setups, userspace
 from rbops.nic.settings import NicSetup
 from rbops.nic.tuning import NicTuning
 from rbops.plan import Batching, Kernel, Link, Port, Selector, Server
+from rbops.planning import click
 from rbops.planning.machines import Machines
 from rbops.spec.model import Spec
 from rbops.topology.cabling import Joint, degrees, joints
@@ -118,12 +119,14 @@ def _kind(spec: Spec, machine: Machine, external: int, internal: int, rate_bps: 
     assignment = assign(
         machine,
         tuple(seat.card for seat in seats),
-        frozenset(seat.numa_node for seat in seats if seat.numa_node is not None),
-        dataplane=spec.dataplane,
-        numa=spec.servers.numa,
-        allow=spec.router.allow,
+        CorePolicy(
+            xdp=spec.dataplane == "xdp",
+            one_queue=click.on_sockets(spec),
+            near_nic=spec.servers.numa == "prefer",
+            allow=spec.router.allow,
+        ),
         server=server_name(members[0]),
-        sockets=spec.dataplane == "click" and spec.click.dialect == "socket",
+        nodes=frozenset(seat.numa_node for seat in seats if seat.numa_node is not None),
     )
     return Kind(machine, plan, seats, assignment, members)
 

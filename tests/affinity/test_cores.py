@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbops import hardware
-from rbops.affinity.cores import Assignment, assign
+from rbops.affinity.cores import Assignment, CorePolicy, assign
 from rbops.hardware.model import Card, Core, Machine
 from rbops.hardware.modern import logical_cores
 from rbops.nic.drivers import driver
@@ -23,9 +23,9 @@ def machine(cores: tuple[Core, ...], **more: object) -> Machine:
 
 
 def made(server: Machine, name: str = "veth", queues: int = 64, **more: object) -> Assignment:
-    options = {"dataplane": "xdp", "numa": "ignore", "allow": (), "server": "n0"} | more
-    nodes = options.pop("nodes", frozenset())
-    return assign(server, (Card(name, 2, 10 * G, queues),), nodes, **options)  # type: ignore[arg-type]
+    nodes = more.pop("nodes", frozenset())
+    policy = CorePolicy(**{"xdp": True} | more)  # type: ignore[arg-type]
+    return assign(server, (Card(name, 2, 10 * G, queues),), policy, server="n0", nodes=nodes)  # type: ignore[arg-type]
 
 
 def test_the_lab_uses_both_cpus() -> None:
@@ -50,7 +50,7 @@ def test_each_queue_has_one_core_and_each_path_too(
     if reserve >= sockets * cores:
         return
     server = machine(logical_cores(sockets, cores, threads), reserve=reserve)
-    found = made(server, name, queues, dataplane=dataplane)
+    found = made(server, name, queues, xdp=dataplane == "xdp")
     chosen = found.cores.dataplane
     assert len(set(chosen)) == len(chosen) <= queues
     assert not set(chosen) & set(found.cores.housekeeping)
@@ -101,7 +101,7 @@ def test_no_low_cpu_id_is_said() -> None:
     found = made(machine((Core(70, 0, 0, 0),)), "ice", 64)
     assert [(one.rule, one.predicted_loss) for one in found.violations] == [("rule1", 1.0)]
     assert "XDP redirect fails" in found.violations[0].detail
-    assert made(machine((Core(70, 0, 0, 0),)), "ice", 64, dataplane="click").violations == ()
+    assert made(machine((Core(70, 0, 0, 0),)), "ice", 64, xdp=False).violations == ()
 
 
 def test_fewer_queues_than_cores_cost_cores() -> None:
@@ -121,16 +121,14 @@ def test_sharing_queues_must_be_allowed_and_costs_what_fig6_says() -> None:
 def test_ixgbe_locks_or_refuses_with_many_cpus(cpus: int, loss: float | None) -> None:
     found = made(replace(machine(logical_cores(2, 16, 1)), possible_cpus=cpus), "ixgbe")
     assert [one.predicted_loss for one in found.violations] == ([] if loss is None else [loss])
-    assert (
-        made(replace(machine(logical_cores(2, 16, 1)), possible_cpus=cpus), "ixgbe", dataplane="click").violations == ()
-    )
+    assert made(replace(machine(logical_cores(2, 16, 1)), possible_cpus=cpus), "ixgbe", xdp=False).violations == ()
 
 
 def test_numa_prefers_the_cards_node() -> None:
     server = machine(logical_cores(2, 4, 1))
-    near = made(server, queues=4, numa="prefer", nodes=frozenset({1}))
+    near = made(server, queues=4, near_nic=True, nodes=frozenset({1}))
     assert near.cores.dataplane == (4, 5, 6, 7)
-    assert made(server, queues=4, numa="ignore", nodes=frozenset({1})).cores.dataplane == (0, 1, 2, 3)
+    assert made(server, queues=4, near_nic=False, nodes=frozenset({1})).cores.dataplane == (0, 1, 2, 3)
 
 
 def test_a_server_without_a_core_for_packets_is_refused() -> None:
@@ -152,4 +150,4 @@ def test_virtio_cores_that_would_share_a_ring_are_a_breach_with_its_cost() -> No
     found = made(server, "virtio_net", 2)
     assert [violation.rule for violation in found.violations] == ["rule1"]
     assert "CPU id modulo 2, so of CPUs 0, 2 some share a ring" in found.violations[0].detail
-    assert made(server, "virtio_net", 2, dataplane="click").violations == ()
+    assert made(server, "virtio_net", 2, xdp=False).violations == ()
