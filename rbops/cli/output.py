@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rbops.report.tables import Block
 
-__all__ = ["Format", "console", "emit", "emit_json", "say", "show"]
+__all__ = ["Format", "console", "emit", "emit_json", "emit_pieces", "say", "show"]
 
 
 class Format(StrEnum):
@@ -38,6 +38,12 @@ def emit(text: str) -> None:
     """Write a verb's result to stdout, ending in exactly one newline."""
     sys.stdout.write(text if text.endswith("\n") else text + "\n")
     sys.stdout.flush()
+
+
+def emit_pieces(pieces: Iterable[str]) -> None:
+    """The same for a result that is too large to be held at once, and that ends in no newline itself."""
+    sys.stdout.writelines(pieces)
+    emit("")
 
 
 def emit_json(value: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from rbops.cli.options import Output, Spec
-from rbops.cli.output import Format, emit, emit_json, say, show
+from rbops.cli.output import Format, emit, emit_json, emit_pieces, say, show
 from rbops.errors import UsageError
 
 __all__ = ["GraphFormat", "explain", "graph", "plan", "register", "render"]
@@ -30,7 +30,7 @@ def plan(spec: Spec, output: Output = Format.TEXT) -> None:
 
     made = planning(load_spec(spec))
     if output is Format.JSON:
-        emit(made.plan.to_json(indent=2))
+        emit_pieces(made.plan.json_pieces(indent=2))
         return
     from rbops.report.plan import plan_blocks
 
