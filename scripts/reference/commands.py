@@ -32,13 +32,20 @@ def _verbs(group: Any, path: str) -> Iterator[Verb]:
             yield from _verbs(command, whole)
             continue
         context = command.make_context(whole, [], resilient_parsing=True)
-        usage = re.sub(r"\s+", " ", command.get_usage(context)).removeprefix("Usage: ")
-        yield Verb(whole, usage, _paragraphs(command.help), _records(command.params, context))
+        usage = " ".join(re.sub(r"[{}]", "", command.get_usage(context)).replace("......", "...").split())
+        yield Verb(whole, usage.removeprefix("Usage: "), _paragraphs(command.help), _records(command.params, context))
 
 
 def _records(params: Any, context: Any) -> tuple[Option, ...]:
-    records = (param.get_help_record(context) for param in params)
-    return tuple(Option(record[0], re.sub(r"\s+", " ", record[1])) for record in records if record)
+    """What the help prints of each; an argument without its Python type, a range in words."""
+    options = []
+    for param in params:
+        record = param.get_help_record(context)
+        if record:
+            spelling = record[0].split(" <")[0] if param.param_type_name == "argument" else record[0]
+            text = re.sub(r"(\d+)<=x<=(\d+)", r"\1 to \2", re.sub(r"x>=(\d+)", r"at least \1", record[1]))
+            options.append(Option(spelling, re.sub(r"\s+", " ", text)))
+    return tuple(options)
 
 
 def node() -> Program:

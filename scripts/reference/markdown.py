@@ -64,8 +64,8 @@ def _options(options: Iterable[Option]) -> Iterator[str]:
 
 
 def _escaped(text: str) -> str:
-    """A < would otherwise begin an HTML tag."""
-    return text.replace("<", "\\<")
+    """A < before a letter would otherwise begin an HTML tag."""
+    return re.sub(r"<(?=[A-Za-z/])", r"\\<", text)
 
 
 def errors_page(places: Iterable[Raised]) -> str:
