@@ -18,10 +18,10 @@ RFC 4737's reordered ratio is late packets over packets; it is given as well.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["Reordering", "measure", "measure_flows"]
+__all__ = ["Reordering", "measure"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +63,3 @@ def measure(arrivals: Iterable[int]) -> Reordering:
         sequences += not inside
         inside = True
     return Reordering(len(seen), late, sequences)
-
-
-def measure_flows(arrivals: Iterable[tuple[Hashable, int]]) -> Reordering:
-    """The metric of many flows, from (flow, sequence number) as they left."""
-    flows: dict[Hashable, list[int]] = {}
-    for flow, number in arrivals:
-        flows.setdefault(flow, []).append(number)
-    return sum((measure(numbers) for numbers in flows.values()), Reordering())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network
 
-__all__ = ["GENERATED_SPACE", "generated_address", "generated_neighbor", "generated_network"]
+__all__ = ["GENERATED_SPACE", "generated_neighbor", "generated_network"]
 
 GENERATED_SPACE = IPv4Network("198.18.0.0/15")
 
@@ -22,12 +22,6 @@ def generated_network(port: int, external_ports: int) -> IPv4Network:
     length = max(24, GENERATED_SPACE.prefixlen + (external_ports - 1).bit_length())
     base = int(GENERATED_SPACE.network_address) + (port << (32 - length))
     return IPv4Network((base, length))
-
-
-def generated_address(port: int, external_ports: int) -> str:
-    """The router's own address on ``port``, ``198.18.0.1/24``: the subnet's first host."""
-    network = generated_network(port, external_ports)
-    return f"{network.network_address + 1}/{network.prefixlen}"
 
 
 def generated_neighbor(port: int, external_ports: int) -> tuple[str, str]:

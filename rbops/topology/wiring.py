@@ -19,7 +19,7 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
-__all__ = ["Cable", "fly_cables", "fly_fanouts", "fly_next_hops", "fly_stages", "imbalance", "mesh_cables"]
+__all__ = ["Cable", "fly_cables", "fly_fanouts", "fly_stages", "imbalance", "mesh_cables"]
 
 _SMALLEST = 2
 
@@ -81,19 +81,3 @@ def fly_cables(servers: int, fanouts: tuple[int, ...]) -> Iterator[Cable]:
         for a in range(servers):
             for j in range(fanout):
                 yield Cable(here + a, there + (fanout * a + j) % servers)
-
-
-def fly_next_hops(servers: int, fanouts: tuple[int, ...], column: int, server: int, target: int) -> tuple[int, ...]:
-    """Where server ``server`` of ``column`` may send, going forwards, what is for port server ``target``.
-
-    The answer holds indexes into the next column, one for each cable that still leads to the
-    target by the end of the round; a packet takes any of them.
-    """
-    fanout = fanouts[column]
-    rest = math.prod(fanouts[column + 1 :])
-    hops: list[int] = []
-    for j in range(fanout):
-        after = (fanout * server + j) % servers
-        if (target - after * rest) % servers < rest:
-            hops.append(after)
-    return tuple(hops)

@@ -250,6 +250,9 @@ def test_layout_is_that_of_the_programs(tmp_path: Path) -> None:
     reasons = {f"PUNT_{name.upper()}": number for number, name in enumerate(shape.PUNTED)}
     reasons |= {f"DROP_{name.upper()}": number for number, name in enumerate(shape.DROPPED)}
     reasons |= {f"FWD_{name.upper()}": number for number, name in enumerate(shape.FORWARDED)}
+    reasons |= {"FWD_KINDS": len(shape.FORWARDED), "FWD_COUNT": shape.FORWARDED_COUNT}
+    reasons |= {"PUNT_REASONS": len(shape.PUNTED), "PUNT_COUNT": shape.PUNTED_COUNT}
+    reasons |= {"DROP_REASONS": len(shape.DROPPED), "DROP_COUNT": shape.DROPPED_COUNT}
     wanted = [f"sizeof({name}) == {size}" for name, size in sizes.items()]
     wanted += [f"__builtin_offsetof({name}) == {offset}" for name, offset in offsets.items()]
     wanted += [f"{name} == {number}" for name, number in reasons.items()]

@@ -99,7 +99,6 @@ def _cable(prefix: str, number: int) -> None:
 
 def _start(prefix: str, ports: int, objects: Path) -> ReferenceRouter:
     source = Object(objects / "router.bpf.o")
-    source.set_inner("twice", Map.create("inner", DEVMAP, key_size=4, value_size=4, entries=2))
     source.load()
     keep: list[object] = [source]
     ifindexes = []

@@ -27,8 +27,10 @@ struct ip_header {
 
 /* A verdict of the checks: forward, drop with a reason, or give to the kernel with a reason. */
 #define FORWARD 0
+#define REASON_MASK 0xff
 #define DROP_FOR(reason) (0x100 | (reason))
 #define PUNT_FOR(reason) (0x200 | (reason))
+_Static_assert(PUNT_COUNT <= REASON_MASK + 1 && DROP_COUNT <= REASON_MASK + 1, "a verdict holds every reason");
 
 /* A frame whose destination is not the device's own address: for the kernel if for everybody. */
 static __always_inline int check_other_destination(__u64 mac)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 from rbops.dataplane.xdp import layout as shape
@@ -53,8 +54,10 @@ def _core(
     paths: Mapping[tuple[int, int], tuple[int, int]],
     ports: Mapping[str, Mapping[str, int]],
 ) -> dict[str, Any]:
-    counts = shape.CORE_COUNTS.unpack_from(block)
-    forwarded, punted, dropped = counts[:8], counts[8:32], counts[32:]
+    counts = iter(shape.CORE_COUNTS.unpack_from(block))
+    forwarded = tuple(islice(counts, shape.FORWARDED_COUNT))
+    punted = tuple(islice(counts, shape.PUNTED_COUNT))
+    dropped = tuple(counts)
     received = {"external": 0, "internal": 0}
     for port in fabric.ports:
         received[port.kind] += ports[port.name]["rx_packets"]

@@ -135,8 +135,6 @@ _SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("bpf_map__initial_value", PTR, (PTR, ctypes.POINTER(ctypes.c_size_t))),
     ("bpf_map__reuse_fd", INT, (PTR, INT)),
     ("bpf_map__set_max_entries", INT, (PTR, U32)),
-    ("bpf_map__set_inner_map_fd", INT, (PTR, INT)),
-    ("bpf_map__set_autocreate", INT, (PTR, ctypes.c_bool)),
     ("bpf_program__fd", INT, (PTR,)),
     ("bpf_program__set_autoload", INT, (PTR, ctypes.c_bool)),
     ("btf__find_by_name_kind", INT, (PTR, STR, U32)),

@@ -113,7 +113,7 @@ struct dest {
 };
 
 /* Numbers count occurrences; layout.py knows the names, in this order. */
-enum forwarded { FWD_LOCAL, FWD_PHASE2, FWD_EGRESS, FWD_COUNT = 8 };
+enum forwarded { FWD_LOCAL, FWD_PHASE2, FWD_EGRESS, FWD_KINDS, FWD_COUNT = 8 };
 
 enum punted {
 	PUNT_LOCAL_DELIVERY,
@@ -129,6 +129,7 @@ enum punted {
 	PUNT_TOO_BIG,
 	PUNT_UNRESOLVED,
 	PUNT_NOT_FABRIC,
+	PUNT_REASONS,
 	PUNT_COUNT = 24,
 };
 
@@ -146,8 +147,11 @@ enum dropped {
 	DROP_NO_ADJACENCY,
 	DROP_NO_DEVICE,
 	DROP_UNKNOWN_INGRESS,
+	DROP_REASONS,
 	DROP_COUNT = 32,
 };
+
+_Static_assert(FWD_KINDS <= FWD_COUNT && PUNT_REASONS <= PUNT_COUNT && DROP_REASONS <= DROP_COUNT, "room to count");
 
 /* A CPU's block; `paths` (servers * servers of struct traffic) and `flowlets` (u64 each) follow. */
 struct core {

@@ -28,6 +28,8 @@ BURST_TICKS, MAX_FLOWLET_TICKS = 10, 60_000
 MAX_REFILL = 200_000_000  # 1.6 Tbit/s: a bucket's bytes fit 31 bits
 ETHERNET_HEADER, VLAN_TAG = 14, 4
 
+# How many of each a CPU's block has room for; the names are those of layout.h, in its order.
+FORWARDED_COUNT, PUNTED_COUNT, DROPPED_COUNT = 8, 24, 32
 FORWARDED = ("local", "phase2", "egress")
 PUNTED = (
     "local_delivery",
@@ -74,7 +76,7 @@ ADJACENCIES_AT = PORTS_AT + MAX_PORTS * PORT.size
 NEXT_HOPS_AT = ADJACENCIES_AT + 8 * MAX_ADJACENCIES
 GENERATION_SIZE = NEXT_HOPS_AT + MAX_NEXT_HOPS * NEXT_HOP.size
 
-CORE_COUNTS = struct.Struct("<8Q24Q32Q64x")
+CORE_COUNTS = struct.Struct(f"<{FORWARDED_COUNT + PUNTED_COUNT + DROPPED_COUNT}Q64x")
 TRAFFIC = struct.Struct("<QQ")
 PORT_TRAFFIC_AT = CORE_COUNTS.size
 LINKS_AT = PORT_TRAFFIC_AT + MAX_DEVICES * 32

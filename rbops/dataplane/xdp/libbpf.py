@@ -212,14 +212,6 @@ class Program(_Descriptor):
         """The program with that id; raises BpfError (ENOENT) when there is none."""
         return cls(library().call(f"no BPF program {number}", "bpf_prog_get_fd_by_id", number))
 
-    def map_ids(self) -> tuple[int, ...]:
-        """The ids of the maps that it uses."""
-        first = ProgInfo()
-        self._info(first)
-        ids = (ctypes.c_uint32 * first.map_count)()
-        self._info(ProgInfo(map_count=first.map_count, map_ids=ctypes.addressof(ids)))
-        return tuple(ids)
-
     def run(self, frame: bytes, *, context: bytes = b"", repeat: int = 1) -> ProgramRun:
         """BPF_PROG_RUN on ``frame`` (>= 14 bytes for XDP); nothing is sent, maps do change.
 
@@ -341,11 +333,6 @@ class Object:
         if name.startswith("."):
             self._resized[name] = int(self._lib.dll.bpf_map__value_size(self._map(name)))
         self._lib.call(f"cannot reuse map {name}", "bpf_map__reuse_fd", self._map(name), other.fd)
-
-    def set_inner(self, name: str, inner: Map) -> None:
-        """Give a map of maps the template of its inner maps, before ``load``."""
-        duplicate = os.dup(inner.fd)  # libbpf closes the one it is given
-        self._lib.call(f"cannot set the inner map of {name}", "bpf_map__set_inner_map_fd", self._map(name), duplicate)
 
     def skip(self, program: str) -> None:
         """Leave a program out of ``load``."""

@@ -43,15 +43,25 @@ struct frame {
 	__u32 ingress; /* device */
 };
 
+/* `reason` may be a whole verdict. The comparison is for the verifier where it cannot know the reason. */
+static __always_inline void count_punt(struct frame *frame, __u32 reason)
+{
+	reason &= REASON_MASK;
+	if (reason < PUNT_COUNT)
+		frame->core->punted[reason]++;
+}
+
 static __always_inline int give_to_kernel(struct frame *frame, __u32 reason)
 {
-	frame->core->punted[reason & 15]++;
+	count_punt(frame, reason);
 	return XDP_PASS;
 }
 
 static __always_inline int discard(struct frame *frame, __u32 reason)
 {
-	frame->core->dropped[reason & 15]++;
+	reason &= REASON_MASK;
+	if (reason < DROP_COUNT)
+		frame->core->dropped[reason]++;
 	return XDP_DROP;
 }
 
@@ -84,7 +94,7 @@ static __always_inline int deliver(struct frame *frame, __u32 reason)
 
 	frame->mac[0] = (frame->mac[0] & ~MAC_MASK) | device->mac;
 	if (device->flags & DEVICE_KEEPS_PACKET_TYPE) {
-		frame->core->punted[reason & 15]++;
+		count_punt(frame, reason);
 		return bpf_redirect_map(&rebuild, frame->place >> 1, XDP_PASS);
 	}
 	return give_to_kernel(frame, reason);
