@@ -5,22 +5,39 @@ port's part of node.json, what rbops-node reads and writes in which order, and w
 a field here, and a capability of drivers or a reader in rbops-node where it needs one that is not there yet.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Literal, get_args
 
 from rbops.nic.drivers import Driver
 from rbops.nic.kinds import KEEP, Features, Flag, HashKey, Keep, Kind, Number
 
-__all__ = ["GROUPS", "ROWS", "STAGES", "NicSettings", "NicSetup", "Row", "Situation", "Tool", "plan_settings"]
+__all__ = [
+    "GROUPS",
+    "QUEUE_STAGES",
+    "ROWS",
+    "STAGES",
+    "NicSettings",
+    "NicSetup",
+    "Row",
+    "Situation",
+    "Tool",
+    "plan_settings",
+]
 
-STAGES = ("channels", "rings", "links", "offloads", "coalescing", "rss", "steering", "xps", "irqbalance", "irq", "napi")
+STAGES = (
+    "channels", "rings", "sysctl", "ingress", "links", "offloads",
+    "coalescing", "rss", "steering", "xps", "irqbalance", "irq", "napi",
+)  # fmt: skip
 """The order that works on a server.
 
 Channels reset all that follows. Many drivers ask for their interrupts when the link is set up, so what is set for
 queues comes after it; veth tells the far end that it takes redirected frames only when GRO is turned on while it is
 up. What has no row here (channels, links, the indirection table, rules, CPUs) rbops-node computes from the plan.
 """
+
+QUEUE_STAGES = STAGES[STAGES.index("coalescing") :]
+"""What belongs to queues: drivers forget some of it when they make their queues anew."""
 
 GROUPS = {
     "rings": "Descriptors a queue (`ethtool -G`).",
@@ -35,21 +52,30 @@ _SMALLEST_RING, _LARGEST_RING = 512, 4096
 class Tool:
     """How settings are read and written: an option of ethtool each, or (None) a file of /sys/class/net/DEVICE.
 
-    ``label`` begins their names in what rbops-node shows; ``lacking`` says why a device has no such setting.
+    ``label`` is what rbops-node calls them; ``lacking`` says why a device has no such setting.
+    ``tuning``: packets are forwarded without it too, so that a refusal is reported and nothing else.
     """
 
     stage: str
-    label: str
+    label: str = "{name}"
     read: str | None = None
     write: str | None = None
     lacking: str = "driver {driver} has no {name}"
+    tuning: Callable[["NicSetup"], bool] = lambda _: True
+
+    def title(self, parameter: str) -> str:
+        """What rbops-node calls the setting of a parameter."""
+        return self.label.format(name=parameter)
 
 
-_RING = Tool("rings", "ring ", "-g", "-G", "driver {driver} has no {name} ring to set")
-_COALESCE = Tool("coalescing", "coalesce ", "-c", "-C")
-_FEATURE = Tool("offloads", "offload ", "-k", "-K", "driver {driver} has {name} fixed {have}")
-_HASH = Tool("rss", "rss ", "-x", "-X", "driver {driver} shows no hash key")
-_FILE = Tool("napi", "", lacking="this kernel has no such file")
+# A size that the spec insists on is not tuning; one that rbops chose is cut to what the device has.
+_RING = Tool(
+    "rings", "ring {name}", "-g", "-G", "driver {driver} has no {name} ring to set", lambda setup: setup.ring_fit
+)
+_COALESCE = Tool("coalescing", "coalesce {name}", "-c", "-C")
+_FEATURE = Tool("offloads", "offload {name}", "-k", "-K", "driver {driver} has {name} fixed {have}")
+_HASH = Tool("rss", "rss key", "-x", "-X", "driver {driver} shows no hash key")
+_FILE = Tool("napi", lacking="this kernel has no such file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +263,7 @@ class NicSettings:
             "The key of the receive hash: keep, symmetric (both directions of a flow to one queue) or bytes.",
             HashKey(),
             _HASH,
-            ("key",),
+            ("hkey",),
             examples=("symmetric",),
         ),
     ] = None
@@ -332,14 +358,3 @@ class NicSetup(NicSettings):
         nothing = {part.name: part.default for part in fields(self)}
         found = {name: value for name, value in said.items() if value != nothing[name]}
         return {**found, "offloads": dict(self.offloads)} if self.offloads else found
-
-    @classmethod
-    def from_json(cls, driver: str, data: Mapping[str, Any]) -> "NicSetup":
-        """The inverse of :meth:`to_json`; ValueError naming the field that is wrong, TypeError for an unknown one."""
-        values = dict(data)
-        for name in _BY_NAME.keys() & values:
-            try:
-                values[name] = _BY_NAME[name].kind.check(values[name])
-            except ValueError as error:
-                raise ValueError(f"{name}: {error}") from error
-        return cls(driver, **values)

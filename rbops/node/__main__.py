@@ -234,7 +234,7 @@ def _print_settings(settings: list[Setting], options: argparse.Namespace) -> int
 
 def _setting(setting: Setting) -> dict[str, str]:
     """Its JSON, with the reason where the device cannot have it."""
-    reason = {"unsupported": setting.unsupported} if setting.unsupported and setting.have != setting.want else {}
+    reason = {"reason": setting.unsupported} if setting.unsupported and setting.have != setting.want else {}
     return {**setting.to_json(), **reason}
 
 

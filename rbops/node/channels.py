@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from rbops.errors import Mismatch
 from rbops.nic.drivers import driver as known
 from rbops.node import rss, steering
+from rbops.node.ethtool import ask, sections
 from rbops.node.schema import NodePort
 from rbops.node.settings import Run, Setting
 from rbops.node.system import System
-from rbops.node.tool import ask, sections
 
 __all__ = ["ChannelFacts", "parse", "read", "settings"]
 
@@ -47,7 +47,7 @@ def parse(text: str | None, driver: str) -> ChannelFacts:
 
 def _blocked(system: System, device: str, driver: str, planned: int) -> Iterator[Run]:
     """A table that somebody set, and rules, may name queues that go: -L is then refused (net/ethtool/channels.c)."""
-    table = rss.read(system, device).table
+    table = rss.read(system, device)
     count = max(table, default=0) + 1
     if count > planned and table != tuple(entry % count for entry in range(len(table))):
         yield Run(("ethtool", "-X", device, "default"))

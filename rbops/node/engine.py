@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from rbops.dataplane.base import Plane
 from rbops.errors import CheckFailed, Mismatch
+from rbops.nic.settings import QUEUE_STAGES, STAGES
 from rbops.node import (
     addresses,
     binding,
     boot,
     channels,
-    coalescing,
     cpus,
     dataplane,
     devices,
@@ -27,9 +28,8 @@ from rbops.node import (
     napi,
     neighbors,
     netlink,
+    nic,
     numa,
-    offloads,
-    rings,
     routes,
     rss,
     rules,
@@ -113,22 +113,12 @@ class Engine:
         return self.open_plane(self.config, self.names)
 
     def stages(self) -> list[tuple[str, Callable[[], list[Setting]]]]:
-        """Every stage in the order that works: what resets others comes first, the data plane last.
-
-        Many drivers ask for their interrupts when the link is set up: what is set for queues comes after that.
-        """
+        """Every stage in the order that works: what resets others comes first, the data plane last."""
         return [
             ("huge pages", lambda: hugepages.settings(self.config, self.system)),
             ("drivers", lambda: binding.settings(self.config, self.system)),
             ("host interface", self._host),
-            ("channels", lambda: self._each(self._channels)),
-            ("rings", lambda: self._each(self._rings)),
-            ("sysctl", self._sysctl),
-            ("ingress", lambda: self._each(self._ingress)),
-            ("links", self._links),
-            # veth tells the far end that it takes redirected frames only when GRO is turned on while it is up.
-            ("offloads", lambda: self._each(self._offloads)),
-            *self._queue_stages(),
+            *self._device_stages(STAGES),
             ("addresses", self._addresses),
             ("neighbors", self._neighbors),
             ("routes", self._routes),
@@ -136,17 +126,25 @@ class Engine:
             *kernel_stages.stages(self.config, self.system, self.state),
         ]
 
-    def _queue_stages(self) -> list[tuple[str, Callable[[], list[Setting]]]]:
-        """What belongs to queues: drivers forget some of it when they make their queues anew."""
-        return [
-            ("coalescing", lambda: self._each(self._coalescing)),
-            ("rss", lambda: self._each(self._rss)),
-            ("steering", lambda: self._each(self._steering)),
-            ("xps", lambda: self._each(lambda p, d: xps.settings(p, d, xps.read(self.system, d)))),
-            ("irqbalance", lambda: kernel_stages.balance(self.config, self.names.values(), self.system)),
-            ("irq", lambda: self._each(lambda p, d: irq.settings(p, irq.read(self.system, d)))),
-            ("napi", lambda: self._each(self._napi)),
-        ]
+    def _device_stages(self, names: Sequence[str]) -> list[tuple[str, Callable[[], list[Setting]]]]:
+        return [(name, partial(self._device_stage, name)) for name in names]
+
+    def _device_stage(self, name: str) -> list[Setting]:
+        """The table's settings of a stage, and those that are computed from the plan."""
+        computed: dict[str, Callable[[], list[Setting]]] = {
+            "channels": lambda: self._each(self._channels),
+            "sysctl": self._sysctl,
+            "ingress": lambda: self._each(self._ingress),
+            "links": self._links,
+            "rss": lambda: self._each(self._rss),
+            "steering": lambda: self._each(self._steering),
+            "xps": lambda: self._each(lambda p, d: xps.settings(p, d, xps.read(self.system, d))),
+            "irqbalance": lambda: kernel_stages.balance(self.config, self.names.values(), self.system),
+            "irq": lambda: self._each(lambda p, d: irq.settings(p, irq.read(self.system, d))),
+            "napi": lambda: self._each(self._napi),
+        }
+        said = self._each(lambda port, device: nic.settings(name, port, device, self.system, self.config.server))
+        return said + (computed[name]() if name in computed else [])
 
     def settings(self) -> list[Setting]:
         """Every setting as it is and as it shall be, those that rbops set earlier and no longer plans included."""
@@ -184,7 +182,7 @@ class Engine:
         plane = self._apply_plane()
         if plane:
             # Attaching a program makes most drivers reset their queues: what is set for queues once more.
-            done += [self._settle(name, stage, prior) for name, stage in self._queue_stages()]
+            done += [self._settle(name, stage, prior) for name, stage in self._device_stages(QUEUE_STAGES)]
             self._remember_refused(done)
         told = self._told(done, [*(setting.to_json() for setting in left), *plane])
         return replace(told, changes=(*(setting.to_json() for setting in other), *told.changes))
@@ -204,8 +202,8 @@ class Engine:
     def feasible(self) -> None:
         """Look at every stage that may find a device unfit; Mismatch (3)."""
         binding.settings(self.config, self.system)
-        for stage in (self._channels, self._rings, self._rss, self._steering):
-            self._each(stage)
+        for stage in ("channels", "rings", "rss", "steering"):
+            self._device_stage(stage)
 
     def _settle(self, name: str, stage: Callable[[], list[Setting]], prior: Prior) -> _Settled:
         """Carry out a stage and read it back; a second time for what one change reset of another."""
@@ -285,27 +283,15 @@ class Engine:
         facts = channels.read(self.system, device, self.found[port.name].driver, len(port.queues))
         return channels.settings(port, device, facts, self.config.server)
 
-    def _rings(self, port: NodePort, device: str) -> list[Setting]:
-        facts = rings.read(self.system, device) if port.nic.ring else None
-        return rings.settings(port, device, facts, self.config.server)
-
-    def _coalescing(self, port: NodePort, device: str) -> list[Setting]:
-        return coalescing.settings(port, device, coalescing.read(self.system, device) if port.nic.coalesce else None)
-
-    def _offloads(self, port: NodePort, device: str) -> list[Setting]:
-        return offloads.settings(port, device, offloads.read(self.system, device) if port.nic.offloads else {})
-
     def _rss(self, port: NodePort, device: str) -> list[Setting]:
-        asked = port.nic.rss is not None or port.nic.rss_key is not None
-        facts = rss.read(self.system, device) if asked else rss.RssFacts()
-        return rss.settings(port, device, facts, self.config.server)
+        return [] if port.rss is None else rss.settings(port, device, rss.read(self.system, device))
 
     def _steering(self, port: NodePort, device: str) -> list[Setting]:
         facts = steering.read(self.system, device) if steering.asked(port) else None
         return steering.settings(port, device, facts, self.config.server)
 
     def _napi(self, port: NodePort, device: str) -> list[Setting]:
-        return napi.settings(port, device, napi.read(self.system, device, threads=bool(port.nic.threaded_napi)))
+        return napi.settings(port, napi.read(self.system, device)) if port.nic.threaded_napi else []
 
     def _sysctl(self) -> list[Setting]:
         facts = sysctl.read(self.system, self.config, self.names)

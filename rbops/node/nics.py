@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator, Mapping
 
 from rbops.node.devices import Device, inventory, management
+from rbops.node.ethtool import ask, sections
 from rbops.node.facts import Channels, NicFacts, PcieLink
 from rbops.node.processors import number
 from rbops.node.system import System
-from rbops.node.tool import ask, sections
 
 __all__ = ["channels", "fastest_mode", "nics", "pcie_path"]
 

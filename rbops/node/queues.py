@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from rbops.node import irq
+from rbops.node.ethtool import ask
 from rbops.node.schema import NodeConfig
 from rbops.node.system import System
-from rbops.node.tool import ask
 
 __all__ = ["packets", "per_cpu", "read"]
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from rbops.common.fabric import FABRIC_MAC
 from rbops.errors import Mismatch
 from rbops.nic.drivers import driver
+from rbops.node.ethtool import ask
 from rbops.node.schema import NodePort
 from rbops.node.settings import Run, Setting
 from rbops.node.system import System
-from rbops.node.tool import ask
 
 __all__ = ["Filter", "asked", "parse", "read", "settings"]
 
@@ -31,7 +31,7 @@ class Filter:
 
 def asked(port: NodePort) -> bool:
     """Whether to ask: for planned rules, and for left ones where the driver has any."""
-    return bool(port.nic.steering) or driver(port.driver).mac_rules != "none"
+    return bool(port.steering) or driver(port.driver).mac_rules != "none"
 
 
 def read(system: System, device: str) -> tuple[Filter, ...] | None:
@@ -57,18 +57,18 @@ def settings(port: NodePort, device: str, facts: tuple[Filter, ...] | None, serv
     Mismatch (3) where the driver has no such rules and the spec does not let the data plane dispatch instead.
     """
     if facts is None:
-        if not port.nic.steering:
+        if not port.steering:
             return []
         if not port.nic.steering_fallback:
             raise Mismatch(
-                f"{server}: port {port.name} is to steer {len(port.nic.steering)} MACs in the NIC, and device {device} "
+                f"{server}: port {port.name} is to steer {len(port.steering)} MACs in the NIC, and device {device} "
                 f"(driver {port.driver}) has no rules by MAC",
                 hint="write `nic: {steering: auto}`: the data plane then dispatches in software",
             )
         reason = f"driver {port.driver} has no rules by MAC: the data plane dispatches in software"
-        return [Setting(port.subject, "steering", "none", f"{len(port.nic.steering)} rules", unsupported=reason)]
+        return [Setting(port.subject, "steering", "none", f"{len(port.steering)} rules", unsupported=reason)]
     have = {rule.mac: rule for rule in facts}
-    want = {rule.mac: rule.queue for rule in port.nic.steering}
+    want = {rule.mac: rule.queue for rule in port.steering}
     found = []
     for mac in sorted({mac for mac in have if mac.startswith(FABRIC_MAC)} - want.keys()):
         drop = (Run(("ethtool", "-N", device, "delete", str(have[mac].location))),)

@@ -21,7 +21,7 @@ from rbops.node.schema import (
 from rbops.plan import ClusterPlan, Port, Server
 from rbops.render.files import File
 from rbops.render.kernel import kernel
-from rbops.render.nic import device_settings, server_settings
+from rbops.render.nic import rules, spread, userspace
 from rbops.render.sysctl import sysctl
 
 __all__ = ["Cluster", "cluster", "intermediates", "next_hops", "server_files"]
@@ -63,7 +63,7 @@ def server_files(server: Server, shared: Cluster) -> tuple[File, ...]:
         cores=server.cores.dataplane,
         housekeeping=server.cores.housekeeping,
         ports=tuple(shared.rendering.port(server, _port(port, server, shared)) for port in server.ports),
-        userspace=server_settings(server),
+        userspace=userspace(server),
         kernel=kernel(server),
         sysctl=sysctl(server, part.sysctl),
         routes=shared.routes,
@@ -91,7 +91,9 @@ def _port(port: Port, server: Server, shared: Cluster) -> NodePort:
         addresses=port.addresses,
         neighbors=tuple(Neighbor(a.index, a.address, a.mac) for a in port.adjacencies),
         queues=tuple(Queue(q.index, q.rx_core, q.tx_core) for q in port.queues),
-        nic=device_settings(port, server),
+        nic=server.nic(port.driver),
+        rss=spread(port, server),
+        steering=rules(port, server),
     )
 
 

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rbops.verify.host import ServerUnderTest
+    from rbops.verify.rows import Row
 
 __all__ = ["Case"]
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A server, and within it a port, queue, sysctl, file, peer, boot parameter or module."""
+    """A server, and within it a row of rbops-node, a port, queue, file, peer, boot parameter or module."""
 
     server: ServerUnderTest
     label: str
@@ -22,3 +23,4 @@ class Case:
     key: str = ""
     want: str = ""
     peer: ServerUnderTest | None = None
+    row: Row | None = None

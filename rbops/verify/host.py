@@ -12,6 +12,7 @@ from rbops.deploy.inventory import Target
 from rbops.deploy.ssh import Session, open_session
 from rbops.node.cpus import parse_list
 from rbops.node.irq import Interrupt, parse_names
+from rbops.verify.rows import Row, parse, unread, with_every_port
 
 __all__ = ["ServerUnderTest"]
 
@@ -51,7 +52,7 @@ class ServerUnderTest:
         self._session = open_session(target)
         self.host = Host(_SshBackend(self._session))
         self._output: dict[tuple[str, ...], str] = {}
-        self._answers: dict[tuple[str, ...], str | None] = {}
+        self._rows: tuple[Row, ...] | None = None
 
     def output(self, command: str, *args: str) -> str:
         """Stdout of a command that only reads, run once however many checks ask for it.
@@ -63,16 +64,6 @@ class ServerUnderTest:
         if key not in self._output:
             self._output[key] = self.host.check_output(command, *args)
         return self._output[key]
-
-    def ethtool(self, flag: str, port: dict[str, Any]) -> str | None:
-        """What ``ethtool FLAG`` says of a planned port, asked once; None where the driver has no such thing."""
-        key = ("ethtool", flag, port["name"])
-        if key not in self._answers:
-            done = self.host.run("ethtool %s %s", flag, self.device(port))
-            said = (done.stdout + done.stderr).lower()
-            assert done.rc == 0 or "not supported" in said, f"ethtool {flag}: {done.stderr.strip()}"
-            self._answers[key] = done.stdout if done.rc == 0 else None
-        return self._answers[key]
 
     def interrupts(self, port: dict[str, Any]) -> tuple[Interrupt, ...]:
         """The vectors of a planned port's device, with the CPUs they may go to and do go to."""
@@ -93,12 +84,23 @@ class ServerUnderTest:
             found.append(Interrupt(number, names[number], affinity, effective))
         return tuple(found)
 
-    def excuse(self, subject: str, setting: str) -> str | None:
-        """Why rbops-node could not make a setting as planned: the driver lacks, refuses or rounds it."""
-        for known in self.json("rbops-node show --json"):
-            if (known["subject"], known["setting"]) == (subject, setting) and "unsupported" in known:
-                return str(known["unsupported"])
-        return None
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """Each thing that the plan says of this server, as rbops-node reads it; once for all checks."""
+        if self._rows is None:
+            done = self.host.run("rbops-node show --json")
+            try:
+                found = parse(done.stdout if done.rc == 0 else "")
+            except ValueError as error:
+                self._rows = (unread(f"{done.stderr.strip() or error} (exit {done.rc})"),)
+            else:
+                self._rows = with_every_port(found, (port["name"] for port in self.node["ports"]))
+        return self._rows
+
+    def reason(self, subject: str, setting: str) -> str | None:
+        """Why a setting cannot be had as planned here: the driver lacks, refuses or rounds it."""
+        found = (row.reason for row in self.rows if (row.subject, row.setting) == (subject, setting))
+        return next(found, None)
 
     def json(self, command: str, *args: str) -> Any:
         """The parsed JSON of :meth:`output`."""
@@ -147,28 +149,6 @@ class ServerUnderTest:
         """The ``ip -j -d link`` entry of a planned port."""
         device = self.device(port)
         return next(link for link in self.links() if link["ifname"] == device)
-
-    def sysfs(self, port: dict[str, Any]) -> dict[str, str]:
-        """The queue attributes of a planned port, ``queues/tx-0/xps_cpus`` -> text, read at once.
-
-        A device with one queue has no ``xps_cpus`` that can be read: ``tx_timeout`` shows the queue.
-        """
-        base = f"/sys/class/net/{self.device(port)}"
-        # grep -r prints `path:value`; a missing attribute is no error of the others.
-        names = "--include=xps_cpus --include=rps_cpus --include=tx_timeout"
-        text = self.output(f"grep -rs '' %s {names} || true", f"{base}/queues/")
-        pairs = (line.split(":", 1) for line in text.splitlines() if ":" in line)
-        return {path.removeprefix(f"{base}/").replace("//", "/"): value for path, value in pairs}
-
-    def sysctls(self) -> dict[str, str]:
-        """The planned sysctls' live values, read at once; one that the kernel lacks is left out."""
-        devices = {port["name"]: self.device(port) for port in self.node["ports"]}
-        # A part that is a planned port stands for its device, whose name may hold a dot.
-        paths = {"/".join(devices.get(part, part) for part in key.split(".")): key for key in self.node["sysctl"]}
-        paths = {f"/proc/sys/{path}": key for path, key in paths.items()}
-        text = self.output("grep -Hs '' " + " ".join(["%s"] * len(paths)) + " || true", *paths)
-        pairs = (line.split(":", 1) for line in text.splitlines() if ":" in line)
-        return {paths[path]: value for path, value in pairs if path in paths}
 
     def close(self) -> None:
         """End the SSH connection."""

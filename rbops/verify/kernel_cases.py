@@ -1,4 +1,4 @@
-"""The cases of the checks of the kernel: what the spec asks for; none where it asks for nothing."""
+"""The cases of the checks of the kernel's boot: what the spec asks for; none where it asks for nothing."""
 
 from __future__ import annotations
 
@@ -13,20 +13,10 @@ if TYPE_CHECKING:
 
 __all__ = ["kernel_cases"]
 
-_PAGES = "hugepages "
-
 
 def kernel_cases() -> dict[str, Callable[[ServerUnderTest], Iterator[Case]]]:
     """Fixture name -> its cases of a server."""
-    return {
-        "boot_case": _boot,
-        "isolated_case": _isolated,
-        "governor_case": _asked("governor"),
-        "irqbalance_case": _asked("irqbalance"),
-        "hugepages_case": _hugepages,
-        "module_case": _modules,
-        "parameter_case": _parameters,
-    }
+    return {"boot_case": _boot, "isolated_case": _isolated, "parameter_case": _parameters}
 
 
 def _boot(server: ServerUnderTest) -> Iterator[Case]:
@@ -37,27 +27,6 @@ def _boot(server: ServerUnderTest) -> Iterator[Case]:
 def _isolated(server: ServerUnderTest) -> Iterator[Case]:
     if "isolcpus" in _planned(server):
         yield Case(server, server.name)
-
-
-def _asked(setting: str) -> Callable[[ServerUnderTest], Iterator[Case]]:
-    def cases(server: ServerUnderTest) -> Iterator[Case]:
-        want = server.node.get("kernel", {}).get(setting)
-        if want:
-            yield Case(server, server.name, want=want)
-
-    return cases
-
-
-def _hugepages(server: ServerUnderTest) -> Iterator[Case]:
-    for name, value in _planned(server).items():
-        if name.startswith(_PAGES):
-            size = name.removeprefix(_PAGES)
-            yield Case(server, f"{server.name}:{size}", key=size, want=value)
-
-
-def _modules(server: ServerUnderTest) -> Iterator[Case]:
-    for module in server.node.get("kernel", {}).get("modules", {}):
-        yield Case(server, f"{server.name}:{module}", key=module)
 
 
 def _parameters(server: ServerUnderTest) -> Iterator[Case]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,26 +19,14 @@ if TYPE_CHECKING:
 __all__ = ["Case", "VerifyPlugin"]
 
 
-_PLANNED = {
-    "ring_case": ("ring",),
-    "coalesce_case": ("coalesce",),
-    "offload_case": ("offloads",),
-    "rss_case": ("rss", "rss_key"),
-    "steering_case": ("steering",),
-    "napi_case": ("threaded_napi", "napi"),
-}
-"""Fixtures of checks that ask ports for which one of these keys of node.json says something."""
-
-
 class VerifyPlugin:
     """Gives the checks their cases and keeps what came of them.
 
-    A check asks for its cases by fixture name: ``server_case`` (one a server), ``port_case``, ``queue_case``
-    (of ports that the kernel keeps), ``vector_case`` (those of hardware), ``handed_case`` (ports handed to a
-    program), ``hugepage_case``, ``sysctl_case``, ``file_case``, ``peer_case`` (every other server), and those
-    of ``_PLANNED``, of :mod:`rbops.verify.kernel_cases`, and of one data plane: ``xdp_case``,
-    ``xdp_port_case``, ``click_case``, ``click_port_case``, ``click_thread_case``, ``click_keys_case`` (with
-    tunnels).
+    A check asks for its cases by fixture name: ``server_case`` (one a server), ``row_case`` (each row that
+    rbops-node shows), ``port_case`` (those that the kernel keeps), ``vector_case`` (queues of hardware),
+    ``file_case``, ``peer_case`` (every other server), and those of :mod:`rbops.verify.kernel_cases` and of one
+    data plane: ``xdp_case``, ``xdp_port_case``, ``click_case``, ``click_port_case``, ``click_thread_case``,
+    ``click_keys_case`` (with tunnels).
     """
 
     def __init__(self, servers: Sequence[ServerUnderTest], progress: Callable[[Check], None]) -> None:
@@ -53,12 +40,8 @@ class VerifyPlugin:
         kinds: dict[str, Callable[[ServerUnderTest], Iterator[Case]]] = {
             "server_case": self._server_cases,
             "port_case": self._port_cases,
-            "queue_case": self._queue_cases,
+            "row_case": self._row_cases,
             "vector_case": self._vector_cases,
-            "thread_case": self._thread_cases,
-            "handed_case": self._handed_cases,
-            "hugepage_case": self._hugepage_cases,
-            "sysctl_case": self._sysctl_cases,
             "file_case": self._file_cases,
             **kernel_cases(),
             "peer_case": self._peer_cases,
@@ -69,8 +52,6 @@ class VerifyPlugin:
             "click_thread_case": _only("click", _click_thread_cases),
             "click_keys_case": _only("click", _click_keys_cases),
         }
-        for name, keys in _PLANNED.items():
-            kinds[name] = partial(_planned_cases, keys)
         for name, cases in kinds.items():
             if name in metafunc.fixturenames:
                 found = [case for server in self._servers for case in cases(server)]
@@ -79,7 +60,7 @@ class VerifyPlugin:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Server by server, so that progress reads like the plan; subjects keep the files' order."""
         order = {server.name: index for index, server in enumerate(self._servers)}
-        # A check without a case (no peers, no sysctl planned) stays out: pytest would report it as skipped.
+        # A check without a case (no peers, no modules) stays out: pytest would report it as skipped.
         cases = {item: case for item in items if (case := _case(item))}
         items[:] = sorted(cases, key=lambda item: order[cases[item].server.name])
 
@@ -124,37 +105,17 @@ class VerifyPlugin:
         for port in _kernel_ports(server):
             yield Case(server, f"{server.name}:{port['name']}", port)
 
-    def _vector_cases(self, server: ServerUnderTest) -> Iterator[Case]:
-        # A veth is no hardware: its queues are polled without an interrupt.
-        return (case for case in self._queue_cases(server) if case.port.get("driver") != "veth")
+    @staticmethod
+    def _row_cases(server: ServerUnderTest) -> Iterator[Case]:
+        for row in server.rows:
+            yield Case(server, f"{server.name}:{row.subject}:{row.setting}", row=row)
 
     @staticmethod
-    def _thread_cases(server: ServerUnderTest) -> Iterator[Case]:
+    def _vector_cases(server: ServerUnderTest) -> Iterator[Case]:
         for port in _kernel_ports(server):
-            if port.get("threaded_napi"):
-                yield Case(server, f"{server.name}:{port['name']}", port)
-
-    @staticmethod
-    def _handed_cases(server: ServerUnderTest) -> Iterator[Case]:
-        for port in server.node["ports"]:
-            if port.get("bind"):
-                yield Case(server, f"{server.name}:{port['name']}", port)
-
-    @staticmethod
-    def _hugepage_cases(server: ServerUnderTest) -> Iterator[Case]:
-        for size, count in (server.node.get("hugepages") or {}).items():
-            yield Case(server, f"{server.name}:{size}kB", key=size, want=str(count))
-
-    @staticmethod
-    def _queue_cases(server: ServerUnderTest) -> Iterator[Case]:
-        for port in _kernel_ports(server):
-            for queue in port["queues"]:
+            # A veth is no hardware: its queues are polled without an interrupt.
+            for queue in port["queues"] if port.get("driver") != "veth" else ():
                 yield Case(server, f"{server.name}:{port['name']}:{queue['index']}", port, queue)
-
-    @staticmethod
-    def _sysctl_cases(server: ServerUnderTest) -> Iterator[Case]:
-        for key, want in server.node["sysctl"].items():
-            yield Case(server, f"{server.name}:{key}", key=key, want=want)
 
     @staticmethod
     def _file_cases(server: ServerUnderTest) -> Iterator[Case]:
@@ -167,14 +128,8 @@ class VerifyPlugin:
                 yield Case(server, f"{server.name}:{peer.name}", peer=peer)
 
 
-def _planned_cases(keys: tuple[str, ...], server: ServerUnderTest) -> Iterator[Case]:
-    for port in _kernel_ports(server):
-        if any(port.get(key) not in (None, [], {}) for key in keys):
-            yield Case(server, f"{server.name}:{port['name']}", port)
-
-
 def _kernel_ports(server: ServerUnderTest) -> list[dict[str, Any]]:
-    return [port for port in server.node["ports"] if not port.get("bind")]
+    return [port for port in server.node["ports"] if not port.get("nic", {}).get("bind")]
 
 
 def _only(kind: str, cases: Callable[[ServerUnderTest], Iterator[Case]]) -> Callable[[ServerUnderTest], Iterator[Case]]:

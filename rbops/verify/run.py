@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from rbops.verify.result import Check, VerifyResult
 
 __all__ = ["run_verify"]
 
+_AT_ONCE = 16
 _SUITE = Path(__file__).with_name("checks")
 
 
@@ -45,6 +47,9 @@ def run_verify(
         for target in targets:
             servers.append(ServerUnderTest(target, nodes[target.name], files[target.name]))
             stack.callback(servers[-1].close)
+        # Before the checks are made of them, and on all servers at once.
+        with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+            list(pool.map(lambda server: server.rows, servers))
         plugin = VerifyPlugin(servers, progress)
         status = pytest.main(_arguments(junit, select), plugins=[plugin])
     if plugin.unreachable:

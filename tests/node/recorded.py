@@ -130,7 +130,7 @@ def external(name: str = "ext0", **changes: object) -> dict[str, object]:
         "addresses": ["198.18.0.1/24"],
         "neighbors": [{"index": 1, "address": "198.18.0.2", "mac": "02:4e:00:00:00:02"}],
         "queues": [{"index": 0, "rx_core": 0, "tx_core": 0}, {"index": 1, "rx_core": 1, "tx_core": 1}],
-        "offloads": {"gro": True, "lro": False},
+        "nic": {"offloads": {"gro": True, "lro": False}},
         **changes,
     }
 

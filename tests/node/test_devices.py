@@ -7,7 +7,7 @@ import json
 import pytest
 
 from rbops.errors import Mismatch
-from rbops.node import channels, cpus, rings
+from rbops.node import channels, cpus, nic
 from rbops.node.devices import Device, inventory, management, resolve, select
 from rbops.node.system import Done
 from tests.node.recorded import Recorded, config, external, internal
@@ -159,14 +159,16 @@ def test_missing_cpu() -> None:
 
 
 def test_too_few_queues_and_descriptors() -> None:
-    (port,) = config(ports=[internal(ring={"rx": 4096}, ring_fit=False)]).ports
+    (port,) = config(ports=[internal(nic={"rx_ring": 4096, "ring_fit": False})]).ports
     facts = channels.parse("Pre-set maximums:\nRX:\t1\nTX:\t4\nCurrent hardware settings:\nRX:\t1\nTX:\t4\n", "veth")
     with pytest.raises(Mismatch, match=r"n0: port int1 needs 2 rx queues, device int1 has 1"):
         channels.settings(port, "int1", facts, "n0")
     with pytest.raises(Mismatch, match="needs 2 rx queues, device eno1 has 1"):
         channels.settings(port, "eno1", channels.parse(None, "e1000e"), "n0")
-    with pytest.raises(Mismatch, match="rx ring of 4096, device int1 has 1024"):
-        rings.settings(port, "int1", ({"rx": 1024}, {"rx": 512}), "n0")
+    rings = "Pre-set maximums:\nRX:\t1024\nCurrent hardware settings:\nRX:\t512\n"
+    with pytest.raises(Mismatch, match="needs ring rx 4096, the device has at most 1024") as caught:
+        nic.settings("rings", port, "int1", Recorded({"ethtool -g int1": rings}), "n0")
+    assert caught.value.code == "nic.beyond-device"
 
 
 def test_no_program_installed() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rbops.node import channels, coalescing, irq, napi, offloads, rings, rss, steering, xps
+from rbops.node import channels, irq, napi, nic, rss, steering, xps
 from rbops.node.settings import Ip, Run, Setting
 from tests.node.recorded import FACTS, recording
 
@@ -19,14 +19,14 @@ def every(name: str) -> list[Setting]:
     system, port, device = recording(name)
     return [
         *channels.settings(port, device, channels.read(system, device, port.driver, len(port.queues)), "n0"),
-        *rings.settings(port, device, rings.read(system, device), "n0"),
-        *coalescing.settings(port, device, coalescing.read(system, device)),
-        *offloads.settings(port, device, offloads.read(system, device)),
-        *rss.settings(port, device, rss.read(system, device), "n0"),
+        *(s for stage in ("rings", "coalescing", "offloads") for s in nic.settings(stage, port, device, system, "n0")),
+        *rss.settings(port, device, rss.read(system, device)),
+        *nic.settings("rss", port, device, system, "n0"),
         *steering.settings(port, device, steering.read(system, device), "n0"),
         *xps.settings(port, device, xps.read(system, device)),
         *irq.settings(port, irq.read(system, device)),
-        *napi.settings(port, device, napi.read(system, device, threads=True)),
+        *nic.settings("napi", port, device, system, "n0"),
+        *(napi.settings(port, napi.read(system, device)) if port.nic.threaded_napi else ()),
     ]
 
 

@@ -141,8 +141,9 @@ def machine(**changes: Any) -> Machine:
     return made
 
 
-def planned(**changes: Any) -> NodeConfig:
-    port = external("ext0", select={"name": "eth0"}, driver="ixgbe", addresses=[], neighbors=[], offloads={}, **changes)
+def planned(*, steering: Sequence[object] = (), **nic: Any) -> NodeConfig:
+    selected = {"select": {"name": "eth0"}, "driver": "ixgbe", "addresses": [], "neighbors": []}
+    port = external("ext0", **selected, nic=nic, steering=list(steering))
     return config(ports=[port], dataplane=planned_plane(owners=[0], next_hop={}, intermediates=[]))
 
 
@@ -198,7 +199,7 @@ def test_managed_interrupts_are_said_and_not_undone(tmp_path: Path) -> None:
 def test_refused_tuning_is_said(tmp_path: Path) -> None:
     made = machine(refuse=("rx-usecs",))
     plane = Plane(made)
-    wanted = planned(coalesce={"rx-usecs": 100})
+    wanted = planned(rx_usecs=100)
     applied = engine(made, tmp_path, wanted, plane).apply()
     (note,) = applied.notes
     assert (note.setting, note.reason) == (
@@ -206,7 +207,7 @@ def test_refused_tuning_is_said(tmp_path: Path) -> None:
         "refused: ethtool -C eth0 rx-usecs 100: netlink error: Invalid argument",
     )
     assert [s.name for s in engine(made, tmp_path, wanted, plane).settings() if s.differs] == []
-    other = planned(coalesce={"rx-usecs": 40})
+    other = planned(rx_usecs=40)
     differing = [s.name for s in engine(made, tmp_path, other, plane).settings() if s.differs]
     assert differing == ["coalesce rx-usecs"], "another value was not tried yet"
 
@@ -214,7 +215,7 @@ def test_refused_tuning_is_said(tmp_path: Path) -> None:
 def test_a_rounded_value_is_said_and_not_tried_for_ever(tmp_path: Path) -> None:
     made = machine(even=True)
     plane = Plane(made)
-    wanted = planned(coalesce={"rx-usecs": 101})
+    wanted = planned(rx_usecs=101)
     applied = engine(made, tmp_path, wanted, plane).apply()
     assert [note.reason for note in applied.notes] == ["the driver made it 100"]
     made.log.clear()

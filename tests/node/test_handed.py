@@ -23,7 +23,7 @@ GROUP = f"{PLACE}/iommu_group/devices"
 
 
 def planned(**more: object) -> NodeConfig:
-    return config(ports=[external("ext0", select={"pci": ADDRESS}, driver="i40e", bind="vfio-pci")], **more)
+    return config(ports=[external("ext0", select={"pci": ADDRESS}, driver="i40e", nic={"bind": "vfio-pci"})], **more)
 
 
 def machine(driver: str | None = "i40e", **group: str) -> Recorded:
@@ -118,11 +118,11 @@ def test_handed_back_when_no_longer_planned(tmp_path: Path) -> None:
 
 def test_only_by_pci_address() -> None:
     with pytest.raises(UsageError, match="select it by PCI address"):
-        config(ports=[external("ext0", bind="vfio-pci")])
+        config(ports=[external("ext0", nic={"bind": "vfio-pci"})])
 
 
 def test_the_management_nic_is_not_handed_over() -> None:
-    wanted = config(ports=[external("ext0", select={"pci": "0000:03:00.0"}, driver="ixgbe", bind="vfio-pci")])
+    wanted = config(ports=[external("ext0", select={"pci": "0000:03:00.0"}, driver="ixgbe", nic={"bind": "vfio-pci"})])
     with pytest.raises(Mismatch, match="n0: port ext0 is device eth0, the management NIC"):
         resolve(wanted, server(default=DEFAULT % "eth0"))
     assert resolve(wanted, server()) == {}, "the kernel has no device of it to set"
@@ -133,8 +133,8 @@ def test_the_kernel_routes_over_what_it_has() -> None:
         b"prefix,port,adjacency,via\n198.18.0.2/32,0,1,\n203.0.113.0/24,0,1,198.18.0.2\n203.0.114.0/24,1,1,198.18.1.2\n"
     )
     ports = [
-        external("ext0", select={"pci": ADDRESS}, bind="vfio-pci"),
-        internal(select={"pci": "0000:3b:00.1"}, bind="vfio-pci"),
+        external("ext0", select={"pci": ADDRESS}, nic={"bind": "vfio-pci"}),
+        internal(select={"pci": "0000:3b:00.1"}, nic={"bind": "vfio-pci"}),
     ]
     wanted = config(ports=ports)
     assert hops(rows(text), wanted, {}) == {}

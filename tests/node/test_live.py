@@ -146,8 +146,8 @@ def test_threaded_napi(server: Server) -> None:
     server.install()
     before = server.kernel()
     text = json.loads((server.etc / "node.json").read_text())
-    napi = {"napi_defer_hard_irqs": 2, "gro_flush_timeout": 200000}
-    server.install(ports=[{**port, "threaded_napi": True, "napi": napi} for port in text["ports"]])
+    napi = {"threaded_napi": True, "defer_hard_irqs": 2, "flush_timeout_ns": 200000}
+    server.install(ports=[{**port, "nic": {**port["nic"], **napi}} for port in text["ports"]])
     server.node("apply")
     for port in PORTS:
         assert list(napi_threads(server, port).values()) == ["0", "1"]
@@ -177,9 +177,7 @@ def test_what_is_no_longer_planned_goes(server: Server) -> None:
     text = json.loads((server.etc / "node.json").read_text())
     sysctl: dict[str, str] = {**text["sysctl"]}
     del sysctl["net.ipv4.icmp_errors_use_inbound_ifaddr"]
-    ports: list[dict[str, Any]] = [
-        {**port, "offloads": {}} if port["name"] == "int2" else port for port in text["ports"]
-    ]
+    ports: list[dict[str, Any]] = [{**port, "nic": {}} if port["name"] == "int2" else port for port in text["ports"]]
     ports[0] = {**ports[0], "addresses": ["198.18.0.9/24"]}
     server.install(sysctl=sysctl, ports=ports)
     names = {(change["subject"], change["setting"]) for change in server.node("apply")["changes"]}

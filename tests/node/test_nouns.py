@@ -142,22 +142,20 @@ def test_next_hops_are_unique() -> None:
 
 
 def test_napi_threads_are_pinned_in_order() -> None:
-    (port,) = config(ports=[internal(threaded_napi=True)]).ports
+    (port,) = config(ports=[internal(nic={"threaded_napi": True})]).ports
     files = {
-        "/sys/class/net/eth7/threaded": "1",
         "/proc/90/comm": "napi/eth7-8194",
         "/proc/90/status": "Name:\tnapi\nCpus_allowed_list:\t0-3\n",
         "/proc/91/comm": "napi/eth7-8193",
         "/proc/91/status": "Cpus_allowed_list:\t0\n",
         "/proc/92/comm": "napi/eth77-1",
     }
-    settings = napi.settings(port, "eth7", napi.read(Recorded(files=files), "eth7", threads=True))
+    settings = napi.settings(port, napi.read(Recorded(files=files), "eth7"))
     assert [(s.name, s.have, s.want) for s in settings] == [
-        ("threaded", "1", "1"),
         ("napi thread 0", "0", "0"),
         ("napi thread 1", "0-3", "1"),
     ]
-    assert settings[2].actions == (Run(("taskset", "-pc", "1", "90")),)
+    assert settings[1].actions == (Run(("taskset", "-pc", "1", "90")),)
 
 
 def test_interrupt_that_moves_later_is_said() -> None:

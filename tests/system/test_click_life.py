@@ -217,7 +217,7 @@ def test_several_cores_take_a_restart(click_cluster: Cluster) -> None:
     assert restarted != pid
     threads = click_cluster.on("n0", "sh", "-c", f"grep -h Cpus_allowed_list: /proc/{restarted}/task/*/status")
     assert sorted(threads.split()[1::2]) == ["0", "1"]
-    done(click_cluster, "verify", spec, "--limit", "n0", "-k", "click or drift")
+    done(click_cluster, "verify", spec, "--limit", "n0", "-k", "click or setting")
     traffic_passes(click_cluster)
 
     # As if the package had had one more element: all that lies there is compiled.
@@ -279,7 +279,7 @@ def test_other_elements_take_a_restart_and_so_does_the_way_back(
 
 def test_a_click_that_is_stopped_is_named_and_started(click_cluster: Cluster) -> None:
     click_cluster.on("n0", "systemctl", "stop", "rbops-click.service")
-    checked = click_cluster.verb("verify", "--limit", "n0", "--format", "json", "-k", "click or drift")
+    checked = click_cluster.verb("verify", "--limit", "n0", "--format", "json", "-k", "click or setting")
     failed = {check["name"]: check["detail"] for check in checked.json["checks"] if check["outcome"] == "failed"}
     assert checked.code == 1
     assert failed["unit[n0]"] == "rbops-click.service does not run"
@@ -300,7 +300,7 @@ def test_a_click_that_is_killed_comes_back_and_knows_the_dead_link(click_cluster
     finally:
         click_cluster.on("n0", "ip", "link", "set", "int2", "up")
     wait_for("the link to be used again", lambda: status(click_cluster).get("dead") == [], 30)
-    done(click_cluster, "verify", click_cluster.spec, "--limit", "n0", "-k", "click or drift")
+    done(click_cluster, "verify", click_cluster.spec, "--limit", "n0", "-k", "click or setting")
     traffic_passes(click_cluster)
 
 

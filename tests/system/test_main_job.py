@@ -14,7 +14,7 @@ from tests.system.driver import Cluster, Done
 pytestmark = [pytest.mark.lab, pytest.mark.root]
 
 SERVERS = ("n0", "n1", "n2", "n3")
-SUBJECTS = {"counters", "dataplane", "files", "network", "nic", "queues", "services"}
+SUBJECTS = {"counters", "dataplane", "files", "network", "services", "settings"}
 
 
 @pytest.mark.usefixtures("cluster")
@@ -47,9 +47,9 @@ def test_every_check_of_verify_passes(cluster: Cluster, tmp_path: Path) -> None:
 
 
 def test_verify_prints_a_table_of_servers_and_subjects(cluster: Cluster) -> None:
-    done = cluster.verb("verify", "-k", "services or queues")
+    done = cluster.verb("verify", "-k", "services or settings")
     assert done.code == 0, done.out + done.err
-    assert all(name in done.out for name in (*SERVERS, "services", "queues"))
+    assert all(name in done.out for name in (*SERVERS, "services", "settings"))
     assert "dataplane" not in done.out
     assert "passed, 0 failed" in done.out
 

@@ -21,31 +21,20 @@ from rbops.verify.run import run_verify
 NODE: dict[str, Any] = {
     "digest": "d" * 64,
     "index": 0,
-    "sysctl": {"net.ipv4.ip_forward": "1", "net.ipv4.conf.all.rp_filter": "0"},
+    "sysctl": {"net.ipv4.ip_forward": "1"},
     "ports": [
         {
             "name": "ext0",
             "kind": "external",
             "select": {"name": "ext0"},
-            "mtu": 1500,
-            "promiscuous": False,
+            "driver": "ixgbe",
             "addresses": ["198.18.0.1/24"],
-            "neighbors": [],
             "queues": [{"index": 0, "rx_core": 0, "tx_core": 0}, {"index": 1, "rx_core": 1, "tx_core": 1}],
-            "ring": {"rx": 1024, "tx": 8192},
-            "ring_fit": True,
-            "coalesce": {"adaptive-rx": False, "adaptive-tx": False, "rx-usecs": 100},
-            "offloads": {"gro": True, "lro": False},
-            "rss": 2,
-            "rss_key": "symmetric",
-            "steering": [{"mac": "02:52:00:01:00:01", "queue": 1}],
-            "threaded_napi": True,
-            "napi": {"gro_flush_timeout": 200000},
+            "nic": {},
         }
     ],
     "dataplane": {"next_hop": {}},
 }
-SYSCTL = "/proc/sys/net/ipv4/ip_forward:1\n/proc/sys/net/ipv4/conf/all/rp_filter:0\n"
 LINK = [{"ifname": "ext0", "flags": ["UP", "LOWER_UP"], "mtu": 1500, "xdp": {"mode": 1, "prog": {"id": 7}}}]
 
 INTERRUPTS = """           CPU0       CPU1
@@ -53,23 +42,18 @@ INTERRUPTS = """           CPU0       CPU1
  42:         30          0  PCI-MSIX-0000:03:00.0    1-edge      ext0-TxRx-0
  43:          0         30  PCI-MSIX-0000:03:00.0    2-edge      ext0-TxRx-1
 """
-RINGS = "Pre-set maximums:\nRX:\t\t4096\nTX:\t\t4096\nCurrent hardware settings:\nRX:\t\t1024\nTX:\t\t4096\n"
-RSS = "    0:      0     1     0     1\nRSS hash key:\n6d:5a:6d:5a:6d:5a:6d:5a\n"
-RULES = """2 RX rings available
-Total 1 rules
 
-Filter: 7
-\tFlow Type: Raw Ethernet
-\tDest MAC addr: 02:52:00:01:00:01 mask: 00:00:00:00:00:00
-\tAction: Direct to queue 1
-"""
-NAPI = "/sys/class/net/ext0/threaded:1\n/sys/class/net/ext0/gro_flush_timeout:200000\n"
 
-THREADS = """napi/ext0-8194
-pid 8's current affinity list: 1
-napi/ext0-8193
-pid 9's current affinity list: 0
-"""
+def row(setting: str, have: str, want: str, *, subject: str = "port ext0", **more: str) -> dict[str, str]:
+    """A row of ``rbops-node show --json``."""
+    return {"subject": subject, "setting": setting, "have": have, "want": want, **more}
+
+
+ROWS = [
+    row("ring rx", "1024", "1024"),
+    row("xps tx-0", "0", "0"),
+    row("net.ipv4.ip_forward", "1", "1", subject="sysctl"),
+]
 
 
 @dataclass
@@ -96,35 +80,20 @@ class FakeSession:
 
 
 def answers(**other: str) -> dict[str, str]:
-    xps = "\n".join(
-        f"/sys/class/net/ext0/queues/{name}:{value}"
-        for name, value in (
-            ("tx-0/xps_cpus", "1"),
-            ("tx-1/xps_cpus", "2"),
-            ("rx-0/rps_cpus", "0"),
-            ("rx-1/rps_cpus", "0"),
-        )
-    )
     base = {
         "ip -j -d link": json.dumps(LINK),
-        "ip -j -4 addr": json.dumps([{"ifname": "ext0", "addr_info": [{"local": "198.18.0.1", "prefixlen": 24}]}]),
-        "grep -rs": xps,
-        "grep -Hs '' /sys/class/net/ext0/": NAPI,
-        "grep -Hs": SYSCTL,
         "ls /sys/class/net/ext0/device": "41\n42\n43\n",
         "cat /proc/interrupts": INTERRUPTS,
         "cat /proc/irq/41/": "0-1\n0\n",
         "cat /proc/irq/42/": "0\n0\n",
         "cat /proc/irq/43/": "1\n1\n",
-        "rbops-node show": "[]",
-        "ethtool -g": RINGS,
-        "ethtool -c": "Adaptive RX: off  TX: n/a\nrx-usecs:\t100\nrx-frames:\tn/a\n",
-        "ethtool -k": "generic-receive-offload: on\nlarge-receive-offload: off [fixed]\n",
-        "ethtool -x": RSS,
-        "ethtool -n": RULES,
-        "grep -lE": THREADS,
+        "rbops-node show": json.dumps(ROWS),
     }
-    return {**base, **{key.replace("__", " "): value for key, value in other.items()}}
+    return {**base, **other}
+
+
+def shown(*rows: dict[str, str]) -> dict[str, str]:
+    return answers(**{"rbops-node show": json.dumps(rows)})
 
 
 @pytest.fixture
@@ -142,106 +111,98 @@ def verify(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_a_server_as_planned_passes(verify: Any) -> None:
     seen: list[Check] = []
-    result = verify(answers(), "queues or addresses or test_up or sysctl or native", progress=seen.append)
+    result = verify(answers(), "settings or test_up or interrupts or native", progress=seen.append)
     assert result.passed, result.failures
-    assert {check.subject for check in result.checks} == {"queues", "network", "dataplane"}
+    assert {check.subject for check in result.checks} == {"settings", "network", "interrupts", "dataplane"}
     assert tuple(seen) == result.checks
     assert json.loads(json.dumps(result.to_dict()))["counts"] == {"passed": len(result.checks)}
+
+
+def test_each_row_is_a_check_by_server_subject_and_setting(verify: Any) -> None:
+    rows = [*ROWS[1:], row("ring rx", "512", "1024"), row("rss key", "none", "6d:5a", reason="refused: no")]
+    result = verify(shown(*rows), "setting")
+    assert {(check.name, check.outcome, check.detail) for check in result.checks} == {
+        ("setting[n0:port ext0:xps tx-0]", "passed", ""),
+        ("setting[n0:sysctl:net.ipv4.ip_forward]", "passed", ""),
+        ("setting[n0:port ext0:ring rx]", "failed", "ring rx is 512, planned 1024"),
+        ("setting[n0:port ext0:rss key]", "skipped", "rss key is none, planned 6d:5a: refused: no"),
+    }
+    assert not result.passed
+
+
+def test_a_port_of_which_nothing_is_shown_is_a_failure(verify: Any) -> None:
+    result = verify(shown(ROWS[2]), "setting")
+    (failure,) = result.failures
+    assert (failure.name, failure.detail) == (
+        "setting[n0:port ext0:settings]",
+        "settings is not shown, planned shown",
+    )
+
+
+@pytest.mark.parametrize("answer", ["", "null", "{}", '[{"subject": "port ext0"}]', "Traceback", '["x"]'])
+def test_rows_that_cannot_be_read_are_a_failure(verify: Any, answer: str) -> None:
+    result = verify(answers(**{"rbops-node show": answer}), "setting")
+    assert result.failures
+    assert not result.passed
+
+
+def test_a_program_that_cannot_show_says_why(verify: Any) -> None:
+    recorded = answers()
+    del recorded["rbops-node show"]
+    (failure,) = verify(recorded, "setting").failures
+    assert failure.name == "setting[n0:rbops-node:show]"
+    assert "not recorded: rbops-node show --json (exit 1)" in failure.detail
 
 
 @pytest.mark.parametrize(
     ("recorded", "name", "found"),
     [
-        ({"grep -rs": "/sys/class/net/ext0/queues/tx-0/xps_cpus:3"}, "xps[n0:ext0:0]", "CPUs [0, 1], planned CPU 0"),
-        ({"grep -rs": "/sys/class/net/ext0/queues/rx-0/rps_cpus:f"}, "rps[n0:ext0:0]", "RPS hands packets"),
         ({"ip -j -d link": json.dumps([{**LINK[0], "xdp": {"mode": 2}}])}, "native[n0:ext0]", "mode 2"),
         ({"ip -j -d link": json.dumps([{**LINK[0], "flags": ["UP"]}])}, "up[n0:ext0]", "no carrier"),
-        ({"ip -j -4 addr": "[]"}, "addresses[n0:ext0]", "none, planned ['198.18.0.1/24']"),
         (
-            {"grep -Hs": SYSCTL.replace("ip_forward:1", "ip_forward:0")},
-            "sysctl[n0:net.ipv4.ip_forward]",
-            "is 0, planned 1",
+            {"cat /proc/irq/43/": "0-1\n0\n"},
+            "effective_affinity[n0:ext0:1]",
+            "interrupt 43 (ext0-TxRx-1) goes to CPUs 0, planned 1",
         ),
     ],
 )
 def test_a_difference_is_named(verify: Any, recorded: dict[str, str], name: str, found: str) -> None:
-    result = verify({**answers(), **recorded}, "queues or network or native")
+    result = verify({**answers(), **recorded}, "network or native or interrupts")
     (failure,) = [check for check in result.failures if check.name == name]
     assert found in failure.detail
     assert not result.passed
 
 
 @pytest.mark.parametrize(
-    ("recorded", "name", "found"),
+    ("recorded", "number", "found"),
     [
-        ({"ethtool -g": RINGS.replace("1024", "512")}, "rings[n0:ext0]", "ring rx is 512, planned 1024"),
+        ({"cat /proc/interrupts": "CPU0\n"}, 0, "no interrupts of its own"),
+        ({"cat /proc/irq/43/": "1\n0\n"}, 1, "it moves with its next interrupt"),
         (
-            {"ethtool -c": "Adaptive RX: on  TX: n/a\nrx-usecs:\t50\n"},
-            "coalescing[n0:ext0]",
-            "coalesce adaptive-rx is on, planned off; coalesce rx-usecs is 50, planned 100",
+            {
+                "cat /proc/irq/43/": "0-1\n0\n",
+                "rbops-node show": json.dumps([row("irq 1", "0-1", "1", reason="the kernel manages this interrupt")]),
+            },
+            1,
+            "goes to CPUs 0, planned 1: the kernel manages this interrupt",
         ),
-        ({"ethtool -k": "generic-receive-offload: off\n"}, "offloads[n0:ext0]", "offload gro is off, planned on"),
-        ({"ethtool -x": RSS.replace("0     1     0", "0     1     5")}, "rss[n0:ext0]", "queues [0, 1, 5]"),
-        ({"ethtool -x": RSS.replace("6d:5a:6d", "11:22:33")}, "rss[n0:ext0]", "rss key is 11:22:33"),
-        ({"ethtool -n": "Total 0 rules\n"}, "steering[n0:ext0]", "02:52:00:01:00:01 is none, planned queue 1"),
-        ({"ethtool -n": RULES + RULES.replace("01:00:01", "09:00:01")}, "steering[n0:ext0]", "not planned"),
-        (
-            {"grep -Hs '' /sys/class/net/ext0/": NAPI.replace("threaded:1", "threaded:0")},
-            "napi[n0:ext0]",
-            "is 0, planned 1",
-        ),
-        ({"grep -lE": "napi/ext0-8193\npid 9's current affinity list: 0,1\n"}, "napi_threads[n0:ext0]", "['0,1']"),
-        (
-            {"cat /proc/irq/43/": "0-1\n1\n"},
-            "affinity[n0:ext0:1]",
-            "interrupt 43 (ext0-TxRx-1) may go to CPUs 0-1, planned 1",
-        ),
-        ({"cat /proc/interrupts": "CPU0\n"}, "affinity[n0:ext0:0]", "no interrupts of its own"),
     ],
 )
-def test_what_a_device_was_told(verify: Any, recorded: dict[str, str], name: str, found: str) -> None:
-    assert verify(answers(), "nic or interrupts").passed
-    result = verify({**answers(), **recorded}, "nic or interrupts")
-    (check,) = [check for check in result.checks if check.name == name]
+def test_interrupts_that_cannot_be_judged_are_left_out(
+    verify: Any, recorded: dict[str, str], number: int, found: str
+) -> None:
+    check = verify({**answers(), **recorded}, "effective_affinity").checks[number]
+    assert check.outcome == "skipped"
     assert found in check.detail
-    assert check.outcome == ("skipped" if "of its own" in found else "failed")
-
-
-def test_what_a_driver_refuses_is_left_out_with_its_reason(verify: Any) -> None:
-    said = {
-        "subject": "port ext0",
-        "setting": "coalesce rx-usecs",
-        "have": "0",
-        "want": "100",
-        "unsupported": "refused: no",
-    }
-    recorded = {"ethtool -c": "Adaptive RX: off  TX: n/a\nrx-usecs:\t0\n", "rbops-node show": json.dumps([said])}
-    result = verify({**answers(), **recorded}, "coalescing")
-    assert [(check.outcome, check.detail) for check in result.checks] == [
-        ("skipped", "coalesce rx-usecs is 0, planned 100: refused: no")
-    ]
-    idle = verify({**answers(), "cat /proc/irq/43/": "1\n0\n"}, "affinity")
-    assert [check.outcome for check in idle.checks] == ["passed", "skipped"]
-    assert "moves with its next interrupt" in idle.checks[1].detail
 
 
 def test_devices_handed_to_a_program(verify: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    port = {**NODE["ports"][0], "bind": "vfio-pci", "select": {"pci": "0000:03:00.0"}}
+    port = {**NODE["ports"][0], "nic": {"bind": "vfio-pci"}, "select": {"pci": "0000:03:00.0"}}
     monkeypatch.setitem(NODE, "ports", [port])
-    monkeypatch.setitem(NODE, "hugepages", {"2048": 512})
-    monkeypatch.setitem(NODE, "cores", {"dataplane": [2, 3], "housekeeping": [0]})
-    recorded = {
-        "readlink": "../../../bus/pci/drivers/vfio-pci\n",
-        "ls -d": "/sys/devices/system/cpu/cpu2/node1\n/sys/devices/system/cpu/cpu3/node1\n",
-        "cat /sys/devices/system/node/node1/": "512\n",
-    }
-    result = verify({**answers(), **recorded}, "handed or nic or queues or up")
-    assert [(check.name, check.outcome) for check in result.checks] == [
-        ("driver[n0:ext0]", "passed"),
-        ("hugepages[n0:2048kB]", "passed"),
-    ], "nothing is asked of a device that the kernel no longer has"
-    result = verify({**answers(), **recorded, "readlink": "x/ixgbe", "cat /sys/devices": "8\n"}, "handed")
-    assert next(check.detail for check in result.failures) == "the device is bound to ixgbe, planned vfio-pci"
+    result = verify(shown(row("driver", "ixgbe", "vfio-pci")), "settings or interrupts or up")
+    assert [(check.name, check.outcome) for check in result.checks] == [("setting[n0:port ext0:driver]", "failed")], (
+        "nothing else is asked of a device that the kernel no longer has"
+    )
 
 
 def test_no_check_is_a_failure(verify: Any) -> None:
@@ -252,11 +213,13 @@ def test_no_check_is_a_failure(verify: Any) -> None:
 def test_a_server_that_goes_away_is_unreachable(verify: Any) -> None:
     with pytest.raises(Unreachable, match="n0: the connection broke"):
         verify({**answers(), "ip -j -d link": "unreachable"}, "native")
+    with pytest.raises(Unreachable, match="n0: the connection broke"):
+        verify({**answers(), "rbops-node show": "unreachable"}, "native")
 
 
 def test_junit(verify: Any, tmp_path: Path) -> None:
     report = tmp_path / "verify.xml"
-    verify({**answers(), "ip -j -4 addr": "[]"}, "network and addresses", junit=report)
+    verify(shown(row("mtu", "1400", "1500")), "setting", junit=report)
     suite = ET.parse(report).getroot().find("testsuite")
     assert suite is not None
     assert (suite.get("tests"), suite.get("failures")) == ("1", "1")

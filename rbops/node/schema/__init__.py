@@ -3,7 +3,7 @@
 from rbops.node.schema.config import HostInterface, NodeConfig, RouteTable, Userspace, load, parse
 from rbops.node.schema.dataplane import Adjacency, Dataplane, Fabric, FabricPort, PlannedFile
 from rbops.node.schema.kernel import KernelConfig
-from rbops.node.schema.nic import PortNic, Rule
+from rbops.node.schema.nic import Rule
 from rbops.node.schema.port import Neighbor, NodePort, Queue
 
 __all__ = [
@@ -17,7 +17,6 @@ __all__ = [
     "NodeConfig",
     "NodePort",
     "PlannedFile",
-    "PortNic",
     "Queue",
     "RouteTable",
     "Rule",

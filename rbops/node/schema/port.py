@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from rbops.nic.settings import NicSetup
 from rbops.node.schema.fields import FieldError, Fields
-from rbops.node.schema.nic import MAC, PortNic
+from rbops.node.schema.nic import MAC, Rule, parse_nic
 
 __all__ = ["KINDS", "NAME", "Neighbor", "NodePort", "Queue"]
 
@@ -46,6 +47,7 @@ class NodePort:
     """A planned port; ``rate_bps`` is its line rate, ``peer`` the ``server:port`` at the far end of its cable.
 
     ``select``: the device is found by its ``name``, ``pci`` or ``mac``, and what that is.
+    ``rss`` is over how many queues frames are spread (None: the device decides), ``steering`` which MACs have queues.
     ``closed``: a program reads the device's frames, and the kernel shall not.
     """
 
@@ -63,7 +65,9 @@ class NodePort:
     addresses: tuple[str, ...] = ()
     neighbors: tuple[Neighbor, ...] = ()
     queues: tuple[Queue, ...]
-    nic: PortNic = field(default_factory=PortNic)
+    nic: NicSetup
+    rss: int | None = None
+    steering: tuple[Rule, ...] = ()
     closed: bool = False
 
     @property
@@ -75,10 +79,17 @@ class NodePort:
     def parse(cls, port: Fields) -> NodePort:
         """FieldError for what is wrong: these become arguments of programs that root runs."""
         number, peer, peer_server = port.find("id"), port.find("peer"), port.find("peer_server")
-        nic = PortNic.parse(port)
+        rss, steering, said = port.find("rss"), port.find("steering"), port.find("nic")
+        driver = port["driver"].text()
+        nic = NicSetup(driver) if said is None else parse_nic(driver, said.fields())
+        rules = () if steering is None else tuple(entry.fields() for entry in steering.items())
         select = _select(port["select"].fields())
         if nic.bind and select[0] != "pci":
-            raise port["bind"].error(f"a device for {nic.bind} has no name or MAC: select it by PCI address")
+            raise (
+                port["nic"]
+                .fields()["bind"]
+                .error(f"a device for {nic.bind} has no name or MAC: select it by PCI address")
+            )
         return cls(
             name=port["name"].text(NAME),
             kind=port["kind"].choice(*KINDS),
@@ -86,7 +97,7 @@ class NodePort:
             peer=None if peer is None else peer.text(),
             peer_server=None if peer_server is None else peer_server.number(),
             select=select,
-            driver=port["driver"].text(),
+            driver=driver,
             mtu=port["mtu"].number(),
             rate_bps=port["rate_bps"].number(),
             promiscuous=port["promiscuous"].flag(),
@@ -95,6 +106,8 @@ class NodePort:
             neighbors=tuple(_neighbor(neighbor.fields()) for neighbor in port["neighbors"].items()),
             queues=_queues(port),
             nic=nic,
+            rss=None if rss is None else rss.number(),
+            steering=tuple(Rule(rule["mac"].text(MAC), rule["queue"].number()) for rule in rules),
             closed=port.flag("closed", default=False),
         )
 
@@ -114,7 +127,9 @@ class NodePort:
             "addresses": list(self.addresses),
             "neighbors": [neighbor.to_json() for neighbor in self.neighbors],
             "queues": [queue.to_json() for queue in self.queues],
-            **self.nic.to_json(),
+            "nic": self.nic.to_json(),
+            "rss": self.rss,
+            "steering": [rule.to_json() for rule in self.steering],
             **({"closed": True} if self.closed else {}),
         }
 

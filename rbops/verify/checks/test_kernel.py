@@ -1,21 +1,16 @@
-"""What the kernel was told beyond its NICs: boot parameters by value, modules, governor, irqbalance, huge pages.
+"""What the kernel was booted with and will be booted with: parameters by value, isolated CPUs, module options.
 
 PYTEST_DONT_REWRITE: a check's own message is what users are shown, not pytest's account of the operands.
 """
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from rbops.common.cpulist import list_text, parse_list
 from rbops.node import cmdline
-from rbops.node.modules import same
 from rbops.verify.host import ServerUnderTest
 from rbops.verify.plugin import Case
-
-_KIB = {"K": 1, "M": 1024, "G": 1024 * 1024}
 
 
 def _no_container(server: ServerUnderTest, what: str) -> None:
@@ -58,33 +53,6 @@ def test_isolated(isolated_case: Case) -> None:
         assert have == wanted, f"{name} CPUs are {list_text(have) or 'none'}, planned {list_text(wanted) or 'none'}"
 
 
-def test_hugepages(hugepages_case: Case) -> None:
-    """At least the planned pages of the size are there."""
-    _no_container(hugepages_case.server, "memory is its host's")
-    size = hugepages_case.key
-    folder = f"/sys/kernel/mm/hugepages/hugepages-{int(size[:-1]) * _KIB[size[-1]]}kB"
-    have = int(hugepages_case.server.output("cat %s", f"{folder}/nr_hugepages"))
-    assert have >= int(hugepages_case.want), f"{have} huge pages of {size}, planned {hugepages_case.want}"
-
-
-def test_module_loaded(module_case: Case) -> None:
-    """The module is loaded, or built in."""
-    _no_container(module_case.server, "modules are its host's")
-    path = f"/sys/module/{module_case.key.replace('-', '_')}"
-    assert module_case.server.host.file(path).is_directory, f"module {module_case.key} is not loaded"
-
-
-def test_module_parameter(parameter_case: Case) -> None:
-    """The loaded module has the planned value in force."""
-    _no_container(parameter_case.server, "modules are its host's")
-    module, _, parameter = parameter_case.key.partition(".")
-    path = f"/sys/module/{module.replace('-', '_')}/parameters/{parameter.replace('-', '_')}"
-    text = parameter_case.server.output("cat %s 2>/dev/null || echo -", path).strip()
-    if text == "-":
-        pytest.skip("the kernel does not show this parameter's value")
-    assert same(text, parameter_case.want), f"{parameter_case.key} is {text}, planned {parameter_case.want}"
-
-
 def test_module_options(parameter_case: Case) -> None:
     """modprobe, asked as the next boot asks it, gives the planned value last of all options files."""
     server = parameter_case.server
@@ -94,35 +62,3 @@ def test_module_options(parameter_case: Case) -> None:
     given = [option for line in words if line[:1] == ["options"] and line[1] in names for option in line[2:]]
     values = [value for name, _, value in (option.partition("=") for option in given) if name == parameter]
     assert values[-1:] == [parameter_case.want], f"modprobe gives {values or 'nothing'}, planned {parameter_case.want}"
-
-
-def test_governor(governor_case: Case) -> None:
-    """Every data-plane core has the planned frequency governor."""
-    server, want = governor_case.server, governor_case.want
-    _no_container(server, "its CPUs are its host's")
-    paths = [f"/sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_governor" for cpu in server.node["cores"]["dataplane"]]
-    text = server.output("grep -Hs '' " + " ".join(["%s"] * len(paths)) + " || true", *paths)
-    found = dict(line.split(":", 1) for line in text.splitlines())
-    if not found:
-        pytest.skip("nothing scales these CPUs' frequency")
-    wrong = {path.split("/")[5]: value for path, value in found.items() if value != want}
-    assert not wrong, f"governors are {json.dumps(wrong)}, planned {want}"
-
-
-def test_irqbalance(irqbalance_case: Case) -> None:
-    """Irqbalance is off, or was told to leave the data-plane cores alone, as planned."""
-    server = irqbalance_case.server
-    active = server.host.run("systemctl is-active --quiet irqbalance.service").rc == 0
-    if irqbalance_case.want == "off":
-        assert not active, "irqbalance runs"
-        # Prints nothing on stdout where there is no such unit.
-        found = server.host.run("systemctl is-enabled irqbalance.service").stdout.strip()
-        assert found != "enabled", "irqbalance starts at boot"
-        return
-    if not active:
-        pytest.skip("irqbalance does not run")
-    question = "tr '\\0' '\\n' </proc/$(systemctl show --value --property=MainPID irqbalance.service)/environ"
-    lines = server.output(question).splitlines()
-    told = next((line.partition("=")[2] for line in lines if line.startswith("IRQBALANCE_BANNED_CPULIST=")), "")
-    want = frozenset(server.node["cores"]["dataplane"])
-    assert parse_list(told) >= want, f"irqbalance leaves CPUs {told or 'none'} alone, planned {list_text(want)}"
