@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -15,9 +14,10 @@ from typer.exceptions import TyperException
 
 from rbops import __version__
 from rbops.cli import click_check, demo, deploy, discover, lab, plan, predict, selftest, spec, verify
+from rbops.cli.command import Verb
 from rbops.cli.options import wants_json
-from rbops.cli.output import emit, say
-from rbops.errors import CheckFailed, RbopsError, SpecError
+from rbops.cli.output import Reported, emit, emit_json, error_json, say
+from rbops.errors import CheckFailed, RbopsError, SpecError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +26,7 @@ __all__ = ["build", "main"]
 
 _EPILOG = (
     "Exit codes: 0 done, 1 a check or test failed, 2 usage or spec error, 3 servers or inventory do not match, "
-    "4 unreachable, 5 apply failed and was put back, 6 state unknown, 7 locked, 70 a bug in rbops."
+    "4 unreachable, 5 apply failed and was rolled back, 6 state unknown, 7 locked, 70 a bug in rbops."
 )
 
 
@@ -42,25 +42,36 @@ class _Root(TyperGroup):
         """Run the verb; KeyboardInterrupt, RbopsError and bugs leave as messages."""
         try:
             return super().invoke(ctx)
-        except (TyperException, typer.Exit, typer.Abort, BrokenPipeError):
+        except (typer.Exit, typer.Abort, BrokenPipeError):
             raise
-        except RbopsError as error:
-            # Spec errors begin with file:line:column, where editors and CI look for them.
-            prefix = "" if isinstance(error, SpecError) else "rbops: "
-            say(f"{prefix}{error}" + (f"\nhint: {error.hint}" if error.hint else ""))
+        except TyperException as error:
+            # typer itself writes usage and message to stderr.
             if wants_json(ctx):
-                # Not on stdout, where a result may be already; a program takes the last line of stderr.
-                say(json.dumps({"schema_version": 1, "error": error.to_json()}, sort_keys=True))
-            raise typer.Exit(error.exit_code) from error
+                emit_json(error_json(UsageError(error.format_message(), code="usage.invalid")))
+            raise
+        except Reported as reported:
+            raise _end(reported.error) from reported
+        except RbopsError as error:
+            raise _end(error, as_json=wants_json(ctx)) from error
         except KeyboardInterrupt as error:
-            say("rbops: interrupted")
-            raise typer.Exit(CheckFailed.exit_code) from error
+            raise _end(CheckFailed("interrupted", code="rbops.interrupted"), as_json=wants_json(ctx)) from error
         except Exception as error:  # the outermost frame: whatever is left is a bug of ours
-            say(
-                f"rbops: a bug in rbops: {type(error).__name__}: {error}\nhint: please report it with "
-                f"{_traceback_file()}"
+            bug = RbopsError(
+                f"a bug in rbops: {type(error).__name__}: {error}",
+                code="rbops.bug",
+                hint=f"please report it with {_traceback_file()}",
             )
-            raise typer.Exit(RbopsError.exit_code) from error
+            raise _end(bug, as_json=wants_json(ctx)) from error
+
+
+def _end(error: RbopsError, *, as_json: bool = False) -> typer.Exit:
+    """Write ``error``: its message to stderr, with ``as_json`` its values to stdout too."""
+    if as_json:
+        emit_json(error_json(error))
+    # Spec errors begin with file:line:column, where editors and CI look for them.
+    prefix = "" if isinstance(error, SpecError) else "rbops: "
+    say(f"{prefix}{error}" + (f"\nhint: {error.hint}" if error.hint else ""))
+    return typer.Exit(error.exit_code)
 
 
 def _traceback_file() -> Path:
@@ -82,10 +93,10 @@ def _version(value: bool) -> None:
 
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Turn a rack of Linux servers into one router: plan, render, push, verify and prove it.
+    """Turn a rack of Linux servers into one router: plan, render, apply, verify and test it.
 
     Start with `rbops init`, `rbops plan router.yml`, or see it all at once with `rbops demo`.
     """
@@ -106,6 +117,9 @@ def build() -> typer.Typer:
     )
     for module in (spec, plan, predict, click_check, lab, discover, deploy, verify, selftest, demo):
         module.register(app)
+    for group in (app, *(info.typer_instance for info in app.registered_groups)):
+        for command in group.registered_commands if group is not None else ():
+            command.cls = Verb
     return app
 
 

@@ -47,32 +47,40 @@ class _Checked:
 def click_check(
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE|SPEC", help="Click configurations, or specs (.yml, .yaml).", show_default=False),
+        typer.Argument(metavar="FILE", help="Click configurations, or specs (.yml, .yaml).", show_default=False),
     ],
     kernel: Annotated[
         bool | None,
-        typer.Option("--linuxmodule/--userlevel", help="The driver to check for; else any that has all elements."),
+        typer.Option("--linuxmodule/--userlevel", help="Driver to check for. Default: any that has all elements."),
     ] = None,
     threads: Annotated[
         int | None,
-        typer.Option("-j", "--threads", min=1, max=1024, help="Threads that run; else as many as are named."),
+        typer.Option(
+            "-j",
+            "--threads",
+            min=1,
+            max=1024,
+            metavar="N",
+            help="Number of threads. Default: as many as are configured.",
+        ),
     ] = None,
     fastclick: Annotated[
-        bool, typer.Option("--fastclick", help="Devices spread over threads as FastClick's do.")
+        bool, typer.Option("--fastclick", help="Spread devices over threads as FastClick does.")
     ] = False,
     allow: Annotated[
-        list[str] | None, typer.Option("--allow", metavar="RULE", help="rule1 or rule2: report it, do not fail.")
+        list[str] | None,
+        typer.Option("--allow", metavar="RULE", help="Report violations of rule1 or rule2, but do not fail."),
     ] = None,
     prefix: Annotated[
-        Path | None, typer.Option("--prefix", metavar="DIR", help="Where the Click is installed that will run it.")
+        Path | None, typer.Option("--prefix", metavar="DIR", help="Installation prefix of the Click to check for.")
     ] = None,
     define: Annotated[
         list[str] | None,
-        typer.Option("-D", "--define", metavar="NAME=VALUE", help="A variable, as Click's command line has it."),
+        typer.Option("-D", "--define", metavar="NAME=VALUE", help="Define a variable, as on Click's command line."),
     ] = None,
     output: Output = Format.TEXT,
 ) -> None:
-    """Check Click configurations: language, elements, ports, push and pull, and the paper's two rules.
+    """Check Click configurations: syntax, elements, ports, push and pull, and the paper's two rules.
 
     Rule 1: one queue of a device is touched by one thread. Rule 2: a packet stays on the thread that received it.
     """
@@ -83,7 +91,9 @@ def click_check(
     allowed = tuple(dict.fromkeys(allow or ()))
     strange = [rule for rule in allowed if rule not in _RULES]
     if strange:
-        raise UsageError(f"--allow {strange[0]}: there is no such rule", hint="rule1 or rule2")
+        raise UsageError(
+            f"--allow: {strange[0]!r} is not a rule", code="click-check.unknown-rule", hint="rule1 or rule2"
+        )
     driver: Driver | None = None if kernel is None else "linuxmodule" if kernel else "userlevel"
     checked: list[_Checked] = []
     for path in paths:
@@ -92,15 +102,7 @@ def click_check(
         spreads = fastclick or click.fastclick
         options = Options(driver, threads, spreads, click.library, click.package, _defines(define or []))
         checked += (_of_spec if is_spec else _of_file)(path, click, options, allowed)
-    if output is Format.JSON:
-        from rbops.report.click_check import report_json
-
-        found = [{**report_json(item.report, item.allow), "known_from": item.elements} for item in checked]
-        failed = any(item.denied for item in checked)
-        emit_json({"schema_version": SCHEMA_VERSION, "ok": not failed, "files": found})
     _print(checked, output)
-    if any(item.denied for item in checked):
-        raise typer.Exit(1)
 
 
 def _defines(given: list[str]) -> dict[str, str]:
@@ -111,7 +113,9 @@ def _defines(given: list[str]) -> dict[str, str]:
     for text in given:
         name, equals, value = text.partition("=")
         if not equals or not name.replace("_", "a").isalnum():
-            raise UsageError(f"--define {text}: this is no variable", hint="write --define NAME=VALUE")
+            raise UsageError(
+                f"--define: {text!r} is not a definition", code="click-check.define", hint="write --define NAME=VALUE"
+            )
         found[name] = value
     return found
 
@@ -134,7 +138,7 @@ def _of_spec(path: Path, click: Installed, options: Options, allow: tuple[str, .
     from rbops.cli.click_files import Rendered
     from rbops.click import check
     from rbops.dataplane.click.controller.files import keyless
-    from rbops.errors import UsageError
+    from rbops.errors import UsageError, Where
     from rbops.planner import plan_spec
     from rbops.render import render
     from rbops.spec import load_spec
@@ -142,7 +146,10 @@ def _of_spec(path: Path, click: Installed, options: Options, allow: tuple[str, .
     spec = load_spec(path)
     if spec.dataplane != "click":
         raise UsageError(
-            f"{path}: the data plane is {spec.dataplane}", hint="write `dataplane: click`, or name a .click file"
+            f"the data plane is {spec.dataplane}",
+            code="click-check.dataplane",
+            where=Where(file=str(path), field="dataplane"),
+            hint="write `dataplane: click`, or name a .click file",
         )
     driver = options.driver or _driver(spec)
     plan = plan_spec(spec)
@@ -165,7 +172,9 @@ def _of_spec(path: Path, click: Installed, options: Options, allow: tuple[str, .
         count += len(found)
         yield from found
     if not count:
-        raise UsageError(f"{path}: nothing that it renders to is a Click configuration")
+        raise UsageError(
+            "it renders to no Click configuration", code="click-check.nothing", where=Where(file=str(path))
+        )
 
 
 def _driver(spec: Spec) -> Driver:
@@ -173,17 +182,22 @@ def _driver(spec: Spec) -> Driver:
 
 
 def _print(checked: list[_Checked], output: Format) -> None:
-    """Mistakes on stderr, where editors look; the summary on stdout unless that is JSON."""
-    from rbops.report.click_check import report_blocks
+    """Errors on stderr, where editors look; the result on stdout. Raises typer.Exit (1) when something failed."""
+    from rbops.report.click_check import report_blocks, report_json
+    from rbops.report.words import counted
 
     for item in checked:
         for diagnostic in _messages(item):
             say(diagnostic.render())
-    if output is Format.TEXT:
-        show([block for item in checked for block in report_blocks(item.report, item.allow)])
     denied = sum(item.denied for item in checked)
+    if output is Format.JSON:
+        found = [{**report_json(item.report, item.allow), "known_from": item.elements} for item in checked]
+        emit_json({"schema_version": SCHEMA_VERSION, "ok": not denied, "files": found})
+    else:
+        show([block for item in checked for block in report_blocks(item.report, item.allow)])
     if denied:
-        say(f"{denied} error{'s' if denied > 1 else ''}")
+        say(counted(denied, "error"))
+        raise typer.Exit(1)
 
 
 def _messages(item: _Checked) -> Iterator[Diagnostic]:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from rbops.click import ClickText, Table, bundled, with_elementmap
-from rbops.errors import Diagnostic, UsageError
+from rbops.errors import Diagnostic, UsageError, Where
 
 if TYPE_CHECKING:
     from rbops.click.parser import Library
@@ -20,17 +20,25 @@ __all__ = ["Installed", "Keyless", "Rendered", "find_click", "read_text", "text_
 
 _LARGEST = 64 << 20
 _MAP = "elementmap.xml"
+_HINT = "name a Click configuration, or a spec (.yml)"
 _RENDERED = "Written by rbops from the plan"
 
 
 def read_text(path: Path) -> ClickText:
-    """A configuration file. Raises UsageError (2) when it cannot be read or is no text."""
+    """A configuration file. Raises UsageError (2) when it cannot be read or is not text."""
     try:
         if path.stat().st_size > _LARGEST:
-            raise UsageError(f"{path} is larger than {_LARGEST >> 20} MiB", hint="is it a Click configuration?")
+            raise UsageError(
+                f"larger than {_LARGEST >> 20} MiB",
+                code="click-check.too-large",
+                where=Where(file=str(path)),
+                hint="is it a Click configuration?",
+            )
         content = path.read_bytes()
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}", hint="name a Click configuration, or a spec (.yml)") from error
+        raise UsageError(
+            error.strerror or str(error), code="click-check.unreadable", where=Where(file=str(path)), hint=_HINT
+        ) from error
     return text_of(str(path), content)
 
 
@@ -38,9 +46,14 @@ def text_of(name: str, content: bytes) -> ClickText:
     """The text of a configuration. Raises UsageError (2) for archives and other binary files."""
     if content.startswith(b"!<arch>"):
         hint = f"take the configuration out: ar p {name} config"
-        raise UsageError(f"{name} is an archive of Click's tools, not a configuration", hint=hint)
+        raise UsageError(
+            "an archive of Click's tools, not a configuration",
+            code="click-check.archive",
+            where=Where(file=name),
+            hint=hint,
+        )
     if b"\0" in content:
-        raise UsageError(f"{name} is no text", hint="name a Click configuration, or a spec (.yml)")
+        raise UsageError("not a text file", code="click-check.binary", where=Where(file=name), hint=_HINT)
     # Click reads bytes; what is not UTF-8 may stand in comments and quotes.
     return ClickText(name, content.decode("utf-8", "surrogateescape"))
 
@@ -155,7 +168,11 @@ def find_click(prefix: Path | None, *, look: bool) -> Installed:
     if named is not None:
         found = _map(named)
         if found is None:
-            raise UsageError(f"no Click at {named}: {named}/share/click/{_MAP} is not there", hint="name its prefix")
+            raise UsageError(
+                f"no Click found in {named}",
+                code="click-check.no-click",
+                hint=f"name its installation prefix: the directory with share/click/{_MAP}",
+            )
         return Installed(with_elementmap(bundled(), _xml(found), f"the Click at {named}"), named)
     program = shutil.which("click") if look else None
     if program is not None:
@@ -176,4 +193,9 @@ def _xml(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}", hint="the element map of Click must be readable") from error
+        raise UsageError(
+            error.strerror or str(error),
+            code="click-check.element-map",
+            where=Where(file=str(path)),
+            hint="the element map of Click must be readable",
+        ) from error

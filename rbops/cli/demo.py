@@ -1,4 +1,4 @@
-"""The verb ``demo``: the main job from a spec to forwarded packets, by the very commands a user types."""
+"""The verb ``demo``: from a spec to forwarded packets, with the commands that a user types."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     context: typer.Context,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave the lab up, and its spec in DIR.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the lab running, and its spec in DIR.")] = False,
     directory: Annotated[
-        Path, typer.Option("--dir", metavar="DIR", help="With --keep: the folder for spec and inventory.")
+        Path, typer.Option("--dir", metavar="DIR", help="With --keep: directory for spec and inventory.")
     ] = Path("rbops-demo"),
-    name: Annotated[str, typer.Option("--name", help="The lab's name, if another demo runs beside this one.")] = "rb4",
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Name of the lab.")] = "rb4",
     dataplane: Annotated[
-        str, typer.Option("--dataplane", metavar="xdp|click", help="click: the Click of CLICK_PREFIX, or on PATH.")
+        str, typer.Option("--dataplane", metavar="xdp|click", help="click: the Click in CLICK_PREFIX or on PATH.")
     ] = "xdp",
 ) -> None:
-    """Build the paper's RB4 on this machine: plan it, boot four servers, apply, verify, forward packets.
+    """Run the paper's RB4 on this machine: plan it, boot four servers, apply, verify, self-test.
 
-    Needs root. Every step is an rbops command that is shown as it runs. The lab is removed at the end, also
-    after a failure, unless --keep is given.
+    Needs root. Each step is an rbops command, shown as it runs. The lab is removed at the end, even after a failure,
+    unless --keep is given.
     """
     prefix = _click_prefix(dataplane)
     say("rbops demo: a four-server router (RB4 of the RouteBricks paper) as a lab on this machine")
@@ -71,7 +71,7 @@ def _click_prefix(dataplane: str) -> str | None:
     if dataplane == "xdp":
         return None
     if dataplane != "click":
-        raise UsageError(f"--dataplane {dataplane} is none of xdp, click")
+        raise UsageError(f"--dataplane: {dataplane!r} is not xdp or click", code="demo.dataplane")
     from rbops.dataplane.click.controller.build import ClickError, find
 
     try:
@@ -79,6 +79,7 @@ def _click_prefix(dataplane: str) -> str | None:
     except ClickError as error:
         raise Mismatch(
             str(error),
+            code="demo.no-click",
             hint="install Click 2.1 (github.com/kohler/click: ./configure --enable-user-multithread, make install) and "
             "put its bin/ on PATH, or name its folder: CLICK_PREFIX=/opt/click",
         ) from error
@@ -93,7 +94,7 @@ def _use_click(spec: Path, prefix: str) -> None:
     text = text.replace("line_rate: 10Gbps", "line_rate: 10Mbps")
     changed, count = re.subn(r"(?m)^dataplane: xdp.*$", f"dataplane: click\n{written}".replace("\\", r"\\"), text)
     if count != 1:
-        raise RbopsError("the starter spec has no line `dataplane: xdp`")
+        raise RbopsError("the starter spec has no line `dataplane: xdp`", code="demo.starter")
     spec.write_text(changed, encoding="utf-8")
 
 

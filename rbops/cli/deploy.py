@@ -1,4 +1,4 @@
-"""The verbs ``apply``, ``diff``, ``status`` and ``rollback``: a plan and the servers it is for."""
+"""The verbs ``diff``, ``apply``, ``status`` and ``rollback``: a plan and its servers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rbops.cli.options import InventoryPath, Limit, Output, Spec
-from rbops.cli.output import Format, emit, emit_json, say, show
+from rbops.cli.output import Format, conclude_json, emit, emit_json, say, show
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,15 +18,20 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-Check = Annotated[bool, typer.Option("-C", "--check", help="Change nothing; say what would change.")]
-ShowDiff = Annotated[bool, typer.Option("-D", "--diff", help="Show the differences that are, or would be, made.")]
-Tags = Annotated[str | None, typer.Option("-t", "--tags", metavar="TAGS", help="Only tasks with these tags.")]
-SkipTags = Annotated[str | None, typer.Option("--skip-tags", metavar="TAGS", help="Not the tasks with these tags.")]
-Forks = Annotated[int | None, typer.Option("-f", "--forks", min=1, metavar="N", help="Servers worked on at once.")]
+Check = Annotated[bool, typer.Option("-C", "--check", help="Dry run: report what would change.")]
+ShowDiff = Annotated[bool, typer.Option("-D", "--diff", help="Show differences in files.")]
+Tags = Annotated[str | None, typer.Option("-t", "--tags", metavar="TAGS", help="Run only tasks with these tags.")]
+SkipTags = Annotated[str | None, typer.Option("--skip-tags", metavar="TAGS", help="Skip tasks with these tags.")]
+Forks = Annotated[
+    int | None, typer.Option("-f", "--forks", min=1, metavar="N", help="Number of servers to work on in parallel.")
+]
 ExtraVars = Annotated[
     list[str] | None,
     typer.Option(
-        "-e", "--extra-vars", metavar="VARS", help="key=value, YAML/JSON or @FILE; templates are not evaluated."
+        "-e",
+        "--extra-vars",
+        metavar="VARS",
+        help="Ansible variables: key=value, YAML/JSON or @FILE. Templates are not evaluated.",
     ),
 ]
 RevertTimeout = Annotated[
@@ -35,15 +40,15 @@ RevertTimeout = Annotated[
         "--revert-timeout",
         min=10,
         max=86400,
-        metavar="S",
-        help="Seconds after which servers put themselves back when they hear no more from this command.",
+        metavar="SECONDS",
+        help="Seconds without contact before a server rolls back.",
     ),
 ]
 BreakLock = Annotated[
-    bool, typer.Option("--break-lock", help="Take a stale lock over; never while its revert timer is armed.")
+    bool, typer.Option("--break-lock", help="Break a stale lock. Refused while its revert timer is armed.")
 ]
 SelfTest = Annotated[
-    bool, typer.Option("--selftest", help="Send packets through the router before confirming; a fault puts all back.")
+    bool, typer.Option("--selftest", help="Run a quick self-test before confirming; a fault rolls all servers back.")
 ]
 
 
@@ -51,7 +56,7 @@ Reboot = Annotated[
     bool,
     typer.Option(
         "--reboot",
-        help="Then reboot the servers that need it, one after the other, each when the one before forwards again.",
+        help="Rolling reboot of the servers that need one, each after the previous one forwards again.",
     ),
 ]
 RebootTimeout = Annotated[
@@ -60,8 +65,8 @@ RebootTimeout = Annotated[
         "--reboot-timeout",
         min=30,
         max=86400,
-        metavar="S",
-        help="Seconds that a server may take from its reboot to forwarding again.",
+        metavar="SECONDS",
+        help="Seconds for a server to reboot and forward again.",
     ),
 ]
 
@@ -91,10 +96,10 @@ def apply(  # noqa: PLR0917 - a parameter an option
     reboot_timeout: RebootTimeout = 600,
     output: Output = Format.TEXT,
 ) -> None:
-    """Push the plan to its servers as one transaction.
+    """Apply the plan to its servers as one transaction.
 
-    Either every server has the new configuration at the end, or every one is as it was: each keeps a
-    snapshot and a timer that puts it back by itself unless this command confirms the change.
+    In the end all servers have the new configuration, or all are rolled back: each keeps a snapshot and a timer that
+    rolls it back unless this command confirms the change.
     """
     from rbops.cli.progress import deploy_progress
     from rbops.deploy.apply import ApplyOptions, apply
@@ -121,16 +126,17 @@ def apply(  # noqa: PLR0917 - a parameter an option
 
 
 def _accept(spec: Path, inventory: Path, limit: str | None) -> None:
-    """Raise CheckFailed with the first faults when the router that was just pushed does not forward."""
+    """Raise CheckFailed with the first faults when the new configuration does not forward."""
     from rbops.cli.selftest import QUICK_S, measure
     from rbops.errors import CheckFailed
+    from rbops.report.words import counted
     from rbops.selftest.options import Options
     from rbops.selftest.phases import quick
 
     result = measure(spec, inventory, limit, Options(duration_s=QUICK_S, phases=quick()))
     if not result.passed:
         faults = "; ".join(fault.text for fault in result.faults[:3])
-        raise CheckFailed(f"the self-test found {len(result.faults)} faults: {faults}")
+        raise CheckFailed(f"{counted(len(result.faults), 'fault')} in the self-test: {faults}", code="apply.selftest")
 
 
 def rollback(
@@ -141,9 +147,9 @@ def rollback(
     break_lock: BreakLock = False,
     output: Output = Format.TEXT,
 ) -> None:
-    """Go back to the configuration that was confirmed before the present one.
+    """Roll back to the previous confirmed configuration.
 
-    Its files are those that were pushed from this machine then; going back is a transaction as apply is.
+    Its files are those that were pushed from this machine; a rollback is a transaction like apply.
     """
     from rbops.cli.progress import deploy_progress
     from rbops.deploy.apply import ApplyOptions
@@ -161,42 +167,45 @@ def rollback(
 
 
 def diff(spec: Spec, inventory: InventoryPath, limit: Limit = None, output: Output = Format.TEXT) -> None:
-    """Say what apply would change on each server; exit 1 when there is something, 0 when not."""
+    """Show what apply would change on each server. Exits with 1 if there are differences."""
     from rbops.deploy.inventory import load_inventory
     from rbops.deploy.status import diff_servers
     from rbops.errors import CheckFailed
     from rbops.planner import load_plan
     from rbops.report.apply import diff_json, diff_lines
+    from rbops.report.words import counted
 
     plan = load_plan(spec)
     found = diff_servers(plan, load_inventory(inventory, limit))
-    if output is Format.JSON:
-        emit_json(diff_json(found, plan.digest))
-    else:
-        emit("\n".join(diff_lines(found)))
     changed = [server.name for server in found if not server.equal]
-    if changed:
-        raise CheckFailed(f"{len(changed)} of {len(found)} servers differ from the plan: {', '.join(changed)}")
+    text = f"{len(changed)} of {counted(len(found), 'server')} differ from the plan: {', '.join(changed)}"
+    error = CheckFailed(text, code="diff.different") if changed else None
+    if output is Format.JSON:
+        conclude_json(diff_json(found, plan.digest), error)
+        return
+    emit("\n".join(diff_lines(found)))
+    if error is not None:
+        raise error
 
 
 def status(spec: Spec, inventory: InventoryPath, limit: Limit = None, output: Output = Format.TEXT) -> None:
-    """Show each server's plan, data plane, services, uptime, lock and revert timer."""
+    """Show the state of each server: plan, data plane, uptime, open change, lock."""
     from rbops.deploy.inventory import load_inventory
     from rbops.deploy.status import status_servers
     from rbops.errors import Unreachable
     from rbops.planner import load_plan
-    from rbops.report.status import problems, status_blocks
+    from rbops.report.status import status_blocks, status_json
 
     plan = load_plan(spec)
     found = status_servers(plan, load_inventory(inventory, limit))
-    if output is Format.JSON:
-        servers = {one.name: {**one.to_dict(), "problems": problems(one, plan.digest)} for one in found}
-        emit_json({"schema_version": 1, "digest": plan.digest, "servers": servers})
-    else:
-        show(status_blocks(found, plan.digest))
     lost = [server.error for server in found if server.error]
-    if lost:
-        raise Unreachable("\n".join(lost))
+    error = Unreachable("\n".join(lost), code="status.unreachable") if lost else None
+    if output is Format.JSON:
+        conclude_json(status_json(found, plan.digest), error)
+        return
+    show(status_blocks(found, plan.digest))
+    if error is not None:
+        raise error
 
 
 def _print_applied(done: Applied, output: Format, rebooted: Mapping[str, float]) -> None:

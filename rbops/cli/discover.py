@@ -1,4 +1,4 @@
-"""The verb ``discover``: what real servers are and how they are cabled."""
+"""The verb ``discover``: hardware and cabling of real servers."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rbops.cli.options import InventoryPath, Limit, Output
-from rbops.cli.output import Format, emit_json, say, show
+from rbops.cli.output import Format, conclude_json, say, show
 
 if TYPE_CHECKING:
     from rbops.discover.run import Discovered
+    from rbops.errors import RbopsError
 
 __all__ = ["discover", "register"]
 
 Planned = Annotated[
     Path | None,
     typer.Argument(
-        metavar="SPEC", help="The spec whose cabling is checked; without it facts only.", show_default=False
+        metavar="SPEC", help="Spec to check the cabling against. Without it: facts only.", show_default=False
     ),
 ]
 Written = Annotated[
@@ -27,22 +28,22 @@ Written = Annotated[
         "-o",
         "--output",
         metavar="FILE",
-        help="Write each server's hardware/NAME.yml beside this spec and name them under its `hosts:`; a new spec "
-        "when it is not there.",
+        help="Write hardware/NAME.yml for each server beside this spec, and refer to them under `hosts:`; the spec is "
+        "created if missing.",
         show_default=False,
     ),
 ]
-Fix = Annotated[bool, typer.Option("--fix", help="Rewrite the spec's `hosts: NAME: ports:` to the cabling found.")]
+Fix = Annotated[bool, typer.Option("--fix", help="Update `hosts: NAME: ports:` of the spec to the cabling found.")]
 Check = Annotated[
     bool | None,
     typer.Option(
         "--cabling/--no-cabling",
-        help="Send frames and tell what is cabled to what, or do not; as there is a SPEC unless said.",
+        help="Send probe frames to find the cabling, or do not. Default: only with SPEC.",
         show_default=False,
     ),
 ]
 AllPorts = Annotated[
-    bool, typer.Option("--all-ports", help="Send out of every NIC but the management one, not of planned ports only.")
+    bool, typer.Option("--all-ports", help="Probe all NICs except the management NIC, not only planned ports.")
 ]
 
 
@@ -61,10 +62,10 @@ def discover(
     limit: Limit = None,
     output: Output = Format.TEXT,
 ) -> None:
-    """Ask servers for processors, NICs and kernel, and check that they are cabled as planned.
+    """Read CPUs, NICs and kernel of servers, and check their cabling against a spec.
 
-    Changes no setting; ports that are down are up during the cabling check. Exit 3 when the cabling is not
-    as planned.
+    Settings are not changed; ports that are down are up during the cabling check. Exits with 3 if the cabling
+    differs from the plan.
     """
     from rbops.deploy.inventory import load_inventory
     from rbops.discover.run import Options
@@ -72,28 +73,38 @@ def discover(
     from rbops.errors import UsageError
 
     if fix and (spec is None or cabling is False):
-        raise UsageError("--fix needs a SPEC and its cabling checked", hint="rbops discover SPEC -i INV --fix")
+        raise UsageError(
+            "--fix needs a SPEC and the cabling check",
+            code="discover.fix",
+            hint="rbops discover SPEC -i INVENTORY --fix",
+        )
     options = Options(spec, output_spec, fix, cabling, all_ports)
     _print(run(load_inventory(inventory, limit), options, say), output)
 
 
 def _print(found: Discovered, output: Format) -> None:
-    from rbops.errors import Mismatch
+    from rbops.report.discover import discover_blocks
 
-    if output is Format.JSON:
-        emit_json(found.to_dict())
-    else:
-        from rbops.report.discover import discover_blocks
-
-        show(discover_blocks(found))
     for path in found.written:
         say(f"wrote {path}")
-    if found.refused is not None:
-        raise found.refused
-    if found.cabling is not None and found.cabling.wrong:
-        wrong = found.cabling.wrong
-        lines = "\n".join(f"  {verdict.text}" for verdict in wrong)
-        raise Mismatch(
-            f"{len(wrong)} of {len(found.cabling.verdicts)} ports are not cabled as planned:\n{lines}",
-            hint="change the cables, or let --fix rewrite the spec to them",
-        )
+    error = _error(found)
+    if output is Format.JSON:
+        conclude_json(found.to_dict(), error)
+        return
+    show(discover_blocks(found))
+    if error is not None:
+        raise error
+
+
+def _error(found: Discovered) -> RbopsError | None:
+    from rbops.errors import Mismatch
+
+    wrong = found.cabling.wrong if found.cabling is not None else ()
+    if found.refused is not None or found.cabling is None or not wrong:
+        return found.refused
+    lines = "\n".join(f"  {verdict.text}" for verdict in wrong)
+    return Mismatch(
+        f"{len(wrong)} of {len(found.cabling.verdicts)} ports are not cabled as planned:\n{lines}",
+        code="discover.miscabled",
+        hint="change the cables, or update the spec to them with --fix",
+    )

@@ -1,4 +1,4 @@
-"""The verbs ``lab up``, ``down``, ``status``, ``ssh`` and ``exec``: a whole cluster on this machine."""
+"""The verbs ``lab up``, ``list``, ``down``, ``status``, ``ssh``, ``exec`` and ``box``: a cluster on this machine."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rbops.cli.options import Output, Spec
-from rbops.cli.output import Format, emit, emit_json, say, show
+from rbops.cli.output import Format, conclude_json, emit, emit_json, say, show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from rbops.lab.model import Provider
     from rbops.lab.progress import Progress
@@ -23,7 +22,7 @@ __all__ = ["app", "register", "timed_progress"]
 
 
 class ProviderKind(StrEnum):
-    """The ways to make a lab."""
+    """The providers of labs."""
 
     NSPAWN = "nspawn"
     VAGRANT = "vagrant"
@@ -38,19 +37,22 @@ class KvmUse(StrEnum):
 
 Name = Annotated[
     str | None,
-    typer.Option("--name", metavar="NAME", help="The lab's name; the spec's is taken when it is left out."),
+    typer.Option("--name", metavar="NAME", help="Name of the lab. Default: the name in the spec."),
+]
+Lab = Annotated[
+    str, typer.Argument(metavar="LAB", help="Name of the lab, or the spec it was made from.", show_default=False)
 ]
 Kind = Annotated[
-    ProviderKind, typer.Option("--provider", help="How the servers are made: systemd containers, or virtual machines.")
+    ProviderKind, typer.Option("--provider", help="nspawn: systemd containers; vagrant: virtual machines.")
 ]
 Made = Annotated[
-    ProviderKind | None, typer.Option("--provider", help="How the servers were made; the lab itself knows.")
+    ProviderKind | None, typer.Option("--provider", help="Provider of the lab. Default: the one that made it.")
 ]
 
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="The whole cluster on this machine: Debian systems, cabled as planned, with testers on the external ports.",
+    help="Run the whole cluster on this machine: Debian systems cabled as planned, testers on the external ports.",
 )
 
 
@@ -80,13 +82,19 @@ def timed_progress() -> Iterator[Progress]:
     say(f"done in {time.monotonic() - started:.1f} s")
 
 
-def _name(spec: Path, name: str | None) -> str:
-    # A lab can be looked at and removed when its spec is broken or gone, as long as it is named.
+def _name(lab: str, name: str | None) -> str:
+    """The name of the lab that a verb is about: ``--name``, or the argument, a spec's path or the name itself."""
+    from pathlib import Path
+
+    # With its name a lab can be looked at and removed when its spec is broken or gone.
     if name is not None:
         return name
+    path = Path(lab)
+    if "/" not in lab and path.suffix not in {".yml", ".yaml"} and not path.is_file():
+        return lab
     from rbops.spec import load_spec
 
-    return load_spec(spec).name
+    return load_spec(path).name
 
 
 def _provider_of(lab: str, kind: ProviderKind | None) -> Provider:
@@ -96,7 +104,9 @@ def _provider_of(lab: str, kind: ProviderKind | None) -> Provider:
 
     made = made_by(lab)
     if kind is not None and made is not None and made != kind:
-        raise UsageError(f"lab {lab} was made by {made}, not by {kind}", hint="leave --provider out")
+        raise UsageError(
+            f"lab {lab} was made by {made}, not by {kind}", code="lab.other-provider", hint="omit --provider"
+        )
     return provider(made or kind or ProviderKind.NSPAWN)
 
 
@@ -105,11 +115,11 @@ def up(
     spec: Spec,
     name: Name = None,
     kind: Kind = ProviderKind.NSPAWN,
-    kvm: Annotated[KvmUse, typer.Option("--kvm", help="With vagrant: use KVM if it works, or emulate.")] = KvmUse.AUTO,
+    kvm: Annotated[KvmUse, typer.Option("--kvm", help="With vagrant: use KVM if available, or emulate.")] = KvmUse.AUTO,
 ) -> None:
-    """Build and boot the lab; prints its inventory's path.
+    """Build and boot a lab; print the path of its inventory.
 
-    An up that fails or is interrupted removes what it had built. Needs root.
+    An `up` that fails or is interrupted removes what it built. Needs root.
     """
     from rbops.lab.providers import provider
     from rbops.planner import load_plan
@@ -120,13 +130,28 @@ def up(
     emit(str(lab.inventory))
 
 
+@app.command("list")
+def list_labs(output: Output = Format.TEXT) -> None:
+    """List the labs on this machine."""
+    import dataclasses
+
+    from rbops.lab.registry import every_lab
+    from rbops.report.lab import list_blocks
+
+    found = every_lab()
+    if output is Format.JSON:
+        emit_json({"schema_version": 1, "labs": [dataclasses.asdict(lab) for lab in found]})
+    else:
+        show(list_blocks(found))
+
+
 @app.command("box")
 def build_box(
-    force: Annotated[bool, typer.Option("--force", help="Build it again, from the packages of today.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Rebuild an existing box from current packages.")] = False,
 ) -> None:
-    """Build the box that `up --provider vagrant` boots, from Debian packages; prints its path. Needs root.
+    """Build the Vagrant box that `up --provider vagrant` boots; print its path. Needs root.
 
-    It is kept: building takes about a minute, and `up` does it where it is missing.
+    The box is kept. `up` builds it if it is missing, which takes about a minute.
     """
     from rbops.lab.registry import require_root
     from rbops.lab.vagrant import box
@@ -138,57 +163,61 @@ def build_box(
 
 
 @app.command("down")
-def down(spec: Spec, name: Name = None, kind: Made = None) -> None:
-    """Remove the lab with all that belongs to it, in whatever state it is. Can be repeated."""
-    lab = _name(spec, name)
+def down(lab: Lab, name: Name = None, kind: Made = None) -> None:
+    """Remove a lab and everything that belongs to it, whatever its state. Safe to repeat."""
+    lab = _name(lab, name)
     if _provider_of(lab, kind).down(lab):
-        say(f"lab {lab} is removed")
+        say(f"lab {lab} removed")
     else:
         say(f"there is no lab called {lab}: nothing to remove")
 
 
 @app.command("status")
-def status(spec: Spec, name: Name = None, kind: Made = None, output: Output = Format.TEXT) -> None:
-    """Show the lab's servers, cables and testers. Exit 1 when a server is off or does not answer."""
+def status(lab: Lab, name: Name = None, kind: Made = None, output: Output = Format.TEXT) -> None:
+    """Show servers, cables and testers of a lab. Exits with 1 if a server is off or does not answer."""
     from rbops.errors import CheckFailed
+    from rbops.report.lab import lab_blocks
 
-    lab = _name(spec, name)
+    lab = _name(lab, name)
     found = _provider_of(lab, kind).status(lab)
+    off = [server.name for server in found.servers if not (server.running and server.ssh)]
+    detail = f": no answer from {', '.join(off)}" if off else ""
+    error = (
+        None if found.state == "up" else CheckFailed(f"lab {found.name} is {found.state}{detail}", code="lab.degraded")
+    )
     if output is Format.JSON:
         import dataclasses
 
-        emit_json({"schema_version": 1, **dataclasses.asdict(found)})
-    else:
-        from rbops.report.lab import lab_blocks
-
-        show(lab_blocks(found))
-    if found.state != "up":
-        off = [server.name for server in found.servers if not (server.running and server.ssh)]
-        detail = f": {', '.join(off)} {'is' if len(off) == 1 else 'are'} off or silent" if off else ""
-        raise CheckFailed(f"lab {found.name} is {found.state}{detail}")
+        conclude_json({"schema_version": 1, **dataclasses.asdict(found)}, error)
+        return
+    show(lab_blocks(found))
+    if error is not None:
+        raise error
 
 
 @app.command("ssh")
 def ssh(
-    spec: Spec,
-    server: Annotated[str, typer.Argument(metavar="SERVER", help="A server (n0), or a tester (t0) for a shell there.")],
+    lab: Lab,
+    host: Annotated[str, typer.Argument(metavar="HOST", help="Server (n0), or tester (t0) for a shell there.")],
     name: Name = None,
     kind: Made = None,
 ) -> None:
-    """Log in to a server of the lab, with its keys and its known hosts."""
-    _become(_name(spec, name), kind, server, [])
+    """Log in to a server of a lab, or open a shell at a tester."""
+    _become(_name(lab, name), kind, host, [])
 
 
 @app.command("exec")
 def execute(
-    spec: Spec,
-    target: Annotated[str, typer.Argument(metavar="SERVER|TESTER", help="n0 for a server, t0 for a tester.")],
-    command: Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="The command and its arguments.")],
+    lab: Lab,
+    host: Annotated[str, typer.Argument(metavar="HOST", help="Server (n0) or tester (t0).")],
+    command: Annotated[
+        list[str], typer.Argument(metavar="COMMAND", help="Command and arguments; `--` before it if it has options.")
+    ],
     name: Name = None,
     kind: Made = None,
 ) -> None:
-    """Run a command on a server or in a tester's namespace; exits with its exit code."""
-    _become(_name(spec, name), kind, target, command)
+    """Run a command on a server of a lab or in a tester's namespace. Exits with its exit code."""
+    _become(_name(lab, name), kind, host, command)
 
 
 def _become(lab: str, kind: ProviderKind | None, target: str, command: list[str]) -> None:

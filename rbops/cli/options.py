@@ -20,21 +20,26 @@ def _remember_format(ctx: typer.Context, value: Format) -> Format:
     return value
 
 
-Spec = Annotated[Path, typer.Argument(metavar="SPEC", help="The router's spec, a YAML file.", show_default=False)]
+Spec = Annotated[Path, typer.Argument(metavar="SPEC", help="Spec of the router, a YAML file.", show_default=False)]
 InventoryPath = Annotated[
     Path,
-    typer.Option("-i", "--inventory", metavar="INV", help="Ansible inventory of the servers.", show_default=False),
+    typer.Option(
+        "-i", "--inventory", metavar="INVENTORY", help="Ansible inventory of the servers.", show_default=False
+    ),
 ]
 Limit = Annotated[
     str | None,
-    typer.Option("-l", "--limit", metavar="PATTERN", help="Only these servers, an Ansible host pattern."),
+    typer.Option("-l", "--limit", metavar="PATTERN", help="Limit to these servers, an Ansible host pattern."),
 ]
 Output = Annotated[
     Format,
-    typer.Option("--format", callback=_remember_format, help="Format of the result on stdout, and of an error."),
+    # Eager: an error in another option is written in this format too.
+    typer.Option(
+        "--format", callback=_remember_format, is_eager=True, help="Format of the result and of errors on stdout."
+    ),
 ]
 JunitFile = Annotated[
-    Path | None, typer.Option("--junit", metavar="FILE", help="Write a JUnit XML report to this file too.")
+    Path | None, typer.Option("--junit", metavar="FILE", help="Also write a JUnit XML report to FILE.")
 ]
 
 

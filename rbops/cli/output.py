@@ -8,16 +8,28 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from rbops.errors import RbopsError
     from rbops.report.tables import Block
 
-__all__ = ["Format", "console", "emit", "emit_json", "emit_pieces", "say", "show"]
+__all__ = [
+    "Format",
+    "Reported",
+    "conclude_json",
+    "console",
+    "emit",
+    "emit_json",
+    "emit_pieces",
+    "error_json",
+    "say",
+    "show",
+]
 
 
 class Format(StrEnum):
@@ -25,6 +37,14 @@ class Format(StrEnum):
 
     TEXT = "text"
     JSON = "json"
+
+
+class Reported(Exception):
+    """Ends a verb with ``error``, which the JSON result on stdout has already."""
+
+    def __init__(self, error: RbopsError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 def console() -> Console:
@@ -49,6 +69,18 @@ def emit_pieces(pieces: Iterable[str]) -> None:
 def emit_json(value: Any) -> None:
     """Write a verb's result as JSON: sorted keys, two spaces, so that two runs can be compared."""
     emit(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
+
+
+def error_json(error: RbopsError) -> dict[str, Any]:
+    """What ``--format json`` writes instead of a result."""
+    return {"schema_version": 1, "error": error.to_json()}
+
+
+def conclude_json(result: Mapping[str, Any], error: RbopsError | None) -> None:
+    """Write a verb's result as one JSON document, with the ``error`` that ends the verb. Raises Reported for that."""
+    emit_json(result if error is None else {**result, "error": error.to_json()})
+    if error is not None:
+        raise Reported(error)
 
 
 def show(blocks: Iterable[Block]) -> None:

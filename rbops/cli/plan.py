@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 
 def plan(spec: Spec, output: Output = Format.TEXT) -> None:
-    """Show the whole plan: topology, cabling, cores and queues, prediction, warnings."""
+    """Show the plan: topology, cabling, cores and queues, prediction, warnings."""
     from rbops.planner import planning
     from rbops.spec import load_spec
 
@@ -38,7 +38,7 @@ def plan(spec: Spec, output: Output = Format.TEXT) -> None:
 
 
 def explain(spec: Spec, output: Output = Format.TEXT) -> None:
-    """Say for each choice which formula, numbers and constraint decided it, and where the paper disagrees."""
+    """Explain each choice of the plan: formula, inputs, deciding constraint, and where the paper differs."""
     from rbops.planner import planning
     from rbops.report.explain import explain_blocks, explain_json
     from rbops.spec import load_spec
@@ -61,11 +61,11 @@ class GraphFormat(StrEnum):
 def graph(
     spec: Spec,
     server: Annotated[
-        str | None, typer.Option("--server", metavar="NAME", help="One server's cores, queues and ports instead.")
+        str | None, typer.Option("--server", metavar="NAME", help="Draw the cores, queues and ports of this server.")
     ] = None,
-    output: Annotated[GraphFormat, typer.Option("--format", help="How to write the graph.")] = GraphFormat.DOT,
+    output: Annotated[GraphFormat, typer.Option("--format", help="Format of the graph.")] = GraphFormat.DOT,
 ) -> None:
-    """Draw the cluster, or one server's cores, queues and ports."""
+    """Draw the cluster, or the cores, queues and ports of one server."""
     from rbops.planner import load_plan
     from rbops.render.graph import cluster_graph, server_graph, write
 
@@ -75,20 +75,22 @@ def graph(
         return
     names = {one.name: one for one in made.servers}
     if server not in names:
-        raise UsageError(f"the plan has no server {server}", hint=f"it has n0 to n{len(names) - 1}")
+        raise UsageError(
+            f"the plan has no server {server}", code="plan.unknown-server", hint=f"it has n0 to n{len(names) - 1}"
+        )
     emit(write(server_graph(names[server]), output.value))
 
 
 def render(
     spec: Spec,
     directory: Annotated[
-        Path, typer.Option("-o", "--output", metavar="DIR", help="Folder to write.", show_default=False)
+        Path, typer.Option("-o", "--output", metavar="DIR", help="Directory to write to.", show_default=False)
     ],
     force: Annotated[
-        bool, typer.Option("--force", help="Replace DIR even if it holds files rbops did not write.")
+        bool, typer.Option("--force", help="Overwrite DIR even if it contains files that rbops did not write.")
     ] = False,
 ) -> None:
-    """Write every file that the servers get, with the playbooks to push them without rbops."""
+    """Write all files for the servers, with playbooks to push them without rbops."""
     from rbops.planner import load_plan
     from rbops.render import render as render_plan
     from rbops.render import write

@@ -1,4 +1,4 @@
-"""The verbs ``predict``, ``scale`` and ``simulate``: what a router will do, computed without one."""
+"""The verbs ``predict``, ``scale`` and ``simulate``: the performance of a router, computed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from rbops.cli.options import Output, Spec
 from rbops.cli.output import Format, emit_json, say, show
-from rbops.errors import UsageError
+from rbops.errors import UsageError, Where
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,17 +43,23 @@ def predict(
     spec: Spec,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE[,VALUE]", help="Replace a value of the spec; several give a table."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE[,VALUE]",
+            help="Override a value of the spec; several values give a table of all combinations.",
+        ),
     ] = None,
     calibrate: Annotated[
-        Path | None, typer.Option("--calibrate", metavar="RESULT.json", help="Correct the costs by a self-test's rate.")
+        Path | None,
+        typer.Option("--calibrate", metavar="FILE", help="Calibrate CPU costs with this self-test result (JSON)."),
     ] = None,
     capture: Annotated[
-        Path | None, typer.Option("--pcap", metavar="FILE", help="Packet sizes of this capture instead of the spec's.")
+        Path | None,
+        typer.Option("--pcap", metavar="FILE", help="Take packet sizes from this capture instead of the spec."),
     ] = None,
     output: Output = Format.TEXT,
 ) -> None:
-    """Predict rate, bottleneck, latency, power and price, for the spec or for variants of it."""
+    """Predict rate, bottleneck, latency, power and price of the router, or of variants of its spec."""
     from rbops.planner import Assumptions, calibrated, planning
     from rbops.predict.calibrate import read_measurement
     from rbops.predict.packets import capture_mix
@@ -77,19 +83,21 @@ def predict(
 
 
 def scale(
-    spec: Annotated[Path | None, typer.Argument(metavar="SPEC", help="Scale this router too.")] = None,
+    spec: Annotated[Path | None, typer.Argument(metavar="SPEC", help="Also scale the servers of this spec.")] = None,
     configuration: Annotated[
         list[str] | None,
         typer.Option(
-            "--configuration", metavar="NAME", help="current, more_nics or faster (paper Fig. 3); default all."
+            "--configuration",
+            metavar="NAME",
+            help="current, more_nics or faster (paper Fig. 3); may be repeated. Default: all.",
         ),
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the curves to FILE (.png or .svg).")
+        Path | None, typer.Option("--plot", metavar="FILE", help="Plot the curves to FILE (.png or .svg).")
     ] = None,
     output: Output = Format.TEXT,
 ) -> None:
-    """Show how many servers a router of 4 to 4,096 ports takes, beside a cluster of servers and switches (Fig. 3)."""
+    """Show how many servers a router of 4 to 4,096 ports needs, beside a cluster with switches (paper Fig. 3)."""
     from rbops.report.scale import scale_blocks, scale_json
 
     found = _curves(configuration or [], spec)
@@ -121,7 +129,7 @@ def _curves(names: Sequence[str], spec: Path | None) -> Curves:
         if name not in _FIGURE_3:
             near = difflib.get_close_matches(name, _FIGURE_3, 1)
             hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(_FIGURE_3)}"
-            raise UsageError(f"no configuration is called {name!r}", hint=hint)
+            raise UsageError(f"{name!r} is not a configuration", code="scale.unknown-configuration", hint=hint)
     found: list[Curve] = []
     for name in names or _FIGURE_3:
         machine = hardware.profile(name)
@@ -139,29 +147,46 @@ def simulate(  # noqa: PLR0917 - a parameter an option
         typer.Option(
             "--matrix",
             metavar="NAME|FILE",
-            help="uniform, hotspot, permutation, gravity, adversarial, pair, or a CSV file of bits per second.",
+            help="Traffic matrix: uniform, hotspot, permutation, gravity, adversarial, pair, or a CSV file of bits per "
+            "second.",
         ),
     ] = "uniform",
     trace: Annotated[
-        Path | None, typer.Option("--trace", metavar="FILE.pcap", help="Replay this capture instead of made-up flows.")
+        Path | None, typer.Option("--trace", metavar="FILE", help="Replay this pcap file instead of generated flows.")
     ] = None,
-    routing: Annotated[Routing | None, typer.Option("--routing", help="Instead of the spec's.")] = None,
+    routing: Annotated[Routing | None, typer.Option("--routing", help="Override the routing of the spec.")] = None,
     flowlet_timeout: Annotated[
-        str | None, typer.Option("--flowlet-timeout", metavar="TIME", help="As 100ms; 0 turns flowlets off.")
+        str | None,
+        typer.Option(
+            "--flowlet-timeout",
+            metavar="TIME",
+            help="Override the flowlet timeout of the spec, such as 100ms; 0 disables flowlets.",
+        ),
     ] = None,
     load: Annotated[
         float | None,
-        typer.Option("--load", min=0.001, max=1.0, help="What the busiest input offers, as a part of its line rate."),
+        typer.Option(
+            "--load",
+            min=0.001,
+            max=1.0,
+            metavar="FRACTION",
+            help="Load of the busiest input, as a part of its line rate.",
+        ),
     ] = None,
-    packets: Annotated[int, typer.Option("--packets", min=1000, max=50_000_000, help="How many, roughly.")] = 2_000_000,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Another seed, other traffic.")] = 0,
+    packets: Annotated[
+        int, typer.Option("--packets", min=1000, max=50_000_000, metavar="N", help="Approximate packet count.")
+    ] = 2_000_000,
+    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Seed of the generated traffic.")] = 0,
     reordering: Annotated[
         bool,
-        typer.Option("--reordering", help="The paper's experiment: one pair of ports, with flowlets and without."),
+        typer.Option(
+            "--reordering",
+            help="Run the paper's reordering experiment: one pair of ports, with and without flowlets.",
+        ),
     ] = False,
     output: Output = Format.TEXT,
 ) -> None:
-    """Simulate the planned cluster's load balancing, packet by packet."""
+    """Simulate the load balancing of the planned cluster, packet by packet."""
     from rbops.report.simulate import reordering_blocks, result_blocks, result_json
     from rbops.vlb.simulator import simulate as run
 
@@ -205,11 +230,15 @@ def _prepare(
         offered = read(Path(matrix), network.ports, rate)
         offered *= load * rate / offered.sum(axis=1).max() if load else 1.0
     else:
-        raise UsageError(f"no traffic matrix {matrix!r}", hint=f"one of {', '.join(NAMES)}, or a CSV file")
+        raise UsageError(
+            f"{matrix!r} is not a traffic matrix",
+            code="simulate.unknown-matrix",
+            hint=f"one of {', '.join(NAMES)}, or a CSV file",
+        )
     if trace is not None:
         capture = read_pcap(trace)
         if capture.skipped:
-            say(f"{trace}: {capture.skipped} frames are not IPv4 and were left out")
+            say(f"{trace}: {capture.skipped} frames that are not IPv4 were skipped")
         return network, replay(capture, offered, rate, load)
     sizes = mix(made.spec.router.packets).shares
     return network, synthetic(offered, rate, packets, Workload(mix=sizes), seed)
@@ -232,7 +261,11 @@ def _seconds(text: str) -> float:
     except ValueError:
         value = -1.0
     if (unit not in units and (unit or value)) or not 0 <= value < 1e9:  # noqa: PLR2004
-        raise UsageError(f"--flowlet-timeout: {text!r} is no time", hint="write it with its unit, as 100ms; 0 is off")
+        raise UsageError(
+            f"--flowlet-timeout: {text!r} is not a valid time",
+            code="simulate.flowlet-timeout",
+            hint="write it with its unit, such as 100ms; 0 disables flowlets",
+        )
     return min(60.0, value * units.get(unit, 1.0))
 
 
@@ -240,4 +273,6 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror or error}") from error
+        raise UsageError(
+            error.strerror or str(error), code="predict.unreadable", where=Where(file=str(path))
+        ) from error

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rbops.cli.options import InventoryPath, JunitFile, Limit, Output, Spec
-from rbops.cli.output import Format, emit_json, say, show
-from rbops.errors import CheckFailed, UsageError
+from rbops.cli.output import Format, conclude_json, say, show
+from rbops.errors import CheckFailed, UsageError, Where
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,23 +33,28 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
     inventory: InventoryPath,
     limit: Limit = None,
     duration: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="How long to send, all phases together (12).")
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="Send time of all phases together. Default: 12, with --quick 3.",
+        ),
     ] = None,
     packets: Annotated[
-        int | None, typer.Option(metavar="N", help="Packets from every port to every other one in the matrix.")
+        int | None, typer.Option(metavar="N", help="Packets for each pair of ports in the matrix phase.")
     ] = None,
     size: Annotated[int, typer.Option(metavar="BYTES", help="Frame size with FCS, 64 to 1518.")] = 64,
-    seed: Annotated[int, typer.Option(metavar="N", help="Chooses destination addresses and the payload's key.")] = 1,
-    quick: Annotated[bool, typer.Option("--quick", help="Three seconds, and no search for the rate.")] = False,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of destination addresses and payload.")] = 1,
+    quick: Annotated[bool, typer.Option("--quick", help="Without the search for the highest rate.")] = False,
     junit: JunitFile = None,
     output: Output = Format.TEXT,
 ) -> None:
-    """Send packets into every external port for every other one and check each at its exit.
+    """Send packets between all external ports, and check each on arrival.
 
-    Delivered once, at the right port, payload whole, TTL down by one, checksum and MACs right, in order
-    within its flow; then the spread over direct and two-hop paths above the direct quota, and the highest
-    rate without loss. Needs root and the inventory's testers. Exit 1 when anything is wrong.
+    Delivered once, at the right port, payload intact, TTL decremented by one, checksum and MACs correct, in order
+    within its flow; then the spread over direct and two-hop paths above the direct quota, and the highest rate
+    without loss. Needs root and the testers of the inventory. Exits with 1 if there is a fault.
     """
+    from rbops.report.selftest import selftest_blocks
     from rbops.selftest.options import Options
     from rbops.selftest.phases import quick as quick_phases
 
@@ -59,16 +64,21 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
     result = measure(spec, inventory, limit, options)
     if junit is not None:
         _write_junit(junit, result)
+    error = None if result.passed else _failure(result)
     if output is Format.JSON:
-        emit_json(result.to_dict())
-    else:
-        from rbops.report.selftest import selftest_blocks
+        conclude_json(result.to_dict(), error)
+        return
+    show(selftest_blocks(result))
+    if error is not None:
+        raise error
 
-        show(selftest_blocks(result))
-    if not result.passed:
-        count = len(result.faults)
-        first = result.faults[0].text.split(" [")[0]
-        raise CheckFailed(f"the self-test found {count} fault{'s' if count != 1 else ''}: {first}")
+
+def _failure(result: SelftestResult) -> CheckFailed:
+    from rbops.report.words import counted
+
+    # A fault's text ends in brackets with what the servers' counters say of it.
+    first = result.faults[0].text.split(" [")[0] if result.faults else "no packet was checked"
+    return CheckFailed(f"{counted(len(result.faults), 'fault')} in the self-test: {first}", code="selftest.failed")
 
 
 def measure(spec: Path, inventory: Path, limit: str | None, options: Options) -> SelftestResult:
@@ -100,4 +110,6 @@ def _write_junit(path: Path, result: SelftestResult) -> None:
     try:
         write_junit(path, [selftest_junit(result)])
     except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+        raise UsageError(
+            f"cannot be written: {error.strerror}", code="selftest.junit", where=Where(file=str(path))
+        ) from error

@@ -1,4 +1,4 @@
-"""The verbs ``init``, ``check`` and ``schema``: to begin a spec and to get it right."""
+"""The verbs ``init``, ``check`` and ``schema``: to start a spec and to validate it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rbops.cli.options import Output, Spec
-from rbops.cli.output import Format, emit, emit_json, say
+from rbops.cli.output import Format, conclude_json, emit, emit_json, say
 
 if TYPE_CHECKING:
     from rbops.plan import ClusterPlan
@@ -20,7 +20,7 @@ SCHEMA_VERSION = 1
 
 
 class Preset(StrEnum):
-    """The specs to start from."""
+    """The starter specs."""
 
     RB4 = "rb4"
     RB4_PAPER = "rb4-paper"
@@ -34,7 +34,7 @@ class Kind(StrEnum):
     HARDWARE = "hardware"
 
 
-Directory = Annotated[Path, typer.Argument(metavar="DIR", help="Where to write; made when it is not there.")]
+Directory = Annotated[Path, typer.Argument(metavar="DIR", help="Directory to write to; created if missing.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -49,11 +49,13 @@ def init(
     preset: Annotated[
         Preset,
         typer.Option(
-            "--preset", help="rb4: the paper's router in a lab here; rb4-paper: on its hardware; rack: eight servers."
+            "--preset",
+            help="rb4: the paper's RB4 as a lab on this machine; rb4-paper: RB4 on the paper's servers; "
+            "rack: eight servers.",
         ),
     ] = Preset.RB4,
 ) -> None:
-    """Write a starter spec and inventory; never over what is there."""
+    """Write a starter spec and inventory. Existing files are not overwritten."""
     from rbops.spec.starter import starter, write_new
 
     for path in write_new(directory, starter(preset.value)):
@@ -65,7 +67,7 @@ def init(
 
 
 def check(spec: Spec, output: Output = Format.TEXT) -> None:
-    """Find every mistake in a spec, each with its place and what to write instead."""
+    """Validate a spec: report all errors, each with its position and a hint."""
     from rbops.errors import SpecError
     from rbops.planner import plan_spec
     from rbops.spec import load_spec
@@ -74,10 +76,9 @@ def check(spec: Spec, output: Output = Format.TEXT) -> None:
         plan = plan_spec(load_spec(spec))
     except SpecError as error:
         if output is Format.JSON:
-            emit_json({"schema_version": SCHEMA_VERSION, "errors": [item.to_json() for item in error.diagnostics]})
-        # Without the program's name in front, so that editors find file, line and column.
-        say(str(error))
-        raise typer.Exit(error.exit_code) from error
+            errors = [item.to_json() for item in error.diagnostics]
+            conclude_json({"schema_version": SCHEMA_VERSION, "errors": errors}, error)
+        raise
     if output is Format.JSON:
         emit_json({"schema_version": SCHEMA_VERSION, "errors": []})
     say(_summary(plan))
@@ -85,10 +86,10 @@ def check(spec: Spec, output: Output = Format.TEXT) -> None:
 
 def schema(
     kind: Annotated[
-        Kind, typer.Option("--for", help="The spec, or a file that `hardware:` in a spec names.")
+        Kind, typer.Option("--for", help="Schema of the spec, or of a file that `hardware:` in a spec names.")
     ] = Kind.SPEC,
 ) -> None:
-    """Print the spec's JSON Schema, for editors (yaml-language-server) and other tools."""
+    """Print the JSON Schema of the spec, for editors (yaml-language-server) and other tools."""
     import json
 
     from rbops.spec.schema import hardware_schema, spec_schema

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 import typer
 
 from rbops.cli.options import InventoryPath, JunitFile, Limit, Output, Spec
-from rbops.cli.output import Format, console, emit_json, show
+from rbops.cli.output import Format, conclude_json, console, show
 from rbops.errors import CheckFailed
 
 if TYPE_CHECKING:
@@ -26,25 +26,30 @@ def verify(
     inventory: InventoryPath,
     limit: Limit = None,
     select: Annotated[
-        str | None, typer.Option("-k", metavar="EXPRESSION", help="Only these checks, as in pytest: -k 'xps or files'.")
+        str | None,
+        typer.Option(
+            "-k", metavar="EXPRESSION", help="Run only matching checks, a pytest expression: -k 'xps or files'."
+        ),
     ] = None,
     junit: JunitFile = None,
     output: Output = Format.TEXT,
 ) -> None:
-    """Check every server against the plan: data plane, queues, XPS, routes, addresses, sysctl, services, files.
+    """Check the live state of the servers against the plan: data plane, queues, routes, services, files.
 
-    Reads the live state over SSH and changes nothing. Exit 1 when a check fails or none was run.
+    Reads over SSH and changes nothing. Exits with 1 if a check fails or none was run.
     """
-    result = _verify(spec, inventory, limit, select, junit)
-    if output is Format.JSON:
-        emit_json(result.to_dict())
-    else:
-        from rbops.report.verify import verify_blocks
+    from rbops.report.verify import verify_blocks
+    from rbops.report.words import counted
 
-        show(verify_blocks(result))
-    if not result.passed:
-        failed = len(result.failures)
-        raise CheckFailed(f"{failed} check{'s' if failed > 1 else ''} failed")
+    result = _verify(spec, inventory, limit, select, junit)
+    failed = counted(len(result.failures), "check") + " failed" if result.failures else "no check was run"
+    error = None if result.passed else CheckFailed(failed, code="verify.failed")
+    if output is Format.JSON:
+        conclude_json(result.to_dict(), error)
+        return
+    show(verify_blocks(result))
+    if error is not None:
+        raise error
 
 
 def _verify(spec: Spec, inventory: InventoryPath, limit: Limit, select: str | None, junit: JunitFile) -> VerifyResult:

@@ -6,16 +6,63 @@ import ipaddress
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from rbops.errors import Mismatch, StateUnknown, UsageError
 from rbops.lab import layout, names, net, removal
 from rbops.lab import manifest as manifests
+from rbops.lab.access import INVENTORY
 from rbops.lab.lock import locked, try_locked
 from rbops.lab.manifest import Manifest
 from rbops.lab.progress import Progress
 
-__all__ = ["complete", "existing", "refuse_existing", "require_cables", "require_root", "reserve", "take_down"]
+__all__ = [
+    "KnownLab",
+    "complete",
+    "every_lab",
+    "existing",
+    "refuse_existing",
+    "require_cables",
+    "require_root",
+    "reserve",
+    "take_down",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownLab:
+    """A lab on this machine; ``provider`` and ``servers`` are None where its manifest cannot be read."""
+
+    name: str
+    state: Literal["up", "building", "unknown"]
+    provider: str | None
+    servers: int | None
+    inventory: str
+
+
+def every_lab() -> tuple[KnownLab, ...]:
+    """All labs on this machine by name, finished or not. Raises UsageError for those who may not look at them."""
+    try:
+        folders = sorted(folder for folder in names.STATE.iterdir() if folder.is_dir())
+        return tuple(_known(folder) for folder in folders)
+    except FileNotFoundError:
+        return ()
+    except PermissionError as error:
+        raise UsageError("the labs on this machine belong to root", code="lab.root", hint="run it with sudo") from error
+
+
+def _known(folder: Path) -> KnownLab:
+    inventory = str(folder / INVENTORY)
+    try:
+        manifest = manifests.read(folder)
+    except StateUnknown:
+        manifest = None
+    if manifest is None:
+        return KnownLab(folder.name, "unknown", None, None, inventory)
+    state: Literal["up", "building"] = "up" if manifest.state == "up" else "building"
+    return KnownLab(manifest.name, state, manifest.provider, len(manifest.servers), inventory)
 
 
 def require_root() -> None:

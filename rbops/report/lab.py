@@ -1,13 +1,14 @@
-"""A lab's state: servers, cables and testers."""
+"""Labs: which there are, and the state of one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rbops.lab.model import LabStatus
+from rbops.lab.registry import KnownLab
 from rbops.report.tables import Block, Cell, Styled, Table
 
-__all__ = ["lab_blocks"]
+__all__ = ["lab_blocks", "list_blocks"]
 
 
 def lab_blocks(found: LabStatus) -> Iterator[Block]:
@@ -34,6 +35,24 @@ def lab_blocks(found: LabStatus) -> Iterator[Block]:
         for tester in found.testers
     )
     yield Table("Testers", ("tester", "port", "namespace", "state"), testers)
+
+
+def list_blocks(labs: Sequence[KnownLab]) -> Iterator[Block]:
+    """A row a lab."""
+    if not labs:
+        yield "There are no labs on this machine."
+        return
+    rows = tuple(
+        (
+            lab.name,
+            lab.provider or "-",
+            lab.state,
+            "-" if lab.servers is None else str(lab.servers),
+            lab.inventory,
+        )
+        for lab in labs
+    )
+    yield Table("Labs", ("lab", "provider", "state", "servers", "inventory"), rows)
 
 
 def _good(good: bool, yes: str, no: str) -> Cell:  # noqa: FBT001 - a condition and its two words

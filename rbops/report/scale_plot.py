@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rbops.errors import UsageError
+from rbops.errors import UsageError, Where
 from rbops.report.scale import Curve, Curves
 
 if TYPE_CHECKING:
@@ -20,12 +20,16 @@ _LINES = (("#0072b2", "o"), ("#d55e00", "s"), ("#009e73", "^"), ("#cc79a7", "D")
 def draw(found: Curves, path: Path) -> None:
     """Write servers against ports to ``path``. Raises UsageError when it cannot be drawn or written."""
     if path.suffix not in {".png", ".svg"}:
-        raise UsageError(f"--plot {path}: the name must end in .png or .svg")
+        raise UsageError(
+            "--plot: the name must end in .png or .svg", code="scale.plot-format", where=Where(file=str(path))
+        )
     try:
         import matplotlib as mpl
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise UsageError("--plot needs matplotlib", hint="pip install 'rbops[plot]'") from error
+        raise UsageError(
+            "--plot needs matplotlib", code="scale.no-matplotlib", hint="pip install 'rbops[plot]'"
+        ) from error
     # Text stays text in an SVG, and its ids are the same in every run.
     with mpl.rc_context({"svg.hashsalt": "rbops", "svg.fonttype": "none"}):
         figure = Figure(figsize=(8, 5.5), layout="constrained")
@@ -39,7 +43,8 @@ def draw(found: Curves, path: Path) -> None:
         try:
             figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
         except OSError as error:
-            raise UsageError(f"{path}: {error.strerror or error}") from error
+            message = error.strerror or str(error)
+            raise UsageError(message, code="scale.plot-unwritable", where=Where(file=str(path))) from error
 
 
 def _curve(axes: Axes, one: Curve, place: int) -> None:

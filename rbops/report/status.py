@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from rbops.deploy.status import ServerStatus
 from rbops.report.tables import Block, Styled, Table
 from rbops.report.words import duration
 
-__all__ = ["problems", "status_blocks"]
+__all__ = ["problems", "status_blocks", "status_json"]
 
 _SHORT = 12
 _ALWAYS_ACTIVE = "rbops-watch.service"
@@ -23,6 +24,12 @@ def status_blocks(found: Sequence[ServerStatus], digest: str) -> Iterator[Block]
     ]
     if waiting:
         yield "\n".join(waiting)
+
+
+def status_json(found: Sequence[ServerStatus], digest: str) -> dict[str, Any]:
+    """The same as an object; ``problems`` of a healthy server is empty."""
+    servers = {server.name: {**server.to_dict(), "problems": problems(server, digest)} for server in found}
+    return {"schema_version": 1, "digest": digest, "servers": servers}
 
 
 def problems(server: ServerStatus, digest: str) -> tuple[str, ...]:

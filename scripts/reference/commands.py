@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import typer
 
 from rbops import errors
 from rbops.cli.app import build
+from rbops.cli.command import help_record
 from rbops.node.__main__ import parser
 from scripts.reference.model import Option, Program, Verb
 
@@ -21,7 +22,7 @@ def controller() -> Program:
     """``rbops``, from the application that runs."""
     root: Any = typer.main.get_command(build())
     context = root.make_context("rbops", [], resilient_parsing=True)
-    options = _records(root.get_params(context), context)
+    options = _options(help_record(parameter, context) for parameter in root.get_params(context))
     return Program("rbops", _paragraphs(root.help), options, tuple(_verbs(root, "rbops")))
 
 
@@ -32,20 +33,13 @@ def _verbs(group: Any, path: str) -> Iterator[Verb]:
             yield from _verbs(command, whole)
             continue
         context = command.make_context(whole, [], resilient_parsing=True)
-        usage = " ".join(re.sub(r"[{}]", "", command.get_usage(context)).replace("......", "...").split())
-        yield Verb(whole, usage.removeprefix("Usage: "), _paragraphs(command.help), _records(command.params, context))
+        usage = re.sub(r"\s+", " ", command.get_usage(context)).removeprefix("Usage: ")
+        options = _options(help_record(parameter, context) for parameter in command.params)
+        yield Verb(whole, usage, _paragraphs(command.help), options)
 
 
-def _records(params: Any, context: Any) -> tuple[Option, ...]:
-    """What the help prints of each; an argument without its Python type, a range in words."""
-    options = []
-    for param in params:
-        record = param.get_help_record(context)
-        if record:
-            spelling = record[0].split(" <")[0] if param.param_type_name == "argument" else record[0]
-            text = re.sub(r"(\d+)<=x<=(\d+)", r"\1 to \2", re.sub(r"x>=(\d+)", r"at least \1", record[1]))
-            options.append(Option(spelling, re.sub(r"\s+", " ", text)))
-    return tuple(options)
+def _options(records: Iterable[tuple[str, str] | None]) -> tuple[Option, ...]:
+    return tuple(Option(record[0], re.sub(r"\s+", " ", record[1])) for record in records if record)
 
 
 def node() -> Program:

@@ -141,11 +141,11 @@ def test_a_closed_pipe_is_no_bug(tmp_path: Path) -> None:
     assert "a bug" not in done.stderr
 
 
-def test_format_json_ends_stderr_with_the_error(tmp_path: Path) -> None:
+def test_format_json_has_the_error_on_stdout(tmp_path: Path) -> None:
     missing = tmp_path / "inventory.yml"
     (tmp_path / "router.yml").write_text("router: {external_ports: 4, line_rate: 10Gbps}\n", encoding="utf-8")
     done = rbops("diff", str(tmp_path / "router.yml"), "-i", str(missing), "--format", "json")
-    found = json.loads(done.stderr.splitlines()[-1])
-    assert (done.returncode, done.stdout, found["schema_version"]) == (2, "", 1)
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["schema_version"]) == (2, 1)
     assert found["error"]["exit_code"] == done.returncode
     assert found["error"]["message"] in done.stderr.splitlines()[0]

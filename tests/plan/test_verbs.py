@@ -187,8 +187,9 @@ def test_scale_of_a_spec_and_of_one_configuration(spec: Path) -> None:
     ends = "No topology of rb4 serves 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096 ports."
     assert ends in run("scale", spec).stdout
     assert "Servers, current" not in text
-    with pytest.raises(RbopsError, match="no configuration"):
+    with pytest.raises(RbopsError) as caught:
         run("scale", "--configuration", "fastr")
+    assert (caught.value.code, caught.value.hint) == ("scale.unknown-configuration", "did you mean faster?")
 
 
 def test_scale_plots(tmp_path: Path) -> None:

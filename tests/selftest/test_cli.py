@@ -99,7 +99,7 @@ def test_a_fault_is_1_and_stands_in_json_and_junit(files: Path, seen: dict[str, 
     seen["healthy"] = False
     done = invoke(files, "--quick", "--format", "json", "--junit", str(files / "out.xml"))
     assert done.exit_code == 1
-    assert "the self-test found 1 fault: loss 1 of 5 from port 0 to port 1\n" in done.stderr
+    assert "1 fault in the self-test: loss 1 of 5 from port 0 to port 1\n" in done.stderr
     assert json.loads(done.stdout)["faults"][0]["server"] == "n1"
     assert seen["options"].phases == ("matrix", "pair")
     suite = ET.parse(files / "out.xml").getroot()[0]
@@ -115,4 +115,4 @@ def test_a_junit_file_that_cannot_be_written_is_2(files: Path, seen: dict[str, A
     assert seen["healthy"]
     done = invoke(files, "--junit", str(files / "not" / "there.xml"))
     assert done.exit_code == 2
-    assert "cannot write" in done.stderr
+    assert "there.xml: cannot be written: " in done.stderr

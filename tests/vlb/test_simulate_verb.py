@@ -86,11 +86,11 @@ def test_matrix_and_capture_from_files(rb4: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--matrix", "skewed"), "no traffic matrix 'skewed'"),
+        (("--matrix", "skewed"), "'skewed' is not a traffic matrix"),
         (("--matrix", "none.csv"), "cannot be read"),
-        (("--flowlet-timeout", "100"), "'100' is no time"),
-        (("--flowlet-timeout", "nans"), "is no time"),
-        (("--flowlet-timeout=-1ms",), "is no time"),
+        (("--flowlet-timeout", "100"), "'100' is not a valid time"),
+        (("--flowlet-timeout", "nans"), "is not a valid time"),
+        (("--flowlet-timeout=-1ms",), "is not a valid time"),
         (("--trace", "none.pcap"), "No such file"),
     ],
 )

@@ -1,0 +1,58 @@
+"""``rbops status``: a healthy server reads as healthy, another says what is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from rbops.deploy.reboot import Waiting
+from rbops.deploy.status import ServerStatus
+from rbops.report.status import problems, status_blocks, status_json
+from rbops.report.tables import plain
+
+DIGEST = "49f2b13f2ac2" + "0" * 52
+HEALTHY = ServerStatus(
+    "n0",
+    digest=DIGEST,
+    dataplane="4 ports native",
+    services={
+        "rbops.service": "inactive",
+        "rbops-watch.service": "active",
+        "rbops-click.service": "inactive",
+        "irqbalance.service": "unknown",
+    },
+    uptime_s=3_660.0,
+    kernel="6.1.0-28-amd64",
+)
+
+
+def test_a_server_that_did_not_boot_since_is_healthy() -> None:
+    assert problems(HEALTHY, DIGEST) == ()
+    row = plain(status_blocks([HEALTHY], DIGEST)).splitlines()[3].split()
+    assert row[:4] == ["n0", "healthy", "this", "one"]
+    assert "inactive" not in plain(status_blocks([HEALTHY], DIGEST))
+
+
+@pytest.mark.parametrize(
+    ("server", "found"),
+    [
+        (ServerStatus("n0", error="n0: no route to host"), ("unreachable",)),
+        (replace(HEALTHY, digest=None), ("no plan",)),
+        (replace(HEALTHY, digest="f" * 64), ("other plan",)),
+        (replace(HEALTHY, dataplane="not loaded"), ("data plane not loaded",)),
+        (replace(HEALTHY, services={"rbops-watch.service": "inactive"}), ("rbops-watch inactive",)),
+        (replace(HEALTHY, services={"rbops.service": "failed"}), ("rbops failed",)),
+        (replace(HEALTHY, waiting=(Waiting("boot", "isolcpus", "absent", "1-3"),)), ("reboot required",)),
+        (replace(HEALTHY, transaction="run r1 by me, reverts in 9 s"), ("change not confirmed",)),
+    ],
+)
+def test_what_is_wrong(server: ServerStatus, found: tuple[str, ...]) -> None:
+    assert problems(server, DIGEST) == found
+    assert status_json([server], DIGEST)["servers"]["n0"]["problems"] == found
+    assert ", ".join(found) in plain(status_blocks([server], DIGEST))
+
+
+def test_what_waits_for_a_reboot_is_listed() -> None:
+    waiting = replace(HEALTHY, waiting=(Waiting("boot", "isolcpus", "absent", "1-3"),))
+    assert plain(status_blocks([waiting], DIGEST)).endswith("n0: reboot required: boot isolcpus: absent -> 1-3\n")
