@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
+from rbops.common.sysctls import is_router_sysctl
 from rbops.errors import Diagnostic
 from rbops.spec.kernel_words import same_parameter
 from rbops.spec.source import Node, Path
@@ -15,12 +15,6 @@ __all__ = ["check_kernel"]
 
 _ISOLATION = frozenset({"isolcpus", "nohz_full", "rcu_nocbs", "irqaffinity"})
 _HUGEPAGES = frozenset({"hugepages", "hugepagesz"})
-# Forwarding's own: another value would stop the router, or open it.
-_ROUTERS_SYSCTL = re.compile(
-    r"net\.ipv4\.(?:ip_forward|icmp_errors_use_inbound_ifaddr)"
-    r"|net\.ipv4\.conf\.[^.]+\.(?:rp_filter|send_redirects|accept_redirects|forwarding)"
-    r"|net\.ipv6\.conf\.[^.]+\.disable_ipv6"
-)
 
 
 def check_kernel(parts: Parts) -> Iterator[Diagnostic]:
@@ -45,7 +39,7 @@ def check_kernel(parts: Parts) -> Iterator[Diagnostic]:
     yield from _twice(parts, kernel, "parameters")
     yield from _twice(parts, kernel, "modules")
     for key in _names(kernel, "sysctl"):
-        if _ROUTERS_SYSCTL.fullmatch(key):
+        if is_router_sysctl(key):
             said = f"{shown(key)} is the router's own: rbops sets it"
             yield located(parts.root, ("kernel", "sysctl", key), said, "leave it out", key=True)
 

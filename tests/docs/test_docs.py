@@ -7,7 +7,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,6 +19,9 @@ from rbops.cli.app import build
 from rbops.dataplane.xdp import layout
 from rbops.dataplane.xdp.loader import FLOWLET_ENTRIES
 from rbops.deploy.apply import REVERT_TIMEOUT_S
+from rbops.nic.kinds import Number
+from rbops.nic.settings import ROWS, NicSettings
+from rbops.nic.tuning import NicTuning
 from rbops.node import __main__ as node
 from rbops.planner import plan_spec
 from rbops.predict.reference import disputed
@@ -198,6 +201,29 @@ def test_every_key_of_the_spec_is_explained() -> None:
     keys = {key for section in sections for key in section.get("properties", {})}
     assert len(keys) > 60
     assert keys <= explained
+
+
+def limit(kind: Number) -> str:
+    """The largest value as people write it."""
+    if kind.unit is None:
+        return f"{kind.low} to {kind.high}"
+    return f"up to {kind.high // 1000}ms" if kind.unit == "us" else f"up to {kind.high // 10**9}s"
+
+
+def test_every_nic_setting_has_its_row() -> None:
+    """With the tool and the option, or the file, by which it is set, and its limits."""
+    rows = {name: row[2] for row in table("spec.md", "`nic`") for name in re.findall(r"`([^`]+)`", row[0])}
+    computed = {field.name for field in fields(NicTuning)} - {field.name for field in fields(NicSettings)}
+    assert list(rows) == [*(row.key for row in ROWS), *(name for name in rows if name in computed)]
+    assert computed <= rows.keys()
+    for row in ROWS:
+        names = row.parameters or ("",)
+        first = f"`{names[0]}`" if row.tool.write is None else f"`ethtool {row.tool.write} {names[0]}".strip()
+        assert first in rows[row.key], f"{row.key}: where it is set"
+        assert all(name in rows[row.key] for name in names), f"{row.key}: {names}"
+        if isinstance(row.kind, Number):
+            assert limit(row.kind) in rows[row.key] or "likewise" in rows[row.key], f"{row.key}: its limits"
+            assert ("`keep`" in rows[row.key] or "likewise" in rows[row.key]) is row.kind.keep, f"{row.key}: keep"
 
 
 def test_presets_and_profiles() -> None:
