@@ -260,7 +260,7 @@ class Forwarding:
     systemd looks for programs), ``click_package`` what it is installed from.
     """
 
-    dataplane: Literal["xdp", "click"]
+    dataplane: str
     application: Literal["forward", "route", "ipsec"]
     routing: Literal["direct-vlb", "vlb"]
     direct_quota_bps: int
@@ -270,11 +270,6 @@ class Forwarding:
     click_package: str | None = None
     fragment: Fragment | None = None
     tunnels: tuple[Tunnel, ...] = ()
-
-    @property
-    def on_sockets(self) -> bool:
-        """Whether the data plane receives from packet sockets."""
-        return self.dataplane == "click" and self.click_dialect == "socket"
 
 
 @dataclass(frozen=True, slots=True)

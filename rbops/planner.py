@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 
+from rbops.dataplane import registry
 from rbops.plan import ClusterPlan
-from rbops.planning import click
 from rbops.planning.calibration import cost_factor
 from rbops.planning.checks import both, check_spec
 from rbops.planning.demand import demand, pins
@@ -69,9 +69,9 @@ def planning(spec: Spec, assumptions: Assumptions = Assumptions()) -> Planning:
     choice, ports = both(lambda: topology(spec, asked), lambda: externals(spec))
     built = build(spec, choice, made_of, ports)
     predicted = forecast(spec, setting(spec, choice), built.kinds, choice.stages, packets)
-    element = click.own_element(spec)
+    additions = registry.controller(spec.dataplane).additions(spec)
     check_spec(spec, asked, choice, built, predicted)
-    plan = assemble(spec, asked, choice, ports, built, predicted, element)
+    plan = assemble(spec, asked, choice, ports, built, predicted, additions)
     return Planning(spec, asked, choice, built, predicted, plan)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rbops.affinity.cores import PIPELINE_LOSS
+from rbops.dataplane import registry
 from rbops.nic.drivers import driver
 from rbops.plan import ClusterPlan, Port, Server, Violation
 
@@ -19,20 +20,21 @@ def check(plan: ClusterPlan) -> tuple[Violation, ...]:
     """Every breach of either rule in ``plan``; empty when both hold everywhere."""
     good: set[tuple[object, ...]] = set()
     found: list[Violation] = []
+    rings_by_cpu = registry.controller(plan.forwarding.dataplane).rings_by_cpu
     for server in plan.servers:
         # Ports with the same queues have one value for them: by identity, since hashing thousands of them takes long.
         shape = (server.cores, tuple((port.driver, id(port.queues)) for port in server.ports))
         if shape in good:
             continue
-        own = tuple(check_server(server, plan.forwarding.dataplane))
+        own = tuple(check_server(server, rings_by_cpu=rings_by_cpu))
         if not own:
             good.add(shape)
         found += own
     return tuple(found)
 
 
-def check_server(server: Server, dataplane: str = "click") -> Iterator[Violation]:
-    """The breaches on one server; with ``xdp`` a core's transmit ring may not be the planner's to choose."""
+def check_server(server: Server, *, rings_by_cpu: bool = False) -> Iterator[Violation]:
+    """The breaches on one server; with ``rings_by_cpu`` a core's transmit ring may not be the planner's to choose."""
     cores = set(server.cores.dataplane)
     both = cores & set(server.cores.housekeeping)
     if both:
@@ -41,9 +43,9 @@ def check_server(server: Server, dataplane: str = "click") -> Iterator[Violation
         yield Violation("rule2", server.name, "a CPU is listed twice in the data plane", 0.0)
     for port in server.ports:
         yield from _queues(server.name, port, cores)
-        if dataplane == "xdp" and driver(port.driver).xdp_ring_by_cpu:
+        if rings_by_cpu and driver(port.driver).xdp_ring_by_cpu:
             yield from _rings(server.name, port, cores)
-        if dataplane == "xdp" and driver(port.driver).xdp_ring_wraps:
+        if rings_by_cpu and driver(port.driver).xdp_ring_wraps:
             yield from _wrapping(server.name, port, cores)
     yield from _paths(server)
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from rbops.click import ClickText, Options, Report
     from rbops.click.elements import Driver
     from rbops.errors import Diagnostic
-    from rbops.spec import Spec
 
 __all__ = ["register"]
 
@@ -137,6 +136,8 @@ def _of_spec(path: Path, click: Installed, options: Options, allow: tuple[str, .
 
     from rbops.cli.click_files import Rendered
     from rbops.click import check
+    from rbops.dataplane import registry
+    from rbops.dataplane.click.controller import planning
     from rbops.dataplane.click.controller.files import keyless
     from rbops.errors import UsageError, Where
     from rbops.planner import plan_spec
@@ -144,14 +145,14 @@ def _of_spec(path: Path, click: Installed, options: Options, allow: tuple[str, .
     from rbops.spec import load_spec
 
     spec = load_spec(path)
-    if spec.dataplane != "click":
+    if not registry.controller(spec.dataplane).own_element:
         raise UsageError(
             f"the data plane is {spec.dataplane}",
             code="click-check.dataplane",
             where=Where(file=str(path), field="dataplane"),
             hint="write `dataplane: click`, or name a .click file",
         )
-    driver = options.driver or _driver(spec)
+    driver = options.driver or planning.driver(spec)
     plan = plan_spec(spec)
     rendered = render(plan)
     both = tuple(dict.fromkeys((*spec.router.allow, *allow)))
@@ -163,7 +164,7 @@ def _of_spec(path: Path, click: Installed, options: Options, allow: tuple[str, .
             options,
             driver=driver,
             threads=options.threads or len(server.cores.dataplane),
-            fastclick=options.fastclick or spec.click.dialect == "fastclick",
+            fastclick=options.fastclick or planning.spreads(spec),
             library=files.library,
         )
         reports = [_Checked(check(text, click.table, own), both, click.table.origin) for text in files.configurations()]
@@ -175,10 +176,6 @@ def _of_spec(path: Path, click: Installed, options: Options, allow: tuple[str, .
         raise UsageError(
             "it renders to no Click configuration", code="click-check.nothing", where=Where(file=str(path))
         )
-
-
-def _driver(spec: Spec) -> Driver:
-    return "linuxmodule" if spec.click.dialect == "kernel" else "userlevel"
 
 
 def _print(checked: list[_Checked], output: Format) -> None:

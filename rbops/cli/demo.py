@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
-import os
-import re
 import shlex
 import tempfile
 import time
@@ -17,7 +14,8 @@ from typing import Annotated, Any
 import typer
 
 from rbops.cli.output import emit, say
-from rbops.errors import RbopsError
+from rbops.dataplane import registry
+from rbops.errors import UsageError
 
 __all__ = ["register"]
 
@@ -35,7 +33,10 @@ def demo(
     ] = Path("rbops-demo"),
     name: Annotated[str, typer.Option("--name", metavar="NAME", help="Name of the lab.")] = "rb4",
     dataplane: Annotated[
-        str, typer.Option("--dataplane", metavar="xdp|click", help="click: the Click in CLICK_PREFIX or on PATH.")
+        str,
+        typer.Option(
+            "--dataplane", metavar="|".join(registry.KINDS), help="click: the Click in CLICK_PREFIX or on PATH."
+        ),
     ] = "xdp",
 ) -> None:
     """Run the paper's RB4 on this machine: plan it, boot four servers, apply, verify, self-test.
@@ -43,15 +44,16 @@ def demo(
     Needs root. Each step is an rbops command, shown as it runs. The lab is removed at the end, even after a failure,
     unless --keep is given.
     """
-    prefix = _click_prefix(dataplane)
+    if dataplane not in registry.KINDS:
+        raise UsageError(f"--dataplane: {dataplane!r} is not one of {', '.join(registry.KINDS)}", code="demo.dataplane")
     say("rbops demo: a four-server router (RB4 of the RouteBricks paper) as a lab on this machine")
     with _folder(directory, keep=keep) as folder:
         spec = str(folder / "router.yml")
         run = _Runner(context.find_root().command.main)
         if not (keep and Path(spec).exists()):
             run("init", str(folder))
-            if prefix is not None:
-                _use_click(Path(spec), prefix)
+            if dataplane != registry.KINDS[0]:
+                registry.controller(dataplane).prepare_demo(Path(spec), say)
         run("check", spec)
         plan = run("plan", spec)
         run("render", spec, "-o", str(folder / "rendered"))
@@ -62,40 +64,6 @@ def demo(
         emit(plan)
         emit(matrix)
     _farewell(run, spec, inventory, name, keep=keep)
-
-
-def _click_prefix(dataplane: str) -> str | None:
-    """Where this machine's Click is; None for another data plane. Raises Mismatch (3) without one."""
-    from rbops.errors import Mismatch, UsageError
-
-    if dataplane == "xdp":
-        return None
-    if dataplane != "click":
-        raise UsageError(f"--dataplane: {dataplane!r} is not xdp or click", code="demo.dataplane")
-    from rbops.dataplane.click.controller.build import ClickError, find
-
-    try:
-        return str(find(os.environ.get("CLICK_PREFIX") or None).prefix)
-    except ClickError as error:
-        raise Mismatch(
-            str(error),
-            code="demo.no-click",
-            hint="install Click 2.1 (github.com/kohler/click: ./configure --enable-user-multithread, make install) and "
-            "put its bin/ on PATH, or name its folder: CLICK_PREFIX=/opt/click",
-        ) from error
-
-
-def _use_click(spec: Path, prefix: str) -> None:
-    """Turn the starter spec into one for Click's socket dialect, as a user would."""
-    say(f"\nthe spec: `line_rate: 10Mbps`, `dataplane: click`, `click: {{dialect: socket, prefix: {prefix}}}`")
-    text = spec.read_text(encoding="utf-8")
-    written = f"click: {{dialect: socket, prefix: {json.dumps(prefix)}}}"
-    # What four servers on the sockets of one machine can carry, so that the pair phase passes the direct quota.
-    text = text.replace("line_rate: 10Gbps", "line_rate: 10Mbps")
-    changed, count = re.subn(r"(?m)^dataplane: xdp.*$", f"dataplane: click\n{written}".replace("\\", r"\\"), text)
-    if count != 1:
-        raise RbopsError("the starter spec has no line `dataplane: xdp`", code="demo.starter")
-    spec.write_text(changed, encoding="utf-8")
 
 
 class _Runner:

@@ -6,18 +6,37 @@ A folder has two halves. ``node.py`` and what is beside it run on servers, with 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rbops.errors import Diagnostic
     from rbops.node.schema import Dataplane, Fabric, HostInterface, NodePort
     from rbops.node.schema.fields import Fields
-    from rbops.plan import ClusterPlan, Server
+    from rbops.plan import ClusterPlan, Forwarding, Server, Violation
+    from rbops.planning.servers import Built
     from rbops.render.files import File
     from rbops.render.routes import Table
+    from rbops.spec import Spec
+    from rbops.spec.source import Node
+    from rbops.topology.choice import Choice
+    from rbops.verify.case import Case
+    from rbops.verify.host import ServerUnderTest
 
-__all__ = ["Controller", "Difference", "NodeHalf", "Places", "Plane", "Rendering", "ServerPart"]
+__all__ = [
+    "Additions",
+    "Controller",
+    "Difference",
+    "NodeHalf",
+    "Places",
+    "Plane",
+    "Rendering",
+    "ServerPart",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +127,114 @@ class Rendering(Protocol):
         """A port as this data plane wants it set."""
 
 
+class Additions:
+    """What the data plane's own section of a spec adds to the plan: nothing."""
+
+    def forwarding(self, common: Forwarding) -> Forwarding:
+        """``common`` with the data plane's own values."""
+        return common
+
+    def breaches(self, servers: Sequence[Server]) -> Iterator[Violation]:
+        """Breaches of the paper's two rules that it brings along."""
+        yield from ()
+
+
 class Controller(Protocol):
-    """A kind of data plane where rbops runs. Each is a module-level value ``HALF`` of ``controller/half.py``."""
+    """A kind of data plane where rbops runs. Each is a module-level value ``HALF`` of ``controller/half.py``.
 
-    @property
-    def kind(self) -> str:
-        """What ``dataplane:`` is in the spec."""
+    A data plane subclasses this one; what it does not define is as here. Methods import what they need.
+    """
 
-    @property
-    def places(self) -> Places:
-        """Where its files are on servers."""
+    kind: str
+    """What ``dataplane:`` is in the spec."""
+    applications: tuple[str, ...] = ("forward", "route")
+    """What ``router.application`` may be."""
+    own_element: bool = False
+    """Whether ``router.fragment`` has a place in it."""
+    balances: bool = True
+    """Whether it balances load (VLB), on frames whose destination MAC is their output port."""
+    rings_by_cpu: bool = False
+    """Whether a core sends by the transmit ring that goes by its CPU id, as XDP's redirect does."""
+    places: Places = Places()
+    """Where its files are on servers."""
+    checks: Path | None = None
+    """A pytest file with its own checks for ``rbops verify``."""
+
+    # The spec.
+
+    def mistakes(self, root: Node) -> Iterator[Diagnostic]:
+        """What contradicts itself in its own section; asked whatever the spec's data plane is."""
+        yield from ()
+
+    # Planning. ``spec.dataplane`` is this one.
+
+    def one_queue(self, spec: Spec) -> bool:
+        """Whether it has one queue a port, whatever the device has."""
+        return False
+
+    def packet_cycles(self, spec: Spec) -> float:
+        """Cycles of a packet beyond the profile's costs, which are those of a program in the driver or with it."""
+        return 0
+
+    def hands_over(self, spec: Spec) -> bool:
+        """Whether devices are handed to a program, and are no network devices of the kernel any more."""
+        return False
+
+    def no_steering(self, spec: Spec) -> str | None:
+        """Why NICs get no rules by destination MAC; None: those that can do."""
+        return None
+
+    def offloads(self, spec: Spec, driver: str, *, steering: bool) -> Iterator[tuple[str, bool]]:
+        """What is turned on or off in devices of ``driver`` (``ethtool -K``); ``steering``: they have rules by MAC."""
+        yield from ()
+
+    def additions(self, spec: Spec) -> Additions:
+        """What its section adds to the plan. Raises SpecError, UsageError."""
+        return Additions()
+
+    def limits(self, spec: Spec, choice: Choice, built: Built) -> Iterator[str]:
+        """What it cannot do of a plan, a sentence each."""
+        yield from ()
+
+    def batching(self, spec: Spec) -> Iterator[str]:
+        """What it cannot express of the spec's batching, a sentence each."""
+        yield from ()
+
+    # The plan.
 
     def render(self, plan: ClusterPlan, digest: str, routes: Table) -> Rendering:
         """The files of ``plan``, whose digest is ``digest``. UsageError (2) for what cannot be rendered."""
+
+    def hops(self, plan: ClusterPlan, source: str, target: str) -> int:
+        """By how much a packet's TTL is less when it leaves server ``target``, having come in at ``source``."""
+        return 1
+
+    def loses_early(self, plan: ClusterPlan) -> bool:
+        """Whether it loses packets long before line rate, so that the self-test begins with less."""
+        return False
+
+    # Servers.
+
+    def status_line(self, status: Mapping[str, Any]) -> str:
+        """What ``rbops status`` says of a running data plane; ``status`` is what rbops-node says."""
+        return self.kind
+
+    def cases(self) -> Mapping[str, Callable[[ServerUnderTest], Iterator[Case]]]:
+        """Fixtures of its own checks, beside those that all have."""
+        return {}
+
+    # Labs and the demo.
+
+    def lab_folder(self, plan: ClusterPlan) -> str | None:
+        """A folder of this machine that a lab's servers must see. Mismatch (3) where a lab cannot run it."""
+        return None
+
+    def prepare_lab(self, folder: str, directory: Path, uppers: list[Path], progress: Callable[[str], None]) -> None:
+        """Put into servers' writable layers what they need; ``folder`` as above, ``directory`` the lab's own."""
+        return
+
+    def prepare_demo(self, spec: Path, say: Callable[[str], None]) -> None:
+        """Turn the starter spec into one for this data plane, as a user would. Mismatch (3) where it cannot run."""
+        text = spec.read_text(encoding="utf-8")
+        say(f"\nthe spec: `dataplane: {self.kind}`")
+        spec.write_text(re.sub(r"(?m)^dataplane: .*$", f"dataplane: {self.kind}", text), encoding="utf-8")

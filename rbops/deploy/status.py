@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rbops.dataplane import registry
 from rbops.deploy.inventory import Inventory
 from rbops.deploy.keys import PATH as KEYS_PATH
 from rbops.deploy.keys import Keys, keys_of
@@ -195,10 +196,5 @@ def _lock(lock: Mapping[str, Any] | None) -> str | None:
 
 
 def _dataplane(plane: Mapping[str, Any]) -> str:
-    devices = plane.get("devices")
-    if plane.get("kind") == "click" and plane.get("loaded"):
-        return f"click {plane.get('version')}, {plane.get('dialect')}"
-    if isinstance(devices, Mapping) and devices:
-        modes = sorted({str(device.get("mode")) for device in devices.values() if isinstance(device, Mapping)})
-        return f"{len(devices)} ports {'/'.join(modes)}"
-    return "not loaded"
+    kind = plane.get("kind")
+    return registry.controller(kind).status_line(plane) if kind in registry.KINDS else "not loaded"

@@ -82,7 +82,7 @@ class Manifest:
     """A lab. ``state`` is ``building`` until ``up`` is done; ``base`` is the image it runs on.
 
     ``emulated``: its servers are virtual machines without KVM, tens of times slower than this machine.
-    ``click`` is this machine's folder with the Click that the servers run; None: they run none.
+    ``folder`` is one of this machine that the servers see at the same place, for their data plane; None: none.
     """
 
     name: str
@@ -94,7 +94,7 @@ class Manifest:
     servers: tuple[LabServer, ...]
     testers: tuple[LabTester, ...]
     emulated: bool = False
-    click: str | None = None
+    folder: str | None = None
 
     @property
     def bridge(self) -> str:
@@ -135,14 +135,14 @@ class Manifest:
 
 
 def from_plan(
-    plan: ClusterPlan, name: str, subnet: int, base: str, provider: str, click: str | None = None
+    plan: ClusterPlan, name: str, subnet: int, base: str, provider: str, folder: str | None = None
 ) -> Manifest:
     """Everything the lab ``name`` will hold for ``plan``.
 
     Raises Mismatch where a plan cannot be cabled on one machine (:mod:`rbops.lab.fit` checks the rest).
     """
     # Click on sockets takes one queue a port: the others are for the xdp plan that may follow in the same lab.
-    least = profile("lab").possible_cpus if click is not None else 1
+    least = profile("lab").possible_cpus if folder is not None else 1
     servers = tuple(_server(server, name, subnet, least) for server in plan.servers)
     testers = tuple(
         _tester(server, position, port, name, least)
@@ -150,7 +150,7 @@ def from_plan(
         for position, port in enumerate(server.ports)
         if port.kind == "external"
     )
-    return Manifest(name, provider, plan.digest, subnet, base, "building", servers, testers, click=click)
+    return Manifest(name, provider, plan.digest, subnet, base, "building", servers, testers, folder=folder)
 
 
 def _server(server: Server, lab: str, subnet: int, least: int) -> LabServer:

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rbops.common.cpulist import online_cpus
+from rbops.dataplane import registry
+from rbops.dataplane.base import Controller
 from rbops.errors import CheckFailed
-from rbops.lab import access, base, click, layout, net, status
+from rbops.lab import access, base, layout, net, status
 from rbops.lab import manifest as manifests
 from rbops.lab.cgroup import lab_cgroup
 from rbops.lab.command import require_tools, run
@@ -51,16 +53,17 @@ class NspawnProvider:
         check_fit(plan, online_cpus())
         check_inotify(len(plan.servers), int(_INOTIFY.read_text(encoding="ascii")))
         require_tools(_TOOLS)
-        prefix = click.prefix_for(plan)
+        plane = registry.controller(plan.forwarding.dataplane)
+        folder = plane.lab_folder(plan)
         image = base.ensure(progress)
         with ExitStack() as held:
             manifest = reserve(
                 name,
-                lambda subnet: manifests.from_plan(plan, name, subnet, str(image), "nspawn", click=prefix),
+                lambda subnet: manifests.from_plan(plan, name, subnet, str(image), "nspawn", folder=folder),
                 held,
                 progress,
             )
-            manifest = complete(manifest, lambda: _build(manifest, progress), progress)
+            manifest = complete(manifest, lambda: _build(manifest, plane, progress), progress)
         return Lab(manifest, directory, self)
 
     def down(self, name: str, progress: Progress = silent) -> bool:
@@ -119,7 +122,7 @@ class NspawnProvider:
         return access.command(existing(name), layout.folder(name), target, command, tty=tty)
 
 
-def _build(manifest: Manifest, progress: Progress) -> None:
+def _build(manifest: Manifest, plane: Controller, progress: Progress) -> None:
     directory = layout.folder(manifest.name)
     progress(f"cable {len(manifest.servers)} servers and {len(manifest.testers)} testers")
     net.build(manifest)
@@ -127,9 +130,9 @@ def _build(manifest: Manifest, progress: Progress) -> None:
     client = access.make_client_key(directory, manifest.name)
     keys = {server.address: _make_disk(manifest, server, client) for server in manifest.servers}
     access.write_known_hosts(directory, keys)
-    if manifest.click is not None:
+    if manifest.folder is not None:
         roots = [layout.root_of(manifest.name, server) for server in manifest.servers]
-        click.give(manifest.click, directory, [root.with_name("upper") for root in roots], progress)
+        plane.prepare_lab(manifest.folder, directory, [root.with_name("upper") for root in roots], progress)
     progress(f"boot {len(manifest.servers)} servers")
     for server in manifest.servers:
         _boot(manifest, server)

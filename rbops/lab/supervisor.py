@@ -33,10 +33,10 @@ _NSPAWN_ENVIRONMENT = {
 }
 
 
-def nspawn_command(server: LabServer, root: Path, click: str | None = None) -> list[str]:
+def nspawn_command(server: LabServer, root: Path, folder: str | None = None) -> list[str]:
     """The command that boots ``server`` from ``root`` inside its network namespace.
 
-    ``click`` is a folder of this machine that the server sees at the same place, read-only.
+    ``folder`` is one of this machine that the server sees at the same place, read-only.
 
     systemd-nspawn is started inside the namespace instead of being told of it: otherwise the server's
     sysfs shows the host's devices.
@@ -46,7 +46,7 @@ def nspawn_command(server: LabServer, root: Path, click: str | None = None) -> l
         *("systemd-nspawn", f"--directory={root}", f"--machine={server.machine}", f"--hostname={server.name}"),
         *("--boot", "--register=no", "--keep-unit", "--link-journal=no", "--timezone=off", "--resolv-conf=off"),
         *("--capability=all", "--system-call-filter=bpf perf_event_open"),
-        *([f"--bind-ro={click}"] if click else []),
+        *([f"--bind-ro={folder}"] if folder else []),
     ]
 
 
@@ -68,7 +68,7 @@ def _boot(manifest: Manifest, server: LabServer, cgroup: Cgroup) -> int:
     net.park(manifest, server)
     net.plug(manifest, server)
     try:
-        command = nspawn_command(server, root_of(manifest.name, server), manifest.click)
+        command = nspawn_command(server, root_of(manifest.name, server), manifest.folder)
         environment = {**os.environ, **_NSPAWN_ENVIRONMENT}
         return subprocess.run(command, stdin=subprocess.DEVNULL, env=environment, check=False).returncode
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from rbops.dataplane import registry
 from rbops.errors import Diagnostic
 from rbops.nic.drivers import driver
 from rbops.plan import Server
@@ -25,10 +26,8 @@ def nic_mistakes(spec: Spec, servers: Iterable[Server]) -> Iterator[Diagnostic]:
             setup = asked.get(port.driver)
             if port.kind != "internal" or setup is None:
                 continue
-            message = None
-            if setup.steering != "hardware":
-                message = "Click on DPDK has the devices to itself: the kernel cannot set rules in them"
-            elif driver(port.driver).mac_rules == "none":
+            message = registry.controller(spec.dataplane).no_steering(spec)
+            if message is None and driver(port.driver).mac_rules == "none":
                 message = f"driver {port.driver} ({server.name}, port {port.name}) has no rules by destination MAC"
             key = f"{path} {port.driver}"
             if message and key not in told:

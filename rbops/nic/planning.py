@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
+from rbops.dataplane import registry
 from rbops.nic.drivers import Driver, driver
 from rbops.nic.settings import NicSetup, Situation, plan_settings
 from rbops.nic.tuning import NicTuning
@@ -14,7 +15,6 @@ __all__ = ["setups", "userspace"]
 
 _WIRE_BITS = 84 * 8
 """The smallest frame with preamble and gap (IEEE 802.3): the most frames a link brings."""
-_DPDK = frozenset({"dpdk", "fastclick"})
 _PAGES_KB, _PAGES = 2048, 512
 
 
@@ -27,9 +27,9 @@ def setups(spec: Spec, tuning: NicTuning, ports: Iterable[Port]) -> tuple[NicSet
 
 
 def userspace(spec: Spec, tuning: NicTuning) -> Userspace | None:
-    """Huge pages, for Click on DPDK or where the spec asks for them."""
+    """Huge pages, for a program that has the devices for itself or where the spec asks for them."""
     pages = tuning.hugepages
-    if pages is None and not _handed(spec):
+    if pages is None and not registry.controller(spec.dataplane).hands_over(spec):
         return None
     size, count = (pages.size_kb, pages.count) if pages else (_PAGES_KB, _PAGES)
     return Userspace(size, count, bool(tuning.unsafe_noiommu))
@@ -37,13 +37,14 @@ def userspace(spec: Spec, tuning: NicTuning) -> Userspace | None:
 
 def _setup(spec: Spec, tuning: NicTuning, known: Driver, ports: list[Port]) -> NicSetup:
     mode = tuning.steering or "auto"
-    hardware = not _handed(spec) and (mode == "hardware" or (mode == "auto" and known.mac_rules == "all"))
+    plane = registry.controller(spec.dataplane)
+    hardware = plane.no_steering(spec) is None and (mode == "hardware" or (mode == "auto" and known.mac_rules == "all"))
     place = Situation(
         driver=known,
         timeout_usecs=round(spec.batching.timeout_s * 1_000_000),
         batch=spec.batching.nic,
         queue_pps=max(port.rate_bps / _WIRE_BITS / len({queue.rx_core for queue in port.queues}) for port in ports),
-        offloads=tuple(_offloads(spec, known.name, hardware=hardware)),
+        offloads=tuple(plane.offloads(spec, known.name, steering=hardware)),
     )
     return NicSetup(
         known.name,
@@ -51,40 +52,6 @@ def _setup(spec: Spec, tuning: NicTuning, known: Driver, ports: list[Port]) -> N
         rss_queues=known.rss_queues,
         steering="hardware" if hardware else "software",
         steering_fallback=mode != "hardware",
-        bind="vfio-pci" if _handed(spec) and not known.bifurcated else None,
+        bind="vfio-pci" if plane.hands_over(spec) and not known.bifurcated else None,
         **plan_settings(tuning, place),
     )
-
-
-def _handed(spec: Spec) -> bool:
-    return spec.dataplane == "click" and spec.click.dialect in _DPDK
-
-
-def _offloads(spec: Spec, name: str, *, hardware: bool) -> Iterator[tuple[str, bool]]:
-    return _xdp_offloads(name, hardware=hardware) if spec.dataplane == "xdp" else _click_offloads(spec, name)
-
-
-def _xdp_offloads(name: str, *, hardware: bool) -> Iterator[tuple[str, bool]]:
-    """GRO keeps veth's NAPI running, which a redirect needs; merged frames and cut-off tags must not reach XDP.
-
-    A veth computes no checksum: it hands frames on unfinished, and the far end's XDP forwards them so.
-    """
-    yield from (("gro", True), ("lro", False))
-    if name == "veth":
-        yield "tx", False
-        return
-    yield from (("rx-gro-hw", False), ("rxvlan", False))
-    if hardware:
-        yield "ntuple", True
-
-
-def _click_offloads(spec: Spec, name: str) -> Iterator[tuple[str, bool]]:
-    """Click gets frames from the kernel as they are: none merged, none still to be cut, no tag taken off."""
-    if _handed(spec):
-        return
-    # A veth takes frames that a program redirected to it only while NAPI runs, which GRO turns on.
-    yield from (("gro", name == "veth"), ("lro", False), ("gso", False), ("tso", False))
-    if name == "veth":
-        yield "tx", False
-        return
-    yield from (("rx-gro-hw", False), ("rxvlan", False))

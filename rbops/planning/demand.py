@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rbops.affinity.cores import CorePolicy, assign
+from rbops.dataplane import registry
 from rbops.errors import Diagnostic, SpecError
 from rbops.hardware.model import Machine
 from rbops.planning.machines import Machines
@@ -63,7 +64,7 @@ def _available(spec: Spec, machine: Machine, packets: PacketMix) -> int:
         missing = "NIC" if machine.cores else "online CPU"
         raise SpecError([spec.source.mistake(("servers",), f"{machine.name} servers have no usable {missing}")])
     try:
-        policy = CorePolicy(xdp=spec.dataplane == "xdp", allow=spec.router.allow)
+        policy = CorePolicy(xdp=registry.controller(spec.dataplane).rings_by_cpu, allow=spec.router.allow)
         assigned = assign(machine, cards, policy, server=machine.name)
     except ValueError as error:
         raise SpecError([spec.source.mistake(("servers",), str(error), "keep fewer housekeeping CPUs")]) from error

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from rbops import hardware
+from rbops.dataplane import registry
 from rbops.errors import Diagnostic, SpecError
 from rbops.hardware.model import Machine
-from rbops.planning.click import costs
 from rbops.spec.model import Hardware, Spec
 from rbops.spec.source import Path
 from rbops.topology.names import server_index
@@ -66,7 +66,9 @@ def _machine(
 
 def _reserved(spec: Spec, machine: Machine) -> Machine:
     """With isolated cores one is left for everything else, whatever the profile says."""
-    machine = replace(machine, costs=costs(spec, machine))
+    more = registry.controller(spec.dataplane).packet_cycles(spec)
+    if more:
+        machine = replace(machine, costs=tuple(replace(cost, cycles=cost.cycles + more) for cost in machine.costs))
     many = len({(core.socket, core.core) for core in machine.cores}) > 1
     return replace(machine, reserve=max(machine.reserve, 1)) if spec.kernel.isolate and many else machine
 

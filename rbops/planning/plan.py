@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from rbops.affinity.rules import check
+from rbops.dataplane.base import Additions
 from rbops.plan import ClusterPlan, Forwarding, LinkRate, Processing, Topology, Tunnel, Violation
-from rbops.planning import click
 from rbops.planning.prediction import Forecast
 from rbops.planning.servers import Built
 from rbops.planning.topology import setting
@@ -17,9 +16,6 @@ from rbops.spec.model import Spec
 from rbops.topology.choice import Choice, Demand
 from rbops.topology.external import External, routes
 from rbops.topology.names import server_name
-
-if TYPE_CHECKING:
-    from rbops.click import Fragment as Parsed
 
 __all__ = ["assemble"]
 
@@ -31,7 +27,7 @@ def assemble(
     ports: Sequence[External],
     built: Built,
     made: Forecast,
-    element: Parsed | None,
+    additions: Additions,
 ) -> ClusterPlan:
     """The plan, with every violation of its rules that planning or its independent checker finds."""
     plan = ClusterPlan(
@@ -39,26 +35,26 @@ def assemble(
         topology=_topology(spec, choice, made),
         links=built.links,
         servers=built.servers,
-        forwarding=Forwarding(
-            dataplane=spec.dataplane,
-            application=spec.router.application,
-            routing=spec.interconnect.routing,
-            direct_quota_bps=setting(spec, choice).quota_bps,
-            flowlet_timeout_s=spec.interconnect.flowlet_timeout_s,
-            click_dialect=spec.click.dialect,
-            click_prefix=click.prefix(spec),
-            click_package=spec.click.package if spec.dataplane == "click" else None,
-            fragment=click.planned(element),
-            tunnels=tuple(Tunnel(each.peer, each.prefixes, each.spi, str(each.keys)) for each in spec.ipsec),
-        ),
+        forwarding=additions.forwarding(_forwarding(spec, choice)),
         routes=routes(spec, ports),
-        violations=(*_breaches(built), *click.breaches(element, built)),
+        violations=(*_breaches(built), *additions.breaches(built.servers)),
         warnings=warnings(spec, choice, demand, built, made),
         prediction=made.prediction,
     )
     known = {(breach.rule, breach.server) for breach in plan.violations}
     found = tuple(breach for breach in check(plan) if (breach.rule, breach.server) not in known)
     return replace(plan, violations=plan.violations + found) if found else plan
+
+
+def _forwarding(spec: Spec, choice: Choice) -> Forwarding:
+    return Forwarding(
+        dataplane=spec.dataplane,
+        application=spec.router.application,
+        routing=spec.interconnect.routing,
+        direct_quota_bps=setting(spec, choice).quota_bps,
+        flowlet_timeout_s=spec.interconnect.flowlet_timeout_s,
+        tunnels=tuple(Tunnel(each.peer, each.prefixes, each.spi, str(each.keys)) for each in spec.ipsec),
+    )
 
 
 def _breaches(built: Built) -> Iterator[Violation]:

@@ -12,12 +12,12 @@ from typing import NamedTuple
 from rbops.affinity.cores import Assignment, CorePolicy, assign
 from rbops.affinity.kernel import kernel
 from rbops.affinity.steering import steering
+from rbops.dataplane import registry
 from rbops.hardware.model import Card, Machine
 from rbops.nic.planning import setups, userspace
 from rbops.nic.settings import NicSetup
 from rbops.nic.tuning import NicTuning
 from rbops.plan import Batching, Kernel, Link, Port, Selector, Server
-from rbops.planning import click
 from rbops.planning.machines import Machines
 from rbops.spec.model import Spec
 from rbops.topology.cabling import Joint, degrees, joints
@@ -116,12 +116,13 @@ def _kind(spec: Spec, machine: Machine, external: int, internal: int, rate_bps: 
     if plan is None or len(plan.internal) < internal:
         raise ValueError(f"{machine.name} has no card ports for {external} external and {internal} internal ports")
     seats = plan.external + plan.internal[:internal]
+    plane = registry.controller(spec.dataplane)
     assignment = assign(
         machine,
         tuple(seat.card for seat in seats),
         CorePolicy(
-            xdp=spec.dataplane == "xdp",
-            one_queue=click.on_sockets(spec),
+            xdp=plane.rings_by_cpu,
+            one_queue=plane.one_queue(spec),
             near_nic=spec.servers.numa == "prefer",
             allow=spec.router.allow,
         ),

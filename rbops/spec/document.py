@@ -11,6 +11,7 @@ from pydantic import Discriminator, Field, GetJsonSchemaHandler, Tag, model_vali
 from pydantic_core import CoreSchema
 
 from rbops.common.limits import HIGHEST_CPU, MAX_EXTERNAL_PORTS
+from rbops.dataplane import registry
 from rbops.spec import model
 from rbops.spec import scalars as kind
 from rbops.spec.batching import Batching
@@ -325,7 +326,7 @@ class SpecDocument(BaseSection):
     """How the servers are joined."""
     batching: Batching = Batching()
     """How many packets are handled at once."""
-    dataplane: Annotated[model.DataPlane, one_of(model.DataPlane)] = _default(model.Spec, "dataplane")
+    dataplane: Annotated[model.DataPlane, one_of(registry.KINDS)] = _default(model.Spec, "dataplane")
     """xdp: bundled, any recent kernel; click: the paper's own."""
     click: ClickSection = ClickSection()
     """Which Click runs, for `dataplane: click`."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 
+from rbops.dataplane import registry
 from rbops.errors import Diagnostic, SpecError
 from rbops.spec import model
 from rbops.spec.build import build
@@ -67,23 +68,20 @@ def _across(parts: Parts) -> Iterator[Diagnostic]:
 
 
 def _data_plane(parts: Parts) -> Iterator[Diagnostic]:
-    """What the chosen data plane cannot do."""
-    chosen = parts.root.child("dataplane")
-    click = parts.root.child("click")
+    """What the chosen data plane cannot do, and what any one's section says against itself."""
+    written = parts.root.child("dataplane")
+    kind = registry.KINDS[0] if written is None or written.value is None else written.value
     # Where the data plane's name is wrong, what it cannot do is not known.
-    if chosen is None or chosen.value is None or chosen.value == "xdp":
-        if parts.application == "ipsec":
-            message = "the xdp data plane has no ipsec"
+    if kind in registry.KINDS:
+        chosen = registry.controller(str(kind))
+        if parts.application is not None and parts.application not in chosen.applications:
+            message = f"the {kind} data plane has no {parts.application}"
             yield located(parts.root, ("router", "application"), message, "add `dataplane: click`")
-        if parts.fragment:
-            message = "a fragment is Click's, and the data plane is xdp"
+        if parts.fragment and not chosen.own_element:
+            message = f"a fragment is Click's, and the data plane is {kind}"
             yield located(parts.root, ("router", "fragment"), message, "add `dataplane: click`")
-    if click and click.child("package") and click.child("prefix"):
-        message = "Click is installed from a package or is there under a prefix, not both"
-        yield located(parts.root, ("click", "prefix"), message)
-    prefix = click.child("prefix") if click else None
-    if prefix and isinstance(prefix.value, str) and not prefix.value.startswith("/"):
-        yield located(parts.root, ("click", "prefix"), "a path on the servers is absolute", "for example /usr/local")
+    for each in registry.controllers():
+        yield from each.mistakes(parts.root)
 
 
 def _route_file(parts: Parts, base: Path) -> tuple[model.RouteFile | None, list[Diagnostic]]:

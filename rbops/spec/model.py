@@ -54,7 +54,8 @@ Rule = Literal["rule1", "rule2"]
 Traffic = Literal["uniform", "worst-case"]
 Guarantee = Literal["best-effort", "line-rate"]
 Numa = Literal["prefer", "ignore"]
-DataPlane = Literal["xdp", "click"]
+DataPlane = str
+"""One of ``rbops.dataplane.registry.KINDS``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,8 +81,8 @@ def number(low: int, high: int) -> Scalar:
 
 
 def one_of(literal: Any) -> Scalar:
-    """One of the words of a ``Literal``."""
-    names = tuple(str(name) for name in get_args(literal))
+    """One of the words of a ``Literal``, or of a tuple."""
+    names = tuple(str(name) for name in (literal if isinstance(literal, tuple) else get_args(literal)))
     return Scalar(units.choice(names), {"enum": list(names)})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,26 +18,30 @@ if TYPE_CHECKING:
 
 __all__ = ["Case", "VerifyPlugin"]
 
+Cases = Callable[["ServerUnderTest"], Iterator[Case]]
+
 
 class VerifyPlugin:
     """Gives the checks their cases and keeps what came of them.
 
     A check asks for its cases by fixture name: ``server_case`` (one a server), ``row_case`` (each row that
     rbops-node shows), ``port_case`` (those that the kernel keeps), ``vector_case`` (queues of hardware),
-    ``file_case``, ``peer_case`` (every other server), and those of :mod:`rbops.verify.kernel_cases` and of one
-    data plane: ``xdp_case``, ``xdp_port_case``, ``click_case``, ``click_port_case``, ``click_thread_case``,
-    ``click_keys_case`` (with tunnels).
+    ``file_case``, ``peer_case`` (every other server), and those of :mod:`rbops.verify.kernel_cases` and
+    ``own_cases``, the data plane's.
     """
 
-    def __init__(self, servers: Sequence[ServerUnderTest], progress: Callable[[Check], None]) -> None:
+    def __init__(
+        self, servers: Sequence[ServerUnderTest], own_cases: Mapping[str, Cases], progress: Callable[[Check], None]
+    ) -> None:
         self._servers = servers
+        self._own_cases = own_cases
         self._progress = progress
         self.checks: list[Check] = []
         self.unreachable: Unreachable | None = None
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Parametrise by the one ``*_case`` fixture a check asks for."""
-        kinds: dict[str, Callable[[ServerUnderTest], Iterator[Case]]] = {
+        kinds: dict[str, Cases] = {
             "server_case": self._server_cases,
             "port_case": self._port_cases,
             "row_case": self._row_cases,
@@ -45,12 +49,7 @@ class VerifyPlugin:
             "file_case": self._file_cases,
             **kernel_cases(),
             "peer_case": self._peer_cases,
-            "xdp_case": _only("xdp", self._server_cases),
-            "xdp_port_case": _only("xdp", self._port_cases),
-            "click_case": _only("click", self._server_cases),
-            "click_port_case": _only("click", self._port_cases),
-            "click_thread_case": _only("click", _click_thread_cases),
-            "click_keys_case": _only("click", _click_keys_cases),
+            **self._own_cases,
         }
         for name, cases in kinds.items():
             if name in metafunc.fixturenames:
@@ -130,22 +129,6 @@ class VerifyPlugin:
 
 def _kernel_ports(server: ServerUnderTest) -> list[dict[str, Any]]:
     return [port for port in server.node["ports"] if not port.get("nic", {}).get("bind")]
-
-
-def _only(kind: str, cases: Callable[[ServerUnderTest], Iterator[Case]]) -> Callable[[ServerUnderTest], Iterator[Case]]:
-    """The same cases on servers whose data plane is of this kind, none on others."""
-    return lambda server: cases(server) if server.node["dataplane"].get("kind", "xdp") == kind else iter(())
-
-
-def _click_thread_cases(server: ServerUnderTest) -> Iterator[Case]:
-    for thread in server.node["dataplane"]["threads"]:
-        label = f"{server.name}:thread{thread['thread']}"
-        yield Case(server, label, key=str(thread["thread"]), want=str(thread["cpu"]))
-
-
-def _click_keys_cases(server: ServerUnderTest) -> Iterator[Case]:
-    if server.node["dataplane"].get("ipsec_keys"):
-        yield Case(server, server.name)
 
 
 def _case(item: pytest.Item) -> Case | None:

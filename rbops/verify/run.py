@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from rbops.dataplane import registry
 from rbops.deploy.inventory import Target
 from rbops.errors import CheckFailed, RbopsError
 from rbops.verify.host import ServerUnderTest
@@ -50,8 +51,11 @@ def run_verify(
         # Before the checks are made of them, and on all servers at once.
         with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
             list(pool.map(lambda server: server.rows, servers))
-        plugin = VerifyPlugin(servers, progress)
-        status = pytest.main(_arguments(junit, select), plugins=[plugin])
+        planes = [registry.controller(kind) for kind in sorted({node["dataplane"]["kind"] for node in nodes.values()})]
+        own = {name: cases for plane in planes for name, cases in plane.cases().items()}
+        suites = [_SUITE, *(plane.checks for plane in planes if plane.checks)]
+        plugin = VerifyPlugin(servers, own, progress)
+        status = pytest.main(_arguments(suites, junit, select), plugins=[plugin])
     if plugin.unreachable:
         raise plugin.unreachable
     if status == pytest.ExitCode.INTERRUPTED:
@@ -63,8 +67,8 @@ def run_verify(
     return VerifyResult(plan_digest, tuple(plugin.checks))
 
 
-def _arguments(junit: Path | None, select: str | None) -> list[str]:
-    arguments = [str(_SUITE), "--import-mode=importlib"]
+def _arguments(suites: Sequence[Path], junit: Path | None, select: str | None) -> list[str]:
+    arguments = [*map(str, suites), "--import-mode=importlib"]
     # Nothing of the folder the user stands in, or of plugins they have, may change what is checked.
     arguments += ["-c", os.devnull, f"--rootdir={_SUITE}", "--disable-plugin-autoload"]
     # Without -s the progress on the terminal would be captured too.

@@ -258,7 +258,7 @@ def test_click_of_an_archive_runs_from_where_it_is_unpacked(
 
 
 def test_what_is_an_archive_is_the_same_for_the_role() -> None:
-    from rbops.planning.click import _ARCHIVE
+    from rbops.dataplane.click.controller.planning import _ARCHIVE
 
     tasks = (ROOT / "roles/click/tasks/main.yml").read_text()
     pattern = re.search(r"'archive' if click_named is match\('(.*)'\)", tasks)

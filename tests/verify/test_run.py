@@ -33,7 +33,7 @@ NODE: dict[str, Any] = {
             "nic": {},
         }
     ],
-    "dataplane": {"next_hop": {}},
+    "dataplane": {"kind": "xdp", "next_hop": {}},
 }
 LINK = [{"ifname": "ext0", "flags": ["UP", "LOWER_UP"], "mtu": 1500, "xdp": {"mode": 1, "prog": {"id": 7}}}]
 

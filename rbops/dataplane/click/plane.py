@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from rbops.dataplane.base import Difference
-from rbops.dataplane.click import keys, package
+from rbops.dataplane.click import kernel_mode, keys, package
 from rbops.dataplane.click.config import ClickConfig
 from rbops.dataplane.click.control import Control, HandlerError, NoClick
 from rbops.dataplane.click.counters import read_counters
@@ -31,7 +31,6 @@ from rbops.node.schema.dataplane import PlannedFile
 __all__ = ["ClickPlane"]
 
 _START_S = 30.0
-_OLDEST_KERNEL, _NEWER_KERNEL = (2, 6, 24), (3, 19)
 _POLL_S = 0.05
 _CHUNK = 48 * 1024
 """Bytes of one write to a handler: Click takes up to 64 KiB."""
@@ -191,7 +190,7 @@ class ClickPlane:
     def _stale_package(self) -> Difference | None:
         """Whether other elements run than the next start loads: from other sources, or for another Click."""
         # In the kernel the package is a module; a process of another dialect may have left its package here.
-        planned = package.planned() if self._config.dialect != "kernel" else ""
+        planned = package.planned() if self._config.dialect != kernel_mode.DIALECT else ""
         have = package.loaded(self._pid()) if planned else ""
         if have == planned:
             return None
@@ -269,16 +268,8 @@ class ClickPlane:
         return same and not any(self._key_differences()) and not any(self._route_differences())
 
     def _check_kernel(self) -> None:
-        """The module of kernel-mode Click is known to work on Linux 2.6.24 to 3.18."""
-        if self._config.dialect != "kernel":
-            return
-        release = platform.release()
-        found = tuple(int(number) for number in re.findall(r"\d+", release)[:3])
-        if not _OLDEST_KERNEL <= found < _NEWER_KERNEL:
-            raise Mismatch(
-                f"kernel-mode Click runs on Linux 2.6.24 to 3.18, and this is Linux {release}",
-                hint="write `click: {dialect: socket}` or `dpdk`, or `dataplane: xdp`",
-            )
+        if self._config.dialect == kernel_mode.DIALECT:
+            kernel_mode.check(platform.release())
 
     def _check_file(self, planned: PlannedFile) -> bytes:
         path = Path(planned.path)

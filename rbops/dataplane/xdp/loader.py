@@ -160,7 +160,7 @@ class DataPlane:
     def status(self) -> dict[str, Any]:
         """Programs, digests and generation as they are in the kernel; ``loaded`` False when there is none."""
         loaded = self._pins.load()
-        result: dict[str, Any] = {"loaded": loaded is not None, "devices": {}}
+        result: dict[str, Any] = {"loaded": loaded is not None, "kind": "xdp", "devices": {}}
         for port in self._config.fabric.ports:
             device = find_device(port.name, self._names.get(port.name, port.name))
             number, mode = xdp_attached(device.ifindex)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rbops.dataplane import registry
 from rbops.selftest.options import OVERALL_S
 from rbops.selftest.session import Session
 from rbops.selftest.traffic import Traffic, chunk_at
@@ -45,7 +46,7 @@ def _below_quota(session: Session) -> float | None:
         cores = max(1, len(plan.server(station.site.server).cores.dataplane))
         direct = quota / cores / (shared * shared) * (len(stations) - 1) if quota else float("inf")
         slowest = min(slowest, _HEADROOM * min(direct, station.site.rate_bps) / bits)
-    if plan.forwarding.on_sockets:
+    if registry.controller(plan.forwarding.dataplane).loses_early(plan):
         # Sockets lose packets long before line rate, and in a lab all servers share this machine's cores.
         slowest = min(slowest, _SOCKET_PART * plan.prediction.rate_pps / len(stations))
     return None if slowest == float("inf") else slowest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from rbops.dataplane import registry
 from rbops.selftest.bench import run_phase
 from rbops.selftest.naming import Evidence, name_faults
 from rbops.selftest.result import Trial
@@ -48,7 +49,7 @@ def run(session: Session, seconds: float) -> None:
 
 def _first_rate(session: Session) -> float | None:
     """Of the search, all ports together: for sockets the predicted rate, or twice what all ports together proved."""
-    if not session.plan.forwarding.on_sockets:
+    if not registry.controller(session.plan.forwarding.dataplane).loses_early(session.plan):
         return None
     proved = [2 * phase.rate_pps for phase in session.phases if phase.all_ports and phase.received and not phase.lost]
     return max(1.0, min([float(session.plan.prediction.rate_pps), *proved]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rbops.dataplane.click import kernel_mode
 from rbops.dataplane.click.controller.router import first_cpu
 from rbops.plan import ClusterPlan, Server
 
@@ -25,10 +26,8 @@ def command(plan: ClusterPlan, server: Server, prefix: str | None) -> list[str]:
     ``$PARAMETERS`` is what rbops-node says of devices that are called otherwise than planned.
     """
     dialect = plan.forwarding.click_dialect
-    if dialect == "kernel":
-        program = f"{prefix}/sbin/click-install" if prefix else "click-install"
-        cpus = ["-j", str(threads(server)), "--cpu", str(first_cpu(server))]
-        return [program, "-C", _PATH, *cpus, _CONFIG, "$PARAMETERS"]
+    if dialect == kernel_mode.DIALECT:
+        return kernel_mode.command(prefix, _PATH, _CONFIG, threads(server), first_cpu(server))
     program = f"{prefix}/bin/click" if prefix else "click"
     control = ["-C", _PATH, "-u", CONTROL]
     if dialect == "socket":

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import rbops
+from rbops.dataplane.click import kernel_mode
 from rbops.dataplane.click.controller.command import command, threads
 from rbops.dataplane.click.controller.hops import outputs
 from rbops.dataplane.click.controller.library import library
@@ -104,8 +105,8 @@ def click_files(plan: ClusterPlan, digest: str, server: Server, next_hop: Mappin
     config = File(f"{ETC}/router.click", text)
     words = tuple(command(plan, server, plan.forwarding.click_prefix))
     line = " ".join(words)
-    kernel = plan.forwarding.click_dialect == "kernel"
-    stop = line.split()[0].replace("click-install", "click-uninstall")
+    kernel = plan.forwarding.click_dialect == kernel_mode.DIALECT
+    stop = kernel_mode.stop(words)
     unit = template(f"systemd/{UNIT}", cluster=plan.name, digest=digest, command=line, stop=stop, kernel=kernel)
     return ClickFiles(
         files=(config, File(f"/etc/systemd/system/{UNIT}", unit), *(_modules(server) if kernel else ())),
@@ -123,11 +124,10 @@ def click_files(plan: ClusterPlan, digest: str, server: Server, next_hop: Mappin
 
 def _modules(server: Server) -> tuple[File, ...]:
     """Kernel-mode Click's modules at boot, with the threads that click-install would ask for."""
-    options = f"options click threads={threads(server)} cpu={first_cpu(server)}\n"
     return (
-        File("/etc/modules-load.d/rbops-click.conf", b"proclikefs\nclick\n"),
+        File(kernel_mode.MODULES_LOAD, b"proclikefs\nclick\n"),
         # The last file's options count: after the distribution's own.
-        File("/etc/modprobe.d/zz-rbops-click.conf", options.encode()),
+        File(kernel_mode.MODULE_OPTIONS, kernel_mode.options(threads(server), first_cpu(server))),
     )
 
 
@@ -135,5 +135,5 @@ def _elements(text: str, plan: ClusterPlan) -> tuple[str, ...]:
     """Element classes behind ``::`` or ``->`` that are neither declared here nor of our package."""
     text = _COMMENT.sub("", text)
     own = {*_DECLARED.findall(text), "Routes", *_PACKAGE}
-    look_up = "RadixIPLookup" if plan.forwarding.click_dialect == "kernel" else "DirectIPLookup"
+    look_up = kernel_mode.LOOKUP if plan.forwarding.click_dialect == kernel_mode.DIALECT else "DirectIPLookup"
     return tuple(sorted({*_USED.findall(text), look_up, "StaticThreadSched"} - own))

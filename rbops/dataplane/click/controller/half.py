@@ -2,112 +2,115 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from rbops.dataplane.base import Places, Rendering, ServerPart
-from rbops.dataplane.click.config import ClickConfig, Thread
-from rbops.dataplane.click.controller.command import CONTROL
-from rbops.dataplane.click.controller.files import ETC, UNIT, click_files, element_files, library_file
-from rbops.dataplane.click.controller.router import HOST_DEVICE, HOST_MAC
-from rbops.errors import UsageError
-from rbops.node.schema import Fabric, HostInterface, NodePort, PlannedFile
-from rbops.plan import ClusterPlan, Forwarding, Server
-from rbops.render.files import File
-from rbops.render.routes import Table
+from rbops.dataplane.base import Additions, Controller, Places, Rendering
+
+if TYPE_CHECKING:
+    from rbops.errors import Diagnostic
+    from rbops.plan import ClusterPlan
+    from rbops.render.routes import Table
+    from rbops.spec import Spec
+    from rbops.spec.source import Node
+    from rbops.verify.case import Case
+    from rbops.verify.host import ServerUnderTest
 
 __all__ = ["HALF"]
 
-# Click's FromDevice leaves its socket's buffer as it is, and a frame counts with the memory that it lies in, up to a
-# page and more: the kernel's 212,992 bytes hold 51 frames (socket(7); net/packet/af_packet.c), these some 2,000.
-_SOCKETS = {"net.core.rmem_default": str(8 << 20)}
+_SOCKET = "socket"
+_DPDK = frozenset({"dpdk", "fastclick"})
 
 
-@dataclass(frozen=True, slots=True)
-class _Rendering:
-    """All servers have the same routes and the same elements; each has a configuration of its own."""
-
-    plan: ClusterPlan
-    digest: str
-    common: tuple[File, ...]
-    library: PlannedFile
-
-    def server(self, server: Server, fabric: Fabric) -> ServerPart:
-        forwarding = self.plan.forwarding
-        click = click_files(self.plan, self.digest, server, fabric.next_hop)
-        config = ClickConfig(
-            fabric=fabric,
-            library=self.library,
-            dialect=forwarding.click_dialect,
-            prefix=forwarding.click_prefix,
-            package=forwarding.click_package,
-            elements=click.elements,
-            ipsec_keys=click.key_files,
-            config=PlannedFile(click.config, click.sha256),
-            marker=click.marker,
-            unit=UNIT,
-            command=click.command,
-            control=CONTROL,
-            threads=tuple(Thread(core.cpu, core.thread) for core in click.cores),
-            parameters=click.parameters,
-            defaults=click.defaults,
-            queues={port.name: tuple(cpu.rx_core for cpu in port.queues) for port in server.ports},
-        )
-        return ServerPart(config, click.files, _host(server), _sysctl(forwarding))
-
-    def port(self, _: Server, port: NodePort) -> NodePort:
-        """Click reads all frames, and its host interface has the addresses."""
-        return replace(port, promiscuous=True, arp=False, addresses=(), closed=True)
-
-
-class _Click:
+class _Click(Controller):
     kind = "click"
+    applications = ("forward", "route", "ipsec")
+    own_element = True
     places = Places(
-        own=(ETC,),
-        stale=(f"{ETC}/elements",),
+        own=("/etc/rbops/click",),
+        stale=("/etc/rbops/click/elements",),
         beside=(
             "/etc/modprobe.d/zz-rbops-click.conf",
             "/etc/modules-load.d/rbops-click.conf",
             "/etc/systemd/system/rbops-click.service",
         ),
     )
+    checks = Path(__file__).with_name("checks") / "test_click.py"
+
+    def mistakes(self, root: Node) -> Iterator[Diagnostic]:
+        from rbops.dataplane.click.controller.section import mistakes
+
+        return mistakes(root)
+
+    def one_queue(self, spec: Spec) -> bool:
+        """AF_PACKET gives a program one queue a device."""
+        return spec.click.dialect == _SOCKET
+
+    def packet_cycles(self, spec: Spec) -> float:
+        from rbops.hardware.costs import SOCKET_CYCLES
+
+        return SOCKET_CYCLES if spec.click.dialect == _SOCKET else 0
+
+    def hands_over(self, spec: Spec) -> bool:
+        return spec.click.dialect in _DPDK
+
+    def no_steering(self, spec: Spec) -> str | None:
+        if self.hands_over(spec):
+            return "Click on DPDK has the devices to itself: the kernel cannot set rules in them"
+        return None
+
+    def offloads(self, spec: Spec, driver: str, *, steering: bool) -> Iterator[tuple[str, bool]]:
+        """Click gets frames from the kernel as they are: none merged, none still to be cut, no tag taken off."""
+        if self.hands_over(spec):
+            return
+        # A veth takes frames that a program redirected to it only while NAPI runs, which GRO turns on.
+        yield from (("gro", driver == "veth"), ("lro", False), ("gso", False), ("tso", False))
+        if driver == "veth":
+            yield "tx", False
+            return
+        yield from (("rx-gro-hw", False), ("rxvlan", False))
+
+    def additions(self, spec: Spec) -> Additions:
+        from rbops.dataplane.click.controller.planning import additions
+
+        return additions(spec)
+
+    def batching(self, spec: Spec) -> Iterator[str]:
+        from rbops.dataplane.click.controller.warnings import batching
+
+        return batching(spec)
 
     def render(self, plan: ClusterPlan, digest: str, routes: Table) -> Rendering:
-        _check_tunnels(plan.forwarding, routes)
-        library = library_file(plan, routes)
-        return _Rendering(plan, digest, (library, *element_files()), PlannedFile(library.path, library.sha256))
+        from rbops.dataplane.click.controller.rendering import rendering
+
+        return rendering(plan, digest, routes)
+
+    def loses_early(self, plan: ClusterPlan) -> bool:
+        return plan.forwarding.click_dialect == _SOCKET
+
+    def status_line(self, status: Mapping[str, Any]) -> str:
+        return f"click {status.get('version')}, {status.get('dialect')}" if status.get("loaded") else "not loaded"
+
+    def cases(self) -> Mapping[str, Callable[[ServerUnderTest], Iterator[Case]]]:
+        from rbops.dataplane.click.controller.cases import keys, threads
+
+        return {"click_thread_case": threads, "click_keys_case": keys}
+
+    def lab_folder(self, plan: ClusterPlan) -> str | None:
+        from rbops.dataplane.click.controller.lab import folder
+
+        return folder(plan)
+
+    def prepare_lab(self, folder: str, directory: Path, uppers: list[Path], progress: Callable[[str], None]) -> None:
+        from rbops.dataplane.click.controller.lab import give
+
+        give(folder, directory, uppers, progress)
+
+    def prepare_demo(self, spec: Path, say: Callable[[str], None]) -> None:
+        from rbops.dataplane.click.controller.demo import prepare
+
+        prepare(spec, say)
 
 
 HALF = _Click()
-
-
-def _check_tunnels(forwarding: Forwarding, routes: Table) -> None:
-    if forwarding.application == "ipsec" and not forwarding.tunnels:
-        raise UsageError("application ipsec has no tunnel to encrypt for", hint="write a section `ipsec:`")
-    if forwarding.application == "ipsec" and forwarding.click_dialect == "kernel":
-        raise UsageError("Click's kernel dialect has no ipsec", hint="write `click: {dialect: dpdk}` or socket")
-    for tunnel in forwarding.tunnels:
-        if not routes.covers(tunnel.peer):
-            raise UsageError(
-                f"no route leads to {tunnel.peer}, a tunnel's peer: what is encrypted for it would be dropped",
-                hint="add one under `routes:`, or name a neighbour as peer",
-            )
-
-
-def _host(server: Server) -> HostInterface:
-    """The interface between Click and this server's kernel, which has the router's addresses."""
-    return HostInterface(
-        HOST_DEVICE,
-        HOST_MAC,
-        min(port.mtu for port in server.ports),
-        tuple(f"{address.partition('/')[0]}/32" for port in server.ports for address in port.addresses),
-    )
-
-
-def _sysctl(forwarding: Forwarding) -> dict[str, str]:
-    """All forwarding is done behind the host interface: the kernel forwards nothing."""
-    return {
-        **(_SOCKETS if forwarding.click_dialect == "socket" else {}),
-        "net.ipv4.ip_forward": "0",
-        f"net.ipv4.conf.{HOST_DEVICE}.rp_filter": "0",
-        f"net.ipv6.conf.{HOST_DEVICE}.disable_ipv6": "1",
-    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rbops.dataplane.click import kernel_mode
 from rbops.dataplane.click.controller.hops import NO_HOST, NO_ROUTE, Outputs
 from rbops.errors import UsageError
 from rbops.plan import PUNT
@@ -32,7 +33,7 @@ def library(table: Table, outputs: Outputs, dialect: str) -> bytes:
             longer.add(prefix.rpartition(".")[0])
         gateway = f"{via} " if via and int(adjacency) == PUNT else ""
         lines[f"{prefix} {gateway}{outputs.numbers[int(port), int(adjacency)]}"] = None
-    element = "RadixIPLookup" if dialect == "kernel" else "DirectIPLookup"
+    element = kernel_mode.LOOKUP if dialect == kernel_mode.DIALECT else "DirectIPLookup"
     if len(longer) > _LONGER_LIMIT and element == "DirectIPLookup":
         raise UsageError(
             f"{len(longer)} /24 networks with longer prefixes in them: Click's DirectIPLookup holds {_LONGER_LIMIT}",

@@ -2,52 +2,60 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from rbops.dataplane.base import Places, Rendering, ServerPart
-from rbops.dataplane.xdp.config import XdpConfig
-from rbops.errors import UsageError
-from rbops.node.schema import Fabric, NodePort, PlannedFile
-from rbops.plan import ClusterPlan, Server
-from rbops.render.files import File
-from rbops.render.routes import Table
-from rbops.resources import bpf_object
+from rbops.dataplane.base import Controller, Places, Rendering
+
+if TYPE_CHECKING:
+    from rbops.plan import ClusterPlan
+    from rbops.planning.servers import Built
+    from rbops.render.routes import Table
+    from rbops.spec import Spec
+    from rbops.topology.choice import Choice
 
 __all__ = ["HALF"]
 
-_OBJECT, _FIB = "/etc/rbops/xdp/router.bpf.o", "/etc/rbops/fib.bin"
 
-
-@dataclass(frozen=True, slots=True)
-class _Rendering:
-    """All servers have the same program and the same table."""
-
-    common: tuple[File, ...]
-    program: PlannedFile
-    fib: PlannedFile
-
-    def server(self, _: Server, fabric: Fabric) -> ServerPart:
-        return ServerPart(XdpConfig(fabric, self.program, self.fib))
-
-    def port(self, _: Server, port: NodePort) -> NodePort:
-        return port
-
-
-class _Xdp:
+class _Xdp(Controller):
     kind = "xdp"
-    places = Places(own=("/etc/rbops/xdp", _FIB))
+    rings_by_cpu = True
+    places = Places(own=("/etc/rbops/xdp", "/etc/rbops/fib.bin"))
+    checks = Path(__file__).with_name("checks") / "test_dataplane.py"
 
-    def render(self, plan: ClusterPlan, _: str, routes: Table) -> Rendering:
-        from rbops.dataplane.xdp.controller.fib import compile_fib
+    def offloads(self, spec: Spec, driver: str, *, steering: bool) -> Iterator[tuple[str, bool]]:
+        """GRO keeps veth's NAPI running, which a redirect needs; merged frames and cut-off tags must not reach XDP.
 
-        if plan.forwarding.application == "ipsec":
-            raise UsageError("the xdp data plane has no ipsec", hint="write `dataplane: click`")
-        try:
-            program = File(_OBJECT, bpf_object("dataplane/xdp", "router.bpf.o").read_bytes())
-        except FileNotFoundError as error:
-            raise UsageError(str(error)) from error
-        fib = File(_FIB, compile_fib(routes.networks, routes.lengths, routes.values))
-        return _Rendering((fib, program), PlannedFile(_OBJECT, program.sha256), PlannedFile(_FIB, fib.sha256))
+        A veth computes no checksum: it hands frames on unfinished, and the far end's XDP forwards them so.
+        """
+        yield from (("gro", True), ("lro", False))
+        if driver == "veth":
+            yield "tx", False
+            return
+        yield from (("rx-gro-hw", False), ("rxvlan", False))
+        if steering:
+            yield "ntuple", True
+
+    def limits(self, spec: Spec, choice: Choice, built: Built) -> Iterator[str]:
+        from rbops.dataplane.xdp.controller.warnings import limits
+
+        return limits(choice, built)
+
+    def batching(self, spec: Spec) -> Iterator[str]:
+        from rbops.dataplane.xdp.controller.warnings import batching
+
+        return batching(spec)
+
+    def render(self, plan: ClusterPlan, digest: str, routes: Table) -> Rendering:
+        from rbops.dataplane.xdp.controller.rendering import rendering
+
+        return rendering(routes)
+
+    def status_line(self, status: Mapping[str, Any]) -> str:
+        devices = status.get("devices") or {}
+        modes = sorted({str(device.get("mode")) for device in devices.values()})
+        return f"{len(devices)} ports {'/'.join(modes)}" if devices else "not loaded"
 
 
 HALF = _Xdp()

@@ -12,19 +12,17 @@ from rbops.errors import Mismatch
 from rbops.lab.progress import Progress
 from rbops.plan import ClusterPlan
 
-__all__ = ["give", "prefix_for"]
+__all__ = ["folder", "give"]
 
 _PACKAGES = "var/lib/rbops/click"
 
 
-def prefix_for(plan: ClusterPlan) -> str | None:
-    """The folder of the Click that the plan's servers run; None for another data plane.
+def folder(plan: ClusterPlan) -> str:
+    """The folder of the Click that the plan's servers run.
 
     Raises Mismatch (3) where this machine has none, or where a lab cannot run the dialect.
     """
     forwarding = plan.forwarding
-    if forwarding.dataplane != "click":
-        return None
     if forwarding.click_dialect != "socket":
         raise Mismatch(
             f"a lab's cables have no {forwarding.click_dialect} driver", hint="write `click: {dialect: socket}`"
@@ -50,5 +48,5 @@ def give(prefix: str, directory: Path, uppers: list[Path], progress: Progress) -
         raise Mismatch(str(error), hint=error.hint) from error
     for upper in uppers:
         shutil.copytree(base, upper / _PACKAGES, symlinks=True)
-        for folder in (upper / "var", upper / "var/lib", upper / "var/lib/rbops", upper / _PACKAGES):
-            folder.chmod(0o700 if folder.name == "rbops" and folder.parent.name == "lib" else 0o755)
+        for place in (upper / "var", upper / "var/lib", upper / "var/lib/rbops", upper / _PACKAGES):
+            place.chmod(0o700 if place.name == "rbops" and place.parent.name == "lib" else 0o755)

@@ -17,20 +17,20 @@ def _status(case: Case) -> dict[str, Any]:
     return found
 
 
-def test_configuration(click_case: Case) -> None:
+def test_configuration(server_case: Case) -> None:
     """What runs is the rendered configuration, by the digest that it carries."""
-    found, want = _status(click_case)["marker"], click_case.server.node["dataplane"]["marker"]
+    found, want = _status(server_case)["marker"], server_case.server.node["dataplane"]["marker"]
     assert found == want, f"Click runs configuration {found[:12]}, planned {want[:12]}"
 
 
-def test_unit(click_case: Case) -> None:
+def test_unit(server_case: Case) -> None:
     """Click runs under systemd, which starts it again when it ends."""
-    assert click_case.server.host.service("rbops-click.service").is_running, "rbops-click.service does not run"
+    assert server_case.server.host.service("rbops-click.service").is_running, "rbops-click.service does not run"
 
 
-def test_no_xdp(click_port_case: Case) -> None:
+def test_no_xdp(port_case: Case) -> None:
     """No XDP program is attached: it would take frames before Click sees them."""
-    xdp = click_port_case.server.link(click_port_case.port).get("xdp")
+    xdp = port_case.server.link(port_case.port).get("xdp")
     assert not xdp, f"an XDP program is attached: {xdp}"
 
 
@@ -45,9 +45,9 @@ def test_thread(click_thread_case: Case) -> None:
     )
 
 
-def test_look_up(click_case: Case) -> None:
+def test_look_up(server_case: Case) -> None:
     """Every core's table holds the routes of the rendered file."""
-    status = _status(click_case)
+    status = _status(server_case)
     want = status["library_routes_sha256"]
     for number, found in enumerate(status["routes_sha256"]):
         assert found == want, f"the routes of core {number} are not those of routes.click"
@@ -65,15 +65,15 @@ def test_keys(click_keys_case: Case) -> None:
     assert not _status(click_keys_case)["stale_keys"], f"Click encrypts with other keys than those in {PATH}"
 
 
-def test_links(click_case: Case) -> None:
+def test_links(server_case: Case) -> None:
     """No link is left out of the path choice."""
-    dead = _status(click_case)["dead"]
+    dead = _status(server_case)["dead"]
     assert not dead, f"the links towards servers {dead} are left out: is a cable out, or a server down?"
 
 
-def test_kernel_input(click_case: Case) -> None:
+def test_kernel_input(server_case: Case) -> None:
     """The kernel does not handle a second time what Click receives."""
-    server = click_case.server
+    server = server_case.server
     for port in server.node["ports"]:
         if port.get("closed"):
             found = server.output("tc filter show dev %s ingress", server.device(port))

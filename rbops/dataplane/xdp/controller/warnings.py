@@ -1,0 +1,52 @@
+"""What the XDP data plane cannot do of a plan, and by how much: one sentence each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rbops.common.limits import MAX_XDP_DEVICES, MAX_XDP_SERVERS
+from rbops.nic.drivers import driver
+from rbops.planning.servers import Built
+from rbops.spec.model import Spec
+from rbops.topology.choice import Choice
+
+__all__ = ["batching", "limits"]
+
+_NAPI_BUDGET = 64
+_XDP_BULK = 16
+
+
+def limits(choice: Choice, built: Built) -> Iterator[str]:
+    """What does not fit, and what it leaves unused."""
+    if choice.trial.kind == "fly":
+        yield (
+            "the xdp data plane does not balance load over a fly: each pair of port servers uses one shortest way, so "
+            "rates, latency and link loads given here for VLB do not hold; use a mesh, or take this plan as a study"
+        )
+    cables, rate = choice.trial.parallel, choice.trial.rate_bps
+    if cables > 1:
+        yield (
+            f"{cables} cables run between each two servers, and the xdp data plane uses the first: {rate / 1e9:.4g} of "
+            f"the {choice.trial.required_bps / 1e9:.4g} Gbps that a link must carry; take faster internal ports, or "
+            "more servers with fewer external ports each"
+        )
+    ports = max(len(server.ports) for server in built.servers)
+    for what, count, most in (
+        ("servers", choice.trial.servers, MAX_XDP_SERVERS),
+        ("ports a server", ports, MAX_XDP_DEVICES),
+    ):
+        if count > most:
+            yield f"{count} {what}: the xdp data plane holds {most}, so this plan cannot be loaded"
+    used = sorted({seat.card.driver for kind in built.kinds for seat in kind.seats})
+    slow = [name for name in used if not driver(name).native_xdp]
+    if slow:
+        yield f"{', '.join(slow)}: no native XDP, so packets take the generic path at a fraction of the rate"
+
+
+def batching(spec: Spec) -> Iterator[str]:
+    """What of kp and kn the kernel decides by itself."""
+    if (spec.batching.poll, spec.batching.nic) != (_NAPI_BUDGET, _XDP_BULK):
+        yield (
+            f"xdp polls up to {_NAPI_BUDGET} packets and sends in bulks of {_XDP_BULK}: "
+            f"poll {spec.batching.poll} and nic {spec.batching.nic} enter the prediction only"
+        )
