@@ -15,7 +15,7 @@ __all__ = ["nic_mistakes"]
 
 def nic_mistakes(spec: Spec, servers: Iterable[Server]) -> Iterator[Diagnostic]:
     """Mistakes at the key that asks, each once."""
-    told: set[str] = set()
+    reported: set[str] = set()
     hosts = {host.name: host for host in spec.hosts}
     for server in servers:
         host = hosts.get(server.name)
@@ -26,10 +26,11 @@ def nic_mistakes(spec: Spec, servers: Iterable[Server]) -> Iterator[Diagnostic]:
             setup = asked.get(port.driver)
             if port.kind != "internal" or setup is None:
                 continue
-            message = registry.controller(spec.dataplane).no_steering(spec)
+            message, code = registry.controller(spec.dataplane).no_steering(spec), "nic.steering-dataplane"
             if message is None and driver(port.driver).mac_rules == "none":
+                code = "nic.steering-driver"
                 message = f"driver {port.driver} ({server.name}, port {port.name}) has no rules by destination MAC"
             key = f"{path} {port.driver}"
-            if message and key not in told:
-                told.add(key)
-                yield spec.source.mistake(path, message, "auto: the data plane dispatches in software then")
+            if message and key not in reported:
+                reported.add(key)
+                yield spec.source.mistake(path, message, "auto: the data plane dispatches in software", code=code)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from rbops.errors import Mismatch
+from rbops.errors import Mismatch, Where
 from rbops.nic.drivers import driver as known
 from rbops.node import rss, steering
 from rbops.node.ethtool import ask, sections
@@ -65,7 +65,9 @@ def settings(port: NodePort, device: str, facts: ChannelFacts, server: str) -> l
     for kind in kinds:
         if limits.get(kind, 0) < count:
             raise Mismatch(
-                f"{server}: port {port.name} needs {count} {kind} queues, device {device} has {limits.get(kind, 0)}",
+                f"port {port.name} needs {count} {kind} queues, the device has {limits.get(kind, 0)}",
+                code="nic.too-few-queues",
+                where=Where(server=server, device=device),
                 hint="plan with fewer data-plane cores, or another NIC",
             )
     # Dedicated queues beside combined ones (ice) would take traffic that no planned core polls.
@@ -77,8 +79,10 @@ def settings(port: NodePort, device: str, facts: ChannelFacts, server: str) -> l
     if not facts.maximum or known(facts.driver).fixed_channels:
         if any(have[kind] < count for kind in kinds):
             raise Mismatch(
-                f"{server}: port {port.name} needs {count} queues, device {device} has {_text(have)}, "
-                f"which driver {facts.driver} cannot change",
+                f"port {port.name} needs {count} queues, the device has {_text(have)}, which driver {facts.driver} "
+                "cannot change",
+                code="nic.fixed-queues",
+                where=Where(server=server, device=device),
                 hint="give the device as many queues where it is made, or plan with fewer data-plane cores",
             )
         reason = f"driver {facts.driver} cannot change its number of queues"

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from rbops.common.fabric import FABRIC_MAC
-from rbops.errors import Mismatch
+from rbops.errors import Mismatch, Where
 from rbops.nic.drivers import driver
 from rbops.node.ethtool import ask
 from rbops.node.schema import NodePort
@@ -61,8 +61,9 @@ def settings(port: NodePort, device: str, facts: tuple[Filter, ...] | None, serv
             return []
         if not port.nic.steering_fallback:
             raise Mismatch(
-                f"{server}: port {port.name} is to steer {len(port.steering)} MACs in the NIC, and device {device} "
-                f"(driver {port.driver}) has no rules by MAC",
+                f"port {port.name} is planned with {len(port.steering)} rules by MAC, driver {port.driver} has none",
+                code="nic.no-mac-rules",
+                where=Where(server=server, device=device),
                 hint="write `nic: {steering: auto}`: the data plane then dispatches in software",
             )
         reason = f"driver {port.driver} has no rules by MAC: the data plane dispatches in software"

@@ -61,9 +61,9 @@ def run_verify(
     if status == pytest.ExitCode.INTERRUPTED:
         raise KeyboardInterrupt
     if status == pytest.ExitCode.NO_TESTS_COLLECTED or not plugin.checks:
-        raise CheckFailed("no check was run, so nothing is verified", hint="look at --limit and -k")
+        raise CheckFailed("no check was run", code="verify.no-checks", hint="look at --limit and -k")
     if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-        raise RbopsError(f"the verification suite could not run: pytest ended with {status}")
+        raise RbopsError(f"the verification suite could not run: pytest ended with {status}", code="verify.bug")
     return VerifyResult(plan_digest, tuple(plugin.checks))
 
 

@@ -161,9 +161,10 @@ def test_missing_cpu() -> None:
 def test_too_few_queues_and_descriptors() -> None:
     (port,) = config(ports=[internal(nic={"rx_ring": 4096, "ring_fit": False})]).ports
     facts = channels.parse("Pre-set maximums:\nRX:\t1\nTX:\t4\nCurrent hardware settings:\nRX:\t1\nTX:\t4\n", "veth")
-    with pytest.raises(Mismatch, match=r"n0: port int1 needs 2 rx queues, device int1 has 1"):
+    with pytest.raises(Mismatch, match="needs 2 rx queues, the device has 1") as caught:
         channels.settings(port, "int1", facts, "n0")
-    with pytest.raises(Mismatch, match="needs 2 rx queues, device eno1 has 1"):
+    assert (caught.value.code, str(caught.value.where)) == ("nic.too-few-queues", "n0: int1")
+    with pytest.raises(Mismatch, match="needs 2 rx queues, the device has 1"):
         channels.settings(port, "eno1", channels.parse(None, "e1000e"), "n0")
     rings = "Pre-set maximums:\nRX:\t1024\nCurrent hardware settings:\nRX:\t512\n"
     with pytest.raises(Mismatch, match="needs ring rx 4096, the device has at most 1024") as caught:
