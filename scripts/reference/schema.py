@@ -117,4 +117,7 @@ def _scalar(schema: _Schema) -> str:
 
 
 def _yaml(value: object) -> str:
+    """As in a spec, where scalars are read as the text that was written: ``off`` needs no quotes."""
+    if isinstance(value, str):
+        return value or '""'
     return yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("\n...\n").strip()

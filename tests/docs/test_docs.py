@@ -265,7 +265,7 @@ def test_every_check_of_verify_is_listed() -> None:
     for row in table("verify-selftest.md", "verify"):
         subject = row[0].strip("`") or subject
         listed.add((subject, row[1].strip("`")))
-    files = (ROOT / "rbops" / "verify" / "checks").glob("test_*.py")
+    files = (ROOT / "rbops").rglob("checks/test_*.py")
     there = {
         (path.stem.removeprefix("test_"), name)
         for path in files
