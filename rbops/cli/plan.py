@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rbops.cli.options import Output, Spec
 from rbops.cli.output import Format, emit, emit_json, emit_pieces, say, show
 from rbops.errors import UsageError
+from rbops.report.sections import Section, View
+
+if TYPE_CHECKING:
+    from rbops.plan import ClusterPlan, Server
 
 __all__ = ["GraphFormat", "explain", "graph", "plan", "register", "render"]
 
@@ -23,18 +27,41 @@ def register(app: typer.Typer) -> None:
     app.command("render")(render)
 
 
-def plan(spec: Spec, output: Output = Format.TEXT) -> None:
-    """Show the plan: topology, cabling, cores and queues, prediction, warnings."""
+def plan(
+    spec: Spec,
+    server: Annotated[
+        str | None, typer.Option("--server", metavar="NAME", help="Show all rows of this server.")
+    ] = None,
+    section: Annotated[
+        list[Section] | None,
+        typer.Option(
+            "--section",
+            metavar="SECTION",
+            help=f"Show this section with all its rows: {', '.join(Section)}; may be repeated.",
+        ),
+    ] = None,
+    output: Output = Format.TEXT,
+) -> None:
+    """Show the plan: topology, cabling, cores and queues, prediction, warnings.
+
+    Alike servers are shown once and long tables are cut; --section and --server show all rows.
+    """
     from rbops.planner import planning
     from rbops.spec import load_spec
 
+    if output is Format.JSON and (server or section):
+        raise UsageError(
+            "--server and --section select parts of the text", code="plan.text-only", hint="the JSON is the whole plan"
+        )
     made = planning(load_spec(spec))
     if output is Format.JSON:
         emit_pieces(made.plan.json_pieces(indent=2))
         return
     from rbops.report.plan import plan_blocks
 
-    show(plan_blocks(made))
+    if server is not None:
+        _find(made.plan, server)
+    show(plan_blocks(made, View(section or (), server)))
 
 
 def explain(spec: Spec, output: Output = Format.TEXT) -> None:
@@ -73,12 +100,16 @@ def graph(
     if server is None:
         emit(write(cluster_graph(made), output.value))
         return
-    names = {one.name: one for one in made.servers}
-    if server not in names:
-        raise UsageError(
-            f"the plan has no server {server}", code="plan.unknown-server", hint=f"it has n0 to n{len(names) - 1}"
-        )
-    emit(write(server_graph(names[server]), output.value))
+    emit(write(server_graph(_find(made, server)), output.value))
+
+
+def _find(plan: ClusterPlan, name: str) -> Server:
+    """The server called ``name``. Raises UsageError (2)."""
+    found = next((server for server in plan.servers if server.name == name), None)
+    if found is None:
+        hint = f"it has n0 to n{len(plan.servers) - 1}"
+        raise UsageError(f"the plan has no server {name}", code="plan.unknown-server", hint=hint)
+    return found
 
 
 def render(

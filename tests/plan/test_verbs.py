@@ -42,7 +42,7 @@ def test_plan_text_can_be_cabled_from(spec: Path) -> None:
     for line in ("full mesh of 4 servers", "n2:int3  n3:int2  10 Gbps", "13.83 Gbps of 40 Gbps", "Violations: none"):
         assert line in text
     assert "\x1b" not in text
-    cores = [line.split() for line in text.partition("\nCores")[2].splitlines() if line.startswith("  n3 ")]
+    cores = [row for row in words(run("plan", spec, "--server", "n3", "--section", "cores").stdout) if row[0] == "n3"]
     assert [row[:4] for row in cores] == [["n3", str(cpu), str(cpu), str(cpu)] for cpu in range(8)]
 
 
@@ -54,21 +54,48 @@ def test_plan_json_is_the_plan(spec: Path) -> None:
 def test_many_servers_share_a_core_map(tmp_path: Path) -> None:
     path = tmp_path / "big.yml"
     path.write_text("router: {external_ports: 32, line_rate: 10Gbps}\nservers: {profile: current}\n")
-    assert ["n0-n31", "0", "0", "0", "all", "32"] in words(run("plan", path).stdout)
+    assert ["n0-n31", "0-7", "0-7", "0-7", "all", "32"] in words(run("plan", path).stdout)
 
 
 def test_ports_are_where_the_spec_selects_their_devices() -> None:
     """In the example n0's first card holds the four devices that ``hosts`` names; no other port is shown there."""
     text = run("plan", Path(__file__).parents[2] / "inventory" / "rack" / "router.yml").stdout
     cards = [line.split() for line in text.partition("\nCards")[2].partition("\n\n")[0].splitlines()]
-    shown = {(row[0], row[1]): row[7:] for row in cards if row and row[0] in ("n0", "n1")}
+    shown = {(row[0], row[1]): row[7:] for row in cards if row and row[0] in ("n0", "n1-n7")}
     assert shown["n0", "0"] == ["ext0@0", "ext1@1", "int1@2", "int2@3"]
     assert sorted(port.partition("@")[0] for card in "012" for port in shown["n0", card]) == [
         "ext0", "ext1", *(f"int{peer}" for peer in range(1, 8))
     ]  # fmt: skip
-    assert shown["n1", "0"] == ["ext2@0", "int3@1", "int6@2"]
-    assert "n0:int1 (0000:41:00.2)" in text
-    assert ["n0-n7", "63", "61", "63", "all", "9"] in words(text)
+    assert shown["n1-n7", "0"] == ["ext2@0", "int3@1", "int6@2"]
+    assert ["n0-n7", "n0-n7", "28", "25", "Gbps"] in words(text)
+    assert len(text.splitlines()) < 100
+    assert ["n0-n7", "35-63", "33-61", "35-63", "all", "9"] in words(text)
+
+
+def test_a_section_has_all_its_rows() -> None:
+    rack = Path(__file__).parents[2] / "inventory" / "rack" / "router.yml"
+    cables = run("plan", rack, "--section", "cabling").stdout
+    assert cables.startswith("Cabling\n")
+    assert len(cables.splitlines()) == 3 + 28
+    assert "n0:int1 (0000:41:00.2)" in cables
+    both = run("plan", rack, "--section", "steering", "--section", "cores").stdout
+    assert [line for line in both.splitlines() if line[:1].isalpha()] == ["Cores", "Steering on every internal port"]
+    assert ["n0-n7", "63", "61", "63", "all", "9"] in words(both)
+    assert ["n0-n7", "02:52:00:0f:00:01", "15"] in words(both)
+    assert ["n0-n7", "0-15", "0-15"] in words(run("plan", rack).stdout)
+
+
+def test_one_server(spec: Path) -> None:
+    text = run("plan", spec, "--server", "n2").stdout
+    assert "Prediction" not in text
+    assert [row[0] for row in words(text.partition("\nCores")[2]) if row and row[0].startswith("n")] == ["n2"] * 8
+    assert len(words(text.partition("\nCabling")[2].partition("\n\n")[0])) == 3 + 3
+    with pytest.raises(RbopsError) as caught:
+        run("plan", spec, "--server", "n9")
+    assert caught.value.code == "plan.unknown-server"
+    with pytest.raises(RbopsError) as caught:
+        run("plan", spec, "--server", "n2", "--format", "json")
+    assert caught.value.code == "plan.text-only"
 
 
 def test_a_device_that_the_hardware_lacks_is_told(tmp_path: Path) -> None:
@@ -132,7 +159,7 @@ def test_predict_with_a_measurement(spec: Path, tmp_path: Path) -> None:
 
 
 def test_plan_says_which_port_is_where_on_which_card(spec: Path) -> None:
-    lines = [line.split() for line in run("plan", spec).stdout.splitlines()]
+    lines = words(run("plan", spec, "--server", "n1").stdout)
     assert ["n1", "0", "2", "x", "10", "Gbps", "ixgbe", "ext1@0", "int3@1"] in lines
     assert ["n1", "1", "2", "x", "10", "Gbps", "ixgbe", "int0@0", "int2@1"] in lines
 
@@ -140,11 +167,13 @@ def test_plan_says_which_port_is_where_on_which_card(spec: Path) -> None:
 def test_a_fly_is_cabled_column_by_column(tmp_path: Path) -> None:
     path = tmp_path / "fly.yml"
     path.write_text("router: {external_ports: 64, line_rate: 10Gbps}\nservers: {profile: current}\n")
-    lines = [line.split() for line in run("plan", path).stdout.splitlines()]
+    short = words(run("plan", path).stdout)
+    assert ["n0-n63", "n64-n127", "1024", "1", "Gbps"] in short
+    assert sum(line[:1] == ["n0-n63"] and "igb" in line for line in short) == 4
+    lines = words(run("plan", path, "--section", "cabling").stdout)
     cables = [line for line in lines if len(line) == 6 and line[4] == "Gbps" and "-" in line[5]]
     assert len(cables) == 3072
     assert {line[5] for line in cables} == {"0-1", "1-2", "0-2"}
-    assert sum(line[:1] == ["n0-n63"] and "igb" in line for line in lines) == 4
 
 
 def test_predict_with_the_result_of_a_self_test(tmp_path: Path) -> None:
