@@ -90,14 +90,14 @@ def measure(spec: Path, inventory: Path, limit: str | None, options: Options) ->
     from rbops.selftest.routefile import read_routes
     from rbops.selftest.run import run_selftest
     from rbops.selftest.servers import CounterReader
-    from rbops.selftest.setup import places
+    from rbops.selftest.setup import ports_with_testers
 
     plan = load_plan(spec)
     found = load_inventory(inventory, limit=limit)
     targets = found.for_plan(plan)
     if limit is not None:
         options = replace(options, servers=tuple(target.name for target in targets))
-    places(plan, found.testers, options)  # what cannot work is said before any server is asked
+    ports_with_testers(plan, found.testers, options)  # what cannot work is said before any server is asked
     with CounterReader(targets) as read_counters:
         routes = read_routes(plan)
         return run_selftest(plan, found.testers, read_counters, options, routes=routes, progress=say)

@@ -1,4 +1,4 @@
-"""The process inside a tester's namespace: generator and sink, told what to do in JSON lines over stdio.
+"""The process inside a tester's namespace: generator and sink, controlled by JSON lines over stdio.
 
     python -m rbops.selftest.agent --device ext0 [--netns NAME] --lifetime SECONDS --parent PID
 
@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from rbops.errors import RbopsError
+from rbops.errors import CheckFailed, RbopsError, UsageError
 from rbops.resources import bpf_object
 from rbops.selftest.device import Device, enter_namespace, resolve
 from rbops.selftest.programs import Generator, Sink
@@ -67,7 +67,7 @@ class Agent:
         return {}
 
     def resolve(self, address: str, own: str, wait_s: float) -> dict[str, Any]:
-        """The MAC of the router's address on this wire, null when nobody answers."""
+        """The MAC of the router's address on this wire, null without an answer."""
         return {"mac": resolve(self._device, address, own, wait_s)}
 
     def attach(self, testers: int, flows: int, words: int) -> dict[str, Any]:
@@ -114,12 +114,12 @@ class Agent:
 
     def _ready_sink(self) -> Sink:
         if self._sink is None:
-            raise RbopsError("the tester was not attached")
+            raise RbopsError("the tester was not attached", code="tester.not-attached")
         return self._sink
 
     def _ready_generator(self) -> Generator:
         if self._generator is None:
-            raise RbopsError("the tester was not attached")
+            raise RbopsError("the tester was not attached", code="tester.not-attached")
         return self._generator
 
 
@@ -132,14 +132,22 @@ def _answer(agent: Agent, line: str) -> dict[str, Any]:
     try:
         return {"ok": agent.operations[request.pop("op")](**request)}
     except (RbopsError, OSError) as error:
-        return {"error": str(error), "kind": type(error).__name__, "hint": getattr(error, "hint", None)}
+        return {"error": _error(error)}
+
+
+def _error(error: RbopsError | OSError) -> dict[str, object]:
+    if isinstance(error, PermissionError):
+        error = UsageError(str(error), code="tester.permission")
+    elif isinstance(error, OSError):
+        error = CheckFailed(str(error), code="tester.system-call")
+    return error.to_json()
 
 
 def _bound(lifetime_s: float, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the controller's to act on
     signal.setitimer(signal.ITIMER_REAL, lifetime_s)  # SIGALRM ends the process
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it died before we asked to be told
+    if os.getppid() != parent:  # it ended before the signal was set
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -157,7 +165,7 @@ def main(arguments: list[str] | None = None) -> int:
             enter_namespace(options.netns)
         agent = Agent(Device.named(options.device))
     except (RbopsError, OSError) as error:
-        sys.stdout.write(json.dumps({"error": str(error), "kind": type(error).__name__, "hint": None}) + "\n")
+        sys.stdout.write(json.dumps({"error": _error(error)}) + "\n")
         return 1
     sys.stdout.write('{"ok": {}}\n')
     sys.stdout.flush()

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rbops.errors import CheckFailed
+from rbops.selftest.ports import AttachedTester
 from rbops.selftest.result import Pair, Phase, Source
-from rbops.selftest.stations import Station
 from rbops.selftest.tester import Agents
 from rbops.selftest.traffic import Traffic, expected_entries, generator_entries, longest, sent_to
 from rbops.selftest.wire import Epoch, Fault
@@ -30,7 +30,7 @@ class Bench:
     """The testers, ready to send. Epochs are numbered through a run."""
 
     agents: Agents
-    stations: Sequence[Station]
+    testers: Sequence[AttachedTester]
     run: int
     keys: tuple[int, int]
     _epochs: Iterator[int] = field(default_factory=lambda: iter(range(1, 4096)))
@@ -39,13 +39,13 @@ class Bench:
         """The next epoch; raises CheckFailed after 4,095 of them."""
         number = next(self._epochs, None)
         if number is None:
-            raise CheckFailed("the self-test ran out of epochs")
+            raise CheckFailed("the self-test has no epoch left", code="selftest.epochs")
         return Epoch(self.run << 12 | number, self.keys, traffic.length, traffic.flows)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A phase and the evidence: the first wrong frame of each kind at each station, by station index."""
+    """A phase and the evidence: the first wrong frame of each kind at each tester, by tester index."""
 
     phase: Phase
     samples: dict[int, dict[Fault, bytes]]
@@ -55,20 +55,20 @@ def run_phase(bench: Bench, traffic: Traffic) -> Outcome:
     """Send the traffic and check what arrives. Raises CheckFailed when a tester fails."""
     epoch = bench.epoch(traffic)
     frames, words = _fit(bench, traffic)
-    addresses = [station.site.address for station in bench.stations]
+    addresses = [tester.at.address for tester in bench.testers]
     shape = {"magic": epoch.magic, "keys": epoch.keys, "length": epoch.length, "flows": epoch.flows}
     expectations: list[dict[str, Any] | None] = [
         {
             "epoch": shape,
-            "own": station.index,
+            "own": tester.index,
             "words": words,
             "entries": {
                 source: _text(packed)
-                for source, packed in expected_entries(bench.stations, station.index, traffic, epoch).items()
+                for source, packed in expected_entries(bench.testers, tester.index, traffic, epoch).items()
             },
             "sources": addresses,
         }
-        for station in bench.stations
+        for tester in bench.testers
     ]
     bench.agents.each("expect", expectations)
     bench.agents.each("prepare", _preparations(bench, traffic, epoch, shape))
@@ -86,21 +86,21 @@ def _preparations(bench: Bench, traffic: Traffic, epoch: Epoch, shape: dict[str,
     return [
         {
             "epoch": shape,
-            "source": station.index,
-            "entries": _text(generator_entries(bench.stations, station.index, traffic, epoch)),
-            "active": traffic.active or traffic.flows * len(traffic.destinations[station.index]),
+            "source": tester.index,
+            "entries": _text(generator_entries(bench.testers, tester.index, traffic, epoch)),
+            "active": traffic.active or traffic.flows * len(traffic.destinations[tester.index]),
             "burst": traffic.burst,
         }
-        if traffic.destinations.get(station.index)
+        if traffic.destinations.get(tester.index)
         else None
-        for station in bench.stations
+        for tester in bench.testers
     ]
 
 
 def _fit(bench: Bench, traffic: Traffic) -> tuple[int, int]:
     """How many frames a source may send at most, and the words of bitmap that takes per flow."""
     counts = [len(to) * traffic.flows for to in traffic.destinations.values() if to]
-    room = CAPACITY_WORDS // (len(bench.stations) * traffic.flows) - 2
+    room = CAPACITY_WORDS // (len(bench.testers) * traffic.flows) - 2
     limit = (room * 64 - traffic.burst) * min(counts)
     wanted = traffic.frames
     if wanted is None:
@@ -111,8 +111,9 @@ def _fit(bench: Bench, traffic: Traffic) -> tuple[int, int]:
         wanted = max(1, wanted // whole) * whole
     if wanted > limit:
         raise CheckFailed(
-            f"{traffic.name}: {wanted:,} packets a port are more than the self-test keeps track of ({limit:,})",
-            hint="ask for fewer with --packets",
+            f"{traffic.name}: {wanted:,} packets a port, expected at most {limit:,}",
+            code="selftest.packets",
+            hint="use a lower --packets",
         )
     return wanted, longest(wanted, min(counts), traffic.burst) // 64 + 2
 
@@ -124,12 +125,12 @@ def _send(bench: Bench, traffic: Traffic, frames: int) -> tuple[Source, ...]:
         "pps": traffic.pps,
         "chunk": traffic.chunk,
     }
-    senders = [station for station in bench.stations if traffic.destinations.get(station.index)]
-    orders = [dict(order) if traffic.destinations.get(station.index) else None for station in bench.stations]
+    senders = [tester for tester in bench.testers if traffic.destinations.get(tester.index)]
+    orders = [dict(order) if traffic.destinations.get(tester.index) else None for tester in bench.testers]
     answers = bench.agents.each("send", orders, timeout_s=traffic.seconds + _SLACK_S)
     return tuple(
-        Source(station.site.port, answer["frames"], max(0, answer["frames"] - answer["handed"]), answer["seconds"])
-        for station, answer in zip(senders, answers, strict=True)
+        Source(tester.at.port, answer["frames"], max(0, answer["frames"] - answer["handed"]), answer["seconds"])
+        for tester, answer in zip(senders, answers, strict=True)
     )
 
 
@@ -151,12 +152,12 @@ def _drain(bench: Bench, handed: int) -> None:
 def _outcome(bench: Bench, traffic: Traffic, sent: Sequence[Source], found: Sequence[dict[str, Any]]) -> Outcome:
     by_port = {source.port: source for source in sent}
     pairs = []
-    for station in bench.stations:
-        destinations = traffic.destinations.get(station.index, ())
+    for tester in bench.testers:
+        destinations = traffic.destinations.get(tester.index, ())
         for position, to in enumerate(destinations):
-            frames = by_port[station.site.port].sent
+            frames = by_port[tester.at.port].sent
             count = sent_to(frames, len(destinations), traffic.flows, position)
-            pairs.append(_pair(bench.stations, station.index, to, count, found))
+            pairs.append(_pair(bench.testers, tester.index, to, count, found))
     phase = Phase(
         name=traffic.name,
         size=traffic.size,
@@ -173,18 +174,18 @@ def _outcome(bench: Bench, traffic: Traffic, sent: Sequence[Source], found: Sequ
     return Outcome(phase, samples)
 
 
-def _pair(stations: Sequence[Station], source: int, to: int, sent: int, found: Sequence[dict[str, Any]]) -> Pair:
+def _pair(testers: Sequence[AttachedTester], source: int, to: int, sent: int, found: Sequence[dict[str, Any]]) -> Pair:
     answer = found[to]
     faults = answer["faults"][source]
     wrong = [
-        (stations[at].site.port, count)
+        (testers[at].at.port, count)
         for at, other in enumerate(found)
         for origin, planned, count in other["misdelivered"]
         if (origin, planned) == (source, to)
     ]
     return Pair(
-        source=stations[source].site.port,
-        destination=stations[to].site.port,
+        source=testers[source].at.port,
+        destination=testers[to].at.port,
         sent=sent,
         received=answer["delivered"][source],
         duplicates=faults[Fault.DUPLICATE],

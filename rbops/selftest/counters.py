@@ -36,7 +36,7 @@ class ServerCounters:
     @property
     def entered(self) -> int:
         """Packets that came in at external ports and were forwarded."""
-        return sum(self.forwarded.get(way, 0) for way in ("local", "direct", "phase1"))
+        return sum(self.forwarded.get(kind, 0) for kind in ("local", "direct", "phase1"))
 
 
 Readings = Mapping[str, ServerCounters]
@@ -79,7 +79,7 @@ def _less(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]
 
 
 def spread(plan: ClusterPlan, phase: Readings) -> tuple[PathCount, ...]:
-    """How every input server's packets went to every output server, paths without packets left out."""
+    """How every input server's packets went to every output server, without paths that carried none."""
     names = {server.index: server.name for server in plan.servers}
     out = []
     for server in plan.servers:
@@ -95,7 +95,7 @@ def spread(plan: ClusterPlan, phase: Readings) -> tuple[PathCount, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Suspicion:
-    """Where ``packets`` went missing, by the counters: ``server`` is the one to look at, ``text`` says why.
+    """Where ``packets`` are missing by the counters: ``server`` is the one to look at, ``text`` says why.
 
     ``sender`` is the server at the other end, where they went missing on a cable.
     """

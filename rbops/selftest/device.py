@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from rbops.errors import Mismatch
+from rbops.errors import Mismatch, Where
 from rbops.selftest.wire import mac_bytes, mac_text
 
 __all__ = ["Device", "enter_namespace", "private_namespace", "resolve", "statistics", "transmitted"]
@@ -57,7 +57,12 @@ class Device:
                 rx_queues=len(list((root / "queues").glob("rx-*"))),
             )
         except OSError as error:
-            raise Mismatch(f"the tester has no device {name}: {error}", hint="is the lab up?") from error
+            raise Mismatch(
+                f"the tester has no such device: {error}",
+                code="tester.no-device",
+                where=Where(device=name),
+                hint="check that the lab is up",
+            ) from error
 
 
 def _libc(function: str, *arguments: object) -> None:
@@ -70,13 +75,15 @@ def _libc(function: str, *arguments: object) -> None:
 def enter_namespace(name: str) -> None:
     """Enter the network namespace ``name`` (of ip-netns) with a /sys of its own.
 
-    Raises Mismatch when there is no such namespace. Only for a process of its own: there is no way back.
+    Raises Mismatch when there is no such namespace. Only for a process of its own: it cannot return.
     """
     path = Path("/run/netns") / name
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise Mismatch(f"no network namespace {name}: {error.strerror}", hint="is the lab up?") from error
+        raise Mismatch(
+            f"network namespace {name}: {error.strerror}", code="tester.no-namespace", hint="check that the lab is up"
+        ) from error
     try:
         _libc("setns", handle, _CLONE_NEWNET)
     finally:
@@ -141,7 +148,7 @@ def transmitted(name: str) -> int:
 
 
 def resolve(device: Device, address: str, own: str, timeout_s: float) -> str | None:
-    """The MAC that answers for ``address`` on the wire (ARP), asked as ``own``; None when nobody does."""
+    """The MAC that answers for ``address`` by ARP, requested from ``own``; None without an answer."""
     me, wanted = socket.inet_aton(own), socket.inet_aton(address)
     mac = mac_bytes(device.mac)
     request = b"\xff" * 6 + mac + struct.pack("!HHHBBH", _ETH_ARP, 1, 0x0800, 6, 4, 1) + mac + me + bytes(6) + wanted
@@ -162,7 +169,7 @@ def _answer(sock: socket.socket, wanted: bytes, timeout_s: float) -> str | None:
         if not select.select([sock], [], [], left)[0]:
             return None
         frame = sock.recv(2048)
-        # An ARP reply (operation 2) whose sender is the address that was asked for.
+        # An ARP reply (operation 2) whose sender is the requested address.
         if frame[12:14] == b"\x08\x06" and frame[20:22] == b"\0\x02" and frame[28:32] == wanted:
             return mac_text(frame[22:28])
     return None

@@ -40,11 +40,22 @@ class Options:
     def __post_init__(self) -> None:
         """Raises UsageError for values that make no self-test."""
         if not _SHORTEST_S <= self.duration_s <= OVERALL_S:
-            raise UsageError(f"a self-test takes {_SHORTEST_S:g} to {OVERALL_S:g} seconds, not {self.duration_s:g}")
+            raise UsageError(
+                f"{self.duration_s:g} s is not a valid duration, expected {_SHORTEST_S:g} to {OVERALL_S:g}",
+                code="selftest.duration",
+            )
         for size in (self.size, self.pair_size):
             if not SMALLEST_SIZE <= size <= LARGEST_SIZE:
-                raise UsageError(f"frames have {SMALLEST_SIZE} to {LARGEST_SIZE} bytes with FCS, not {size}")
+                raise UsageError(
+                    f"{size} is not a valid frame size, expected {SMALLEST_SIZE} to {LARGEST_SIZE} bytes with FCS",
+                    code="selftest.size",
+                )
         if self.flows is not None and not 1 <= self.flows <= _MOST_FLOWS:
-            raise UsageError(f"1 to {_MOST_FLOWS} flows between two ports can be told apart, not {self.flows}")
+            raise UsageError(
+                f"{self.flows} is not a valid number of flows between two ports, expected 1 to {_MOST_FLOWS}",
+                code="selftest.flows",
+            )
         if self.packets is not None and self.packets < 1:
-            raise UsageError("--packets: at least one packet is needed for a test")
+            raise UsageError(
+                f"{self.packets} is not a valid number of packets, expected 1 or more", code="selftest.packet-count"
+            )

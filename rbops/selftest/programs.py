@@ -74,7 +74,7 @@ class Generator:
         """
         count = len(entries) // 64
         if count % active:
-            raise BpfError(f"{count} flows do not make groups of {active}")
+            raise BpfError(f"{count} flows cannot be split into groups of {active}", code="tester.groups")
         keys = b"".join(index.to_bytes(4, "little") for index in range(count))
         self._flows.update_batch(keys, entries)
         config = struct.pack(
@@ -87,11 +87,11 @@ class Generator:
     def send(self, frames: int, *, seconds: float, pps: float | None, chunk: int, batch: int = 64) -> Sending:
         """Send ``frames``, or whole rounds over all flows for ``seconds``, at most ``pps`` a second.
 
-        The rate is held by sleeping between calls of ``chunk`` frames. ``batch`` frames are under way
+        The rate is held by sleeping between calls of ``chunk`` frames. ``batch`` frames are in flight
         at once; veth's rings hold 256. Raises BpfError when the kernel refuses to run the generator.
         """
         if self._epoch is None:
-            raise BpfError("the generator was not prepared")
+            raise BpfError("the generator was not prepared", code="tester.not-prepared")
         frame, context = bytes(self._epoch.length), xdp_context(self._epoch.length, self._device.ifindex)
         before, first = transmitted(self._device.name), self._written()
         start = time.monotonic()
@@ -160,7 +160,7 @@ class Sink:
         """
         count = self._testers * epoch.flows
         if count * words > self._maps["seen"].max_entries or count > self._maps["expected"].max_entries:
-            raise BpfError(f"the sink has no room for {count} flows of {words * 64} packets")
+            raise BpfError(f"the sink has no room for {count} flows of {words * 64} packets", code="tester.room")
         shape = (epoch.magic, epoch.length, self._testers, epoch.flows, words, own, UDP_PORT.to_bytes(2, "big"))
         self._maps["config"].update(_ZERO, struct.pack("<QQIIIIIH2s", *epoch.keys, *shape))
         for memory in self._memory.values():

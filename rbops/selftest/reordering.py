@@ -11,7 +11,7 @@ Made precise here:
   example p2 and p3 are late and follow each other: one reordered sequence.
 - The *fraction* is reordered sequences over packets: every packet that leaves might have begun one.
 - A packet that leaves for the second time is a duplicate. It counts for nothing here, and a lost
-  packet makes nobody late.
+  packet makes no other late.
 
 RFC 4737's reordered ratio is late packets over packets; it is given as well.
 """

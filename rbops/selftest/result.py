@@ -50,7 +50,7 @@ Kind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong: ``text`` names it for a person; ``server`` is the likely culprit where counters tell."""
+    """One fault: ``text`` describes it; ``server`` is the likely culprit where counters show one."""
 
     kind: Kind
     text: str
@@ -66,7 +66,7 @@ class Pair:
     """All packets from external port ``source`` to ``destination`` in one phase.
 
     ``received`` counts different packets that arrived at the right port, whole or not; ``mangled``
-    ones arrived but no longer say which packet they are; ``lost`` is the rest. ``corrupt``,
+    ones arrived but do not identify themselves any more; ``lost`` is the rest. ``corrupt``,
     ``header``, ``ttl``, ``checksum``, ``next_hop_mac`` and ``source_mac`` are received but wrong.
     """
 
@@ -130,7 +130,7 @@ class QueueService:
     """Which CPUs served receive queue ``queue`` of a port in one phase; ``core`` is the planned one.
 
     ``packets`` came in by it (None: the driver does not count by queue), ``interrupts`` are (CPU, number) of its
-    vector (empty: it has none, as on veth). ``wrong`` says what is not as planned.
+    vector (empty: it has none, as on veth). ``wrong`` is what is not as planned.
     """
 
     server: str
@@ -144,7 +144,7 @@ class QueueService:
 
 @dataclass(frozen=True, slots=True)
 class PortService:
-    """The queues of a port, and (CPU, packets) that the data plane counted on it; empty where it does not say."""
+    """The queues of a port, and (CPU, packets) that the data plane counted on it; empty where it does not count so."""
 
     server: str
     port: str
@@ -255,7 +255,7 @@ class RateResult:
 class SelftestResult:
     """One run. ``ports`` are external port id and owning server, in order; ``seconds`` the whole run.
 
-    ``predicted_pps`` is the plan's rate, for servers that share their cores with nobody.
+    ``predicted_pps`` is the plan's rate, for servers that do not share their cores.
     """
 
     name: str

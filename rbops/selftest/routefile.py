@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from rbops.errors import UsageError
+from rbops.errors import UsageError, Where
 from rbops.plan import ClusterPlan, Route
 
 __all__ = ["read_routes"]
@@ -16,7 +16,7 @@ _COLUMNS = 2
 def read_routes(plan: ClusterPlan) -> list[Route]:
     """The file's routes (``prefix,via`` lines) with port and adjacency; nothing without a file.
 
-    A next hop that the plan does not know is left out: the planner has refused it before. Raises
+    A next hop that is not in the plan is skipped: the planner has refused it before. Raises
     UsageError when the file cannot be read any more.
     """
     if plan.routes.file is None:
@@ -37,5 +37,5 @@ def read_routes(plan: ClusterPlan) -> list[Route]:
                 via = row[1].strip()
                 found.append(Route(row[0].strip(), *hops[via], via))
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"route file {plan.routes.file}: {error}") from error
+        raise UsageError(str(error), code="selftest.route-file", where=Where(file=plan.routes.file)) from error
     return found

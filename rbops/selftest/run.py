@@ -11,7 +11,7 @@ from rbops.selftest.options import Options
 from rbops.selftest.phases import PhaseKind, choose
 from rbops.selftest.result import Fault, SelftestResult
 from rbops.selftest.session import Session, usual_flows
-from rbops.selftest.setup import TesterLike, launch, make_bench, places
+from rbops.selftest.setup import TesterLike, launch, make_bench, ports_with_testers
 
 __all__ = ["Options", "run_selftest"]
 
@@ -34,10 +34,13 @@ def run_selftest(
     """
     started = time.monotonic()
     phases = choose(options.phases)
-    where = places(plan, testers, options, routes)
+    where = ports_with_testers(plan, testers, options, routes)
     faults: list[Fault] = []
     with launch(where) as agents:
-        flows = max(usual_flows([site for site, _ in where], options), *(kind.flows(len(where)) for kind in phases))
+        flows = max(
+            usual_flows([port for port, _ in where], options),
+            *(kind.flows(len(where)) for kind in phases),
+        )
         session = Session(plan, make_bench(where, agents, options, flows, faults), options, read_counters, progress)
         if plan.forwarding.tunnels:
             session.notes.append(
@@ -51,7 +54,7 @@ def run_selftest(
         name=plan.name,
         digest=plan.digest,
         seed=options.seed,
-        ports=tuple((site.port, site.server) for site, _ in where),
+        ports=tuple((port.port, port.server) for port, _ in where),
         phases=tuple(session.phases),
         rate=session.rate,
         faults=tuple(faults),

@@ -46,7 +46,7 @@ def search(
         elif offered is None:
             return RateResult(size, trial.sent_pps, "testers", tuple(trials))
         else:
-            # A tester may fall short of what it was asked for; only what was really sent is proven.
+            # A tester may send less than requested; only what it sent is proven.
             low = max(low, min(trial.sent_pps, offered))
             if trial.sent_pps < offered * (1 - _PRECISION):
                 return RateResult(size, low, "testers", tuple(trials))
@@ -57,7 +57,7 @@ def search(
 
 
 def _limit(low: float, high: float, least: float) -> Literal["precision", "loss"] | None:
-    """What there is no need to look further for."""
+    """The rate above which nothing needs to be searched."""
     if low and low >= high * (1 - _PRECISION):
         return "precision"
     return "loss" if high <= least else None

@@ -1,7 +1,7 @@
-"""Which core served which queue in a phase: the plan's promise (paper 4.2) against what was counted under load.
+"""Which core served which queue in a phase: the plan (paper 4.2) compared with counts under load.
 
-Read with ``rbops-node counters --queues`` before and after. A device with vectors of its own tells by their
-interrupts; veth has none, and there, as on every device, the data plane tells by its counters of each core.
+Read with ``rbops-node counters --queues`` before and after. A device with vectors of its own shows it by their
+interrupts; on all devices, also on veth that has none, the data plane shows it by its counters of each core.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from typing import Any
 from rbops.plan import ClusterPlan, Port, Queue
 from rbops.selftest.result import Fault, PortService, QueueService
 
-__all__ = ["Served", "affinity_faults", "parse_served", "service"]
+__all__ = ["QueueCounts", "affinity_faults", "parse_queue_counts", "service"]
 
 _SLACK_PACKETS, _SLACK_INTERRUPTS, _SLACK_PART = 64, 4, 100
-"""What other traffic of the ports, and the first interrupt after a vector was moved, may be: so many or a hundredth."""
+"""Tolerance for other traffic and for the first interrupt after a vector was moved: so many, or a hundredth."""
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class QueueCounts:
     """One server's counts since its devices were made.
 
     ``interrupts`` by (port, queue) of the vectors that receive, then by CPU; ``packets`` by (port, queue), None for
-    a driver that does not count by queue; ``cores`` by port, then by CPU, None where the data plane does not say.
+    a driver that does not count by queue; ``cores`` by port, then by CPU, None where the data plane does not count so.
     """
 
     interrupts: Mapping[tuple[str, int], Mapping[int, int]] = field(default_factory=dict)
     packets: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
     cores: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
 
-    def since(self, before: Served) -> Served:
-        """What was counted after ``before``; what began anew meanwhile counts from there."""
-        return Served(
+    def since(self, before: QueueCounts) -> QueueCounts:
+        """The counts since ``before``; a counter that was reset since counts from its reset."""
+        return QueueCounts(
             {key: _less(before.interrupts.get(key, {}), now) for key, now in self.interrupts.items()},
             {port: _less(before.packets.get(port, {}), now) for port, now in self.packets.items()},
             {port: _less(before.cores.get(port, {}), now) for port, now in self.cores.items()},
@@ -44,7 +44,7 @@ def _less(before: Mapping[int, int], after: Mapping[int, int]) -> dict[int, int]
     return {key: count - old if (old := before.get(key, 0)) <= count else count for key, count in after.items()}
 
 
-def parse_served(raw: Mapping[str, Any]) -> Served | None:
+def parse_queue_counts(raw: Mapping[str, Any]) -> QueueCounts | None:
     """One server's JSON as values; None when it gave no counters, or none by queue."""
     if "error" in raw or "queues" not in raw:
         return None
@@ -59,11 +59,11 @@ def parse_served(raw: Mapping[str, Any]) -> Served | None:
     served = raw.get("served", {}).items()
     cores = {name: {int(cpu): count for cpu, count in port.items()} for name, port in served}
     packets = {name: {int(queue): count for queue, count in port["packets"].items()} for name, port in ports.items()}
-    return Served(interrupts, packets, cores)
+    return QueueCounts(interrupts, packets, cores)
 
 
-def service(plan: ClusterPlan, phase: Mapping[str, Served]) -> tuple[PortService, ...]:
-    """Every port of the servers that gave counts, each queue judged; ports without packets too."""
+def service(plan: ClusterPlan, phase: Mapping[str, QueueCounts]) -> tuple[PortService, ...]:
+    """Every port of the servers that gave counts, each queue checked; ports without packets too."""
     return tuple(
         _port(server.name, port, phase[server.name])
         for server in plan.servers
@@ -73,7 +73,7 @@ def service(plan: ClusterPlan, phase: Mapping[str, Served]) -> tuple[PortService
     )
 
 
-def _port(server: str, port: Port, served: Served) -> PortService:
+def _port(server: str, port: Port, served: QueueCounts) -> PortService:
     by_queue, by_core = served.packets[port.name], served.cores.get(port.name, {})
     queues = [
         QueueService(
@@ -87,12 +87,12 @@ def _port(server: str, port: Port, served: Served) -> PortService:
         for queue in port.queues
     ]
     moved = _moved(port.queues, by_queue, by_core)
-    judged = (replace(queue, wrong=_strayed(queue) or moved.get(queue.queue)) for queue in queues)
-    return PortService(server, port.name, tuple(judged), tuple(sorted((cpu, n) for cpu, n in by_core.items() if n)))
+    checked = (replace(queue, wrong=_strayed(queue) or moved.get(queue.queue)) for queue in queues)
+    return PortService(server, port.name, tuple(checked), tuple(sorted((cpu, n) for cpu, n in by_core.items() if n)))
 
 
 def _strayed(queue: QueueService) -> str | None:
-    """Interrupts of the queue that went elsewhere."""
+    """Interrupts of the queue on other CPUs."""
     total = sum(count for _, count in queue.interrupts)
     away = [(cpu, count) for cpu, count in queue.interrupts if cpu != queue.core]
     if sum(count for _, count in away) <= max(_SLACK_INTERRUPTS, total // _SLACK_PART):
@@ -102,7 +102,7 @@ def _strayed(queue: QueueService) -> str | None:
 
 
 def _moved(queues: tuple[Queue, ...], by_queue: Mapping[int, int], by_core: Mapping[int, int]) -> dict[int, str]:
-    """Queue -> why, where the data plane handled fewer packets on the queues' core than came in by them."""
+    """Queue -> why, where the data plane handled fewer packets on the queues' core than the queues received."""
     if not by_queue:
         return _strangers(queues, by_core)
     if not by_core:
@@ -114,13 +114,13 @@ def _moved(queues: tuple[Queue, ...], by_queue: Mapping[int, int], by_core: Mapp
         came, handled = sum(own.values()), by_core.get(core, 0)
         if came - handled > slack:
             others = _busier(queues, by_queue, by_core, slack)
-            text = f"{came:,} packets came in by it and core {core} handled {handled:,}{others}"
+            text = f"it received {came:,} packets and core {core} handled {handled:,}{others}"
             found[max(own, key=lambda index: own[index])] = text
     return found
 
 
 def _strangers(queues: tuple[Queue, ...], by_core: Mapping[int, int]) -> dict[int, str]:
-    """Without counts by queue: packets on CPUs that own none, told of the first queue."""
+    """Without counts by queue: packets on CPUs that own none, reported for the first queue."""
     slack = max(_SLACK_PACKETS, sum(by_core.values()) // _SLACK_PART)
     owners = {queue.rx_core for queue in queues}
     away = {cpu: count for cpu, count in sorted(by_core.items()) if cpu not in owners and count > slack}
@@ -129,11 +129,11 @@ def _strangers(queues: tuple[Queue, ...], by_core: Mapping[int, int]) -> dict[in
 
 
 def _busier(queues: tuple[Queue, ...], by_queue: Mapping[int, int], by_core: Mapping[int, int], slack: int) -> str:
-    """The CPUs that handled more than their own queues brought."""
-    brought: dict[int, int] = {}
+    """The CPUs that handled more than their own queues received."""
+    received: dict[int, int] = {}
     for queue in queues:
-        brought[queue.rx_core] = brought.get(queue.rx_core, 0) + by_queue.get(queue.index, 0)
-    more = {cpu: count - brought.get(cpu, 0) for cpu, count in sorted(by_core.items())}
+        received[queue.rx_core] = received.get(queue.rx_core, 0) + by_queue.get(queue.index, 0)
+    more = {cpu: count - received.get(cpu, 0) for cpu, count in sorted(by_core.items())}
     listed = ", ".join(f"CPU {cpu} {count:,}" for cpu, count in more.items() if count > slack)
     return f"; more than their own: {listed}" if listed else ""
 

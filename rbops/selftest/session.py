@@ -1,4 +1,4 @@
-"""One run of the self-test over prepared testers: what every phase needs of it, and what the phases found."""
+"""One run of the self-test over prepared testers: what the phases share, and their results."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import replace
 from rbops.plan import ClusterPlan
 from rbops.selftest.bench import Bench, Outcome, run_phase
 from rbops.selftest.counters import ReadCounters, Readings, difference, parse, spread, suspicions
-from rbops.selftest.naming import Evidence, name_faults
+from rbops.selftest.diagnosis import Evidence, diagnose
 from rbops.selftest.options import Options
-from rbops.selftest.pace import less
+from rbops.selftest.pace import slower
+from rbops.selftest.ports import PortUnderTest
 from rbops.selftest.result import Fault, Phase, PortService, RateResult
-from rbops.selftest.serving import affinity_faults, parse_served, service
-from rbops.selftest.stations import Site
+from rbops.selftest.serving import affinity_faults, parse_queue_counts, service
 from rbops.selftest.traffic import Traffic, flows_per_pair
 
 __all__ = ["Session", "usual_flows"]
@@ -21,9 +21,9 @@ __all__ = ["Session", "usual_flows"]
 _ATTEMPTS = 3
 
 
-def usual_flows(sites: Sequence[Site], options: Options) -> int:
+def usual_flows(ports: Sequence[PortUnderTest], options: Options) -> int:
     """Flows between two ports, in the phases that need no other number."""
-    return options.flows or flows_per_pair(len(sites), max(len(site.targets) for site in sites))
+    return options.flows or flows_per_pair(len(ports), max(len(port.targets) for port in ports))
 
 
 class Session:
@@ -43,12 +43,12 @@ class Session:
     @property
     def flows(self) -> int:
         """Between two ports, in the phases that need no other number."""
-        return usual_flows([station.site for station in self.bench.stations], self.options)
+        return usual_flows([tester.at for tester in self.bench.testers], self.options)
 
     @property
     def everyone(self) -> dict[int, tuple[int, ...]]:
-        """Every station sends to every other one, by index."""
-        count = len(self.bench.stations)
+        """Every tester sends to every other one, by index."""
+        count = len(self.bench.testers)
         return {index: tuple(to for to in range(count) if to != index) for index in range(count)}
 
     def readings(self) -> dict[str, Mapping[str, object]]:
@@ -56,7 +56,7 @@ class Session:
         return dict(self._read_counters()) if self._read_counters else {}
 
     def checked(self, traffic: Traffic, *, ordered: bool, queues: bool = False) -> Outcome:
-        """Run a phase with counters around it, slower again if it was too much for somebody; name its faults.
+        """Run a phase with counters around it, slower again if it overloaded something; diagnose its faults.
 
         ``ordered``: packets of a flow must arrive in order. ``queues``: also check which core served which queue.
         """
@@ -65,20 +65,20 @@ class Session:
             before = self.readings()
             outcome = run_phase(self.bench, traffic)
             after = self.readings()
-            slower = None if attempt == _ATTEMPTS - 1 else less(traffic, outcome.phase)
-            if slower is None:
+            repeat = None if attempt == _ATTEMPTS - 1 else slower(traffic, outcome.phase)
+            if repeat is None:
                 break
-            traffic, reason = slower
+            traffic, reason = repeat
             self.notes.append(f"{traffic.name}: {reason}; repeated at {traffic.pps:,.0f} packets a second and port")
         counted: Readings = {
             name: difference(parse(before[name]), parse(after[name])) for name in after if name in before
         }
         served = self._served(before, after) if queues else ()
         outcome = replace(outcome, phase=replace(outcome.phase, spread=spread(self.plan, counted), service=served))
-        evidence = Evidence(outcome, self.bench.stations, ordered, (), counted)
+        evidence = Evidence(outcome, self.bench.testers, ordered, (), counted)
         evidence = replace(evidence, suspicions=suspicions(self.plan, counted, evidence.handed))
         self.phases.append(outcome.phase)
-        self.faults += name_faults(evidence)
+        self.faults += diagnose(evidence)
         self.faults += affinity_faults(served, traffic.name)
         return outcome
 
@@ -88,7 +88,7 @@ class Session:
         """Which core served which queue between two readings, of the servers that report it."""
         counts = {}
         for name in after.keys() & before.keys():
-            first, last = parse_served(before[name]), parse_served(after[name])
+            first, last = parse_queue_counts(before[name]), parse_queue_counts(after[name])
             if first is not None and last is not None:
                 counts[name] = last.since(first)
         return service(self.plan, counts)

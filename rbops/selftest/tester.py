@@ -1,4 +1,4 @@
-"""The controller's side of a tester: starts the agent in its namespace and talks to it, always bounded in time."""
+"""The controller's side of a tester: starts the agent in its namespace and calls it, with a time limit."""
 
 from __future__ import annotations
 
@@ -12,17 +12,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Self
 
-from rbops.errors import CheckFailed, Mismatch, RbopsError, Unreachable, UsageError
+from rbops.errors import CheckFailed, error_from_json
 
 __all__ = ["Agents", "TesterProcess"]
 
 _ANSWER_S = 15.0
-_KINDS: dict[str, type[RbopsError]] = {
-    "Mismatch": Mismatch,
-    "BpfError": Mismatch,
-    "Unreachable": Unreachable,
-    "PermissionError": UsageError,
-}
 
 
 class TesterProcess:
@@ -56,29 +50,32 @@ class TesterProcess:
         line = json.dumps({"op": operation, **arguments}) + "\n"
         stdin = self._process.stdin
         if stdin is None:
-            raise CheckFailed(f"the tester of port {self.port} was closed")
+            raise CheckFailed(f"the tester of port {self.port} was closed", code="tester.closed")
         try:
             stdin.write(line.encode())
             stdin.flush()
         except BrokenPipeError as error:
-            raise CheckFailed(self._gone()) from error
+            raise self._gone() from error
 
     def answer(self, timeout_s: float = _ANSWER_S) -> dict[str, Any]:
-        """The answer to the oldest request; raises what the agent reports, CheckFailed when it stays silent."""
+        """The answer to the oldest request; raises what the agent reports, CheckFailed when none comes."""
         end = time.monotonic() + timeout_s
         while b"\n" not in self._buffer:
             left = end - time.monotonic()
             data = self._read(left) if left > 0 else None
             if data is None:
-                raise CheckFailed(f"the tester of port {self.port} did not answer in {timeout_s:.0f} s")
+                raise CheckFailed(
+                    f"the tester of port {self.port} did not answer in {timeout_s:.0f} s", code="tester.timeout"
+                )
             if not data:
-                raise CheckFailed(self._gone())
+                raise self._gone()
             self._buffer += data
         line, _, self._buffer = self._buffer.partition(b"\n")
         found = json.loads(line)
         if "error" in found:
-            kind = _KINDS.get(found["kind"], CheckFailed)
-            raise kind(f"tester of port {self.port}: {found['error']}", hint=found["hint"])
+            error = error_from_json(found["error"])
+            message = f"tester of port {self.port}: {error.message}"
+            raise type(error)(message, code=error.code, where=error.where, hint=error.hint)
         value: dict[str, Any] = found["ok"]
         return value
 
@@ -107,12 +104,13 @@ class TesterProcess:
             return None
         return os.read(stream.fileno(), 1 << 20)
 
-    def _gone(self) -> str:
+    def _gone(self) -> CheckFailed:
         stderr = self._process.stderr
         said = ""
         if self._process.poll() is not None and stderr:
             said = stderr.read().decode(errors="replace").strip()
-        return f"the tester of port {self.port} ended" + (f":\n{said}" if said else "")
+        text = f"the tester of port {self.port} ended" + (f":\n{said}" if said else "")
+        return CheckFailed(text, code="tester.ended")
 
 
 class Agents:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rbops.selftest.stations import Station
+from rbops.selftest.ports import AttachedTester
 from rbops.selftest.wire import FCS_BYTES, Epoch, FlowHeaders, headers, mac_bytes, pack_headers
 
 __all__ = [
@@ -25,7 +25,7 @@ _TTLS = (64, 2, 255, 17)
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """Who sends to whom, by station index; ``size`` is bytes with FCS; ``pps`` and ``frames`` of each source.
+    """Who sends to whom, by tester index; ``size`` is bytes with FCS; ``pps`` and ``frames`` of each source.
 
     ``frames`` None: as many as fit into ``seconds``, in whole rounds over all flows. ``pps`` None: as fast
     as the tester can. ``chunk``: frames a generator sends without a look at the clock. ``flows`` between
@@ -74,33 +74,33 @@ def ttl_of(flow: int) -> int:
     return _TTLS[flow % len(_TTLS)]
 
 
-def _headers(source: Station, destination: Station, flow: int, *, at_exit: bool) -> FlowHeaders:
-    target = destination.site.targets[flow % len(destination.site.targets)]
+def _headers(source: AttachedTester, destination: AttachedTester, flow: int, *, at_exit: bool) -> FlowHeaders:
+    target = destination.at.targets[flow % len(destination.at.targets)]
     return FlowHeaders(
         destination_mac=mac_bytes(target.mac if at_exit else source.router_mac),
         source_mac=mac_bytes(destination.router_mac if at_exit else source.mac),
-        source=source.site.address,
+        source=source.at.address,
         destination=target.address,
         ttl=ttl_of(flow) - at_exit,
         flow=flow,
     )
 
 
-def generator_entries(stations: Sequence[Station], source: int, traffic: Traffic, epoch: Epoch) -> bytes:
+def generator_entries(testers: Sequence[AttachedTester], source: int, traffic: Traffic, epoch: Epoch) -> bytes:
     """The generator's table: flow by flow, all destinations in turn."""
     return b"".join(
-        pack_headers(headers(_headers(stations[source], stations[to], flow, at_exit=False), epoch.length), to, flow)
+        pack_headers(headers(_headers(testers[source], testers[to], flow, at_exit=False), epoch.length), to, flow)
         for flow in range(epoch.flows)
         for to in traffic.destinations[source]
     )
 
 
-def expected_entries(stations: Sequence[Station], own: int, traffic: Traffic, epoch: Epoch) -> dict[int, bytes]:
+def expected_entries(testers: Sequence[AttachedTester], own: int, traffic: Traffic, epoch: Epoch) -> dict[int, bytes]:
     """The sink's table: by source, for those that are to send to it, the headers of each flow."""
     out = {}
     for source, destinations in traffic.destinations.items():
         if own in destinations:
-            shapes = (_headers(stations[source], stations[own], flow, at_exit=True) for flow in range(epoch.flows))
+            shapes = (_headers(testers[source], testers[own], flow, at_exit=True) for flow in range(epoch.flows))
             out[source] = b"".join(pack_headers(headers(shape, epoch.length), own, shape.flow) for shape in shapes)
     return out
 

@@ -72,7 +72,7 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True)
 class FlowHeaders:
-    """What stands in the headers of one flow: MACs as six bytes, addresses as text."""
+    """The header fields of one flow: MACs as six bytes, addresses as text."""
 
     destination_mac: bytes
     source_mac: bytes
@@ -94,7 +94,7 @@ class Ident:
 
     @classmethod
     def of_frame(cls, frame: bytes) -> Ident:
-        """What a frame says of itself, unchecked."""
+        """The identity that a frame carries, unchecked."""
         return cls(*_IDENT.unpack_from(frame, HEADER_BYTES)[:5])
 
     def pack(self, epoch: Epoch) -> bytes:
@@ -143,7 +143,7 @@ def mac_bytes(text: str) -> bytes:
     """``02:4e:00:00:00:02`` as six bytes; raises ValueError for anything else."""
     raw = bytes.fromhex(text.replace(":", "").replace("-", ""))
     if len(raw) != 6:  # noqa: PLR2004  a MAC address has six bytes
-        raise ValueError(f"{text!r} is no MAC address")
+        raise ValueError(f"{text!r} is not a valid MAC address")
     return raw
 
 

@@ -81,7 +81,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     monkeypatch.setattr(run_module, "run_selftest", fake)
     monkeypatch.setattr(servers_module, "CounterReader", _NoServers)
-    monkeypatch.setattr(preparation, "places", lambda *_: ())
+    monkeypatch.setattr(preparation, "ports_with_testers", lambda *_: ())
     return passed
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from rbops.selftest.pace import less
+from rbops.selftest.pace import slower
 from rbops.selftest.result import Pair, Phase, Source
 from rbops.selftest.traffic import Traffic
 
@@ -14,29 +14,29 @@ def _phase(*received: int, sent: int = 1000, unsent: int = 0) -> Phase:
 
 
 def test_what_arrived_whole_is_not_repeated() -> None:
-    assert less(TRAFFIC, _phase(1000, 1000)) is None
+    assert slower(TRAFFIC, _phase(1000, 1000)) is None
 
 
 def test_a_few_lost_packets_are_a_fault_and_no_overload() -> None:
-    assert less(TRAFFIC, _phase(960, 960)) is None
+    assert slower(TRAFFIC, _phase(960, 960)) is None
 
 
 def test_a_pair_without_a_packet_is_a_fault_and_no_overload() -> None:
-    assert less(TRAFFIC, _phase(0, 500)) is None
+    assert slower(TRAFFIC, _phase(0, 500)) is None
 
 
 def test_a_router_that_loses_most_is_offered_half_of_what_came_through() -> None:
-    found = less(TRAFFIC, _phase(100, 300))
+    found = slower(TRAFFIC, _phase(100, 300))
     assert found is not None
-    slower, reason = found
-    assert slower.pps == (100 + 300) / 2.0 / 2 / 2
-    assert slower.chunk == 1
+    traffic, reason = found
+    assert traffic.pps == (100 + 300) / 2.0 / 2 / 2
+    assert traffic.chunk == 1
     assert reason == "the router lost 1,600 of 2,000 packets"
 
 
 def test_a_tester_that_outran_its_device_is_slowed_first() -> None:
-    found = less(TRAFFIC, _phase(1000, 900, unsent=50))
+    found = slower(TRAFFIC, _phase(1000, 900, unsent=50))
     assert found is not None
-    slower, reason = found
-    assert (slower.pps, slower.chunk) == (0.5e6, 64)
-    assert reason == "a tester outran its own device (100 frames)"
+    traffic, reason = found
+    assert (traffic.pps, traffic.chunk) == (0.5e6, 64)
+    assert reason == "a tester sent faster than its own device (100 frames)"

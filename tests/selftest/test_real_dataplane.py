@@ -231,7 +231,7 @@ def test_a_route_to_the_wrong_port_is_named(cluster: Cluster) -> None:
         cluster.restore("n0")
     (fault,) = result.faults
     assert (fault.kind, fault.source, fault.destination, fault.server) == ("misdelivered", 0, 3, "n0")
-    assert "for port 3 came out of port 1; n0 chose the port: look at its routes" in fault.text
+    assert "for port 3 came out of port 1; n0 chose the port: check its routes" in fault.text
 
 
 def test_a_wrong_neighbour_is_named(cluster: Cluster) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 
 from rbops.plan import ClusterPlan, Queue
 from rbops.selftest.result import PortService
-from rbops.selftest.serving import Served, affinity_faults, parse_served, service
+from rbops.selftest.serving import QueueCounts, affinity_faults, parse_queue_counts, service
 
 from .conftest import make_plan
 
-MOVED = "n0:ext0 queue 1 (core 1): 5,000 packets came in by it and core 1 handled 100; more than their own:"
+MOVED = "n0:ext0 queue 1 (core 1): it received 5,000 packets and core 1 handled 100; more than their own:"
 
 
 def raw(
@@ -26,14 +26,14 @@ def raw(
     }
 
 
-def parsed(*args: Any, **more: Any) -> Served:
-    found = parse_served(raw(*args, **more))
+def parsed(*args: Any, **more: Any) -> QueueCounts:
+    found = parse_queue_counts(raw(*args, **more))
     assert found is not None
     return found
 
 
-def judged(after: Served, before: Served | None = None, plan: ClusterPlan | None = None) -> PortService:
-    (found,) = service(plan or make_plan(), {"n0": after.since(before or Served())})
+def judged(after: QueueCounts, before: QueueCounts | None = None, plan: ClusterPlan | None = None) -> PortService:
+    (found,) = service(plan or make_plan(), {"n0": after.since(before or QueueCounts())})
     return found
 
 
@@ -80,7 +80,7 @@ def test_a_core_with_several_queues() -> None:
     shared = replace(plan, servers=(owner, *plan.servers[1:]))
     assert texts(judged(parsed({"0": 10, "1": 4000, "2": 5000}, {"1": 9010}), plan=shared)) == []
     (text,) = texts(judged(parsed({"0": 10, "1": 4000, "2": 5000}, {"0": 9010}), plan=shared))
-    assert "queue 2 (core 1): 9,010 packets came in by it and core 1 handled 0" in text
+    assert "queue 2 (core 1): it received 9,010 packets and core 1 handled 0" in text
 
 
 def test_a_driver_that_does_not_count_by_queue() -> None:
@@ -94,7 +94,7 @@ def test_a_driver_that_does_not_count_by_queue() -> None:
 def test_a_data_plane_that_does_not_count_by_core() -> None:
     found = raw({"0": 5000, "1": 5000}, {})
     del found["served"]
-    served = parse_served(found)
+    served = parse_queue_counts(found)
     assert served is not None
     assert texts(judged(served)) == []
 
@@ -107,6 +107,6 @@ def test_counters_that_began_anew() -> None:
 
 
 def test_servers_without_counts_are_left_out() -> None:
-    assert parse_served({"error": "no router is loaded"}) is None
-    assert parse_served({"served": {}}) is None
+    assert parse_queue_counts({"error": "no router is loaded"}) is None
+    assert parse_queue_counts({"served": {}}) is None
     assert service(make_plan(), {}) == ()

@@ -76,7 +76,7 @@ def test_ident_fits_the_smallest_frame_and_comes_back() -> None:
 
 def test_mac_addresses() -> None:
     assert mac_bytes("02:4e:00:00:00:02") == b"\x02\x4e\x00\x00\x00\x02"
-    with pytest.raises(ValueError, match="no MAC address"):
+    with pytest.raises(ValueError, match="not a valid MAC address"):
         mac_bytes("02:4e:00")
 
 

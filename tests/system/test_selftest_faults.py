@@ -95,7 +95,7 @@ def test_a_route_that_points_at_the_wrong_port(cluster: Cluster) -> None:
         cluster.on("n0", "rbops-node", "apply")
     found = fault(done, "misdelivered", 0, 3)
     assert found["server"] == "n0"
-    assert "came out of port 2; n0 chose the port: look at its routes" in found["text"]
+    assert "came out of port 2; n0 chose the port: check its routes" in found["text"]
     cluster.healthy()
 
 

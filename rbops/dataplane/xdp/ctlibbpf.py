@@ -11,7 +11,7 @@ import os
 from collections import deque
 from typing import Any
 
-from rbops.errors import Mismatch
+from rbops.errors import Mismatch, Where
 
 __all__ = [
     "BatchOpts",
@@ -33,9 +33,18 @@ _DEBUG = 2  # libbpf's levels: 0 warning, 1 information
 class BpfError(Mismatch):
     """The server's kernel or libbpf refused; ``errno`` is the kernel's number (0: none), ``log`` what it said."""
 
-    def __init__(self, message: str, *, errno: int = 0, log: str = "", hint: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        errno: int = 0,
+        log: str = "",
+        code: str | None = None,
+        where: Where | None = None,
+        hint: str | None = None,
+    ) -> None:
         reason = f": {os.strerror(errno)}" if errno else ""
-        super().__init__(f"{message}{reason}" + (f"\n{log}" if log else ""), hint=hint)
+        super().__init__(f"{message}{reason}" + (f"\n{log}" if log else ""), code=code, where=where, hint=hint)
         self.errno = errno
         self.log = log
 

@@ -26,7 +26,7 @@ class PhaseKind:
 
     ``run`` gets the session and the phase's seconds and leaves what it found in the session. ``flows`` says how many
     flows between two ports it may send, by the number of testers (0: the usual number). ``quick``: ``--quick`` runs
-    it too. ``after_faults`` False: it is left out when an earlier phase found a fault.
+    it too. ``after_faults`` False: it is skipped when an earlier phase found a fault.
     """
 
     name: str

@@ -20,9 +20,9 @@ def run(session: Session, seconds: float) -> None:
     """Send for ``seconds``, or for as long as the packets that ``--packets`` asks for take."""
     pps = _below_quota(session)
     options = session.options
-    frames = None if options.packets is None else options.packets * (len(session.bench.stations) - 1)
+    frames = None if options.packets is None else options.packets * (len(session.bench.testers) - 1)
     if frames is not None:
-        # The number was asked for, not the time; what a slow machine does not send by then is reported.
+        # The number is requested, not the time; what a slow machine does not send by then is reported.
         seconds = max(seconds, min(OVERALL_S, (frames / pps if pps else 0) + OVERALL_S / 2))
     traffic = Traffic(
         "matrix", options.size, session.everyone, seconds, pps, frames, chunk_at(pps), flows=session.flows
@@ -37,16 +37,16 @@ def run(session: Session, seconds: float) -> None:
 
 def _below_quota(session: Session) -> float | None:
     """The packet rate of one source at which every flow stays well below the direct quota and its port's rate."""
-    plan, stations = session.plan, session.bench.stations
+    plan, testers = session.plan, session.bench.testers
     quota = plan.forwarding.direct_quota_bps
     bits = (session.options.size - 4) * 8
     shared = max(len(server.external_ports) for server in plan.servers)
     slowest = float("inf")
-    for station in stations:
-        cores = max(1, len(plan.server(station.site.server).cores.dataplane))
-        direct = quota / cores / (shared * shared) * (len(stations) - 1) if quota else float("inf")
-        slowest = min(slowest, _HEADROOM * min(direct, station.site.rate_bps) / bits)
+    for tester in testers:
+        cores = max(1, len(plan.server(tester.at.server).cores.dataplane))
+        direct = quota / cores / (shared * shared) * (len(testers) - 1) if quota else float("inf")
+        slowest = min(slowest, _HEADROOM * min(direct, tester.at.rate_bps) / bits)
     if registry.controller(plan.forwarding.dataplane).loses_early(plan):
         # Sockets lose packets long before line rate, and in a lab all servers share this machine's cores.
-        slowest = min(slowest, _SOCKET_PART * plan.prediction.rate_pps / len(stations))
+        slowest = min(slowest, _SOCKET_PART * plan.prediction.rate_pps / len(testers))
     return None if slowest == float("inf") else slowest

@@ -17,12 +17,12 @@ _FLOWS, _ACTIVE, _BURST = 1024, 32, 64
 
 def run(session: Session, seconds: float) -> None:
     """Send for ``seconds``; order is counted, not required."""
-    stations, options = session.bench.stations, session.options
-    first = stations[0]
-    last = next((item for item in reversed(stations) if item.site.server != first.site.server), stations[-1])
-    cores = len(session.plan.server(first.site.server).cores.dataplane)
-    pps = first.site.rate_bps / cores / (options.pair_size * 8)
-    shape = {"flows": options.flows} if options.flows else groups(len(stations), pps * seconds)
+    testers, options = session.bench.testers, session.options
+    first = testers[0]
+    last = next((item for item in reversed(testers) if item.at.server != first.at.server), testers[-1])
+    cores = len(session.plan.server(first.at.server).cores.dataplane)
+    pps = first.at.rate_bps / cores / (options.pair_size * 8)
+    shape = {"flows": options.flows} if options.flows else groups(len(testers), pps * seconds)
     destinations = {first.index: (last.index,)}
     traffic = Traffic("pair", options.pair_size, destinations, seconds, pps, None, chunk_at(pps), **shape)
     session.checked(traffic, ordered=False)

@@ -6,7 +6,7 @@ import time
 
 from rbops.dataplane import registry
 from rbops.selftest.bench import run_phase
-from rbops.selftest.naming import Evidence, name_faults
+from rbops.selftest.diagnosis import Evidence, diagnose
 from rbops.selftest.result import Trial
 from rbops.selftest.search import search
 from rbops.selftest.session import Session
@@ -17,7 +17,7 @@ __all__ = ["run"]
 _TRIAL_S = 0.5
 
 _OVERLOAD = ("loss", "nothing arrived", "unsent")
-"""What a router may do when it is offered too much; packets that come out wrong are a fault at any rate."""
+"""What an overloaded router may do; wrong packets are a fault at any rate."""
 
 _PATIENCE = 3
 """Times the phase's seconds while no trial has passed: on a busy machine one trial may use all of them."""
@@ -27,14 +27,14 @@ def run(session: Session, seconds: float) -> None:
     """Search for ``seconds``; the result is the session's ``rate``."""
     started = time.monotonic()
     trial_s = min(_TRIAL_S, seconds / 4)
-    size, senders = session.options.size, len(session.bench.stations)
+    size, senders = session.options.size, len(session.bench.testers)
     session.say(f"rate: {size}-byte frames, trials of {trial_s:g} s")
 
     def trial(offered: float | None) -> Trial:
         pps = None if offered is None else offered / senders
         traffic = Traffic("rate", size, session.everyone, trial_s, pps, None, chunk_at(pps), flows=session.flows)
         outcome = run_phase(session.bench, traffic)
-        wrong = name_faults(Evidence(outcome, session.bench.stations, ordered=False))
+        wrong = diagnose(Evidence(outcome, session.bench.testers, ordered=False))
         session.faults += [fault for fault in wrong if fault.kind not in _OVERLOAD]
         sent_pps = sum(source.rate_pps for source in outcome.phase.sources)
         return Trial(offered, sent_pps, outcome.phase.sent, outcome.phase.lost, outcome.phase.unsent)
@@ -42,7 +42,7 @@ def run(session: Session, seconds: float) -> None:
     def time_left(found_pps: float) -> bool:
         return time.monotonic() + trial_s < started + seconds * (1 if found_pps else _PATIENCE)
 
-    # Fewer than a round over all flows says nothing, and a round is always ended: its time is not the trial's then.
+    # Fewer packets than one round over all flows prove nothing, and a round is always ended, beyond the trial's time.
     least = senders * (senders - 1) * session.flows / trial_s
     session.rate = search(trial, size=size, time_left=time_left, start_pps=_first_rate(session), least_pps=least)
 

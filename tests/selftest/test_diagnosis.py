@@ -8,9 +8,9 @@ from typing import Any
 from rbops.plan import ClusterPlan, Link
 from rbops.selftest.bench import Outcome
 from rbops.selftest.counters import Readings, ServerCounters, difference, parse, spread, suspicions
-from rbops.selftest.naming import Evidence, name_faults
+from rbops.selftest.diagnosis import Evidence, diagnose
+from rbops.selftest.ports import AttachedTester, PortUnderTest, Target
 from rbops.selftest.result import Fault, Pair, PathCount, Phase, Source
-from rbops.selftest.stations import Site, Station, Target
 from rbops.selftest.wire import Epoch, FlowHeaders, Ident, headers, mac_bytes
 from rbops.selftest.wire import Fault as Sample
 
@@ -19,11 +19,11 @@ from .conftest import make_plan
 SENT = 3_000_000
 
 
-def stations(count: int = 3) -> list[Station]:
+def attached(count: int = 3) -> list[AttachedTester]:
     return [
-        Station(
+        AttachedTester(
             number,
-            Site(
+            PortUnderTest(
                 number, f"n{number}", f"198.18.{number}.1", f"198.18.{number}.2",
                 (Target(f"198.18.{number}.2", f"02:4e:00:{number:02x}:00:02"),), 2, 10**10,
             ),
@@ -56,10 +56,10 @@ def faults(
         for port in sorted({pair.source for pair in these})
     )
     phase = Phase("matrix", 64, 1.0, sources, these)
-    evidence = Evidence(Outcome(phase, samples or {}), stations(), ordered, (), readings or {})
+    evidence = Evidence(Outcome(phase, samples or {}), attached(), ordered, (), readings or {})
     if readings:
         evidence = replace(evidence, suspicions=suspicions(plan or make_plan(3), readings, evidence.handed))
-    return list(name_faults(evidence))
+    return list(diagnose(evidence))
 
 
 def texts(these: tuple[Pair, ...], **options: Any) -> list[str]:
@@ -127,7 +127,7 @@ def test_misdelivered() -> None:
     (found,) = faults(pairs(a=Pair(0, 2, SENT, SENT - 1, misdelivered=((1, 1),))))
     assert found.text == (
         "misdelivered: 1 of 3,000,000 from port 0 to port 2: for port 2 came out of port 1; "
-        "n0 chose the port: look at its routes"
+        "n0 chose the port: check its routes"
     )
     assert (found.kind, found.server) == ("misdelivered", "n0")
 
@@ -222,7 +222,7 @@ def test_what_the_tester_could_not_send_is_no_loss() -> None:
     lost = pairs(a=Pair(0, 2, SENT, SENT - 9), b=Pair(0, 1, SENT, SENT - 1))
     (found,) = faults(lost, unsent={0: 10})
     assert found.kind == "unsent"
-    assert found.text == "unsent 10 of 6,000,000 at port 0: the tester's own device refused them"
+    assert found.text == "unsent 10 of 6,000,000 at port 0: refused by the tester's own device"
     kinds = {fault.kind for fault in faults(lost, unsent={0: 4})}
     assert kinds == {"unsent", "loss"}
 

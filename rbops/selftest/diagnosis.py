@@ -1,4 +1,4 @@
-"""Turns counts into named faults: what went wrong between which ports, and which server to look at."""
+"""Diagnoses faults from counts: what is wrong between which ports, and which server to look at."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from dataclasses import dataclass, field
 
 from rbops.selftest.bench import Outcome
 from rbops.selftest.counters import Readings, Suspicion, unresponsive
+from rbops.selftest.ports import AttachedTester
 from rbops.selftest.result import Fault, Kind, Pair, Phase
-from rbops.selftest.stations import Station
 from rbops.selftest.traffic import ttl_of
 from rbops.selftest.wire import Fault as Sample
 from rbops.selftest.wire import Ident, mac_text
 
-__all__ = ["Evidence", "name_faults"]
+__all__ = ["Evidence", "diagnose"]
 
 _MANY = 12
-"""Faults of one kind that are named one by one; more are summed up."""
+"""Faults of one kind that are listed one by one; more are summed up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A phase, and what helps to say who is at fault.
+    """A phase, and what helps to find the server at fault.
 
     ``ordered``: whether packets of a flow must arrive in order in this phase. ``readings`` is the
     difference of the servers' counters over the phase, empty when they were not read.
     """
 
     outcome: Outcome
-    stations: Sequence[Station]
+    testers: Sequence[AttachedTester]
     ordered: bool
     suspicions: Sequence[Suspicion] = ()
     readings: Readings = field(default_factory=dict)
@@ -47,24 +47,24 @@ class Evidence:
             out[server] = out.get(server, 0) + source.sent - source.unsent
         return out
 
-    def station(self, port: int) -> Station:
+    def tester(self, port: int) -> AttachedTester:
         """The tester on an external port."""
-        return next(station for station in self.stations if station.site.port == port)
+        return next(tester for tester in self.testers if tester.at.port == port)
 
     def owner(self, port: int) -> str:
         """The server that owns an external port."""
-        return self.station(port).site.server
+        return self.tester(port).at.server
 
     def sample(self, pair: Pair, kind: Sample) -> bytes | None:
         """The first wrong frame of a kind at the pair's exit, if it came from the pair's entrance."""
-        frame = self.outcome.samples.get(self.station(pair.destination).index, {}).get(kind)
-        if frame is None or Ident.of_frame(frame).source != self.station(pair.source).index:
+        frame = self.outcome.samples.get(self.tester(pair.destination).index, {}).get(kind)
+        if frame is None or Ident.of_frame(frame).source != self.tester(pair.source).index:
             return None
         return frame
 
 
-def name_faults(evidence: Evidence) -> tuple[Fault, ...]:
-    """Every fault of a phase, the gravest kinds first; packets that never arrived before packets that are wrong."""
+def diagnose(evidence: Evidence) -> tuple[Fault, ...]:
+    """Every fault of a phase, the gravest kinds first: packets that never arrived before packets that are wrong."""
     faults = [*_nothing(evidence), *_unsent(evidence), *_loss(evidence)]
     for pair in evidence.phase.pairs:
         faults += _pair_faults(evidence, pair)
@@ -100,12 +100,12 @@ def _down_servers(evidence: Evidence, silent: Sequence[Pair]) -> dict[int, str]:
     """Ports all of whose traffic vanished, by port: the server that owns them; with counters, those without any."""
     dead = unresponsive(evidence.readings, evidence.handed)
     out = {}
-    for station in evidence.stations:
-        port, server = station.site.port, station.site.server
+    for tester in evidence.testers:
+        port, server = tester.at.port, tester.at.server
         touching = [pair for pair in evidence.phase.pairs if port in (pair.source, pair.destination)]
         if server in dead or all(pair in silent for pair in touching):
             out[port] = server
-    if len(out) == len(evidence.stations) and dead and not all(server in dead for server in out.values()):
+    if len(out) == len(evidence.testers) and dead and not all(server in dead for server in out.values()):
         return {port: server for port, server in out.items() if server in dead}
     return out
 
@@ -116,9 +116,7 @@ def _unsent(evidence: Evidence) -> list[Fault]:
         if not source.unsent:
             continue
         server = evidence.owner(source.port)
-        text = (
-            f"unsent {source.unsent:,} of {source.sent:,} at port {source.port}: the tester's own device refused them"
-        )
+        text = f"unsent {source.unsent:,} of {source.sent:,} at port {source.port}: refused by the tester's own device"
         if source.unsent == source.sent:
             text += f"; the far end of the cable, on {server}, has neither an XDP program nor a link"
         faults.append(
@@ -157,16 +155,16 @@ def _loss(evidence: Evidence) -> list[Fault]:
 
 
 def _culprit(evidence: Evidence, pair: Pair) -> str | None:
-    """The server whose counters miss packets; of several, one on the pair's way, then the one that misses most."""
+    """The server whose counters miss packets; of several, one on the pair's path, then the one that misses most."""
     if not evidence.suspicions:
         return None
     ends = (evidence.owner(pair.source), evidence.owner(pair.destination))
-    on_way = [suspicion.server for suspicion in evidence.suspicions if suspicion.server in ends]
-    return on_way[0] if on_way else evidence.suspicions[0].server
+    on_path = [suspicion.server for suspicion in evidence.suspicions if suspicion.server in ends]
+    return on_path[0] if on_path else evidence.suspicions[0].server
 
 
 def _because(evidence: Evidence, server: str | None, pair: Pair) -> str:
-    """What the counters say against the server; of its cables the one from the pair's entrance first."""
+    """What the server's counters lack; of its cables the one from the pair's entrance first."""
     entrance = evidence.owner(pair.source)
     against = [suspicion for suspicion in evidence.suspicions if suspicion.server == server]
     against.sort(key=lambda suspicion: suspicion.sender not in (None, entrance))
@@ -174,22 +172,22 @@ def _because(evidence: Evidence, server: str | None, pair: Pair) -> str:
 
 
 def _pair_faults(evidence: Evidence, pair: Pair) -> list[Fault]:
-    """What arrived but was wrong, or not where it should."""
-    way = f"of {pair.sent:,} from port {pair.source} to port {pair.destination}"
+    """Packets that arrived but were wrong, or at the wrong port."""
+    among = f"of {pair.sent:,} from port {pair.source} to port {pair.destination}"
     into, out = evidence.owner(pair.source), evidence.owner(pair.destination)
-    checksum = f"checksum: {pair.checksum:,} {way}: IPv4 header checksum wrong"
-    mangled = f"corrupt: {pair.mangled:,} {way}: the payload no longer says which packet it was"
-    late = f"late: {pair.late:,} {way}, in {pair.sequences:,} reordered sequences, below the direct quota"
+    checksum = f"checksum: {pair.checksum:,} {among}: IPv4 header checksum wrong"
+    mangled = f"corrupt: {pair.mangled:,} {among}: the payload does not identify the packet any more"
+    late = f"late: {pair.late:,} {among}, in {pair.sequences:,} reordered sequences, below the direct quota"
     found: list[tuple[Kind, int, str, str | None]] = [
-        *_misdelivered(pair, way, into),
-        ("duplicate", pair.duplicates, f"duplicate: {pair.duplicates:,} {way} arrived more than once", None),
+        *_misdelivered(pair, among, into),
+        ("duplicate", pair.duplicates, f"duplicate: {pair.duplicates:,} {among} arrived more than once", None),
         ("corrupt", pair.mangled, mangled, None),
-        ("corrupt", pair.corrupt, f"corrupt: {pair.corrupt:,} {way}: payload or length changed", None),
-        ("header", pair.header, f"header: {pair.header:,} {way}: {_changed(evidence, pair)}", None),
-        ("TTL", pair.ttl, f"TTL: {pair.ttl:,} {way}: {_wrong_ttl(evidence, pair)}; {into} sets it", into),
+        ("corrupt", pair.corrupt, f"corrupt: {pair.corrupt:,} {among}: payload or length changed", None),
+        ("header", pair.header, f"header: {pair.header:,} {among}: {_changed(evidence, pair)}", None),
+        ("TTL", pair.ttl, f"TTL: {pair.ttl:,} {among}: {_wrong_ttl(evidence, pair)}; {into} sets it", into),
         ("checksum", pair.checksum, f"{checksum}; {into} sets it", into),
-        ("next-hop MAC", pair.next_hop_mac, f"{_wrong_mac(evidence, pair, way)}; {out} writes it", out),
-        ("source MAC", pair.source_mac, f"{_wrong_source(evidence, pair, way)}; {out} writes it", out),
+        ("next-hop MAC", pair.next_hop_mac, f"{_wrong_mac(evidence, pair, among)}; {out} writes it", out),
+        ("source MAC", pair.source_mac, f"{_wrong_source(evidence, pair, among)}; {out} writes it", out),
         ("late", pair.late if evidence.ordered else 0, late, None),
     ]
     name = evidence.phase.name
@@ -200,11 +198,11 @@ def _pair_faults(evidence: Evidence, pair: Pair) -> list[Fault]:
     ]
 
 
-def _misdelivered(pair: Pair, way: str, server: str) -> list[tuple[Kind, int, str, str | None]]:
+def _misdelivered(pair: Pair, among: str, server: str) -> list[tuple[Kind, int, str, str | None]]:
     found: list[tuple[Kind, int, str, str | None]] = []
     for port, count in pair.misdelivered:
         wrong = f"for port {pair.destination} came out of port {port}"
-        text = f"misdelivered: {count:,} {way}: {wrong}; {server} chose the port: look at its routes"
+        text = f"misdelivered: {count:,} {among}: {wrong}; {server} chose the port: check its routes"
         found.append(("misdelivered", count, text, server))
     return found
 
@@ -216,22 +214,22 @@ def _wrong_ttl(evidence: Evidence, pair: Pair) -> str:
     return f"{frame[22]} where {ttl_of(Ident.of_frame(frame).flow)} was sent"
 
 
-def _wrong_mac(evidence: Evidence, pair: Pair, way: str) -> str:
-    text = f"wrong next-hop MAC: {pair.next_hop_mac:,} {way}"
+def _wrong_mac(evidence: Evidence, pair: Pair, among: str) -> str:
+    text = f"wrong next-hop MAC: {pair.next_hop_mac:,} {among}"
     frame = evidence.sample(pair, Sample.DESTINATION_MAC)
     if frame is None:
         return text
-    targets = evidence.station(pair.destination).site.targets
+    targets = evidence.tester(pair.destination).at.targets
     planned = targets[Ident.of_frame(frame).flow % len(targets)].mac
     return f"{text}: {mac_text(frame[:6])} instead of {planned}"
 
 
-def _wrong_source(evidence: Evidence, pair: Pair, way: str) -> str:
-    text = f"wrong source MAC: {pair.source_mac:,} {way}"
+def _wrong_source(evidence: Evidence, pair: Pair, among: str) -> str:
+    text = f"wrong source MAC: {pair.source_mac:,} {among}"
     frame = evidence.sample(pair, Sample.SOURCE_MAC)
     if frame is None:
         return text
-    return f"{text}: {mac_text(frame[6:12])} instead of {evidence.station(pair.destination).router_mac}"
+    return f"{text}: {mac_text(frame[6:12])} instead of {evidence.tester(pair.destination).router_mac}"
 
 
 def _changed(evidence: Evidence, pair: Pair) -> str:
@@ -241,22 +239,22 @@ def _changed(evidence: Evidence, pair: Pair) -> str:
 
 
 def _disagreement(evidence: Evidence) -> list[Fault]:
-    """Everything arrived, yet the servers' counters say otherwise."""
+    """Everything arrived, but the servers' counters do not agree with it."""
     faults = []
     for server, given in sorted(evidence.handed.items()):
         counted = evidence.readings.get(server)
         if counted is None:
             continue
-        ways = {way: counted.forwarded.get(way, 0) for way in ("local", "direct", "phase1")}
+        kinds = {kind: counted.forwarded.get(kind, 0) for kind in ("local", "direct", "phase1")}
         on_paths = sum(counted.paths.values())
         if counted.error:
             text = f"counters of {server} cannot be read: {counted.error}"
         elif counted.entered != given:
-            listed = ", ".join(f"{way} {count:,}" for way, count in ways.items())
+            listed = ", ".join(f"{kind} {count:,}" for kind, count in kinds.items())
             text = (
                 f"counters of {server} do not agree: {given:,} sent into it, {counted.entered:,} forwarded ({listed})"
             )
-        elif on_paths != counted.entered - ways["local"]:
+        elif on_paths != counted.entered - kinds["local"]:
             text = f"counters of {server} do not agree: its paths add up to {on_paths:,} of {given:,}"
         else:
             continue

@@ -1,4 +1,4 @@
-"""Who sends from where to which addresses: the plan's external ports as the testers on them see it."""
+"""The plan's external ports as testers use them: what is sent from each of them to which addresses."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from rbops.errors import Mismatch
+from rbops.errors import Mismatch, Where
 from rbops.plan import PUNT, Adjacency, ClusterPlan, Port, Route, Tunnel
 
-__all__ = ["Site", "Station", "Target", "sites", "targets"]
+__all__ = ["AttachedTester", "PortUnderTest", "Target", "ports_under_test", "targets"]
 
 PER_PORT = 16
-"""How many addresses behind a port are sent to, at most."""
+"""The highest number of destination addresses behind a port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class PortUnderTest:
     """An external port as planned; the tester is its first neighbour with a known MAC."""
 
     port: int
@@ -38,41 +38,43 @@ class Site:
 
 
 @dataclass(frozen=True, slots=True)
-class Station:
-    """A site with what was found there: the tester's MAC, and the router's MAC as ARP gave it."""
+class AttachedTester:
+    """A tester on its port, with its own MAC, and the router's MAC by ARP."""
 
     index: int
-    site: Site
+    at: PortUnderTest
     mac: str
     router_mac: str
 
 
-def sites(plan: ClusterPlan, *, seed: int, routes: Iterable[Route] = ()) -> tuple[Site, ...]:
+def ports_under_test(plan: ClusterPlan, *, seed: int, routes: Iterable[Route] = ()) -> tuple[PortUnderTest, ...]:
     """Every external port that has a neighbour with a known MAC, by port id.
 
     ``routes`` are those of the plan's route file, if it has one. Raises Mismatch when a port has no
-    such neighbour, for then nobody can stand there.
+    such neighbour, as no tester can take its place then.
     """
     every = [*plan.routes.connected, *plan.routes.static, *routes]
     found = targets(plan, every, seed=seed)
-    places = [
-        _site(server.name, port, port.id, found[port.id])
+    ports = [
+        _port_under_test(server.name, port, port.id, found[port.id])
         for server in plan.servers
         for port in server.ports
         if port.kind == "external" and port.id is not None
     ]
-    return tuple(sorted(places, key=lambda site: site.port))
+    return tuple(sorted(ports, key=lambda port: port.port))
 
 
-def _site(server: str, port: Port, number: int, reachable: tuple[Target, ...]) -> Site:
+def _port_under_test(server: str, port: Port, number: int, reachable: tuple[Target, ...]) -> PortUnderTest:
     neighbour = next((adjacency for adjacency in port.adjacencies if adjacency.mac), None)
     if neighbour is None or not port.addresses:
         raise Mismatch(
-            f"external port {number} ({server}:{port.name}) has no neighbour with a MAC in the plan",
+            f"external port {number} has no neighbour with a MAC in the plan",
+            code="selftest.no-neighbour",
+            where=Where(server=server, device=port.name),
             hint="give it `neighbors: [{address: ..., mac: ...}]` in the spec, the tester's own",
         )
     router = next((address for address in port.addresses if _inside(neighbour.address, address)), port.addresses[0])
-    return Site(
+    return PortUnderTest(
         port=number,
         server=server,
         router_address=router.split("/")[0],
@@ -90,9 +92,8 @@ def _inside(address: str, interface: str) -> bool:
 def targets(plan: ClusterPlan, routes: Iterable[Route], *, seed: int) -> dict[int, tuple[Target, ...]]:
     """Addresses to send to behind each port: every neighbour, and addresses within a sample of its routes.
 
-    An address stands for a route only if that route is its longest match. What goes through a tunnel leaves
-    as another packet, which the testers do not open: such addresses are left out. Raises Mismatch (3) when a
-    port has no other.
+    An address represents a route only if that route is its longest match. Addresses behind a tunnel are excluded, as
+    testers do not decrypt ESP. Raises Mismatch (3) when a port has no other.
     """
     neighbours = {
         (port.id, adjacency.index): adjacency
@@ -112,8 +113,9 @@ def targets(plan: ClusterPlan, routes: Iterable[Route], *, seed: int) -> dict[in
         out[number] = tuple(_with_routes(own, behind, table, neighbours, choose))
         if known and not out[number]:
             raise Mismatch(
-                f"all that is behind external port {number} goes through tunnels, and testers do not open ESP",
-                hint="a self-test needs an address in the clear behind each port: leave a neighbour out of `prefixes`",
+                f"all addresses behind external port {number} are in tunnels, testers do not decrypt ESP",
+                code="selftest.only-tunnels",
+                hint="exclude a neighbour of the port from the tunnels' `prefixes`",
             )
     return out
 
@@ -153,7 +155,7 @@ def _candidates(network: ipaddress.IPv4Network, choose: random.Random) -> list[i
 
 
 class _Table:
-    """Longest-prefix match by length, over the routes as planned: a second opinion beside the data plane's table."""
+    """Longest-prefix match by length over the planned routes, independent of the data plane's table."""
 
     def __init__(self, routes: Iterable[Route], tunnels: Iterable[Tunnel] = ()) -> None:
         self._tunnelled = [ipaddress.IPv4Network(prefix) for tunnel in tunnels for prefix in tunnel.prefixes]
@@ -171,7 +173,7 @@ class _Table:
         return list(self._ports.get(port, ()))
 
     def tunnelled(self, address: ipaddress.IPv4Address) -> bool:
-        """Whether packets to ``address`` are encrypted where they come in."""
+        """Whether packets to ``address`` are encrypted at their input port."""
         return any(address in network for network in self._tunnelled)
 
     def longest_match(self, address: ipaddress.IPv4Address) -> tuple[int, int] | None:
