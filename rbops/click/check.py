@@ -57,7 +57,7 @@ class Report:
 
 
 def check(text: ClickText, table: Table, options: Options | None = None) -> Report:
-    """Every mistake of the configuration; rules are checked when there is none."""
+    """Every error of the configuration; rules are checked when there is none."""
     options = options or Options()
     parsed = parse(text, table.has, options.library)
     router, wrong = flatten(parsed.tree, dict(options.defines))
@@ -105,7 +105,7 @@ def _driver(router: FlatRouter, table: Table) -> Driver:
 
 
 def _foreign(router: FlatRouter, table: Table) -> list[str]:
-    """Packages required whose classes nobody has told us: an unknown class may be theirs."""
+    """Required packages whose classes are not known: an unknown class may be theirs."""
     return [r.value for r in router.requirements if r.kind == "package" and r.value not in table.packages]
 
 
@@ -114,4 +114,7 @@ def _sorted(errors: list[Diagnostic]) -> tuple[Diagnostic, ...]:
     if len(found) <= _MOST_ERRORS:
         return tuple(found)
     last, more = found[_MOST_ERRORS - 1], len(found) - _MOST_ERRORS
-    return (*found[:_MOST_ERRORS], Diagnostic(last.path, last.line, last.column, f"{more} more mistakes are not shown"))
+    return (
+        *found[:_MOST_ERRORS],
+        Diagnostic(last.path, last.line, last.column, f"{more} more errors are not shown", code="click.more"),
+    )

@@ -1,4 +1,4 @@
-"""Elements that touch a device's queues: which device, which queue, and which way."""
+"""Elements that touch a device's queues: which device, which queue, and which direction."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rbops.click.flatten import FlatElement
 
 __all__ = ["DeviceQueue", "Use", "use"]
 
-Way = Literal["receive", "transmit"]
+Direction = Literal["receive", "transmit"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -20,12 +20,12 @@ class DeviceQueue:
     """One queue of a device; ``queue`` is a number, or the element's name where each element gets its own."""
 
     device: str
-    way: Way
+    direction: Direction
     queue: str
 
     def __str__(self) -> str:
         queue = self.queue if self.queue.isdecimal() else f"({self.queue})"
-        return f"{self.way} queue {queue} of device {self.device}"
+        return f"{self.direction} queue {queue} of device {self.device}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    way: Way
+    direction: Direction
     names: tuple[str, ...] = ("DEVNAME", "DEV")
     numbered: bool = True
     """Whether it has a QUEUE argument."""
@@ -84,10 +84,10 @@ def use(element: FlatElement, driver: Driver, threads: int, *, fastclick: bool) 
         named.get("QUEUE", positional[1] if kind.numbered and len(positional) > 1 else "") if kind.numbered else ""
     )
     queue = written if written.isdecimal() else element.name if kind.each_own else "0"
-    found = DeviceQueue(device, kind.way, queue)
+    found = DeviceQueue(device, kind.direction, queue)
     if not fastclick or element.kind not in _SPREADS:
         return Use(found)
-    if kind.way == "transmit":
+    if kind.direction == "transmit":
         return Use(found, own_queues=_number(named, "N_QUEUES", 0 if not written.isdecimal() else 1) != 1)
     first, count = _number(named, "THREADOFFSET", 0), _number(named, "MAXTHREADS", threads)
     taken = tuple(thread for thread in range(first, first + count) if thread < threads)

@@ -13,7 +13,7 @@ from html import unescape
 from pathlib import Path
 from typing import Literal
 
-from rbops.errors import UsageError
+from rbops.errors import UsageError, Where
 
 __all__ = ["Driver", "ElementClass", "Table", "Threads", "bundled", "with_elementmap"]
 
@@ -82,11 +82,16 @@ def with_elementmap(table: Table, text: str, origin: str, package: str | None = 
     """``table`` with what an ``elementmap.xml`` says.
 
     Without ``package`` it is the installed Click's own map: the drivers that it was built for have its
-    classes and no others but rbops's. With one, its classes are added. Raises UsageError (2) when it is no element map.
+    classes and no others but rbops's. With one, its classes are added. Raises UsageError (2) when it is not valid.
     """
     head = re.search(r"<elementmap\b([^>]*)>", text)
     if head is None:
-        raise UsageError(f"{origin} is no element map of Click", hint="name the prefix that Click was installed to")
+        raise UsageError(
+            "not a valid element map of Click",
+            hint="name the prefix that Click was installed to",
+            code="click.element-map",
+            where=Where(file=str(origin)),
+        )
     named = _attributes(head[1]).get("drivers", "")
     built = tuple(driver for driver in _DRIVERS if driver in re.split(r"[\s|]+", named)) or _DRIVERS
     classes = {driver: dict(known) for driver, known in table.classes.items()}

@@ -115,7 +115,11 @@ class _Flattener:
         self.elements.append(element)
         if len(self.elements) > _MOST_ELEMENTS and not self.full:
             self.full = True
-            self.errors.append(element.span.diagnostic(f"the configuration has more than {_MOST_ELEMENTS:,} elements"))
+            self.errors.append(
+                element.span.diagnostic(
+                    f"the configuration has more than {_MOST_ELEMENTS:,} elements", code="click.limit"
+                )
+            )
         return len(self.elements) - 1
 
     def _place(self, work: _Work) -> Iterator[_Work]:
@@ -138,12 +142,14 @@ class _Flattener:
                 kind, arguments = self._resolve(kind, arguments, used_in[index], used_out[index], element)
             if name in self.named:
                 hint = f"it is declared at {self.named[name]}"
-                self.errors.append(element.span.diagnostic(f"element '{name}' is declared twice", hint))
+                self.errors.append(
+                    element.span.diagnostic(f"element '{name}' is declared twice", hint, code="click.duplicate")
+                )
             self.named[name] = element.span
             if isinstance(kind, Compound) and len(work.placed) >= _DEEPEST:
                 self.full = True
-                message = f"compound elements stand in each other more than {_DEEPEST} deep"
-                self.errors.append(element.span.diagnostic(message))
+                message = f"compound elements are nested more than {_DEEPEST} deep"
+                self.errors.append(element.span.diagnostic(message, code="click.limit"))
             elif isinstance(kind, Compound):
                 places[index], ends = self._tunnels(name, element.span)
                 scope = _inner(kind, arguments, work.scope)
@@ -163,7 +169,7 @@ class _Flattener:
         if len(self.connections) > _MOST_CONNECTIONS:
             self.full = True
             message = f"the configuration has more than {_MOST_CONNECTIONS:,} connections"
-            self.errors.append(connections[0].span.diagnostic(message))
+            self.errors.append(connections[0].span.diagnostic(message, code="click.limit"))
 
     def _tunnels(self, name: str, span: Span) -> tuple[int, tuple[int, int]]:
         """The ends of a compound element: outside, and its ``input`` and ``output`` inside."""
@@ -181,7 +187,7 @@ class _Flattener:
             return expand(element.configuration, scope)
         except TooLong:
             message = f"the configuration of '{element.name}' grows beyond 1 MiB when its variables are replaced"
-            self.errors.append(element.span.diagnostic(message))
+            self.errors.append(element.span.diagnostic(message, code="click.limit"))
             return ""
 
     def _resolve(
@@ -207,13 +213,13 @@ class _Flattener:
             given = f"{len(arguments)} argument{'s' * (len(arguments) != 1)}, {ports(inputs, outputs)}"
             wanted = "; or ".join(body.signature() for body in bodies[:5])
             message = f"'{element.name}': {kind.name or 'the compound element'} does not take {given}"
-            self.errors.append(element.span.diagnostic(message, f"it is {wanted}"))
+            self.errors.append(element.span.diagnostic(message, f"it is {wanted}", code="click.arguments"))
         return nearest or (None, [])
 
     # tunnels
 
     def _check_tunnels(self) -> None:
-        """Every port of a compound element that is used outside must exist inside, and the other way round."""
+        """Every port of a compound element that is used outside must exist inside, and vice versa."""
         if self.full:
             return
         into: dict[int, set[int]] = {}
@@ -228,9 +234,11 @@ class _Flattener:
             absent, unused = (given - taken, taken - given) if what == "input" else (taken - given, given - taken)
             span = self.elements[entry].span
             for port in sorted(absent)[:5]:
-                self.errors.append(span.diagnostic(f"{label} has no {what} {port}"))
+                self.errors.append(span.diagnostic(f"{label} has no {what} {port}", code="click.ports"))
             for port in sorted(unused)[:5]:
-                self.errors.append(span.diagnostic(f"{what} {port} of {label} is not connected"))
+                self.errors.append(
+                    span.diagnostic(f"{what} {port} of {label} is not connected", code="click.not-connected")
+                )
 
     def _without_tunnels(self) -> list[FlatConnection]:
         """Connections from element to element, each once."""
@@ -256,12 +264,12 @@ class _Flattener:
                 found.setdefault(key, FlatConnection(*key, last.span))
             if len(found) > _MOST_CONNECTIONS:
                 message = f"the configuration has more than {_MOST_CONNECTIONS:,} connections"
-                self.errors.append(c.span.diagnostic(message))
+                self.errors.append(c.span.diagnostic(message, code="click.limit"))
                 break
         return list(found.values())
 
     def _reached(self, start: _End, leaving: dict[_End, list[FlatConnection]]) -> list[FlatConnection]:
-        """The last arrows of all ways from a tunnel's entry to elements; ways in a circle end."""
+        """The last arrows of all paths from a tunnel's entry to elements; paths in a circle end."""
         seen, waiting, found = {start}, [start], []
         while waiting:
             end, port = waiting.pop()

@@ -1,4 +1,4 @@
-"""The user's own processing: a compound element that rbops puts into the packet's way at the input server.
+"""The user's own processing: a compound element that rbops inserts into the packet path at the input server.
 
     elementclass Firewall { input -> IPFilter(allow tcp, deny all) -> output }
 
@@ -9,7 +9,7 @@ pushed out of output 1, if it has one, are dropped and counted. One instance run
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rbops.click.devices import use
@@ -22,7 +22,7 @@ from rbops.click.rules import Breach, check_rules
 from rbops.click.source import ClickText
 from rbops.click.threads import Homes, Reach, reach
 from rbops.click.tree import Base, Compound, Connection, Element, Tree
-from rbops.errors import Diagnostic, SpecError, UsageError
+from rbops.errors import Diagnostic, SpecError, UsageError, Where
 
 __all__ = ["Fragment", "fragment", "fragment_of"]
 
@@ -82,14 +82,19 @@ def fragment(
 ) -> Fragment:
     """Read and check ``router.fragment``.
 
-    ``allow`` names the rules it may break. Raises SpecError (2) with every mistake, and UsageError (2) when the file
+    ``allow`` names the rules it may break. Raises SpecError (2) with every error, and UsageError (2) when the file
     cannot be read.
     """
     try:
         text = path.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
-        raise UsageError(f"{path}: {reason}", hint="router.fragment names a file of Click text") from error
+        reason = str(error.strerror) if isinstance(error, OSError) else "not valid UTF-8"
+        raise UsageError(
+            reason,
+            hint="router.fragment names a file of Click text",
+            code="fragment.unreadable",
+            where=Where(file=str(path)),
+        ) from error
     return fragment_of(ClickText(str(path), text), table, driver, allow)
 
 
@@ -118,15 +123,15 @@ def fragment_of(
     for output in range(body.outputs):
         sink = names.get(f"output {output}")
         if sink is not None and processing.inputs[sink] == "l" and not errors:
-            message = f"output {output} of the fragment is pulled from, and it must push"
-            errors.append(body.span.diagnostic(message, "put an Unqueue before it"))
+            message = f"output {output} of the fragment is pull, expected push"
+            errors.append(body.span.diagnostic(message, "put an Unqueue before it", code="fragment.pull-output"))
     if errors:
         raise SpecError(errors)
     home = Homes({names["input"]: _ENTRY_THREAD}, _ENTRY_THREAD + 1, {})
     walked = reach(graph, processing, home)
     if not walked.pushed.get(names["output 0"]):
-        raise SpecError([body.span.diagnostic("no packet can leave at output 0")])
-    breaches = tuple(_told(breach) for breach in check_rules(graph, processing, home, walked)[0])
+        raise SpecError([body.span.diagnostic("no packet can leave at output 0", code="fragment.no-output")])
+    breaches = tuple(_of_fragment(breach) for breach in check_rules(graph, processing, home, walked)[0])
     denied = [breach.place for breach in breaches if breach.rule not in allow]
     if denied:
         raise SpecError(denied)
@@ -141,7 +146,9 @@ def fragment_of(
         breaches,
     )
     if parse(ClickText(text.name, made.declaration("Fragment")), table.has).errors:
-        raise SpecError([body.span.diagnostic("a comment or quote of the fragment is never closed")])
+        raise SpecError(
+            [body.span.diagnostic("a comment or quote of the fragment is never closed", code="fragment.unclosed")]
+        )
     return made
 
 
@@ -155,21 +162,35 @@ def _body(text: ClickText, table: Table) -> tuple[Parsed, Compound]:
     elif len(compounds) > 1:
         message = "a fragment declares one element class, and this is another"
         hint = "declare it inside the first one's braces"
-        raise SpecError([*parsed.errors, *(compound.span.diagnostic(message, hint) for compound in compounds[1:])])
+        raise SpecError(
+            [
+                *parsed.errors,
+                *(
+                    compound.span.diagnostic(message, hint, code="fragment.several-bodies")
+                    for compound in compounds[1:]
+                ),
+            ]
+        )
     return parsed, compounds[0]
 
 
 def _shape(body: Compound) -> Iterator[Diagnostic]:
     if isinstance(body.overload, Compound | Base):
-        yield body.span.diagnostic("a fragment has one body, without '||'")
+        yield body.span.diagnostic(
+            "'||' is not supported in a fragment, expected one body", code="fragment.several-bodies"
+        )
     if body.formals:
-        yield body.span.diagnostic("a fragment takes no parameters", "use define($NAME value) inside")
+        yield body.span.diagnostic(
+            "parameters are not supported in a fragment", "use define($NAME value) inside", code="fragment.parameters"
+        )
     if body.inputs != 1:
-        hint = "packets come in at `input`, as in `input -> Counter -> output`"
-        yield body.span.diagnostic(f"a fragment has one input, and this has {body.inputs}", hint)
+        hint = "packets enter at `input`, as in `input -> Counter -> output`"
+        yield body.span.diagnostic(f"the fragment has {body.inputs} inputs, expected 1", hint, code="fragment.inputs")
     if body.outputs not in (1, 2):
-        hint = "packets go on at `output`; at `[1] output`, if it is there, they are dropped"
-        yield body.span.diagnostic(f"a fragment has one output or two, and this has {body.outputs}", hint)
+        hint = "packets continue at `output`; at `[1] output`, where there is one, they are dropped"
+        yield body.span.diagnostic(
+            f"the fragment has {body.outputs} outputs, expected 1 or 2", hint, code="fragment.outputs"
+        )
 
 
 def _around(body: Compound, tree: Tree) -> Tree:
@@ -191,28 +212,28 @@ def _refused(elements: tuple[FlatElement, ...], driver: Driver) -> Iterator[Diag
         if reason is None and use(element, driver, 1, fastclick=False) is not None:
             reason = "the devices and their queues belong to rbops"
         if reason is not None:
-            yield element.span.diagnostic(f"{element.kind} cannot be in a fragment: {reason}")
+            yield element.span.diagnostic(f"{element.kind} cannot be in a fragment: {reason}", code="fragment.element")
 
 
 def _inner(name: str) -> str:
     return name.removeprefix(f"{_INSTANCE}/")
 
 
-def _told(breach: Breach) -> Breach:
-    """The breach in the words of a fragment, whose threads have no numbers yet."""
+def _of_fragment(breach: Breach) -> Breach:
+    """The breach as of a fragment, whose threads have no numbers yet."""
     name = _inner(breach.elements[0])
     place = breach.place
     message = (
-        f"packets change their core at '{name}': the core that received them puts them in, "
-        "and a task of the fragment's own takes them out"
+        f"packets change their core at '{name}': the core that received them pushes them in, "
+        "and a task of the fragment's own pulls them out"
         if place.message.startswith("packets change")
         else f"'{name}' is used by the cores that receive packets and by a task of the fragment's own at once"
     )
-    loss = f"it costs {breach.predicted_loss:.1%} of the rate; push all the way, or write `allow: [{breach.rule}]`"
-    told = Diagnostic(
-        place.path, place.line, place.column, f"{breach.rule}: {message}", loss, place.snippet, place.length
+    loss = (
+        f"it costs {breach.predicted_loss:.1%} of the rate; push on the whole path, or write `allow: [{breach.rule}]`"
     )
-    return Breach(breach.rule, told, (name,), (), breach.predicted_loss)
+    place = replace(place, message=f"{breach.rule}: {message}", hint=loss)
+    return Breach(breach.rule, place, (name,), (), breach.predicted_loss)
 
 
 def _tasks(elements: tuple[FlatElement, ...], walked: Reach) -> Iterator[str]:

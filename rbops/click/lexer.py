@@ -37,7 +37,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A word, and where it stands; a variable's ``string`` is without the ``$``."""
+    """A token and its position; a variable's ``string`` is without the ``$``."""
 
     kind: Kind
     string: str
@@ -80,7 +80,7 @@ _COMMENT = re.compile(r"//[^\n\r]*|/\*(?s:.*?)(?:\*/|\Z)")
 
 
 class Lexer:
-    """Reads ``text`` from its start; mistakes go to ``errors``."""
+    """Reads ``text`` from its start; adds to ``errors``."""
 
     def __init__(self, text: ClickText, errors: list[Diagnostic]) -> None:
         self.text = text
@@ -145,7 +145,9 @@ class Lexer:
                 continue
             position = self._piece(position)
         else:
-            self._errors.append(opening.diagnostic("this parenthesis is never closed", "add the missing ')'"))
+            self._errors.append(
+                opening.diagnostic("this parenthesis is never closed", "add the missing ')'", code="click.syntax")
+            )
         self._position = position
         kept.append(characters[since:position])
         return "".join(kept), Span(self.text, start, position)
@@ -179,7 +181,11 @@ class Lexer:
             rest = _REST.match(self.text.characters, position)
             end = rest.end() if rest else position
             message = "unknown preprocessor directive"
-            self._errors.append(self.text.diagnostic(position, end, message, 'a directive is `#line 12 "file.click"`'))
+            self._errors.append(
+                self.text.diagnostic(
+                    position, end, message, 'a directive is `#line 12 "file.click"`', code="click.directive"
+                )
+            )
             return end
         file = unquote(match["file"].removesuffix('"') + '"') if match["file"] else None
         self.text.rename_from(position, int(match["line"]), file)

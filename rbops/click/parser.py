@@ -6,8 +6,8 @@
     item        [ports] NAME|body|( statements ) [:: NAME|body] [( configuration )] [ports]
     body        { [KEY] $name, ... | statements || ... || ... }
 
-Every mistake is collected, as Click does it, so that one run shows them all. Depth, ports, connections and
-mistakes have limits, so that no text can take more than its size is worth.
+Every error is collected, as Click does it, so that one run shows them all. Depth, ports, connections and
+errors have limits, so that no text takes more time and memory than its size justifies.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def parse(text: ClickText, known: Callable[[str], bool], library: Library | None
 
 
 def parse_body(text: ClickText, known: Callable[[str], bool]) -> Parsed:
-    """Read what stands between the braces of an ``elementclass``; it is the tree's only class, without a name."""
+    """Read the text between the braces of an ``elementclass``; it is the tree's only class, without a name."""
     return _Parser(text, known, None).body()
 
 
@@ -77,7 +77,7 @@ class _Parser(ItemReader):
         with suppress(StopReading):
             self._statements()
         inputs, outputs, wrong = self._scope.pseudo(0, 1)
-        self._errors += (first.span.diagnostic(message) for message in wrong)
+        self._errors += (first.span.diagnostic(message, code="click.ports") for message in wrong)
         body = self._scope.finished(inputs, outputs)
         return self._parsed(root.finished(), (("", body),))
 
@@ -110,7 +110,7 @@ class _Parser(ItemReader):
         if token.kind is Kind.END:
             if closing:
                 hint = f"what it closes begins at {opening}"
-                self._error(token.span, f"expected '{closing}' before the end of the text", hint)
+                self._error(token.span, f"expected '{closing}' before the end of the text", hint, code="click.syntax")
             return True
         if closing == "}":
             return token.symbol("}") or token.kind is Kind.DOUBLE_BAR
@@ -123,7 +123,7 @@ class _Parser(ItemReader):
     def _elementclass(self) -> None:
         named = self._lexer.next()
         if named.kind is not Kind.IDENT:
-            self._error(named.span, "expected the name of an element class")
+            self._error(named.span, "expected the name of an element class", code="click.syntax")
             self._lexer.push_back(named)
         name = named.string if named.kind is Kind.IDENT else ""
         token = self._lexer.next()
@@ -142,7 +142,7 @@ class _Parser(ItemReader):
         opening = self._lexer.take(Kind.SYMBOL, "(")
         if opening is None:
             token = self._lexer.next()
-            self._error(token.span, f"expected '(' after {keyword}")
+            self._error(token.span, f"expected '(' after {keyword}", code="click.syntax")
             self._lexer.push_back(token)
             return []
         text, span = self._lexer.configuration(opening.span)
@@ -156,9 +156,11 @@ class _Parser(ItemReader):
             name = words(argument)[0]
             variable = name[1:]
             if not name.startswith("$") or not variable.replace("_", "a").isalnum() or not variable.isascii():
-                self._error(span, f"define: {name} is not a variable", "write `define($NAME value)`")
+                self._error(
+                    span, f"define: {name} is not a variable", "write `define($NAME value)`", code="click.define"
+                )
             elif variable in self._scope.defines or any(f.name == variable for f in self._scope.formals):
-                self._error(span, f"${variable} is defined twice")
+                self._error(span, f"${variable} is defined twice", code="click.duplicate")
             else:
                 self._scope.defines[variable] = argument[len(name) :].strip()
 
@@ -176,15 +178,22 @@ class _Parser(ItemReader):
                 case ["package", name] | [name]:
                     self._requirements.append(Requirement("package", name, span))
                 case _:
-                    self._error(span, f"not a requirement: {argument}", 'write `require(package "NAME")`')
+                    self._error(
+                        span, f"not a requirement: {argument}", 'write `require(package "NAME")`', code="click.require"
+                    )
 
     def _library_file(self, name: str, span: Span) -> None:
         if self._scope.depth:
-            self._error(span, "a library can only be required at file scope")
+            self._error(span, "a library can only be required at file scope", code="click.require")
             return
         text = self._library(name, span.text) if self._library else None
         if text is None:
-            self._error(span, f"library {name!r} not found", "it is looked for beside the file and in CLICKPATH/conf")
+            self._error(
+                span,
+                f"library {name!r} not found",
+                "the file's folder and CLICKPATH/conf are searched",
+                code="click.library",
+            )
         elif text.name not in self._read:
             self._read.add(text.name)
             outer, self._lexer = self._lexer, Lexer(text, self._errors)
@@ -203,7 +212,7 @@ class _Parser(ItemReader):
             if token.kind is Kind.ELLIPSIS:
                 extended = self._extended(name, token, after_body=bool(bodies))
                 if self._lexer.take(Kind.SYMBOL, "}") is None:
-                    self._error(token.span, "'...' must be the last of the bodies")
+                    self._error(token.span, "'...' must be the last of the bodies", code="click.syntax")
                 break
             self._lexer.push_back(token)
             body, end = self._body(name, span if not bodies else token.span)
@@ -221,12 +230,16 @@ class _Parser(ItemReader):
 
     def _extended(self, name: str, token: Token, *, after_body: bool) -> ClassRef | None:
         if not after_body:
-            self._error(token.span, "'...' must be the last of the bodies")
+            self._error(token.span, "'...' must be the last of the bodies", code="click.syntax")
         if name in self._scope.classes:
             return self._scope.classes[name]
         if self._known(name):
             return Base(name)
-        self._error(token.span, f"'...' extends {name or 'an anonymous class'}, which is no element class")
+        self._error(
+            token.span,
+            f"'...' extends {name or 'an anonymous class'}, which is not an element class",
+            code="click.unknown-class",
+        )
         return None
 
     def _body(self, name: str, span: Span) -> tuple[Compound, Token]:
@@ -235,7 +248,7 @@ class _Parser(ItemReader):
         end = self._statements("}", span)
         inputs, outputs, wrong = self._scope.pseudo(0, 1)
         for message in wrong:
-            self._error(span, f"{name or 'compound element'}: {message}")
+            self._error(span, f"{name or 'compound element'}: {message}", code="click.ports")
         body = self._scope.finished(inputs, outputs)
         self._scope = outer
         return body, end
@@ -249,7 +262,7 @@ class _Parser(ItemReader):
                 variable = self._lexer.next()
                 if variable.kind is not Kind.VARIABLE:
                     if self._scope.formals:
-                        self._error(variable.span, "expected a variable")
+                        self._error(variable.span, "expected a variable", code="click.syntax")
                     self._lexer.push_back(variable)
                     self._lexer.push_back(token)
                     return
@@ -260,7 +273,7 @@ class _Parser(ItemReader):
                 variable = token
             else:
                 if self._scope.formals:
-                    self._error(token.span, "expected a variable")
+                    self._error(token.span, "expected a variable", code="click.syntax")
                 self._lexer.push_back(token)
                 return
             self._formal(variable, keyword)
@@ -268,20 +281,20 @@ class _Parser(ItemReader):
             if separator.symbol("|"):
                 return
             if not separator.symbol(","):
-                self._error(separator.span, "expected ',' or '|' after a parameter")
+                self._error(separator.span, "expected ',' or '|' after a parameter", code="click.syntax")
                 self._lexer.push_back(separator)
                 return
 
     def _formal(self, variable: Token, keyword: str) -> None:
         formals = self._scope.formals
         if any(formal.name == variable.string for formal in formals):
-            self._error(variable.span, f"parameter ${variable.string} is there twice")
+            self._error(variable.span, f"parameter ${variable.string} is declared twice", code="click.duplicate")
             return
         if keyword and any(formal.keyword == keyword for formal in formals):
-            self._error(variable.span, f"keyword {keyword} is there twice")
+            self._error(variable.span, f"keyword {keyword} is declared twice", code="click.duplicate")
         if formals and ((formals[-1].keyword and not keyword) or formals[-1].keyword == REST):
             hint = "positional ones come first, then keywords, then __REST__"
-            self._error(variable.span, "parameters out of order", hint)
+            self._error(variable.span, "parameters out of order", hint, code="click.parameters")
         formals.append(Formal(variable.string, keyword))
 
     def _chain(self) -> None:
@@ -314,7 +327,9 @@ class _Parser(ItemReader):
             if ports.numbers:
                 hint = None if ports.implied else "remove the brackets"
                 whose = "a group's" if ports.implied else "these"
-                self._error(span, f"{whose} {what} ports are at the {at} of a chain and lead nowhere", hint)
+                self._error(
+                    span, f"{whose} {what} ports are at the {at} of a chain and lead nowhere", hint, code="click.chain"
+                )
                 return
 
     def _end_of_chain(self, token: Token) -> None:
@@ -334,7 +349,7 @@ class _Parser(ItemReader):
             own = source.span.to(target.span)
             self._scope.connect(Connection(source.element, output, target.element, entry, own))
             if len(self._scope.connections) > _MOST_CONNECTIONS:
-                self._error(span, f"more than {_MOST_CONNECTIONS:,} connections")
+                self._error(span, f"more than {_MOST_CONNECTIONS:,} connections", code="click.limit")
                 raise StopReading
         for message in wrong:
-            self._error(span, message)
+            self._error(span, message, code="click.ports")

@@ -37,7 +37,7 @@ def unknown_classes(
 ) -> Iterator[Diagnostic]:
     """Classes that this Click, or the driver, does not have, each where it is first named.
 
-    Only those of elements that are ``placed``; with ``unplaced`` only the others, in compound elements nobody uses.
+    Only those of elements that are ``placed``; with ``unplaced`` only the others, in unused compound elements.
     """
     names = {element.name for element in tree.root.elements if "@" not in element.name}
     guesses = _MOST_GUESSES
@@ -57,7 +57,7 @@ def unknown_classes(
             message = f"unknown element class {used.name}: {table.origin} does not have it"
             if used.guessed:
                 message = f"'{used.name}' is neither a declared element nor an element class of {table.origin}"
-        yield used.span.diagnostic(message, hint or None)
+        yield used.span.diagnostic(message, hint or None, code="click.unknown-class")
 
 
 def class_names(tree: Tree, table: Table, driver: Driver) -> Iterator[Diagnostic]:
@@ -65,7 +65,7 @@ def class_names(tree: Tree, table: Table, driver: Driver) -> Iterator[Diagnostic
     for name, span in tree.clashes:
         known = table.get(name, driver)
         if known is not None and not known.fastclick:
-            yield span.diagnostic(f"'{name}' is an element class and cannot name an element")
+            yield span.diagnostic(f"'{name}' is an element class and cannot name an element", code="click.class-name")
 
 
 def check_ports(graph: Graph, processing: Processing) -> Iterator[Diagnostic]:
@@ -83,10 +83,10 @@ def check_ports(graph: Graph, processing: Processing) -> Iterator[Diagnostic]:
                     message = (
                         f"'{element.name}' has no {what} {used - 1}: {element.kind} has {_ports(str(limits), what)}"
                     )
-                    yield span.diagnostic(message)
+                    yield span.diagnostic(message, code="click.ports")
                 elif used < limits.least:
                     message = f"'{element.name}' has {_ports(str(used), what)}, and {element.kind} needs {limits}"
-                    yield element.span.diagnostic(message)
+                    yield element.span.diagnostic(message, code="click.ports")
         yield from _gaps(graph, processing, index)
 
 
@@ -104,7 +104,7 @@ def _gaps(graph: Graph, processing: Processing, index: int) -> Iterator[Diagnost
         for port, letter in enumerate(letters):
             if (index, port) not in used_at:
                 message = f"{_KIND[letter]} {what} {port} of '{element.name}' is not connected"
-                yield element.span.diagnostic(message)
+                yield element.span.diagnostic(message, code="click.not-connected")
 
 
 def check_reuse(graph: Graph, processing: Processing) -> Iterator[Diagnostic]:
@@ -118,7 +118,7 @@ def check_reuse(graph: Graph, processing: Processing) -> Iterator[Diagnostic]:
                 continue
             for connection in connections[1:]:
                 message = f"{what} {port} of {graph.name(index)} is connected twice, first at {connections[0].span}"
-                yield connection.span.diagnostic(message, hint)
+                yield connection.span.diagnostic(message, hint, code="click.connected-twice")
 
 
 def check_processing(graph: Graph) -> tuple[Processing, list[Diagnostic]]:
@@ -219,7 +219,7 @@ class _Spread:
             f"{_KIND[sent]} output {output} of {self._graph.name(source)} is connected to "
             f"{_KIND[taken]} input {entry} of {self._graph.name(target)}"
         )
-        self._errors.append(connection.span.diagnostic(message, _BETWEEN[sent]))
+        self._errors.append(connection.span.diagnostic(message, _BETWEEN[sent], code="click.push-pull"))
 
     def _mixed(self, index: int, entry: int, output: int) -> None:
         if index in self._said:
@@ -232,4 +232,4 @@ class _Spread:
             f"and {_KIND[left]}ed out of output {output}"
         )
         hint = f"{_BETWEEN[came]}, before or after it".replace(" between them", "")
-        self._errors.append(element.span.diagnostic(message, hint))
+        self._errors.append(element.span.diagnostic(message, hint, code="click.push-pull"))

@@ -1,4 +1,4 @@
-"""What all parts of the parser share: the words, the scope that is being read, and the mistakes found."""
+"""The state that all parts of the parser share: the tokens, the scope being read, and the errors found."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DEEPEST = 50
 
 
 class StopReading(Exception):
-    """Reading on is of no use: too many mistakes, or one that hides what follows."""
+    """Parsing stops: too many errors, or one that hides what follows."""
 
 
 class Reader:
@@ -32,21 +32,21 @@ class Reader:
         self._named_like_classes: list[tuple[str, Span]] = []
         self._depth = 0
 
-    def _error(self, span: Span, message: str, hint: str | None = None) -> None:
-        self._errors.append(span.diagnostic(message, hint))
+    def _error(self, span: Span, message: str, hint: str | None = None, *, code: str) -> None:
+        self._errors.append(span.diagnostic(message, hint, code=code))
         if len(self._errors) >= MOST_ERRORS:
             raise StopReading
 
     def _syntax(self, token: Token) -> None:
         if token.kind is Kind.END:
-            self._error(token.span, "the text ends in the middle of a statement")
+            self._error(token.span, "the text ends in the middle of a statement", code="click.syntax")
         else:
-            self._error(token.span, f"syntax error near {_shown(token)}")
+            self._error(token.span, f"syntax error near {_shown(token)}", code="click.syntax")
 
     def _enter(self, span: Span) -> None:
         self._depth += 1
         if self._depth > _DEEPEST:
-            self._error(span, f"nested more than {_DEEPEST} deep")
+            self._error(span, f"nested more than {_DEEPEST} deep", code="click.limit")
             raise StopReading
 
     def _class(self, token: Token) -> ClassRef:

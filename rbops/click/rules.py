@@ -51,7 +51,7 @@ class ThreadUse:
 def check_rules(
     graph: Graph, processing: Processing, home: Homes, found: Reach
 ) -> tuple[list[Breach], list[Diagnostic]]:
-    """Breaches in the order of the text, and notes on what cannot be told."""
+    """Breaches in the order of the text, and notes on what cannot be proved."""
     breaches = [*_rule1(graph, home, found), *_rule2(graph, processing, home, found)]
     breaches.sort(key=lambda b: (b.place.path, b.place.line, b.place.column, b.rule))
     return breaches, list(_notes(graph, found))
@@ -64,8 +64,8 @@ def thread_uses(graph: Graph, home: Homes, found: Reach) -> list[ThreadUse]:
     for thread in range(home.count):
         touched = [index for index, threads in enumerate(by_element) if thread in threads]
         queues = [home.uses[index].queue for index in touched if index in home.uses]
-        receives = tuple(sorted(q for q in queues if q.way == "receive"))
-        sends = tuple(sorted(q for q in queues if q.way == "transmit"))
+        receives = tuple(sorted(q for q in queues if q.direction == "receive"))
+        sends = tuple(sorted(q for q in queues if q.direction == "transmit"))
         uses.append(ThreadUse(thread, receives, sends, len(touched)))
     return uses
 
@@ -82,7 +82,9 @@ def _rule1(graph: Graph, home: Homes, found: Reach) -> Iterator[Breach]:
             names = tuple(graph.router.elements[index].name for index in elements)
             message = f"{queue} is touched by {_threads(threads)}: {_list(names)}"
             hint = "one queue for each thread, or StaticThreadSched to put its users on one thread"
-            place = _place(graph, found, threads[last], last).diagnostic(message, hint + _placed(graph, threads[last]))
+            place = _place(graph, found, threads[last], last).diagnostic(
+                message, hint + _placed(graph, threads[last]), code="click.shared-queue"
+            )
             yield Breach("rule1", place, names, tuple(sorted(threads)), round(SHARED_QUEUE_LOSS, 3))
 
 
@@ -93,17 +95,17 @@ def _place(graph: Graph, found: Reach, element: int, thread: int) -> Span:
 
 
 def _placed(graph: Graph, index: int) -> str:
-    """Where the compound element stands that an element is in: its own place is shared by all of them."""
+    """The position of the compound element that an element is in: its own is shared by all of them."""
     element = graph.router.elements[index]
     outer = element.name.partition("/")[0]
-    return f"; '{outer}' stands at {element.placed[0]}" if element.placed else ""
+    return f"; '{outer}' is at {element.placed[0]}" if element.placed else ""
 
 
 def _rule2(graph: Graph, processing: Processing, home: Homes, found: Reach) -> Iterator[Breach]:
     for index, element in enumerate(graph.router.elements):
         if element.kind in _MOVERS and home.count > 1:
             message = f"{element.kind} moves tasks between threads while they run: neither rule can be proved"
-            place = element.span.diagnostic(message, "use StaticThreadSched")
+            place = element.span.diagnostic(message, "use StaticThreadSched", code="click.cross-core")
             yield Breach("rule2", place, (element.name,), tuple(range(home.count)), round(PIPELINE_LOSS, 3))
         threads = found.threads(index)
         if len(threads) <= 1:
@@ -113,8 +115,10 @@ def _rule2(graph: Graph, processing: Processing, home: Homes, found: Reach) -> I
         elif _alone(graph, home, index):
             last = max(thread for thread in threads if found.via(index, thread) or thread)
             message = f"'{element.name}' is used by {_threads(threads)}, and {element.kind} is not made for several"
-            hint = "give each thread one of its own, behind a CPUSwitch where they come together"
-            place = _place(graph, found, index, last).diagnostic(message, hint + _placed(graph, index))
+            hint = "give each thread one of its own, behind a CPUSwitch where they meet"
+            place = _place(graph, found, index, last).diagnostic(
+                message, hint + _placed(graph, index), code="click.cross-core"
+            )
             yield Breach("rule2", place, (element.name,), tuple(sorted(threads)), round(SYNCHRONISATION_LOSS, 3))
 
 
@@ -142,9 +146,9 @@ def _handover(graph: Graph, found: Reach, index: int) -> Iterator[Breach]:
     )
     strangers = pushing - pulling
     span = _place(graph, found, index, min(strangers or pushing))
-    hint = "run both sides on one thread (StaticThreadSched), with a queue for each thread, or push all the way"
+    hint = "run both sides on one thread (StaticThreadSched), with a queue for each thread, or push on the whole path"
     threads = tuple(sorted(pushing | pulling))
-    place = span.diagnostic(message, hint + _placed(graph, index))
+    place = span.diagnostic(message, hint + _placed(graph, index), code="click.cross-core")
     yield Breach("rule2", place, (element.name,), threads, round(PIPELINE_LOSS, 3))
 
 
@@ -158,11 +162,15 @@ def _notes(graph: Graph, found: Reach) -> Iterator[Diagnostic]:
     for index, (element, known) in enumerate(zip(graph.router.elements, graph.classes, strict=True)):
         threads = found.threads(index)
         if len(threads) > 1 and known is None:
-            message = f"'{element.name}' is used by {_threads(threads)}; whether {element.kind} may be is not known"
-            yield element.span.diagnostic(message)
+            message = (
+                f"'{element.name}' is used by {_threads(threads)}; whether that is safe for {element.kind} is not known"
+            )
+            yield element.span.diagnostic(message, code="click.unproved-sharing")
         elif len(threads) > 1 and known is not None and known.threads == "read":
             message = f"'{element.name}' is read by {_threads(threads)}: no handler may write to it while packets pass"
-            yield element.span.diagnostic(message, "one for each thread can be written one after the other")
+            yield element.span.diagnostic(
+                message, "one for each thread can be written one after the other", code="click.shared-read"
+            )
 
 
 def _threads(threads: Iterable[int]) -> str:

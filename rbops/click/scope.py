@@ -73,7 +73,7 @@ class Scope:
             ports = used.get(index, set())
             count = max(ports) + 1 if ports else 0
             if index in misused:
-                wrong.append(f"'{here}' is used the wrong way round: {meant}")
+                wrong.append(f"'{here}' is used in the wrong direction: {meant}")
             missing = [number for number in range(count) if number not in ports]
             if missing:
                 shown = ", ".join(map(str, missing[:_SHOWN])) + (", ..." if len(missing) > _SHOWN else "")

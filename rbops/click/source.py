@@ -38,7 +38,7 @@ class ClickText:
 
     @property
     def _starts(self) -> list[int]:
-        """Where lines begin, found when the first place is asked for."""
+        """Where lines begin, found with the first position that is needed."""
         if not self._breaks:
             self._breaks = [0, *(match.end() for match in _BREAK.finditer(self.characters))]
         return self._breaks
@@ -59,9 +59,7 @@ class ClickText:
         first, file, line = self._renamed[named]
         return file, line + index - first, column
 
-    def diagnostic(
-        self, start: int, end: int, message: str, hint: str | None = None, *, code: str = "click.invalid"
-    ) -> Diagnostic:
+    def diagnostic(self, start: int, end: int, message: str, hint: str | None = None, *, code: str) -> Diagnostic:
         """An error about the characters from ``start`` to ``end``, with the line they begin on."""
         file, line, column = self.where(start)
         physical = bisect_right(self._starts, start)
@@ -77,7 +75,7 @@ class Span:
     start: int
     end: int
 
-    def diagnostic(self, message: str, hint: str | None = None, *, code: str = "click.invalid") -> Diagnostic:
+    def diagnostic(self, message: str, hint: str | None = None, *, code: str) -> Diagnostic:
         """An error about them."""
         return self.text.diagnostic(self.start, self.end, message, hint, code=code)
 

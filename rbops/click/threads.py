@@ -59,11 +59,13 @@ def homes(graph: Graph, driver: Driver, count: int | None, *, fastclick: bool) -
                 continue
             thread = _thread(parts, fastclick=fastclick)
             if isinstance(thread, str):
-                errors.append(element.span.diagnostic(f"StaticThreadSched: {thread}", _PAIR))
+                errors.append(element.span.diagnostic(f"StaticThreadSched: {thread}", _PAIR, code="click.thread"))
                 continue
             found = list(_named(parts[0], element.name, names, router))
             if not found:
-                errors.append(element.span.diagnostic(f"StaticThreadSched: there is no element '{parts[0]}'"))
+                errors.append(
+                    element.span.diagnostic(f"StaticThreadSched: unknown element '{parts[0]}'", code="click.thread")
+                )
             for index in found:
                 pinned[index] = thread
     number = count or max([0, *pinned.values()]) + 1
@@ -82,10 +84,10 @@ def _thread(pair: list[str], *, fastclick: bool) -> int | str:
     if fastclick and "/" in thread:
         node, _, core = thread.partition("/")
         if node != "0" and node.isdecimal():
-            return f"which thread {thread} is, the NUMA nodes of the server say"
+            return f"thread {thread} depends on the NUMA nodes of the server"
         thread = core  # the cores of node 0 are the first ones
     if not thread.removeprefix("-").isdecimal() or int(thread) not in range(lowest, _MOST_THREADS):
-        return f"{' '.join(pair)} is no pair of an element and a thread"
+        return f"{' '.join(pair)} is not a valid pair of an element and a thread"
     return int(thread)
 
 

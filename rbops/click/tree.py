@@ -62,7 +62,7 @@ class Compound:
     """An ``elementclass``, or one body of several: ``overload`` is the next to try.
 
     ``elements[0]`` and ``elements[1]`` are ``input`` and ``output``; ``groups`` are the elements
-    that stand for a parenthesis, followed by its own input and output. ``depth`` counts the scopes
+    that represent a parenthesis, followed by its own input and output. ``depth`` counts the scopes
     around it.
     """
 
@@ -90,7 +90,7 @@ ClassRef = Base | Tunnel | Compound
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A C++ class and where it is named; ``guessed``: perhaps an element nobody declared is meant."""
+    """A C++ class and where it is named; ``guessed``: it may be meant as an element that is not declared."""
 
     name: str
     span: Span
@@ -102,7 +102,7 @@ class Tree:
     """A whole file: its outermost scope (without formals, ``input`` and ``output``) and what it requires.
 
     ``classes`` are the element classes declared at file scope, by name, in order; ``used`` is the first use of each
-    class that no scope declares, also in compound elements that nobody places. ``clashes`` are elements that have the
+    class that no scope declares, also in compound elements that are not used. ``clashes`` are elements that have the
     name of a C++ class.
     """
 

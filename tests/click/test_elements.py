@@ -10,6 +10,7 @@ from rbops.click import ClickText, Options, bundled, check, with_elementmap
 from rbops.click.codes import counts, flows, processing
 from rbops.click.elements import Driver
 from rbops.errors import UsageError
+from tests.support.errors import raises
 
 MAP = """<?xml version="1.0"?>
 <elementmap xmlns="http://www.lcdf.org/click/xml/" provides="linux" drivers="userlevel">
@@ -74,7 +75,7 @@ def test_an_element_map_says_what_an_installed_click_has() -> None:
 
 
 def test_no_element_map() -> None:
-    with pytest.raises(UsageError, match="no element map"):
+    with raises(UsageError, "click.element-map", file="page.html"):
         with_elementmap(bundled(), "<html>", "page.html")
 
 

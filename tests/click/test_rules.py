@@ -99,7 +99,11 @@ def test_fastclick_spreads_a_device_over_threads(checked: Check) -> None:
 def test_fastclick_names_a_core_by_its_node(checked: Check) -> None:
     text = "a :: FromDevice(eth0) -> Discard; StaticThreadSched(a {})"
     assert [use.elements for use in checked(text.format("0/1"), fastclick=True).threads] == [0, 2]
-    wrong = [("1/1", True, "which thread 1/1 is"), ("0/1", False, "a 0/1 is no pair"), ("\u00b2", True, "is no pair")]
+    wrong = [
+        ("1/1", True, "thread 1/1 depends on"),
+        ("0/1", False, "a 0/1 is not a valid pair"),
+        ("\u00b2", True, "is not a valid pair"),
+    ]
     for thread, fastclick, said in wrong:
         (error,) = checked(text.format(thread), fastclick=fastclick).errors
         assert said in error.message
