@@ -62,8 +62,8 @@ class Cluster:
 
     def error(self, *arguments: object, code: int, inventory: Path | None = None) -> dict[str, Any]:
         """The error that a verb which fails with ``code`` reports to programs."""
-        _, err = self.run(*arguments, "--format", "json", code=code, inventory=inventory)
-        found: dict[str, Any] = json.loads(err.splitlines()[-1])["error"]
+        out, _ = self.run(*arguments, "--format", "json", code=code, inventory=inventory)
+        found: dict[str, Any] = json.loads(out)["error"]
         return found
 
     def inventory(self, change: Callable[[dict[str, Any]], None]) -> Path:
