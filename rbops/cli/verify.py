@@ -53,10 +53,11 @@ def verify(
 
 
 def _verify(spec: Spec, inventory: InventoryPath, limit: Limit, select: str | None, junit: JunitFile) -> VerifyResult:
-    import json
+    from pathlib import Path
 
     from rbops.deploy.inventory import load_inventory
     from rbops.deploy.ssh import require_reachable
+    from rbops.node.schema import parse
     from rbops.planner import load_plan
     from rbops.render import render
     from rbops.verify.run import run_verify
@@ -69,8 +70,9 @@ def _verify(spec: Spec, inventory: InventoryPath, limit: Limit, select: str | No
         name: {file.path: file.sha256 for file in rendered.files_of(name)}
         for name in (target.name for target in targets)
     }
+    config = Path("/etc/rbops/node.json")
     nodes = {
-        name: json.loads(next(file.content for file in rendered.files_of(name) if file.path == "/etc/rbops/node.json"))
+        name: parse(next(file.content for file in rendered.files_of(name) if file.path == str(config)).decode(), config)
         for name in files
     }
     with _Progress(len(targets)) as progress:

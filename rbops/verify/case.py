@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rbops.node.schema import NodePort, Queue
     from rbops.verify.host import ServerUnderTest
     from rbops.verify.rows import Row
 
@@ -18,9 +19,23 @@ class Case:
 
     server: ServerUnderTest
     label: str
-    port: dict[str, Any] = field(default_factory=dict)
-    queue: dict[str, Any] = field(default_factory=dict)
+    some_port: NodePort | None = None
+    some_queue: Queue | None = None
     key: str = ""
     want: str = ""
     peer: ServerUnderTest | None = None
     row: Row | None = None
+
+    @property
+    def port(self) -> NodePort:
+        """The port of a case that has one."""
+        if self.some_port is None:
+            raise LookupError(f"{self.label} is about no port")
+        return self.some_port
+
+    @property
+    def queue(self) -> Queue:
+        """The queue of a case that has one."""
+        if self.some_queue is None:
+            raise LookupError(f"{self.label} is about no queue")
+        return self.some_queue

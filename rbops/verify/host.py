@@ -12,6 +12,7 @@ from rbops.deploy.inventory import Target
 from rbops.deploy.ssh import Session, open_session
 from rbops.node.cpus import parse_list
 from rbops.node.irq import Interrupt, parse_names
+from rbops.node.schema import NodeConfig, NodePort
 from rbops.verify.rows import Row, parse, unread, with_every_port
 
 __all__ = ["ServerUnderTest"]
@@ -41,11 +42,11 @@ class _SshBackend(BaseBackend):  # type: ignore[misc] # testinfra publishes no t
 class ServerUnderTest:
     """A server of the plan, what was rendered for it (``node``), and the facts read so far.
 
-    ``node`` is the content of the server's ``/etc/rbops/node.json``; ``files`` maps each rendered
+    ``node`` is the server's ``/etc/rbops/node.json``; ``files`` maps each rendered
     path on the server to its SHA-256. Connects at once; raises Unreachable.
     """
 
-    def __init__(self, target: Target, node: dict[str, Any], files: dict[str, str]) -> None:
+    def __init__(self, target: Target, node: NodeConfig, files: dict[str, str]) -> None:
         self.name = target.name
         self.node = node
         self.files = files
@@ -65,7 +66,7 @@ class ServerUnderTest:
             self._output[key] = self.host.check_output(command, *args)
         return self._output[key]
 
-    def interrupts(self, port: dict[str, Any]) -> tuple[Interrupt, ...]:
+    def interrupts(self, port: NodePort) -> tuple[Interrupt, ...]:
         """The vectors of a planned port's device, with the CPUs they may go to and do go to."""
         base = f"/sys/class/net/{self.device(port)}/device"
         # virtio's belong to the PCI device above; one without MSI has a line.
@@ -94,7 +95,7 @@ class ServerUnderTest:
             except ValueError as error:
                 self._rows = (unread(f"{done.stderr.strip() or error} (exit {done.rc})"),)
             else:
-                self._rows = with_every_port(found, (port["name"] for port in self.node["ports"]))
+                self._rows = with_every_port(found, (port.name for port in self.node.ports))
         return self._rows
 
     def reason(self, subject: str, setting: str) -> str | None:
@@ -119,33 +120,33 @@ class ServerUnderTest:
     @property
     def external_addresses(self) -> list[str]:
         """The router's own addresses on this server, on its ports or on the host interface of its data plane."""
-        host = self.node.get("host") or {"addresses": []}
-        return [address for part in (*self.node["ports"], host) for address in part["addresses"]]
+        host = self.node.host.addresses if self.node.host is not None else ()
+        return [*(address for port in self.node.ports for address in port.addresses), *host]
 
     @property
     def in_container(self) -> bool:
         """Whether its kernel is its host's (container interface: systemd writes the file)."""
         return bool(self.output("cat /run/systemd/container 2>/dev/null || true").strip())
 
-    def device(self, port: dict[str, Any]) -> str:
+    def device(self, port: NodePort) -> str:
         """The network device that is the planned port, found by its selector as the plan says.
 
         Raises AssertionError when no device, or more than one, answers to it.
         """
-        kind, value = next(iter(port["select"].items()))
+        kind, value = port.select
         if kind == "pci":
             names = self.output("ls /sys/bus/pci/devices/%s/net", value).split()
         else:
             field = {"name": "ifname", "mac": "address"}[kind]
             names = [link["ifname"] for link in self.links() if link.get(field, "").lower() == value.lower()]
-        assert len(names) == 1, f"{len(names)} devices for port {port['name']} ({kind} {value}): {names}"
+        assert len(names) == 1, f"{len(names)} devices for port {port.name} ({kind} {value}): {names}"
         return str(names[0])
 
     def links(self) -> list[dict[str, Any]]:
         """``ip -j -d link``: every device with its XDP program."""
         return list(self.json("ip -j -d link show"))
 
-    def link(self, port: dict[str, Any]) -> dict[str, Any]:
+    def link(self, port: NodePort) -> dict[str, Any]:
         """The ``ip -j -d link`` entry of a planned port."""
         device = self.device(port)
         return next(link for link in self.links() if link["ifname"] == device)

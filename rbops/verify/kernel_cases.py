@@ -30,10 +30,10 @@ def _isolated(server: ServerUnderTest) -> Iterator[Case]:
 
 
 def _parameters(server: ServerUnderTest) -> Iterator[Case]:
-    for module, options in server.node.get("kernel", {}).get("modules", {}).items():
+    for module, options in server.node.kernel.modules.items():
         for name, value in options.items():
             yield Case(server, f"{server.name}:{module}.{name}", key=f"{module}.{name}", want=value)
 
 
 def _planned(server: ServerUnderTest) -> dict[str, str]:
-    return cmdline.planned((name, value) for name, value in server.node.get("kernel", {}).get("boot", ()))
+    return cmdline.planned(server.node.kernel.boot)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -101,8 +101,8 @@ class VerifyPlugin:
 
     @staticmethod
     def _port_cases(server: ServerUnderTest) -> Iterator[Case]:
-        for port in _kernel_ports(server):
-            yield Case(server, f"{server.name}:{port['name']}", port)
+        for port in server.node.kernel_ports:
+            yield Case(server, f"{server.name}:{port.name}", port)
 
     @staticmethod
     def _row_cases(server: ServerUnderTest) -> Iterator[Case]:
@@ -111,10 +111,10 @@ class VerifyPlugin:
 
     @staticmethod
     def _vector_cases(server: ServerUnderTest) -> Iterator[Case]:
-        for port in _kernel_ports(server):
+        for port in server.node.kernel_ports:
             # A veth is no hardware: its queues are polled without an interrupt.
-            for queue in port["queues"] if port.get("driver") != "veth" else ():
-                yield Case(server, f"{server.name}:{port['name']}:{queue['index']}", port, queue)
+            for queue in port.queues if port.driver != "veth" else ():
+                yield Case(server, f"{server.name}:{port.name}:{queue.index}", port, queue)
 
     @staticmethod
     def _file_cases(server: ServerUnderTest) -> Iterator[Case]:
@@ -125,10 +125,6 @@ class VerifyPlugin:
         for peer in self._servers:
             if peer is not server and peer.external_addresses:
                 yield Case(server, f"{server.name}:{peer.name}", peer=peer)
-
-
-def _kernel_ports(server: ServerUnderTest) -> list[dict[str, Any]]:
-    return [port for port in server.node["ports"] if not port.get("nic", {}).get("bind")]
 
 
 def _case(item: pytest.Item) -> Case | None:

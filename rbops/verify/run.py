@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from rbops.dataplane import registry
 from rbops.deploy.inventory import Target
 from rbops.errors import CheckFailed, RbopsError
+from rbops.node.schema import NodeConfig
 from rbops.verify.host import ServerUnderTest
 from rbops.verify.plugin import VerifyPlugin
 from rbops.verify.result import Check, VerifyResult
@@ -27,7 +27,7 @@ _SUITE = Path(__file__).with_name("checks")
 def run_verify(
     plan_digest: str,
     targets: Sequence[Target],
-    nodes: Mapping[str, dict[str, Any]],
+    nodes: Mapping[str, NodeConfig],
     files: Mapping[str, dict[str, str]],
     *,
     junit: Path | None = None,
@@ -51,7 +51,7 @@ def run_verify(
         # Before the checks are made of them, and on all servers at once.
         with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
             list(pool.map(lambda server: server.rows, servers))
-        planes = [registry.controller(kind) for kind in sorted({node["dataplane"]["kind"] for node in nodes.values()})]
+        planes = [registry.controller(kind) for kind in sorted({node.dataplane.kind for node in nodes.values()})]
         own = {name: cases for plane in planes for name, cases in plane.cases().items()}
         suites = [_SUITE, *(plane.checks for plane in planes if plane.checks)]
         plugin = VerifyPlugin(servers, own, progress)

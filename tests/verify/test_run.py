@@ -15,26 +15,17 @@ import rbops.verify.host
 from rbops.deploy.inventory import Target
 from rbops.deploy.ssh import Completed
 from rbops.errors import CheckFailed, Unreachable
+from rbops.node.schema import NodeConfig
 from rbops.verify.result import Check, VerifyResult
 from rbops.verify.run import run_verify
+from tests.node.recorded import config, external
 
-NODE: dict[str, Any] = {
-    "digest": "d" * 64,
-    "index": 0,
-    "sysctl": {"net.ipv4.ip_forward": "1"},
-    "ports": [
-        {
-            "name": "ext0",
-            "kind": "external",
-            "select": {"name": "ext0"},
-            "driver": "ixgbe",
-            "addresses": ["198.18.0.1/24"],
-            "queues": [{"index": 0, "rx_core": 0, "tx_core": 0}, {"index": 1, "rx_core": 1, "tx_core": 1}],
-            "nic": {},
-        }
-    ],
-    "dataplane": {"kind": "xdp", "next_hop": {}},
-}
+PORT = external(
+    driver="ixgbe",
+    queues=[{"index": 0, "rx_core": 0, "tx_core": 0}, {"index": 1, "rx_core": 1, "tx_core": 1}],
+    nic={},
+)
+NODE = config(ports=[PORT])
 LINK = [{"ifname": "ext0", "flags": ["UP", "LOWER_UP"], "mtu": 1500, "xdp": {"mode": 1, "prog": {"id": 7}}}]
 
 INTERRUPTS = """           CPU0       CPU1
@@ -98,11 +89,11 @@ def shown(*rows: dict[str, str]) -> dict[str, str]:
 
 @pytest.fixture
 def verify(monkeypatch: pytest.MonkeyPatch) -> Any:
-    def run(recorded: dict[str, str], select: str, **options: Any) -> VerifyResult:
+    def run(recorded: dict[str, str], select: str, node: NodeConfig = NODE, **options: Any) -> VerifyResult:
         session = FakeSession(Target("n0", "10.82.0.10"), recorded)
         monkeypatch.setattr(rbops.verify.host, "open_session", lambda _: session)
         try:
-            return run_verify("d" * 64, [session.target], {"n0": NODE}, {"n0": {}}, select=select, **options)
+            return run_verify("d" * 64, [session.target], {"n0": node}, {"n0": {}}, select=select, **options)
         finally:
             assert session.closed
 
@@ -196,10 +187,9 @@ def test_interrupts_that_cannot_be_judged_are_left_out(
     assert found in check.detail
 
 
-def test_devices_handed_to_a_program(verify: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    port = {**NODE["ports"][0], "nic": {"bind": "vfio-pci"}, "select": {"pci": "0000:03:00.0"}}
-    monkeypatch.setitem(NODE, "ports", [port])
-    result = verify(shown(row("driver", "ixgbe", "vfio-pci")), "settings or interrupts or up")
+def test_devices_handed_to_a_program(verify: Any) -> None:
+    node = config(ports=[{**PORT, "nic": {"bind": "vfio-pci"}, "select": {"pci": "0000:03:00.0"}}])
+    result = verify(shown(row("driver", "ixgbe", "vfio-pci")), "settings or interrupts or up", node=node)
     assert [(check.name, check.outcome) for check in result.checks] == [("setting[n0:port ext0:driver]", "failed")], (
         "nothing else is asked of a device that the kernel no longer has"
     )

@@ -25,5 +25,5 @@ def test_digest(file_case: Case) -> None:
 def test_plan(server_case: Case) -> None:
     """The server's node.json carries this plan's digest."""
     text = server_case.server.json("cat /etc/rbops/node.json")
-    want = server_case.server.node["digest"]
+    want = server_case.server.node.digest
     assert text["digest"] == want, f"the server is configured from plan {text['digest'][:12]}, not {want[:12]}"

@@ -18,18 +18,18 @@ def test_effective_affinity(vector_case: Case) -> None:
     vectors = places(server.interrupts(vector_case.port))
     if not vectors:
         pytest.skip("the device has no interrupts of its own")
-    own = [(vector, way) for vector, way, index in vectors if index == queue["index"]]
-    assert own, f"no interrupt of queue {queue['index']} is in /proc/interrupts: is the port up?"
+    own = [(vector, way) for vector, way, index in vectors if index == queue.index]
+    assert own, f"no interrupt of queue {queue.index} is in /proc/interrupts: is the port up?"
     for vector, way in own:
-        core = queue["tx_core"] if way == "tx" else queue["rx_core"]
+        core = queue.tx_core if way == "tx" else queue.rx_core
         if not vector.effective or vector.effective == {core}:
             continue
         text = f"interrupt {vector.number} ({vector.name}) goes to CPUs {list_text(vector.effective)}, planned {core}"
         # The kernel moves a vector at its next interrupt.
         if vector.affinity == {core}:
             pytest.skip(f"{text}: it moves with its next interrupt")
-        name = f"irq {queue['index']}" if way == "both" else f"irq {way} {queue['index']}"
-        reason = server.reason(f"port {vector_case.port['name']}", name)
+        name = f"irq {queue.index}" if way == "both" else f"irq {way} {queue.index}"
+        reason = server.reason(vector_case.port.subject, name)
         if reason:
             pytest.skip(f"{text}: {reason}")
         pytest.fail(text, pytrace=False)

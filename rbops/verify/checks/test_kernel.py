@@ -44,7 +44,7 @@ def test_isolated(isolated_case: Case) -> None:
     """The kernel itself says that the planned CPUs are apart (sysfs, not what it was told)."""
     server = isolated_case.server
     _no_container(server, "its CPUs are its host's")
-    planned = cmdline.planned((name, value) for name, value in server.node["kernel"]["boot"])
+    planned = cmdline.planned(server.node.kernel.boot)
     for name, parameter in (("isolated", "isolcpus"), ("nohz_full", "nohz_full")):
         want = [part for part in planned.get(parameter, "").split(",") if part[:1].isdigit()]
         text = server.output("cat %s", f"/sys/devices/system/cpu/{name}").strip()

@@ -21,10 +21,9 @@ def test_slow_path(peer_case: Case) -> None:
     assert peer is not None
     # Fails, with a message instead of JSON, where the kernel has no route at all.
     route = (server.json("ip -j route get %s || true", peer.external_address) or [{"dev": "no route at all"}])[0]
-    host = server.node.get("host")
-    if host:
-        want = host["device"]
+    if server.node.host is not None:
+        want = server.node.host.device
     else:
-        planned = server.node["dataplane"]["next_hop"][str(peer.node["index"])]
-        want = server.device(next(port for port in server.node["ports"] if port["name"] == planned))
+        planned = server.node.dataplane.fabric.next_hop[peer.node.index]
+        want = server.device(next(port for port in server.node.ports if port.name == planned))
     assert route["dev"] == want, f"the kernel sends to {peer.name} by {route['dev']}, planned {want}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rbops.dataplane.click.config import ClickConfig
 from rbops.verify.case import Case
 from rbops.verify.host import ServerUnderTest
 
@@ -12,12 +13,13 @@ __all__ = ["keys", "threads"]
 
 def threads(server: ServerUnderTest) -> Iterator[Case]:
     """Each of Click's threads, with its CPU."""
-    for thread in server.node["dataplane"]["threads"]:
-        label = f"{server.name}:thread{thread['thread']}"
-        yield Case(server, label, key=str(thread["thread"]), want=str(thread["cpu"]))
+    config = server.node.dataplane
+    for thread in config.threads if isinstance(config, ClickConfig) else ():
+        yield Case(server, f"{server.name}:thread{thread.thread}", key=str(thread.thread), want=str(thread.cpu))
 
 
 def keys(server: ServerUnderTest) -> Iterator[Case]:
     """A server with tunnels."""
-    if server.node["dataplane"].get("ipsec_keys"):
+    config = server.node.dataplane
+    if isinstance(config, ClickConfig) and config.ipsec_keys:
         yield Case(server, server.name)

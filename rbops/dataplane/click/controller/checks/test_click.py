@@ -7,8 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from rbops.dataplane.click.config import ClickConfig
 from rbops.deploy.keys import PATH, keys_of
 from rbops.verify.plugin import Case
+
+
+def _config(case: Case) -> ClickConfig:
+    config = case.server.node.dataplane
+    assert isinstance(config, ClickConfig)
+    return config
 
 
 def _status(case: Case) -> dict[str, Any]:
@@ -19,7 +26,7 @@ def _status(case: Case) -> dict[str, Any]:
 
 def test_configuration(server_case: Case) -> None:
     """What runs is the rendered configuration, by the digest that it carries."""
-    found, want = _status(server_case)["marker"], server_case.server.node["dataplane"]["marker"]
+    found, want = _status(server_case)["marker"], _config(server_case).marker
     assert found == want, f"Click runs configuration {found[:12]}, planned {want[:12]}"
 
 
@@ -56,7 +63,7 @@ def test_look_up(server_case: Case) -> None:
 def test_keys(click_keys_case: Case) -> None:
     """The tunnels' keys are those of the key files on this machine, root alone may read them, and Click has them."""
     server = click_keys_case.server
-    keys = keys_of(server.node["dataplane"]["ipsec_keys"])
+    keys = keys_of(_config(click_keys_case).ipsec_keys)
     found = server.output("stat -c '%%a %%U' %s && sha256sum -- %s || true", PATH, PATH).split()
     owner = dict(zip(("mode", "user", "digest"), found, strict=False))
     stale = keys.difference({PATH: (f"0o{owner['mode']}", owner["digest"])} if found else {})
@@ -74,7 +81,7 @@ def test_links(server_case: Case) -> None:
 def test_kernel_input(server_case: Case) -> None:
     """The kernel does not handle a second time what Click receives."""
     server = server_case.server
-    for port in server.node["ports"]:
-        if port.get("closed"):
+    for port in server.node.ports:
+        if port.closed:
             found = server.output("tc filter show dev %s ingress", server.device(port))
-            assert "direct-action" in found, f"the kernel, too, takes what {port['name']} receives: no filter"
+            assert "direct-action" in found, f"the kernel, too, takes what {port.name} receives: no filter"
