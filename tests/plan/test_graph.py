@@ -48,11 +48,12 @@ def test_boxes_are_apart_and_within_the_picture(ports: int, profile: str) -> Non
                 assert x2 <= u1 or u2 <= x1 or y2 <= v1 or v2 <= y1
 
 
-@pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz's dot is not installed")
+@pytest.mark.skipif(shutil.which("nop") is None, reason="Graphviz is not installed")
 @pytest.mark.parametrize("graph", [Graph(NASTY, (Node("x", NASTY, "port"),), ()), None], ids=["nasty", "fly"])
 def test_graphviz_reads_the_dot_form(graph: Graph | None) -> None:
     drawn = write(graph or cluster_graph(plan_spec(Spec("fly", Router(64, 10**10), Servers("current")))), "dot")
-    done = subprocess.run(["dot", "-Tcanon"], input=drawn, capture_output=True, text=True, timeout=60, check=False)
+    # Graphviz's own parser without the layout, which takes `dot` long for a fly.
+    done = subprocess.run(["nop", "-p"], input=drawn, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 
