@@ -4,6 +4,7 @@ import ipaddress
 
 import pytest
 
+from rbops.common.limits import MAX_LAB_SERVERS
 from rbops.errors import Mismatch, UsageError
 from rbops.lab import names
 
@@ -58,7 +59,7 @@ def test_namespaces_of_two_labs_never_meet() -> None:
 def test_management_addresses() -> None:
     assert names.gateway(7) == "10.82.7.1"
     assert names.management_address(7, 3) == "10.82.7.13"
-    last = ipaddress.ip_address(names.management_address(7, names.MAX_SERVERS - 1))
+    last = ipaddress.ip_address(names.management_address(7, MAX_LAB_SERVERS - 1))
     assert last in names.management_network(7)
     assert last != names.management_network(7).broadcast_address
 
