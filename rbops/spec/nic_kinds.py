@@ -52,9 +52,9 @@ def _microseconds(number: Number) -> Callable[[str], int]:
     def read(text: str) -> int:
         value = SECONDS(text) * 1_000_000
         if value != value.to_integral_value():
-            raise Wrong(f"{shown(text)} is no whole number of microseconds, which NICs count in", "for example 50us")
+            raise Wrong(f"{shown(text)} is not a whole number of microseconds", "for example 50us")
         if value > number.high:
-            raise Wrong(f"{shown(text)} is longer than NICs can wait", f"at most {number.high // 1000}ms")
+            raise Wrong(f"{shown(text)} is longer than NICs support", f"at most {number.high // 1000}ms")
         return int(value)
 
     return read
@@ -67,7 +67,7 @@ def _nanoseconds(number: Number) -> Callable[[str], int]:
         value = SECONDS(text) * 1_000_000_000
         if value > number.high:
             hint = f"at most {number.high // 1_000_000_000}s, for example 200us"
-            raise Wrong(f"{shown(text)} is longer than a packet may wait", hint)
+            raise Wrong(f"{shown(text)} is too long", hint)
         return int(value)
 
     return read
@@ -79,7 +79,7 @@ def _hash_key(text: str) -> str:
     if lower in {KEEP, SYMMETRIC} or re.fullmatch(r"[0-9a-f]{2}(:[0-9a-f]{2}){7,255}", lower):
         return lower
     hint = "keep, symmetric, or hexadecimal bytes with colons, as many as `ethtool -x` shows"
-    raise Wrong(f"{shown(text)} is no RSS key", hint)
+    raise Wrong(f"{shown(text)} is not an RSS key", hint)
 
 
 def _feature(known: tuple[str, ...]) -> Callable[[str], str]:
@@ -88,6 +88,6 @@ def _feature(known: tuple[str, ...]) -> Callable[[str], str]:
             return text
         near = nearest(text, known)
         hint = f"did you mean {near}?" if near else f"known are {', '.join(known)}"
-        raise Wrong(f"{shown(text)} is no offload that rbops knows", hint)
+        raise Wrong(f"{shown(text)} is not a known offload", hint)
 
     return read
