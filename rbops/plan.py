@@ -13,11 +13,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from rbops.canonical import Encoder
 from rbops.nic.settings import NicSetup
+from rbops.spec.hosts import Selector
+from rbops.spec.ipsec import Tunnel
 
 __all__ = [
     "Adjacency",
@@ -42,6 +44,7 @@ __all__ = [
     "Server",
     "Steering",
     "Topology",
+    "Tunnel",
     "Userspace",
     "Violation",
 ]
@@ -103,15 +106,6 @@ class Queue:
 
 
 @dataclass(frozen=True, slots=True)
-class Selector:
-    """How a real server's device is found: at most one field is set; none: by the port's name."""
-
-    name: str | None = None
-    pci: str | None = None
-    mac: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Adjacency:
     """A neighbour on an external port.
 
@@ -141,7 +135,7 @@ class Port:
     id: int | None = None
     addresses: tuple[str, ...] = ()
     adjacencies: tuple[Adjacency, ...] = ()
-    selector: Selector = Selector()
+    selector: Selector = field(default_factory=Selector)
     mtu: int = 1500
     driver: str = "veth"
 
@@ -238,16 +232,6 @@ class Fragment:
     name: str
     outputs: int
     tasks: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Tunnel:
-    """An ESP tunnel to ``peer``; ``keys`` is the path of a file on the controller, never what is in it."""
-
-    peer: str
-    prefixes: tuple[str, ...]
-    spi: int
-    keys: str
 
 
 @dataclass(frozen=True, slots=True)

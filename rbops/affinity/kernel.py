@@ -5,7 +5,7 @@ from __future__ import annotations
 from rbops.common.cpulist import list_text
 from rbops.hardware.model import Machine
 from rbops.plan import Cores, Kernel, KernelModule
-from rbops.spec import kernel_model as asked
+from rbops.spec import kernel as asked
 
 __all__ = ["isolated", "kernel"]
 
@@ -13,11 +13,11 @@ __all__ = ["isolated", "kernel"]
 def kernel(wanted: asked.Kernel, cores: Cores, machine: Machine) -> Kernel:
     """The settings of a server with these ``cores`` on this ``machine``."""
     return Kernel(
-        boot=(*_isolation(wanted, cores, machine), *_hugepages(wanted), *wanted.parameters),
+        boot=(*_isolation(wanted, cores, machine), *_hugepages(wanted), *wanted.parameters.items()),
         governor=wanted.governor,
         irqbalance=wanted.irqbalance,
-        modules=tuple(KernelModule(module.name, module.parameters) for module in wanted.modules),
-        sysctl=wanted.sysctl,
+        modules=tuple(KernelModule(name, tuple(given.items())) for name, given in wanted.modules.items()),
+        sysctl=tuple(wanted.sysctl.items()),
     )
 
 

@@ -15,12 +15,10 @@ from pydantic import ValidationError
 from rbops.errors import Mismatch, SpecError, UsageError, Where
 from rbops.plan import ClusterPlan
 from rbops.planner import plan_spec
-from rbops.spec.build import hardware as build_hardware
-from rbops.spec.document import HardwareSection
 from rbops.spec.edit import Change, edit, put_block
+from rbops.spec.hardware import Hardware, Nic
 from rbops.spec.hardware_text import blocks, hardware_text
 from rbops.spec.load import load_bytes
-from rbops.spec.model import Hardware, Nic
 from rbops.spec.reader import MAX_SPEC_BYTES, decode, parse, read_bytes
 from rbops.spec.section import read
 from rbops.spec.units import Wrong
@@ -213,7 +211,7 @@ def _hardware_file(path: Path, found: Hardware) -> str:
 
 def _known(text: str, path: Path) -> Hardware:
     try:
-        return build_hardware(read(HardwareSection, parse(text, str(path))[0].plain()))
+        return read(Hardware, parse(text, str(path))[0].plain())
     except (SpecError, ValidationError) as error:
         raise UsageError(
             "not a valid hardware description",

@@ -6,8 +6,8 @@ from rbops.hardware import costs
 from rbops.hardware.model import Card, Component, Components, Core, Machine, Slot
 from rbops.hardware.modern import logical_cores
 from rbops.hardware.pcie import PCIE_SHARE, slot_bps
-from rbops.spec.model import Bound, Hardware, Nic
-from rbops.spec.model import Slot as PcieSlot
+from rbops.spec.hardware import Bound, Hardware, Nic
+from rbops.spec.hardware import Slot as PcieSlot
 
 __all__ = ["machine"]
 

@@ -12,7 +12,7 @@ from rbops.hardware.modern import logical_cores
 from rbops.hardware.pcie import PCIE_SHARE, slot_bps
 from rbops.nic.drivers import driver
 from rbops.node.facts import CpuFacts, Facts, NicFacts, PcieLink
-from rbops.spec.model import Cpu, Device, Hardware, Nic, Slot
+from rbops.spec.hardware import Cpu, Device, Hardware, Nic, Slot
 
 __all__ = ["Described", "data_nics", "describe", "narrow"]
 

@@ -8,7 +8,7 @@ from rbops.dataplane import registry
 from rbops.errors import Diagnostic
 from rbops.nic.drivers import driver
 from rbops.plan import Server
-from rbops.spec.model import Spec
+from rbops.spec.document import Spec
 
 __all__ = ["nic_mistakes"]
 
@@ -16,9 +16,8 @@ __all__ = ["nic_mistakes"]
 def nic_mistakes(spec: Spec, servers: Iterable[Server]) -> Iterator[Diagnostic]:
     """Mistakes at the key that asks, each once."""
     reported: set[str] = set()
-    hosts = {host.name: host for host in spec.hosts}
     for server in servers:
-        host = hosts.get(server.name)
+        host = spec.hosts.get(server.name)
         own = host is not None and host.nic.steering is not None
         path: tuple[str | int, ...] = ("hosts", server.name, "nic", "steering") if own else ("nic", "steering")
         asked = {setup.driver: setup for setup in server.nics if not setup.steering_fallback}

@@ -9,7 +9,7 @@ from rbops.nic.drivers import Driver, driver
 from rbops.nic.settings import NicSetup, Situation, plan_settings
 from rbops.nic.tuning import NicTuning
 from rbops.plan import Port, Userspace
-from rbops.spec.model import Spec
+from rbops.spec.document import Spec
 
 __all__ = ["setups", "userspace"]
 

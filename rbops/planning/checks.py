@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from rbops.errors import Diagnostic, SpecError
 from rbops.nic.mistakes import nic_mistakes
-from rbops.spec.model import Spec
+from rbops.spec.document import Spec
 from rbops.topology.choice import Choice, Demand
 from rbops.topology.names import server_index
 
@@ -45,25 +45,25 @@ def check_spec(spec: Spec, demand: Demand, choice: Choice, built: Built, made: F
 def unknown_hosts(spec: Spec, choice: Choice) -> Iterator[Diagnostic]:
     """The ``hosts`` that the topology does not have."""
     count = choice.trial.servers
-    for host in spec.hosts:
-        index = server_index(host.name)
+    for name in spec.hosts:
+        index = server_index(name)
         if index is None or index >= count:
-            yield spec.source.node(("hosts", host.name)).diagnostic_at_key(
-                f"hosts: {host.name} is not in the plan: the topology has {count} servers, n0 to n{count - 1}",
+            yield spec.source.node(("hosts", name)).diagnostic_at_key(
+                f"hosts: {name} is not in the plan: the topology has {count} servers, n0 to n{count - 1}",
                 "leave it out, or give the router more external ports",
             )
 
 
 def _selectors(spec: Spec, built: Built) -> Iterator[Diagnostic]:
-    for host in spec.hosts:
-        index = server_index(host.name)
+    for name, host in spec.hosts.items():
+        index = server_index(name)
         if index is None or index >= len(built.servers):
             continue
         names = [port.name for port in built.servers[index].ports]
         for pick in host.ports:
-            if pick.port not in names:
-                node = spec.source.node(("hosts", host.name, "ports", pick.port))
-                text = f"hosts.{host.name}.ports: {host.name} has no port {pick.port} in this plan"
+            if pick not in names:
+                node = spec.source.node(("hosts", name, "ports", pick))
+                text = f"hosts.{name}.ports: {name} has no port {pick} in this plan"
                 yield node.diagnostic_at_key(text, f"its ports are {', '.join(names)}")
 
 

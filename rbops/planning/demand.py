@@ -9,7 +9,7 @@ from rbops.hardware.model import Machine
 from rbops.planning.machines import Machines
 from rbops.predict.bottleneck import server_rate
 from rbops.predict.packets import PacketMix
-from rbops.spec.model import Spec
+from rbops.spec.document import Spec
 from rbops.topology.choice import Demand, Limits
 from rbops.topology.names import server_index
 

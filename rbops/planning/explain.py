@@ -9,7 +9,7 @@ from rbops.affinity.steering import STEERED_PORTS
 from rbops.planning.prediction import Forecast
 from rbops.planning.servers import Built
 from rbops.predict.cluster import direct_vlb_factor
-from rbops.spec.model import Spec
+from rbops.spec.document import Spec
 from rbops.topology.choice import Choice, Demand, Trial
 from rbops.topology.wiring import imbalance
 

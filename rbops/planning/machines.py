@@ -10,7 +10,8 @@ from rbops import hardware
 from rbops.dataplane import registry
 from rbops.errors import Diagnostic, SpecError
 from rbops.hardware.model import Machine
-from rbops.spec.model import Hardware, Spec
+from rbops.spec.document import Spec
+from rbops.spec.hardware import Hardware
 from rbops.spec.source import Path
 from rbops.topology.names import server_index
 
@@ -37,9 +38,9 @@ def machines(spec: Spec, cost_factor: float = 1.0) -> Machines:
     wrong: list[Diagnostic] = []
     default = _machine(spec, spec.servers.profile, spec.servers.hardware, ("servers", "profile"), wrong)
     special: dict[int, Machine] = {}
-    for host in spec.hosts:
-        index = server_index(host.name)
-        own = _machine(spec, host.profile, host.hardware, ("hosts", host.name, "profile"), wrong)
+    for name, host in spec.hosts.items():
+        index = server_index(name)
+        own = _machine(spec, host.profile, host.hardware, ("hosts", name, "profile"), wrong)
         if index is not None and own is not None:
             special[index] = _scaled(_reserved(spec, own), cost_factor)
     if wrong or default is None:

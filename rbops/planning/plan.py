@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from rbops.affinity.rules import check
 from rbops.dataplane.base import Additions
-from rbops.plan import ClusterPlan, Forwarding, LinkRate, Processing, Topology, Tunnel, Violation
+from rbops.plan import ClusterPlan, Forwarding, LinkRate, Processing, Topology, Violation
 from rbops.planning.prediction import Forecast
 from rbops.planning.servers import Built
 from rbops.planning.topology import setting
 from rbops.planning.warnings import warnings
-from rbops.spec.model import Spec
+from rbops.spec.document import Spec
 from rbops.topology.choice import Choice, Demand
 from rbops.topology.external import External, routes
 from rbops.topology.names import server_name
@@ -53,7 +53,7 @@ def _forwarding(spec: Spec, choice: Choice) -> Forwarding:
         routing=spec.interconnect.routing,
         direct_quota_bps=setting(spec, choice).quota_bps,
         flowlet_timeout_s=spec.interconnect.flowlet_timeout_s,
-        tunnels=tuple(Tunnel(each.peer, each.prefixes, each.spi, str(each.keys)) for each in spec.ipsec),
+        tunnels=spec.ipsec,
     )
 
 

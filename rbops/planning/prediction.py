@@ -11,7 +11,7 @@ from rbops.predict.bottleneck import ServerRate, server_rate
 from rbops.predict.cluster import Bounds, ClusterRate, Setting, bounds, cluster_rate, passing_rate
 from rbops.predict.latency import cluster_latency, server_latency_s
 from rbops.predict.packets import PacketMix
-from rbops.spec.model import Spec
+from rbops.spec.document import Spec
 
 __all__ = ["Forecast", "forecast", "kind_rate"]
 

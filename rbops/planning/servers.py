@@ -19,7 +19,7 @@ from rbops.nic.settings import NicSetup
 from rbops.nic.tuning import NicTuning
 from rbops.plan import Batching, Kernel, Link, Port, Selector, Server
 from rbops.planning.machines import Machines
-from rbops.spec.model import Spec
+from rbops.spec.document import Spec
 from rbops.topology.cabling import Joint, degrees, joints
 from rbops.topology.choice import Choice
 from rbops.topology.external import External
@@ -142,15 +142,14 @@ class _Common:
         self._ports = len(ports)
         self._adjacencies = [(port.id, near.index) for port in ports for near in port.adjacencies]
         self._batching = Batching(spec.batching.poll, spec.batching.nic, spec.batching.timeout_s)
-        self._hosts = {host.name: host for host in spec.hosts}
         self._kernels: dict[int, Kernel] = {}
         self._nics: dict[object, tuple[NicSetup, ...]] = {}
 
     def server(self, index: int, kind: Kind, mine: Sequence[External], internal: Sequence[_Internal]) -> Server:
         """Server ``index`` of ``kind`` with the external ports ``mine``."""
         name = server_name(index)
-        host = self._hosts.get(name)
-        picks = {pick.port: Selector(pick.name, pick.pci, pick.mac) for pick in host.ports} if host else {}
+        host = self._spec.hosts.get(name)
+        picks = host.ports if host else {}
         ports = (*self._external(mine, kind, picks), *_internal_ports(internal, kind, picks))
         tuning = host.nic.over(self._spec.nic) if host else self._spec.nic
         nics = self._setups(tuning, ports)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from rbops.errors import Diagnostic, SpecError
 from rbops.planning.checks import unknown_hosts
 from rbops.predict.cluster import Setting
-from rbops.spec.model import Spec
+from rbops.spec.document import Spec
 from rbops.spec.source import Path
 from rbops.topology.choice import Choice, Demand, Impossible, choose
 

@@ -10,7 +10,7 @@ from rbops.dataplane import registry
 from rbops.planning.prediction import Forecast
 from rbops.planning.servers import Built
 from rbops.predict.cluster import direct_vlb_factor
-from rbops.spec.model import Spec
+from rbops.spec.document import Spec
 from rbops.topology.choice import Choice, Demand
 from rbops.topology.wiring import fly_stages
 

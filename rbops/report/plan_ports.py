@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rbops.plan import Port, Selector, Server
 from rbops.planner import Planning
 from rbops.planning.servers import Kind
-from rbops.spec.model import Device, Hardware
+from rbops.spec.hardware import Device, Hardware
 from rbops.topology.slots import Seat
 
 __all__ = ["Place", "device", "places"]
@@ -61,7 +61,7 @@ def device(port: Port) -> str | None:
 
 
 def _hardware(planning: Planning, server: Server) -> Hardware | None:
-    own = next((host for host in planning.spec.hosts if host.name == server.name), None)
+    own = planning.spec.hosts.get(server.name)
     if own is not None and (own.hardware is not None or own.profile is not None):
         return own.hardware
     return planning.spec.servers.hardware

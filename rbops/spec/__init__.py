@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from os import PathLike
 
-from rbops.spec.model import Spec
+from rbops.spec.document import Spec
 
 __all__ = ["Spec", "load_spec"]
 

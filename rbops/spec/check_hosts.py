@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from rbops.errors import Diagnostic
-from rbops.spec.document import HardwareSection, SelectorSection
+from rbops.spec.hardware import Hardware
+from rbops.spec.hosts import Selector
 from rbops.spec.source import Path
 from rbops.spec.units import nearest
 from rbops.spec.validate import Parts, located
@@ -53,7 +54,7 @@ def check_hardware(parts: Parts) -> Iterator[Diagnostic]:
 
 
 def _selector(
-    parts: Parts, path: Path, selector: SelectorSection, seen: dict[tuple[str, str], str], macs: dict[str, Path]
+    parts: Parts, path: Path, selector: Selector, seen: dict[tuple[str, str], str], macs: dict[str, Path]
 ) -> Iterator[Diagnostic]:
     port = str(path[-1])
     given = [(way, str(value)) for way in _WAYS if (value := getattr(selector, way)) is not None]
@@ -75,7 +76,7 @@ def _selector(
 
 
 def _management(
-    parts: Parts, path: Path, ports: dict[str, SelectorSection], hardware: HardwareSection | None
+    parts: Parts, path: Path, ports: Mapping[str, Selector], hardware: Hardware | None
 ) -> Iterator[Diagnostic]:
     devices = [device for nic in hardware.nics for device in nic.devices if device.management] if hardware else []
     for port, selector in ports.items():
@@ -86,7 +87,7 @@ def _management(
                 yield located(parts.root, (*path, "ports", port, way), message, "give the data plane another one")
 
 
-def _hardware(parts: Parts, path: Path, hardware: HardwareSection) -> Iterator[Diagnostic]:
+def _hardware(parts: Parts, path: Path, hardware: Hardware) -> Iterator[Diagnostic]:
     yield from _cpus(parts, path, hardware)
     slots: dict[str, int] = {}
     nodes = hardware.numa_nodes or hardware.sockets
@@ -108,7 +109,7 @@ def _hardware(parts: Parts, path: Path, hardware: HardwareSection) -> Iterator[D
             yield located(parts.root, (*here, "devices"), message)
 
 
-def _cpus(parts: Parts, path: Path, hardware: HardwareSection) -> Iterator[Diagnostic]:
+def _cpus(parts: Parts, path: Path, hardware: Hardware) -> Iterator[Diagnostic]:
     count = hardware.sockets * hardware.cores_per_socket * hardware.threads_per_core
     ids = {cpu.id for cpu in hardware.cpus} or set(range(count))
     if hardware.cpus:

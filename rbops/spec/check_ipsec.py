@@ -7,15 +7,15 @@ from ipaddress import IPv4Network, collapse_addresses
 from pathlib import Path
 
 from rbops.errors import Diagnostic
-from rbops.spec.document import TunnelSection
+from rbops.spec.ipsec import Tunnel
 from rbops.spec.keyfile import check_keys
 from rbops.spec.units import Wrong
-from rbops.spec.validate import Parts, located
+from rbops.spec.validate import Parts, located, text_at
 
 __all__ = ["check_ipsec"]
 
 
-def check_ipsec(parts: Parts, tunnels: Sequence[TunnelSection], base: Path) -> Iterator[Diagnostic]:
+def check_ipsec(parts: Parts, tunnels: Sequence[Tunnel], base: Path) -> Iterator[Diagnostic]:
     """Tunnels without the application, SPIs and prefixes that two have, key files that cannot be used."""
     if tunnels and parts.application != "ipsec":
         message = f"tunnels are for `application: ipsec`, and the application is {parts.application}"
@@ -26,13 +26,13 @@ def check_ipsec(parts: Parts, tunnels: Sequence[TunnelSection], base: Path) -> I
             yield located(parts.root, ("ipsec", number, "spi"), f"an earlier tunnel has spi {tunnel.spi}")
         spis.add(tunnel.spi)
         try:
-            check_keys(base / tunnel.keys)
+            check_keys(base / (text_at(parts.root, "ipsec", number, "keys") or tunnel.keys))
         except Wrong as wrong:
             yield located(parts.root, ("ipsec", number, "keys"), wrong.message, wrong.hint)
     yield from _prefixes(parts, tunnels)
 
 
-def _prefixes(parts: Parts, tunnels: Sequence[TunnelSection]) -> Iterator[Diagnostic]:
+def _prefixes(parts: Parts, tunnels: Sequence[Tunnel]) -> Iterator[Diagnostic]:
     """The longest prefix counts: two tunnels with the same one contradict, and so does one that gets nothing."""
     owner: dict[IPv4Network, int] = {}
     for number, tunnel in enumerate(tunnels):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rbops.errors import Diagnostic
-from rbops.spec.source import Node, Path
-from rbops.spec.validate import Parts, located
+from rbops.spec.source import Path
+from rbops.spec.validate import Parts, located, text_at
 
 __all__ = ["check_nic"]
 
@@ -48,7 +48,4 @@ def _value(parts: Parts, section: Path, key: Path) -> str | None:
 
 def _own(parts: Parts, section: Path, key: Path) -> str | None:
     """What was written at ``key`` of ``section``, as text."""
-    node: Node | None = parts.root
-    for step in (*section, *key):
-        node = node.child(step) if node else None
-    return node.value if node and isinstance(node.value, str) else None
+    return text_at(parts.root, *section, *key)

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from rbops.errors import Diagnostic
 from rbops.spec.addressing import generated_neighbor, generated_network
-from rbops.spec.document import PortSection
+from rbops.spec.ports import PortSpec
 from rbops.spec.source import Path
 from rbops.spec.validate import Parts, located
 
@@ -146,7 +146,7 @@ def _neighbor_places(parts: Parts) -> Iterator[Diagnostic]:
                 yield located(parts.root, path, wrong, f"hosts are {network[1]} to {network[-2]}")
 
 
-def _interface(parts: Parts, port: PortSection) -> IPv4Interface | None:
+def _interface(parts: Parts, port: PortSpec) -> IPv4Interface | None:
     if port.address:
         return IPv4Interface(port.address)
     if parts.external_ports is None or port.id >= parts.external_ports:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from rbops.spec.edit import quoted
-from rbops.spec.model import Bound, Cpu, Device, Hardware, Nic, Slot
+from rbops.spec.hardware import Bound, Cpu, Device, Hardware, Nic, Slot
 
 __all__ = ["blocks", "hardware_text"]
 

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
 from rbops.dataplane import registry
 from rbops.errors import Diagnostic, SpecError
-from rbops.spec import model
-from rbops.spec.build import build
 from rbops.spec.check_hosts import check_hardware, check_hosts, check_servers
 from rbops.spec.check_ipsec import check_ipsec
 from rbops.spec.check_kernel import check_kernel
 from rbops.spec.check_nic import check_nic
 from rbops.spec.check_ports import check_ports, check_routes, neighbors
+from rbops.spec.document import Spec
 from rbops.spec.include import attach_hardware, override
 from rbops.spec.reader import MAX_SPEC_BYTES, decode, parse, read_bytes
 from rbops.spec.routefile import read_route_file
+from rbops.spec.routes import RouteFile
 from rbops.spec.source import Source
 from rbops.spec.units import Wrong
 from rbops.spec.validate import Parts, located, parts_of, salvage, validate
@@ -28,7 +29,7 @@ __all__ = ["load", "load_bytes"]
 _MOST_ERRORS = 200
 
 
-def load(path: str | PathLike[str], overrides: Mapping[str, str]) -> model.Spec:
+def load(path: str | PathLike[str], overrides: Mapping[str, str]) -> Spec:
     """The spec in the file ``path`` with ``overrides`` written over it; raises SpecError."""
     file = Path(path)
     try:
@@ -38,22 +39,22 @@ def load(path: str | PathLike[str], overrides: Mapping[str, str]) -> model.Spec:
     return load_bytes(data, file, overrides)
 
 
-def load_bytes(data: bytes, file: Path, overrides: Mapping[str, str]) -> model.Spec:
+def load_bytes(data: bytes, file: Path, overrides: Mapping[str, str]) -> Spec:
     """The spec that ``data``, the contents of ``file``, holds; raises SpecError with every mistake."""
     root, errors = parse(decode(data, str(file)), str(file))
     if not isinstance(root.value, dict):
         raise SpecError([*errors, root.diagnostic("expected a mapping, lines of `key: value`", "see `rbops init`")])
     base = file.parent
     errors = [*errors, *override(root, overrides), *attach_hardware(root, base)]
-    written, found = validate(root, base)
-    parts = parts_of(root, written) if written else salvage(root)
+    spec, found = validate(root, _name(file), base)
+    parts = parts_of(root, spec) if spec else salvage(root)
     errors += [*found, *_across(parts)]
     route_file, found = _route_file(parts, base)
     errors += found + _fragment(parts, base)
-    errors += check_ipsec(parts, written.ipsec if written else (), base)
-    if errors or written is None:
+    errors += check_ipsec(parts, spec.ipsec if spec else (), base)
+    if errors or spec is None:
         raise SpecError(_first(errors))
-    return build(written, name=_name(file), base=base, route_file=route_file, source=Source(root))
+    return replace(spec, routes=route_file or spec.routes, source=Source(root))
 
 
 def _across(parts: Parts) -> Iterator[Diagnostic]:
@@ -84,7 +85,7 @@ def _data_plane(parts: Parts) -> Iterator[Diagnostic]:
         yield from each.mistakes(parts.root)
 
 
-def _route_file(parts: Parts, base: Path) -> tuple[model.RouteFile | None, list[Diagnostic]]:
+def _route_file(parts: Parts, base: Path) -> tuple[RouteFile | None, list[Diagnostic]]:
     if parts.route_file is None:
         return None, []
     path = base / parts.route_file

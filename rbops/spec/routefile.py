@@ -17,8 +17,8 @@ from socket import AF_INET, inet_pton
 
 from rbops.errors import Diagnostic
 from rbops.spec import words
-from rbops.spec.model import RouteColumns, RouteFile
 from rbops.spec.reader import decode, read_bytes
+from rbops.spec.routes import RouteColumns, RouteFile
 from rbops.spec.source import Place, Text
 from rbops.spec.units import Wrong, shown
 
@@ -60,7 +60,7 @@ def read_route_file(path: Path, neighbors: Collection[str] | None) -> tuple[Rout
     errors = read.errors or _twice(packed, lines, source)
     if errors:
         return None, errors
-    return RouteFile(path.absolute(), hashlib.sha256(data).hexdigest(), _columns(packed)), []
+    return RouteFile(str(path.absolute()), hashlib.sha256(data).hexdigest(), _columns(packed)), []
 
 
 def _rows(lines: list[str], source: Text, known: set[int] | None) -> _Read:

@@ -38,6 +38,7 @@ __all__ = [
     "Rate",
     "RouterName",
     "Scalar",
+    "ServerPath",
     "Size",
     "Time",
     "Word",
@@ -136,6 +137,16 @@ def _generation(text: str) -> int:
     return generation
 
 
+class _ControllersPath(Scalar):
+    """Made absolute: a relative one starts at the spec's directory."""
+
+    __slots__ = ()
+
+    def _validate(self, value: object, info: ValidationInfo) -> Any:
+        path = super()._validate(value, info)
+        return path if info.context is None else str((info.context.base / path).absolute())
+
+
 class _CpuList(Scalar):
     """Takes a YAML list of numbers too."""
 
@@ -171,7 +182,8 @@ InterfaceName = Annotated[str, Scalar(words.interface_name, _text("^[A-Za-z0-9_]
 PortName = Annotated[str, Scalar(words.port_name, _text("^(ext[0-9]+|int[0-9]+(p[0-9]+)?)$", "ext0", "int1"))]
 Word = Annotated[str, Scalar(words.word, _text("^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"))]
 Package = Annotated[str, Scalar(words.package, _text("^[A-Za-z0-9/~][A-Za-z0-9+._:/~@=-]*$", "click"))]
-FilePath = Annotated[str, Scalar(words.file_path, _text("^[^-]", "routes.csv"))]
+FilePath = Annotated[str, _ControllersPath(words.file_path, _text("^[^-]", "routes.csv"))]
+ServerPath = Annotated[str, Scalar(words.file_path, _text("^[^-]"))]
 Pci = Annotated[
     str, Scalar(words.pci, _text(r"^([0-9A-Fa-f]{4,8}:)?[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7]$", "0000:03:00.0"))
 ]

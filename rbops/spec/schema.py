@@ -7,7 +7,8 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
-from rbops.spec.document import HardwareSection, SpecDocument
+from rbops.spec.document import Spec
+from rbops.spec.hardware import Hardware
 
 __all__ = ["hardware_schema", "spec_schema"]
 
@@ -16,16 +17,18 @@ _NULL = {"type": "null"}
 
 def spec_schema() -> dict[str, Any]:
     """The schema of a spec file. It is looser than ``load_spec``, which knows units, addresses and ranges."""
-    return _schema(SpecDocument, "rbops spec")
+    made = _schema(Spec, "rbops spec")
+    made["required"].remove("name")  # left out, it is the file's
+    return made
 
 
 def hardware_schema() -> dict[str, Any]:
     """The schema of a file that ``hardware:`` names."""
-    return _schema(HardwareSection, "rbops hardware")
+    return _schema(Hardware, "rbops hardware")
 
 
 def _schema(section: type, title: str) -> dict[str, Any]:
-    made = _tidy(TypeAdapter(section).json_schema())
+    made = _tidy(TypeAdapter(section).json_schema(by_alias=True))
     return {"$schema": GenerateJsonSchema.schema_dialect, **made, "title": title}
 
 

@@ -10,22 +10,48 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass as plain_dataclass
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, TypeAdapter, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    TypeAdapter,
+    ValidationInfo,
+    model_validator,
+)
 from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
-from pydantic_core import CoreSchema
+from pydantic_core import CoreSchema, PydanticCustomError, PydanticOmit, core_schema
 
-__all__ = ["CONFIG", "BaseSection", "Reading", "Section", "default", "description", "key", "keys", "read"]
+__all__ = [
+    "CONFIG",
+    "UNKNOWN",
+    "BaseSection",
+    "From",
+    "Reading",
+    "Section",
+    "Unwritten",
+    "default",
+    "description",
+    "key",
+    "keys",
+    "names",
+    "read",
+]
 
-CONFIG = ConfigDict(extra="forbid", validate_by_name=True, validate_by_alias=True, defer_build=True)
-"""Known keys only; validators are built when the first document is read, not at import."""
+CONFIG = ConfigDict(extra="forbid", validate_by_name=True, validate_by_alias=False, defer_build=True)
+"""Known keys only; by the fields' names in Python; validators are built at the first use, not at import."""
+
+UNKNOWN = "unwritten"
+"""Pydantic's type of the error about a key that names such a field."""
 
 _T = TypeVar("_T")
 
@@ -37,9 +63,9 @@ class Reading:
     base: Path
 
 
-def key(name: str) -> Any:
-    """The field's key in the document, where its own name is longer."""
-    return Field(validation_alias=name)
+def key(name: str, **more: Any) -> Any:
+    """The field's key in the document, where its own name is longer; ``more`` goes to pydantic's ``Field``."""
+    return Field(validation_alias=name, **more)
 
 
 def default(value: Any, written: Any) -> Any:
@@ -53,12 +79,18 @@ def read(of: type[_T], tree: object, base: Path = Path()) -> _T:
     return adapter.validate_python(tree, context=Reading(base), by_alias=True, by_name=False)
 
 
+def names(of: type) -> dict[str, str]:
+    """Key -> the name of its field."""
+    fields: dict[str, FieldInfo] = vars(of)["__pydantic_fields__"]
+    return {str(info.validation_alias or name): name for name, info in fields.items() if _in_document(info)}
+
+
 def keys(of: object) -> dict[str, FieldInfo]:
     """Key -> field of a section, in its order; empty for any other type."""
     if not (isinstance(of, type) and issubclass(of, Section | BaseSection)):
         return {}
-    fields: dict[str, FieldInfo] = of.model_fields if issubclass(of, BaseSection) else of.__pydantic_fields__
-    return {str(info.validation_alias or name): info for name, info in fields.items()}
+    fields: dict[str, FieldInfo] = vars(of)["__pydantic_fields__"]
+    return {str(info.validation_alias or name): info for name, info in fields.items() if _in_document(info)}
 
 
 def description(of: type, name: str) -> str | None:
@@ -75,8 +107,11 @@ def _descriptions(of: type) -> dict[str, str]:
         match field, text:
             case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(said))):
                 texts[name] = inspect.cleandoc(said)
-    fields = of.__pydantic_fields__ if issubclass(of, Section) else {}
-    return {str(fields[name].validation_alias or name): text for name, text in texts.items() if name in fields}
+    return {key: texts[name] for key, name in names(of).items() if name in texts}
+
+
+def _in_document(info: FieldInfo) -> bool:
+    return not any(isinstance(part, Unwritten) for part in info.metadata)
 
 
 @cache
@@ -91,11 +126,38 @@ def _written(value: object) -> object:
     return {name: item for name, item in value.items() if item is not None} if isinstance(value, dict) else value
 
 
+class Unwritten:
+    """Marks a field that no document has: what was read elsewhere."""
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.with_info_plain_validator_function(self._validate)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        raise PydanticOmit
+
+    def _validate(self, value: object, info: ValidationInfo) -> object:
+        if info.context is not None:
+            raise PydanticCustomError(UNKNOWN, "unknown key")
+        return value
+
+
+@plain_dataclass(frozen=True, slots=True)
+class From:
+    """Marks a field whose value ``make`` makes of another section, which is what the document has."""
+
+    section: type
+    make: Callable[[Any], Any]
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.with_info_wrap_validator_function(self._validate, handler.generate_schema(self.section))
+
+    def _validate(self, value: object, read: Callable[[object], Any], info: ValidationInfo) -> Any:
+        return value if info.context is None else self.make(read(value))
+
+
 @dataclass(frozen=True, slots=True, config=CONFIG)
 class Section:
     """A mapping with known keys only."""
-
-    __pydantic_fields__: ClassVar[dict[str, FieldInfo]]
 
     @model_validator(mode="before")
     @classmethod
@@ -108,7 +170,7 @@ class Section:
         made = handler(schema)
         properties = handler.resolve_ref_schema(made)["properties"]
         for name, text in _descriptions(cls).items():
-            properties[name]["description"] = text
+            properties[name].setdefault("description", text)
         return made
 
 

@@ -6,6 +6,7 @@ that the checks across sections run over it and every error is reported at once.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from types import UnionType
@@ -13,30 +14,28 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, cast, get_args
 
 from pydantic import ValidationError
 
-from rbops.spec.document import (
-    HardwareSection,
-    HostSection,
-    PortSection,
-    RouteFileSection,
-    RouterSection,
-    RouteSection,
-    SpecDocument,
-)
+from rbops.spec.document import Spec
+from rbops.spec.hardware import Hardware
+from rbops.spec.hosts import Host
+from rbops.spec.ports import PortSpec
+from rbops.spec.router import Router
+from rbops.spec.routes import RouteFile, StaticRoute
 from rbops.spec.scalars import Scalar
-from rbops.spec.section import description, keys, read
+from rbops.spec.section import UNKNOWN, From, description, keys, names, read
 from rbops.spec.source import Node, Path, Source, dotted
 from rbops.spec.units import Wrong, nearest, shown
 
 if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
 
     from rbops.errors import Diagnostic
 
-__all__ = ["Parts", "located", "parts_of", "salvage", "validate"]
+__all__ = ["Parts", "located", "parts_of", "salvage", "text_at", "validate"]
 
-_TAGS = frozenset({"list", "file"})  # of the union in document.RoutesSection
+_TAGS = frozenset({"list", "file"})  # of the union in routes.Routes
 _KEY = "[key]"
-_UNKNOWN = frozenset({"extra_forbidden", "unexpected_keyword_argument"})
+_UNKNOWN = frozenset({"extra_forbidden", "unexpected_keyword_argument", UNKNOWN})
 _SHAPES = {
     "dataclass_type": "expected a mapping, lines of `key: value`",
     "model_type": "expected a mapping, lines of `key: value`",
@@ -62,10 +61,10 @@ class Parts:
     application: str | None = None
     fragment: str | None = None
     port_ids: dict[int, int] = field(default_factory=dict)
-    ports: dict[int, PortSection] = field(default_factory=dict)
-    hosts: dict[str, HostSection] = field(default_factory=dict)
-    hardware: HardwareSection | None = None
-    routes: dict[int, RouteSection] = field(default_factory=dict)
+    ports: dict[int, PortSpec] = field(default_factory=dict)
+    hosts: Mapping[str, Host] = field(default_factory=dict)
+    hardware: Hardware | None = None
+    routes: dict[int, StaticRoute] = field(default_factory=dict)
     route_file: str | None = None
     ports_complete: bool = True
 
@@ -79,10 +78,16 @@ class Parts:
         return (node.key or node.place).line
 
 
-def validate(root: Node, base: FilePath) -> tuple[SpecDocument | None, list[Diagnostic]]:
-    """The document that ``root`` holds, or None and every mistake that pydantic finds."""
+def validate(root: Node, name: str, base: FilePath) -> tuple[Spec | None, list[Diagnostic]]:
+    """The spec that ``root`` holds, or None and every mistake that pydantic finds.
+
+    ``name`` is the router's where the document has none; ``base`` is where relative paths start.
+    """
+    tree = root.plain()
+    if isinstance(tree, dict) and tree.get("name") is None:
+        tree["name"] = name
     try:
-        return read(SpecDocument, root.plain(), base), []
+        return read(Spec, tree, base), []
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
         misspelt = {_meant(detail["loc"]) for detail in details if detail["type"] in _UNKNOWN}
@@ -91,21 +96,19 @@ def validate(root: Node, base: FilePath) -> tuple[SpecDocument | None, list[Diag
         return None, list(dict.fromkeys(found))
 
 
-def parts_of(root: Node, written: SpecDocument) -> Parts:
+def parts_of(root: Node, written: Spec) -> Parts:
     """The parts of a valid document."""
-    routes = written.routes
-    listed = () if isinstance(routes, RouteFileSection) else routes
     return Parts(
         root,
         external_ports=written.router.external_ports,
         application=written.router.application,
-        fragment=written.router.fragment,
+        fragment=text_at(root, "router", "fragment"),
         port_ids={index: port.id for index, port in enumerate(written.ports)},
         ports=dict(enumerate(written.ports)),
         hosts=written.hosts,
         hardware=written.servers.hardware,
-        routes=dict(enumerate(listed)),
-        route_file=routes.file if isinstance(routes, RouteFileSection) else None,
+        routes=dict(enumerate(written.static_routes)),
+        route_file=text_at(root, "routes", "file"),
     )
 
 
@@ -117,20 +120,20 @@ def salvage(root: Node) -> Parts:
     hosts = top.get("hosts")
     servers = top.get("servers")
     routes = top.get("routes")
-    route_file = _one(RouteFileSection, routes) if isinstance(routes, dict) else None
-    valid_ports = _each(PortSection, enumerate(ports))
+    route_file = _one(RouteFile, routes) if isinstance(routes, dict) else None
+    valid_ports = _each(PortSpec, enumerate(ports))
     router = _router(top.get("router"))
     return Parts(
         root,
         external_ports=router.get("external_ports"),
         application=router.get("application"),
-        fragment=router.get("fragment"),
-        port_ids={index: port.id for index, port in _each(PortSection, _only_ids(ports)).items()},
+        fragment=text_at(root, "router", "fragment") if "fragment" in router else None,
+        port_ids={index: port.id for index, port in _each(PortSpec, _only_ids(ports)).items()},
         ports=valid_ports,
         hosts=_hosts(hosts) if isinstance(hosts, dict) else {},
-        hardware=_one(HardwareSection, servers.get("hardware")) if isinstance(servers, dict) else None,
-        routes=_each(RouteSection, enumerate(_list(routes))),
-        route_file=route_file.file if route_file else None,
+        hardware=_one(Hardware, servers.get("hardware")) if isinstance(servers, dict) else None,
+        routes=_each(StaticRoute, enumerate(_list(routes))),
+        route_file=text_at(root, "routes", "file") if route_file else None,
         ports_complete=len(valid_ports) == len(ports) and isinstance(top.get("ports"), list | None),
     )
 
@@ -151,18 +154,29 @@ def located(
     node, way = _written(root, path)
     text = f"{dotted(way)}: {message}" if way else message
     make = node.diagnostic_at_key if key else node.diagnostic
-    return make(text, hint, code=code, field=dotted(path))
+    return make(text, hint, code=code, field=dotted(way))
+
+
+def text_at(root: Node, *path: str | int) -> str | None:
+    """What was written at ``path``, as text."""
+    node: Node | None = root
+    for step in path:
+        node = node.child(step) if node else None
+    return node.value if node and isinstance(node.value, str) else None
 
 
 def _router(value: object) -> dict[str, Any]:
     """The fields of the router that are valid, whatever the others are."""
     needed = {"external_ports": "1", "line_rate": "10Gbps"}
     written = value if isinstance(value, dict) else {}
-    tried = {name: _one(RouterSection, {**needed, name: text}) for name, text in written.items()}
-    return {name: getattr(router, name) for name, router in tried.items() if router is not None and written[name]}
+    tried = {name: _one(Router, {**needed, name: text}) for name, text in written.items()}
+    fields = names(Router)
+    return {
+        name: getattr(router, fields[name]) for name, router in tried.items() if router is not None and written[name]
+    }
 
 
-def _hosts(hosts: dict[str, Any]) -> dict[str, HostSection]:
+def _hosts(hosts: dict[str, Any]) -> dict[str, Host]:
     """The hosts with what of each is valid by itself; wrong names too, since devices may still be given twice."""
     found = {}
     for name, host in hosts.items():
@@ -171,14 +185,14 @@ def _hosts(hosts: dict[str, Any]) -> dict[str, HostSection]:
         kept = {
             field: value
             for field, value in written.items()
-            if field in {"profile", "hardware", "nic"} and _one(HostSection, {field: value}) is not None
+            if field in {"profile", "hardware", "nic"} and _one(Host, {field: value}) is not None
         }
         selectors = {
             port: value
             for port, value in (ports.items() if isinstance(ports, dict) else ())
-            if _one(HostSection, {"ports": {port: value}}) is not None
+            if _one(Host, {"ports": {port: value}}) is not None
         }
-        found[name] = read(HostSection, {**kept, "ports": selectors})
+        found[name] = read(Host, {**kept, "ports": selectors})
     return found
 
 
@@ -251,7 +265,7 @@ def _at_key(root: Node, path: Path, message: str, hint: str | None, *, code: str
     """An error about the key itself, which the text in front of the message therefore leaves out."""
     node, way = _written(root, path)
     above = dotted(way[:-1])
-    return node.diagnostic_at_key(f"{above}: {message}" if above else message, hint, code=code, field=dotted(path))
+    return node.diagnostic_at_key(f"{above}: {message}" if above else message, hint, code=code, field=dotted(way))
 
 
 def _path(root: Node, loc: tuple[str | int, ...]) -> Path:
@@ -272,8 +286,8 @@ def _known(name: str, above: tuple[str | int, ...]) -> str:
     near = nearest(name, fields)
     if near:
         return f"did you mean {near}?"
-    for section, info in keys(SpecDocument).items():
-        if any(name in keys(found) for found in _sections(info.annotation)):
+    for section, info in keys(Spec).items():
+        if any(name in keys(found) for found in _sections(_type(info))):
             return f"it belongs under {section}"
     return f"known here: {', '.join(fields)}"
 
@@ -281,7 +295,7 @@ def _known(name: str, above: tuple[str | int, ...]) -> str:
 def _example(loc: tuple[str | int, ...]) -> str | None:
     """What may be written for the missing key at ``loc``."""
     name = str(loc[-1])
-    for section in _sections_at(SpecDocument, loc[:-1]):
+    for section in _sections_at(Spec, loc[:-1]):
         info = keys(section).get(name)
         if info is None:
             continue
@@ -298,22 +312,27 @@ def _sections(annotation: Any) -> list[type]:
     return [found for part in get_args(annotation) for found in _sections(part)]
 
 
+def _type(info: FieldInfo) -> Any:
+    """What a document may hold for a field."""
+    return next((part.section for part in info.metadata if isinstance(part, From)), info.annotation)
+
+
 def _sections_at(annotation: Any, loc: tuple[str | int, ...]) -> list[type]:
     """The sections that may stand at ``loc`` below a value of type ``annotation``."""
     if known := keys(annotation):
         info = known.get(str(loc[0])) if loc else None
-        return [annotation] if not loc else _sections_at(info.annotation, loc[1:]) if info else []
+        return [annotation] if not loc else _sections_at(_type(info), loc[1:]) if info else []
     origin = get_origin(annotation)
     if origin is Annotated:
         return _sections_at(get_args(annotation)[0], loc)
     if origin in {Union, UnionType}:
         rest = loc[1:] if loc and loc[0] in _TAGS else loc
         return [found for arm in get_args(annotation) for found in _sections_at(arm, rest)]
-    if origin in {tuple, dict} and loc:
-        return _sections_at(get_args(annotation)[-1 if origin is dict else 0], loc[1:])
+    if origin in {tuple, Mapping, dict} and loc:
+        return _sections_at(get_args(annotation)[0 if origin is tuple else -1], loc[1:])
     return []
 
 
 def _fields(loc: tuple[str | int, ...]) -> list[str]:
     """The keys that may be written at ``loc``."""
-    return [name for section in _sections_at(SpecDocument, loc) for name in keys(section)]
+    return [name for section in _sections_at(Spec, loc) for name in keys(section)]

@@ -15,7 +15,8 @@ import numpy as np
 from rbops.errors import Diagnostic, SpecError
 from rbops.plan import PUNT, Adjacency, Route, Routes
 from rbops.spec.addressing import GENERATED_SPACE, generated_network
-from rbops.spec.model import Neighbor, PortSpec, Spec
+from rbops.spec.document import Spec
+from rbops.spec.ports import Neighbor, PortSpec
 from rbops.spec.source import Path
 
 __all__ = ["External", "externals", "routes"]
@@ -77,12 +78,12 @@ def routes(spec: Spec, ports: Sequence[External]) -> Routes:
     own = {route.prefix for route in connected}
     static = tuple(
         Route(route.prefix, *hops[int(IPv4Address(route.via))], route.via)
-        for route in spec.routes.static
+        for route in spec.static_routes
         if route.prefix not in own
     )
-    file = spec.routes.file
+    file = spec.route_file
     count = len(connected) + len(static) + (len(file.columns) if file else 0)
-    return Routes(tuple(connected), static, str(file.path) if file else None, file.sha256 if file else None, count)
+    return Routes(tuple(connected), static, file.path if file else None, file.sha256 if file else None, count)
 
 
 def _given_networks(spec: Spec) -> list[IPv4Network]:
@@ -154,10 +155,10 @@ def _extended(port: External, vias: list[int]) -> External:
 
 
 def _vias(spec: Spec) -> Iterable[tuple[Path, int]]:
-    for index, route in enumerate(spec.routes.static):
+    for index, route in enumerate(spec.static_routes):
         yield ("routes", index, "via"), int(IPv4Address(route.via))
-    if spec.routes.file is not None:
-        for via in np.unique(np.frombuffer(spec.routes.file.columns.vias, dtype=np.uint32)):
+    if spec.route_file is not None:
+        for via in np.unique(np.frombuffer(spec.route_file.columns.vias, dtype=np.uint32)):
             yield ("routes", "file"), int(via)
 
 

@@ -10,7 +10,9 @@ from rbops.affinity.rules import check, check_server
 from rbops.affinity.steering import steering
 from rbops.plan import ClusterPlan, Cores, Port, Queue, Server
 from rbops.planner import plan_spec
-from rbops.spec.model import Router, Servers, Spec
+from rbops.spec.document import Spec
+from rbops.spec.hosts import Servers
+from rbops.spec.router import Router
 
 QUEUES = (Queue(0, 0, 0), Queue(1, 1, 1))
 

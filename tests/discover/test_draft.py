@@ -15,11 +15,9 @@ from rbops.hardware.facts import describe
 from rbops.node.gather import gather
 from rbops.planner import load_plan
 from rbops.spec import load_spec
-from rbops.spec.build import hardware as build
-from rbops.spec.document import HardwareSection
 from rbops.spec.edit import Change
+from rbops.spec.hardware import Bound, Bounds, Cpu, Device, Hardware, Nic, Slot
 from rbops.spec.hardware_text import hardware_text
-from rbops.spec.model import Bound, Bounds, Cpu, Device, Hardware, Nic, Slot
 from rbops.spec.reader import parse
 from rbops.spec.section import read
 from tests.discover.machines import MACHINES, SESSION
@@ -67,7 +65,7 @@ def test_what_is_written_is_read_back(hardware: Hardware) -> None:
     text = hardware_text(hardware)
     root, errors = parse(text, "x")
     assert not errors
-    assert build(read(HardwareSection, root.plain())) == hardware
+    assert read(Hardware, root.plain()) == hardware
 
 
 def servers(folder: Path, machine: str = "amd", count: int = 3) -> dict[str, Hardware]:
@@ -148,7 +146,7 @@ def test_an_existing_spec_keeps_what_is_not_ours(tmp_path: Path) -> None:
     )
     assert '# quiet one\nhousekeeping: "3"\n' in left.read_text()
     loaded = load_spec(spec)
-    host = loaded.host("n1")
+    host = loaded.hosts.get("n1")
     assert host
     assert host.hardware == dataclasses.replace(mine, clock_hz=3 * 10**9)
     load_plan(spec)

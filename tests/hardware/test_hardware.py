@@ -8,7 +8,7 @@ from rbops import hardware
 from rbops.hardware.model import Machine
 from rbops.hardware.modern import logical_cores
 from rbops.hardware.pcie import slot_bps
-from rbops.spec import model
+from rbops.spec import hardware as model
 from rbops.topology.slots import external_capacity
 
 G = 1_000_000_000
@@ -97,7 +97,7 @@ def test_inline_hardware() -> None:
 
 def in_slots(*places: model.Slot, slot: str | None = "s") -> Machine:
     nics = (model.Nic("ixgbe", 2, 10 * G, 16, slot=slot),)
-    return hardware.machine(model.Hardware(1, 4, G, nics, slots=places))
+    return hardware.machine(model.Hardware(sockets=1, cores_per_socket=4, clock_hz=G, nics=nics, slots=places))
 
 
 def test_a_slot_limits_its_card_as_in_the_paper() -> None:
@@ -122,6 +122,8 @@ def test_lanes(generation: int, gbps: float) -> None:
 
 def test_discovered_cpu_ids_are_taken_as_they_are() -> None:
     cpus = tuple(model.Cpu(number, 0, place, 0) for place, number in enumerate((0, 2, 129)))
-    machine = hardware.machine(model.Hardware(1, 3, G, (model.Nic("veth", 1, G, 1),), cpus=cpus))
+    machine = hardware.machine(
+        model.Hardware(sockets=1, cores_per_socket=3, clock_hz=G, nics=(model.Nic("veth", 1, G, 1),), cpus=cpus)
+    )
     assert [core.id for core in machine.cores] == [0, 2, 129]
     assert machine.possible_cpus == 130

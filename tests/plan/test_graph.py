@@ -10,7 +10,9 @@ import pytest
 
 from rbops.planner import plan_spec
 from rbops.render.graph import Edge, Graph, Node, cluster_graph, server_graph, write
-from rbops.spec.model import Router, Servers, Spec
+from rbops.spec.document import Spec
+from rbops.spec.hosts import Servers
+from rbops.spec.router import Router
 
 NASTY = 'a"b<c>&\\ ]'
 

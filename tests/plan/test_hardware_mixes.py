@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,7 +11,11 @@ from hypothesis import strategies as st
 from rbops.affinity.rules import check
 from rbops.errors import SpecError
 from rbops.planner import Planning, planning
-from rbops.spec.model import Device, Hardware, Host, Nic, PortSpec, Router, Servers, Slot, Spec
+from rbops.spec.document import Spec
+from rbops.spec.hardware import Device, Hardware, Nic, Slot
+from rbops.spec.hosts import Host, Servers
+from rbops.spec.ports import PortSpec
+from rbops.spec.router import Router
 
 G = 10**9
 
@@ -52,7 +57,7 @@ SPECS = st.builds(
         lambda servers: tuple(PortSpec(port, server=server) for port, server in enumerate(servers))
     ),
     dataplane=st.sampled_from(["xdp", "click"]),
-    hosts=st.one_of(st.just(()), HARDWARE.map(lambda one: (Host("n1", hardware=one),))),
+    hosts=st.one_of(st.just({}), HARDWARE.map(lambda one: {"n1": Host(hardware=one)})),
 )
 
 
@@ -96,13 +101,13 @@ def within_the_hardware(made: Planning) -> None:
 def test_a_cable_runs_at_the_fastest_rate_of_both_ends() -> None:
     """Two cards of 10 and 25 Gbps in all servers but n2 (25 only): all are joined, the slowed port is told."""
     ten, fast = Nic("ixgbe", 2, 10 * G, 16), Nic("ice", 2, 25 * G, 64)
-    both = Hardware(1, 8, 3 * G, (ten, fast))
+    both = Hardware(sockets=1, cores_per_socket=8, clock_hz=3 * G, nics=(ten, fast))
     made = planning(
         Spec(
             name="x",
             router=Router(external_ports=4, line_rate_bps=10 * G),
             servers=Servers(profile=None, hardware=both),
-            hosts=(Host("n2", hardware=Hardware(1, 8, 3 * G, (fast, fast))),),
+            hosts={"n2": Host(hardware=replace(both, nics=(fast, fast)))},
         )
     )
     within_the_hardware(made)

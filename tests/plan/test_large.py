@@ -11,7 +11,9 @@ import pytest
 from rbops.planner import plan_spec, planning
 from rbops.report.plan import plan_blocks
 from rbops.report.tables import plain
-from rbops.spec.model import Router, Servers, Spec
+from rbops.spec.document import Spec
+from rbops.spec.hosts import Servers
+from rbops.spec.router import Router
 
 R = 10_000_000_000
 SLACK = 1.25

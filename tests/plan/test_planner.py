@@ -20,8 +20,11 @@ from rbops.planner import Assumptions, calibrated, load_plan, plan_spec, plannin
 from rbops.predict.calibrate import Measurement
 from rbops.predict.packets import mix
 from rbops.spec import load_spec
+from rbops.spec.document import Spec
+from rbops.spec.hosts import Servers
 from rbops.spec.interconnect import Interconnect
-from rbops.spec.model import PortSpec, Router, Servers, Spec
+from rbops.spec.ports import PortSpec
+from rbops.spec.router import Router
 
 R = 10_000_000_000
 

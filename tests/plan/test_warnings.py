@@ -11,8 +11,10 @@ from rbops.planner import Planning, calibrated, planning
 from rbops.planning.explain import Reason, reasons
 from rbops.predict.calibrate import Measurement
 from rbops.predict.cluster import direct_vlb_factor
+from rbops.spec.document import Spec
+from rbops.spec.hosts import Servers
 from rbops.spec.interconnect import Interconnect
-from rbops.spec.model import Router, Servers, Spec
+from rbops.spec.router import Router
 from rbops.vlb.fluid import leg_loads
 from rbops.vlb.matrix import by_server, make
 

@@ -51,7 +51,7 @@ def tunnelled(*prefixes: str) -> ClusterPlan:
     """Port 2 has routes to 203.0.113.0/24 and 192.0.2.0/24; these prefixes go through a tunnel."""
     routes = (Route("203.0.113.0/24", 2, 1, "198.18.2.2"), Route("192.0.2.0/24", 2, 1, "198.18.2.2"))
     plan = make_plan(3, routes=routes)
-    tunnel = Tunnel("198.18.2.2", prefixes, 1, "/srv/peer.keys")
+    tunnel = Tunnel(peer="198.18.2.2", prefixes=prefixes, spi=1, keys="/srv/peer.keys")
     return replace(plan, forwarding=replace(plan.forwarding, tunnels=(tunnel,)))
 
 

@@ -92,7 +92,7 @@ def test_an_alias_bomb_is_refused_within_a_second(tmp_path: Path) -> None:
 
 def test_an_alias_is_read(tmp_path: Path) -> None:
     text = ROUTER + "hosts:\n  n0: {ports: &p {ext0: {name: eth1}}}\n  n1: {ports: *p}\n"
-    first, second = load_spec(spec_file(tmp_path, text.encode())).hosts
+    first, second = load_spec(spec_file(tmp_path, text.encode())).hosts.values()
     assert first.ports == second.ports
 
 

@@ -9,10 +9,15 @@ import pytest
 
 from rbops.errors import SpecError
 from rbops.spec import Spec, load_spec
-from rbops.spec import model as m
 from rbops.spec.addressing import generated_neighbor, generated_network
 from rbops.spec.batching import Batching
+from rbops.spec.click import Click
+from rbops.spec.hardware import Bound, Slot
+from rbops.spec.hosts import Host, Selector, Servers
 from rbops.spec.interconnect import Interconnect
+from rbops.spec.ports import Neighbor, PortSpec
+from rbops.spec.router import Router
+from rbops.spec.routes import StaticRoute
 
 EXAMPLES = Path(__file__).parents[2] / "inventory"
 
@@ -52,7 +57,7 @@ def read(tmp_path: Path, text: str, **overrides: str) -> Spec:
 def test_a_whole_spec(tmp_path: Path) -> None:
     assert read(tmp_path, WHOLE) == Spec(
         name="rb4",
-        router=m.Router(
+        router=Router(
             external_ports=4,
             line_rate_bps=10**10,
             application="route",
@@ -61,35 +66,34 @@ def test_a_whole_spec(tmp_path: Path) -> None:
             guarantee="line-rate",
             allow=("rule1", "rule2"),
         ),
-        servers=m.Servers(profile="nehalem", numa="ignore"),
+        servers=Servers(profile="nehalem", numa="ignore"),
         interconnect=Interconnect("mesh", "vlb", 0.0),
         batching=Batching(64, 8, 0.0015),
         dataplane="click",
-        click=m.Click("dpdk", None, "/usr/local"),
+        click=Click("dpdk", None, "/usr/local"),
         ports=(
-            m.PortSpec(3, "n0", "192.0.2.1/24", (m.Neighbor("192.0.2.2", "52:54:00:ab:cd:ef"),)),
-            m.PortSpec(0, None, "198.51.100.1/24", None),
-            m.PortSpec(1, None, None, ()),
+            PortSpec(3, "n0", "192.0.2.1/24", (Neighbor("192.0.2.2", "52:54:00:ab:cd:ef"),)),
+            PortSpec(0, None, "198.51.100.1/24", None),
+            PortSpec(1, None, None, ()),
         ),
-        hosts=(
-            m.Host(
-                "n0",
+        hosts={
+            "n0": Host(
                 profile="lab",
-                ports=(
-                    m.PortSelector("ext3", pci="0000:03:00.1"),
-                    m.PortSelector("int1", mac="3c:fd:fe:00:00:01"),
-                    m.PortSelector("int2p0", name="enp4s0"),
-                ),
+                ports={
+                    "ext3": Selector(pci="0000:03:00.1"),
+                    "int1": Selector(mac="3c:fd:fe:00:00:01"),
+                    "int2p0": Selector(name="enp4s0"),
+                },
             ),
-            m.Host("off"),
-        ),
-        routes=m.Routes((m.StaticRoute("0.0.0.0/0", "192.0.2.2"),)),
+            "off": Host(),
+        },
+        routes=(StaticRoute("0.0.0.0/0", "192.0.2.2"),),
     )
 
 
 def test_the_least_spec_has_the_defaults(tmp_path: Path) -> None:
     spec = read(tmp_path, "router: {external_ports: 4, line_rate: 2.5Gbps}\nports:\nhosts:\nservers:\n")
-    assert spec == Spec("my-router", m.Router(4, 2_500_000_000))
+    assert spec == Spec("my-router", Router(4, 2_500_000_000))
 
 
 def test_overrides_are_written_over_the_file(tmp_path: Path) -> None:
@@ -119,14 +123,13 @@ def test_wrong_overrides_name_themselves(tmp_path: Path, name: str, value: str, 
 def test_hardware_from_a_file() -> None:
     spec = load_spec(EXAMPLES / "rack/router.yml")
     hardware = spec.servers.hardware
-    assert spec.servers.profile is None
     assert hardware is not None
     assert (hardware.sockets, hardware.clock_hz, hardware.housekeeping) == (2, 2_800_000_000, (0, 32))
     assert hardware.l3_bytes_per_socket == 256 * 2**20
-    assert hardware.bounds.memory == m.Bound(nominal_bps=3_276_000_000_000)
+    assert hardware.bounds.memory == Bound(nominal_bps=3_276_000_000_000)
     assert (hardware.power_w, hardware.price_usd) == (550.0, 14000.0)
     assert hardware.nics[0].devices[3].mac == "b4:96:91:a0:00:03"
-    assert hardware.slots[3] == m.Slot("ocp", 4, 8, 1)
+    assert hardware.slots[3] == Slot("ocp", 4, 8, 1)
 
 
 def test_an_unknown_numa_node_is_not_node_0(tmp_path: Path) -> None:
@@ -145,7 +148,7 @@ servers:
     assert hardware is not None
     assert hardware.nics[0].numa_node is None
     assert hardware.offline == (6, 7)
-    assert hardware.bounds.memory == m.Bound(empirical_bps=262 * 10**9)
+    assert hardware.bounds.memory == Bound(empirical_bps=262 * 10**9)
 
 
 def test_errors_of_the_planner_point_into_the_file(tmp_path: Path) -> None:

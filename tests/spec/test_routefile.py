@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rbops.errors import SpecError
-from rbops.spec.model import RouteFile
 from rbops.spec.routefile import read_route_file
+from rbops.spec.routes import RouteFile
 from rbops.spec.units import Wrong
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import itertools
 from array import array
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -13,13 +12,17 @@ from hypothesis import strategies as st
 
 from rbops.errors import SpecError
 from rbops.plan import Route
-from rbops.spec.model import Neighbor, PortSpec, RouteColumns, RouteFile, Router, Routes, Servers, Spec, StaticRoute
+from rbops.spec.document import Spec
+from rbops.spec.hosts import Servers
+from rbops.spec.ports import Neighbor, PortSpec
+from rbops.spec.router import Router
+from rbops.spec.routes import RouteColumns, RouteFile, Routes, StaticRoute
 from rbops.topology.external import externals, routes
 from rbops.topology.names import internal_port, server_index, server_name
 
 
-def spec(ports: int, *given_ports: PortSpec, routing: Routes | None = None) -> Spec:
-    return Spec("x", Router(ports, 10**10), Servers("lab"), ports=given_ports, routes=routing or Routes())
+def spec(ports: int, *given_ports: PortSpec, routing: Routes = ()) -> Spec:
+    return Spec("x", Router(ports, 10**10), Servers("lab"), ports=given_ports, routes=routing)
 
 
 @pytest.mark.parametrize("count", [1, 4, 256, 257, 512, 513, 1024, 4096])
@@ -63,7 +66,7 @@ def test_neighbours_are_numbered_from_one() -> None:
 
 
 def test_connected_and_static_routes() -> None:
-    made = spec(2, routing=Routes(static=(StaticRoute("203.0.113.0/24", "198.18.1.2"),)))
+    made = spec(2, routing=(StaticRoute("203.0.113.0/24", "198.18.1.2"),))
     found = routes(made, externals(made))
     assert [route for route in found.connected if route.port == 1] == [
         Route("198.18.1.0/24", 1, 0, None),
@@ -75,7 +78,7 @@ def test_connected_and_static_routes() -> None:
 
 
 def test_a_next_hop_without_a_neighbour_gets_an_adjacency_of_unknown_mac() -> None:
-    made = spec(2, routing=Routes(static=(StaticRoute("203.0.113.0/24", "198.18.1.77"),)))
+    made = spec(2, routing=(StaticRoute("203.0.113.0/24", "198.18.1.77"),))
     ports = externals(made)
     assert [(one.index, one.address, one.mac) for one in ports[1].adjacencies][1] == (2, "198.18.1.77", None)
     assert routes(made, ports).static[0].adjacency == 2
@@ -86,13 +89,13 @@ def test_a_next_hop_without_a_neighbour_gets_an_adjacency_of_unknown_mac() -> No
 )
 def test_unreachable_next_hops_are_refused(via: str, text: str) -> None:
     with pytest.raises(SpecError, match=text):
-        externals(spec(2, routing=Routes(static=(StaticRoute("203.0.113.0/24", via),))))
+        externals(spec(2, routing=(StaticRoute("203.0.113.0/24", via),)))
 
 
 def test_a_file_is_recorded_by_path_digest_and_count() -> None:
     vias = [int(ipaddress.IPv4Address(text)) for text in ("198.18.0.2", "198.18.1.2")]
     columns = RouteColumns(array("I", [1 << 24, 2 << 24]), array("B", [8, 8]), array("I", vias))
-    made = spec(2, routing=Routes(file=RouteFile(Path("/x/routes.csv"), "ab" * 32, columns)))
+    made = spec(2, routing=RouteFile("/x/routes.csv", "ab" * 32, columns))
     found = routes(made, externals(made))
     assert (found.file, found.file_digest, found.count, found.static) == ("/x/routes.csv", "ab" * 32, 8, ())
 

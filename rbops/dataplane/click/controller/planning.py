@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from rbops.click import Fragment as Parsed
@@ -12,7 +13,7 @@ from rbops.click import bundled, fragment
 from rbops.dataplane.base import Additions
 from rbops.dataplane.click import kernel_mode
 from rbops.plan import Forwarding, Fragment, Server, Violation
-from rbops.spec.model import Spec
+from rbops.spec.document import Spec
 
 __all__ = ["ClickAdditions", "additions", "driver", "spreads"]
 
@@ -55,7 +56,7 @@ def additions(spec: Spec) -> ClickAdditions:
     """Raises SpecError, UsageError for an element that cannot be used."""
     own = None
     if spec.router.fragment is not None:
-        own = fragment(spec.router.fragment, bundled(), driver(spec), spec.router.allow)
+        own = fragment(Path(spec.router.fragment), bundled(), driver(spec), spec.router.allow)
     return ClickAdditions(spec.click.dialect, _prefix(spec), spec.click.package, own)
 
 

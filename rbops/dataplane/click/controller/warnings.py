@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from rbops.dataplane.click import kernel_mode
 from rbops.hardware.costs import DESCRIPTORS_PER_TRANSACTION
-from rbops.spec.model import Spec
+from rbops.spec.document import Spec
 
 __all__ = ["batching"]
 

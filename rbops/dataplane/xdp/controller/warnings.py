@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from rbops.common.limits import MAX_XDP_DEVICES, MAX_XDP_SERVERS
 from rbops.nic.drivers import driver
 from rbops.planning.servers import Built
-from rbops.spec.model import Spec
+from rbops.spec.document import Spec
 from rbops.topology.choice import Choice
 
 __all__ = ["batching", "limits"]

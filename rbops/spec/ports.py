@@ -1,0 +1,37 @@
+"""The section ``ports:``: external ports and their neighbours, as far as the user fixes them."""
+
+from typing import Annotated
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from rbops.common.limits import MAX_EXTERNAL_PORTS
+from rbops.spec.scalars import Address, HostName, InterfaceAddress, Mac, number
+from rbops.spec.section import CONFIG, Section
+
+__all__ = ["Neighbor", "PortSpec"]
+
+
+@dataclass(frozen=True, slots=True, config=CONFIG)
+class Neighbor(Section):
+    """A next hop on an external port."""
+
+    address: Address
+    """Its IPv4 address, in the port's subnet."""
+    mac: Mac | None = None
+    """Its MAC; left out: resolved by the kernel, on the slow path."""
+
+
+@dataclass(frozen=True, slots=True, config=CONFIG)
+class PortSpec(Section):
+    """An external port, as far as it is not to be generated."""
+
+    id: Annotated[int, number(0, MAX_EXTERNAL_PORTS - 1), Field(examples=[0])]
+    """Its number, from 0."""
+    server: HostName | None = None
+    """The server that it is on."""
+    address: InterfaceAddress | None = None
+    """The router's address and subnet on it."""
+    # None: not written, so the generated neighbour when the address is generated too, and none otherwise.
+    neighbors: tuple[Neighbor, ...] | None = None
+    """The next hops on it."""

@@ -1,0 +1,43 @@
+"""The section ``router:``: N external ports of rate R (paper 2), and with which packets."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+from pydantic.dataclasses import dataclass
+
+from rbops.common.limits import MAX_EXTERNAL_PORTS
+from rbops.spec.scalars import FilePath, Packets, Rate, number, one_of
+from rbops.spec.section import CONFIG, Section, default, key
+
+__all__ = ["Application", "Guarantee", "Router", "Rule", "Traffic"]
+
+Application = Literal["forward", "route", "ipsec"]
+Traffic = Literal["uniform", "worst-case"]
+Guarantee = Literal["best-effort", "line-rate"]
+Rule = Literal["rule1", "rule2"]
+
+
+def _each_once(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+    return tuple(sorted(set(rules)))
+
+
+@dataclass(frozen=True, slots=True, config=CONFIG)
+class Router(Section):
+    """What the router must do."""
+
+    external_ports: Annotated[int, number(1, MAX_EXTERNAL_PORTS), Field(examples=[4, 32])]
+    """How many external ports the router has: N, at most 4096."""
+    line_rate_bps: Annotated[Rate, key("line_rate")]
+    """The rate R of each external port."""
+    application: Annotated[Application, one_of(Application)] = "route"
+    """forward: from port to port; route: IPv4 longest-prefix match; ipsec: encrypt every packet (Click only)."""
+    traffic: Annotated[Traffic, one_of(Traffic)] = "worst-case"
+    """uniform: servers process 2R per port; worst-case: 3R, for any traffic matrix."""
+    packets: Packets = default(64, "64B")
+    """The size of packets to plan for, 64B to 1518B, or the mix abilene or imix."""
+    guarantee: Annotated[Guarantee, one_of(Guarantee)] = "best-effort"
+    """line-rate makes it an error when the servers cannot sustain R on every port; best-effort warns."""
+    allow: Annotated[tuple[Annotated[Rule, one_of(Rule)], ...], AfterValidator(_each_once)] = ()
+    """Rules of the paper's section 4.2 that may be broken, and are then reported as violations with their cost."""
+    fragment: FilePath | None = None
+    """A Click file whose compound element is put in the packets' way at the input server (Click only)."""
