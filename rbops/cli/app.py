@@ -34,7 +34,7 @@ class _Root(TyperGroup):
     """The outermost frame: every error ends here, as one message and one exit code."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """The verbs in the order a person meets them, not by name."""
+        """The verbs in the order of a router's life, not by name."""
         del ctx
         return list(self.commands)
 
@@ -104,7 +104,7 @@ def _root(
 
 
 def build() -> typer.Typer:
-    """The application with all verbs, in the order of a router's life."""
+    """The application with all verbs."""
     app = typer.Typer(
         name="rbops",
         cls=_Root,
@@ -124,7 +124,7 @@ def build() -> typer.Typer:
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
-    # TERM and HUP end a verb as Ctrl-C does: what was begun is put back on the way out.
+    # TERM and HUP end a verb as Ctrl-C does: what was begun is rolled back on the way out.
     del signum, frame
     raise KeyboardInterrupt
 

@@ -13,9 +13,9 @@ from rbops.cli.options import Output
 from rbops.cli.output import Format, emit_json, say, show
 
 if TYPE_CHECKING:
-    from rbops.cli.click_files import Installed
     from rbops.click import ClickText, Options, Report
     from rbops.click.elements import Driver
+    from rbops.click.installed import Installed
     from rbops.errors import Diagnostic
 
 __all__ = ["register"]
@@ -39,7 +39,7 @@ class _Checked:
 
     @property
     def denied(self) -> int:
-        """How many mistakes and breaches make it fail."""
+        """How many errors and violations make it fail."""
         return len(self.report.errors) + sum(breach.rule not in self.allow for breach in self.report.breaches)
 
 
@@ -83,8 +83,8 @@ def click_check(
 
     Rule 1: one queue of a device is touched by one thread. Rule 2: a packet stays on the thread that received it.
     """
-    from rbops.cli.click_files import find_click
     from rbops.click import Options
+    from rbops.click.installed import find_click
     from rbops.errors import UsageError
 
     allowed = tuple(dict.fromkeys(allow or ()))
@@ -122,8 +122,9 @@ def _defines(given: list[str]) -> dict[str, str]:
 def _of_file(path: Path, click: Installed, options: Options, allow: tuple[str, ...]) -> Iterator[_Checked]:
     from dataclasses import replace
 
-    from rbops.cli.click_files import Keyless, read_text
     from rbops.click import check
+    from rbops.click.installed import read_text
+    from rbops.dataplane.click.controller.libraries import Keyless
 
     keyless = Keyless(click.library)
     report = check(read_text(path), click.table, replace(options, library=keyless.library))
@@ -131,14 +132,14 @@ def _of_file(path: Path, click: Installed, options: Options, allow: tuple[str, .
 
 
 def _of_spec(path: Path, click: Installed, options: Options, allow: tuple[str, ...]) -> Iterator[_Checked]:
-    """Each server's configuration as it would be pushed; planning checks the fragment where it stands."""
+    """Each server's configuration as it would be pushed; planning checks the fragment in its own file."""
     from dataclasses import replace
 
-    from rbops.cli.click_files import Rendered
     from rbops.click import check
     from rbops.dataplane import registry
     from rbops.dataplane.click.controller import planning
     from rbops.dataplane.click.controller.files import keyless
+    from rbops.dataplane.click.controller.libraries import Rendered
     from rbops.errors import UsageError, Where
     from rbops.planner import plan_spec
     from rbops.render import render
@@ -198,10 +199,10 @@ def _print(checked: list[_Checked], output: Format) -> None:
 
 
 def _messages(item: _Checked) -> Iterator[Diagnostic]:
-    from rbops.report.click_check import told
+    from rbops.report.click_check import violation
 
     yield from item.report.errors
-    yield from (told(breach, item.allow) for breach in item.report.breaches)
+    yield from (violation(breach, item.allow) for breach in item.report.breaches)
     yield from (_note(note) for note in item.report.notes)
 
 

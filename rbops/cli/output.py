@@ -96,6 +96,6 @@ def show(blocks: Iterable[Block]) -> None:
 
 
 def say(text: str) -> None:
-    """A message for the person at the terminal, on stderr."""
+    """Write a message to stderr."""
     sys.stderr.write(text if text.endswith("\n") else text + "\n")
     sys.stderr.flush()

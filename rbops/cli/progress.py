@@ -25,7 +25,7 @@ _REFRESH_HZ = 4
 
 @contextmanager
 def deploy_progress(*, show_diff: bool) -> Iterator[Reporter]:
-    """What tells the person at stderr how a push goes."""
+    """The reporter of a push, on stderr."""
     screen = console()
     if not screen.is_terminal:
         yield _Plain(screen, show_diff=show_diff)

@@ -76,7 +76,7 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
 def _failure(result: SelftestResult) -> CheckFailed:
     from rbops.report.words import counted
 
-    # A fault's text ends in brackets with what the servers' counters say of it.
+    # A fault's text ends in brackets with the servers' counters.
     first = result.faults[0].text.split(" [")[0] if result.faults else "no packet was checked"
     return CheckFailed(f"{counted(len(result.faults), 'fault')} in the self-test: {first}", code="selftest.failed")
 
@@ -97,7 +97,7 @@ def measure(spec: Path, inventory: Path, limit: str | None, options: Options) ->
     targets = found.for_plan(plan)
     if limit is not None:
         options = replace(options, servers=tuple(target.name for target in targets))
-    ports_with_testers(plan, found.testers, options)  # what cannot work is said before any server is asked
+    ports_with_testers(plan, found.testers, options)  # refuse what cannot work before a server is contacted
     with CounterReader(targets) as read_counters:
         routes = read_routes(plan)
         return run_selftest(plan, found.testers, read_counters, options, routes=routes, progress=say)

@@ -94,7 +94,7 @@ def schema(
 
     from rbops.spec.schema import hardware_schema, spec_schema
 
-    # In the order of the sections, which is what a person expects to read.
+    # In the order of the sections, not sorted by key.
     emit(json.dumps(spec_schema() if kind is Kind.SPEC else hardware_schema(), indent=2))
 
 

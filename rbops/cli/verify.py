@@ -80,7 +80,7 @@ def _verify(spec: Spec, inventory: InventoryPath, limit: Limit, select: str | No
 
 
 class _Progress:
-    """On a terminal one line that moves, with the check under way; nothing elsewhere."""
+    """On a terminal a status line with the current check; nothing elsewhere."""
 
     def __init__(self, servers: int) -> None:
         self._console = console()

@@ -1,1 +1,1 @@
-"""Results for people and for other tools: text, JUnit XML."""
+"""Results as text, JSON and JUnit XML. Nothing here prints: ``cli/`` writes what this package builds."""

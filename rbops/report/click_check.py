@@ -10,15 +10,16 @@ from rbops.click.devices import DeviceQueue
 from rbops.click.rules import Breach
 from rbops.errors import Diagnostic
 from rbops.report.tables import Block, Table
+from rbops.report.words import counted
 
-__all__ = ["report_blocks", "report_json", "told"]
+__all__ = ["report_blocks", "report_json", "violation"]
 
 _SHOWN = 8
 _DRIVERS = {"userlevel": "user level", "linuxmodule": "Linux kernel"}
 
 
-def told(breach: Breach, allow: Collection[str]) -> Diagnostic:
-    """A breach as a message, with its cost."""
+def violation(breach: Breach, allow: Collection[str]) -> Diagnostic:
+    """A broken rule as a message, with its cost."""
     start = f"{breach.rule}, allowed" if breach.rule in allow else breach.rule
     loss = f"predicted to cost {breach.predicted_loss:.1%} of the rate"
     return replace(breach.place, message=f"{start}: {breach.place.message} ({loss})")
@@ -28,8 +29,7 @@ def report_blocks(report: Report, allow: Collection[str]) -> Iterator[Block]:
     """One file: its size, its threads, and the verdict."""
     head = f"{report.path} ({_DRIVERS[report.driver]})"
     if report.errors or report.router is None:
-        count = len(report.errors)
-        yield f"{head}: {count} mistake{'s' if count != 1 else ''}; the rules were not checked"
+        yield f"{head}: {counted(len(report.errors), 'error')}; the rules were not checked"
         return
     size = f"{len(report.router.elements)} elements, {len(report.router.connections)} connections"
     rows = tuple(

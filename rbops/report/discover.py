@@ -1,4 +1,4 @@
-"""What was discovered as tables for people."""
+"""Discovered servers and cabling as tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What servers' devices cannot have, as a person reads it: alike notes are one line, whoever said them."""
+"""Planned settings that servers do not support: alike notes are one line for all servers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST_NAMES = 8
 
 
 def note_lines(found: Mapping[str, Sequence[Note]]) -> Iterator[str]:
-    """A heading and a line for each setting and reason, at most a screenful; nothing where nothing was said."""
+    """A heading and a line for each setting and reason, at most a screenful; nothing without notes."""
     grouped: dict[tuple[str, str], dict[str, list[Note]]] = {}
     for server, notes in found.items():
         for note in notes:
@@ -34,7 +34,7 @@ def note_lines(found: Mapping[str, Sequence[Note]]) -> Iterator[str]:
 
 
 def _places(servers: Mapping[str, Sequence[Note]]) -> str:
-    """``n0, n1: port ext0``: where it was said; servers with the same subjects together."""
+    """``n0, n1: port ext0``: the place of a note; servers with the same subjects together."""
     alike: dict[tuple[str, ...], list[str]] = {}
     for server, notes in servers.items():
         alike.setdefault(tuple(dict.fromkeys(note.subject for note in notes)), []).append(server)

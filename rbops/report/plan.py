@@ -1,4 +1,4 @@
-"""The plan as a person cables and checks from it."""
+"""The plan: what to cable, which core serves which queue, and what to expect of it."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def prediction_rows(planning: Planning) -> list[tuple[str, str]]:
             "router",
             f"{gbps(one.rate_bps)} of {gbps(wanted)}, {one.rate_pps / 1e6:.2f} Mpps of {made.packets.name} packets",
         ),
-        ("servers allow", f"{gbps(span.at_3r_bps)} at 3R to {gbps(span.high_bps)} at 2R and mere forwarding"),
+        ("servers allow", f"{gbps(span.at_3r_bps)} at 3R to {gbps(span.high_bps)} at 2R (forwarding only)"),
         ("the paper would expect", f"{gbps(span.low_bps)} to {gbps(span.high_bps)} (6.2: {span.low_factor}R, 2R)"),
         ("bottleneck", one.bottleneck.replace("_", " ")),
         ("second hop", f"{made.cluster.indirect:.0%} of the packets with the {planning.spec.router.traffic} matrix"),

@@ -1,4 +1,4 @@
-"""Where a server's planned ports are: on which card, and at which of its ports, for who plugs the cables in."""
+"""Where a server's planned ports are: on which card, and at which of its ports."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def places(planning: Planning, kind: Kind, server: Server) -> tuple[Place, ...]:
     """The places of all ports of ``server``, which is of ``kind``.
 
     Where ``hosts`` selects a device that the hardware lists the port is there, whatever the planner
-    had in mind; the ports that nothing was said of have their planned seats, or the next free ones.
+    had in mind; the other ports have their planned seats, or the next free ones.
     """
     every = {(seat.slot, seat.position): seat for seat in kind.layout.external + kind.layout.internal + kind.seats}
     known = dict(_devices(_hardware(planning, server)))
@@ -68,7 +68,7 @@ def _hardware(planning: Planning, server: Server) -> Hardware | None:
 
 
 def _devices(hardware: Hardware | None) -> Iterator[tuple[Selector, Position]]:
-    """Each way to select a device of the hardware, and where the device is; management ports are nobody's."""
+    """Each way to select a device of the hardware, and where the device is; management ports are left out."""
     cards = [nic.devices for nic in (hardware.nics if hardware else ()) if nic.ports > _managed(nic.devices)]
     for slot, devices in enumerate(cards):
         position = 0

@@ -25,7 +25,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """All that were asked for, and the switched cluster."""
+    """The configurations, and the switched cluster."""
 
     configurations: tuple[Curve, ...]
     switched: tuple[SwitchedPoint, ...]

@@ -49,7 +49,7 @@ def result_blocks(network: Network, result: SimulationResult) -> Iterator[Block]
         (server.name, _gbps(server.processed_bps), "-" if server.factor is None else f"{server.factor:.2f} R")
         for server in servers[:_SHOWN]
     )
-    yield Table(_some("Servers", len(servers)), ("server", "processes", "of what enters there"), loads)
+    yield Table(_some("Servers", len(servers)), ("server", "processes", "of its own input"), loads)
 
 
 def _summary(network: Network, result: SimulationResult) -> Iterator[tuple[str, str]]:
@@ -65,10 +65,8 @@ def _summary(network: Network, result: SimulationResult) -> Iterator[tuple[str, 
     yield "processing", f"{result.processing_factor:.3f} R over all servers {extremes}"
     yield "required of a link", _gbps(result.required_link_bps)
     latency = result.latency_s
-    yield (
-        "latency",
-        f"median {_us(latency.median)}, mean {_us(latency.mean)}, p99 {_us(latency.p99)}, most {_us(latency.maximum)}",
-    )
+    values = {"median": latency.median, "mean": latency.mean, "p99": latency.p99, "maximum": latency.maximum}
+    yield "latency", ", ".join(f"{name} {_us(seconds)}" for name, seconds in values.items())
     yield "reordered sequences", f"{result.reordered.sequences} ({result.reordered.fraction:.4%})"
 
 
@@ -89,8 +87,8 @@ def reordering_blocks(results: tuple[SimulationResult, ...]) -> Iterator[Block]:
     with_flowlets, without = results[0].reordered, results[1].reordered
     if without.sequences:
         factor = without.fraction / max(with_flowlets.fraction, 1e-12)
-        said = f"a factor of {factor:.0f} less" if with_flowlets.sequences >= _FEW else "almost none, or none"
-        yield f"Reordered with flowlets: {said} (paper: a factor of 37; at least {_LEAST} is expected)"
+        less = f"a factor of {factor:.0f} less" if with_flowlets.sequences >= _FEW else "almost none, or none"
+        yield f"Reordered with flowlets: {less} (paper: a factor of 37; at least {_LEAST} is expected)"
 
 
 def _title(result: SimulationResult) -> str:

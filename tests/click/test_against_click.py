@@ -16,10 +16,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rbops.cli.click_files import Installed, find_click, text_of
 from rbops.click import Options, Report, check
 from rbops.click.flatten import FlatRouter
 from rbops.click.graph import Graph
+from rbops.click.installed import Installed, find_click, text_of
 from rbops.click.threads import homes
 
 pytestmark = pytest.mark.click

@@ -1,27 +1,22 @@
-"""The files around a Click configuration: the text itself, libraries, and element maps of an installed Click."""
+"""Configuration files, and the elements and libraries of an installed Click."""
 
 from __future__ import annotations
 
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from pathlib import Path
 
-from rbops.click import ClickText, Table, bundled, with_elementmap
-from rbops.errors import Diagnostic, UsageError, Where
+from rbops.click.elements import Table, bundled, with_elementmap
+from rbops.click.source import ClickText
+from rbops.errors import UsageError, Where
 
-if TYPE_CHECKING:
-    from rbops.click.parser import Library
-    from rbops.render import File
-
-__all__ = ["Installed", "Keyless", "Rendered", "find_click", "read_text", "text_of"]
+__all__ = ["Installed", "find_click", "read_text", "text_of"]
 
 _LARGEST = 64 << 20
 _MAP = "elementmap.xml"
 _HINT = "name a Click configuration, or a spec (.yml)"
-_RENDERED = "Written by rbops from the plan"
 
 
 def read_text(path: Path) -> ClickText:
@@ -54,7 +49,7 @@ def text_of(name: str, content: bytes) -> ClickText:
         )
     if b"\0" in content:
         raise UsageError("not a text file", code="click-check.binary", where=Where(file=name), hint=_HINT)
-    # Click reads bytes; what is not UTF-8 may stand in comments and quotes.
+    # Click reads bytes; what is not UTF-8 may be in comments and quotes.
     return ClickText(name, content.decode("utf-8", "surrogateescape"))
 
 
@@ -98,65 +93,6 @@ class Installed:
             yield from (Path(entry) / kind, Path(entry))
         if self.prefix is not None:
             yield self.prefix / "share" / "click"
-
-
-@dataclass(frozen=True, slots=True)
-class Keyless:
-    """Libraries as ``found`` has them, but for the tunnels' keys of a rendered configuration: stand-ins, never keys.
-
-    The keys are in no rendered file, and on a server in one that root alone reads. ``places`` fills with where
-    a configuration asked for them.
-    """
-
-    found: Library
-    places: list[Diagnostic] = field(default_factory=list)
-
-    def library(self, name: str, asking: ClickText) -> ClickText | None:
-        """What ``require(library NAME)`` means."""
-        from rbops.dataplane.click.controller.files import KEYS, stand_ins
-
-        asked = f"require(library {name})"
-        text = stand_ins(asking.characters) if name == KEYS and _RENDERED in asking.characters else ""
-        if not text:
-            return self.found(name, asking)
-        start = max(0, asking.characters.find(asked))
-        line = asking.characters.count("\n", 0, start) + 1
-        column = start - (asking.characters.rfind("\n", 0, start) + 1) + 1
-        snippet = asking.characters.splitlines()[line - 1]
-        message = f"the tunnels' keys are on servers only: stand-ins take the place of {name}"
-        self.places.append(Diagnostic(asking.name, line, column, message, None, snippet, len(asked)))
-        return ClickText(f"{name} (stand-ins)", text)
-
-
-@dataclass(frozen=True, slots=True)
-class Rendered:
-    """What a server would get; ``libraries`` fills with the files that its configurations require.
-
-    ``texts`` fills with what was read, by content: files that all servers share are read once.
-    """
-
-    server: str
-    files: tuple[File, ...]
-    texts: dict[bytes, ClickText]
-    libraries: set[str] = field(default_factory=set)
-
-    def configurations(self) -> Iterator[ClickText]:
-        """Every configuration, named ``SERVER:PATH``."""
-        for file in self.files:
-            if file.path.endswith(".click"):
-                name = f"{self.server}:{file.path}"
-                if file.content not in self.texts:
-                    self.texts[file.content] = text_of(name, file.content)
-                yield self.texts[file.content].named(name)
-
-    def library(self, name: str, asking: ClickText) -> ClickText | None:
-        """A file beside the asking one."""
-        folder = PurePosixPath(asking.name.removeprefix(f"{self.server}:")).parent
-        wanted = f"{self.server}:{folder / name}"
-        found = next((text for text in self.configurations() if text.name == wanted), None)
-        if found is not None:
-            self.libraries.add(wanted)
-        return found
 
 
 def find_click(prefix: Path | None, *, look: bool) -> Installed:
