@@ -1,6 +1,6 @@
-# One entry for people. `make demo` and `make test` do all the set-up on a fresh Debian 12 machine.
+# One entry for people. `make demo` and `make test` do all the set-up on a fresh Debian 12 or 13 machine.
 PYTHON := .venv/bin/python
-.PHONY: setup demo test test-vagrant check format bench docs bpf clean
+.PHONY: setup demo test test-vagrant test-trixie check format bench docs bpf clean
 
 setup:      ## install what is missing: Debian packages by name, .venv
 	@scripts/setup.sh
@@ -15,6 +15,9 @@ test: setup ## every test this machine can run
 test-vagrant: setup ## the tests that need virtual machines: about half an hour without KVM
 	@scripts/setup-vagrant.sh
 	@$(PYTHON) -m pytest -m vagrant tests/vagrant
+
+test-trixie: ## set-up, and the tests that need no lab, in a Debian 13 system: Python 3.13
+	@scripts/test-trixie.sh
 
 check: setup ## lint, format and types
 	@$(PYTHON) -m ruff check .

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import leftovers
+from tests.system.driver import wait_for
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -38,9 +39,11 @@ def test_every_test_has_a_time_limit(request: pytest.FixtureRequest) -> None:
 def test_a_process_that_stays_is_found() -> None:
     before = leftovers.snapshot()
     with subprocess.Popen(["sleep", "600"]) as process:
-        own = leftovers.snapshot() - before
-        process.kill()
-    assert f"process {process.pid}: sleep 600" in own
+        try:
+            # A child that was just started may not have its environment yet.
+            wait_for("the process", lambda: f"process {process.pid}: sleep 600" in leftovers.snapshot() - before, 10)
+        finally:
+            process.kill()
 
 
 def test_a_process_of_somebody_else_is_not() -> None:
