@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["DRIVERS", "Capability", "Driver", "driver", "driver_of"]
+__all__ = ["DRIVERS", "Capability", "Driver", "driver"]
 
 Capability = Literal["adaptive", "frames", "rings", "usecs"]
 """Coalescing by an adaptive mode, by a number of frames, by a time; rings whose size can be set."""
@@ -79,18 +79,3 @@ DRIVERS = {
 def driver(name: str) -> Driver:
     """What is known of ``name``; a driver not listed has native XDP, steers in software and keeps its own values."""
     return DRIVERS.get(name, Driver(name))
-
-
-def driver_of(device: str) -> str | None:
-    """The name that a network device's driver gives itself (ETHTOOL_GDRVINFO, by python-ethtool).
-
-    Asked in the caller's network namespace. None without that package, or without ethtool operations.
-    """
-    try:
-        import ethtool
-    except ImportError:
-        return None
-    try:
-        return str(ethtool.get_module(device)) or None
-    except OSError:
-        return None

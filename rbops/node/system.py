@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from rbops.errors import CheckFailed, Mismatch
-from rbops.nic.drivers import driver_of
+from rbops.nic.device import driver_of
 from rbops.node.state import sync_folder, write_whole
 
 __all__ = ["Done", "Kernel", "NotInstalled", "System", "unsupported"]
@@ -130,7 +130,7 @@ class Kernel:
         return os.path.realpath(path)
 
     def driver(self, device: str) -> str | None:
-        """What it is by python-ethtool; None without that package, or without ethtool operations."""
+        """None without ethtool operations."""
         return driver_of(device)
 
 

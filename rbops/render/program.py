@@ -23,7 +23,7 @@ def node_program() -> bytes:
     sources = [root / "__init__.py", root / "errors.py"]
     sources += [path for room in ("common", "dataplane") for path in (root / room).glob("*.py")]
     sources += (root / "node").rglob("*.py")
-    sources += [root / "nic" / name for name in ("__init__.py", "drivers.py", "kinds.py", "settings.py")]
+    sources += [root / "nic" / name for name in ("__init__.py", "device.py", "drivers.py", "kinds.py", "settings.py")]
     planes = (root / "dataplane" / kind for kind in registry.KINDS)
     sources += sorted(path for plane in planes for path in plane.glob("*.py"))
     members = {f"rbops/{path.relative_to(root).as_posix()}": path.read_bytes() for path in sources}

@@ -202,10 +202,10 @@ class TestRefusals:
     def test_cpu_past_the_queues(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Drivers whose transmit ring is picked by CPU id: mlx5, i40e, ice."""
 
-        def channels(_sock: object, _name: str, _command: int, _size: int) -> bytes:
+        def channels(_name: str, _command: int, _size: int) -> bytes:
             return b"".join(number.to_bytes(4, "little") for number in (0x3C, 0, 0, 0, 8, 0, 0, 0, 4))
 
-        monkeypatch.setattr(netdev, "_ethtool", channels)
+        monkeypatch.setattr(netdev, "ask", channels)
         device = shape.Device("eth0", 7, bytes(6), 1500, "i40e")
         netdev.check_queues(device, [0, 3])
         with pytest.raises(Mismatch, match=r"eth0 \(i40e\) has 4 queues, too few to send from CPU 4") as caught:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import struct
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from rbops.nic import device
 from rbops.nic.drivers import DRIVERS, Driver, driver
 from rbops.nic.kinds import KEEP, Features, Flag, HashKey, Number
 from rbops.nic.settings import QUEUE_STAGES, ROWS, STAGES, NicSettings, NicSetup, Row, Situation, plan_settings
@@ -126,6 +130,19 @@ def test_a_host_over_the_spec() -> None:
     assert own.over(general) == NicTuning(
         rx_usecs=KEEP, offloads=(("gro", False), ("tso", True)), threaded_napi=False, steering="software"
     )
+
+
+def test_a_device_names_its_driver_with_and_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(device: str, command: int, size: int) -> bytes:
+        if device != "eth0":
+            raise OSError(95, "Operation not supported")
+        return struct.pack("I32s", command, b"mlx5_core").ljust(size, b"\0")
+
+    monkeypatch.setattr(device, "ask", answer)
+    monkeypatch.setitem(sys.modules, "ethtool", None)
+    assert (device.driver_of("eth0"), device.driver_of("lo")) == ("mlx5_core", None)
+    monkeypatch.setitem(sys.modules, "ethtool", SimpleNamespace(get_module=lambda name: f"driver of {name}"))
+    assert device.driver_of("eth0") == "driver of eth0"
 
 
 def test_drivers() -> None:

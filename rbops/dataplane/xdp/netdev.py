@@ -6,7 +6,6 @@ Standard library only. Source: netdevice(7), linux/ethtool.h.
 
 from __future__ import annotations
 
-import array
 import fcntl
 import socket
 import struct
@@ -14,11 +13,12 @@ from collections.abc import Sequence
 
 from rbops.dataplane.xdp.layout import Device
 from rbops.errors import Mismatch
-from rbops.nic.drivers import driver, driver_of
+from rbops.nic.device import ask, driver_of
+from rbops.nic.drivers import driver
 
 __all__ = ["check_queues", "find_device"]
 
-_SIOCGIFHWADDR, _SIOCGIFMTU, _SIOCETHTOOL = 0x8927, 0x8921, 0x8946
+_SIOCGIFHWADDR, _SIOCGIFMTU = 0x8927, 0x8921
 _GCHANNELS = 0x3C
 _NAME = 16
 
@@ -43,20 +43,12 @@ def check_queues(device: Device, cores: Sequence[int]) -> None:
     A redirect picks the transmit ring by CPU id; some drivers have none for ids past their queues and drop the
     frame. Devices and drivers without channels are not judged.
     """
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        try:
-            fields = struct.unpack_from("9I", _ethtool(sock, device.name, _GCHANNELS, 36))
-        except OSError:
-            return
+    try:
+        fields = struct.unpack_from("9I", ask(device.name, _GCHANNELS, 36))
+    except OSError:
+        return
     queues = fields[6] + fields[8]  # tx_count and combined_count
     if driver(device.driver).xdp_ring_by_cpu and max(cores) >= queues:
         message = f"{device.name} ({device.driver}) has {queues} queues, too few to send from CPU {max(cores)}"
         hint = f"`ethtool -L {device.name} combined {max(cores) + 1}`, or plan data-plane cores below {queues}"
         raise Mismatch(message, hint=hint)
-
-
-def _ethtool(sock: socket.socket, name: str, command: int, size: int) -> bytes:
-    buffer = array.array("B", struct.pack("I", command) + bytes(size - 4))
-    address, _ = buffer.buffer_info()
-    fcntl.ioctl(sock, _SIOCETHTOOL, struct.pack(f"{_NAME}sQ8x", name.encode(), address))
-    return buffer.tobytes()
