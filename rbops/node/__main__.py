@@ -29,21 +29,21 @@ from rbops.node.timer import SystemdTimer
 __all__ = ["main", "parser", "run"]
 
 _VERBS = {
-    "show": "every setting as it is and as it shall be",
+    "show": "every setting as it is and as planned",
     "diff": "what differs; exit 1 when something does",
     "validate": "check that this server can carry out node.json; exit 3 with the reason if not",
     "apply": "make the server what node.json says, and read it back",
     "begin": "snapshot the configuration and arm the revert timer",
     "confirm": "keep the change: delete the snapshot, stop the timer",
-    "revert": "put back what was there at begin",
+    "revert": "roll back to the state at begin",
     "boot": "for rbops.service: the last confirmed configuration",
     "lock": "take this server for a run",
     "unlock": "give it back",
     "counters": "the data plane's counters",
     "status": "digest, data plane, open change, lock, services",
-    "watch": "for rbops-watch.service: tell the data plane which links are dead",
+    "watch": "for rbops-watch.service: report dead links to the data plane",
     "facts": "what this server is: processors, NICs, kernel; changes nothing",
-    "cabling": "for `rbops discover`: send frames out of ports and tell what comes in",
+    "cabling": "for `rbops discover`: send frames out of ports and report what they receive",
 }
 _NEED_RUN = ("begin", "confirm", "lock", "unlock")
 

@@ -16,7 +16,7 @@ def read(system: System) -> dict[str, tuple[str, ...]]:
     """Device -> its IPv4 addresses with prefix length."""
     done = system.run(("ip", "-json", "-4", "address", "show"))
     if done.returncode:
-        raise CheckFailed(f"ip address show: {done.stderr.strip()}")
+        raise CheckFailed(f"ip address show: {done.stderr.strip()}", code="node.ip")
     return parse(done.stdout)
 
 
@@ -32,7 +32,7 @@ def parse(text: str) -> dict[str, tuple[str, ...]]:
 
 
 def settings(port: NodePort, device: str, facts: dict[str, tuple[str, ...]]) -> list[Setting]:
-    """Strangers go first, so that a planned address never stands beside the one it replaces."""
+    """Addresses that are not planned go first, so that a planned one never coexists with the one it replaces."""
     have = facts.get(device, ())
     found = []
     for address in sorted(set(have) - set(port.addresses)):

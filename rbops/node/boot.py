@@ -1,7 +1,7 @@
 """Boot parameters: written for GRUB, compared by value with what the kernel was booted with.
 
 The fragment in grub.d takes the planned names out of what GRUB's other files say and adds the planned values.
-What the next boot has is read from GRUB's menu, what this one had from /proc/cmdline: between the two lies a reboot.
+The parameters of the next boot are read from GRUB's menu, those of this one from /proc/cmdline.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterable
 
-from rbops.errors import Mismatch
+from rbops.errors import Mismatch, Where
 from rbops.node import cmdline
 from rbops.node.pending import MENU, coming, prepared
 from rbops.node.settings import Put, Run, Setting
@@ -61,15 +61,17 @@ def in_container(system: System) -> bool:
 
 
 def check(wanted: tuple[tuple[str, str], ...], system: System, server: str) -> None:
-    """Mismatch (3) where boot parameters are planned and there is no GRUB to pass them on."""
+    """Mismatch (3) where boot parameters are planned and there is no GRUB that could pass them."""
     if not wanted or in_container(system):
         return
     if system.read(_MAKE_MENU) is None or not system.read(MENU):
         line = cmdline.written(wanted)
         raise Mismatch(
-            f"{server}: boot parameters are planned, and this server does not boot by GRUB ({_MAKE_MENU}, {MENU})",
-            hint="install grub-efi-amd64 or grub-pc there; or take isolate, hugepages and parameters out of the spec's "
-            f"`kernel:` and give its boot loader by hand: {line}",
+            f"boot parameters are planned, but the server does not boot with GRUB ({_MAKE_MENU}, {MENU})",
+            code="node.no-grub",
+            where=Where(server=server),
+            hint="install grub-efi-amd64 or grub-pc; or remove isolate, hugepages and parameters from the spec's "
+            f"`kernel:` and configure its boot loader by hand: {line}",
         )
 
 
@@ -90,7 +92,7 @@ def menu_line(menu: str) -> str:
 def settings(wanted: tuple[tuple[str, str], ...], was: frozenset[str], system: System) -> list[Setting]:
     """The next boot's parameters, and which of this boot's differ from them.
 
-    ``was`` are the names that rbops planned earlier: those that are not planned any more are in force until
+    ``was`` are the names that rbops planned earlier: those that are not planned any more are active until
     a reboot too.
     """
     want = cmdline.planned(wanted)
@@ -105,7 +107,7 @@ def settings(wanted: tuple[tuple[str, str], ...], was: frozenset[str], system: S
     now = cmdline.parse(system.read("/proc/cmdline") or "")
     found = _next_boot(wanted, following, system)
     for name in (*want, *gone):
-        # What is not planned any more shall be what GRUB's own files say of it.
+        # What is not planned any more becomes what GRUB's own files say.
         value = want.get(name, following.get(name))
         have = now.get(name)
         same = cmdline.equal(name, have, value)
@@ -131,13 +133,13 @@ def _next_boot(wanted: tuple[tuple[str, str], ...], following: dict[str, str], s
 
 
 def owned(state: State) -> frozenset[str]:
-    """The names that rbops planned on this server and that may still be in force."""
+    """The names that rbops planned on this server and that may still be active."""
     record = read_json(state.boot)
     return frozenset(str(name) for name in record["parameters"]) if record else frozenset()
 
 
 def remember(wanted: tuple[tuple[str, str], ...], state: State, system: System) -> None:
-    """After a change: what is planned, and what is still in force of what was planned before."""
+    """After a change: what is planned, and what is still active of what was planned before."""
     before = owned(state)
     now = cmdline.parse(system.read("/proc/cmdline") or "")
     names = {*cmdline.planned(wanted), *(name for name in before if name in now)}

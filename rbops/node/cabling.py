@@ -1,9 +1,9 @@
 """One server's part in finding out what is cabled to what: frames of an EtherType of their own, out of every port.
 
 The controller holds a conversation with one such process on each server, in lines of JSON: it says which
-ports, hears ``ready`` when all are up and listened to, says ``go`` when every server is ready, and hears what
+ports, receives ``ready`` when all are up and listened to, sends ``go`` when every server is ready, and receives what
 came in where. Ports that were down are up for as long as that takes. The end of the input, a signal or any
-error ends the process, and ports are put back first.
+error ends the process, and ports are restored first.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, NoReturn
 
-from rbops.errors import CheckFailed, Locked, Mismatch
+from rbops.errors import CheckFailed, Locked, Mismatch, Where
 from rbops.node.devices import management
 from rbops.node.system import System
 
@@ -36,7 +36,7 @@ _RUN_BYTES = 16
 _SHORTEST = 60
 _LONGEST = 2048
 _BROADCAST = b"\xff" * 6
-# Broadcast, so that no filter of NIC or bridge is in the way; a few, because the first ones after a link
+# Broadcast, so that no filter of NIC or bridge blocks it; a few, because the first ones after a link
 # came up may be lost.
 _FRAMES = 5
 _INTERVAL_S = 0.2
@@ -71,7 +71,7 @@ class _Port:
     sent: int = 0
     error: str | None = None
     strangers: int = 0
-    heard: dict[Origin, int] = field(default_factory=dict)
+    received: dict[Origin, int] = field(default_factory=dict)
 
 
 def frame(run: bytes, source: bytes, origin: Origin) -> bytes:
@@ -100,7 +100,7 @@ def converse(system: System, environment: Mapping[str, str]) -> int:
     """Serve one check over standard input and output.
 
     Raises Mismatch (3) for a device that is not there or carries management, Locked (7) while another
-    check is at work here, CheckFailed (1) when the controller goes away in between.
+    check is at work here, CheckFailed (1) when the controller closes the connection.
     """
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
         signal.signal(number, _end)
@@ -113,21 +113,21 @@ def converse(system: System, environment: Mapping[str, str]) -> int:
         ports = [_Port(device, stack.enter_context(_listener(device))) for device in request.devices]
         stack.enter_context(_raised(system, request.devices))
         _wait_for_carrier(system, request)
-        _say({"ready": {device: _carrier(system, device) for device in request.devices}})
+        _reply({"ready": {device: _carrier(system, device) for device in request.devices}})
         if _line() != "go":
-            raise CheckFailed("the controller asked for something else than go")
+            raise CheckFailed("unexpected request, expected go", code="cabling.request")
         _exchange(ports, request)
         carriers = {device: _carrier(system, device) for device in request.devices}
-    _say({"ports": [_told(port, carrier=carriers[port.device]) for port in ports]})
+    _reply({"ports": [_report(port, carrier=carriers[port.device]) for port in ports]})
     return 0
 
 
 def _end(signum: int, frame: FrameType | None) -> NoReturn:
     del frame
-    raise CheckFailed(f"ended by {signal.Signals(signum).name}; the ports are as they were")
+    raise CheckFailed(f"ended by {signal.Signals(signum).name}, the ports are restored", code="cabling.signal")
 
 
-def _say(value: dict[str, Any]) -> None:
+def _reply(value: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(value) + "\n")
     sys.stdout.flush()
 
@@ -135,7 +135,7 @@ def _say(value: dict[str, Any]) -> None:
 def _line() -> str:
     line = sys.stdin.readline()
     if not line.endswith("\n"):
-        raise CheckFailed("the controller went away; the ports are as they were")
+        raise CheckFailed("the controller closed the connection, the ports are restored", code="cabling.closed")
     return line.strip()
 
 
@@ -154,9 +154,13 @@ def _check(system: System, environment: Mapping[str, str], devices: Sequence[str
     reasons = management(system, environment)
     for device in devices:
         if not system.names(f"/sys/class/net/{device}"):
-            raise Mismatch(f"there is no device {device}")
+            raise Mismatch("the device does not exist", code="cabling.no-device", where=Where(device=device))
         if device in reasons:
-            raise Mismatch(f"device {device} is the management NIC: {reasons[device]}")
+            raise Mismatch(
+                f"the device is the management NIC: {reasons[device]}",
+                code="cabling.management",
+                where=Where(device=device),
+            )
 
 
 @contextmanager
@@ -166,7 +170,9 @@ def _alone() -> Iterator[None]:
         try:
             lock.bind(_LOCK)
         except OSError as error:
-            raise Locked("another cabling check is at work on this server", hint="wait for its end") from error
+            raise Locked(
+                "another cabling check is running on this server", code="cabling.locked", hint="wait until it has ended"
+            ) from error
         yield
 
 
@@ -204,7 +210,11 @@ def _one_raised(system: System, device: str) -> Iterator[None]:
             system.write(path, "1")
         done = system.run(("ip", "link", "set", "dev", device, "up"))
         if done.returncode:
-            raise Mismatch(f"device {device} cannot be set up: {done.stderr.strip()}")
+            raise Mismatch(
+                f"the device cannot be set up: {done.stderr.strip()}",
+                code="cabling.set-up",
+                where=Where(device=device),
+            )
         yield
     finally:
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
@@ -228,7 +238,7 @@ def _wait_for_carrier(system: System, request: Request) -> None:
         if select.select([sys.stdin], [], [], 0.1)[0]:
             # Nothing is due before `ready`: the controller has gone.
             _line()
-            raise CheckFailed("the controller did not wait")
+            raise CheckFailed("the controller closed the connection", code="cabling.closed")
 
 
 def _exchange(ports: Sequence[_Port], request: Request) -> None:
@@ -258,7 +268,7 @@ def _take(port: _Port, run: bytes) -> None:
     try:
         data, (_, _, kind, *_) = port.link.recvfrom(_LONGEST)
     except OSError as error:
-        # A port that went down says so once; what it heard before counts.
+        # A port that went down reports it once; what it received before counts.
         port.error = os.strerror(error.errno) if error.errno else str(error)
         return
     if kind == socket.PACKET_OUTGOING:
@@ -266,16 +276,16 @@ def _take(port: _Port, run: bytes) -> None:
     origin = origin_of(data, run)
     if origin is None:
         port.strangers += 1
-    elif origin in port.heard or len(port.heard) < _MOST_ORIGINS:
-        port.heard[origin] = port.heard.get(origin, 0) + 1
+    elif origin in port.received or len(port.received) < _MOST_ORIGINS:
+        port.received[origin] = port.received.get(origin, 0) + 1
 
 
-def _told(port: _Port, *, carrier: bool) -> dict[str, Any]:
+def _report(port: _Port, *, carrier: bool) -> dict[str, Any]:
     return {
         "device": port.device,
         "carrier": carrier,
         "sent": port.sent,
         "error": port.error,
         "strangers": port.strangers,
-        "heard": [[origin.server, origin.device, count] for origin, count in sorted(port.heard.items())],
+        "heard": [[origin.server, origin.device, count] for origin, count in sorted(port.received.items())],
     }

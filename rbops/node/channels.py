@@ -46,7 +46,7 @@ def parse(text: str | None, driver: str) -> ChannelFacts:
 
 
 def _blocked(system: System, device: str, driver: str, planned: int) -> Iterator[Run]:
-    """A table that somebody set, and rules, may name queues that go: -L is then refused (net/ethtool/channels.c)."""
+    """A table set by others, and rules, may name queues that go: -L is then refused (net/ethtool/channels.c)."""
     table = rss.read(system, device)
     count = max(table, default=0) + 1
     if count > planned and table != tuple(entry % count for entry in range(len(table))):

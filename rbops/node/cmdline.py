@@ -13,7 +13,7 @@ _FLAGS = frozenset({"managed_irq", "domain", "nohz"})
 
 
 def parse(text: str) -> dict[str, str]:
-    """Parameter -> value, the last one of a name; ``hugepages 1G`` stands for the pair of size and count."""
+    """Parameter -> value, the last one of a name; ``hugepages 1G`` means the pair of size and count."""
     return planned(word.partition("=")[::2] for word in _words(text))
 
 
@@ -73,7 +73,7 @@ def _words(text: str) -> list[str]:
 
 
 def _cpus(value: str) -> tuple[frozenset[str], str]:
-    """Flags and CPUs of ``managed_irq,domain,1-3``; text that is neither stands for itself."""
+    """Flags and CPUs of ``managed_irq,domain,1-3``; other text stays as it is."""
     parts = value.split(",")
     flags = frozenset(part for part in parts if part in _FLAGS)
     rest = ",".join(part for part in parts if part not in _FLAGS)

@@ -44,7 +44,7 @@ class Node:
     installed: Installed | None = None
 
     def settings(self) -> list[Setting]:
-        """Everything that node.json says, as it is and as it shall be."""
+        """Everything in node.json, as it is and as planned."""
         return self._engine(self._config(), check=True).settings()
 
     def diff(self) -> list[Setting]:
@@ -72,7 +72,7 @@ class Node:
         return True
 
     def begin(self, holder: str, run: str, timeout_s: int) -> None:
-        """Open a change: snapshot and timer. Once more for the same change: the timer starts anew."""
+        """Open a change: snapshot and timer. Again for the same change: re-arm the timer."""
         transaction = self._transaction()
         again = transaction.belongs_to(run)
         try:
@@ -83,8 +83,8 @@ class Node:
         except Locked:
             if not again:
                 raise
-            # The run's own apply is at work, for minutes where it makes GRUB's menu: no reason to undo it meanwhile.
-            transaction.wind(run, timeout_s)
+            # The run's own apply is running, for minutes where it makes GRUB's menu: no reason to undo it.
+            transaction.rearm(run, timeout_s)
 
     def confirm(self, run: str) -> None:
         """Keep the open change."""
@@ -93,9 +93,9 @@ class Node:
 
     def revert(self, run: str | None) -> bool:
         """Undo the open change; False when there is none."""
-        # The timer may fire while an apply of a killed run is still at work: what it does is undone after it.
+        # The timer may fire while an apply of a killed run is still running: what it does is undone after it.
         with self.state.exclusive(wait_s=_REVERT_WAIT_S):
-            return self._transaction().revert(run, self._reapply, self._take_away)
+            return self._transaction().revert(run, self._reapply, self._remove_all)
 
     def boot(self) -> dict[str, Any]:
         """After a reboot: the old files if the last change was not confirmed, then the kernel equal to them."""
@@ -134,7 +134,7 @@ class Node:
         return {**found, "queues": queues.read(self.system, config, names)} if by_queue else found
 
     def status(self) -> dict[str, Any]:
-        """What a person or another program asks first."""
+        """The state of this server, for operators and programs."""
         transaction = self._transaction().status()
         found: dict[str, Any] = {
             "schema_version": 1,
@@ -181,8 +181,8 @@ class Node:
         self._engine(self._config()).apply()
         pending.commit(self.system)
 
-    def _take_away(self) -> None:
-        """The kernel's part of a revert to nothing: everything as it was before rbops first came."""
+    def _remove_all(self) -> None:
+        """The kernel's part of a revert to nothing: everything as it was before the first apply."""
         pending.discard(self.system)
         config = self._last_config()
         if config is not None:
@@ -194,16 +194,20 @@ class Node:
         execute(self.system, [action for s in routes.settings({}, have, {}) for action in s.actions])
         failures = Prior(self.state.undo).restore(self.system)
         if failures:
-            raise StateUnknown("; ".join(failures), hint=f"what is left to undo is in {self.state.undo}")
+            raise StateUnknown(
+                "; ".join(failures), code="node.undo-failed", hint=f"what is left to undo is in {self.state.undo}"
+            )
         pending.commit(self.system)
         for path in (self.state.applied, self.state.routes, self.state.boot):
             path.unlink(missing_ok=True)
 
     def _forget_all(self) -> None:
-        """After a reboot nothing of a first change is in the kernel; what of it outlives one is taken away."""
+        """After a reboot nothing of a first change is in the kernel; what of it outlives one is removed."""
         failures = Prior(self.state.undo).restore(self.system, kernel_stages.SUBJECTS)
         if failures:
-            raise StateUnknown("; ".join(failures), hint=f"what is left to undo is in {self.state.undo}")
+            raise StateUnknown(
+                "; ".join(failures), code="node.undo-failed", hint=f"what is left to undo is in {self.state.undo}"
+            )
         for path in (self.state.applied, self.state.undo, self.state.boot):
             path.unlink(missing_ok=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rbops.common.cpulist import list_text, parse_list
-from rbops.errors import Mismatch
+from rbops.errors import Mismatch, Where
 from rbops.node.schema import NodeConfig
 from rbops.node.system import System
 
@@ -40,11 +40,15 @@ def check(config: NodeConfig, system: System) -> None:
     absent, offline = sorted(wanted - present), sorted((wanted & present) - online)
     if absent:
         raise Mismatch(
-            f"{config.server}: planned CPU {list_text(absent)} is not there, this server has {list_text(present)}",
+            f"planned CPU {list_text(absent)} does not exist, the server has {list_text(present)}",
+            code="node.no-cpu",
+            where=Where(server=config.server),
             hint="describe the CPUs it has under `hardware:` in the spec, `cpus:` included",
         )
     if offline:
         raise Mismatch(
-            f"{config.server}: planned CPU {list_text(offline)} is offline",
+            f"planned CPU {list_text(offline)} is offline",
+            code="node.cpu-offline",
+            where=Where(server=config.server),
             hint="bring it online (/sys/devices/system/cpu/cpuN/online) or plan without it",
         )

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rbops.errors import CheckFailed, Mismatch
+from rbops.errors import CheckFailed, Mismatch, Where
 from rbops.node.schema import NodeConfig, NodePort
 from rbops.node.session import environment
 from rbops.node.system import System
@@ -47,7 +47,7 @@ def inventory(system: System) -> tuple[Device, ...]:
     """Every network device of this server (``ip -json -details link show``, sysfs)."""
     done = system.run(("ip", "-json", "-details", "link", "show"))
     if done.returncode:
-        raise CheckFailed(f"ip link show: {done.stderr.strip()}")
+        raise CheckFailed(f"ip link show: {done.stderr.strip()}", code="node.ip")
     return tuple(_device(link, system) for link in json.loads(done.stdout or "[]") if link)
 
 
@@ -84,19 +84,25 @@ def select(ports: Iterable[NodePort], devices: Iterable[Device], server: str) ->
         if len(matches) != 1:
             names = ", ".join(device.name for device in matches) or "none"
             raise Mismatch(
-                f"{server}: port {port.name} is to be the device with {kind} {value}: {names} found",
+                f"port {port.name}: expected one device with {kind} {value}, found {names}",
+                code="node.no-device",
+                where=Where(server=server, device=port.name),
                 hint="name another device under `hosts:` in the spec" if not matches else "select by PCI address",
             )
         device = matches[0]
         if device.name in taken:
-            raise Mismatch(f"{server}: ports {taken[device.name]} and {port.name} are both device {device.name}")
+            raise Mismatch(
+                f"ports {taken[device.name]} and {port.name} are the same device",
+                code="node.same-device",
+                where=Where(server=server, device=device.name),
+            )
         taken[device.name] = port.name
         found[port.name] = device
     return found
 
 
 def management(system: System, environment: Mapping[str, str]) -> dict[str, str]:
-    """Device -> why it carries management: default routes, the SSH session, and what lies below them."""
+    """Device -> why it carries management: default routes, the SSH session, and the devices below them."""
     reasons: dict[str, str] = {}
     for family in ("-4", "-6"):
         done = system.run(("ip", family, "-json", "-N", "route", "show", "default"))
@@ -116,33 +122,36 @@ def management(system: System, environment: Mapping[str, str]) -> dict[str, str]
         for name in system.names(f"/sys/class/net/{upper}"):
             lower = name.removeprefix("lower_")
             if name.startswith("lower_") and lower not in reasons:
-                reasons[lower] = f"it lies below {upper}: {reasons[upper]}"
+                reasons[lower] = f"it is below {upper}: {reasons[upper]}"
                 queue.append(lower)
     return reasons
 
 
 def _check_drivers(config: NodeConfig, found: Mapping[str, Device]) -> None:
-    """Queues, steering and XDP were planned for a driver: another one would not do what is planned."""
+    """Queues, steering and XDP were planned for a driver: another one would behave differently."""
     for port in config.kernel_ports:
         device = found[port.name]
         if device.driver and port.driver and device.driver != port.driver:
             raise Mismatch(
-                f"{config.server}: port {port.name} is device {device.name} with driver {device.driver}, "
-                f"planned for {port.driver}",
+                f"port {port.name} has driver {device.driver}, expected {port.driver}",
+                code="node.driver",
+                where=Where(server=config.server, device=device.name),
                 hint="correct the NIC's driver in the spec's hardware section, or name the right device",
             )
 
 
 def resolve(config: NodeConfig, system: System) -> dict[str, Device]:
-    """Port name -> device of every port that the kernel keeps, the management NIC kept out; Mismatch (3) otherwise."""
+    """Port name -> device of every port that the kernel keeps, never the management NIC; Mismatch (3) otherwise."""
     devices = inventory(system)
     found = select(config.kernel_ports, devices, config.server)
     reasons = management(system, environment(system, os.environ))
-    handed = {port.name: device for port in config.ports for device in devices if port.nic.bind and _is(port, device)}
-    for port, device in {**found, **handed}.items():
+    bound = {port.name: device for port in config.ports for device in devices if port.nic.bind and _is(port, device)}
+    for port, device in {**found, **bound}.items():
         if device.name in reasons:
             raise Mismatch(
-                f"{config.server}: port {port} is device {device.name}, the management NIC: {reasons[device.name]}",
+                f"port {port} is the management NIC: {reasons[device.name]}",
+                code="node.management",
+                where=Where(server=config.server, device=device.name),
                 hint="plan another device: the data plane would cut this server off",
             )
     _check_drivers(config, found)

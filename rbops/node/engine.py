@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from rbops.dataplane.base import Plane
-from rbops.errors import CheckFailed, Mismatch
+from rbops.errors import CheckFailed, Mismatch, Where
 from rbops.nic.settings import QUEUE_STAGES, STAGES
 from rbops.node import (
     addresses,
@@ -55,7 +55,7 @@ _ROUNDS = 2
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What an apply did: the changes made, and what the operator should know besides."""
+    """What an apply did: the changes made, and notes for the operator."""
 
     changes: tuple[dict[str, str], ...]
     notes: tuple[Note, ...]
@@ -71,7 +71,7 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class _Settled:
-    """A stage after it was carried out; ``reasons``: key -> why a setting cannot be had as planned."""
+    """A stage after it was carried out; ``reasons``: key -> why a setting is not supported as planned."""
 
     name: str
     settings: tuple[Setting, ...]
@@ -80,7 +80,7 @@ class _Settled:
 
     @property
     def refused(self) -> dict[str, dict[str, str]]:
-        """Key -> what was wanted and why it cannot be had, of what was tried."""
+        """Key -> what was planned and why it is not supported, of what was tried."""
         return {s.key: {"want": s.want, "reason": self.reasons[s.key]} for s in self.settings if s.key in self.reasons}
 
     @property
@@ -147,7 +147,7 @@ class Engine:
         return said + (computed[name]() if name in computed else [])
 
     def settings(self) -> list[Setting]:
-        """Every setting as it is and as it shall be, those that rbops set earlier and no longer plans included."""
+        """Every setting as it is and as planned, those that rbops set earlier and no longer plans included."""
         refused = read_json(self.state.refused) or {}
         every = [*self.files, *(setting for _, stage in self.stages() for setting in stage())]
         every = [_as_refused(setting, refused.get(setting.key)) for setting in every]
@@ -184,16 +184,16 @@ class Engine:
             # Attaching a program makes most drivers reset their queues: what is set for queues once more.
             done += [self._settle(name, stage, prior) for name, stage in self._device_stages(QUEUE_STAGES)]
             self._remember_refused(done)
-        told = self._told(done, [*(setting.to_json() for setting in left), *plane])
-        return replace(told, changes=(*(setting.to_json() for setting in other), *told.changes))
+        applied = self._applied(done, [*(setting.to_json() for setting in left), *plane])
+        return replace(applied, changes=(*(setting.to_json() for setting in other), *applied.changes))
 
-    def _told(self, done: list[_Settled], more: list[dict[str, str]]) -> Applied:
+    def _applied(self, done: list[_Settled], more: list[dict[str, str]]) -> Applied:
         """Each change and each note once, also where two passes made it."""
         changes: dict[tuple[str, str], dict[str, str]] = {}
         for part in done:
             for change in part.changes:
                 changes.setdefault((change["subject"], change["setting"]), change)
-        # A second pass knows better than the first what cannot be had.
+        # The second pass knows better than the first what is not supported.
         last = {part.name: part for part in done}
         notes = [note for part in last.values() for note in part.notes]
         near = numa.notes(self.config, self.found, self.system)
@@ -216,7 +216,7 @@ class Engine:
             if not todo:
                 break
             if name == "channels":
-                self._clear_way(todo)
+                self._detach_for(todo)
             fresh = prior.remember(todo)
             refused.update(_carry_out(self.system, todo))
             prior.forget(fresh & refused.keys())
@@ -228,16 +228,18 @@ class Engine:
         rounded = {s.key: _rounding(s)["reason"] for s in left if s.tuning and s.have != before.get(s.key)}
         wrong = [setting for setting in left if setting.key not in rounded]
         if wrong:
-            text = "; ".join(f"{s.subject}: {s.name} is {s.have}, not {s.want}" for s in wrong[:5])
-            raise CheckFailed(f"{self.config.server}: accepted, but without effect: {text}")
+            text = "; ".join(f"{s.subject}: {s.name} is {s.have}, expected {s.want}" for s in wrong[:5])
+            raise CheckFailed(
+                f"settings did not take effect: {text}", code="node.no-effect", where=Where(server=self.config.server)
+            )
         return _Settled(name, tuple(settings), tuple(changes.values()), refused | rounded)
 
     def _rounded_before(self, settings: list[Setting]) -> dict[str, str]:
-        """What a driver made another number of at an earlier apply, and still is that: not tried again and again."""
+        """What a driver rounded at an earlier apply, and still has: not tried again each time."""
         known = read_json(self.state.refused) or {}
         return {s.key: known[s.key]["reason"] for s in settings if known.get(s.key) == _rounding(s)}
 
-    def _clear_way(self, todo: list[Setting]) -> None:
+    def _detach_for(self, todo: list[Setting]) -> None:
         """Detach the data plane: veth refuses new channels under a program, others reset it."""
         ports = {setting.subject.removeprefix("port ") for setting in todo}
         if any(self.found[port].xdp for port in ports if port in self.found):
@@ -251,8 +253,10 @@ class Engine:
         plane.apply()
         left = dataplane.settings(plane)
         if left:
-            text = "; ".join(f"{s.subject}: {s.name} is {s.have}, not {s.want}" for s in left[:5])
-            raise CheckFailed(f"{self.config.server}: the data plane was loaded, but {text}")
+            text = "; ".join(f"{s.subject}: {s.name} is {s.have}, expected {s.want}" for s in left[:5])
+            raise CheckFailed(
+                f"the data plane was loaded, but {text}", code="node.dataplane", where=Where(server=self.config.server)
+            )
         return [setting.to_json() for setting in todo]
 
     def _replaced(self) -> NodeConfig | None:
@@ -341,13 +345,13 @@ class Engine:
         return routes.settings(want, netlink.parse_routes(dump), self._indexes())
 
     def _remember_refused(self, done: list[_Settled]) -> None:
-        """What was tried and cannot be had here is no difference later on; it is tried again at every apply."""
+        """What was tried and is not supported counts as equal later; it is tried again at every apply."""
         refused = {key: reason for part in done for key, reason in part.refused.items()}
         if refused != (read_json(self.state.refused) or {}):
             write_whole(self.state.refused, json.dumps(refused).encode())
 
     def _remember_routes(self) -> None:
-        """After the routes were read back as planned: the kernel's bytes now stand for the planned table."""
+        """After the routes were read back as planned: the kernel's bytes now represent the planned table."""
         dump = netlink.dump_routes(PROTOCOL, TABLE)
         known = read_json(self.state.routes)
         mark = self._fingerprint(dump)
@@ -376,7 +380,7 @@ def _carry_out(system: System, todo: list[Setting]) -> dict[str, str]:
 
 
 def _as_refused(setting: Setting, known: object) -> Setting:
-    """A setting that was tried as it is planned now and cannot be had says why."""
+    """A setting that was tried as it is planned now, and is not supported, with the reason."""
     if not isinstance(known, dict) or known["want"] != setting.want or setting.have == setting.want:
         return setting
     return replace(setting, unsupported=known["reason"])
@@ -398,8 +402,10 @@ def prepare(config: NodeConfig, system: System, state: State, open_plane: Opener
     wrong = differing(files)
     if wrong and not check:
         raise Mismatch(
-            f"{config.server}: {wrong[0].subject} is not the planned file: cut short or of another plan",
-            hint="`rbops apply` puts it there",
+            f"{wrong[0].subject} is not the planned one: truncated or of another plan",
+            code="node.file",
+            where=Where(server=config.server),
+            hint="`rbops apply` installs it",
         )
     whole = config.routes.file not in {setting.subject.removeprefix("file ") for setting in wrong}
     rows = tuple(table.rows(table.load(config))) if whole else None

@@ -61,7 +61,7 @@ def facts(system: System, option: str, device: str) -> Mapping[str, Fact]:
 
 
 def sections(text: str) -> tuple[dict[str, int], dict[str, int]]:
-    """``-l`` and ``-g``: (maximums, current) as name -> number; what is ``n/a`` is left out."""
+    """``-l`` and ``-g``: (maximums, current) as name -> number; without what is ``n/a``."""
     parts: tuple[dict[str, int], dict[str, int]] = ({}, {})
     part = parts[0]
     for line in text.splitlines():
@@ -76,7 +76,7 @@ def sections(text: str) -> tuple[dict[str, int], dict[str, int]]:
 
 
 def first_context(text: str) -> str:
-    """The part of ``-x`` that is about all of the device: further RSS contexts stand below it."""
+    """The part of ``-x`` that is about all of the device: further RSS contexts are below it."""
     return re.split(r"^RX flow hash indirection table .*, context \d+:$", text, maxsplit=1, flags=re.MULTILINE)[0]
 
 
@@ -86,7 +86,7 @@ def _rings(text: str) -> dict[str, Fact]:
 
 
 def _coalescing(text: str) -> dict[str, Fact]:
-    """What is ``n/a`` is left out."""
+    """Without what is ``n/a``."""
     found: dict[str, str] = {}
     adaptive = _ADAPTIVE.search(text)
     if adaptive:

@@ -6,7 +6,7 @@ import errno
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-from rbops.errors import CheckFailed
+from rbops.errors import CheckFailed, Where
 from rbops.node.settings import Action, Ip, Put, Run, Write
 from rbops.node.system import Done, System, unsupported
 
@@ -76,8 +76,8 @@ def _report(done: Done, what: str) -> None:
         return
     detail = " ".join(done.stderr.split()) or f"exit {done.returncode}"
     if unsupported(done):
-        raise NotSupported(f"{what}: {detail}")
-    raise CheckFailed(f"{what}: {detail}")
+        raise NotSupported(f"{what}: {detail}", code="node.not-supported")
+    raise CheckFailed(f"{what}: {detail}", code="node.command")
 
 
 def _put(system: System, action: Put) -> None:
@@ -85,7 +85,9 @@ def _put(system: System, action: Put) -> None:
         system.put(action.path, action.text)
     except OSError as error:
         raise CheckFailed(
-            f"{action.path} cannot be {'removed' if action.text is None else 'written'}: {error}"
+            f"cannot {'remove' if action.text is None else 'write'} the file: {error}",
+            code="node.write",
+            where=Where(file=action.path),
         ) from error
 
 
@@ -95,8 +97,8 @@ def _write(system: System, action: Write) -> None:
     except OSError as error:
         text = f"writing {action.value!r} to {action.path}: {error.strerror}"
         if error.errno == errno.EOPNOTSUPP:
-            raise NotSupported(text) from error
+            raise NotSupported(text, code="node.not-supported") from error
         # A managed interrupt cannot be moved: the kernel answers EIO to its affinity (kernel/irq/proc.c).
         if error.errno == errno.EIO and action.path.startswith("/proc/irq/"):
-            raise NotSupported(f"{text}: the kernel manages this interrupt") from error
-        raise CheckFailed(text) from error
+            raise NotSupported(f"{text}: the kernel manages this interrupt", code="node.not-supported") from error
+        raise CheckFailed(text, code="node.write") from error

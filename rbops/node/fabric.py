@@ -2,7 +2,7 @@
 
 A packet that the kernel sends (an ICMP error, a reply, one with options) enters the fabric with
 the destination MAC ``02:52:PP:PP:AA:AA`` of its output port and adjacency, like one that the data
-plane looked up. Each such MAC stands behind a made-up next hop that exists on one internal link only.
+plane looked up. Each such MAC belongs to a made-up next hop that exists on one internal link only.
 """
 
 from __future__ import annotations
@@ -26,5 +26,8 @@ def next_hop(port: int, adjacency: int) -> IPv4Address:
     if port < _BYTE and adjacency < _BYTE:
         return IPv4Address((169 << 24) | (254 << 16) | (port << 8) | adjacency)
     if port >= MAX_EXTERNAL_PORTS or adjacency >= _ADJACENCIES:
-        raise Mismatch(f"port {port}, adjacency {adjacency}: the kernel's slow path has next hops for 4096 x 65536")
+        raise Mismatch(
+            f"port {port}, adjacency {adjacency}: the kernel's slow path has next hops for 4096 x 65536",
+            code="node.next-hops",
+        )
     return IPv4Address((0xF << 28) | (port << 16) | adjacency)

@@ -1,6 +1,6 @@
 """What a server is: the values that ``rbops-node facts`` gives, and their JSON form.
 
-Raw facts, as kernel and drivers tell them; what they mean for a plan is worked out by the controller
+Raw facts, as kernel and drivers report them; what they mean for a plan is worked out by the controller
 (``rbops.hardware.facts``). None: the kernel does not say. Units are in the names.
 """
 
@@ -68,7 +68,7 @@ class HugepageFacts:
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """Something the kernel can do; ``available`` None: it cannot be told from the running system."""
+    """Something the kernel can do; ``available`` None: the running system does not show it."""
 
     name: str
     available: bool | None

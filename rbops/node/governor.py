@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rbops.errors import Mismatch
+from rbops.errors import Mismatch, Where
 from rbops.node.boot import in_container
 from rbops.node.settings import Setting, Write
 from rbops.node.system import System
@@ -22,13 +22,15 @@ def check(wanted: str | None, cores: Iterable[int], system: System, server: str)
         known = system.read(f"{_path(cpu)}/scaling_available_governors")
         if known is not None and wanted not in known.split():
             raise Mismatch(
-                f"{server}: CPU {cpu} has no governor {wanted}",
-                hint=f"`kernel: {{governor: ...}}` may be {', '.join(sorted(known.split()))} on this server",
+                f"CPU {cpu} has no governor {wanted}, expected one of {', '.join(sorted(known.split()))}",
+                code="node.governor",
+                where=Where(server=server),
+                hint="change `kernel: {governor: ...}` in the spec",
             )
 
 
 def settings(wanted: str | None, cores: Iterable[int], system: System) -> list[Setting]:
-    """One setting a core; CPUs whose frequency nothing scales are reported as such."""
+    """One setting a core; CPUs without frequency scaling are reported as such."""
     if wanted is None:
         return []
     if in_container(system):
@@ -39,7 +41,7 @@ def settings(wanted: str | None, cores: Iterable[int], system: System) -> list[S
         path = f"{_path(cpu)}/scaling_governor"
         have = system.read(path)
         if have is None:
-            reason = "nothing scales this CPU's frequency: no cpufreq driver"
+            reason = "the CPU has no frequency scaling: no cpufreq driver"
             found.append(Setting(f"CPU {cpu}", "governor", "none", wanted, unsupported=reason))
         else:
             undo = (Write(path, have),)

@@ -30,7 +30,7 @@ def settings(
     wants = (
         ("address", device.mac if device else "", host.mac),
         ("mtu", str(device.mtu) if device else "", str(host.mtu)),
-        # Behind it is no neighbour to be found: whatever is sent there is looked up once more.
+        # No neighbour can be found behind it: whatever is sent there is looked up once more.
         ("arp", "off" if "NOARP" in flags else "on", "off"),
         ("state", "up" if "UP" in flags else "down", "up"),
     )

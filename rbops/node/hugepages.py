@@ -26,7 +26,7 @@ def nodes_of(system: System, cpus: frozenset[int]) -> frozenset[int]:
 def settings(config: NodeConfig, system: System) -> list[Setting]:
     """At least the planned pages of each size on each node, and a mount for each size.
 
-    More pages than planned are somebody else's. Fewer after the change means that memory is fragmented.
+    More pages than planned belong to other programs. Fewer after the change means that memory is fragmented.
     """
     found = []
     nodes = sorted(nodes_of(system, frozenset(config.cores)))

@@ -1,4 +1,4 @@
-"""What of rbops is installed beside /etc/rbops: this program and its systemd units, saved and put back."""
+"""rbops's files besides /etc/rbops: this program and its systemd units, saved and restored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""irqbalance: found, switched off, or told to leave the data plane's cores and interrupts alone."""
+"""irqbalance: found, switched off, or configured to leave the data plane's cores and interrupts alone."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _BANNED = re.compile(r"--banirq=(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """The unit as systemd has it, and what its process was told: (CPUs, interrupts), None while none runs."""
+    """The unit as systemd has it, and the exclusions of its process: (CPUs, interrupts), None while none runs."""
 
     installed: bool
     enabled: bool
     active: bool
-    told: tuple[str, tuple[int, ...]] | None
+    excluded: tuple[str, tuple[int, ...]] | None
 
 
 def read(system: System) -> Service:
-    """Ask systemd; without it there is no service either."""
+    """As systemd has it; without it there is no service either."""
     if "system" not in system.names("/run/systemd"):
-        return Service(installed=False, enabled=False, active=False, told=None)
+        return Service(installed=False, enabled=False, active=False, excluded=None)
     done = system.run(("systemctl", "show", UNIT, "--property=LoadState,ActiveState,UnitFileState,MainPID"))
     said = dict(line.partition("=")[::2] for line in done.stdout.splitlines())
     active = said.get("ActiveState") in ("active", "activating", "reloading")
@@ -43,11 +43,11 @@ def read(system: System) -> Service:
         installed=said.get("LoadState", "not-found") not in ("not-found", "masked"),
         enabled=said.get("UnitFileState") == "enabled",
         active=active,
-        told=_told(system, said.get("MainPID", "0")) if active else None,
+        excluded=_excluded(system, said.get("MainPID", "0")) if active else None,
     )
 
 
-def _told(system: System, pid: str) -> tuple[str, tuple[int, ...]] | None:
+def _excluded(system: System, pid: str) -> tuple[str, tuple[int, ...]] | None:
     environment, command = system.read(f"/proc/{pid}/environ"), system.read(f"/proc/{pid}/cmdline")
     if environment is None or command is None:
         return None
@@ -86,8 +86,8 @@ def _ban(service: Service, cpus: str, numbers: tuple[int, ...], system: System) 
         return [Setting(SUBJECT, "bans", "not installed", want, unsupported="nothing moves interrupts here")]
     text, present = drop_in(cpus, numbers), system.read(DROP_IN)
     have = want
-    if service.told is not None and service.told != (cpus, numbers):
-        have = _label(*service.told)
+    if service.excluded is not None and service.excluded != (cpus, numbers):
+        have = _label(*service.excluded)
     elif present != text.strip():
         have = "none"
     undo = Put(DROP_IN, None if present is None else f"{present}\n")
@@ -98,8 +98,8 @@ def drop_in(cpus: str, numbers: tuple[int, ...]) -> str:
     """Interrupts of others stay off ``cpus``, and interrupts ``numbers`` where rbops put them."""
     banned = "".join(f" --banirq={number}" for number in numbers)
     # Set by env: /etc/default/irqbalance, read by the unit itself, would win over Environment= here.
-    told = f"/usr/bin/env -u IRQBALANCE_BANNED_CPUS IRQBALANCE_BANNED_CPULIST={cpus}"
-    start = f"ExecStart={told} /usr/sbin/irqbalance --foreground $IRQBALANCE_ARGS{banned}"
+    command = f"/usr/bin/env -u IRQBALANCE_BANNED_CPUS IRQBALANCE_BANNED_CPULIST={cpus}"
+    start = f"ExecStart={command} /usr/sbin/irqbalance --foreground $IRQBALANCE_ARGS{banned}"
     return (
         f"# Written by rbops: data-plane cores and data ports are not irqbalance's.\n[Service]\nExecStart=\n{start}\n"
     )

@@ -1,4 +1,4 @@
-"""What the kernel is told beyond its NICs, as stages of the engine."""
+"""Kernel settings beyond the NICs, as stages of the engine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rbops.node.system import System
 __all__ = ["SUBJECTS", "after_reboot", "balance", "check", "stages"]
 
 SUBJECTS = frozenset({boot.SUBJECT, irqbalance.SUBJECT, modules.SUBJECT})
-"""What outlives a reboot: to be put back even where the kernel itself has forgotten everything."""
+"""What outlives a reboot: to be restored even when the kernel has forgotten everything else."""
 
 Stage = tuple[str, Callable[[], list[Setting]]]
 
@@ -40,12 +40,12 @@ def stages(config: NodeConfig, system: System, state: State) -> list[Stage]:
 
 
 def after_reboot(config: NodeConfig, system: System, state: State) -> list[Setting]:
-    """What is planned and waits for a reboot, ``have`` being what is in force."""
+    """What is planned and waits for a reboot, ``have`` being what is active."""
     every = boot.settings(config.kernel.boot, boot.owned(state), system)
     every += modules.settings(config.kernel.modules, system)
     found = [setting for setting in every if setting.unsupported in (boot.REBOOT, modules.RELOAD)]
     asked = system.read("/run/reboot-required")
     if asked is not None:
         packages = ", ".join(sorted(set((system.read("/run/reboot-required.pkgs") or "").split()))) or "a package"
-        found.append(Setting("system", "reboot", "running since before", f"asked for by {packages}"))
+        found.append(Setting("system", "reboot", "running since before", f"required by {packages}"))
     return found

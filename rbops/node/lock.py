@@ -13,7 +13,7 @@ __all__ = ["check", "held", "lock", "unlock"]
 
 
 def held(state: State) -> dict[str, Any] | None:
-    """``{"holder", "run", "age_s"}`` of the lock, None when nobody holds it."""
+    """``{"holder", "run", "age_s"}`` of the lock, None when it is free."""
     record = read_json(state.lock)
     if record is None:
         return None
@@ -25,13 +25,15 @@ def check(state: State, run: str | None) -> None:
     record = held(state)
     if record is not None and record["run"] != run:
         raise Locked(
-            f"{record['holder']} has been at work on this server for {record['age_s']} s (run {record['run']})",
-            hint="wait, or take a stale lock over with `rbops-node lock --takeover`",
+            f"locked by {record['holder']} since {record['age_s']} s (run {record['run']})",
+            code="node.locked",
+            hint="wait for its end; `rbops apply --break-lock` takes over the lock of a run that is gone, except while "
+            "its change is open: wait until that is reverted",
         )
 
 
 def lock(state: State, holder: str, run: str, *, takeover: bool) -> None:
-    """Take the lock; again by the same run is no error. ``takeover`` takes it from another run.
+    """Take the lock; the same run may take it again. ``takeover`` takes it from another run.
 
     Locked (7) when another run holds it, and for ``takeover`` while a transaction of another run is open.
     """
@@ -39,14 +41,18 @@ def lock(state: State, holder: str, run: str, *, takeover: bool) -> None:
     if not takeover or open_run != run:
         check(state, run)
     if open_run != run:
-        raise Locked(f"run {open_run} has changed this server and is not confirmed yet", hint="wait until it reverts")
+        raise Locked(
+            f"run {open_run} has an open change on this server, its lock cannot be taken over",
+            code="node.open-change",
+            hint="wait until it is confirmed or reverted: `rbops status` shows the time left",
+        )
     record = {"holder": holder, "run": run, "since": time.time()}
     if (held(state) or {}).get("run") != run:
         write_whole(state.lock, json.dumps(record).encode())
 
 
 def unlock(state: State, run: str) -> bool:
-    """Give the lock back; returns whether there was one. Locked (7) when another run holds it."""
+    """Release the lock; returns whether there was one. Locked (7) when another run holds it."""
     check(state, run)
     there = state.lock.exists()
     state.lock.unlink(missing_ok=True)

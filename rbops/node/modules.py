@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rbops.errors import Mismatch
+from rbops.errors import Mismatch, Where
 from rbops.node.boot import in_container
 from rbops.node.pending import MODPROBE, MODULES_LOAD, coming, prepared
 from rbops.node.settings import Put, Run, Setting
@@ -13,7 +13,7 @@ from rbops.node.system import System
 __all__ = ["RELOAD", "SUBJECT", "check", "known_parameters", "load_text", "options_text", "same", "settings"]
 
 SUBJECT = "modules"
-RELOAD = "takes effect when the module is loaded anew: at the next reboot"
+RELOAD = "takes effect when the module is loaded again: at the next reboot"
 
 _HEAD = "# Written by rbops from the plan.\n"
 _TRUE, _FALSE = frozenset({"Y", "y", "1"}), frozenset({"N", "n", "0"})
@@ -30,20 +30,26 @@ def check(wanted: Modules, system: System, server: str) -> None:
         if known is None:
             release = system.read("/proc/sys/kernel/osrelease")
             raise Mismatch(
-                f"{server}: this server's kernel {release} has no module {module}",
-                hint=f"`modinfo {module}` must know it: install its package, or leave it out of `kernel: modules:`",
+                f"kernel {release} has no module {module}",
+                code="node.no-module",
+                where=Where(server=server),
+                hint=f"install its package, so that `modinfo {module}` finds it, or remove it from `kernel: modules:`",
             )
         unknown = [name for name in options if name.replace("-", "_") not in known]
         if unknown:
             there = ", ".join(sorted(known)) or "none"
             raise Mismatch(
-                f"{server}: module {module} has no parameter {', '.join(unknown)}; its parameters are: {there}",
-                hint="other builds of a driver have others: `modinfo -F parm` says which",
+                f"module {module} has no parameter {', '.join(unknown)}, expected one of: {there}",
+                code="node.no-parameter",
+                where=Where(server=server),
+                hint="parameters differ between builds of a driver: `modinfo -F parm` lists them",
             )
         if options and _built_in(system, module):
             said = ", ".join(f"{module}.{name}: {value}" for name, value in options.items())
             raise Mismatch(
-                f"{server}: {module} is built into the kernel, which reads no modprobe.d for it",
+                f"{module} is built into the kernel, modprobe.d does not apply to it",
+                code="node.built-in",
+                where=Where(server=server),
                 hint=f"write `kernel: {{parameters: {{{said}}}}}`",
             )
 
@@ -62,7 +68,7 @@ def _built_in(system: System, module: str) -> bool:
 
 
 def settings(wanted: Modules, system: System) -> list[Setting]:
-    """The two files as the next boot has them, what is loaded, and the parameters in force."""
+    """The two files as the next boot has them, what is loaded, and the active parameters."""
     if not wanted:
         return []
     options, names = options_text(wanted), load_text(wanted)
@@ -105,7 +111,7 @@ def same(have: str, want: str) -> bool:
 def _file(path: str, text: str, system: System) -> Setting:
     present = coming(system, path)
     have = "as planned" if present == text.strip() else "absent" if present is None else "differs"
-    # An empty one stands for removal when the change is confirmed.
+    # An empty one means removal when the change is confirmed.
     before = "" if present is None else f"{present}\n"
     return Setting(SUBJECT, path, have, "as planned", (Put(prepared(path), text),), (Put(prepared(path), before),))
 

@@ -16,7 +16,7 @@ def read(system: System) -> dict[tuple[str, str], str]:
     """(device, address) -> MAC of every permanent IPv4 neighbour."""
     done = system.run(("ip", "-json", "-4", "neighbour", "show", "nud", "permanent"))
     if done.returncode:
-        raise CheckFailed(f"ip neighbour show: {done.stderr.strip()}")
+        raise CheckFailed(f"ip neighbour show: {done.stderr.strip()}", code="node.ip")
     return parse(done.stdout)
 
 

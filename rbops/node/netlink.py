@@ -1,7 +1,7 @@
 """The kernel's IPv4 routes of one protocol over rtnetlink: 256K of them in well under a second.
 
 ``ip -json route`` would take several. The bytes of an unchanged table are the same at every dump,
-so that a digest of them tells whether anybody touched it since.
+so that a digest of them shows whether they were changed since.
 """
 
 from __future__ import annotations
@@ -61,7 +61,11 @@ def dump_routes(protocol: int, table: int) -> bytes:
             data = _receive(link)
         if data is not None:
             return data
-    raise CheckFailed("the kernel's routes changed while they were read, five times: is a routing daemon at work?")
+    raise CheckFailed(
+        "the kernel's routes changed while they were read, five times",
+        code="node.routes-changing",
+        hint="check whether a routing daemon is active",
+    )
 
 
 def _receive(link: socket.socket) -> bytes | None:
@@ -73,7 +77,8 @@ def _receive(link: socket.socket) -> bytes | None:
         if flags & _DUMP_INTERRUPTED:
             return None
         if kind == _NLMSG_ERROR:
-            raise CheckFailed(f"the kernel does not list its routes: error {struct.unpack_from('=i', data, 16)[0]}")
+            error = struct.unpack_from("=i", data, 16)[0]
+            raise CheckFailed(f"the kernel refuses to list its routes: error {error}", code="node.netlink")
         last = _last(data)
         if last is not None:
             parts.append(data[:last])

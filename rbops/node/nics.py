@@ -74,7 +74,7 @@ def _nic(device: Device, system: System, reasons: Mapping[str, str]) -> NicFacts
 
 
 def _about(system: System, device: str) -> dict[str, str]:
-    """``ethtool -i`` as key and value; what is empty or N/A is left out."""
+    """``ethtool -i`` as key and value; without what is empty or N/A."""
     pairs = (line.split(": ", 1) for line in (ask(system, "-i", device) or "").splitlines() if ": " in line)
     return {key: value.strip() for key, value in pairs if value.strip() not in {"", "N/A"}}
 

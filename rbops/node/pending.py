@@ -1,7 +1,7 @@
 """Files that decide about the next boot: prepared during a change, put in place when it is confirmed.
 
-Until then they lie beside the real ones under a name that neither GRUB nor modprobe reads, so that a server
-that reboots with a change unconfirmed boots as before it. An empty one stands for removal.
+Until then they are beside the real ones under a name that neither GRUB nor modprobe reads, so that a server
+that reboots with a change unconfirmed boots as before it. An empty one means removal.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def commit(system: System) -> None:
                 system.put(target, None)
                 system.put(prepared(target), None)
     except OSError as error:
-        raise CheckFailed(f"what decides about the next boot cannot be put in place: {error}") from error
+        raise CheckFailed(f"cannot install the files of the next boot: {error}", code="node.next-boot") from error
     if named:
         _renew_initramfs(system, named)
 

@@ -1,4 +1,4 @@
-"""How every setting was before rbops first came, so that what is no longer planned can be put back."""
+"""The value of every setting before rbops first changed it, so that it can be restored when no longer planned."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Prior:
             self._save([entry for entry in self._entries() if _key(entry["subject"], entry["setting"]) not in keys])
 
     def leftovers(self, managed: Iterable[Setting]) -> list[Setting]:
-        """What rbops set once and the plan no longer names, newest first, as settings to put back."""
+        """What rbops set once and the plan no longer names, newest first, as settings to restore."""
         names = {_key(setting.subject, setting.name) for setting in managed}
         return [
             Setting(entry["subject"], entry["setting"], "set by rbops", entry["have"], _actions(entry))
@@ -63,11 +63,13 @@ class Prior:
         ]
 
     def drop(self, system: System, settings: list[Setting]) -> None:
-        """Put leftovers back and forget them; StateUnknown (6) when that fails."""
+        """Restore leftovers and forget them; StateUnknown (6) when that fails."""
         failures = undo(system, [action for setting in settings for action in setting.actions])
         if failures:
             raise StateUnknown(
-                f"putting back what is no longer planned: {'; '.join(failures)}", hint=f"see {self.path}"
+                f"restoring what is no longer planned failed: {'; '.join(failures)}",
+                code="node.restore-failed",
+                hint=f"see {self.path}",
             )
         gone = {_key(setting.subject, setting.name) for setting in settings}
         self._save([entry for entry in self._entries() if _key(entry["subject"], entry["setting"]) not in gone])

@@ -1,5 +1,5 @@
 """What each queue's interrupts and packets were since its device was made, by CPU: before and after a load
-they tell which core served it.
+they show which core served it.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _VMXNET3_KINDS = ("ucast pkts rx", "mcast pkts rx", "bcast pkts rx")
 
 
 def read(system: System, config: NodeConfig, devices: Mapping[str, str]) -> dict[str, Any]:
-    """For each port its vectors (queue, way, interrupts by CPU) and packets by receive queue; softirqs by CPU.
+    """For each port its vectors (queue, direction, interrupts by CPU) and packets by receive queue; softirqs by CPU.
 
-    Devices that are handed to a program have none.
+    Devices with a userspace driver have none.
     """
     counts = per_cpu(system.read("/proc/interrupts") or "")
     ports: dict[str, Any] = {}
@@ -50,7 +50,7 @@ def read(system: System, config: NodeConfig, devices: Mapping[str, str]) -> dict
 
 
 def per_cpu(text: str) -> dict[str, dict[str, int]]:
-    """Row -> CPU -> count, zeros left out, from the text of ``/proc/interrupts`` or ``/proc/softirqs``."""
+    """Row -> CPU -> count, without zeros, from the text of ``/proc/interrupts`` or ``/proc/softirqs``."""
     lines = text.splitlines()
     cpus = [word.removeprefix("CPU") for word in lines[0].split()] if lines else []
     found: dict[str, dict[str, int]] = {}

@@ -53,7 +53,7 @@ _FLUSH = (Ip(f"route flush {_OURS}"),)
 
 
 def fingerprint(table_sha256: str, plan_digest: str, indexes: Mapping[str, int], dump: bytes) -> str:
-    """One digest over what is wanted and the kernel's own bytes: equal means that nobody touched either."""
+    """One digest over what is wanted and the kernel's own bytes: equal means that neither was changed."""
     wanted = f"{table_sha256} {plan_digest} {sorted(indexes.items())}"
     return hashlib.sha256(wanted.encode() + b"\0" + hashlib.sha256(dump).digest()).hexdigest()
 

@@ -28,7 +28,7 @@ def read(system: System) -> tuple[str, ...]:
     """The rules at rbops's own preferences, as ``ip rule`` takes them."""
     done = system.run(("ip", "-json", "-4", "rule", "show"))
     if done.returncode:
-        raise CheckFailed(f"ip rule show: {done.stderr.strip()}")
+        raise CheckFailed(f"ip rule show: {done.stderr.strip()}", code="node.ip")
     return parse(done.stdout)
 
 

@@ -1,4 +1,4 @@
-"""A setting as it is and as it shall be, and the exact actions between the two."""
+"""A setting as it is and as planned, and the exact actions between the two."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something the operator should know that is no difference: an unsupported setting, a risk."""
+    """Something for the operator that is not a difference: an unsupported setting, a risk."""
 
     subject: str
     setting: str

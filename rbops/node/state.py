@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rbops.errors import Locked, StateUnknown
+from rbops.errors import Locked, StateUnknown, Where
 
 __all__ = ["State", "copy_tree", "read_json", "sync_folder", "sync_tree", "write_whole"]
 
@@ -51,12 +51,12 @@ class State:
 
     @property
     def boot(self) -> Path:
-        """The boot parameters that rbops planned here and that may still be in force."""
+        """The boot parameters that rbops planned here and that may still be active."""
         return self.base / "boot.json"
 
     @property
     def lock(self) -> Path:
-        """Who is at work on this server: holder, run, since when."""
+        """The lock of this server: holder, run, since when."""
         return self.base / "lock.json"
 
     @contextmanager
@@ -71,7 +71,11 @@ class State:
                     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     if time.monotonic() > deadline:
-                        raise Locked("another rbops-node is at work on this server", hint="wait for its end") from None
+                        raise Locked(
+                            "another rbops-node is running on this server",
+                            code="node.busy",
+                            hint="wait until it has ended",
+                        ) from None
                     time.sleep(0.1)
                 else:
                     break
@@ -87,9 +91,19 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise StateUnknown(f"{path} cannot be read: {error}", hint="look at it and move it away") from error
+        raise StateUnknown(
+            f"cannot read the file: {error}",
+            code="node.state-unreadable",
+            where=Where(file=str(path)),
+            hint="look at it and move it away",
+        ) from error
     if not isinstance(value, dict):
-        raise StateUnknown(f"{path} does not hold what rbops-node writes", hint="look at it and move it away")
+        raise StateUnknown(
+            "not a file that rbops-node wrote, expected a JSON object",
+            code="node.state-invalid",
+            where=Where(file=str(path)),
+            hint="look at it and move it away",
+        )
     return value
 
 

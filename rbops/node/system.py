@@ -82,10 +82,12 @@ class Kernel:
             )
         except FileNotFoundError as error:
             raise NotInstalled(
-                f"{argv[0]} is not installed here", hint=f"apt-get install {_package(argv[0])}"
+                f"{argv[0]} is not installed",
+                code="node.not-installed",
+                hint=f"apt-get install {_package(argv[0])}",
             ) from error
         except subprocess.TimeoutExpired as error:
-            raise CheckFailed(f"{' '.join(argv)}: no end after {limit} s") from error
+            raise CheckFailed(f"`{' '.join(argv)}` did not finish in {limit} s", code="node.timeout") from error
         return Done(done.returncode, done.stdout, done.stderr)
 
     def read(self, path: str) -> str | None:

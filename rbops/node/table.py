@@ -9,7 +9,7 @@ from pathlib import Path
 from socket import inet_aton
 
 from rbops.common.fabric import fabric_mac
-from rbops.errors import Mismatch
+from rbops.errors import Mismatch, Where
 from rbops.node.fabric import next_hop
 from rbops.node.schema import NodeConfig
 
@@ -47,14 +47,21 @@ def load(config: NodeConfig) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise Mismatch(f"{config.server}: {path}: {error.strerror}", hint="`rbops apply` puts it there") from error
+        raise Mismatch(
+            str(error.strerror),
+            code="node.no-routes",
+            where=Where(server=config.server, file=str(path)),
+            hint="`rbops apply` installs it",
+        ) from error
 
 
 def rows(data: bytes) -> list[Row]:
     """The lines of the file. Mismatch (3) naming the line that is wrong."""
     lines = data.decode("ascii", errors="replace").splitlines()
     if not lines or lines[0] != _HEADER:
-        raise Mismatch(f"routes.csv: the first line is not {_HEADER}")
+        raise Mismatch(
+            f"not a valid first line, expected {_HEADER}", code="node.route", where=Where(file="routes.csv", line=1)
+        )
     targets: dict[str, Target] = {}
     found: list[Row] = []
     try:
@@ -66,7 +73,8 @@ def rows(data: bytes) -> list[Row]:
                 target = targets[tail] = Target(int(port), int(adjacency), via)
             found.append((prefix, target))
     except ValueError as error:
-        raise Mismatch(f"routes.csv:{len(found) + 2}: {error}") from error
+        place = Where(file="routes.csv", line=len(found) + 2)
+        raise Mismatch(str(error), code="node.route", where=place) from error
     return found
 
 
@@ -75,19 +83,19 @@ def hops(table: Sequence[Row], config: NodeConfig, devices: Mapping[str, str]) -
     if config.host is not None:
         source = int(IPv4Interface(config.host.addresses[0]).ip) if config.host.addresses else None
         behind = Hop(None, config.host.device, onlink=False, source=source)
-        ways: dict[int, Hop | None] = {id(target): behind for target in _targets(table)}
+        by_target: dict[int, Hop | None] = {id(target): behind for target in _targets(table)}
         found = {}
     else:
-        ways = {id(target): _hop(target, config, devices) for target in _targets(table)}
+        by_target = {id(target): _hop(target, config, devices) for target in _targets(table)}
         found = _connected(config, devices)
     try:
         for prefix, target in table:
-            way = ways[id(target)]
-            if way is not None:
+            hop = by_target[id(target)]
+            if hop is not None:
                 address, _, length = prefix.partition("/")
-                found[int.from_bytes(inet_aton(address), "big"), int(length)] = way
+                found[int.from_bytes(inet_aton(address), "big"), int(length)] = hop
     except (OSError, ValueError) as error:
-        raise Mismatch(f"routes.csv: {prefix} is no prefix") from error
+        raise Mismatch(f"{prefix} is not a valid prefix", code="node.route", where=Where(file="routes.csv")) from error
     return found
 
 
@@ -134,21 +142,33 @@ def _hop(target: Target, config: NodeConfig, devices: Mapping[str, str]) -> Hop 
         return None
     own = next((port.name for port in config.ports if port.id == target.port), None)
     if own is None:
-        raise Mismatch(f"{config.server}: routes.csv: port {target.port} is this server's, but not in node.json")
+        raise Mismatch(
+            f"port {target.port} is this server's, but not in node.json",
+            code="node.route-port",
+            where=Where(server=config.server, file="routes.csv"),
+        )
     if own not in devices:
         return None
     return Hop(int(IPv4Address(target.via)), devices[own], onlink=False, source=None)
 
 
 def _fabric_device(port: int, config: NodeConfig, devices: Mapping[str, str]) -> str | None:
-    """The internal device towards the owner of an external port; None for an own port, or one handed to a program."""
+    """The internal device towards the owner of an external port; None for an own port, or with a userspace driver."""
     owners = config.dataplane.fabric.owners
     if not 0 <= port < len(owners):
-        raise Mismatch(f"{config.server}: routes.csv: the router has no port {port}")
+        raise Mismatch(
+            f"the router has no port {port}",
+            code="node.route-port",
+            where=Where(server=config.server, file="routes.csv"),
+        )
     owner = owners[port]
     if owner == config.dataplane.fabric.server:
         return None
     name = config.dataplane.fabric.next_hop.get(owner)
     if name is None:
-        raise Mismatch(f"{config.server}: node.json gives no way to server {owner}, which owns port {port}")
+        raise Mismatch(
+            f"node.json has no path to server {owner}, which owns port {port}",
+            code="node.no-path",
+            where=Where(server=config.server),
+        )
     return devices.get(name)

@@ -1,4 +1,4 @@
-"""The timer that puts the server back when nobody confirms."""
+"""The commit timer: rolls the server back unless the change is confirmed."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class SystemdTimer:
         )
         if done.returncode or not self.armed():
             detail = done.stderr.strip() or "systemd does not list it"
-            raise Mismatch(f"the revert timer cannot be armed, so nothing is changed: {detail}")
+            raise Mismatch(f"cannot arm the commit timer, nothing was changed: {detail}", code="node.timer")
 
     def disarm(self) -> None:
         """Stop the timer and forget a failed earlier run."""

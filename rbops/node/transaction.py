@@ -52,7 +52,7 @@ class Transaction:
     def begin(self, holder: str, run: str, timeout_s: int) -> None:
         """Snapshot the configuration and arm the timer.
 
-        Again by the same run winds the timer up anew. Locked (7) while another run holds the server or
+        Again by the same run re-arms the timer. Locked (7) while another run holds the server or
         has an open change; Mismatch (3), with nothing changed, when the timer cannot be armed.
         """
         lock.check(self.state, run)
@@ -60,8 +60,9 @@ class Transaction:
         if manifest is not None and manifest["run"] != run:
             age = max(0, int(time.time() - manifest["since"]))
             raise Locked(
-                f"{manifest['holder']} changed this server {age} s ago and has not confirmed (run {manifest['run']})",
-                hint="it confirms or reverts by itself",
+                f"{manifest['holder']} has an open change on this server since {age} s (run {manifest['run']})",
+                code="node.change-open",
+                hint="wait until it is confirmed or reverted: `rbops status` shows the time left",
             )
         record = {"schema_version": 1, "run": run, "holder": holder, "since": time.time(), "timeout_s": timeout_s}
         if manifest is not None:
@@ -72,7 +73,7 @@ class Transaction:
         try:
             self._take(record)
         except OSError as error:
-            raise Mismatch(f"no snapshot can be taken, so nothing is changed: {error}") from error
+            raise Mismatch(f"cannot take a snapshot, nothing was changed: {error}", code="node.snapshot") from error
         try:
             self.timer.arm(timeout_s, self._command(run))
         except RbopsError:
@@ -84,30 +85,30 @@ class Transaction:
         manifest = self.manifest()
         return manifest is not None and manifest["run"] == run
 
-    def wind(self, run: str, timeout_s: int) -> None:
-        """Start the timer of the open change anew, beside another rbops-node at work: writes nothing.
+    def rearm(self, run: str, timeout_s: int) -> None:
+        """Re-arm the timer of the open change, also while another rbops-node is running: writes nothing.
 
-        Should the change end meanwhile, the timer finds nothing to do.
+        If the change ends before it fires, the timer finds nothing to do.
         """
         self.timer.arm(timeout_s, self._command(run))
 
     def confirm(self, run: str, keep: Callable[[], None] = lambda: None) -> None:
         """Keep the change: ``keep`` it, forget the snapshot, then stop the timer, which alone would find nothing to do.
 
-        CheckFailed (1) when no change is open (it was put back already), Locked (7) for another run's.
+        CheckFailed (1) when no change is open (it was rolled back already), Locked (7) for another run's.
         """
         manifest = self.manifest()
         if manifest is None:
-            raise CheckFailed("there is nothing to confirm: the change was put back already, or never begun")
+            raise CheckFailed("no change is open: it was rolled back already, or never begun", code="node.no-change")
         self._own(manifest, run)
         keep()
         self._forget()
         self.timer.disarm()
 
-    def revert(self, run: str | None, reapply: Callable[[], None], take_away: Callable[[], None]) -> bool:
-        """Put files and kernel back; False when no change is open. StateUnknown (6) when that fails.
+    def revert(self, run: str | None, reapply: Callable[[], None], remove_all: Callable[[], None]) -> bool:
+        """Roll files and kernel back; False when no change is open. StateUnknown (6) when that fails.
 
-        ``reapply`` makes the kernel equal to the files put back; ``take_away`` leaves nothing of rbops in
+        ``reapply`` makes the kernel equal to the restored files; ``remove_all`` leaves nothing of rbops in
         it, for a server that was not configured before.
         """
         manifest = self.manifest()
@@ -125,19 +126,21 @@ class Transaction:
                 self._put_click_back()
                 reapply()
             else:
-                take_away()
+                remove_all()
                 self._put_back(configured=False)
             self._put_program_back()
         except (OSError, RbopsError) as error:
             raise StateUnknown(
-                f"putting this server back failed: {error}", hint=f"what was there before is in {self.state.snapshot}"
+                f"the rollback failed: {error}",
+                code="node.rollback-failed",
+                hint=f"the state before is in {self.state.snapshot}",
             ) from error
         self._forget()
         self.timer.disarm()
         return True
 
     def restore_files(self) -> bool:
-        """At boot: put the files of an unconfirmed change back; the kernel has nothing of it any more."""
+        """At boot: restore the files before an unconfirmed change; the kernel has nothing of it any more."""
         manifest = self.manifest()
         if manifest is None:
             return False
@@ -146,7 +149,7 @@ class Transaction:
         return True
 
     def finish_boot(self) -> None:
-        """At boot, after the old configuration is in force."""
+        """At boot, after the old configuration is active."""
         self._put_program_back()
         self._forget()
 
@@ -211,4 +214,8 @@ class Transaction:
     def _own(self, manifest: dict[str, Any], run: str) -> None:
         if manifest["run"] != run:
             age = max(0, int(time.time() - manifest["since"]))
-            raise Locked(f"the open change is {manifest['holder']}'s, {age} s old (run {manifest['run']}), not {run}'s")
+            raise Locked(
+                f"the open change is of {manifest['holder']}, {age} s old (run {manifest['run']}), expected run {run}",
+                code="node.other-run",
+                hint="wait until it is confirmed or reverted: `rbops status` shows the time left",
+            )

@@ -1,7 +1,7 @@
 """Follows the carrier of the internal ports and leaves dead links out of the data plane's choices.
 
 The data plane balances over all links it believes alive; a cut cable would otherwise swallow a
-share of every flow until somebody looks.
+share of every flow until an operator looks.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LOOK_S = 0.5
 
 
 class Switchable(Protocol):
-    """A data plane whose links can be left out."""
+    """A data plane that can exclude links."""
 
     def set_alive(self, server: int, *, alive: bool) -> None:
         """Use or leave out the direct link towards ``server``; Mismatch while nothing is loaded."""
@@ -92,27 +92,27 @@ def _ask(link: socket.socket) -> None:
 
 
 def watch(config: NodeConfig, devices: Mapping[str, str], plane: Switchable, *, rounds: int | None = None) -> None:
-    """Follow the links until killed (or for ``rounds`` events), telling the data plane of every change.
+    """Follow the links until killed (or for ``rounds`` events), reporting every change to the data plane.
 
-    While no data plane is loaded what it should know is kept, and told as soon as there is one.
+    While no data plane is loaded changes are kept, and reported as soon as there is one.
     """
     links: dict[str, bool] = {}
-    told: dict[int, bool] = {}
+    reported: dict[int, bool] = {}
     known: object = None
     refreshed = time.monotonic()
     for number, events in enumerate(link_events(timeout_s=_LOOK_S), 1):
         links.update({event.name: event.up for event in events})
         now = plane.instance()
         if now != known or time.monotonic() - refreshed > _RELOAD_S:
-            # A data plane that was loaded anew believes all links alive.
-            told, known, refreshed = {}, now, time.monotonic()
-        told = _tell(plane, alive_servers(config, devices, links), told)
+            # A data plane that was loaded again takes all links for alive.
+            reported, known, refreshed = {}, now, time.monotonic()
+        reported = _report(plane, alive_servers(config, devices, links), reported)
         if rounds is not None and number >= rounds:
             return
 
 
-def _tell(plane: Switchable, alive: Mapping[int, bool], told: dict[int, bool]) -> dict[int, bool]:
-    done = dict(told)
+def _report(plane: Switchable, alive: Mapping[int, bool], reported: dict[int, bool]) -> dict[int, bool]:
+    done = dict(reported)
     for server, up in alive.items():
         if done.get(server) == up:
             continue

@@ -1,4 +1,4 @@
-"""Facts of three recorded machines, and the hardware that plans are made of them (26, 27, 29)."""
+"""Facts of three recorded machines, and the hardware that plans are made of them."""
 
 from __future__ import annotations
 

@@ -45,12 +45,14 @@ class Server:
         return command("nsenter", f"--target={self.pid}", "--mount", "--net", *argv, check=check)
 
     def node(self, *verb: str, code: int = 0) -> Any:
-        """Run a verb of rbops-node; its JSON, or the message when it prints none."""
+        """Run a verb of rbops-node; its JSON, or the error when it prints none."""
         config = self.etc / "node.json"
         environment = f"PYTHONPATH={ROOT}"
         done = self.run("env", environment, sys.executable, DRIVER, self.state, config, *verb, check=False)
         assert done.returncode == code, f"{verb}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return json.loads(done.stdout) if done.stdout else done.stderr
+        if done.stdout:
+            return json.loads(done.stdout)
+        return next(json.loads(line)["error"] for line in done.stderr.splitlines() if line.startswith("{"))
 
     def json(self, *argv: str) -> Any:
         return json.loads(self.run(*argv).stdout or "[]")

@@ -1,4 +1,4 @@
-"""CPU lists and masks, past 64 CPUs too (27)."""
+"""CPU lists and masks, past 64 CPUs too."""
 
 from __future__ import annotations
 

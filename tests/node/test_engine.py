@@ -21,6 +21,7 @@ from rbops.node.state import State
 from rbops.node.system import Done
 from tests.node.recorded import Recorded, config, external
 from tests.node.recorded import plane as planned_plane
+from tests.support.errors import raises
 
 BASE = "/sys/class/net/eth0"
 OFF = {"/sys/devices/system/cpu/online": "0-3", "/sys/devices/system/cpu/present": "0-3"}
@@ -228,7 +229,7 @@ def test_a_rounded_value_is_said_and_not_tried_for_ever(tmp_path: Path) -> None:
 def test_without_any_effect_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = machine()
     monkeypatch.setattr(Machine, "write", lambda *_: None)
-    with pytest.raises(CheckFailed, match="accepted, but without effect: port ext0: xps tx-0 is off, not 0"):
+    with raises(CheckFailed, "node.no-effect", server="n0"):
         engine(made, tmp_path, planned()).apply()
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from rbops.errors import Mismatch, UsageError
 from rbops.node import binding, hugepages
 from rbops.node.devices import resolve
@@ -16,6 +14,7 @@ from rbops.node.settings import Run, Setting, Write
 from rbops.node.table import hops, neighbors, rows
 from tests.node.recorded import Recorded, config, external, internal
 from tests.node.test_devices import DEFAULT, server
+from tests.support.errors import raises
 
 ADDRESS = "0000:3b:00.0"
 PLACE = f"/sys/bus/pci/devices/{ADDRESS}"
@@ -81,16 +80,16 @@ def test_bound_already() -> None:
 
 
 def test_the_whole_group_must_be_free() -> None:
-    with pytest.raises(Mismatch, match=r"n0: port ext0: PCI device 0000:3b:00.0 shares .* 0000:3b:00.1 \(driver ice\)"):
+    with raises(Mismatch, "node.iommu-group", server="n0", device="0000:3b:00.0"):
         binding.settings(planned(), machine(pci3b_00_1="ice"))
 
 
 def test_absent_or_without_iommu() -> None:
-    with pytest.raises(Mismatch, match=r"n0: port ext0 is to be PCI device 0000:3b:00\.0: there is none"):
+    with raises(Mismatch, "node.no-pci-device", server="n0", device="0000:3b:00.0"):
         binding.settings(planned(), Recorded())
     bare = machine()
     bare.files = {path: text for path, text in bare.files.items() if "iommu" not in path}
-    with pytest.raises(Mismatch, match=r"n0: port ext0: PCI device 0000:3b:00\.0 is behind no IOMMU"):
+    with raises(Mismatch, "node.no-iommu", server="n0", device="0000:3b:00.0"):
         binding.settings(planned(), bare)
     (setting,) = binding.settings(planned(noiommu=True), bare)
     assert lines(setting)[1] == "Y > /sys/module/vfio/parameters/enable_unsafe_noiommu_mode"
@@ -102,7 +101,7 @@ def test_handed_back_when_no_longer_planned(tmp_path: Path) -> None:
     prior.remember(binding.settings(planned(), machine()))
     later = config(ports=[external("ext0", select={"pci": ADDRESS}, driver="i40e")])
     system = machine("vfio-pci")
-    with pytest.raises(Mismatch, match="n0: port ext0 is still handed to a program"):
+    with raises(Mismatch, "node.still-bound", server="n0"):
         binding.hand_back(later, system, prior, check=True)
     binding.hand_back(planned(), system, prior, check=False)
     assert system.written == [], "it is still planned"
@@ -117,13 +116,13 @@ def test_handed_back_when_no_longer_planned(tmp_path: Path) -> None:
 
 
 def test_only_by_pci_address() -> None:
-    with pytest.raises(UsageError, match="select it by PCI address"):
+    with raises(UsageError, "node.config-field", field="ports[0].nic.bind"):
         config(ports=[external("ext0", nic={"bind": "vfio-pci"})])
 
 
 def test_the_management_nic_is_not_handed_over() -> None:
     wanted = config(ports=[external("ext0", select={"pci": "0000:03:00.0"}, driver="ixgbe", nic={"bind": "vfio-pci"})])
-    with pytest.raises(Mismatch, match="n0: port ext0 is device eth0, the management NIC"):
+    with raises(Mismatch, "node.management", server="n0", device="eth0"):
         resolve(wanted, server(default=DEFAULT % "eth0"))
     assert resolve(wanted, server()) == {}, "the kernel has no device of it to set"
 

@@ -16,6 +16,7 @@ from rbops.node.netlink import KernelRoute
 from rbops.node.settings import Action, Ip, Run, Setting, Write, action_from_json, action_to_json, differing
 from rbops.node.system import Done
 from tests.node.recorded import Recorded, config, external, internal
+from tests.support.errors import raises
 
 
 def todo(settings: list[Setting]) -> list[str]:
@@ -121,16 +122,16 @@ def test_many_routes_are_one_difference() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "code", "line"),
     [
-        (b"", "first line"),
-        (b"a,b\n", "first line"),
-        (ROWS + b"1.2.3.0/24,1\n", "routes.csv:8"),
-        (ROWS + b"1.2.3.0/24,9,1,\n", "no port 9"),
+        (b"", "node.route", 1),
+        (b"a,b\n", "node.route", 1),
+        (ROWS + b"1.2.3.0/24,1\n", "node.route", 8),
+        (ROWS + b"1.2.3.0/24,9,1,\n", "node.route-port", None),
     ],
 )
-def test_bad_table(text: bytes, words: str) -> None:
-    with pytest.raises(Mismatch, match=words):
+def test_bad_table(text: bytes, code: str, line: int | None) -> None:
+    with raises(Mismatch, code, file="routes.csv", line=line):
         table.hops(table.rows(text), config(ports=[external(), internal()]), DEVICES)
 
 
@@ -176,9 +177,9 @@ class Refusing(Recorded):
 
 def test_managed_interrupt() -> None:
     action = Write("/proc/irq/40/smp_affinity_list", "1")
-    with pytest.raises(NotSupported, match="kernel manages"):
+    with raises(NotSupported, "node.not-supported"):
         execute(Refusing(), [action])
-    with pytest.raises(CheckFailed, match="refused"):
+    with raises(CheckFailed, "node.write"):
         execute(Refusing(), [Write("/sys/class/net/x/threaded", "1")])
 
 
@@ -190,7 +191,7 @@ def test_lines_share_a_process() -> None:
 
 def test_failing_line_is_named() -> None:
     system = Recorded({"ip -batch -": Done(1, "", "RTNETLINK answers: File exists\nCommand failed -:2\n")})
-    with pytest.raises(CheckFailed, match="ip b: RTNETLINK answers: File exists"):
+    with raises(CheckFailed, "node.command"):
         execute(system, [Ip("a"), Ip("b"), Ip("c")])
     with pytest.raises(NotSupported):
         execute(system, [Run(("ethtool", "-G", "x", "rx", "1"))])

@@ -1,4 +1,4 @@
-"""From link messages to what the data plane is told (59)."""
+"""From link messages to the reports to the data plane."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from rbops.errors import Mismatch
 from rbops.node import watch
-from rbops.node.watch import LinkState, _tell, alive_servers, parse_links
+from rbops.node.watch import LinkState, _report, alive_servers, parse_links
 from tests.node.recorded import config, internal
 
 
@@ -57,13 +57,13 @@ class Plane:
 
 def test_told_once_and_again_after_loading() -> None:
     plane = Plane()
-    told = _tell(plane, {1: False, 2: True}, {})
+    told = _report(plane, {1: False, 2: True}, {})
     assert told == {}
     plane.loaded = True
-    told = _tell(plane, {1: False, 2: True}, told)
-    told = _tell(plane, {1: False, 2: True}, told)
+    told = _report(plane, {1: False, 2: True}, told)
+    told = _report(plane, {1: False, 2: True}, told)
     assert plane.told == [(1, False), (2, True)]
-    _tell(plane, {1: True, 2: True}, told)
+    _report(plane, {1: True, 2: True}, told)
     assert plane.told[2:] == [(1, True)]
 
 

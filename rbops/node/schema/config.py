@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rbops.dataplane import registry
-from rbops.errors import UsageError
+from rbops.errors import UsageError, Where
 from rbops.node.schema.dataplane import Dataplane
 from rbops.node.schema.fields import Field, FieldError, Fields
 from rbops.node.schema.kernel import KernelConfig
@@ -83,7 +83,7 @@ class Userspace:
 class NodeConfig:
     """One server; ``index`` is its number in the cluster, ``cores`` are those of its data plane.
 
-    ``sysctl``: a part of a key that is a planned port stands for the device it is on the server.
+    ``sysctl``: a part of a key that is a planned port means the device that it is on the server.
     """
 
     cluster: str
@@ -102,7 +102,7 @@ class NodeConfig:
 
     @property
     def kernel_ports(self) -> tuple[NodePort, ...]:
-        """The ports that are network devices of the kernel: those that are not handed to a program."""
+        """The ports that are network devices of the kernel: those without a userspace driver."""
         return tuple(port for port in self.ports if port.nic.bind is None)
 
     def to_text(self) -> str:
@@ -159,9 +159,14 @@ def load(path: Path) -> NodeConfig:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise UsageError(f"{path} is not there", hint="`rbops apply` puts it here") from error
+        raise UsageError(
+            "the file does not exist",
+            code="node.no-config",
+            where=Where(file=str(path)),
+            hint="`rbops apply` installs it",
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: {error}") from error
+        raise UsageError(str(error), code="node.config-unreadable", where=Where(file=str(path))) from error
     return parse(text, path)
 
 
@@ -170,15 +175,20 @@ def parse(text: str, path: Path) -> NodeConfig:
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: not JSON: {error}") from error
+        raise UsageError(f"not valid JSON: {error}", code="node.config-json", where=Where(file=str(path))) from error
     if not isinstance(data, dict) or data.get("schema_version") != _VERSION:
         raise UsageError(
-            f"{path}: schema_version must be {_VERSION}", hint="this rbops-node is older than what rendered it"
+            f"schema_version is not {_VERSION}",
+            code="node.config-version",
+            where=Where(file=str(path), field="schema_version"),
+            hint="this rbops-node is older than the rbops that rendered it",
         )
     try:
         return NodeConfig.parse(Fields("", data))
     except FieldError as error:
-        raise UsageError(f"{path}: {error}") from error
+        raise UsageError(
+            error.message, code="node.config-field", where=Where(file=str(path), field=error.place)
+        ) from error
 
 
 def _userspace(node: Fields) -> Userspace:

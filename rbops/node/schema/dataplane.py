@@ -72,7 +72,7 @@ class Adjacency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fabric:
-    """What every data plane is told of this server and its cluster; servers are numbered by their index.
+    """The part that every data plane gets of this server and its cluster; servers are numbered by their index.
 
     ``owners``: external port -> server. ``next_hop``: server that owns ports -> own port on a shortest path to it.
     ``intermediates`` are VLB's, in the order of its rotation. ``direct_quota_bps`` and ``flowlet_timeout_s`` are
@@ -135,7 +135,7 @@ class Dataplane(Protocol):
 
     @property
     def fabric(self) -> Fabric:
-        """What every data plane is told."""
+        """The part that every data plane gets."""
 
     @property
     def files(self) -> tuple[PlannedFile, ...]:

@@ -16,6 +16,7 @@ class FieldError(ValueError):
     def __init__(self, place: str, message: str) -> None:
         super().__init__(f"{place}: {message}")
         self.place = place
+        self.message = message
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +115,11 @@ class Fields:
         return Field(self._at(key), self.values[key])
 
     def find(self, key: str) -> Field | None:
-        """The field ``key``, None where it is left out or null."""
+        """The field ``key``, None where it is absent or null."""
         return None if self.values.get(key) is None else Field(self._at(key), self.values[key])
 
     def flag(self, key: str, *, default: bool) -> bool:
-        """The field ``key``, ``default`` where it is left out."""
+        """The field ``key``, ``default`` where it is absent."""
         found = self.find(key)
         return default if found is None else found.flag()
 
