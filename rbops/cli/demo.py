@@ -82,7 +82,7 @@ class _Runner:
             code = self._program(list(arguments), prog_name="rbops", standalone_mode=False)
         self.times.append((" ".join(word for word in arguments[:2] if word.isalpha()), time.monotonic() - begun))
         if code:
-            # What a failing verb reports is the reason: it must not be lost with the rest of the demo.
+            # A failing verb's result says why.
             say(output.getvalue())
             raise typer.Exit(code)
         return output.getvalue()
@@ -100,7 +100,7 @@ def _folder(directory: Path, *, keep: bool) -> Iterator[Path]:
 
 @contextmanager
 def _lab(run: _Runner, spec: str, name: str, *, keep: bool) -> Iterator[str]:
-    """The lab's inventory; whatever happens inside, the lab is removed unless it is to be kept."""
+    """The lab's inventory; the lab is removed at the end, also after an error, unless it is to be kept."""
     inventory = run("lab", "up", spec, "--name", name).strip()
     try:
         yield inventory
@@ -114,19 +114,19 @@ def _farewell(run: _Runner, spec: str, inventory: str, name: str, *, keep: bool)
     say("")
     for what, seconds in run.times:
         say(f"  {what:{width}}  {seconds:6.1f} s")
-    say(f"  {'in all':{width}}  {sum(seconds for _, seconds in run.times):6.1f} s")
+    say(f"  {'total':{width}}  {sum(seconds for _, seconds in run.times):6.1f} s")
     if keep:
         next_steps = [
-            f"rbops lab status {spec} --name {name}",
-            f"rbops lab exec {spec} t0 --name {name} -- ping -c 3 198.18.3.2",
-            f"rbops lab ssh {spec} n0 --name {name}",
+            f"rbops lab status {name}",
+            f"rbops lab exec {name} t0 -- ping -c 3 198.18.3.2",
+            f"rbops lab ssh {name} n0",
             f"rbops selftest {spec} -i {inventory}",
-            f"rbops lab down {spec} --name {name}",
+            f"rbops lab down {name}",
         ]
     else:
         next_steps = [
-            "rbops demo --keep                  the same, and the lab stays up",
-            "rbops init my-router               a spec of your own: edit my-router/router.yml",
-            "rbops plan my-router/router.yml    what it becomes",
+            "rbops demo --keep                  the same, and keep the lab running",
+            "rbops init my-router               start a spec of your own: my-router/router.yml",
+            "rbops plan my-router/router.yml    show its plan",
         ]
     say("\nnext: " + "\n      ".join(next_steps))

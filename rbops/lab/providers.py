@@ -47,5 +47,5 @@ def load(name: str) -> Lab:
     if manifest is None:
         raise Mismatch(f"there is no lab called {name}", hint="rbops lab up SPEC makes one")
     if manifest.state != "up":
-        raise Mismatch(f"lab {name} was not finished, or is being built", hint=f"rbops lab down SPEC --name {name}")
+        raise Mismatch(f"lab {name} was not finished, or is being built", hint=f"rbops lab down {name}")
     return Lab(manifest, directory, provider(manifest.provider))

@@ -91,10 +91,10 @@ def refuse_existing(directory: Path) -> None:
     if manifest is not None and manifest.state == "up":
         raise UsageError(
             f"lab {name} is there already, with {len(manifest.servers)} servers",
-            hint=f"rbops lab down SPEC --name {name} removes it; --name gives the new one another name",
+            hint=f"rbops lab down {name} removes it; --name gives the new one another name",
         )
     raise UsageError(
-        f"lab {name} was begun and never finished", hint=f"rbops lab down SPEC --name {name} removes what is left of it"
+        f"lab {name} was begun and never finished", hint=f"rbops lab down {name} removes what is left of it"
     )
 
 
@@ -138,7 +138,7 @@ def require_cables(manifest: Manifest) -> None:
     if not net.exists(manifest.panel):
         raise Mismatch(
             f"lab {manifest.name} has lost its cables: was the machine itself rebooted?",
-            hint=f"rbops lab down SPEC --name {manifest.name}, and up again",
+            hint=f"rbops lab down {manifest.name}, and up again",
         )
 
 

@@ -99,5 +99,5 @@ def test_the_demo_does_it_all_and_cleans_up(other: Cluster) -> None:
         assert f"$ rbops {verb} " in done.err
     assert "Received, 64-byte frames, every port to every other" in done.out
     assert "self-test of rb4 passed" in done.out
-    assert done.err.index("  in all  ") < done.err.index("next: rbops demo --keep")
+    assert done.err.index("  total  ") < done.err.index("next: rbops demo --keep")
     assert other.left_behind(subnet) == []
