@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rbops.cli.output import console
+from rbops.report.tables import Cell, Style, Styled, Table, coloured, rich_text
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["deploy_progress"]
 
-_STYLES = {"ok": "green", "changed": "yellow", "failed": "bold red", "unreachable": "bold red", "skipped": "dim"}
+_STYLES: Mapping[str, Style] = {"ok": "good", "changed": "changed", "failed": "bad", "unreachable": "bad"}
 _REFRESH_HZ = 4
 
 
@@ -45,10 +46,10 @@ class _Plain:
         self._lock = threading.Lock()
         self._started = time.monotonic()
 
-    def line(self, text: str, style: str | None = None) -> None:
+    def line(self, text: Cell) -> None:
         """One line on stderr, never folded and never read as markup."""
         with self._lock:
-            self._screen.print(text, style=style, markup=False, soft_wrap=True)
+            self._screen.print(coloured(text), soft_wrap=True)
 
     def step(self, text: str) -> None:
         """A step begins; the time is since the start."""
@@ -60,13 +61,13 @@ class _Plain:
 
     def warn(self, text: str) -> None:
         """A warning."""
-        self.line(f"warning: {text}", "yellow")
+        self.line(Styled(f"warning: {text}", "changed"))
 
     def task(self, event: TaskEvent) -> None:
         """A task's end, when it did something."""
         if event.status in {"changed", "failed", "unreachable"}:
             reason = f": {event.message}" if event.message else ""
-            self.line(f"  {event.host}: {event.title}: {event.status}{reason}", _STYLES[event.status])
+            self.line(Styled(f"  {event.host}: {event.title}: {event.status}{reason}", _STYLES[event.status]))
         if self._show_diff and event.diff:
             self.line(event.diff.rstrip())
 
@@ -100,11 +101,8 @@ class _Moving(_Plain):
             self._live.update(self._table())
 
     def _table(self) -> RenderableType:
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table("server", "task", "", "changed", box=None, pad_edge=False)
-        for name, (task, status) in sorted(self._rows.items()):
-            result = Text(status, style=_STYLES.get(status, ""))
-            table.add_row(Text(name), Text(task), result, str(self._changed.get(name, 0)))
-        return table
+        rows = tuple(
+            (name, task, Styled(status, _STYLES.get(status, "dim")), str(self._changed.get(name, 0)))
+            for name, (task, status) in sorted(self._rows.items())
+        )
+        return rich_text([Table("", ("server", "task", "result", "changed"), rows)])

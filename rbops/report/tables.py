@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["Block", "Cell", "Styled", "Table", "plain", "rich_text"]
+__all__ = ["Block", "Cell", "Style", "Styled", "Table", "coloured", "plain", "rich_text"]
 
-_COLOURS = {"good": "green", "bad": "red", "dim": "dim"}
+_COLOURS = {"good": "green", "changed": "yellow", "bad": "red", "dim": "dim"}
 _NUMBER = re.compile(r"[0-9][0-9,]*(\.[0-9]+)?%?( \(.*\))?|[0-9]+/[0-9]+")
 _NONE = frozenset({"", "-"})
+
+Style = Literal["good", "changed", "bad", "dim"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,7 @@ class Styled:
     """Text that a terminal shows in colour; elsewhere it is the text alone."""
 
     text: str
-    style: Literal["good", "bad", "dim"]
+    style: Style
 
 
 Cell = str | Styled
@@ -30,7 +32,7 @@ Cell = str | Styled
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """``rows`` under ``columns``. Columns of numbers are aligned to the right."""
+    """``rows`` under ``columns``; columns of numbers are aligned to the right. A moving table has no ``title``."""
 
     title: str
     columns: tuple[str, ...]
@@ -55,7 +57,7 @@ def rich_text(blocks: Iterable[Block]) -> RenderableType:
     for block in blocks:
         if parts:
             parts.append(Text())
-        parts += _folded(block) if isinstance(block, Table) else [_coloured(block)]
+        parts += _folded(block) if isinstance(block, Table) else [coloured(block)]
     return Group(*parts)
 
 
@@ -95,11 +97,12 @@ def _folded(table: Table) -> list[RenderableType]:
     for name, number in zip(table.columns, _numeric(table), strict=True):
         shown.add_column(Text(name), justify="right" if number else "left", overflow="fold")
     for row in table.rows:
-        shown.add_row(*map(_coloured, row))
-    return [Text(table.title, style="bold"), shown]
+        shown.add_row(*map(coloured, row))
+    return [Text(table.title, style="bold"), shown] if table.title else [shown]
 
 
-def _coloured(cell: Cell) -> RenderableType:
+def coloured(cell: Cell) -> RenderableType:
+    """A cell or paragraph for a terminal; text is never read as markup."""
     from rich.text import Text
 
     return Text(cell) if isinstance(cell, str) else Text(cell.text, style=_COLOURS[cell.style])

@@ -25,8 +25,8 @@ Data goes to stdout, messages and progress to stderr. With `--format json` a ver
 _ERRORS_HEAD = """# Error codes
 
 Generated from the program by `make docs`. A code is stable and has one meaning; messages may be reworded. With
-`--format json` a verb that fails writes `error` to stdout, with `code`, `exit_code`, `message`, `where` and `hint` (`errors`
-lists those of a spec), in its result where it has one. Message and hint go to stderr in any case.
+`--format json` a verb that fails writes `error` to stdout, with `code`, `exit_code`, `message`, `where` and `hint`
+(`errors` lists those of a spec), in its result where it has one. Message and hint go to stderr in any case.
 Words in capitals stand for values, `...` for lists and parts that depend on the case. What to do by exit code and by
 symptom is in [troubleshooting](troubleshooting.md).
 """
