@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from rbops.dataplane import registry
 from rbops.nic.drivers import Driver, driver
 from rbops.nic.settings import NicSetup, Situation, plan_settings
-from rbops.nic.tuning import NicTuning
 from rbops.plan import Port, Userspace
 from rbops.spec.document import Spec
+from rbops.spec.nic import NicTuning
 
 __all__ = ["setups", "userspace"]
 

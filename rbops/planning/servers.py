@@ -16,10 +16,10 @@ from rbops.dataplane import registry
 from rbops.hardware.model import Card, Machine
 from rbops.nic.planning import setups, userspace
 from rbops.nic.settings import NicSetup
-from rbops.nic.tuning import NicTuning
 from rbops.plan import Batching, Kernel, Link, Port, Selector, Server
 from rbops.planning.machines import Machines
 from rbops.spec.document import Spec
+from rbops.spec.nic import NicTuning
 from rbops.topology.cabling import Joint, degrees, joints
 from rbops.topology.choice import Choice
 from rbops.topology.external import External

@@ -26,19 +26,29 @@ def _section(parts: Parts, section: Path) -> Iterator[Diagnostic]:
     if _value(parts, section, adaptive) == "true" and _value(parts, section, usecs) not in {None, "keep"}:
         message = "an adaptive driver chooses the time itself"
         if _own(parts, section, usecs):
-            yield located(parts.root, (*section, *usecs), message, "leave out one of adaptive and rx")
+            yield located(
+                parts.root, (*section, *usecs), message, "leave out one of adaptive and rx", code="spec.adaptive-time"
+            )
         elif _own(parts, section, adaptive):
             text = f"{message}, and `nic: coalescing: rx` is {_value(parts, section, usecs)}"
-            yield located(parts.root, (*section, *adaptive), text, "add `rx: keep`")
+            yield located(parts.root, (*section, *adaptive), text, "add `rx: keep`", code="spec.adaptive-time")
     defer, timeout = ("defer_hard_irqs",), ("flush_timeout",)
     deferred, wait = _value(parts, section, defer), _value(parts, section, timeout)
     if deferred not in {None, "0"} and wait in {None, "0"}:
         message = "without a flush_timeout it has no effect"
         if _own(parts, section, defer):
-            yield located(parts.root, (*section, *defer), message, "add flush_timeout, for example 200us")
+            yield located(
+                parts.root,
+                (*section, *defer),
+                message,
+                "add flush_timeout, for example 200us",
+                code="spec.defer-without-timeout",
+            )
         elif _own(parts, section, timeout):
             text = f"without it `nic: defer_hard_irqs` ({deferred}) has no effect"
-            yield located(parts.root, (*section, *timeout), text, "add `defer_hard_irqs: 0`")
+            yield located(
+                parts.root, (*section, *timeout), text, "add `defer_hard_irqs: 0`", code="spec.defer-without-timeout"
+            )
 
 
 def _value(parts: Parts, section: Path, key: Path) -> str | None:

@@ -13,13 +13,13 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rbops.dataplane import registry
-from rbops.nic.tuning import NicTuning
 from rbops.spec.batching import Batching
 from rbops.spec.click import Click
 from rbops.spec.hosts import Host, NicSection, Servers
 from rbops.spec.interconnect import Interconnect
 from rbops.spec.ipsec import Tunnel
 from rbops.spec.kernel import Kernel
+from rbops.spec.nic import NicTuning
 from rbops.spec.ports import PortSpec
 from rbops.spec.router import Router
 from rbops.spec.routes import RouteFile, Routes, StaticRoute

@@ -6,9 +6,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from rbops.nic.tuning import NicTuning
 from rbops.spec.hardware import HardwareOrFile
-from rbops.spec.nic import NicTuningSection, tuning
+from rbops.spec.nic import NicTuning, NicTuningSection, tuning
 from rbops.spec.scalars import InterfaceName, Mac, Pci, PortName, Word, one_of
 from rbops.spec.section import CONFIG, From, Section
 

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from pydantic import (
-    BaseModel,
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
@@ -34,7 +33,6 @@ from pydantic_core import CoreSchema, PydanticCustomError, PydanticOmit, core_sc
 __all__ = [
     "CONFIG",
     "UNKNOWN",
-    "BaseSection",
     "From",
     "Reading",
     "Section",
@@ -87,7 +85,7 @@ def names(of: type) -> dict[str, str]:
 
 def keys(of: object) -> dict[str, FieldInfo]:
     """Key -> field of a section, in its order; empty for any other type."""
-    if not (isinstance(of, type) and issubclass(of, Section | BaseSection)):
+    if not (isinstance(of, type) and issubclass(of, Section)):
         return {}
     fields: dict[str, FieldInfo] = vars(of)["__pydantic_fields__"]
     return {str(info.validation_alias or name): info for name, info in fields.items() if _in_document(info)}
@@ -101,6 +99,8 @@ def description(of: type, name: str) -> str | None:
 
 def _descriptions(of: type) -> dict[str, str]:
     """Key -> the text below it; read when a schema or a hint wants it, not at import."""
+    if all(info.description for info in keys(of).values()):
+        return {}
     (body,) = ast.parse(textwrap.dedent(inspect.getsource(of))).body
     texts = {}
     for field, text in pairwise(body.body if isinstance(body, ast.ClassDef) else ()):
@@ -172,14 +172,3 @@ class Section:
         for name, text in _descriptions(cls).items():
             properties[name].setdefault("description", text)
         return made
-
-
-class BaseSection(BaseModel):
-    """A mapping with known keys only, which something else makes the value of."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _written(cls, value: object) -> object:
-        return _written(value)

@@ -21,12 +21,12 @@ from rbops.dataplane.xdp.loader import FLOWLET_ENTRIES
 from rbops.deploy.apply import REVERT_TIMEOUT_S
 from rbops.nic.kinds import Number
 from rbops.nic.settings import ROWS, NicSettings
-from rbops.nic.tuning import NicTuning
 from rbops.node import __main__ as node
 from rbops.planner import plan_spec
 from rbops.predict.reference import disputed
 from rbops.selftest.result import Kind
 from rbops.spec import load_spec
+from rbops.spec.nic import NicTuning
 from rbops.spec.schema import spec_schema
 from rbops.spec.starter import PRESETS
 from rbops.vlb import model

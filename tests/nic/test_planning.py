@@ -102,6 +102,19 @@ hosts:
     assert dict(own.offloads)["tso"] is False
 
 
+def test_a_hosts_settings_are_checked_over_the_specs() -> None:
+    more = """
+nic: {coalescing: {rx: 50us}, defer_hard_irqs: 2, flush_timeout: 200us}
+hosts: {n1: {nic: {coalescing: {adaptive: true}, flush_timeout: 0}}}
+"""
+    with pytest.raises(SpecError) as caught:
+        planned("mlx5_core", more)
+    assert [(error.code, error.field) for error in caught.value.diagnostics] == [
+        ("spec.adaptive-time", "hosts.n1.nic.coalescing.adaptive"),
+        ("spec.defer-without-timeout", "hosts.n1.nic.flush_timeout"),
+    ]
+
+
 def test_an_adaptive_driver_chooses_the_time() -> None:
     found = setup("mlx5_core", "nic: {coalescing: {adaptive: true}}")
     assert (found.adaptive, found.rx_usecs, found.rx_frames) == (True, None, None)

@@ -15,13 +15,13 @@ from rbops.nic import device
 from rbops.nic.drivers import DRIVERS, Driver, driver
 from rbops.nic.kinds import KEEP, Features, Flag, HashKey, Number
 from rbops.nic.settings import QUEUE_STAGES, ROWS, STAGES, NicSettings, NicSetup, Row, Situation, plan_settings
-from rbops.nic.tuning import NicTuning
 from rbops.node.nic import settings
 from rbops.node.schema.fields import Fields
 from rbops.node.schema.nic import parse_nic
 from rbops.node.settings import Run, Write
 from rbops.planner import plan_spec
 from rbops.spec.load import load_bytes
+from rbops.spec.nic import NicTuning
 from tests.node.recorded import Recorded, config, internal
 
 SPEC = """
