@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from rbops.verify.rows import parse, with_every_port
 from tests.node.conftest import PORTS, Server, command
 
 pytestmark = pytest.mark.root
@@ -56,6 +57,23 @@ def test_second_apply_changes_nothing(server: Server) -> None:
     assert server.node("apply")["changes"] == []
     assert server.kernel() == before
     assert server.node("status")["dataplane"]["devices"] == programs
+
+
+def test_show_has_a_row_for_everything_as_verify_reads_it(server: Server) -> None:
+    server.install()
+    server.node("apply")
+    rows = parse(json.dumps(server.node("show")))
+    assert [row for row in rows if row.have != row.want and not row.reason] == []
+    assert with_every_port(rows, PORTS) == rows
+    found = {(row.subject, row.setting): row.have for row in rows}
+    assert found["port ext0", "channels"] == "rx 2 tx 2"
+    assert found["port int1", "offload gro"] == "on"
+    assert found["port int2", "xps tx-1"] == "1"
+    assert found["sysctl", "net.ipv4.ip_forward"] == "1"
+    assert {"policy rules", "kernel routes", f"file {server.etc}/routes.csv"} <= {row.subject for row in rows}
+    server.run("ethtool", "-K", "int1", "gro", "off")
+    (changed,) = (row for row in parse(json.dumps(server.node("show"))) if row.have != row.want)
+    assert str(changed) == "offload gro is off, planned on"
 
 
 def test_diff_touches_nothing(server: Server) -> None:
