@@ -51,7 +51,7 @@ def _verb(verb: Verb) -> Iterator[str]:
     for number, paragraph in enumerate(verb.text):
         if number:
             yield ""
-        yield from textwrap.wrap(paragraph, _WIDTH, break_long_words=False, break_on_hyphens=False)
+        yield from _wrapped(paragraph)
     if verb.options:
         yield ""
         yield from _options(verb.options)
@@ -61,7 +61,14 @@ def _options(options: Iterable[Option]) -> Iterator[str]:
     for option in options:
         # A line of its own for the default would double the page; in brackets it is as `--help` has it.
         text = f"- `{option.spelling}`: {_escaped(option.text)}"
-        yield from textwrap.wrap(text, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+        yield from _wrapped(text, indent="  ")
+
+
+def _wrapped(text: str, indent: str = "") -> Iterator[str]:
+    """Lines of the page's width; what is between backticks stays on one."""
+    joined = re.sub(r"`[^`]+`", lambda span: span[0].replace(" ", "\0"), text)
+    lines = textwrap.wrap(joined, _WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    yield from (line.replace("\0", " ") for line in lines)
 
 
 def _escaped(text: str) -> str:
@@ -92,7 +99,7 @@ def _error(code: str, raised: list[Raised]) -> Iterator[str]:
     text = f"- `{code}`{number}: {'; or: '.join(messages) or 'the message has the details'}."
     text += f" Hint: {'; or: '.join(hints)}." if hints else ""
     text = _escaped(text.replace("....", "..."))
-    yield from textwrap.wrap(text, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    yield from _wrapped(text, indent="  ")
 
 
 def _line(text: str) -> str:
