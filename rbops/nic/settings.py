@@ -176,146 +176,60 @@ class NicSettings:
     Rings count descriptors, ``_usecs`` microseconds, ``_ns`` nanoseconds.
     """
 
-    rx_ring: Annotated[
-        int | Keep | None,
-        Row(
-            "rings.rx",
-            "Receive; left out: enough for twice what may come in during the coalescing time.",
-            _RING_SIZE,
-            _RING,
-            ("rx",),
-            default=_ring,
-            examples=(1024, KEEP),
-        ),
-    ] = None
-    tx_ring: Annotated[
-        int | Keep | None,
-        Row(
-            "rings.tx",
-            "Transmit; left out: as many as receive.",
-            _RING_SIZE,
-            _RING,
-            ("tx",),
-            default=_ring,
-            examples=(1024, KEEP),
-        ),
-    ] = None
-    adaptive: Annotated[
-        bool | None,
-        Row(
-            "coalescing.adaptive",
-            "Whether the driver may change the times by itself; left out: no.",
-            Flag(),
-            _COALESCE,
-            ("adaptive-rx", "adaptive-tx"),
-            absent="off",
-            default=_adaptive,
-        ),
-    ] = None
-    rx_usecs: Annotated[
-        int | Keep | None,
-        Row(
-            "coalescing.rx",
-            "The longest a received frame waits; left out: batching.timeout.",
-            _MICROSECONDS,
-            _COALESCE,
-            ("rx-usecs",),
-            default=_usecs,
-            examples=("50us", 0),
-        ),
-    ] = None
-    tx_usecs: Annotated[
-        int | Keep | None,
-        Row(
-            "coalescing.tx",
-            "The longest a sent frame's memory waits; left out: the driver's own.",
-            _MICROSECONDS,
-            _COALESCE,
-            ("tx-usecs",),
-            examples=("50us", 0),
-        ),
-    ] = None
-    rx_frames: Annotated[
-        int | None,
-        Row(
-            "coalescing.rx_frames",
-            "Interrupt after as many frames; left out: batching.nic where the driver knows it.",
-            _FRAMES,
-            _COALESCE,
-            ("rx-frames",),
-            default=_frames,
-        ),
-    ] = None
-    tx_frames: Annotated[
-        int | None,
-        Row(
-            "coalescing.tx_frames",
-            "The same for sent frames; left out: the driver's own.",
-            _FRAMES,
-            _COALESCE,
-            ("tx-frames",),
-        ),
-    ] = None
-    rss_key: Annotated[
-        str | None,
-        Row(
-            "rss_key",
-            "The key of the receive hash: keep, symmetric (both directions of a flow to one queue) or bytes.",
-            HashKey(),
-            _HASH,
-            ("hkey",),
-            examples=("symmetric",),
-        ),
-    ] = None
-    threaded_napi: Annotated[
-        bool | None,
-        Row(
-            "threaded_napi",
-            "Whether each queue is polled by a kernel thread of its own, pinned to the queue's core.",
-            Flag("1", "0"),
-            _FILE,
-            ("threaded",),
-            absent="0",
-        ),
-    ] = None
-    defer_hard_irqs: Annotated[
-        int | None,
-        Row(
-            "defer_hard_irqs",
-            "How many empty polls before the interrupt is switched on again; needs flush_timeout.",
-            Number(0, 1000),
-            _FILE,
-            ("napi_defer_hard_irqs",),
-            absent="0",
-        ),
-    ] = None
-    flush_timeout_ns: Annotated[
-        int | None,
-        Row(
-            "flush_timeout",
-            "How long the kernel waits between two polls while the interrupt is off (gro_flush_timeout).",
-            _NANOSECONDS,
-            _FILE,
-            ("gro_flush_timeout",),
-            absent="0",
-            examples=("200us", 0),
-        ),
-    ] = None
-    offloads: Annotated[
-        tuple[tuple[str, bool], ...],
-        Row(
-            "offloads",
-            "Features by ethtool's short names, over what the data plane needs.",
-            _FEATURES,
-            _FEATURE,
-            absent="off",
-            default=_offloads,
-            examples=({"gro": True, "lro": False},),
-        ),
-    ] = ()
+    # fmt: off
+    rx_ring: Annotated[int | Keep | None, Row(
+        "rings.rx", "Receive; left out: enough for twice what may come in during the coalescing time.",
+        _RING_SIZE, _RING, ("rx",), default=_ring, examples=(1024, KEEP),
+    )] = None
+    tx_ring: Annotated[int | Keep | None, Row(
+        "rings.tx", "Transmit; left out: as many as receive.",
+        _RING_SIZE, _RING, ("tx",), default=_ring, examples=(1024, KEEP),
+    )] = None
+    adaptive: Annotated[bool | None, Row(
+        "coalescing.adaptive", "Whether the driver may change the times by itself; left out: no.",
+        Flag(), _COALESCE, ("adaptive-rx", "adaptive-tx"), absent="off", default=_adaptive,
+    )] = None
+    rx_usecs: Annotated[int | Keep | None, Row(
+        "coalescing.rx", "The longest a received frame waits; left out: batching.timeout.",
+        _MICROSECONDS, _COALESCE, ("rx-usecs",), default=_usecs, examples=("50us", 0),
+    )] = None
+    tx_usecs: Annotated[int | Keep | None, Row(
+        "coalescing.tx", "The longest a sent frame's memory waits; left out: the driver's own.",
+        _MICROSECONDS, _COALESCE, ("tx-usecs",), examples=("50us", 0),
+    )] = None
+    rx_frames: Annotated[int | None, Row(
+        "coalescing.rx_frames", "Interrupt after as many frames; left out: batching.nic where the driver knows it.",
+        _FRAMES, _COALESCE, ("rx-frames",), default=_frames,
+    )] = None
+    tx_frames: Annotated[int | None, Row(
+        "coalescing.tx_frames", "The same for sent frames; left out: the driver's own.",
+        _FRAMES, _COALESCE, ("tx-frames",),
+    )] = None
+    rss_key: Annotated[str | None, Row(
+        "rss_key", "The key of the receive hash: keep, symmetric (both directions of a flow to one queue) or bytes.",
+        HashKey(), _HASH, ("hkey",), examples=("symmetric",),
+    )] = None
+    threaded_napi: Annotated[bool | None, Row(
+        "threaded_napi", "Whether each queue is polled by a kernel thread of its own, pinned to the queue's core.",
+        Flag("1", "0"), _FILE, ("threaded",), absent="0",
+    )] = None
+    defer_hard_irqs: Annotated[int | None, Row(
+        "defer_hard_irqs", "How many empty polls before the interrupt is switched on again; needs flush_timeout.",
+        Number(0, 1000), _FILE, ("napi_defer_hard_irqs",), absent="0",
+    )] = None
+    flush_timeout_ns: Annotated[int | None, Row(
+        "flush_timeout", "How long the kernel waits between two polls while the interrupt is off (gro_flush_timeout).",
+        _NANOSECONDS, _FILE, ("gro_flush_timeout",), absent="0", examples=("200us", 0),
+    )] = None
+    offloads: Annotated[tuple[tuple[str, bool], ...], Row(
+        "offloads", "Features by ethtool's short names, over what the data plane needs.",
+        _FEATURES, _FEATURE, absent="off", default=_offloads, examples=({"gro": True, "lro": False},),
+    )] = ()
+    # fmt: on
 
 
 def _rows() -> tuple[Row, ...]:
+    # The types are objects: without `from __future__ import annotations` in this module.
     types = ((part.name, get_args(part.type)) for part in fields(NicSettings))
     return tuple(replace(row, name=name) for name, (_, row) in types)
 
