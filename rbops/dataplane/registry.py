@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KINDS", "controller", "controllers", "node_half"]
 
-_FOLDERS = {"xdp": "rbops.dataplane.xdp", "click": "rbops.dataplane.click"}
+_FOLDERS = {"xdp": "rbops.dataplane.xdp", "click": "rbops.dataplane.click", "kernel": "rbops.dataplane.kernel"}
 
 KINDS = tuple(_FOLDERS)
 """What ``dataplane:`` may be, the default first."""

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 
+from rbops.common.fabric import fabric_mac
 from rbops.common.limits import MAX_EXTERNAL_PORTS
 from rbops.errors import Mismatch
+from rbops.node.schema.dataplane import NextHop
 
 __all__ = ["next_hop"]
 
@@ -18,16 +20,17 @@ _BYTE = 256
 _ADJACENCIES = 65536
 
 
-def next_hop(port: int, adjacency: int) -> IPv4Address:
-    """The made-up next hop: ``169.254.PORT.ADJACENCY``, or out of 240.0.0.0/4 where they do not fit.
+def next_hop(port: int, adjacency: int) -> NextHop:
+    """The made-up next hop, at ``169.254.PORT.ADJACENCY``, or out of 240.0.0.0/4 where they do not fit.
 
     Raises Mismatch (3) beyond 4,096 ports or 65,536 adjacencies of a port.
     """
     if port < _BYTE and adjacency < _BYTE:
-        return IPv4Address((169 << 24) | (254 << 16) | (port << 8) | adjacency)
+        address = IPv4Address((169 << 24) | (254 << 16) | (port << 8) | adjacency)
+        return NextHop(address, fabric_mac(port, adjacency))
     if port >= MAX_EXTERNAL_PORTS or adjacency >= _ADJACENCIES:
         raise Mismatch(
             f"port {port}, adjacency {adjacency}: the kernel's slow path has next hops for 4096 x 65536",
             code="node.next-hops",
         )
-    return IPv4Address((0xF << 28) | (port << 16) | adjacency)
+    return NextHop(IPv4Address((0xF << 28) | (port << 16) | adjacency), fabric_mac(port, adjacency))

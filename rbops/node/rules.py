@@ -45,7 +45,7 @@ def settings(config: NodeConfig, devices: Mapping[str, str], facts: Iterable[str
     if config.host is not None:
         names.append(config.host.device)
         addresses += config.host.addresses
-    own = [str(IPv4Interface(address).ip) for address in addresses]
+    own = list(dict.fromkeys(str(IPv4Interface(address).ip) for address in addresses))
     want = [f"pref {_LOOKUP} from {address} lookup {TABLE}" for address in own]
     want += [f"pref {_LOOKUP} iif {name} lookup {TABLE}" for name in names]
     want += [f"pref {_END} iif {name} unreachable" for name in names]

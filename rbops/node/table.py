@@ -8,9 +8,7 @@ from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 from socket import inet_aton
 
-from rbops.common.fabric import fabric_mac
 from rbops.errors import Mismatch, Where
-from rbops.node.fabric import next_hop
 from rbops.node.schema import NodeConfig
 
 __all__ = ["Hop", "Row", "Target", "hops", "load", "neighbors", "rows"]
@@ -101,7 +99,7 @@ def hops(table: Sequence[Row], config: NodeConfig, devices: Mapping[str, str]) -
 
 def _connected(config: NodeConfig, devices: Mapping[str, str]) -> dict[tuple[int, int], Hop]:
     found: dict[tuple[int, int], Hop] = {}
-    for port in config.kernel_ports:
+    for port in (port for port in config.kernel_ports if port.kind == "external"):
         for address in map(IPv4Interface, port.addresses):
             hop = Hop(None, devices[port.name], onlink=False, source=int(address.ip))
             found[int(address.network.network_address), address.network.prefixlen] = hop
@@ -124,7 +122,9 @@ def neighbors(table: Sequence[Row], config: NodeConfig, devices: Mapping[str, st
     for port, adjacency in sorted({(target.port, target.adjacency) for target in _targets(table)}):
         device = _fabric_device(port, config, devices)
         if device is not None:
-            found[device, str(next_hop(port, adjacency))] = fabric_mac(port, adjacency)
+            hop = config.dataplane.next_hop(port, adjacency)
+            if hop.mac is not None:
+                found[device, str(hop.address)] = hop.mac
     for planned in config.kernel_ports:
         for neighbor in planned.neighbors:
             if neighbor.mac is not None:
@@ -137,7 +137,9 @@ def _hop(target: Target, config: NodeConfig, devices: Mapping[str, str]) -> Hop 
     if device is not None:
         source = next((a for port in config.ports if port.kind == "external" for a in port.addresses), None)
         number = None if source is None else int(IPv4Interface(source).ip)
-        return Hop(int(next_hop(target.port, target.adjacency)), device, onlink=True, source=number)
+        return Hop(
+            int(config.dataplane.next_hop(target.port, target.adjacency).address), device, onlink=True, source=number
+        )
     if not target.via or config.dataplane.fabric.owners[target.port] != config.dataplane.fabric.server:
         return None
     own = next((port.name for port in config.ports if port.id == target.port), None)

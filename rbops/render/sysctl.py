@@ -20,7 +20,9 @@ def sysctl(server: Server, dataplane: Mapping[str, str] = {}) -> dict[str, str]:
     left out.
     """
     own = [port.name for port in server.ports]
-    found = {**router_sysctls(own), **dataplane}
+    first = {**router_sysctls([]), **dataplane}
+    # The first time a key stands decides about its place, the last about its value.
+    found = {**first, **router_sysctls(own), **first}
     return found | {key: value for key, value in server.kernel.sysctl if not _others(key, own)}
 
 

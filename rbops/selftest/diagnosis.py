@@ -211,7 +211,9 @@ def _wrong_ttl(evidence: Evidence, pair: Pair) -> str:
     frame = evidence.sample(pair, Sample.TTL)
     if frame is None:
         return "not one less than sent"
-    return f"{frame[22]} where {ttl_of(Ident.of_frame(frame).flow)} was sent"
+    source, destination = evidence.tester(pair.source), evidence.tester(pair.destination)
+    sent = ttl_of(Ident.of_frame(frame).flow, source.hops_to(destination.at))
+    return f"{frame[22]} where {sent} was sent"
 
 
 def _wrong_mac(evidence: Evidence, pair: Pair, among: str) -> str:
@@ -243,7 +245,8 @@ def _disagreement(evidence: Evidence) -> list[Fault]:
     faults = []
     for server, given in sorted(evidence.handed.items()):
         counted = evidence.readings.get(server)
-        if counted is None:
+        # Some data planes do not count what they forward: their interfaces count everything together.
+        if counted is None or not (counted.forwarded or counted.error):
             continue
         kinds = {kind: counted.forwarded.get(kind, 0) for kind in ("local", "direct", "phase1")}
         on_paths = sum(counted.paths.values())

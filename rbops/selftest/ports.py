@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import random
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rbops.errors import Mismatch, Where
 from rbops.plan import PUNT, Adjacency, ClusterPlan, Port, Route, Tunnel
@@ -39,12 +39,20 @@ class PortUnderTest:
 
 @dataclass(frozen=True, slots=True)
 class AttachedTester:
-    """A tester on its port, with its own MAC, and the router's MAC by ARP."""
+    """A tester on its port, with its own MAC, and the router's MAC by ARP.
+
+    ``hops``: server -> by how much a packet's TTL is less when it leaves there, where that is not one.
+    """
 
     index: int
     at: PortUnderTest
     mac: str
     router_mac: str
+    hops: Mapping[str, int] = field(default_factory=dict)
+
+    def hops_to(self, port: PortUnderTest) -> int:
+        """By how much the TTL of a packet from here is less when it leaves by ``port``."""
+        return self.hops.get(port.server, 1)
 
 
 def ports_under_test(plan: ClusterPlan, *, seed: int, routes: Iterable[Route] = ()) -> tuple[PortUnderTest, ...]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
+from rbops.dataplane import registry
 from rbops.plan import ClusterPlan, Route
 from rbops.selftest.counters import ReadCounters
 from rbops.selftest.options import Options
@@ -41,7 +43,9 @@ def run_selftest(
             usual_flows([port for port, _ in where], options),
             *(kind.flows(len(where)) for kind in phases),
         )
-        session = Session(plan, make_bench(where, agents, options, flows, faults), options, read_counters, progress)
+        hops = partial(registry.controller(plan.forwarding.dataplane).hops, plan)
+        bench = make_bench(where, agents, options, flows, faults, hops)
+        session = Session(plan, bench, options, read_counters, progress)
         if plan.forwarding.tunnels:
             session.notes.append(
                 "what goes through tunnels leaves as ESP: not tested, `rbops verify` looks at the keys"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from rbops.errors import Mismatch, UsageError
@@ -96,9 +96,17 @@ def launch(where: Sequence[PortWithTester]) -> Agents:
 
 
 def make_bench(
-    where: Sequence[PortWithTester], agents: Agents, options: Options, flows: int, faults: list[Fault]
+    where: Sequence[PortWithTester],
+    agents: Agents,
+    options: Options,
+    flows: int,
+    faults: list[Fault],
+    hops: Callable[[str, str], int] = lambda *_: 1,
 ) -> Bench:
-    """Attach generators and sinks, with room for ``flows`` a pair; a port without a router is added to ``faults``."""
+    """Attach generators and sinks, with room for ``flows`` a pair; a port without a router is added to ``faults``.
+
+    ``hops``: by how much the TTL of a packet from one server to another becomes less.
+    """
     agents.start()
     facts = agents.call("hello")
     # As many cores as every device has queues: a queue then has one sender (paper 4.2, rule 1).
@@ -114,7 +122,8 @@ def make_bench(
     for index, ((port, _), fact, answer) in enumerate(zip(where, facts, answers, strict=True)):
         if answer["mac"] is None:
             faults.append(_silent(port))
-        testers.append(AttachedTester(index, port, fact["mac"], answer["mac"] or _NO_MAC))
+        longer = {to.server: n for to, _ in where if (n := hops(port.server, to.server)) != 1}
+        testers.append(AttachedTester(index, port, fact["mac"], answer["mac"] or _NO_MAC, longer))
     choose = random.Random(options.seed)  # noqa: S311  identifies a run, not a secret
     keys = (choose.getrandbits(64), choose.getrandbits(64))
     return Bench(agents, testers, random.SystemRandom().getrandbits(20), keys)

@@ -19,9 +19,6 @@ __all__ = [
     "ttl_of",
 ]
 
-_TTLS = (64, 2, 255, 17)
-"""Sent by flow in turn: the usual one, the smallest that may pass, the largest, and one more."""
-
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
@@ -69,19 +66,23 @@ def flows_per_pair(testers: int, targets: int) -> int:
     return max(targets, min(16, max(4, 256 // (testers * testers))))
 
 
-def ttl_of(flow: int) -> int:
-    """The TTL with which a flow is sent."""
-    return _TTLS[flow % len(_TTLS)]
+def ttl_of(flow: int, hops: int) -> int:
+    """The TTL with which a flow is sent that loses ``hops`` of it: by flow in turn the usual one, the smallest that may
+    pass, the largest, and one more.
+    """
+    values = (64, hops + 1, 255, 17)
+    return values[flow % len(values)]
 
 
 def _headers(source: AttachedTester, destination: AttachedTester, flow: int, *, at_exit: bool) -> FlowHeaders:
     target = destination.at.targets[flow % len(destination.at.targets)]
+    hops = source.hops_to(destination.at)
     return FlowHeaders(
         destination_mac=mac_bytes(target.mac if at_exit else source.router_mac),
         source_mac=mac_bytes(destination.router_mac if at_exit else source.mac),
         source=source.at.address,
         destination=target.address,
-        ttl=ttl_of(flow) - at_exit,
+        ttl=ttl_of(flow, hops) - (hops if at_exit else 0),
         flow=flow,
     )
 

@@ -137,7 +137,7 @@ def test_bad_table(text: bytes, code: str, line: int | None) -> None:
 
 def test_next_hops_are_unique() -> None:
     some = [(port, adjacency) for port in (0, 1, 255, 256, 4095) for adjacency in (0, 1, 255, 256, 65535)]
-    assert len({next_hop(*pair) for pair in some}) == len(some)
+    assert len({next_hop(*pair).address for pair in some}) == len(some)
     with pytest.raises(Mismatch):
         next_hop(4096, 0)
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from rbops.dataplane import registry
 from rbops.render import unplanned
-from rbops.render.tree import PLACES
 from rbops.resources import shared
 
 
@@ -67,7 +67,11 @@ def test_what_is_not_copied_goes(folder: Path) -> None:
 
 def test_diff_and_role_know_the_same_places() -> None:
     defaults = yaml.safe_load(Path(shared("roles", "activate", "defaults", "main.yml")).read_text(encoding="utf-8"))
-    assert {kind: tuple(places) for kind, places in defaults["activate_places"].items()} == PLACES
+    planes = list(registry.controllers())
+    assert defaults["activate_places"] == {
+        "host": [place for plane in planes for place in plane.places.beside],
+        **{plane.kind: list(plane.places.own) for plane in planes},
+    }
 
 
 def test_files_of_the_other_data_plane_are_not_planned() -> None:

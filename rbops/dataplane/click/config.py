@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rbops.node.schema.dataplane import Fabric, PlannedFile
+from rbops.node.fabric import next_hop
+from rbops.node.schema.dataplane import Fabric, NextHop, PlannedFile
 from rbops.node.schema.fields import Fields
 
 __all__ = ["ClickConfig", "Thread"]
@@ -57,6 +58,10 @@ class ClickConfig:
     def files(self) -> tuple[PlannedFile, ...]:
         """The rendered files that it works from."""
         return self.config, self.library
+
+    def next_hop(self, port: int, adjacency: int) -> NextHop:
+        """Frames enter the fabric with the MAC of their output port."""
+        return next_hop(port, adjacency)
 
     @classmethod
     def parse(cls, fields: Fields) -> ClickConfig:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rbops.node.schema.dataplane import Fabric, PlannedFile
+from rbops.node.fabric import next_hop
+from rbops.node.schema.dataplane import Fabric, NextHop, PlannedFile
 from rbops.node.schema.fields import Fields
 
 __all__ = ["XdpConfig"]
@@ -27,6 +28,10 @@ class XdpConfig:
     def files(self) -> tuple[PlannedFile, ...]:
         """The rendered files that it works from."""
         return self.program, self.fib
+
+    def next_hop(self, port: int, adjacency: int) -> NextHop:
+        """Frames enter the fabric with the MAC of their output port."""
+        return next_hop(port, adjacency)
 
     @classmethod
     def parse(cls, fields: Fields) -> XdpConfig:

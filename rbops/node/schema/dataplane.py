@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from typing import Protocol
 
 from rbops.node.schema.fields import Fields
 from rbops.node.schema.nic import MAC
 from rbops.node.schema.port import KINDS, NAME
 
-__all__ = ["Adjacency", "Dataplane", "Fabric", "FabricPort", "PlannedFile"]
+__all__ = ["Adjacency", "Dataplane", "Fabric", "FabricPort", "NextHop", "PlannedFile"]
 
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
@@ -126,6 +127,14 @@ class Fabric:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class NextHop:
+    """Where the kernel sends what leaves by another server's port; ``mac`` None: found by ARP."""
+
+    address: IPv4Address
+    mac: str | None
+
+
 class Dataplane(Protocol):
     """What node.json says of one data plane: the fabric, and values of its own."""
 
@@ -140,6 +149,9 @@ class Dataplane(Protocol):
     @property
     def files(self) -> tuple[PlannedFile, ...]:
         """The rendered files that it works from."""
+
+    def next_hop(self, port: int, adjacency: int) -> NextHop:
+        """How this server's kernel reaches ``adjacency`` of another server's ``port``."""
 
     def to_json(self) -> dict[str, object]:
         """As in node.json."""

@@ -1,0 +1,1 @@
+"""What of the kernel data plane runs where rbops does."""

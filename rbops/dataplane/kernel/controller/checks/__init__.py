@@ -1,0 +1,1 @@
+"""Checks of this data plane alone, for `rbops verify`."""
