@@ -21,6 +21,7 @@ _ORDER = (
     "test_verify_faults",
     "test_selftest_faults",
     "test_interrupts",
+    "test_kernel",
     "test_click",
     "test_click_life",
     "test_ipsec",
@@ -77,6 +78,20 @@ def click_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]
     try:
         for done in (made.run("lab", "up", str(made.spec), "--name", made.name), made.verb("apply")):
             assert done.code == 0, done.err
+        yield made
+    finally:
+        made.run("lab", "down", "none", "--name", made.name)
+
+
+@pytest.fixture(scope="module")
+def kernel_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Four servers, booted; a test's spec is applied by the test."""
+    made = make_cluster(tmp_path_factory.mktemp("kn4"), "rbt-kn4")
+    made.run("lab", "down", "none", "--name", made.name)
+    made.spec.write_text("name: kn4\nrouter: {external_ports: 4, line_rate: 10Gbps}\nservers: {profile: lab}\n")
+    try:
+        done = made.run("lab", "up", str(made.spec), "--name", made.name)
+        assert done.code == 0, done.err
         yield made
     finally:
         made.run("lab", "down", "none", "--name", made.name)
