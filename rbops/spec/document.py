@@ -45,7 +45,7 @@ class Spec(Section):
     batching: Batching = Field(default_factory=Batching)
     """How many packets are handled at once."""
     dataplane: Annotated[str, one_of(registry.KINDS)] = registry.KINDS[0]
-    """xdp: bundled, any recent kernel; click: the paper's own."""
+    """xdp: bundled, any recent kernel; click: the paper's own; kernel: the servers' own kernels route, a baseline."""
     click: Click = Field(default_factory=Click)
     """Which Click runs, for `dataplane: click`."""
     ipsec: tuple[Tunnel, ...] = ()
