@@ -5,6 +5,7 @@ PYTEST_DONT_REWRITE: a check's own message is what users are shown, not pytest's
 
 from __future__ import annotations
 
+from rbops.dataplane.kernel.config import KernelPlaneConfig
 from rbops.verify.plugin import Case
 
 
@@ -30,7 +31,9 @@ def test_gateways(peer_case: Case) -> None:
     """The kernel's route to another server goes by the planned gateway."""
     server, peer = peer_case.server, peer_case.peer
     assert peer is not None
-    want = server.node["dataplane"]["gateways"][str(peer.node["index"])]
+    planned = server.node.dataplane
+    assert isinstance(planned, KernelPlaneConfig)
+    want = planned.gateways[peer.node.index]
     (route,) = server.json("ip -j route get %s", peer.external_address)
     found = route.get("gateway", "no gateway")
     assert found == want, f"the kernel sends to {peer.name} by {found}, planned {want}"
