@@ -130,8 +130,14 @@ class Engine:
         return [(name, partial(self._device_stage, name)) for name in names]
 
     def _device_stage(self, name: str) -> list[Setting]:
-        """The table's settings of a stage, and those that are computed from the plan."""
-        computed: dict[str, Callable[[], list[Setting]]] = {
+        """The table's settings of a stage, then what is computed from the plan."""
+        said = self._each(lambda port, device: nic.settings(name, port, device, self.system, self.config.server))
+        computed = self._computed().get(name)
+        return said + (computed() if computed else [])
+
+    def _computed(self) -> dict[str, Callable[[], list[Setting]]]:
+        """Stage -> what has no row in the table of NIC settings."""
+        return {
             "channels": lambda: self._each(self._channels),
             "sysctl": self._sysctl,
             "ingress": lambda: self._each(self._ingress),
@@ -143,8 +149,6 @@ class Engine:
             "irq": lambda: self._each(lambda p, d: irq.settings(p, irq.read(self.system, d))),
             "napi": lambda: self._each(self._napi),
         }
-        said = self._each(lambda port, device: nic.settings(name, port, device, self.system, self.config.server))
-        return said + (computed[name]() if name in computed else [])
 
     def settings(self) -> list[Setting]:
         """Every setting as it is and as planned, those that rbops set earlier and no longer plans included."""

@@ -14,6 +14,7 @@ import pytest
 
 from rbops.dataplane.xdp.config import XdpConfig
 from rbops.errors import CheckFailed, Mismatch
+from rbops.nic.settings import ROWS, STAGES
 from rbops.node.engine import Engine, prepare
 from rbops.node.prior import Prior
 from rbops.node.schema import NodeConfig, PlannedFile
@@ -250,6 +251,11 @@ def test_numa_is_said(node: str, said: str | None, tmp_path: Path) -> None:
     made.files["/sys/bus/pci/devices/0000:03:00.0/numa_node"] = node
     notes = [note.reason for note in engine(made, tmp_path, planned()).apply().notes if note.setting == "NUMA node"]
     assert notes == ([said] if said else [])
+
+
+def test_every_stage_of_a_device_has_settings(tmp_path: Path) -> None:
+    computed = engine(machine(), tmp_path, planned())._computed()
+    assert computed.keys() | {row.tool.stage for row in ROWS} == set(STAGES)
 
 
 def test_a_steering_that_is_insisted_on(tmp_path: Path) -> None:
