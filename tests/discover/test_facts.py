@@ -59,7 +59,7 @@ def test_two_sockets_with_smt_and_ids_past_64(tmp_path: Path) -> None:
 
 def test_management_is_found_below_vlan_and_bond(tmp_path: Path) -> None:
     nics = {nic.device: nic for nic in facts("intel", tmp_path).nics}
-    assert nics["eno1"].management == "it lies below bond0: it lies below vlan7: the SSH session runs over it"
+    assert nics["eno1"].management == "it is below bond0: it is below vlan7: the SSH session runs over it"
     assert nics["eno1"].part_of == "bond0"
     assert [name for name, nic in nics.items() if nic.management] == ["eno1"]
     assert "bond0" not in nics
