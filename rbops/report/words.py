@@ -13,7 +13,9 @@ def counted(number: int, noun: str) -> str:
 
 
 def gbps(rate: float) -> str:
-    """``12.5 Gbps``, or Mbps below one."""
+    """``12.5 Gbps``, Mbps below one, Tbps from 10,000."""
+    if rate >= 10_000 * _GIGA:
+        return f"{rate / 1e12:.4g} Tbps"
     return f"{rate / _GIGA:.4g} Gbps" if rate >= _GIGA or rate == 0 else f"{rate / 1e6:.4g} Mbps"
 
 
