@@ -23,7 +23,11 @@ KINDS = tuple(_FOLDERS)
 def node_half(kind: str) -> NodeHalf:
     """What rbops-node runs of a data plane; imported when it is asked for. Mismatch (3) for one that is not known."""
     if kind not in _FOLDERS:
-        raise Mismatch(f"data plane {kind!r} is not known to this rbops-node", hint=f"it knows {', '.join(KINDS)}")
+        raise Mismatch(
+            f"data plane {kind!r} is unknown to this rbops-node, expected one of {', '.join(KINDS)}",
+            hint=f"it knows {', '.join(KINDS)}",
+            code="dataplane.unknown",
+        )
     return cast("NodeHalf", import_module(f"{_FOLDERS[kind]}.node").HALF)
 
 

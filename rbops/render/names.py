@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from ipaddress import IPv4Address, IPv4Interface
 
-from rbops.errors import UsageError
+from rbops.errors import UsageError, Where
 from rbops.plan import ClusterPlan, Port
 
 __all__ = ["check_names"]
@@ -53,9 +53,14 @@ def _check_addresses(port: Port, where: str) -> None:
         except ValueError:
             same = False
         if not same:
-            raise UsageError(f"{where}: address {text!r} is not allowed", hint="for example 198.18.0.1/24")
+            raise UsageError(
+                f"{text!r} is not a valid address",
+                hint="for example 198.18.0.1/24",
+                code="render.address",
+                where=Where(field=str(where)),
+            )
 
 
 def _check(pattern: re.Pattern[str], value: str, what: str) -> None:
     if not pattern.fullmatch(value):
-        raise UsageError(f"{what} {value!r} is not allowed", hint="letters, digits and hyphens")
+        raise UsageError(f"{value!r} is not a valid {what}", hint="letters, digits and hyphens", code="render.name")

@@ -145,7 +145,7 @@ def _fabric_port(port: Port, shared: Cluster) -> FabricPort:
 def _peer(port: Port, index: Mapping[str, int]) -> int:
     name = (port.peer or "").partition(":")[0]
     if name not in index:
-        raise UsageError(f"internal port {port.name} has no peer in the plan")
+        raise UsageError(f"internal port {port.name} has no peer in the plan", code="render.no-peer")
     return index[name]
 
 
@@ -174,5 +174,5 @@ def next_hops(me: int, shared: Cluster) -> dict[int, str]:
                 queue.append(there)
     lost = sorted(wanted - first.keys())
     if lost:
-        raise UsageError(f"the plan's links give server {me} no way to server {lost[0]}")
+        raise UsageError(f"the plan's links have no path from server {me} to server {lost[0]}", code="render.no-path")
     return {server: first[server] for server in wanted}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rbops.errors import UsageError
+from rbops.errors import UsageError, Where
 from rbops.plan import PUNT, ClusterPlan, Route
 
 __all__ = ["Table", "table"]
@@ -100,9 +100,14 @@ def _from_file(
     path = str(plan.routes.file)
     read, errors = read_route_file(Path(path), None)
     if read is None:
-        raise UsageError("\n".join(error.render() for error in errors))
+        raise UsageError("\n".join(error.render() for error in errors), code="render.route-file")
     if read.sha256 != plan.routes.file_digest:
-        raise UsageError(f"{path} was changed since it was planned", hint="plan again")
+        raise UsageError(
+            "the file was changed since it was planned",
+            hint="plan again",
+            code="render.route-file-changed",
+            where=Where(file=str(path)),
+        )
     adjacencies = {
         near.address: (port.id, near.index) for s in plan.servers for port in s.ports for near in port.adjacencies
     }
@@ -112,7 +117,11 @@ def _from_file(
         via = str(IPv4Address(int(number)))
         place = adjacencies.get(via)
         if place is None or place[0] is None:
-            raise UsageError(f"{path}: next hop {via} is no neighbour on any port")
+            raise UsageError(
+                f"next hop {via} is not a neighbour of any port",
+                code="render.next-hop",
+                where=Where(file=str(path)),
+            )
         numbers.append(_hop(place[0], place[1], via, known, hops))
     return _Columns(
         np.frombuffer(read.columns.networks, np.uint32),

@@ -26,7 +26,7 @@ def template(name: str, **values: object) -> bytes:
     try:
         return environment.get_template(f"{name}.j2").render(values).encode()
     except TemplateError as error:
-        raise RbopsError(f"template {name}: {error}") from error
+        raise RbopsError(f"template {name}: {error}", code="render.template") from error
 
 
 def _ruby(value: str) -> str:
@@ -37,5 +37,5 @@ def _ruby(value: str) -> str:
 def _one_line(name: str, value: object) -> object:
     """Refuse a value that would begin a second line in a unit or INI file."""
     if isinstance(value, str) and any(not char.isprintable() for char in value):
-        raise RbopsError(f"template {name}: {value!r} is not one line of text")
+        raise RbopsError(f"template {name}: {value!r} is not a single line of text", code="render.template")
     return value

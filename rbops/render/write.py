@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from rbops.errors import UsageError
+from rbops.errors import UsageError, Where
 from rbops.render.files import Rendered
 
 __all__ = ["MARKER", "write"]
@@ -30,7 +30,7 @@ def write(rendered: Rendered, directory: Path, *, force: bool = False) -> None:
         directory.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
     except OSError as error:
-        raise UsageError(f"{directory}: {error.strerror}") from error
+        raise UsageError(str(error.strerror), code="render.unwritable", where=Where(file=str(directory))) from error
     try:
         sums = {}
         for file in files:
@@ -41,7 +41,11 @@ def write(rendered: Rendered, directory: Path, *, force: bool = False) -> None:
         _swap(part, directory)
     except OSError as error:
         shutil.rmtree(part, ignore_errors=True)
-        raise UsageError(f"{error.filename or directory}: {error.strerror}") from error
+        raise UsageError(
+            str(error.strerror),
+            code="render.unwritable",
+            where=Where(file=str(error.filename or directory)),
+        ) from error
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
@@ -49,18 +53,25 @@ def write(rendered: Rendered, directory: Path, *, force: bool = False) -> None:
 
 def _check_target(directory: Path, *, force: bool) -> None:
     if directory.is_symlink():
-        raise UsageError(f"{directory} is a symbolic link, which is not followed", hint="name the folder itself")
+        raise UsageError(
+            "symbolic links are not followed",
+            hint="name the folder itself",
+            code="render.symlink",
+            where=Where(file=str(directory)),
+        )
     if not directory.exists():
         return
     if not directory.is_dir():
-        raise UsageError(f"{directory} is no folder")
+        raise UsageError("not a folder", code="render.no-folder", where=Where(file=str(directory)))
     if force or not any(directory.iterdir()):
         return
     changed = _changed(directory)
     if changed:
         raise UsageError(
-            f"{directory} holds files that rbops did not write: {', '.join(changed[:5])}",
+            f"the folder has files that rbops did not write: {', '.join(changed[:5])}",
             hint="another folder, or --force to replace it with all that is in it",
+            code="render.foreign-files",
+            where=Where(file=str(directory)),
         )
 
 

@@ -24,6 +24,7 @@ from rbops.spec.keyfile import click_keys
 from tests.click.esp import decrypted
 from tests.render.test_click import breaches, files, spec
 from tests.spec.test_numbers import BAD
+from tests.support.errors import raises
 
 ACTION = Path(__file__).parents[2] / "roles" / "click" / "action_plugins" / "rbops_keys.py"
 KEY, AUTH = "00c1f2a3b4d5e6f708192a3b4c5d6e7f", "a0b1c2d3e4f5061728394a5b6c7d8e9f"
@@ -309,7 +310,7 @@ def test_click_looks_up_the_longest_prefix(tmp_path: Path, installed: Click) -> 
     ],
 )
 def test_no_tunnel_leads_to_the_router_itself(tunnel: str, said: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=said):
+    with raises(UsageError, "click.own-address", field="ipsec"):
         render(load_plan(written(tmp_path, tunnel)))
 
 
@@ -319,7 +320,7 @@ def test_a_route_leads_to_the_peer(peer: str, leads: bool, tmp_path: Path) -> No
     if leads:
         assert f" {peer} 1 " in files(plan)["/etc/rbops/click/router.click"]
     else:
-        with pytest.raises(UsageError, match=rf"no route leads to {peer}, a tunnel's peer"):
+        with raises(UsageError, "click.no-route", field="ipsec"):
             render(plan)
 
 
@@ -329,10 +330,10 @@ def test_tunnels_without_the_application(tmp_path: Path) -> None:
 
 
 def test_application_without_tunnels(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no tunnel"):
+    with raises(UsageError, "click.no-tunnel", field="ipsec"):
         render(load_plan(spec(tmp_path, application="ipsec")))
 
 
 def test_kernel_dialect(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="kernel dialect has no ipsec"):
+    with raises(UsageError, "click.kernel-ipsec", field="click.dialect"):
         render(load_plan(written(tmp_path, dialect="kernel")))

@@ -18,6 +18,7 @@ from rbops.dataplane.click.config import ClickConfig
 from rbops.dataplane.click.plane import ClickPlane
 from rbops.errors import Mismatch
 from rbops.node.schema import Fabric, PlannedFile
+from tests.support.errors import raises
 
 KEY, OTHER, AUTH = "00c1f2a3b4d5e6f708192a3b4c5d6e7f", "0f" * 16, "a0b1c2d3e4f5061728394a5b6c7d8e9f"
 NEW, OLD = "a" * 64, "b" * 64
@@ -146,7 +147,7 @@ def test_keys_that_are_not_there(server: SimpleNamespace, tmp_path: Path, text: 
         path.write_text(text)
         said = f"{path} has no keys of tunnel 0"
     assert [found.have for found in server.plane.diff()] == [said]
-    with pytest.raises(Mismatch, match=said):
+    with raises(Mismatch, "click.keys"):
         server.plane.apply()
     assert server.done == []
 
@@ -231,7 +232,7 @@ def test_kernels_without_a_kernel_mode_click(
     if runs:
         assert server.plane.apply() == ["started rbops-click.service"]
         return
-    with pytest.raises(Mismatch, match=rf"Linux 2\.6\.24 to 3\.18, and this is Linux {re.escape(release)}") as caught:
+    with raises(Mismatch, "click.kernel-mode") as caught:
         server.plane.apply()
     assert (caught.value.exit_code, "dialect: socket" in caught.value.hint) == (3, True)
     assert server.done == []

@@ -23,6 +23,7 @@ from rbops.errors import SpecError, UsageError
 from rbops.plan import ClusterPlan
 from rbops.planner import load_plan
 from rbops.render import File, render
+from tests.support.errors import raises
 
 ROOT = Path(__file__).parent.parent.parent
 GOLDEN = Path(__file__).parent / "golden" / "click"
@@ -208,7 +209,7 @@ def test_fragment(tmp_path: Path) -> None:
 
 def test_fragment_that_breaks_a_rule(tmp_path: Path) -> None:
     (tmp_path / "my.click").write_text("input -> Queue(64) -> Unqueue -> output")
-    with pytest.raises(SpecError, match=r"my\.click:1:1: rule2"):
+    with raises(SpecError, "click.cross-core"):
         load_plan(spec(tmp_path, router=", fragment: my.click"))
     plan = load_plan(spec(tmp_path, router=", fragment: my.click, allow: [rule2]"))
     recorded = [breach for breach in plan.violations if "router.fragment, line 1" in breach.detail]
@@ -226,7 +227,7 @@ def test_fragment_that_is_none(text: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("prefix", ["/opt/a b", "/opt/$(x)", "/opt/x;y", "/opt/%n", '/opt/"', "/opt/x\ny"])
 def test_prefix_is_a_path_and_no_more(prefix: str, tmp_path: Path) -> None:
     plan = load_plan(spec(tmp_path))
-    with pytest.raises(UsageError, match=r"click\.prefix"):
+    with raises(UsageError, "render.name"):
         render(replace(plan, forwarding=replace(plan.forwarding, click_prefix=prefix)))
 
 

@@ -49,10 +49,15 @@ class Control:
             greeting = self._line()
         except OSError as error:
             self._socket.close()
-            raise NoClick(f"no Click answers at {self.path}: {error.strerror or error}") from error
+            raise NoClick(
+                f"no Click answers at {self.path}: {error.strerror or error}", code="click-control.no-click"
+            ) from error
         if not greeting.startswith(_GREETING):
             self._socket.close()
-            raise NoClick(f"what answers at {self.path} is no Click: {greeting[:40]!r}")
+            raise NoClick(
+                f"unexpected greeting at {self.path}, expected Click's: {greeting[:40]!r}",
+                code="click-control.greeting",
+            )
         return self
 
     def __exit__(
@@ -70,7 +75,7 @@ class Control:
         head = self._line_of(handler)
         word, _, count = head.partition(b" ")
         if word != b"DATA" or not count.isdigit():
-            raise HandlerError(f"{handler}: Click answered {head[:80]!r} instead of data")
+            raise HandlerError(f"{handler}: Click answered {head[:80]!r} instead of data", code="click-control.answer")
         return self._bytes(int(count), handler).decode("utf-8", "replace")
 
     def write(self, handler: str, text: str = "") -> str:
@@ -91,11 +96,11 @@ class Control:
             try:
                 code = int(line[:3])
             except ValueError:
-                raise HandlerError(f"{handler}: Click answered {line[:80]!r}") from None
+                raise HandlerError(f"{handler}: Click answered {line[:80]!r}", code="click-control.answer") from None
             messages.append(line[4:].decode("utf-8", "replace").strip())
             more = line[3:4] == b"-"
         if code not in (_OK, _OK_WITH_WARNINGS):
-            raise HandlerError(f"{handler}: {_said(messages)}")
+            raise HandlerError(f"{handler}: {_said(messages)}", code="click-control.refused")
         return _said(messages) if code == _OK_WITH_WARNINGS else ""
 
     def _line_of(self, handler: str) -> bytes:
@@ -135,17 +140,17 @@ class Control:
 
     def _open(self) -> socket.socket:
         if self._socket is None:
-            raise NoClick(f"the connection to {self.path} is not open")
+            raise NoClick(f"the connection to {self.path} is not open", code="click-control.closed")
         return self._socket
 
     def _gone(self, handler: str, error: OSError) -> NoClick:
         why = f"no answer in {self.timeout_s:g} s" if isinstance(error, TimeoutError) else str(error)
-        return NoClick(f"Click at {self.path} went away during {handler}: {why}")
+        return NoClick(f"Click at {self.path} closed the connection during {handler}: {why}", code="click-control.lost")
 
 
 def _name(handler: str) -> str:
     if not handler or any(letter.isspace() for letter in handler):
-        raise HandlerError(f"{handler!r} is no name of a handler")
+        raise HandlerError(f"{handler!r} is not a valid handler name", code="click-control.handler-name")
     return handler
 
 

@@ -41,8 +41,9 @@ def check(release: str) -> None:
     found = tuple(int(number) for number in re.findall(r"\d+", release)[:3])
     if not _OLDEST <= found < _NEWER:
         raise Mismatch(
-            f"kernel-mode Click runs on Linux 2.6.24 to 3.18, and this is Linux {release}",
+            f"kernel-mode Click supports Linux 2.6.24 to 3.18, this is Linux {release}",
             hint="write `click: {dialect: socket}` or `dpdk`, or `dataplane: xdp`",
+            code="click.kernel-mode",
         )
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from rbops.errors import Mismatch
+from rbops.errors import Mismatch, Where
 
 __all__ = ["NAME", "SETTING", "Keys", "planned", "running"]
 
@@ -37,14 +37,24 @@ def planned(configuration: str, path: Path) -> Keys:
     try:
         text = path.read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError) as error:
-        said = error.strerror if isinstance(error, OSError) else "this is no text"
-        raise Mismatch(f"{path}: {said}", hint="`rbops apply` puts the tunnels' keys there") from error
+        reason = str(error.strerror) if isinstance(error, OSError) else "not a text file"
+        raise Mismatch(
+            reason,
+            hint="`rbops apply` installs the tunnels' keys",
+            code="click.keys",
+            where=Where(file=str(path)),
+        ) from error
     words = {(kind, number): word.lower() for kind, number, word in _DEFINED.findall(text)}
     try:
         return {spi: (words["KEY", number], words["AUTH", number]) for spi, number in used.items()}
     except KeyError as error:
         number = error.args[0][1]
-        raise Mismatch(f"{path} has no keys of tunnel {number}", hint="`rbops apply` puts them there") from None
+        raise Mismatch(
+            f"no keys of tunnel {number}",
+            hint="`rbops apply` installs them",
+            code="click.keys",
+            where=Where(file=str(path)),
+        ) from None
 
 
 def running(configurations: Iterable[str]) -> Keys:

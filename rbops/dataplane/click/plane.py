@@ -25,7 +25,7 @@ from rbops.dataplane.click import kernel_mode, keys, package
 from rbops.dataplane.click.config import ClickConfig
 from rbops.dataplane.click.control import Control, HandlerError, NoClick
 from rbops.dataplane.click.counters import read_counters
-from rbops.errors import CheckFailed, Mismatch
+from rbops.errors import CheckFailed, Mismatch, Where
 from rbops.node.schema.dataplane import PlannedFile
 
 __all__ = ["ClickPlane"]
@@ -97,8 +97,9 @@ class ClickPlane:
                 return self._swap()
             except HandlerError as error:
                 raise CheckFailed(
-                    f"Click refused the new configuration and goes on with the old one: {error}",
-                    hint=f"`click-check {self._config.config.path}` says more",
+                    f"Click refused the new configuration and still runs the old one: {error}",
+                    hint=f"`click-check {self._config.config.path}` shows the errors",
+                    code="click.swap-refused",
                 ) from error
         return self._restart()
 
@@ -106,7 +107,11 @@ class ClickPlane:
         """Stop Click and leave nothing of it in memory; nothing forwards then. Fine when it does not run."""
         done = _systemctl("stop", self._unit)
         if done.returncode not in (0, _NOT_LOADED):
-            raise CheckFailed(f"{self._unit} does not stop: {done.stderr.strip()}", hint=f"journalctl -u {self._unit}")
+            raise CheckFailed(
+                f"{self._unit} does not stop: {done.stderr.strip()}",
+                hint=f"journalctl -u {self._unit}",
+                code="click.stop",
+            )
         _systemctl("reset-failed", self._unit)
         shutil.rmtree(_RUN, ignore_errors=True)
 
@@ -234,11 +239,19 @@ class ClickPlane:
         _systemctl("reset-failed", self._unit)
         done = _systemctl("restart", self._unit)
         if done.returncode:
-            raise CheckFailed(f"{self._unit} does not start: {done.stderr.strip()}", hint=f"journalctl -u {self._unit}")
+            raise CheckFailed(
+                f"{self._unit} does not start: {done.stderr.strip()}",
+                hint=f"journalctl -u {self._unit}",
+                code="click.start",
+            )
         deadline = time.monotonic() + _START_S
         while self._running() != self._config.marker:
             if time.monotonic() > deadline or _systemctl("is-active", "--quiet", self._unit).returncode:
-                raise CheckFailed(f"Click does not run: {self._last_words()}", hint=f"journalctl -u {self._unit}")
+                raise CheckFailed(
+                    f"Click does not run: {self._last_words()}",
+                    hint=f"journalctl -u {self._unit}",
+                    code="click.not-running",
+                )
             time.sleep(_POLL_S)
         return [f"started {self._unit}"]
 
@@ -258,7 +271,7 @@ class ClickPlane:
         deadline = time.monotonic() + _START_S
         while not self._swapped():
             if time.monotonic() > deadline:
-                raise CheckFailed("Click accepted the new configuration, but goes on with the old one")
+                raise CheckFailed("Click accepted the new configuration, but still runs the old one", code="click.swap")
             time.sleep(_POLL_S)
         return ["swapped the configuration"]
 
@@ -276,9 +289,14 @@ class ClickPlane:
         try:
             data = path.read_bytes()
         except OSError as error:
-            raise Mismatch(f"{path}: {error.strerror}", hint="push the configuration again") from error
+            raise Mismatch(
+                str(error.strerror),
+                hint="push the configuration again",
+                code="click.file",
+                where=Where(file=str(path)),
+            ) from error
         if hashlib.sha256(data).hexdigest() != planned.sha256:
-            raise Mismatch(f"{path} is not the planned file", hint="push it again")
+            raise Mismatch("not the planned file", hint="push it again", code="click.file", where=Where(file=str(path)))
         return data
 
     def _planned(self) -> Routes:
@@ -428,6 +446,6 @@ def _systemctl(*arguments: str) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     except FileNotFoundError as error:
-        raise Mismatch("this server has no systemd, which runs Click") from error
+        raise Mismatch("the server has no systemd, which Click needs", code="click.no-systemd") from error
     except subprocess.TimeoutExpired as error:
-        raise CheckFailed(f"{' '.join(command)}: no end after 60 s") from error
+        raise CheckFailed(f"`{' '.join(command)}` did not finish in 60 s", code="click.timeout") from error

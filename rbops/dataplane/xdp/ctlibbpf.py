@@ -174,12 +174,16 @@ class Library:
         try:
             self.dll = ctypes.CDLL(_SONAME, use_errno=True)
         except OSError as error:
-            raise BpfError(f"{_SONAME} cannot be loaded: {error}", hint="apt-get install libbpf1") from error
+            raise BpfError(
+                f"{_SONAME} cannot be loaded: {error}", hint="apt-get install libbpf1", code="xdp.no-libbpf"
+            ) from error
         for name, result, arguments in _SIGNATURES:
             try:
                 function = getattr(self.dll, name)
             except AttributeError as error:
-                raise BpfError(f"{_SONAME} lacks {name}", hint="libbpf 1.1 or newer is needed") from error
+                raise BpfError(
+                    f"{_SONAME} has no {name}", hint="libbpf 1.1 or newer is needed", code="xdp.old-libbpf"
+                ) from error
             function.restype, function.argtypes = result, arguments
         self.lines: deque[str] = deque(maxlen=_LOG_LINES)
         self._vsnprintf = ctypes.CDLL(None).vsnprintf
@@ -204,7 +208,7 @@ class Library:
         null = result is None and entry.restype is not None
         if null or (isinstance(result, int) and result < 0):
             number = ctypes.get_errno() or (-result if result else 0)
-            raise BpfError(what, errno=number, log="\n".join(self.lines), hint=hint)
+            raise BpfError(what, errno=number, log="\n".join(self.lines), code="xdp.bpf", hint=hint)
         return result
 
 

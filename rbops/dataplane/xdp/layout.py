@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rbops.common.limits import MAX_EXTERNAL_PORTS, MAX_XDP_DEVICES, MAX_XDP_SERVERS
-from rbops.errors import Mismatch
+from rbops.errors import Mismatch, Where
 from rbops.node.schema.dataplane import Fabric
 
 __all__ = ["Device", "Fib", "Layout", "config_digest", "generation_bytes", "mac_number", "read_fib"]
@@ -175,16 +175,28 @@ def read_fib(blob: bytes, name: str) -> Fib:
     """The table in ``blob``; raises Mismatch naming the file when it is cut, foreign or of another version."""
     hint = "render and push it again with the rbops that this server runs"
     if len(blob) < _FIB_HEADER.size:
-        raise Mismatch(f"{name} is no forwarding table: {len(blob)} bytes", hint=hint)
+        raise Mismatch(
+            f"not a forwarding table: {len(blob)} bytes", hint=hint, code="fib.damaged", where=Where(file=name)
+        )
     magic, version, _routes, count, width, size = _FIB_HEADER.unpack_from(blob)
     if magic != _FIB_MAGIC:
-        raise Mismatch(f"{name} is no forwarding table", hint=hint)
+        raise Mismatch("not a forwarding table", hint=hint, code="fib.damaged", where=Where(file=name))
     if version != _FIB_VERSION:
-        raise Mismatch(f"{name} has table format {version}, this server's loader reads {_FIB_VERSION}", hint=hint)
+        raise Mismatch(
+            f"table format {version}, expected {_FIB_VERSION}",
+            hint=hint,
+            code="fib.version",
+            where=Where(file=name),
+        )
     at = _FIB_HEADER.size + 4 * count
     start = at + -at % 64
     if start + size != len(blob) or not 1 <= count <= MAX_NEXT_HOPS or width not in (1, 2):
-        raise Mismatch(f"{name} is damaged: {len(blob)} bytes instead of {start + size}", hint=hint)
+        raise Mismatch(
+            f"the file is damaged: {len(blob)} bytes, expected {start + size}",
+            hint=hint,
+            code="fib.damaged",
+            where=Where(file=name),
+        )
     values = struct.unpack_from(f"<{count}I", blob, _FIB_HEADER.size)
     return Fib(values, width, memoryview(blob)[start:], hashlib.sha256(blob).digest())
 
@@ -250,7 +262,11 @@ def _check_sizes(fabric: Fabric, devices: Sequence[Device]) -> None:
     )
     for what, count, limit in limits:
         if count > limit:
-            raise Mismatch(f"{count} {what}: the XDP data plane holds {limit}", hint="use dataplane: click")
+            raise Mismatch(
+                f"{count} {what}: the XDP data plane holds {limit}",
+                hint="write `dataplane: click`",
+                code="xdp.capacity",
+            )
 
 
 def _write_devices(out: bytearray, fabric: Fabric, devices: Sequence[Device], cores: int, frame: int) -> None:
@@ -263,7 +279,11 @@ def _write_devices(out: bytearray, fabric: Fabric, devices: Sequence[Device], co
         place = device.ifindex % MAX_INGRESS
         if place in taken:
             hint = "create one of the devices anew, so that it gets another index"
-            raise Mismatch(f"{device.name} and {taken[place]} have interface indexes {MAX_INGRESS} apart", hint=hint)
+            raise Mismatch(
+                f"{device.name} and {taken[place]} have interface indexes {MAX_INGRESS} apart",
+                hint=hint,
+                code="xdp.interface-index",
+            )
         taken[place] = device.name
         INGRESS.pack_into(out, INGRESS_AT + place * INGRESS.size, device.ifindex, at)
 
@@ -280,7 +300,11 @@ def _write_ports(out: bytearray, fabric: Fabric) -> dict[tuple[int, int], tuple[
         owner = owners[port] if port < len(owners) else NOWHERE
         count = max(macs.get(port, {}), default=0)
         if owner == server and port not in own:
-            raise Mismatch(f"port {port} belongs to this server, but no device does", hint="render the server again")
+            raise Mismatch(
+                f"port {port} belongs to this server, but has no device",
+                hint="render the server again",
+                code="xdp.no-device",
+            )
         PORT.pack_into(out, PORTS_AT + port * PORT.size, owner, own.get(port, 0), first, count)
         for index in range(1, count + 1):
             mac = macs[port].get(index, 0)
@@ -298,7 +322,7 @@ def _next_hop(
         return 0, NO_ROUTE, 0, 0, 0
     port, adjacency = value >> 16, value & 0xFFFF
     if port >= len(fabric.owners):
-        raise Mismatch(f"the forwarding table leads to port {port}, which the router does not have")
+        raise Mismatch(f"the forwarding table leads to port {port}, which does not exist", code="fib.port")
     owner = fabric.owners[port]
     if owner != fabric.server:
         mac = mac_number(struct.pack(">HHH", 0x0252, port, adjacency))
@@ -306,6 +330,9 @@ def _next_hop(
     if adjacency == 0:
         return 0, PUNT, owner, 0, 0
     if (port, adjacency) not in adjacencies:
-        raise Mismatch(f"the forwarding table leads to neighbour {adjacency} of port {port}, which is not configured")
+        raise Mismatch(
+            f"the forwarding table leads to neighbour {adjacency} of port {port}, which is not configured",
+            code="fib.neighbour",
+        )
     device, mac = adjacencies[port, adjacency]
     return mac, LOCAL, owner, device, 0

@@ -185,14 +185,14 @@ class Map(_Descriptor):
         try:
             return mmap.mmap(self.fd, -(-size // mmap.PAGESIZE) * mmap.PAGESIZE)
         except OSError as error:
-            raise BpfError(f"cannot map {self.name} into memory", errno=error.errno or 0) from error
+            raise BpfError(f"cannot map {self.name} into memory", errno=error.errno or 0, code="xdp.map") from error
 
     def _value_bytes(self) -> int:
         return -(-self.value_size // 8) * 8 * possible_cpus() if self.type in _PER_CPU_TYPES else self.value_size
 
     def _check(self, value: bytes, size: int, what: str) -> None:
         if len(value) != size:
-            raise BpfError(f"map {self.name}: {what} has {len(value)} bytes instead of {size}")
+            raise BpfError(f"map {self.name}: {what} has {len(value)} bytes, expected {size}", code="xdp.map")
 
 
 class Program(_Descriptor):
@@ -269,7 +269,7 @@ class Object:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
         if not Path(self.path).is_file():
-            raise BpfError(f"there is no BPF object {self.path}")
+            raise BpfError(f"the BPF object {self.path} does not exist", code="xdp.no-object")
         self._lib = library()
         self._handle = self._lib.call(
             f"{self.path} is no BPF object", "bpf_object__open_file", self.path.encode(), None
@@ -295,7 +295,7 @@ class Object:
         """Give a global variable its first value, before ``load``; raises BpfError for a wrong name or size."""
         section, offset, size = self.variable(name)
         if len(value) != size:
-            raise BpfError(f"{self.path}: variable {name} has {size} bytes, not {len(value)}")
+            raise BpfError(f"{self.path}: variable {name} has {size} bytes, expected {len(value)}", code="xdp.object")
         memory = self._lib.call(
             f"{self.path} lacks {section}",
             "bpf_map__initial_value",
@@ -318,7 +318,7 @@ class Object:
                 text = (ctypes.c_uint32).from_address(dll.btf__type_by_id(btf, kind)).value
                 if dll.btf__name_by_offset(btf, text) == name.encode():
                     return section, offset, size
-        raise BpfError(f"{self.path} has no global variable {name}")
+        raise BpfError(f"{self.path} has no global variable {name}", code="xdp.object")
 
     def resize(self, name: str, entries: int) -> None:
         """Set a map's number of entries, before ``load``."""

@@ -34,7 +34,7 @@ from rbops.dataplane.xdp.libbpf import (
 )
 from rbops.dataplane.xdp.netdev import check_queues, find_device
 from rbops.dataplane.xdp.pins import Loaded, Pins, ensure_bpffs
-from rbops.errors import Mismatch
+from rbops.errors import Mismatch, Where
 from rbops.node.schema.dataplane import Fabric
 
 __all__ = ["DataPlane"]
@@ -117,7 +117,7 @@ class DataPlane:
             loaded = _load(object_path, before if fits else None, wanted, clock=self._clock)
             done.append(f"loaded {object_path}")
         if loaded is None:
-            raise BpfError("nothing is loaded")
+            raise BpfError("nothing is loaded", code="xdp.not-loaded")
         digests = (fib.sha256, shape.config_digest(self._config.fabric, devices))
         if loaded.head()[2:] != digests:
             serial = _write_generation(loaded, self._config.fabric, devices, fib)
@@ -182,7 +182,9 @@ class DataPlane:
     def _loaded(self) -> Loaded:
         loaded = self._pins.load()
         if loaded is None:
-            raise Mismatch(f"no router is loaded below {self._pins.root}", hint="rbops-node apply")
+            raise Mismatch(
+                f"no router is loaded below {self._pins.root}", hint="rbops-node apply", code="xdp.not-loaded"
+            )
         return loaded
 
     def _devices(self) -> list[Device]:
@@ -218,7 +220,12 @@ class DataPlane:
         for device, _, state in todo:
             if state not in ("none", "older program"):
                 hint = f"`ip link set dev {device.name} xdp off` if nobody needs it"
-                raise Mismatch(f"{device.name} runs another XDP program: {state}", hint=hint)
+                raise Mismatch(
+                    f"{device.name} runs another XDP program: {state}",
+                    hint=hint,
+                    code="xdp.other-program",
+                    where=Where(device=device.name),
+                )
         done: list[str] = []
         for number, (device, kind, state) in enumerate(todo):
             try:
@@ -243,10 +250,20 @@ def _read(path: Path, digest: str) -> bytes:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise Mismatch(f"{path}: {error.strerror}", hint="push the configuration again") from error
+        raise Mismatch(
+            str(error.strerror),
+            hint="push the configuration again",
+            code="xdp.file",
+            where=Where(file=str(path)),
+        ) from error
     found = hashlib.sha256(raw).hexdigest()
     if found != digest:
-        raise Mismatch(f"{path} is not the planned file: SHA-256 {found}, not {digest}", hint="push it again")
+        raise Mismatch(
+            f"not the planned file: SHA-256 {found}, expected {digest}",
+            hint="push it again",
+            code="xdp.file",
+            where=Where(file=str(path)),
+        )
     return raw
 
 
@@ -275,7 +292,9 @@ def _load(path: Path, reuse: Loaded | None, wanted: Layout, *, clock: bool) -> L
         control[shape.OBJECT_AT : shape.OBJECT_AT + 32] = hashlib.sha256(path.read_bytes()).digest()
         if clock and (result := obj.program("start_clock").call()):
             raise BpfError(
-                f"the clock does not start (step {result})", hint=f"the kernel needs BPF timers: Linux {MIN_KERNEL}"
+                f"the clock does not start (step {result})",
+                hint=f"the kernel needs BPF timers: Linux {MIN_KERNEL}",
+                code="xdp.no-timer",
             )
     return loaded
 

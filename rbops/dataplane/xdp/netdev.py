@@ -12,7 +12,7 @@ import struct
 from collections.abc import Sequence
 
 from rbops.dataplane.xdp.layout import Device
-from rbops.errors import Mismatch
+from rbops.errors import Mismatch, Where
 from rbops.nic.device import ask, driver_of
 from rbops.nic.drivers import driver
 
@@ -32,8 +32,12 @@ def find_device(port: str, name: str) -> Device:
             mac = fcntl.ioctl(sock, _SIOCGIFHWADDR, request)[18:24]
             (mtu,) = struct.unpack_from("i", fcntl.ioctl(sock, _SIOCGIFMTU, request), _NAME)
         except OSError as error:
-            message = f"port {port}: device {name}: {error.strerror or error}"
-            raise Mismatch(message, hint="see `ip link`; the port's selector names the device") from error
+            raise Mismatch(
+                f"port {port}: {error.strerror or error}",
+                code="xdp.device",
+                where=Where(device=name),
+                hint="see `ip link`; the port's selector names the device",
+            ) from error
     return Device(name, index, mac, mtu, driver_of(name) or "")
 
 
@@ -41,7 +45,7 @@ def check_queues(device: Device, cores: Sequence[int]) -> None:
     """Raise Mismatch where XDP could not transmit from a core.
 
     A redirect picks the transmit ring by CPU id; some drivers have none for ids past their queues and drop the
-    frame. Devices and drivers without channels are not judged.
+    frame. Devices and drivers without channels are not checked.
     """
     try:
         fields = struct.unpack_from("9I", ask(device.name, _GCHANNELS, 36))
@@ -49,6 +53,6 @@ def check_queues(device: Device, cores: Sequence[int]) -> None:
         return
     queues = fields[6] + fields[8]  # tx_count and combined_count
     if driver(device.driver).xdp_ring_by_cpu and max(cores) >= queues:
-        message = f"{device.name} ({device.driver}) has {queues} queues, too few to send from CPU {max(cores)}"
+        message = f"{queues} queues ({device.driver}) are too few to send from CPU {max(cores)}"
         hint = f"`ethtool -L {device.name} combined {max(cores) + 1}`, or plan data-plane cores below {queues}"
-        raise Mismatch(message, hint=hint)
+        raise Mismatch(message, code="xdp.queues", where=Where(device=device.name), hint=hint)

@@ -116,11 +116,15 @@ def ensure_bpffs(root: Path) -> bool:
         return False
     where = Path("/sys/fs/bpf")
     if where not in root.parents:
-        raise Mismatch(f"{root} is on no bpf file system", hint="choose a folder below /sys/fs/bpf")
+        raise Mismatch(
+            f"{root} is not on a bpf file system", hint="choose a folder below /sys/fs/bpf", code="xdp.no-bpffs"
+        )
     done = subprocess.run(["mount", "-t", "bpf", "bpf", str(where)], capture_output=True, text=True, check=False)
     if done.returncode:
         hint = "the kernel needs CONFIG_BPF_SYSCALL, /sys must be there and writable"
-        raise Mismatch(f"cannot mount the bpf file system on {where}: {done.stderr.strip()}", hint=hint)
+        raise Mismatch(
+            f"cannot mount the bpf file system on {where}: {done.stderr.strip()}", hint=hint, code="xdp.no-bpffs"
+        )
     return True
 
 

@@ -25,12 +25,16 @@ def folder(plan: ClusterPlan) -> str:
     forwarding = plan.forwarding
     if forwarding.click_dialect != "socket":
         raise Mismatch(
-            f"a lab's cables have no {forwarding.click_dialect} driver", hint="write `click: {dialect: socket}`"
+            f"dialect {forwarding.click_dialect} is not supported by a lab's cables",
+            hint="write `click: {dialect: socket}`",
+            code="click.lab-driver",
         )
     try:
         found = find(forwarding.click_prefix)
     except ClickError as error:
-        raise Mismatch(str(error), hint=f"a lab's servers run this machine's Click: {error.hint}") from error
+        raise Mismatch(
+            str(error), code="click.lab-no-click", hint=f"a lab's servers run this machine's Click: {error.hint}"
+        ) from error
     return os.path.realpath(found.prefix) if forwarding.click_prefix is None else forwarding.click_prefix
 
 
@@ -45,7 +49,7 @@ def give(prefix: str, directory: Path, uppers: list[Path], progress: Progress) -
     try:
         build(find(prefix), Path(rbops.__file__).parent / "dataplane" / "click", base)
     except ClickError as error:
-        raise Mismatch(str(error), hint=error.hint) from error
+        raise Mismatch(str(error), code="click.compile", hint=error.hint) from error
     for upper in uppers:
         shutil.copytree(base, upper / _PACKAGES, symlinks=True)
         for place in (upper / "var", upper / "var/lib", upper / "var/lib/rbops", upper / _PACKAGES):

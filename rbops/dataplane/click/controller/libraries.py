@@ -30,7 +30,7 @@ class Keyless:
     places: list[Diagnostic] = field(default_factory=list)
 
     def library(self, name: str, asking: ClickText) -> ClickText | None:
-        """What ``require(library NAME)`` means."""
+        """The text of ``require(library NAME)``."""
         asked = f"require(library {name})"
         text = stand_ins(asking.characters) if name == KEYS and _RENDERED in asking.characters else ""
         if not text:
@@ -39,8 +39,10 @@ class Keyless:
         line = asking.characters.count("\n", 0, start) + 1
         column = start - (asking.characters.rfind("\n", 0, start) + 1) + 1
         snippet = asking.characters.splitlines()[line - 1]
-        message = f"the tunnels' keys are on servers only: stand-ins take the place of {name}"
-        self.places.append(Diagnostic(asking.name, line, column, message, None, snippet, len(asked)))
+        message = f"the tunnels' keys are on servers only: placeholders are used instead of {name}"
+        self.places.append(
+            Diagnostic(asking.name, line, column, message, None, snippet, len(asked), code="click.library-use")
+        )
         return ClickText(f"{name} (stand-ins)", text)
 
 

@@ -38,6 +38,7 @@ def library(table: Table, outputs: Outputs, dialect: str) -> bytes:
         raise UsageError(
             f"{len(longer)} /24 networks with longer prefixes in them: Click's DirectIPLookup holds {_LONGER_LIMIT}",
             hint="aggregate the routes, or write `dataplane: xdp`",
+            code="click.routes",
         )
     wires = "\n".join(f"  table[{number}] -> [{number}]output;" for number in range(outputs.count))
     return (

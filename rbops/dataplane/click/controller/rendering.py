@@ -10,7 +10,7 @@ from rbops.dataplane.click.config import ClickConfig, Thread
 from rbops.dataplane.click.controller.command import CONTROL
 from rbops.dataplane.click.controller.files import UNIT, click_files, element_files, library_file
 from rbops.dataplane.click.controller.router import HOST_DEVICE, HOST_MAC
-from rbops.errors import UsageError
+from rbops.errors import UsageError, Where
 from rbops.node.schema import Fabric, HostInterface, NodePort, PlannedFile
 from rbops.plan import ClusterPlan, Forwarding, Server
 from rbops.render.files import File
@@ -70,14 +70,26 @@ def rendering(plan: ClusterPlan, digest: str, routes: Table) -> ClickRendering:
 
 def _check_tunnels(forwarding: Forwarding, routes: Table) -> None:
     if forwarding.application == "ipsec" and not forwarding.tunnels:
-        raise UsageError("application ipsec has no tunnel to encrypt for", hint="write a section `ipsec:`")
+        raise UsageError(
+            "application ipsec without a tunnel, expected one or more",
+            hint="write a section `ipsec:`",
+            code="click.no-tunnel",
+            where=Where(field="ipsec"),
+        )
     if forwarding.application == "ipsec" and forwarding.click_dialect == kernel_mode.DIALECT:
-        raise UsageError(kernel_mode.NO_IPSEC, hint="write `click: {dialect: dpdk}` or socket")
+        raise UsageError(
+            kernel_mode.NO_IPSEC,
+            hint="write `click: {dialect: dpdk}` or socket",
+            code="click.kernel-ipsec",
+            where=Where(field="click.dialect"),
+        )
     for tunnel in forwarding.tunnels:
         if not routes.covers(tunnel.peer):
             raise UsageError(
-                f"no route leads to {tunnel.peer}, a tunnel's peer: what is encrypted for it would be dropped",
+                f"no route to {tunnel.peer}, a tunnel's peer: packets encrypted for it would be dropped",
                 hint="add one under `routes:`, or name a neighbour as peer",
+                code="click.no-route",
+                where=Where(field="ipsec"),
             )
 
 

@@ -19,7 +19,7 @@ from rbops.dataplane.click.controller.model import (
     Thread,
     UserClass,
 )
-from rbops.errors import UsageError
+from rbops.errors import UsageError, Where
 from rbops.plan import PUNT, ClusterPlan, Fragment, Port, Server
 
 __all__ = ["HOST_DEVICE", "HOST_MAC", "first_cpu", "router"]
@@ -108,7 +108,10 @@ def _device(port: Port, number: int, server: Server, cores: tuple[Core, ...], di
     numbers = {core.cpu: core.k for core in cores}
     strangers = [queue.index for queue in port.queues if queue.rx_core not in numbers]
     if strangers:
-        raise UsageError(f"{server.name}: {port.name}: queue {strangers[0]} is polled by no core of the data plane")
+        raise UsageError(
+            f"{server.name}: {port.name}: queue {strangers[0]} is not polled by any core of the data plane",
+            code="click.unpolled-queue",
+        )
     return Device(
         name=port.name,
         device=parameter,
@@ -128,7 +131,7 @@ def _peer(plan: ClusterPlan, port: Port) -> int:
     try:
         return plan.server(name).index
     except KeyError as error:
-        raise UsageError(f"internal port {port.name} has no peer in the plan") from error
+        raise UsageError(f"internal port {port.name} has no peer in the plan", code="click.no-peer") from error
 
 
 def _hops(plan: ClusterPlan, server: Server, numbers: Outputs, known: Mapping[str, Device]) -> list[Hop]:
@@ -155,7 +158,10 @@ def _associations(plan: ClusterPlan, server: Server) -> tuple[Association, ...]:
     if plan.forwarding.application != "ipsec":
         return ()
     if server.index >= _SPI_SERVERS or len(server.cores.dataplane) > _SPI_SERVERS:
-        raise UsageError(f"{server.name}: SPIs tell {_SPI_SERVERS} servers of {_SPI_SERVERS} cores apart")
+        raise UsageError(
+            f"{server.name}: expected at most {_SPI_SERVERS} servers of {_SPI_SERVERS} cores, for distinct SPIs",
+            code="click.spi",
+        )
     _check_tunnels(plan)
     # The longest prefix counts: a half that stands in a tunnel of its own is that one's.
     written = {prefix for tunnel in plan.forwarding.tunnels for prefix in tunnel.prefixes}
@@ -176,11 +182,17 @@ def _check_tunnels(plan: ClusterPlan) -> None:
             try:
                 IPv4Network(text)
             except ValueError as error:
-                raise UsageError(f"a tunnel's {text!r} is no address or prefix of IPv4") from error
+                raise UsageError(
+                    f"a tunnel's {text!r} is not a valid IPv4 address or prefix",
+                    code="click.tunnel-address",
+                    where=Where(field="ipsec"),
+                ) from error
             if text.removesuffix("/32") in own:
                 raise UsageError(
-                    f"a tunnel's {text} is an address of the router itself, which decrypts nothing",
-                    hint="name another gateway as peer, and what lies behind it as prefixes",
+                    f"a tunnel's {text} is an address of the router itself, expected another gateway",
+                    hint="name another gateway as peer, and the networks behind it as prefixes",
+                    code="click.own-address",
+                    where=Where(field="ipsec"),
                 )
 
 

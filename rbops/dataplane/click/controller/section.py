@@ -12,13 +12,19 @@ __all__ = ["mistakes"]
 
 
 def mistakes(root: Node) -> Iterator[Diagnostic]:
-    """Where Click comes from is said twice, or no path on a server."""
+    """Click has two origins, or a prefix that is not an absolute path."""
     click = root.child("click")
     if click is None:
         return
     if click.child("package") and click.child("prefix"):
-        message = "Click is installed from a package or is there under a prefix, not both"
-        yield located(root, ("click", "prefix"), message)
+        message = "expected either a package or a prefix of Click, not both"
+        yield located(root, ("click", "prefix"), message, code="click.prefix")
     prefix = click.child("prefix")
     if prefix and isinstance(prefix.value, str) and not prefix.value.startswith("/"):
-        yield located(root, ("click", "prefix"), "a path on the servers is absolute", "for example /usr/local")
+        yield located(
+            root,
+            ("click", "prefix"),
+            "not a valid prefix, expected an absolute path on the servers",
+            "for example /usr/local",
+            code="click.prefix",
+        )

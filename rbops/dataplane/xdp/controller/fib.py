@@ -65,13 +65,17 @@ def compile_fib(prefixes: Array, lengths: Array, values: Array) -> bytes:
     arrays of different length, a length over 32, or more than 16,383 different values.
     """
     if not len(prefixes) == len(lengths) == len(values):
-        raise UsageError(f"{len(prefixes)} prefixes, {len(lengths)} lengths and {len(values)} values do not match")
+        raise UsageError(
+            f"{len(prefixes)} prefixes, {len(lengths)} lengths and {len(values)} values do not match", code="fib.shape"
+        )
     lengths = np.asarray(lengths).astype(np.int64)
     if len(lengths) and not 0 <= lengths.min() <= lengths.max() <= 32:  # noqa: PLR2004
-        raise UsageError(f"prefix lengths go from 0 to 32, not {lengths.min()} to {lengths.max()}")
+        raise UsageError(f"prefix lengths go from 0 to 32, not {lengths.min()} to {lengths.max()}", code="fib.length")
     distinct, hops = np.unique(np.asarray(values).astype(np.uint32), return_inverse=True)
     if len(distinct) >= MAX_NEXT_HOPS:
-        raise UsageError(f"{len(distinct)} different next hops; the data plane holds {MAX_NEXT_HOPS - 1}")
+        raise UsageError(
+            f"{len(distinct)} different next hops; the data plane holds {MAX_NEXT_HOPS - 1}", code="fib.next-hops"
+        )
     starts, owners = _flatten(np.asarray(prefixes).astype(np.int64), lengths, hops.reshape(-1) + 1)
     table = np.concatenate([np.array([NO_ROUTE], np.uint32), distinct])
     width = 1 if len(table) <= _NARROW else 2
@@ -184,7 +188,7 @@ def lookup(blob: bytes, addresses: Array) -> Array:
     """
     magic, version, _routes, count, width, size = HEADER.unpack_from(blob)
     if (magic, version) != (MAGIC, VERSION):
-        raise UsageError("not a forwarding table of this version of rbops")
+        raise UsageError("not a forwarding table of this version of rbops", code="fib.format")
     at = HEADER.size + 4 * count
     values, at = np.frombuffer(blob, "<u4", count, HEADER.size), at + -at % 64
     body = np.frombuffer(blob, np.uint8, size, at)

@@ -41,6 +41,6 @@ def rendering(routes: Table) -> XdpRendering:
     try:
         program = File(_OBJECT, bpf_object("dataplane/xdp", "router.bpf.o").read_bytes())
     except FileNotFoundError as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(str(error), code="xdp.not-compiled", hint="make bpf") from error
     fib = File(FIB, compile_fib(routes.networks, routes.lengths, routes.values))
     return XdpRendering((fib, program), PlannedFile(_OBJECT, program.sha256), PlannedFile(FIB, fib.sha256))
