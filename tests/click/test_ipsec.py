@@ -148,7 +148,7 @@ def test_a_rendered_configuration_is_checked_without_keys(tmp_path: Path) -> Non
         assert done.exit_code == 0, done.stderr
         lines = config.read_text().splitlines()
         line = next(number for number, text in enumerate(lines, 1) if "ipsec.click" in text)
-        assert f"{config}:{line}:1: note: the tunnels' keys are on servers only: stand-ins take the" in done.stderr
+        assert f"{config}:{line}:1: note: the tunnels' keys are on servers only: placeholders are" in done.stderr
         assert "rule2 holds" in done.stdout
     beside.unlink()
     for text, lost in (
@@ -302,14 +302,8 @@ def test_click_looks_up_the_longest_prefix(tmp_path: Path, installed: Click) -> 
         assert done.stdout.splitlines() == [f"1 198.18.{here}.2", f"1 198.18.{1 - here}.2", "2"]
 
 
-@pytest.mark.parametrize(
-    ("tunnel", "said"),
-    [
-        ("[{peer: 198.18.3.1, spi: 1, keys: peer.keys}]", "198.18.3.1 is an address of the router itself"),
-        (pair(("198.18.1.1/32",)), "198.18.1.1/32 is an address of the router itself"),
-    ],
-)
-def test_no_tunnel_leads_to_the_router_itself(tunnel: str, said: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("tunnel", ["[{peer: 198.18.3.1, spi: 1, keys: peer.keys}]", pair(("198.18.1.1/32",))])
+def test_no_tunnel_leads_to_the_router_itself(tunnel: str, tmp_path: Path) -> None:
     with raises(UsageError, "click.own-address", field="ipsec"):
         render(load_plan(written(tmp_path, tunnel)))
 

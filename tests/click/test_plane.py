@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -145,7 +144,7 @@ def test_keys_that_are_not_there(server: SimpleNamespace, tmp_path: Path, text: 
     said = f"{path}: No such file or directory"
     if text is not None:
         path.write_text(text)
-        said = f"{path} has no keys of tunnel 0"
+        said = f"{path}: no keys of tunnel 0"
     assert [found.have for found in server.plane.diff()] == [said]
     with raises(Mismatch, "click.keys"):
         server.plane.apply()

@@ -217,10 +217,17 @@ def test_fragment_that_breaks_a_rule(tmp_path: Path) -> None:
     assert set(breaches(plan)) <= {"rule2"}
 
 
-@pytest.mark.parametrize("text", ["input -> output; } x :: Idle {", "input -> Nonsense -> output", "input -> Discard"])
-def test_fragment_that_is_none(text: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("input -> output; } x :: Idle {", "click.syntax"),
+        ("input -> Nonsense -> output", "click.unknown-class"),
+        ("input -> Discard", "fragment.outputs"),
+    ],
+)
+def test_invalid_fragment(text: str, code: str, tmp_path: Path) -> None:
     (tmp_path / "my.click").write_text(text)
-    with pytest.raises(SpecError, match=r"my\.click:1:"):
+    with raises(SpecError, code, line=1):
         load_plan(spec(tmp_path, router=", fragment: my.click"))
 
 
