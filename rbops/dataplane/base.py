@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rbops.verify.host import ServerUnderTest
 
 __all__ = [
+    "NOT_LOADED",
     "Additions",
     "Controller",
     "Difference",
@@ -37,6 +38,9 @@ __all__ = [
     "Rendering",
     "ServerPart",
 ]
+
+NOT_LOADED = "not loaded"
+"""What :meth:`Controller.status_line` says of a server that does not forward."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rbops.dataplane import registry
+from rbops.dataplane.base import NOT_LOADED
 from rbops.deploy.inventory import Inventory
 from rbops.deploy.keys import PATH as KEYS_PATH
 from rbops.deploy.keys import Keys, keys_of
@@ -197,4 +198,4 @@ def _lock(lock: Mapping[str, Any] | None) -> str | None:
 
 def _dataplane(plane: Mapping[str, Any]) -> str:
     kind = plane.get("kind")
-    return registry.controller(kind).status_line(plane) if kind in registry.KINDS else "not loaded"
+    return registry.controller(kind).status_line(plane) if kind in registry.KINDS else NOT_LOADED

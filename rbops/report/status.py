@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from rbops.dataplane.base import NOT_LOADED
 from rbops.deploy.status import ServerStatus
 from rbops.report.tables import Block, Styled, Table
 from rbops.report.words import duration
@@ -47,7 +48,7 @@ def problems(server: ServerStatus, digest: str) -> tuple[str, ...]:
 def _problems(server: ServerStatus, digest: str) -> Iterator[str]:
     if server.digest != digest:
         yield "other plan"
-    if server.dataplane in {None, "not loaded"}:
+    if server.dataplane in {None, NOT_LOADED}:
         yield "data plane not loaded"
     for unit, state in server.services.items():
         if state == "failed" or (unit == _ALWAYS_ACTIVE and state != "active"):

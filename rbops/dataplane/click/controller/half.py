@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rbops.dataplane.base import Additions, Controller, Places, Rendering
+from rbops.dataplane.base import NOT_LOADED, Additions, Controller, Places, Rendering
 
 if TYPE_CHECKING:
     from rbops.errors import Diagnostic
@@ -90,7 +90,7 @@ class _Click(Controller):
         return plan.forwarding.click_dialect == _SOCKET
 
     def status_line(self, status: Mapping[str, Any]) -> str:
-        return f"click {status.get('version')}, {status.get('dialect')}" if status.get("loaded") else "not loaded"
+        return f"click {status.get('version')}, {status.get('dialect')}" if status.get("loaded") else NOT_LOADED
 
     def cases(self) -> Mapping[str, Callable[[ServerUnderTest], Iterator[Case]]]:
         from rbops.dataplane.click.controller.cases import keys, threads

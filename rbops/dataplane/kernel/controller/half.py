@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rbops.dataplane.base import Controller, Rendering
+from rbops.dataplane.base import NOT_LOADED, Controller, Rendering
 
 if TYPE_CHECKING:
     from rbops.plan import ClusterPlan
@@ -66,7 +66,7 @@ class _Kernel(Controller):
         return True
 
     def status_line(self, status: Mapping[str, Any]) -> str:
-        return f"{status.get('ports')} ports, forwarding" if status.get("loaded") else "not forwarding"
+        return f"{status.get('ports')} ports, forwarding" if status.get("loaded") else NOT_LOADED
 
 
 HALF = _Kernel()

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rbops.dataplane.base import Controller, Places, Rendering
+from rbops.dataplane.base import NOT_LOADED, Controller, Places, Rendering
 
 if TYPE_CHECKING:
     from rbops.plan import ClusterPlan
@@ -55,7 +55,7 @@ class _Xdp(Controller):
     def status_line(self, status: Mapping[str, Any]) -> str:
         devices = status.get("devices") or {}
         modes = sorted({str(device.get("mode")) for device in devices.values()})
-        return f"{len(devices)} ports {'/'.join(modes)}" if devices else "not loaded"
+        return f"{len(devices)} ports {'/'.join(modes)}" if devices else NOT_LOADED
 
 
 HALF = _Xdp()
