@@ -296,3 +296,16 @@ def test_every_disputed_number_is_explained() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_no_paths_of_a_writers_machine(page: Path) -> None:
     assert re.findall(r"/(?:tmp|work|home)/\S+", page.read_text(encoding="utf-8")) == []
+
+
+NOT_PLAIN = re.compile(
+    r"look-up|keeps? house|wound up|put(?:s|ting)? (?:\w+ ){0,3}back\b|to be had|(?:is|are) told\b|stands? here",
+    re.IGNORECASE,
+)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_pages_use_the_fields_terms(page: Path) -> None:
+    """Lookup, housekeeping cores, re-arm, roll back or restore, not supported, is set to, are distinguished, is."""
+    if page.name != "CHANGELOG.md":
+        assert NOT_PLAIN.findall(page.read_text(encoding="utf-8")) == []
