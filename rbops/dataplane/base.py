@@ -83,7 +83,12 @@ class Plane(Protocol):
 
 
 class NodeHalf(Protocol):
-    """What rbops-node asks of a kind of data plane."""
+    """What rbops-node asks of a kind of data plane. Each is a module-level value ``HALF`` of ``node.py``."""
+
+    unit: str | None = None
+    """The systemd unit that it runs as."""
+    started_by: tuple[str, ...] = ()
+    """What starts it besides /etc/rbops, as paths below the root: saved before a change, restored by a revert."""
 
     def parse(self, fields: Fields) -> Dataplane:
         """Its part of node.json. FieldError for what is wrong."""

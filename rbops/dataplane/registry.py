@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from rbops.dataplane.base import Controller, NodeHalf
 
-__all__ = ["KINDS", "controller", "controllers", "node_half"]
+__all__ = ["KINDS", "controller", "controllers", "node_half", "node_halves"]
 
 _FOLDERS = {"xdp": "rbops.dataplane.xdp", "click": "rbops.dataplane.click", "kernel": "rbops.dataplane.kernel"}
 
@@ -29,6 +29,11 @@ def node_half(kind: str) -> NodeHalf:
             code="dataplane.unknown",
         )
     return cast("NodeHalf", import_module(f"{_FOLDERS[kind]}.node").HALF)
+
+
+def node_halves() -> Iterator[NodeHalf]:
+    """Those of all data planes."""
+    return map(node_half, KINDS)
 
 
 def controller(kind: str) -> Controller:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from rbops.dataplane import registry
 from rbops.deploy.ssh import Session
 from rbops.errors import Mismatch, Unreachable, Where
 
@@ -16,7 +17,9 @@ _NOT_FOUND = 127
 
 # Runs on the server: standard library only, changes nothing.
 _SCRIPT = r"""
-import glob, hashlib, json, os, platform
+import glob, hashlib, json, os, platform, sys
+
+BESIDE = sys.argv[1:]
 
 def text(path):
     try:
@@ -27,11 +30,11 @@ def text(path):
 
 def files():
     found = {}
-    paths = ["/usr/sbin/rbops-node", "/etc/modprobe.d/zz-rbops-click.conf", "/etc/modules-load.d/rbops-click.conf",
+    paths = {"/usr/sbin/rbops-node", *BESIDE,
              *glob.glob("/etc/systemd/system/rbops*"),
-             *glob.glob("/etc/systemd/system/*.wants/rbops*")]
+             *glob.glob("/etc/systemd/system/*.wants/rbops*")}
     for folder, _, names in os.walk("/etc/rbops"):
-        paths += [os.path.join(folder, name) for name in names]
+        paths |= {os.path.join(folder, name) for name in names}
     for path in sorted(paths):
         try:
             if os.path.islink(path):
@@ -80,7 +83,8 @@ def probe(session: Session) -> Probe:
     does not run systemd.
     """
     target = session.target
-    done = session.run([target.python, "-"], _TIMEOUT_S, _SCRIPT.encode())
+    beside = (path for plane in registry.controllers() for path in plane.places.beside)
+    done = session.run([target.python, "-", *beside], _TIMEOUT_S, _SCRIPT.encode())
     if done.returncode == _NOT_FOUND:
         raise Unreachable(
             f"{target.python} is not installed",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rbops import __version__
+from rbops.dataplane import registry
 from rbops.errors import Locked, Mismatch, StateUnknown
 from rbops.node import kernel_stages, lock, netlink, pending, queues, routes, watch
 from rbops.node.dataplane import Opener
@@ -28,7 +29,12 @@ __all__ = ["Node"]
 _DEVICES_WAIT_S = 60.0
 _REVERT_WAIT_S = 300.0
 _WAIT_S, _AGAIN_WAIT_S = 10.0, 1.0
-_UNITS = ("rbops.service", "rbops-watch.service", "rbops-click.service", "irqbalance.service")
+_UNITS = (
+    "rbops.service",
+    "rbops-watch.service",
+    *(plane.unit for plane in registry.node_halves() if plane.unit),
+    "irqbalance.service",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from rbops.dataplane import registry
 from rbops.node.system import System
 
 __all__ = ["Installed"]
@@ -14,18 +15,10 @@ __all__ = ["Installed"]
 _UNITS = ("rbops.service", "rbops-watch.service")
 _SYSTEMD = "etc/systemd/system"
 _WATCH = "rbops-watch.service"
-# What Click is started by: its unit, the Click that an archive brought, the elements compiled for it, its modules.
-_CLICK = (
-    f"{_SYSTEMD}/rbops-click.service",
-    "opt/rbops-click",
-    "var/lib/rbops/click/rbops.uo",
-    "var/lib/rbops/click/rbops.ko",
-    "etc/modules-load.d/rbops-click.conf",
-    "etc/modprobe.d/zz-rbops-click.conf",
-)
+_STARTED_BY = tuple(path for plane in registry.node_halves() for path in plane.started_by)
 _PATHS = (
     "usr/sbin/rbops-node",
-    *_CLICK,
+    *_STARTED_BY,
     *(f"{_SYSTEMD}/{unit}" for unit in _UNITS),
     *(f"{_SYSTEMD}/multi-user.target.wants/{unit}" for unit in _UNITS),
 )
@@ -51,12 +44,12 @@ class Installed:
         """Stop the watch of links: what it works on is about to change under it."""
         self.system.run(("systemctl", "stop", _WATCH))
 
-    def put_back_click(self, folder: Path) -> None:
-        """What an earlier Click was started by, before the kernel's part of a revert starts it.
+    def put_back_planes(self, folder: Path) -> None:
+        """What an earlier data plane was started by, before the kernel's part of a revert starts it.
 
         What was not there goes with the rest in :meth:`put_back`, when nothing runs by it any more.
         """
-        saved = [name for name in _CLICK if os.path.lexists(folder / name)]
+        saved = [name for name in _STARTED_BY if os.path.lexists(folder / name)]
         changed = [name for name in saved if self._restore(folder / name, self.root / name)]
         if changed:
             self.system.run(("systemctl", "daemon-reload"))

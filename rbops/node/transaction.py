@@ -123,7 +123,7 @@ class Transaction:
             # The kernel's part needs to know what was loaded, so that the files go back after a first-time undo.
             if manifest["configured"]:
                 self._put_back(configured=True)
-                self._put_click_back()
+                self._put_planes_back()
                 reapply()
             else:
                 remove_all()
@@ -145,7 +145,7 @@ class Transaction:
         if manifest is None:
             return False
         self._put_back(configured=manifest["configured"])
-        self._put_click_back()
+        self._put_planes_back()
         return True
 
     def finish_boot(self) -> None:
@@ -153,10 +153,10 @@ class Transaction:
         self._put_program_back()
         self._forget()
 
-    def _put_click_back(self) -> None:
+    def _put_planes_back(self) -> None:
         saved = self.state.snapshot / "installed"
         if self.installed and saved.is_dir():
-            self.installed.put_back_click(saved)
+            self.installed.put_back_planes(saved)
 
     def _put_program_back(self) -> None:
         """Last of all: what runs here may be the very program that is replaced."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rbops.dataplane.base import Plane
+from rbops.dataplane.base import NodeHalf, Plane
 from rbops.dataplane.kernel.config import KernelPlaneConfig
 from rbops.node.schema.dataplane import Dataplane
 from rbops.node.schema.fields import Fields
@@ -12,7 +12,7 @@ from rbops.node.schema.fields import Fields
 __all__ = ["HALF"]
 
 
-class _Kernel:
+class _Kernel(NodeHalf):
     def parse(self, fields: Fields) -> KernelPlaneConfig:
         return KernelPlaneConfig.parse(fields)
 
