@@ -15,6 +15,7 @@ from rbops.errors import UsageError, Where
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rbops.capture import Capture
     from rbops.report.scale import Curves
     from rbops.vlb.network import Network
     from rbops.vlb.trace import Trace
@@ -67,7 +68,7 @@ def predict(
     from rbops.report.predict import Scenario, predict_blocks, predict_json
     from rbops.spec import load_spec
 
-    packets = capture_mix(_read(capture), capture.name) if capture is not None else None
+    packets = capture_mix(_captured(capture), capture.name) if capture is not None else None
     measured = read_measurement(_read(calibrate).decode("utf-8", "replace"), str(calibrate)) if calibrate else None
     factor = calibrated(load_spec(spec), measured).cost_factor if measured is not None else 1.0
     if measured is not None and measured.limited_by_testers:
@@ -218,7 +219,7 @@ def _prepare(
     from rbops.spec import load_spec
     from rbops.vlb.matrix import NAMES, make, read
     from rbops.vlb.network import network_of
-    from rbops.vlb.pcap import read_pcap, replay
+    from rbops.vlb.replay import packets_of, replay
     from rbops.vlb.trace import Workload, synthetic
 
     made = planning(load_spec(spec))
@@ -236,10 +237,10 @@ def _prepare(
             hint=f"one of {', '.join(NAMES)}, or a CSV file",
         )
     if trace is not None:
-        capture = read_pcap(trace)
-        if capture.skipped:
-            say(f"{trace}: {capture.skipped} frames that are not IPv4 were skipped")
-        return network, replay(capture, offered, rate, load)
+        captured = packets_of(_captured(trace), str(trace))
+        if captured.skipped:
+            say(f"{trace}: {captured.skipped} frames that are not IPv4 were skipped")
+        return network, replay(captured, offered, rate, load)
     sizes = mix(made.spec.router.packets).shares
     return network, synthetic(offered, rate, packets, Workload(mix=sizes), seed)
 
@@ -267,6 +268,15 @@ def _seconds(text: str) -> float:
             hint="write it with its unit, such as 100ms; 0 disables flowlets",
         )
     return min(60.0, value * units.get(unit, 1.0))
+
+
+def _captured(path: Path) -> Capture:
+    from rbops.capture import read_capture
+
+    found = read_capture(path)
+    if found.warning:
+        say(found.warning)
+    return found
 
 
 def _read(path: Path) -> bytes:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import struct
-from collections import Counter
 from dataclasses import dataclass
 
-from rbops.errors import UsageError
+import numpy as np
+
+from rbops.capture import Capture
 
 __all__ = ["PacketMix", "capture_mix", "mix"]
 
-_GLOBAL, _RECORD, _FCS = 24, 16, 4
-_ETHERNET = 1
+_FCS = 4
 _SMALLEST = 64
 
 
@@ -52,27 +51,8 @@ def mix(packets: int | str) -> PacketMix:
     return named[packets]
 
 
-def capture_mix(data: bytes, name: str) -> PacketMix:
-    """The distribution in a classic pcap file of Ethernet frames; ``name`` is the file's.
-
-    Sizes are the frames' own with FCS, 64 at least. Raises UsageError for another kind of file.
-    """
-    orders = {0xA1B2C3D4, 0xA1B23C4D}
-    order = next(
-        (mark for mark in "<>" if len(data) >= _GLOBAL and struct.unpack_from(f"{mark}I", data)[0] in orders), None
-    )
-    if order is None:
-        raise UsageError(f"{name} is no pcap file", hint="pcapng: convert it with `editcap -F pcap`")
-    if struct.unpack_from(f"{order}I", data, 20)[0] != _ETHERNET:
-        raise UsageError(f"{name} holds no Ethernet frames")
-    sizes: Counter[int] = Counter()
-    place = _GLOBAL
-    record = struct.Struct(f"{order}IIII")
-    while place + _RECORD <= len(data):
-        _, _, captured, original = record.unpack_from(data, place)
-        place += _RECORD + captured
-        sizes[max(_SMALLEST, original + _FCS)] += 1
-    total = sum(sizes.values())
-    if total == 0:
-        raise UsageError(f"{name} holds no packets")
-    return PacketMix(name, tuple((size, count / total) for size, count in sorted(sizes.items())))
+def capture_mix(capture: Capture, name: str) -> PacketMix:
+    """The distribution of a capture's frame sizes, with FCS, 64 at least; ``name`` is the file's."""
+    sizes, counts = np.unique(np.maximum(_SMALLEST, capture.size + _FCS), return_counts=True)
+    shares = counts / counts.sum()
+    return PacketMix(name, tuple(zip(sizes.tolist(), shares.tolist(), strict=True)))
