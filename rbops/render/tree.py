@@ -7,6 +7,7 @@ from pathlib import Path
 
 import rbops
 from rbops.dataplane import registry
+from rbops.errors import UsageError
 from rbops.node.schema import RouteTable
 from rbops.plan import ClusterPlan
 from rbops.render.files import File, Rendered
@@ -35,7 +36,14 @@ def render(plan: ClusterPlan) -> Rendered:
     check_names(plan)
     digest = plan.digest
     routes = table(plan)
-    rendering = registry.controller(plan.forwarding.dataplane).render(plan, digest, routes)
+    plane = registry.controller(plan.forwarding.dataplane)
+    if plan.forwarding.application not in plane.applications:
+        raise UsageError(
+            f"the {plane.kind} data plane has no {plan.forwarding.application}",
+            code="render.application",
+            hint="write `dataplane: click`",
+        )
+    rendering = plane.render(plan, digest, routes)
     listed = File(_ROUTES, routes.csv)
     common = (*rendering.common, listed, File(_PROGRAM, node_program(), 0o755))
     shared = cluster(plan, digest, RouteTable(_ROUTES, listed.sha256, routes.count), rendering)

@@ -214,7 +214,7 @@ def test_units_take_one_line(value: str) -> None:
 
 
 def test_what_cannot_be_rendered(rb4: ClusterPlan) -> None:
-    for plane in ("xdp", "click"):
+    for plane in ("xdp", "click", "kernel"):
         with pytest.raises(UsageError, match="ipsec"):
             render(replace(rb4, forwarding=replace(rb4.forwarding, dataplane=plane, application="ipsec")))
 
