@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
 from xml.sax.saxutils import escape, quoteattr
 
-from rbops.plan import ClusterPlan, Server
+from rbops.affinity.folding import CoreRow, core_rows, folded
+from rbops.common.cpulist import list_text
+from rbops.plan import ClusterPlan, Port, Server
 
 __all__ = ["Edge", "Graph", "Node", "cluster_graph", "server_graph", "write"]
 
 _BOX_HEIGHT, _GAP, _ROW, _MARGIN, _TITLE = 26, 130, 40, 20, 24
 _NARROWEST, _CHARACTER = 80, 6.6
 _LABELLED_EDGES = 15
+_QUEUES_ONE_BY_ONE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,28 +80,69 @@ def _ports(ids: Sequence[int]) -> str:
 
 
 def server_graph(server: Server) -> Graph:
-    """Ports with their receive queues, the cores that own them, and the transmit queues they send to."""
-    nodes: dict[str, Node] = {}
-    edges: list[Edge] = []
+    """Ports with their receive queues, the cores that own them, and the transmit queues they send to.
+
+    With more than 64 queues, ports with the same queues are one box, and so are cores in a row that own one queue each.
+    """
+    many = sum(len(port.queues) for port in server.ports) > _QUEUES_ONE_BY_ONE
+    groups: dict[object, list[Port]] = {}
     for port in server.ports:
-        nodes[f"rx-{port.name}"] = Node(f"rx-{port.name}", f"{port.name} rx", port.kind, 0)
-        for queue in port.queues:
-            name = f"{port.name}-rx{queue.index}"
-            nodes[name] = Node(name, f"{port.name} rx {queue.index}", "queue", 1)
-            edges.append(Edge(f"rx-{port.name}", name))
-            edges.append(Edge(name, f"cpu{queue.rx_core}"))
-    for cpu in server.cores.dataplane:
-        nodes[f"cpu{cpu}"] = Node(f"cpu{cpu}", f"CPU {cpu}", "core", 2)
-    for cpu in server.cores.housekeeping:
-        nodes[f"cpu{cpu}"] = Node(f"cpu{cpu}", f"CPU {cpu}, housekeeping", "housekeeping", 2)
-    for port in server.ports:
-        nodes[f"tx-{port.name}"] = Node(f"tx-{port.name}", f"{port.name} tx", port.kind, 4)
-        for queue in port.queues:
-            name = f"{port.name}-tx{queue.index}"
-            nodes[name] = Node(name, f"{port.name} tx {queue.index}", "queue", 3)
-            edges.append(Edge(f"cpu{queue.tx_core}", name))
-            edges.append(Edge(name, f"tx-{port.name}"))
-    return Graph(server.name, tuple(nodes.values()), tuple(edges))
+        groups.setdefault(port.queues if many else port.name, []).append(port)
+    drawing = _Drawing()
+    for ports in groups.values():
+        rows = core_rows(server.cores.dataplane, ports[0].queues)
+        _draw(drawing, ports, folded(rows) if many else rows, many=many)
+    for cpus in [server.cores.housekeeping] if many else [(cpu,) for cpu in server.cores.housekeeping]:
+        drawing.box(f"CPU {list_text(cpus)}, housekeeping", "housekeeping", 2)
+    return Graph(server.name, tuple(drawing.nodes.values()), tuple(drawing.edges))
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawing:
+    """Boxes by their text, and the lines between them."""
+
+    nodes: dict[str, Node] = field(default_factory=dict)
+    edges: list[Edge] = field(default_factory=list)
+
+    def box(self, name: str, kind: str, column: int, label: str = "") -> str:
+        """Add a box unless it is there; its name, which is its label unless there is another."""
+        self.nodes.setdefault(name, Node(name, label or name, kind, column))
+        return name
+
+    def line(self, *names: str) -> None:
+        """Join boxes in a row."""
+        self.edges.extend(Edge(a, b) for a, b in pairwise(names))
+
+
+def _draw(drawing: _Drawing, ports: Sequence[Port], rows: Iterable[CoreRow], *, many: bool) -> None:
+    """Ports that have the same queues: ``rows`` say which cores own those."""
+    name, kind = _together([port.name for port in ports]), ports[0].kind
+    source, sink = drawing.box(f"{name} rx", kind, 0), drawing.box(f"{name} tx", kind, 4)
+    for row in rows:
+        cpu = drawing.box(f"CPU {list_text(row.cpus)}", "core", 2)
+        for queues in _boxes(row.rx, many=many):
+            drawing.line(source, drawing.box(f"{name} rx {queues}", "queue", 1, f"rx {queues}" if many else ""), cpu)
+        for queues in _boxes(row.tx, many=many):
+            drawing.line(cpu, drawing.box(f"{name} tx {queues}", "queue", 3, f"tx {queues}" if many else ""), sink)
+
+
+def _together(names: Sequence[str]) -> str:
+    """``ext2-3 int0,2-7``; ports of parallel cables by name."""
+    numbers: dict[str, list[int]] = {}
+    others = []
+    for name in names:
+        stem, number = name[:3], name[3:]
+        if number.isdecimal():
+            numbers.setdefault(stem, []).append(int(number))
+        else:
+            others.append(name)
+    return " ".join([*(stem + list_text(found) for stem, found in numbers.items()), *others])
+
+
+def _boxes(queues: Sequence[int], *, many: bool) -> list[str]:
+    if many:
+        return [list_text(queues)] if queues else []
+    return [str(queue) for queue in queues]
 
 
 def write(graph: Graph, form: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from rbops.affinity.folding import core_rows, folded
 from rbops.common.cpulist import list_text
 from rbops.common.fabric import output_port
 from rbops.node.cmdline import written
@@ -14,10 +15,6 @@ from rbops.report.tables import Table
 __all__ = ["cores_table", "kernel_table", "steering_table"]
 
 _NAMED_PORTS = 12
-_RUN = 3
-"""So many rows that continue each other are written as one."""
-
-Row = tuple[int, int, int]
 
 
 def cores_table(servers: Sequence[Server], view: View) -> Table:
@@ -26,41 +23,14 @@ def cores_table(servers: Sequence[Server], view: View) -> Table:
     for same in _alike(servers):
         names, server = server_names([one.index for one in same]), same[0]
         for shape, ports in _shapes(same):
-            rows += [(names, *cells, ports) for cells in _cores(server.cores.dataplane, shape, short=view.short)]
+            found = core_rows(server.cores.dataplane, shape)
+            rows += [
+                (names, list_text(row.cpus), list_text(row.rx) or "-", list_text(row.tx) or "-", ports)
+                for row in (folded(found) if view.short else found)
+            ]
         if server.cores.housekeeping:
             rows.append((names, list_text(server.cores.housekeeping), "-", "-", "housekeeping"))
     return Table("Cores", ("server", "CPU", "rx queue", "tx queue", "of ports"), tuple(rows))
-
-
-def _cores(cpus: Sequence[int], shape: Sequence[Queue], *, short: bool) -> Iterator[tuple[str, str, str]]:
-    rx: dict[int, list[int]] = {}
-    tx: dict[int, list[int]] = {}
-    for queue in shape:
-        rx.setdefault(queue.rx_core, []).append(queue.index)
-        tx.setdefault(queue.tx_core, []).append(queue.index)
-    run: list[Row] = []
-    for cpu in cpus:
-        own_rx, own_tx = rx.get(cpu, []), tx.get(cpu, [])
-        if short and len(own_rx) == len(own_tx) == 1:
-            row = (cpu, own_rx[0], own_tx[0])
-            if run and any(now != before + 1 for now, before in zip(row, run[-1], strict=True)):
-                yield from _folded(run)
-                run = []
-            run.append(row)
-            continue
-        yield from _folded(run)
-        run = []
-        yield str(cpu), list_text(own_rx) or "-", list_text(own_tx) or "-"
-    yield from _folded(run)
-
-
-def _folded(run: Sequence[Row]) -> Iterator[tuple[str, str, str]]:
-    """Rows of CPU, receive and transmit queue that each are one more than in the row before."""
-    if len(run) < _RUN:
-        yield from ((str(cpu), str(rx), str(tx)) for cpu, rx, tx in run)
-        return
-    cpus, rx, tx = (f"{first}-{last}" for first, last in zip(run[0], run[-1], strict=True))
-    yield cpus, rx, tx
 
 
 def steering_table(servers: Sequence[Server], view: View) -> Table | None:

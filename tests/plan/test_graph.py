@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 import subprocess
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 
-from rbops.planner import plan_spec
+from rbops.common.cpulist import parse_list
+from rbops.planner import load_plan, plan_spec
 from rbops.render.graph import Edge, Graph, Node, cluster_graph, server_graph, write
 from rbops.spec.document import Spec
 from rbops.spec.hosts import Servers
@@ -48,6 +50,22 @@ def test_boxes_are_apart_and_within_the_picture(ports: int, profile: str) -> Non
             assert y2 <= bottom
             for u1, v1, u2, v2 in found[place + 1 :]:
                 assert x2 <= u1 or u2 <= x1 or y2 <= v1 or v2 <= y1
+
+
+def test_a_server_with_many_queues_fits_a_screen() -> None:
+    """64 cores, 9 ports: a box for the ports, one for CPUs in a row, and every core and queue in one of them."""
+    rack = load_plan(Path(__file__).parents[2] / "inventory" / "rack" / "router.yml")
+    graph = server_graph(rack.servers[1])
+    drawn = ET.fromstring(write(graph, "svg"))
+    assert float(drawn.attrib["width"]) < 1400
+    assert float(drawn.attrib["height"]) < 600
+    cores = parse_list(",".join(node.label.removeprefix("CPU ") for node in graph.nodes if node.kind == "core"))
+    assert cores == set(rack.servers[1].cores.dataplane)
+    for way in ("rx", "tx"):
+        labels = [node.label.split() for node in graph.nodes if node.kind == "queue"]
+        shown = parse_list(",".join(queues for found, queues in labels if found == way))
+        assert shown == {queue.index for queue in rack.servers[1].ports[0].queues}
+    assert any(node.label == "CPU 0,32, housekeeping" for node in graph.nodes)
 
 
 @pytest.mark.skipif(shutil.which("nop") is None, reason="Graphviz is not installed")

@@ -240,6 +240,6 @@ def test_graph_of_the_cluster(spec: Path, form: str, text: str) -> None:
 
 def test_graph_of_a_server(spec: Path) -> None:
     drawn = run("graph", spec, "--server", "n1").stdout
-    assert '"ext1-rx3" -- "cpu3"' in drawn
+    assert '"ext1 rx 3" -- "CPU 3"' in drawn
     with pytest.raises(RbopsError, match="no server n7"):
         run("graph", spec, "--server", "n7")
