@@ -47,9 +47,9 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         state.done.append("swap")
         return ["swapped the configuration"]
 
-    monkeypatch.setattr(plane, "_systemctl", systemctl)
+    monkeypatch.setattr(plane, "systemctl", systemctl)
     monkeypatch.setattr(plane, "_ENVIRONMENT", tmp_path / "run/environment")
-    monkeypatch.setattr(plane, "_command_of", lambda pid: list(state.command) if pid == 12 else [])
+    monkeypatch.setattr(plane, "command_of", lambda pid: list(state.command) if pid == 12 else [])
     monkeypatch.setattr(package, "loaded", lambda pid: state.loaded if pid == 12 else "")
     monkeypatch.setattr(package, "planned", lambda: state.planned)
     monkeypatch.setattr(ClickPlane, "_running", lambda _: state.running)

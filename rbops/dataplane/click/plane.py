@@ -9,13 +9,12 @@ line is another one (threads, program, devices).
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,8 @@ from rbops.dataplane.click import kernel_mode, keys, package
 from rbops.dataplane.click.config import ClickConfig
 from rbops.dataplane.click.control import Control, HandlerError, NoClick
 from rbops.dataplane.click.counters import read_counters
+from rbops.dataplane.click.lookup import Routes, changes, chunks, digest, planned_routes, table
+from rbops.dataplane.click.process import command_of, systemctl, threads
 from rbops.errors import CheckFailed, Mismatch, Where
 from rbops.node.schema.dataplane import PlannedFile
 
@@ -32,23 +33,16 @@ __all__ = ["ClickPlane"]
 
 _START_S = 30.0
 _POLL_S = 0.05
-_CHUNK = 48 * 1024
-"""Bytes of one write to a handler: Click takes up to 64 KiB."""
-
 _BY_SWAP = frozenset({"configuration", "routes", keys.SETTING})
 """What a hot swap mends: all that Click reads from its files."""
 
 _MARKER = re.compile(r"return ([0-9a-f]{64})")
 _VLB, _TABLE = re.compile(r"vlb_c\d+"), re.compile(r"rt_c\d+/table")
-_ROUTE = re.compile(r"^ +([0-9.]+/[0-9]+)(?: ([0-9.]+))? ([0-9]+)[,)]", re.MULTILINE)
 _RUN = Path("/run/rbops-click")
 _ENVIRONMENT = _RUN / "environment"
 _PARAMETERS = "$PARAMETERS"
 _NOT_LOADED = 5
 """systemctl's exit code for a unit that is not there."""
-
-Routes = dict[str, tuple[str, str]]
-"""Prefix -> (next hop or "-", output)."""
 
 
 class ClickPlane:
@@ -105,14 +99,14 @@ class ClickPlane:
 
     def detach(self) -> None:
         """Stop Click and leave nothing of it in memory; nothing forwards then. Fine when it does not run."""
-        done = _systemctl("stop", self._unit)
+        done = systemctl("stop", self._unit)
         if done.returncode not in (0, _NOT_LOADED):
             raise CheckFailed(
                 f"{self._unit} does not stop: {done.stderr.strip()}",
                 hint=f"journalctl -u {self._unit}",
                 code="click.stop",
             )
-        _systemctl("reset-failed", self._unit)
+        systemctl("reset-failed", self._unit)
         shutil.rmtree(_RUN, ignore_errors=True)
 
     def set_alive(self, server: int, *, alive: bool) -> None:
@@ -154,7 +148,7 @@ class ClickPlane:
                 for line in control.read(f"{name}.alive").splitlines()
                 if line.split()[1:] == ["false"]
             })  # fmt: skip
-            tables = [_table(control, name) for name in sorted(elements, key=_natural) if _TABLE.fullmatch(name)]
+            tables = [table(control, name) for name in sorted(elements, key=_natural) if _TABLE.fullmatch(name)]
         pid = self._pid()
         return {
             "loaded": True,
@@ -162,10 +156,10 @@ class ClickPlane:
             "version": version,
             "pid": pid,
             "elements": len(elements),
-            "routes_sha256": [_digest(routes) for routes in tables],
+            "routes_sha256": [digest(routes) for routes in tables],
             "library_routes_sha256": self._library_digest(),
             "stale_keys": any(self._key_differences()),
-            "threads": _threads(pid),
+            "threads": threads(pid),
             "dead": dead,
         }
 
@@ -204,7 +198,7 @@ class ClickPlane:
     def _other_command(self) -> Difference | None:
         """Whether Click was started by another command than the unit has, or for devices of other names."""
         want = [word for word in self._config.command if word != _PARAMETERS] + self._environment().split()
-        have = _command_of(self._pid())
+        have = command_of(self._pid())
         if not have or not self._config.command:
             # The kernel's module has no process that tells.
             want, have = self._environment().split(), self._stored_environment().split()
@@ -235,9 +229,9 @@ class ClickPlane:
     def _restart(self) -> list[str]:
         _ENVIRONMENT.parent.mkdir(mode=0o700, exist_ok=True)
         _ENVIRONMENT.write_text(f"PARAMETERS={self._environment()}\n", encoding="ascii")
-        _systemctl("daemon-reload")
-        _systemctl("reset-failed", self._unit)
-        done = _systemctl("restart", self._unit)
+        systemctl("daemon-reload")
+        systemctl("reset-failed", self._unit)
+        done = systemctl("restart", self._unit)
         if done.returncode:
             raise CheckFailed(
                 f"{self._unit} does not start: {done.stderr.strip()}",
@@ -246,7 +240,7 @@ class ClickPlane:
             )
         deadline = time.monotonic() + _START_S
         while self._running() != self._config.marker:
-            if time.monotonic() > deadline or _systemctl("is-active", "--quiet", self._unit).returncode:
+            if time.monotonic() > deadline or systemctl("is-active", "--quiet", self._unit).returncode:
                 raise CheckFailed(
                     f"Click does not run: {self._last_words()}",
                     hint=f"journalctl -u {self._unit}",
@@ -256,7 +250,7 @@ class ClickPlane:
         return [f"started {self._unit}"]
 
     def _last_words(self) -> str:
-        _systemctl("stop", self._unit)
+        systemctl("stop", self._unit)
         done = subprocess.run(
             ["journalctl", "-u", self._unit, "-n", "8", "-o", "cat", "--no-pager"],
             capture_output=True, text=True, check=False,
@@ -265,7 +259,7 @@ class ClickPlane:
 
     def _swap(self) -> list[str]:
         """Click reads the new files while the old configuration forwards, then changes between two packets."""
-        _systemctl("daemon-reload")
+        systemctl("daemon-reload")
         with self._open() as control:
             control.write("hotconfig", f"require(library {self._config.config.path});")
         deadline = time.monotonic() + _START_S
@@ -300,27 +294,25 @@ class ClickPlane:
         return data
 
     def _planned(self) -> Routes:
-        return {
-            m[1]: (m[2] or "-", m[3]) for m in _ROUTE.finditer(self._check_file(self._config.library).decode("ascii"))
-        }
+        return planned_routes(self._check_file(self._config.library).decode("ascii"))
 
     def _library_digest(self) -> str | None:
         """None before the planned file was pushed."""
         try:
-            return _digest(self._planned())
+            return digest(self._planned())
         except Mismatch:
             return None
 
     def _tables(self) -> list[Routes]:
         with self._open() as control:
-            return [_table(control, f"rt_c{number}/table") for number in range(len(self._config.fabric.cores))]
+            return [table(control, f"rt_c{number}/table") for number in range(len(self._config.fabric.cores))]
 
     def _route_differences(self) -> Iterator[Difference]:
         try:
             want = self._planned()
         except Mismatch:
             return  # a check before the push: that the file is not the planned one is a difference of its own
-        changed = [sum(1 for _ in _changes(have, want)) for have in self._tables()]
+        changed = [sum(1 for _ in changes(have, want)) for have in self._tables()]
         if any(changed):
             way = "handlers" if self._by_handlers() else "hot swap" if self._swappable() else "restart"
             have = f"{len(want)} routes, {max(changed)} differ"
@@ -352,10 +344,10 @@ class ClickPlane:
             return {}  # another configuration runs, without tunnels
 
     def _thread_differences(self) -> Iterator[Difference]:
-        threads = _threads(self._pid())
+        found = threads(self._pid())
         for planned in self._config.threads:
             number = planned.thread
-            have = threads[number] if number < len(threads) else "none"
+            have = found[number] if number < len(found) else "none"
             if have != str(planned.cpu):
                 yield _difference(f"CPU of thread {number}", have, str(planned.cpu))
 
@@ -370,13 +362,13 @@ class ClickPlane:
         count = 0
         for number, have in enumerate(self._tables()):
             with self._open() as control:
-                for lines in _chunks(_changes(have, want)):
+                for lines in chunks(changes(have, want)):
                     control.write(f"rt_c{number}/table.ctrl", "\n".join(lines))
                     count += len(lines)
         return [f"changed {count} routes"]
 
     def _pid(self) -> int:
-        done = _systemctl("show", "--property=MainPID", "--value", self._unit)
+        done = systemctl("show", "--property=MainPID", "--value", self._unit)
         return int(done.stdout.strip() or 0)
 
 
@@ -387,65 +379,3 @@ def _difference(setting: str, have: str, want: str) -> Difference:
 def _natural(name: str) -> tuple[int, str]:
     """An order in which c2 comes before c10."""
     return len(name), name
-
-
-def _table(control: Control, element: str) -> Routes:
-    """What a look-up has."""
-    lines = control.read(f"{element}.table").splitlines()
-    return {words[0]: (words[1], words[2]) for line in lines if (words := line.split())}
-
-
-def _changes(have: Routes, want: Routes) -> Iterator[str]:
-    """Click's commands from one table to the other: additions first, so that no address is without a route between."""
-    for prefix, (gateway, output) in want.items():
-        if have.get(prefix) != (gateway, output):
-            yield f"set {prefix} {gateway} {output}"
-    for prefix in have:
-        if prefix not in want:
-            yield f"remove {prefix}"
-
-
-def _chunks(lines: Iterator[str]) -> Iterator[list[str]]:
-    chunk: list[str] = []
-    size = 0
-    for line in lines:
-        if size + len(line) + 1 > _CHUNK:
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(line)
-        size += len(line) + 1
-    if chunk:
-        yield chunk
-
-
-def _digest(routes: Routes) -> str:
-    text = "\n".join(f"{prefix} {' '.join(way)}" for prefix, way in sorted(routes.items()))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _command_of(pid: int) -> list[str]:
-    """A process's command line; empty when there is none."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")[:-1] if pid else []
-    except OSError:
-        return []
-
-
-def _threads(pid: int) -> list[str]:
-    """The CPUs that each thread of a process may run on, in the order of their making."""
-    try:
-        numbers = sorted(int(name) for name in os.listdir(f"/proc/{pid}/task"))  # noqa: PTH208 - names, not paths
-        texts = [Path(f"/proc/{pid}/task/{number}/status").read_text(encoding="ascii") for number in numbers]
-    except OSError:
-        return []
-    return [line.split()[1] for text in texts for line in text.splitlines() if line.startswith("Cpus_allowed_list:")]
-
-
-def _systemctl(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command: Sequence[str] = ["systemctl", *arguments]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    except FileNotFoundError as error:
-        raise Mismatch("the server has no systemd, which Click needs", code="click.no-systemd") from error
-    except subprocess.TimeoutExpired as error:
-        raise CheckFailed(f"`{' '.join(command)}` did not finish in 60 s", code="click.timeout") from error
