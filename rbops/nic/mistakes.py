@@ -1,4 +1,4 @@
-"""What a spec's ``nic:`` asks of devices whose drivers cannot give it."""
+"""Steering in hardware that a spec requires, and that a data plane or a driver does not support."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["nic_mistakes"]
 
 
 def nic_mistakes(spec: Spec, servers: Iterable[Server]) -> Iterator[Diagnostic]:
-    """Mistakes at the key that asks, each once."""
+    """An error at the key that requires it, once for each driver."""
     reported: set[str] = set()
     for server in servers:
         host = spec.hosts.get(server.name)
