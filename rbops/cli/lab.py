@@ -28,6 +28,13 @@ class ProviderKind(StrEnum):
     VAGRANT = "vagrant"
 
 
+class Release(StrEnum):
+    """The Debian releases that a lab can run."""
+
+    BOOKWORM = "bookworm"
+    TRIXIE = "trixie"
+
+
 class KvmUse(StrEnum):
     """Whether virtual machines may run on KVM."""
 
@@ -116,17 +123,27 @@ def up(
     name: Name = None,
     kind: Kind = ProviderKind.NSPAWN,
     kvm: Annotated[KvmUse, typer.Option("--kvm", help="With vagrant: use KVM if available, or emulate.")] = KvmUse.AUTO,
+    release: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--release",
+            metavar="[SERVER=]bookworm|trixie",
+            help="Debian release of all servers, or of one server. Can be given several times. Default: bookworm.",
+        ),
+    ] = None,
 ) -> None:
     """Build and boot a lab; print the path of its inventory.
 
     An `up` that fails or is interrupted removes what it built. Needs root.
     """
     from rbops.lab.providers import provider
+    from rbops.lab.releases import Releases
     from rbops.planner import load_plan
 
+    releases = Releases.parse(release or ())
     plan = load_plan(spec)
     with timed_progress() as progress:
-        lab = provider(kind, kvm=kvm.value).up(plan, name or plan.name, progress)
+        lab = provider(kind, kvm=kvm.value).up(plan, name or plan.name, progress, releases)
     emit(str(lab.inventory))
 
 
@@ -148,6 +165,7 @@ def list_labs(output: Output = Format.TEXT) -> None:
 @app.command("box")
 def build_box(
     force: Annotated[bool, typer.Option("--force", help="Rebuild an existing box from current packages.")] = False,
+    release: Annotated[Release, typer.Option("--release", help="Debian release in the box.")] = Release.BOOKWORM,
 ) -> None:
     """Build the Vagrant box that `up --provider vagrant` boots; print its path. Needs root.
 
@@ -158,8 +176,8 @@ def build_box(
 
     require_root()
     with timed_progress() as progress:
-        folder = box.ensure(progress, force=force)
-    emit(str(folder / f"{box.BOX}.box"))
+        folder = box.ensure(progress, release, force=force)
+    emit(str(folder / f"{box.box_name(release)}.box"))
 
 
 @app.command("down")

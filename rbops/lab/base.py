@@ -1,8 +1,8 @@
 """The Debian system that all lab servers share: built once by mmdebstrap, then the lower layer of every overlay.
 
-It lies in ``/var/cache/rbops/base-<digest of the recipe>``. A build happens under a lock in a folder of
-another name that is renamed when it is whole, inside mount and pid namespaces of its own: a build that
-is killed leaves neither mounts nor processes, and the next one removes its folder.
+There is one for each Debian release, ``/var/cache/rbops/base-<release>-<digest of the recipe>``. A build happens under
+a lock in a folder of another name that is renamed when it is whole, inside mount and pid namespaces of its own: a
+build that is killed leaves neither mounts nor processes, and the next one removes its folder.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from rbops.lab.bootstrap import CACHE, OPTIONS, SUITE, TOOLS, bootstrap, built
+from rbops.lab.bootstrap import CACHE, OPTIONS, RELEASE_FILES, TOOLS, bootstrap, built
 from rbops.lab.command import require_tools
 from rbops.lab.progress import Progress
 
@@ -87,30 +87,32 @@ _FILES = {
 }
 
 
-def recipe_digest() -> str:
+def recipe_digest(release: str) -> str:
     """What the image is made from, as 12 hex digits."""
-    recipe = json.dumps([RECIPE, SUITE, PACKAGES, OPTIONS, _MASKED, _FILES], sort_keys=True)
+    recipe = json.dumps(
+        [RECIPE, release, PACKAGES, OPTIONS, _MASKED, {**_FILES, **RELEASE_FILES[release]}], sort_keys=True
+    )
     return hashlib.sha256(recipe.encode()).hexdigest()[:12]
 
 
-def ensure(progress: Progress, *, cache: Path = CACHE) -> Path:
-    """The image's folder; built first when it is not there (about 30 s, needs a Debian mirror).
+def ensure(progress: Progress, release: str, *, cache: Path = CACHE) -> Path:
+    """The folder of the image of ``release``; built first when it is not there (about 30 s, needs a Debian mirror).
 
-    Raises Mismatch when mmdebstrap is missing, CheckFailed with its last words when it fails.
+    Raises Mismatch when mmdebstrap is missing, CheckFailed with the last lines of its log when it fails.
     """
-    image = cache / f"base-{recipe_digest()}"
+    image = cache / f"base-{release}-{recipe_digest(release)}"
     if image.is_dir():
         return image
     require_tools(TOOLS)
     with built(image) as partial:
         if partial is not None:
-            progress(f"build the base image: Debian {SUITE} by mmdebstrap")
-            bootstrap(partial, PACKAGES, image.with_name(f"{image.name}.log"))
-            _prepare(partial)
+            progress(f"build the base image: Debian {release} by mmdebstrap")
+            bootstrap(partial, release, PACKAGES, image.with_name(f"{image.name}.log"))
+            _prepare(partial, release)
     return image
 
 
-def _prepare(root: Path) -> None:
+def _prepare(root: Path, release: str) -> None:
     units = root / "etc/systemd/system"
     for unit in _MASKED.split():
         (units / unit).unlink(missing_ok=True)
@@ -124,7 +126,7 @@ def _prepare(root: Path) -> None:
     for pattern in ("etc/ssh/ssh_host_*", "etc/update-motd.d/*"):
         for path in root.glob(pattern):
             path.unlink()
-    for name, text in _FILES.items():
+    for name, text in {**_FILES, **RELEASE_FILES[release]}.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,10 +18,9 @@ from rbops.errors import CheckFailed
 from rbops.lab.interrupts import uninterrupted
 from rbops.lab.lock import locked
 
-__all__ = ["CACHE", "OPTIONS", "SUITE", "TOOLS", "bootstrap", "built", "in_own_namespaces"]
+__all__ = ["CACHE", "OPTIONS", "RELEASE_FILES", "TOOLS", "bootstrap", "built", "in_own_namespaces"]
 
 CACHE = Path("/var/cache/rbops")
-SUITE = "bookworm"
 TOOLS = ("mmdebstrap", "unshare", "setpriv")
 
 OPTIONS = (
@@ -31,6 +30,13 @@ OPTIONS = (
     "--dpkgopt=path-exclude=/usr/share/locale/*",
     '--aptopt=Acquire::Languages "none"',
 )
+
+RELEASE_FILES: Mapping[str, Mapping[str, str]] = {
+    "bookworm": {},
+    # OpenSSH 9.8 and newer refuses for a while who connects without a login, as `lab status` does to see who answers.
+    "trixie": {"etc/ssh/sshd_config.d/rbops-lab-status.conf": "PerSourcePenalties no\n"},
+}
+"""What a system of a release needs besides what all have: path -> text."""
 
 _DISCARD_S = 5.0
 _POLL_S = 0.05
@@ -65,16 +71,16 @@ def _discard(partial: Path) -> None:
             time.sleep(_POLL_S)
 
 
-def bootstrap(root: Path, packages: str, log: Path, options: Sequence[str] = ()) -> None:
+def bootstrap(root: Path, release: str, packages: str, log: Path, options: Sequence[str] = ()) -> None:
     """Make a Debian system of ``packages`` (with commas) in ``root``; ``options`` are more of mmdebstrap's.
 
-    Raises CheckFailed with mmdebstrap's last words, and leaves the log, when it fails.
+    Raises CheckFailed with the last lines of mmdebstrap's log, and keeps the log, when it fails.
     """
     command = ["mmdebstrap", "--mode=root", "--variant=minbase", f"--include={packages}", *OPTIONS, *options]
     in_own_namespaces(
-        [*command, SUITE, str(root)],
+        [*command, release, str(root)],
         log,
-        hint=f"it needs a way to a Debian mirror (http_proxy is respected); the whole log is {log}",
+        hint=f"it needs access to a Debian mirror (http_proxy is respected); log: {log}",
     )
     log.unlink()
 
@@ -83,7 +89,7 @@ def in_own_namespaces(command: Sequence[str], log: Path, *, hint: str) -> None:
     """Run ``command`` in mount and pid namespaces of its own, its output to ``log``.
 
     It ends with rbops however rbops ends, and everything in its pid namespace with it. Raises CheckFailed
-    with its last words and ``hint`` when it fails.
+    with the last lines of the log and ``hint`` when it fails.
     """
     isolated = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child"]
     with log.open("w", encoding="utf-8") as output:
@@ -103,4 +109,8 @@ def in_own_namespaces(command: Sequence[str], log: Path, *, hint: str) -> None:
                 process.wait()
     if code != 0:
         last = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LAST_LINES:])
-        raise CheckFailed(f"{command[0]} failed with {code}, its last words:\n{last}", hint=hint)
+        raise CheckFailed(
+            f"{command[0]} failed with exit code {code}; the last lines of its log:\n{last}",
+            code="lab.build",
+            hint=hint,
+        )

@@ -9,6 +9,7 @@ import dataclasses
 import ipaddress
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,9 +19,20 @@ from rbops.hardware.profiles import profile
 from rbops.lab import names
 from rbops.plan import ClusterPlan, Port, Server
 
-__all__ = ["LabPort", "LabServer", "LabTester", "Manifest", "finished", "from_plan", "read", "read_subnet", "write"]
+__all__ = [
+    "LabPort",
+    "LabServer",
+    "LabTester",
+    "Manifest",
+    "System",
+    "finished",
+    "from_plan",
+    "read",
+    "read_subnet",
+    "write",
+]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +55,7 @@ class LabPort:
 class LabServer:
     """One Debian system; ``address`` is on the management network, without prefix length.
 
+    ``release`` is Debian's, ``base`` the image of it that the server starts from.
     ``cpus`` counts those of a virtual machine; None where servers share this machine's.
     """
 
@@ -53,6 +66,8 @@ class LabServer:
     address: str
     management_port: str
     management_mac: str
+    release: str
+    base: str
     ports: tuple[LabPort, ...]
     cpus: int | None = None
 
@@ -79,7 +94,7 @@ class LabTester:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A lab. ``state`` is ``building`` until ``up`` is done; ``base`` is the image it runs on.
+    """A lab. ``state`` is ``building`` until ``up`` is done.
 
     ``emulated``: its servers are virtual machines without KVM, tens of times slower than this machine.
     ``folder`` is one of this machine that the servers see at the same place, for their data plane; None: none.
@@ -89,7 +104,6 @@ class Manifest:
     provider: str
     plan_digest: str
     subnet: int
-    base: str
     state: Literal["building", "up"]
     servers: tuple[LabServer, ...]
     testers: tuple[LabTester, ...]
@@ -134,26 +148,39 @@ class Manifest:
         raise Mismatch(f"lab {self.name} has nothing called {name}", hint=f"servers: {servers}; testers: {testers}")
 
 
+@dataclass(frozen=True, slots=True)
+class System:
+    """What a server is to run: a Debian release, and the image of it."""
+
+    release: str
+    base: str
+
+
 def from_plan(
-    plan: ClusterPlan, name: str, subnet: int, base: str, provider: str, folder: str | None = None
+    plan: ClusterPlan,
+    name: str,
+    subnet: int,
+    systems: Mapping[str, System],
+    provider: str,
+    folder: str | None = None,
 ) -> Manifest:
-    """Everything the lab ``name`` will hold for ``plan``.
+    """Everything the lab ``name`` will hold for ``plan``; ``systems`` has one for each server's name.
 
     Raises Mismatch where a plan cannot be cabled on one machine (:mod:`rbops.lab.fit` checks the rest).
     """
     # Click on sockets takes one queue a port: the others are for the xdp plan that may follow in the same lab.
     least = profile("lab").possible_cpus if folder is not None else 1
-    servers = tuple(_server(server, name, subnet, least) for server in plan.servers)
+    servers = tuple(_server(server, name, subnet, systems[server.name], least) for server in plan.servers)
     testers = tuple(
         _tester(server, position, port, name, least)
         for server in plan.servers
         for position, port in enumerate(server.ports)
         if port.kind == "external"
     )
-    return Manifest(name, provider, plan.digest, subnet, base, "building", servers, testers, folder=folder)
+    return Manifest(name, provider, plan.digest, subnet, "building", servers, testers, folder=folder)
 
 
-def _server(server: Server, lab: str, subnet: int, least: int) -> LabServer:
+def _server(server: Server, lab: str, subnet: int, system: System, least: int) -> LabServer:
     names.check_server_name(server.name)
     return LabServer(
         name=server.name,
@@ -163,6 +190,8 @@ def _server(server: Server, lab: str, subnet: int, least: int) -> LabServer:
         address=names.management_address(subnet, server.index),
         management_port=names.management_port(subnet, server.index),
         management_mac=names.management_mac(subnet, server.index),
+        release=system.release,
+        base=system.base,
         ports=tuple(_port(server, position, port, least) for position, port in enumerate(server.ports)),
     )
 

@@ -16,6 +16,7 @@ from typing import Literal, Protocol
 from rbops.lab.access import INVENTORY
 from rbops.lab.manifest import LabServer, LabTester, Manifest
 from rbops.lab.progress import Progress, silent
+from rbops.lab.releases import Releases
 from rbops.plan import ClusterPlan
 
 __all__ = ["CableStatus", "Lab", "LabStatus", "Provider", "ServerStatus", "TesterStatus"]
@@ -23,7 +24,10 @@ __all__ = ["CableStatus", "Lab", "LabStatus", "Provider", "ServerStatus", "Teste
 
 @dataclass(frozen=True, slots=True)
 class ServerStatus:
-    """``pid`` is its systemd-nspawn's, ``init`` its systemd's, both as the host counts; None while it is off."""
+    """``pid`` is its systemd-nspawn's, ``init`` its systemd's, both as the host counts; None while it is off.
+
+    ``release`` is the Debian release that it runs.
+    """
 
     name: str
     running: bool
@@ -31,6 +35,7 @@ class ServerStatus:
     pid: int | None
     init: int | None
     address: str
+    release: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +83,11 @@ class Provider(Protocol):
     def kind(self) -> str:
         """What ``--provider`` calls it."""
 
-    def up(self, plan: ClusterPlan, name: str, progress: Progress = silent) -> Lab:
+    def up(self, plan: ClusterPlan, name: str, progress: Progress = silent, releases: Releases | None = None) -> Lab:
         """Build and boot the lab; removes what was built when it fails or is interrupted.
 
-        Raises UsageError when there is such a lab, Mismatch when plan and machine do not fit, CheckFailed when
-        a step fails.
+        ``releases``: which Debian release each server runs; None: the default one. Raises UsageError when there is
+        such a lab, Mismatch when plan and machine do not fit, CheckFailed when a step fails.
         """
 
     def down(self, name: str, progress: Progress = silent) -> bool:

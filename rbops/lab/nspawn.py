@@ -25,6 +25,7 @@ from rbops.lab.model import Lab, LabStatus
 from rbops.lab.progress import Progress, silent
 from rbops.lab.ready import wait_ready
 from rbops.lab.registry import complete, existing, refuse_existing, require_cables, require_root, reserve, take_down
+from rbops.lab.releases import Releases
 from rbops.plan import ClusterPlan
 
 __all__ = ["NspawnProvider"]
@@ -45,7 +46,7 @@ class NspawnProvider:
         """What ``--provider`` calls it."""
         return "nspawn"
 
-    def up(self, plan: ClusterPlan, name: str, progress: Progress = silent) -> Lab:
+    def up(self, plan: ClusterPlan, name: str, progress: Progress = silent, releases: Releases | None = None) -> Lab:
         """Build and boot the lab."""
         require_root()
         directory = layout.folder(name)
@@ -55,11 +56,13 @@ class NspawnProvider:
         require_tools(_TOOLS)
         plane = registry.controller(plan.forwarding.dataplane)
         folder = plane.lab_folder(plan)
-        image = base.ensure(progress)
+        wanted = (releases or Releases()).of_plan(plan)
+        images = {release: str(base.ensure(progress, release)) for release in sorted(set(wanted.values()))}
+        systems = {server: manifests.System(release, images[release]) for server, release in wanted.items()}
         with ExitStack() as held:
             manifest = reserve(
                 name,
-                lambda subnet: manifests.from_plan(plan, name, subnet, str(image), "nspawn", folder=folder),
+                lambda subnet: manifests.from_plan(plan, name, subnet, systems, "nspawn", folder=folder),
                 held,
                 progress,
             )
@@ -183,7 +186,7 @@ def _mount(manifest: Manifest, server: LabServer) -> None:
         return
     upper, work = root.with_name("upper"), root.with_name("work")
     # volatile: what a lab server syncs need not outlive the host, and Debian's package tools sync a lot.
-    options = f"lowerdir={manifest.base},upperdir={upper},workdir={work},volatile"
+    options = f"lowerdir={server.base},upperdir={upper},workdir={work},volatile"
     run(["mount", "-t", "overlay", "-o", options, f"rbops-{manifest.name}", str(root)])
 
 

@@ -58,6 +58,7 @@ def _server(server: LabServer, lab: Cgroup) -> ServerStatus:
         pid=shells[0] if shells else None,
         init=init_of(payload),
         address=server.address,
+        release=server.release,
     )
 
 

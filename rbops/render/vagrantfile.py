@@ -34,9 +34,14 @@ class VagrantPort:
 
 @dataclass(frozen=True, slots=True)
 class VagrantServer:
-    """A machine: ``mac`` is its management NIC's; ``console`` and ``provision`` are relative to the Vagrantfile."""
+    """A machine: ``release`` is Debian's, ``box`` libvirt's, ``mac`` its management NIC's.
+
+    ``console`` and ``provision`` are relative to the Vagrantfile.
+    """
 
     name: str
+    release: str
+    box: str
     cpus: int
     memory_mb: int
     mac: str
@@ -50,7 +55,6 @@ def vagrantfile(
     digest: str,
     servers: Sequence[VagrantServer],
     *,
-    box: str,
     management: str,
     emulated: bool,
     boot_timeout_s: int,
@@ -64,7 +68,6 @@ def vagrantfile(
         cluster=cluster,
         digest=digest,
         servers=servers,
-        box=box,
         management=management,
         management_slot=MANAGEMENT_SLOT,
         driver="qemu" if emulated else "kvm",

@@ -18,13 +18,14 @@ def lab_blocks(found: LabStatus) -> Iterator[Block]:
         (
             server.name,
             server.address,
+            server.release,
             _good(server.running, "running", "off"),
             _good(server.ssh, "answers", "no answer"),
             str(server.pid or "-"),
         )
         for server in found.servers
     )
-    yield Table("Servers", ("server", "address", "state", "ssh", "pid"), servers)
+    yield Table("Servers", ("server", "address", "release", "state", "ssh", "pid"), servers)
     cables = tuple(
         (cable.a, cable.b, _good(cable.state == "up", "up", "a port is down" if cable.state == "down" else cable.state))
         for cable in found.cables

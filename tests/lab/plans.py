@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rbops.lab.manifest import System
 from rbops.plan import ClusterPlan, Routes
 from tests.support.plans import Mesh, connected_routes
 
@@ -14,3 +15,8 @@ def mesh(
     """``servers`` servers n0, n1, ... each with ext{i} and an internal port to every other one, a queue a core."""
     whole = Mesh(name, servers, GBPS, cores, profile, names)
     return whole.plan(Routes(connected_routes(servers, own=False, neighbours=False), ()))
+
+
+def systems(plan: ClusterPlan, release: str = "bookworm", base: str = "/base") -> dict[str, System]:
+    """One system for all servers."""
+    return {server.name: System(release, base) for server in plan.servers}

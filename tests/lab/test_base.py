@@ -42,14 +42,14 @@ def _stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> P
 
 def _ensure(cache: Path) -> tuple[Path, list[str]]:
     steps: list[str] = []
-    return base.ensure(lambda step, /: steps.append(step), cache=cache), steps
+    return base.ensure(lambda step, /: steps.append(step), "bookworm", cache=cache), steps
 
 
 def test_built_once(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = _stand_in(tmp_path, monkeypatch, _TREE)
     image, steps = _ensure(cache)
     assert steps == ["build the base image: Debian bookworm by mmdebstrap"]
-    assert image.name == f"base-{base.recipe_digest()}"
+    assert image.name == f"base-bookworm-{base.recipe_digest('bookworm')}"
     again, steps = _ensure(cache)
     assert (again, steps) == (image, [])
     assert runs.read_text() == "run\n"
@@ -74,7 +74,7 @@ def test_a_build_that_fails_says_why_and_leaves_only_its_log(
     _stand_in(tmp_path, monkeypatch, f"{_TREE}echo 'E: no mirror answers'\nexit 25\n")
     with pytest.raises(CheckFailed, match=r"(?s)mmdebstrap failed with 25.*E: no mirror answers") as caught:
         _ensure(cache)
-    log = cache / f"base-{base.recipe_digest()}.log"
+    log = cache / f"base-bookworm-{base.recipe_digest('bookworm')}.log"
     assert str(log) in (caught.value.hint or "")
     assert list(cache.iterdir()) == [log]
 
@@ -86,7 +86,7 @@ def test_a_build_that_is_ended_leaves_no_process_and_no_mount(
     stop = f"{_TREE}mount -t tmpfs rbt-tmpfs $root/etc && touch $root/etc/mounted\nexec sleep 4242\n"
     _stand_in(tmp_path, monkeypatch, stop)
     code = "import sys; from pathlib import Path; from rbops.lab import base\n"
-    code += "base.ensure(lambda step, /: print(step, flush=True), cache=Path(sys.argv[1]))"
+    code += "base.ensure(lambda step, /: print(step, flush=True), 'bookworm', cache=Path(sys.argv[1]))"
     with subprocess.Popen(
         [sys.executable, "-c", code, str(cache)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as builder:
@@ -96,7 +96,7 @@ def test_a_build_that_is_ended_leaves_no_process_and_no_mount(
         builder.send_signal(number)
     _until_running("sleep 4242", wanted=False)
     assert "rbt-tmpfs" not in Path("/proc/self/mounts").read_text(encoding="utf-8")
-    assert (cache / f"base-{base.recipe_digest()}.partial").exists() is partial_stays
+    assert (cache / f"base-bookworm-{base.recipe_digest('bookworm')}.partial").exists() is partial_stays
 
     _stand_in(tmp_path, monkeypatch, _TREE)
     image, _steps = _ensure(cache)
@@ -123,9 +123,9 @@ def _running(command: str) -> bool:
 def test_two_that_want_it_at_once_build_it_once(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = _stand_in(tmp_path, monkeypatch, f"sleep 0.5\n{_TREE}")
     code = "import sys; from pathlib import Path; from rbops.lab import base\n"
-    code += "print(base.ensure(lambda step, /: None, cache=Path(sys.argv[1])))"
+    code += "print(base.ensure(lambda step, /: None, 'bookworm', cache=Path(sys.argv[1])))"
     args = [sys.executable, "-c", code, str(cache)]
     builders = [subprocess.Popen(args, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     found = {builder.communicate(timeout=30)[0].strip() for builder in builders}
-    assert found == {str(cache / f"base-{base.recipe_digest()}")}
+    assert found == {str(cache / f"base-bookworm-{base.recipe_digest('bookworm')}")}
     assert runs.read_text() == "run\n"

@@ -20,7 +20,7 @@ from rbops.lab.lock import locked, try_locked
 from rbops.lab.manifest import Manifest
 from rbops.lab.progress import silent
 from rbops.lab.registry import reserve
-from tests.lab.plans import mesh
+from tests.lab.plans import mesh, systems
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_a_lab_of_another_version_does_not_stop_others(
     steps: list[str] = []
 
     def make(subnet: int) -> Manifest:
-        return manifests.from_plan(mesh(2), "x", subnet, "/base", "nspawn")
+        return manifests.from_plan(mesh(2), "x", subnet, systems(mesh(2)), "nspawn")
 
     with ExitStack() as held:
         assert reserve("x", make, held, steps.append) == manifests.read(state / "x")
@@ -144,7 +144,7 @@ def test_the_network_of_a_lab_of_another_version_is_taken(state: Path, monkeypat
     monkeypatch.setattr(net, "networks_in_use", list)
 
     def make(subnet: int) -> Manifest:
-        return manifests.from_plan(mesh(2), "x", subnet, "/base", "nspawn")
+        return manifests.from_plan(mesh(2), "x", subnet, systems(mesh(2)), "nspawn")
 
     free = names.choose_subnet("x", [])
     (state / "other").mkdir()
@@ -204,8 +204,8 @@ def test_an_empty_batch_starts_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_the_recipe_has_one_digest() -> None:
-    assert recipe_digest() == recipe_digest()
-    assert len(recipe_digest()) == 12
+    assert recipe_digest("bookworm") == recipe_digest("bookworm")
+    assert len(recipe_digest("bookworm")) == 12
 
 
 def test_an_interrupt_waits_for_the_tool_that_runs(tmp_path: Path) -> None:

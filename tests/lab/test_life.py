@@ -45,7 +45,7 @@ def _nothing_before_or_after() -> Iterator[None]:
 @contextmanager
 def _up_in_a_process(until: str) -> Iterator[subprocess.Popen[str]]:
     """`rbops lab up` in a process of its own that has begun the step ``until``."""
-    base.ensure(lambda _step, /: None)
+    base.ensure(lambda _step, /: None, "bookworm")
     with subprocess.Popen(
         [sys.executable, "-c", _UP], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path.cwd()
     ) as process:

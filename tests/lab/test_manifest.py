@@ -13,11 +13,11 @@ from rbops.lab.access import ssh_command, write_inventory
 from rbops.lab.fit import check_fit, check_inotify
 from rbops.lab.manifest import Manifest
 from rbops.plan import ClusterPlan, Port, Selector
-from tests.lab.plans import mesh
+from tests.lab.plans import mesh, systems
 
 
 def _manifest(plan: ClusterPlan) -> Manifest:
-    return manifests.from_plan(plan, "lab", 9, "/base", "nspawn")
+    return manifests.from_plan(plan, "lab", 9, systems(plan), "nspawn")
 
 
 def _with_port(plan: ClusterPlan, **changes: object) -> ClusterPlan:
@@ -155,7 +155,7 @@ def test_too_few_inotify_instances_are_found_before_servers_boot_without_service
 def test_the_manifest_is_plain_json(tmp_path: Path) -> None:
     manifests.write(_manifest(mesh(2)), tmp_path)
     body = json.loads((tmp_path / "lab.json").read_text(encoding="utf-8"))
-    assert body["schema_version"] == 1
+    assert body["schema_version"] == 2
     assert [server["netns"] for server in body["servers"]] == ["rbops-lab-s0", "rbops-lab-s1"]
 
 

@@ -22,7 +22,7 @@ from rbops.lab.vagrant import provider as vagrant
 from rbops.plan import ClusterPlan
 from rbops.planner import plan_spec
 from rbops.spec import load_spec
-from tests.lab.plans import mesh
+from tests.lab.plans import mesh, systems
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -38,7 +38,7 @@ def plan(tmp_path: Path) -> ClusterPlan:
 
 @pytest.fixture
 def manifest(plan: ClusterPlan) -> Manifest:
-    made = vagrant._manifest(plan, "vm2", 7, Path("/box"), emulated=True)
+    made = vagrant._manifest(plan, "vm2", 7, systems(plan, base="/box"), emulated=True)
     return dataclasses.replace(made, plan_digest="0" * 64)
 
 
@@ -145,15 +145,15 @@ def test_without_the_device_there_is_no_kvm(tmp_path: Path, monkeypatch: pytest.
 def test_a_box_wants_its_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(Mismatch, match="mmdebstrap") as caught:
-        box.ensure(lambda _step, /: None, cache=tmp_path / "cache")
+        box.ensure(lambda _step, /: None, "bookworm", cache=tmp_path / "cache")
     assert {"mmdebstrap", "qemu-utils", "vagrant-libvirt"} <= set((caught.value.hint or "").split())
 
 
 def test_a_box_that_is_there_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    folder = tmp_path / f"box-{box.recipe_digest()}"
+    folder = tmp_path / f"box-bookworm-{box.recipe_digest('bookworm')}"
     folder.mkdir()
-    assert box.ensure(lambda _step, /: None, cache=tmp_path) == folder
+    assert box.ensure(lambda _step, /: None, "bookworm", cache=tmp_path) == folder
 
 
 def test_a_lab_knows_who_made_it(manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

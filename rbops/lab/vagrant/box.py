@@ -1,7 +1,8 @@
 """The Vagrant box that all servers start from: Debian with its own kernel, built from Debian packages.
 
-It lies in ``/var/cache/rbops/box-<digest of the recipe>``: ``rbops.box`` for anybody's Vagrant, and ``home``, the
-same box as ``vagrant box add`` unpacks it. What rbops's roles install is in it, since servers have no way out.
+There is one for each release, ``/var/cache/rbops/box-<release>-<digest of the recipe>``: ``rbops-<release>.box`` for
+anybody's Vagrant, and ``home``, the same box as ``vagrant box add`` unpacks it. What rbops's roles install is in it,
+since servers have no way out.
 """
 
 from __future__ import annotations
@@ -13,15 +14,12 @@ import shutil
 import tarfile
 from pathlib import Path
 
-from rbops.lab.bootstrap import CACHE, OPTIONS, SUITE, TOOLS, bootstrap, built, in_own_namespaces
+from rbops.lab.bootstrap import CACHE, OPTIONS, RELEASE_FILES, TOOLS, bootstrap, built, in_own_namespaces
 from rbops.lab.command import require_tools, run
 from rbops.lab.progress import Progress
 from rbops.lab.vagrant import disk
 
-__all__ = ["BOX", "box_folder", "ensure", "recipe_digest"]
-
-BOX = "rbops"
-"""The box's name in a Vagrantfile."""
+__all__ = ["box_folder", "box_name", "ensure", "recipe_digest"]
 
 RECIPE = 1
 """Counts up when the code does something new; all else that makes the box is data."""
@@ -120,24 +118,29 @@ _KEY = (
 )
 
 
-def recipe_digest() -> str:
+def box_name(release: str) -> str:
+    """The box's name in a Vagrantfile."""
+    return f"rbops-{release}"
+
+
+def recipe_digest(release: str) -> str:
     """What the box is made from, as 12 hex digits."""
-    files = [_MASKED, _FILES, _GRUB, _KERNEL_COMMAND_LINE, _KEY]
-    recipe = json.dumps([RECIPE, SIZE_GB, SUITE, PACKAGES, OPTIONS, _BOOTSTRAP, files], sort_keys=True)
+    files = [_MASKED, {**_FILES, **RELEASE_FILES[release]}, _GRUB, _KERNEL_COMMAND_LINE, _KEY]
+    recipe = json.dumps([RECIPE, SIZE_GB, release, PACKAGES, OPTIONS, _BOOTSTRAP, files], sort_keys=True)
     return hashlib.sha256(recipe.encode()).hexdigest()[:12]
 
 
-def box_folder(cache: Path = CACHE) -> Path:
+def box_folder(release: str, cache: Path = CACHE) -> Path:
     """Where the box is, or will be."""
-    return cache / f"box-{recipe_digest()}"
+    return cache / f"box-{release}-{recipe_digest(release)}"
 
 
-def ensure(progress: Progress, *, force: bool = False, cache: Path = CACHE) -> Path:
+def ensure(progress: Progress, release: str, *, force: bool = False, cache: Path = CACHE) -> Path:
     """The box's folder; built first when it is not there or ``force`` is given (needs a Debian mirror).
 
-    Raises Mismatch when a tool is missing, CheckFailed with its last words when one fails.
+    Raises Mismatch when a tool is missing, CheckFailed with the last lines of its log when one fails.
     """
-    folder = box_folder(cache)
+    folder = box_folder(release, cache)
     if folder.is_dir() and not force:
         return folder
     require_tools([*TOOLS, *disk.TOOLS, "vagrant"])
@@ -146,33 +149,34 @@ def ensure(progress: Progress, *, force: bool = False, cache: Path = CACHE) -> P
     with built(folder) as partial:
         if partial is not None:
             partial.mkdir(mode=0o755)
-            _build(partial, progress)
+            _build(partial, release, progress)
     return folder
 
 
-def _build(folder: Path, progress: Progress) -> None:
+def _build(folder: Path, release: str, progress: Progress) -> None:
     root, image = folder / "root", folder / "box.img"
-    progress(f"build the box: Debian {SUITE} with its kernel by mmdebstrap")
-    bootstrap(root, PACKAGES, folder.with_suffix(".log"), _BOOTSTRAP)
+    progress(f"build the box: Debian {release} with its kernel by mmdebstrap")
+    bootstrap(root, release, PACKAGES, folder.with_suffix(".log"), _BOOTSTRAP)
     progress("make its disk")
-    _prepare(root)
+    _prepare(root, release)
     disk.make_image(root, image, size_bytes=SIZE_GB * 1024**3)
     shutil.rmtree(root)
     metadata = folder / "metadata.json"
     metadata.write_text(json.dumps({"provider": "libvirt", "format": "qcow2", "virtual_size": SIZE_GB}) + "\n")
-    with tarfile.open(folder / f"{BOX}.box", "w") as box:
+    name = box_name(release)
+    with tarfile.open(folder / f"{name}.box", "w") as box:
         for path in (metadata, image):
             box.add(path, path.name)
             path.unlink()
-    progress("give it to Vagrant")
+    progress("add it to Vagrant")
     log = folder.with_suffix(".log")
     environment = [f"VAGRANT_HOME={folder / 'home'}", "VAGRANT_CHECKPOINT_DISABLE=1"]
-    add = ["vagrant", "box", "add", "--name", BOX, str(folder / f"{BOX}.box")]
-    in_own_namespaces(["env", *environment, *add], log, hint=f"the whole log is {log}")
+    add = ["vagrant", "box", "add", "--name", name, str(folder / f"{name}.box")]
+    in_own_namespaces(["env", *environment, *add], log, hint=f"log: {log}")
     log.unlink()
 
 
-def _prepare(root: Path) -> None:
+def _prepare(root: Path, release: str) -> None:
     units = root / "etc/systemd/system"
     for unit in _MASKED.split():
         (units / unit).unlink(missing_ok=True)
@@ -180,7 +184,7 @@ def _prepare(root: Path) -> None:
     for pattern in ("etc/ssh/ssh_host_*", "etc/update-motd.d/*"):
         for path in root.glob(pattern):
             path.unlink()
-    for name, text in _FILES.items():
+    for name, text in {**_FILES, **RELEASE_FILES[release]}.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

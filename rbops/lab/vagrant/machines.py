@@ -96,6 +96,7 @@ def _server(manifest: Manifest, server: LabServer, on: frozenset[str]) -> Server
         pid=_pid(manifest, server) if running else None,
         init=None,
         address=server.address,
+        release=server.release,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from rbops.lab.manifest import Manifest
 from rbops.lab.model import Lab, LabStatus
 from rbops.lab.progress import Progress, silent
 from rbops.lab.registry import complete, existing, refuse_existing, require_cables, require_root, reserve, take_down
+from rbops.lab.releases import Releases
 from rbops.lab.vagrant import box, cables, fit, guest, kvm, libvirt, machines
 from rbops.plan import ClusterPlan
 from rbops.render.vagrantfile import VagrantServer, vagrantfile
@@ -48,7 +49,7 @@ class VagrantProvider:
         """What ``--provider`` calls it."""
         return "vagrant"
 
-    def up(self, plan: ClusterPlan, name: str, progress: Progress = silent) -> Lab:
+    def up(self, plan: ClusterPlan, name: str, progress: Progress = silent, releases: Releases | None = None) -> Lab:
         """Build and boot the lab."""
         require_root()
         directory = layout.folder(name)
@@ -56,10 +57,12 @@ class VagrantProvider:
         fit.check_fit(plan, MEMORY_MB)
         require_tools(_TOOLS)
         slow = self._why_emulated(progress)
-        made = box.ensure(progress)
+        wanted = (releases or Releases()).of_plan(plan)
+        boxes = {release: str(box.ensure(progress, release)) for release in sorted(set(wanted.values()))}
+        systems = {server: manifests.System(release, boxes[release]) for server, release in wanted.items()}
         with ExitStack() as held:
             manifest = reserve(
-                name, lambda subnet: _manifest(plan, name, subnet, made, emulated=slow is not None), held, progress
+                name, lambda subnet: _manifest(plan, name, subnet, systems, emulated=slow is not None), held, progress
             )
             manifest = complete(manifest, lambda: _build(manifest, progress, slow), progress)
         return Lab(manifest, directory, self)
@@ -119,8 +122,10 @@ class VagrantProvider:
         return access.command(existing(name), layout.folder(name), target, command, tty=tty)
 
 
-def _manifest(plan: ClusterPlan, name: str, subnet: int, folder: Path, *, emulated: bool) -> Manifest:
-    manifest = manifests.from_plan(plan, name, subnet, str(folder), "vagrant")
+def _manifest(
+    plan: ClusterPlan, name: str, subnet: int, systems: Mapping[str, manifests.System], *, emulated: bool
+) -> Manifest:
+    manifest = manifests.from_plan(plan, name, subnet, systems, "vagrant")
     cpus = {server.name: fit.cpus(server) for server in plan.servers}
     servers = tuple(dataclasses.replace(server, cpus=cpus[server.name]) for server in manifest.servers)
     return dataclasses.replace(manifest, servers=servers, emulated=emulated)
@@ -163,6 +168,8 @@ def _vagrantfile(manifest: Manifest) -> bytes:
     servers = [
         VagrantServer(
             name=server.name,
+            release=server.release,
+            box=box.box_name(server.release),
             cpus=server.cpus or 1,
             memory_mb=MEMORY_MB,
             mac=server.management_mac,
@@ -176,7 +183,6 @@ def _vagrantfile(manifest: Manifest) -> bytes:
         manifest.name,
         manifest.plan_digest,
         servers,
-        box=box.BOX,
         management=f"{manifest.gateway.rpartition('.')[0]}.0/24",
         emulated=manifest.emulated,
         boot_timeout_s=int(machines.boot_s(manifest)),
@@ -187,7 +193,10 @@ def _vagrant_up(manifest: Manifest, virtual: libvirt.Libvirt) -> None:
     directory = layout.folder(manifest.name)
     home = directory / "vagrant.d"
     home.mkdir()
-    (home / "boxes").symlink_to(Path(manifest.base) / "home/boxes")
+    (home / "boxes").mkdir()
+    for base in {server.base for server in manifest.servers}:
+        for path in (Path(base) / "home/boxes").iterdir():
+            (home / "boxes" / path.name).symlink_to(path)
     environment = [
         *(f"VAGRANT_HOME={home}", f"VAGRANT_CWD={directory}", f"LIBVIRT_DEFAULT_URI={virtual.uri}"),
         *("VAGRANT_DEFAULT_PROVIDER=libvirt", "VAGRANT_CHECKPOINT_DISABLE=1", "VAGRANT_NO_COLOR=1"),
