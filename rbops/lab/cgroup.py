@@ -1,4 +1,4 @@
-"""A cgroup for every server of a lab: what runs in it is ours, and can be ended without knowing any pid.
+"""A cgroup for every server of a lab: its processes are the lab's, and can be ended without knowing any pid.
 
 Uses the kernel's cgroup v2 hierarchy (Documentation/admin-guide/cgroup-v2.rst) wherever it is mounted,
 ``cgroup.kill`` (Linux 5.14) to end everything in a subtree at once. systemd-nspawn mirrors the tree into
@@ -35,7 +35,9 @@ class Cgroup:
         """Make it and its parents. Raises Mismatch when the kernel is too old."""
         self.path.mkdir(parents=True, exist_ok=True)
         if not (self.path / "cgroup.kill").exists():
-            raise Mismatch("a lab needs Linux 5.14 or newer: this kernel's cgroups have no cgroup.kill")
+            raise Mismatch(
+                "this kernel's cgroups have no cgroup.kill, a lab needs Linux 5.14 or newer", code="lab.cgroup-kill"
+            )
 
     def start(self, command: Sequence[str], output: IO[bytes]) -> None:
         """Start ``command`` in it as a daemon: it is in the cgroup before this returns.
@@ -74,7 +76,7 @@ class Cgroup:
         while self.populated():
             if time.monotonic() > deadline:
                 pids = [pid for path in self.path.rglob("cgroup.procs") for pid in Cgroup(path.parent).pids()]
-                raise StateUnknown(f"processes in {self.path} do not die: {pids}")
+                raise StateUnknown(f"processes in {self.path} survive SIGKILL: {pids}", code="lab.processes")
             time.sleep(0.01)
 
     def remove(self) -> None:
@@ -94,7 +96,9 @@ def lab_cgroup(lab: str) -> Cgroup:
         if kind == "cgroup2":
             return Cgroup(path / "rbops" / lab)
     raise Mismatch(
-        "a lab needs cgroup v2, which is not mounted on this machine", hint="mount -t cgroup2 none /sys/fs/cgroup"
+        "cgroup v2 is not mounted on this machine, a lab needs it",
+        code="lab.cgroup-v2",
+        hint="mount -t cgroup2 none /sys/fs/cgroup",
     )
 
 

@@ -1,4 +1,4 @@
-"""Running the system's tools: argument lists, captured output, errors that say what failed."""
+"""Running system tools: argument lists, captured output, errors with the command and its output."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ def require_tools(tools: Iterable[str]) -> None:
     if missing:
         packages = " ".join(sorted({_PACKAGES[tool] for tool in missing}))
         raise Mismatch(
-            f"a lab needs {', '.join(missing)}, which this machine does not have",
+            f"not installed on this machine: {', '.join(missing)}",
+            code="lab.tools",
             hint=f"apt-get install --no-install-recommends {packages}",
         )
 
@@ -69,10 +70,12 @@ def run(args: Sequence[str], *, stdin: str | None = None, check: bool = True) ->
                 timeout=_TIMEOUT_S,
             )
     except subprocess.TimeoutExpired as error:
-        raise CheckFailed(f"`{shlex.join(args)}` did not end in {_TIMEOUT_S} s, and was killed") from error
+        raise CheckFailed(
+            f"`{shlex.join(args)}` did not end within {_TIMEOUT_S} s and was killed", code="lab.timeout"
+        ) from error
     if check and result.returncode != 0:
-        said = result.stderr.strip() or result.stdout.strip() or "it said nothing"
-        raise CheckFailed(f"`{shlex.join(args)}` failed with {result.returncode}: {said}")
+        said = result.stderr.strip() or result.stdout.strip() or "no output"
+        raise CheckFailed(f"`{shlex.join(args)}` failed with exit code {result.returncode}: {said}", code="lab.command")
     return result.stdout
 
 

@@ -1,4 +1,4 @@
-"""Locks on folders (flock), which the kernel gives back however their holder ends."""
+"""Locks on folders (flock), which the kernel releases however their holder ends."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def try_locked(folder: Path, what: str) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise Locked(f"{what} is being changed by another rbops{_holder(descriptor)}") from error
+            raise Locked(f"{what} is locked by another rbops{_holder(descriptor)}", code="lab.locked") from error
         if os.fstat(descriptor).st_nlink == 0:
             raise FileNotFoundError(folder)  # removed between open and lock
         yield

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from rbops.errors import Mismatch, StateUnknown
+from rbops.errors import Mismatch, StateUnknown, Where
 from rbops.hardware.profiles import profile
 from rbops.lab import names
 from rbops.plan import ClusterPlan, Port, Server
@@ -112,7 +112,7 @@ class Manifest:
 
     @property
     def bridge(self) -> str:
-        """The management bridge on the host; with virtual machines, the host's way to it."""
+        """The management bridge on the host; with virtual machines, the host's link to it."""
         return names.bridge(self.subnet)
 
     @property
@@ -131,21 +131,25 @@ class Manifest:
         return [server.netns for server in self.servers] + [tester.netns for tester in self.testers]
 
     def server(self, name: str) -> LabServer:
-        """The server called ``name``; Mismatch with those there are when there is none."""
+        """The server ``name``; Mismatch with the names of the servers when there is none."""
         for server in self.servers:
             if server.name == name:
                 return server
         have = ", ".join(server.name for server in self.servers)
-        raise Mismatch(f"lab {self.name} has no server {name}", hint=f"its servers: {have}")
+        raise Mismatch(f"lab {self.name} has no server {name}", code="lab.no-server", hint=f"its servers: {have}")
 
     def tester(self, name: str) -> LabTester:
-        """The tester called ``name`` (``t0``); Mismatch with those there are when there is none."""
+        """The tester ``name`` (``t0``); Mismatch with the names of servers and testers when there is none."""
         for tester in self.testers:
             if tester.name == name:
                 return tester
         servers = ", ".join(server.name for server in self.servers)
         testers = ", ".join(tester.name for tester in self.testers)
-        raise Mismatch(f"lab {self.name} has nothing called {name}", hint=f"servers: {servers}; testers: {testers}")
+        raise Mismatch(
+            f"lab {self.name} has no server and no tester {name}",
+            code="lab.no-target",
+            hint=f"servers: {servers}; testers: {testers}",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +203,9 @@ def _server(server: Server, lab: str, subnet: int, system: System, least: int) -
 def _port(server: Server, position: int, port: Port, least: int) -> LabPort:
     if port.selector.pci:
         raise Mismatch(
-            f"{server.name}:{port.name} is planned on PCI device {port.selector.pci}, and a lab has no PCI devices",
+            f"planned on PCI device {port.selector.pci}, a lab has no PCI devices",
+            code="lab.pci",
+            where=Where(server=server.name, device=port.name),
             hint="leave `hosts` out of the spec, or select the port by name or mac",
         )
     peer = port.peer if port.peer is not None else f"t{port.id}:ext{port.id}"
@@ -216,7 +222,9 @@ def _port(server: Server, position: int, port: Port, least: int) -> LabPort:
 
 def _tester(server: Server, position: int, port: Port, lab: str, least: int) -> LabTester:
     if port.id is None:
-        raise Mismatch(f"{server.name}:{port.name} is external and has no port id")
+        raise Mismatch(
+            "external port without a port id", code="lab.port-id", where=Where(server=server.name, device=port.name)
+        )
     neighbor = port.adjacencies[0] if port.adjacencies else None
     router = ipaddress.ip_interface(port.addresses[0]) if port.addresses else None
     address = f"{neighbor.address}/{router.network.prefixlen}" if neighbor and router else None
@@ -251,7 +259,7 @@ def write(manifest: Manifest, directory: Path) -> None:
 def read(directory: Path) -> Manifest | None:
     """The manifest in the lab's folder, or None when ``up`` did not get so far.
 
-    Raises StateUnknown when the file is there and cannot be understood.
+    Raises StateUnknown when the file is not valid.
     """
     path = directory / "lab.json"
     try:
@@ -261,8 +269,10 @@ def read(directory: Path) -> Manifest | None:
         return None
     except (ValueError, KeyError, TypeError) as error:
         raise StateUnknown(
-            f"{path} cannot be understood ({error}): it does not say what is to be removed",
-            hint="was it written by another version of rbops, or changed by hand?",
+            f"not a valid manifest of a lab: {error}",
+            code="lab.manifest",
+            where=Where(file=str(path)),
+            hint="was it written by another version of rbops, or edited?",
         ) from error
 
 
@@ -279,14 +289,16 @@ def read_subnet(directory: Path) -> int | None:
     except (OSError, ValueError, KeyError, TypeError):
         subnet = None
     if type(subnet) is not int or not 0 <= subnet <= 255:  # noqa: PLR2004 - the third octet
-        raise StateUnknown(f"{path} does not say which management network that lab has")
+        raise StateUnknown(
+            "the management network of this lab is not known", code="lab.manifest", where=Where(file=str(path))
+        )
     return subnet
 
 
 def _from_json(body: dict[str, Any]) -> Manifest:
     version = body.pop("schema_version")
     if version != SCHEMA_VERSION:
-        raise ValueError(f"schema_version {version} instead of {SCHEMA_VERSION}")
+        raise ValueError(f"schema_version {version}, expected {SCHEMA_VERSION}")
     servers = tuple(
         LabServer(**{**server, "ports": tuple(LabPort(**port) for port in server["ports"])})
         for server in body["servers"]

@@ -1,4 +1,4 @@
-"""What a lab calls things and which addresses it gives out; pure, so that ``down`` finds what ``up`` made.
+"""Names and addresses in a lab; pure, so that ``down`` finds what ``up`` made.
 
 Namespaces end in ``-s<index>``, ``-t<port>`` or ``-panel``, so that no two labs share a name.
 Device names hold at most 15 characters (IFNAMSIZ), so those on the host carry the lab's subnet
@@ -48,19 +48,20 @@ _DEVICE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
 
 
 def check_lab_name(name: str) -> str:
-    """Return ``name`` when it can stand in paths and namespace names; UsageError otherwise."""
+    """Return ``name`` when it is valid in paths and namespace names; UsageError otherwise."""
     if not _LAB_NAME.fullmatch(name):
         raise UsageError(
-            f"{name!r} is no name for a lab",
+            f"{name!r} is not a valid name for a lab",
+            code="lab.name",
             hint="up to 32 letters, digits, '-', '_' and '.', beginning with a letter or digit: --name NAME",
         )
     return name
 
 
 def check_server_name(name: str) -> str:
-    """Return ``name`` when a Debian system can be called so; Mismatch otherwise."""
+    """Return ``name`` when it is a valid host name; Mismatch otherwise."""
     if len(name) > 64 or not _HOST_NAME.fullmatch(name):  # noqa: PLR2004 - HOST_NAME_MAX
-        raise Mismatch(f"a lab server cannot be called {name!r}: it is no host name")
+        raise Mismatch(f"{name!r} is not a valid host name for a lab server", code="lab.host-name")
     return name
 
 
@@ -68,8 +69,9 @@ def check_device_name(name: str) -> str:
     """Return ``name`` when Linux takes it for a network device; Mismatch otherwise."""
     if not _DEVICE_NAME.fullmatch(name) or name in {"lo", "mgmt0", "all", "default"}:
         raise Mismatch(
-            f"a lab server cannot have a port {name!r}",
-            hint="up to 15 letters, digits, '-', '_' and '.'; lo and mgmt0 are taken",
+            f"{name!r} is not a valid name for a lab server's port",
+            code="lab.port-name",
+            hint="up to 15 letters, digits, '-', '_' and '.'; lo and mgmt0 are reserved",
         )
     return name
 
@@ -147,4 +149,7 @@ def choose_subnet(lab: str, taken: Iterable[ipaddress.IPv4Network]) -> int:
         subnet = 1 + (start + step) % 254
         if not any(management_network(subnet).overlaps(other) for other in busy):
             return subnet
-    raise Mismatch(f"no management network is left for a lab: every /24 of {MANAGEMENT} is in use on this machine")
+    raise Mismatch(
+        f"no management network is free for a lab: every /24 of {MANAGEMENT} is in use on this machine",
+        code="lab.no-network",
+    )

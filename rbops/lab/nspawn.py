@@ -13,7 +13,7 @@ from pathlib import Path
 from rbops.common.cpulist import online_cpus
 from rbops.dataplane import registry
 from rbops.dataplane.base import Controller
-from rbops.errors import CheckFailed
+from rbops.errors import CheckFailed, Where
 from rbops.lab import access, base, layout, net, status
 from rbops.lab import manifest as manifests
 from rbops.lab.cgroup import lab_cgroup
@@ -80,7 +80,7 @@ class NspawnProvider:
         return status.read_status(existing(name))
 
     def kill(self, name: str, server: str) -> None:
-        """Take the power from a server."""
+        """Switch a server off."""
         require_root()
         manifest = existing(name)
         with try_locked(layout.folder(name), f"lab {name}"):
@@ -109,7 +109,9 @@ class NspawnProvider:
             deadline = time.monotonic() + _BOOT_S
             while set(payload.child("init.scope").pids()) & set(before):
                 if time.monotonic() > deadline:
-                    raise CheckFailed(f"{server} was told to reboot, and did not shut down in {_BOOT_S:.0f} s")
+                    raise CheckFailed(
+                        f"no shutdown within {_BOOT_S:.0f} s", code="lab.no-reboot", where=Where(server=server)
+                    )
                 time.sleep(_POLL_S)
             _wait(manifest, [entry], _BOOT_S, strict=False)
 

@@ -6,8 +6,8 @@ from typing import Literal
 
 from rbops.errors import Mismatch, UsageError
 from rbops.lab import layout
-from rbops.lab import manifest as manifests
 from rbops.lab.model import Lab, Provider
+from rbops.lab.registry import existing, find
 
 __all__ = ["load", "made_by", "provider"]
 
@@ -22,7 +22,7 @@ def provider(kind: str = "nspawn", *, kvm: Literal["auto", "off"] = "auto") -> P
         from rbops.lab.vagrant.provider import VagrantProvider
 
         return VagrantProvider(kvm)
-    raise UsageError(f"there is no lab provider {kind!r}", hint="providers: nspawn, vagrant")
+    raise UsageError(f"{kind!r} is not a lab provider", code="lab.provider", hint="providers: nspawn, vagrant")
 
 
 def made_by(name: str) -> str | None:
@@ -30,22 +30,17 @@ def made_by(name: str) -> str | None:
 
     Raises UsageError for a lab that only root may look at.
     """
-    try:
-        manifest = manifests.read(layout.folder(name))
-    except PermissionError as error:
-        raise UsageError(f"lab {name} belongs to root", hint="run it with sudo") from error
+    manifest = find(name)
     return manifest.provider if manifest is not None else None
 
 
 def load(name: str) -> Lab:
-    """The lab called ``name``. Raises Mismatch when there is none or it was not finished."""
-    directory = layout.folder(name)
-    try:
-        manifest = manifests.read(directory)
-    except PermissionError as error:
-        raise UsageError(f"lab {name} belongs to root", hint="run it with sudo") from error
-    if manifest is None:
-        raise Mismatch(f"there is no lab called {name}", hint="rbops lab up SPEC makes one")
+    """The lab ``name``. Raises Mismatch when there is none or it is not complete, UsageError when it is root's."""
+    manifest = existing(name)
     if manifest.state != "up":
-        raise Mismatch(f"lab {name} was not finished, or is being built", hint=f"rbops lab down {name}")
-    return Lab(manifest, directory, provider(manifest.provider))
+        raise Mismatch(
+            f"lab {name} is not complete: it is being built, or that was interrupted",
+            code="lab.not-up",
+            hint=f"remove it: rbops lab down {name}",
+        )
+    return Lab(manifest, layout.folder(name), provider(manifest.provider))

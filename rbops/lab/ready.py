@@ -7,7 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 
-from rbops.errors import CheckFailed
+from rbops.errors import CheckFailed, Where
 from rbops.lab import layout
 from rbops.lab.access import ssh_command
 from rbops.lab.manifest import LabServer, Manifest
@@ -37,34 +37,48 @@ def wait_ready(
 ) -> None:
     """Return when all ``servers`` take a login and systemd has ended its boot; ``is_on`` says whether one has power.
 
-    Raises CheckFailed with a server's last words when one goes off or is not there in ``timeout_s``; with
-    ``strict`` also when a unit failed.
+    Raises CheckFailed with the last lines of a server's console when one goes off or is not there in ``timeout_s``
+    seconds; with ``strict`` also when a unit failed.
     """
     deadline = time.monotonic() + timeout_s
     for server in servers:
         while not ssh_answers(server.address):
             if not is_on(server):
-                raise CheckFailed(f"{server.name} went off while it booted{_last_words(manifest, server)}")
+                raise CheckFailed(
+                    f"powered off during boot{_last_lines(manifest, server)}",
+                    code="lab.boot-off",
+                    where=Where(server=server.name),
+                )
             if time.monotonic() > deadline:
-                raise CheckFailed(f"{server.name} did not answer in {timeout_s:.0f} s{_last_words(manifest, server)}")
+                raise CheckFailed(
+                    f"no SSH server within {timeout_s:.0f} s{_last_lines(manifest, server)}",
+                    code="lab.boot-ssh",
+                    where=Where(server=server.name),
+                )
             time.sleep(_POLL_S)
     # Some output of every server, also where a unit failed: `--failed` lists those.
-    question = ["sh", "-c", "systemctl is-system-running --wait; systemctl --failed --plain --no-legend"]
-    commands = [ssh_command(layout.folder(manifest.name), server, question) for server in servers]
+    query = ["sh", "-c", "systemctl is-system-running --wait; systemctl --failed --plain --no-legend"]
+    commands = [ssh_command(layout.folder(manifest.name), server, query) for server in servers]
     processes = [_start(command) for command in commands]
     try:
-        answers = [process.communicate(timeout=max(1.0, deadline - time.monotonic())) for process in processes]
+        outputs = [process.communicate(timeout=max(1.0, deadline - time.monotonic())) for process in processes]
     except subprocess.TimeoutExpired as error:
-        raise CheckFailed(f"a server of lab {manifest.name} did not end its boot in {timeout_s:.0f} s") from error
+        raise CheckFailed(
+            f"lab {manifest.name}: a server did not complete its boot within {timeout_s:.0f} s", code="lab.boot-time"
+        ) from error
     finally:
         for process in processes:
             process.kill()
             process.communicate()
-    for server, (said, complaint) in zip(servers, answers, strict=True):
-        state, *failed = said.splitlines() or [complaint.strip()]
+    for server, (output, error_output) in zip(servers, outputs, strict=True):
+        state, *failed = output.splitlines() or [error_output.strip()]
         if state != "running" and (strict or state != "degraded"):
-            detail = "; ".join(failed) or "no failed unit is listed"
-            raise CheckFailed(f"{server.name} booted, and says {state!r}: {detail}{_last_words(manifest, server)}")
+            detail = "; ".join(failed) or "no failed unit"
+            raise CheckFailed(
+                f"systemd is {state!r} after boot: {detail}{_last_lines(manifest, server)}",
+                code="lab.boot-state",
+                where=Where(server=server.name),
+            )
 
 
 def _start(command: list[str]) -> subprocess.Popen[str]:
@@ -73,7 +87,7 @@ def _start(command: list[str]) -> subprocess.Popen[str]:
     )
 
 
-def _last_words(manifest: Manifest, server: LabServer) -> str:
+def _last_lines(manifest: Manifest, server: LabServer) -> str:
     path = layout.console(manifest.name, server)
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()

@@ -1,4 +1,4 @@
-"""Which labs there are on this machine: found, refused when taken, written down before they are made, removed."""
+"""The labs on this machine: listed, refused when the name is taken, recorded before they are made, removed."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ __all__ = [
     "complete",
     "every_lab",
     "existing",
+    "find",
     "refuse_existing",
     "require_cables",
     "require_root",
@@ -50,7 +51,9 @@ def every_lab() -> tuple[KnownLab, ...]:
     except FileNotFoundError:
         return ()
     except PermissionError as error:
-        raise UsageError("the labs on this machine belong to root", code="lab.root", hint="run it with sudo") from error
+        raise UsageError(
+            "the labs on this machine belong to root", code="lab.owner", hint="run it with sudo"
+        ) from error
 
 
 def _known(folder: Path) -> KnownLab:
@@ -69,15 +72,25 @@ def require_root() -> None:
     """Raise UsageError for everybody else."""
     if os.geteuid() != 0:
         raise UsageError(
-            "a lab needs root: it boots systems and makes network namespaces", hint="run it again with sudo"
+            "a lab needs root: it boots systems and makes network namespaces",
+            code="lab.root",
+            hint="run it again with sudo",
         )
 
 
+def find(name: str) -> Manifest | None:
+    """The manifest of the lab ``name``, finished or not; UsageError for a lab that only root may look at."""
+    try:
+        return manifests.read(layout.folder(name))
+    except PermissionError as error:
+        raise UsageError(f"lab {name} belongs to root", code="lab.owner", hint="run it with sudo") from error
+
+
 def existing(name: str) -> Manifest:
-    """The manifest of the lab ``name``, finished or not; Mismatch when there is none."""
-    manifest = manifests.read(layout.folder(name))
+    """As :func:`find`; Mismatch when there is none."""
+    manifest = find(name)
     if manifest is None:
-        raise Mismatch(f"there is no lab called {name}", hint="rbops lab up SPEC makes one")
+        raise Mismatch(f"there is no lab {name}", code="lab.unknown", hint="make one: rbops lab up SPEC")
     return manifest
 
 
@@ -90,18 +103,21 @@ def refuse_existing(directory: Path) -> None:
         manifest = manifests.read(directory)
     if manifest is not None and manifest.state == "up":
         raise UsageError(
-            f"lab {name} is there already, with {len(manifest.servers)} servers",
-            hint=f"rbops lab down {name} removes it; --name gives the new one another name",
+            f"lab {name} exists already, with {len(manifest.servers)} servers",
+            code="lab.exists",
+            hint=f"remove it: rbops lab down {name}; or give the new one another name: --name NAME",
         )
     raise UsageError(
-        f"lab {name} was begun and never finished", hint=f"rbops lab down {name} removes what is left of it"
+        f"lab {name} was not completed",
+        code="lab.incomplete",
+        hint=f"remove what is left of it: rbops lab down {name}",
     )
 
 
 def reserve(name: str, make: Callable[[int], Manifest], held: ExitStack, progress: Progress) -> Manifest:
     """Choose a management network no other lab has, and write down what ``make`` says the lab on it will hold.
 
-    ``held`` gets the lab's lock. ``progress`` is told of a lab whose network is not known.
+    ``held`` gets the lab's lock. ``progress`` reports a lab whose network is not known.
     """
     directory = layout.folder(name)
     with locked(names.STATE):
@@ -138,7 +154,8 @@ def require_cables(manifest: Manifest) -> None:
     if not net.exists(manifest.panel):
         raise Mismatch(
             f"lab {manifest.name} has lost its cables: was the machine itself rebooted?",
-            hint=f"rbops lab down {manifest.name}, and up again",
+            code="lab.no-cables",
+            hint=f"rbops lab down {manifest.name}, then up again",
         )
 
 
@@ -162,7 +179,7 @@ def _others(progress: Progress) -> Iterator[ipaddress.IPv4Network]:
         try:
             subnet = manifests.read_subnet(folder)
         except StateUnknown as error:
-            progress(f"choose a management network that is not in use now, for {error}")
+            progress(f"choose a management network that is not in use now: {error}")
         else:
             if subnet is not None:
                 yield names.management_network(subnet)

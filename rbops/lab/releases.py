@@ -31,7 +31,7 @@ class Releases:
             server, equals, release = word.rpartition("=")
             if release not in RELEASES or (equals and not server):
                 raise UsageError(
-                    f"--release {word}: not a Debian release that a lab can run",
+                    f"--release {word}: not a Debian release that labs support",
                     code="lab.release",
                     hint=f"--release {'|'.join(RELEASES)} for all servers, --release n1={RELEASES[-1]} for one of them",
                 )
@@ -52,7 +52,7 @@ class Releases:
         if unknown:
             raise Mismatch(
                 f"--release names {', '.join(unknown)}, not in the plan",
-                code="lab.no-server",
+                code="lab.release-server",
                 hint=f"its servers: {', '.join(names)}",
             )
         return {name: self.of(name) for name in names}

@@ -79,7 +79,11 @@ def _unmount_below(directory: Path) -> None:
         run(["umount", "--lazy", str(point)], check=False)
     left = _mounts_below(directory)
     if left:
-        raise StateUnknown(f"still mounted: {', '.join(map(str, left))}", hint="umount them, and run lab down again")
+        raise StateUnknown(
+            f"still mounted: {', '.join(map(str, left))}",
+            code="lab.mounts",
+            hint="unmount them, then run lab down again",
+        )
 
 
 def _mounts_below(directory: Path) -> list[Path]:
@@ -99,4 +103,6 @@ def _remove_folder(directory: Path) -> None:
         (directory / "lab.json").unlink(missing_ok=True)
         directory.rmdir()
     except OSError as error:
-        raise StateUnknown(f"cannot remove {error.filename or directory}: {error.strerror}") from error
+        raise StateUnknown(
+            f"cannot remove {error.filename or directory}: {error.strerror}", code="lab.files"
+        ) from error

@@ -13,12 +13,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from rbops.errors import Mismatch
-from rbops.lab import manifest as manifests
-from rbops.lab import names, net
+from rbops.lab import net
 from rbops.lab.cgroup import Cgroup, lab_cgroup
 from rbops.lab.layout import root_of, server_cgroup
 from rbops.lab.manifest import LabServer, Manifest
+from rbops.lab.registry import existing
 
 __all__ = ["main", "nspawn_command"]
 
@@ -53,9 +52,7 @@ def nspawn_command(server: LabServer, root: Path, folder: str | None = None) -> 
 def main(args: list[str]) -> int:
     """Run the server named by ``args`` (lab, server) until it stays off."""
     lab, name = args
-    manifest = manifests.read(names.STATE / lab)
-    if manifest is None:
-        raise Mismatch(f"there is no lab called {lab}")
+    manifest = existing(lab)
     server = manifest.server(name)
     cgroup = server_cgroup(lab_cgroup(lab), server)
     code = REBOOT

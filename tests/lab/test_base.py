@@ -13,6 +13,7 @@ import pytest
 
 from rbops.errors import CheckFailed
 from rbops.lab import base
+from tests.support.errors import raises
 
 pytestmark = pytest.mark.root
 
@@ -72,8 +73,9 @@ def test_a_build_that_fails_says_why_and_leaves_only_its_log(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _stand_in(tmp_path, monkeypatch, f"{_TREE}echo 'E: no mirror answers'\nexit 25\n")
-    with pytest.raises(CheckFailed, match=r"(?s)mmdebstrap failed with 25.*E: no mirror answers") as caught:
+    with raises(CheckFailed, "lab.build") as caught:
         _ensure(cache)
+    assert str(caught.value).endswith("E: no mirror answers")
     log = cache / f"base-bookworm-{base.recipe_digest('bookworm')}.log"
     assert str(log) in (caught.value.hint or "")
     assert list(cache.iterdir()) == [log]

@@ -17,6 +17,7 @@ from rbops.lab import layout
 from rbops.lab.model import Lab
 from rbops.lab.providers import load, provider
 from tests.lab.plans import mesh
+from tests.support.errors import raises
 
 pytestmark = pytest.mark.lab
 
@@ -56,7 +57,7 @@ def test_a_lab_is_loaded_by_name(lab: Lab) -> None:
 
 
 def test_the_same_name_again_is_refused(lab: Lab) -> None:
-    with pytest.raises(UsageError, match="is there already, with 2 servers"):
+    with raises(UsageError, "lab.exists"):
         provider().up(mesh(2), lab.name)
     assert lab.status().state == "up"
 

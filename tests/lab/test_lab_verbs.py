@@ -52,7 +52,7 @@ def test_up_status_exec_ssh_and_down(spec: str) -> None:
 
     again = _rbops("up", spec)
     assert (again.returncode, again.stdout) == (2, "")
-    assert "lab rbt-verbs is there already, with 2 servers" in again.stderr
+    assert "lab rbt-verbs exists already, with 2 servers" in again.stderr
 
     status = _rbops("status", spec)
     assert (status.returncode, status.stderr) == (0, "")

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from rbops.errors import Locked, Mismatch, UsageError
+from rbops.errors import CheckFailed, Locked, Mismatch, UsageError
 from rbops.lab import base
 from rbops.lab.model import Lab
 from rbops.lab.providers import load, provider
 from tests.lab.plans import mesh
 from tests.lab.traces import nspawn_locks, subnet_of, traces
+from tests.support.errors import raises
 
 pytestmark = pytest.mark.lab
 
@@ -74,7 +75,7 @@ def test_nothing_stays_of_a_lab_that_was_up() -> None:
             assert sleeper.wait(timeout=5) == -signal.SIGKILL
     assert traces("rbt-life", subnet) == []
     assert lab.down() is False
-    with pytest.raises(Mismatch, match="there is no lab called rbt-life"):
+    with raises(Mismatch, "lab.unknown"):
         load("rbt-life")
 
 
@@ -124,9 +125,9 @@ def test_a_killed_up_is_removed_by_down(step: str) -> None:
         process.kill()
         process.wait()
     assert traces("rbt-life", subnet) != []
-    with pytest.raises(UsageError, match="begun and never finished"):
+    with raises(UsageError, "lab.incomplete"):
         provider().up(mesh(2), "rbt-life")
-    with pytest.raises(Mismatch, match="was not finished"):
+    with raises(Mismatch, "lab.not-up"):
         load("rbt-life")
     assert provider().down("rbt-life") is True
     assert traces("rbt-life", subnet) == []
@@ -160,7 +161,7 @@ def _until_off(lab: Lab) -> None:
 def test_a_lab_that_is_being_built_is_locked() -> None:
     with _up_in_a_process("boot"):
         for change in (lambda: provider().down("rbt-life"), lambda: provider().up(mesh(2), "rbt-life")):
-            with pytest.raises(Locked, match="lab rbt-life is being changed by another rbops"):
+            with raises(Locked, "lab.locked"):
                 change()
     provider().down("rbt-life")
 
@@ -172,7 +173,8 @@ def test_a_failing_boot_is_reported_and_removed(monkeypatch: pytest.MonkeyPatch,
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     subnets: list[int] = []
-    with pytest.raises(Exception, match=r"(?s)n0 went off while it booted.*no boot today"):
+    with raises(CheckFailed, "lab.boot-off", server="n0") as caught:
         provider().up(mesh(2), "rbt-life", lambda step, /: subnets.extend([subnet_of("rbt-life")] * ("cable" in step)))
+    assert "no boot today" in str(caught.value)
     assert len(subnets) == 1
     assert traces("rbt-life", subnets[0]) == []

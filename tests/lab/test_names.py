@@ -7,6 +7,7 @@ import pytest
 from rbops.common.limits import MAX_LAB_SERVERS
 from rbops.errors import Mismatch, UsageError
 from rbops.lab import names
+from tests.support.errors import raises
 
 
 @pytest.mark.parametrize("name", ["rb4", "RB_4.x-1", "0", "a" * 32])
@@ -16,7 +17,7 @@ def test_lab_names_that_are_taken(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "../x", "/x", "-x", ".x", "a b", "a\n", "a\0", "a;b", "a" * 33, "ü"])
 def test_lab_names_that_are_refused(name: str) -> None:
-    with pytest.raises(UsageError, match="no name for a lab"):
+    with raises(UsageError, "lab.name"):
         names.check_lab_name(name)
 
 
@@ -27,13 +28,13 @@ def test_server_names_that_are_taken(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "n_0", "-n0", "n0-", "n0..x", "n0\nreboot", "a" * 65, "../n0"])
 def test_server_names_that_are_refused(name: str) -> None:
-    with pytest.raises(Mismatch, match="host name"):
+    with raises(Mismatch, "lab.host-name"):
         names.check_server_name(name)
 
 
 @pytest.mark.parametrize("name", ["", "lo", "mgmt0", "all", "int 1", "a" * 16, "-1", "x;reboot", "x\nlink del eth0"])
 def test_device_names_that_are_refused(name: str) -> None:
-    with pytest.raises(Mismatch, match="cannot have a port"):
+    with raises(Mismatch, "lab.port-name"):
         names.check_device_name(name)
 
 
@@ -82,5 +83,5 @@ def test_a_vpn_that_routes_all_of_ten_does_not_keep_labs_away() -> None:
 
 
 def test_no_subnet_left() -> None:
-    with pytest.raises(Mismatch, match="no management network is left"):
+    with raises(Mismatch, "lab.no-network"):
         names.choose_subnet("rb4", [names.MANAGEMENT])

@@ -11,6 +11,7 @@ import pytest
 from rbops.errors import Mismatch, UsageError
 from rbops.lab.releases import Releases
 from tests.lab.plans import mesh
+from tests.support.errors import raises
 from tests.system.driver import Cluster
 
 SPEC = """\
@@ -30,15 +31,13 @@ def test_one_release_for_all_and_others_for_some() -> None:
 
 @pytest.mark.parametrize("word", ["sid", "n1=sid", "=trixie", "n1=", "", "trixie=n1"])
 def test_what_is_not_a_release(word: str) -> None:
-    with pytest.raises(UsageError) as caught:
+    with raises(UsageError, "lab.release"):
         Releases.parse([word])
-    assert caught.value.code == "lab.release"
 
 
 def test_a_server_that_is_not_planned() -> None:
-    with pytest.raises(Mismatch) as caught:
+    with raises(Mismatch, "lab.release-server"):
         Releases.parse(["n7=trixie"]).of_plan(mesh(2))
-    assert caught.value.code == "lab.no-server"
 
 
 @pytest.fixture

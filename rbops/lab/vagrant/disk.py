@@ -57,7 +57,10 @@ def _grub(root: Path) -> bytes:
     run(["chroot", str(root), "grub-mkimage", *target, *_MODULES.split()])
     core = (root / "boot/grub/core.img").read_bytes()
     if len(core) > (_START - 1) * _SECTOR:
-        raise CheckFailed(f"GRUB's core.img has {len(core)} bytes, and {(_START - 1) * _SECTOR} fit before a partition")
+        raise CheckFailed(
+            f"GRUB's core.img has {len(core)} bytes, at most {(_START - 1) * _SECTOR} fit before a partition",
+            code="lab.box-grub",
+        )
     return core
 
 
@@ -75,5 +78,5 @@ def _write_boot_code(root: Path, raw: Path, core: bytes) -> None:
 
 def _tool(command: list[str], image: Path) -> None:
     log = image.with_name(f"{image.name}.log")
-    in_own_namespaces(command, log, hint=f"the whole log is {log}")
+    in_own_namespaces(command, log, hint=f"log: {log}")
     log.unlink()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rbops.common.limits import MAX_LAB_SERVERS
-from rbops.errors import Mismatch
+from rbops.errors import Mismatch, Where
+from rbops.lab.fit import check_count
 from rbops.plan import ClusterPlan, Server
 from rbops.render.vagrantfile import MOST_PORTS
 
@@ -27,27 +27,32 @@ def check_fit(plan: ClusterPlan, memory_mb: int) -> None:
     for server in plan.servers:
         if server.profile != _PROFILE:
             raise Mismatch(
-                f"{server.name} is planned as {server.profile!r}, and a virtual machine is a {_PROFILE!r}", hint=_HINT
+                f"profile {server.profile!r}, a virtual machine needs {_PROFILE!r}",
+                code="lab.profile",
+                where=Where(server=server.name),
+                hint=_HINT,
             )
         if len(server.ports) > MOST_PORTS:
             raise Mismatch(
-                f"{server.name} has {len(server.ports)} ports, and a virtual machine has slots for {MOST_PORTS}",
+                f"{len(server.ports)} ports, a virtual machine has slots for {MOST_PORTS}",
+                code="lab.ports",
+                where=Where(server=server.name),
                 hint="plan fewer external ports",
             )
-    if len(plan.servers) > MAX_LAB_SERVERS:
-        raise Mismatch(f"the plan has {len(plan.servers)} servers, and a lab holds {MAX_LAB_SERVERS}")
+    check_count(plan)
     needed = len(plan.servers) * (memory_mb + _EMULATOR_MB)
     available = _available_mb()
     if needed > available:
         raise Mismatch(
             f"{len(plan.servers)} virtual machines need about {needed:,} MB of memory, "
-            f"and this machine has {available:,} MB free",
+            f"this machine has {available:,} MB free",
+            code="lab.memory",
             hint="plan fewer external ports, or use `--provider nspawn`, which needs a tenth of it",
         )
 
 
 def emulation_takes(servers: int) -> str:
-    """How long booting takes without KVM, as a user is told."""
+    """How long booting takes without KVM, for messages."""
     return f"emulated, which takes about {servers * _BOOT_S_EACH} s on two idle CPUs"
 
 
@@ -55,4 +60,4 @@ def _available_mb() -> int:
     for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) // 1024
-    raise Mismatch("/proc/meminfo does not say how much memory is free")
+    raise Mismatch("no MemAvailable in /proc/meminfo", code="lab.meminfo")

@@ -76,7 +76,7 @@ class Libvirt:
         while not self.answers():
             if time.monotonic() > deadline or not cgroup.populated():
                 words = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-8:])
-                raise CheckFailed(f"libvirtd does not answer; its last words:\n{words}")
+                raise CheckFailed(f"libvirtd does not answer; the last lines of its log:\n{words}", code="lab.libvirt")
             time.sleep(_POLL_S)
 
     def answers(self) -> bool:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from rbops.errors import CheckFailed
+from rbops.errors import CheckFailed, Where
 from rbops.lab import access, layout, status
 from rbops.lab.command import ip_batch, run
 from rbops.lab.manifest import LabServer, Manifest
@@ -39,7 +39,7 @@ def wait(manifest: Manifest, servers: Sequence[LabServer], timeout_s: float, *, 
 
 
 def power_off(manifest: Manifest, server: LabServer) -> None:
-    """Take its power; the ports at the other ends of its cables lose the carrier, as with cables."""
+    """Switch it off; the ports at the other ends of its cables lose the carrier, as with cables."""
     libvirt = libvirt_of(manifest)
     if server.name in libvirt.running():
         libvirt.virsh("destroy", server.name)
@@ -47,7 +47,7 @@ def power_off(manifest: Manifest, server: LabServer) -> None:
 
 
 def power_on(manifest: Manifest, server: LabServer) -> None:
-    """Give it power again."""
+    """Switch it on again."""
     libvirt_of(manifest).virsh("start", server.name)
     _set_far_ends(manifest, server, up=True)
 
@@ -70,12 +70,16 @@ def reboot(manifest: Manifest, server: LabServer) -> None:
     """Have it reboot itself; returns when its kernel is another one. CheckFailed when that takes too long."""
     before = _ask(manifest, server, "cat", "/proc/sys/kernel/random/boot_id")
     if not before:
-        raise CheckFailed(f"{server.name} does not take a login: it cannot be told to reboot")
+        raise CheckFailed(
+            "no login over SSH, cannot reboot it", code="lab.reboot-login", where=Where(server=server.name)
+        )
     _ask(manifest, server, "systemctl", "reboot")
     deadline = time.monotonic() + boot_s(manifest)
     while _ask(manifest, server, "cat", "/proc/sys/kernel/random/boot_id") in {"", before}:
         if time.monotonic() > deadline:
-            raise CheckFailed(f"{server.name} was told to reboot, and was not back in {boot_s(manifest):.0f} s")
+            raise CheckFailed(
+                f"no reboot within {boot_s(manifest):.0f} s", code="lab.no-reboot", where=Where(server=server.name)
+            )
         time.sleep(_POLL_S)
 
 
@@ -115,7 +119,7 @@ def _links(manifest: Manifest, server: LabServer) -> list[dict[str, Any]]:
 
 
 def _ask(manifest: Manifest, server: LabServer, *command: str) -> str:
-    """What a command on a server says; nothing when there is no way to it."""
+    """Output of a command on a server; empty when the server is not reachable."""
     args = access.ssh_command(layout.folder(manifest.name), server, command)
     try:
         return run(args, check=False).strip()

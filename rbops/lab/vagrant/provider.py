@@ -69,8 +69,8 @@ class VagrantProvider:
 
     def _why_emulated(self, progress: Progress) -> str | None:
         if self.kvm == "off":
-            return "KVM is switched off"
-        progress("try KVM")
+            return "KVM is disabled"
+        progress("check for KVM")
         return kvm.why_not()
 
     def down(self, name: str, progress: Progress = silent) -> bool:
@@ -84,7 +84,7 @@ class VagrantProvider:
         return machines.read_status(existing(name))
 
     def kill(self, name: str, server: str) -> None:
-        """Take the power from a server."""
+        """Switch a server off."""
         require_root()
         manifest = existing(name)
         with try_locked(layout.folder(name), f"lab {name}"):
@@ -152,7 +152,7 @@ def _build(manifest: Manifest, progress: Progress, slow: str | None) -> None:
 
 
 def _prepare(manifest: Manifest, name: str, client: str) -> str:
-    """Make a server's folder with its host key and what it is told at its first boot; returns the public key."""
+    """Make a server's folder with its host key and the script of its first boot; returns the public key."""
     server = manifest.server(name)
     folder = layout.server_folder(manifest.name, server)
     folder.mkdir(parents=True)
@@ -209,13 +209,13 @@ def _vagrant_up(manifest: Manifest, virtual: libvirt.Libvirt) -> None:
         cgroup.start(["sh", "-c", run_to_code, "sh", str(code), "env", *environment, "vagrant", "up"], output)
     while not code.exists():
         if not cgroup.populated() and not code.exists():
-            raise CheckFailed(f"vagrant up was killed{_words(log)}")
+            raise CheckFailed(f"vagrant up was killed{_last_lines(log)}", code="lab.vagrant")
         time.sleep(_POLL_S)
     if code.read_text(encoding="ascii").strip() != "0":
-        raise CheckFailed(f"vagrant up failed{_words(log)}")
+        raise CheckFailed(f"vagrant up failed{_last_lines(log)}", code="lab.vagrant")
 
 
-def _words(log: Path) -> str:
+def _last_lines(log: Path) -> str:
     """The last lines of the log, without Ruby's traces."""
     lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if ":in `" not in line]
     return ":\n" + "\n".join(lines[-_LAST_LINES:])
