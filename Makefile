@@ -1,6 +1,6 @@
 # One entry for people. `make demo` and `make test` do all the set-up on a fresh Debian 12 or 13 machine.
 PYTHON := .venv/bin/python
-.PHONY: setup demo test test-vagrant test-trixie check format bench docs bpf clean
+.PHONY: setup demo test test-vagrant test-trixie coverage check format bench docs bpf clean
 
 setup:      ## install what is missing: Debian packages by name, .venv
 	@scripts/setup.sh
@@ -18,6 +18,9 @@ test-vagrant: setup ## the tests that need virtual machines: about half an hour 
 
 test-trixie: ## set-up, and the tests that need no lab, in a Debian 13 system: Python 3.13
 	@scripts/test-trixie.sh
+
+coverage: setup ## which lines of rbops/ every test this machine can run reaches; verbs run as processes included
+	@$(PYTHON) -m pytest -n 2 --dist loadgroup --cov --cov-report=term
 
 check: setup ## lint, format and types
 	@$(PYTHON) -m ruff check .
@@ -40,4 +43,4 @@ bpf:        ## compile the BPF programs in place
 	@$(PYTHON) -m rbops.dataplane.xdp.controller.compile
 
 clean:      ## remove what was built here; labs are removed by `rbops lab down`
-	@rm -rf build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache rbops/dataplane/xdp/obj rbops/selftest/obj
+	@rm -rf build dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache rbops/dataplane/xdp/obj rbops/selftest/obj
