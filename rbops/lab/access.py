@@ -62,7 +62,7 @@ def ssh_command(directory: Path, server: LabServer, command: Sequence[str] = ())
 def command(
     manifest: Manifest, directory: Path, target: str, words: Sequence[str] = (), *, tty: bool = False
 ) -> list[str]:
-    """The argument list that logs in to ``target`` (a server or a tester), or runs ``words`` there."""
+    """The argument list that logs in to ``target`` (a server or a tester), or runs the command ``words`` there."""
     if target not in {server.name for server in manifest.servers}:
         tester = manifest.tester(target)
         return ["ip", "netns", "exec", tester.netns, *(words or [os.environ.get("SHELL", "/bin/sh")])]

@@ -25,7 +25,7 @@ PACKAGES = (
     "bpftool,libbpf1,procps,iputils-ping,tcpdump"
 )
 
-# A lab server has no devices of its own, no terminal and no way out to fetch updates: none of these has work there.
+# A lab server has no devices of its own, no terminal and no mirror for updates: none of these has work there.
 _MASKED = (
     "apt-daily-upgrade.timer apt-daily.timer console-getty.service dpkg-db-backup.timer e2scrub_all.timer "
     "e2scrub_reap.service fstrim.timer getty.target kmod-static-nodes.service modprobe@.service "

@@ -74,8 +74,10 @@ def run(args: Sequence[str], *, stdin: str | None = None, check: bool = True) ->
             f"`{shlex.join(args)}` did not end within {_TIMEOUT_S} s and was killed", code="lab.timeout"
         ) from error
     if check and result.returncode != 0:
-        said = result.stderr.strip() or result.stdout.strip() or "no output"
-        raise CheckFailed(f"`{shlex.join(args)}` failed with exit code {result.returncode}: {said}", code="lab.command")
+        output = result.stderr.strip() or result.stdout.strip() or "no output"
+        raise CheckFailed(
+            f"`{shlex.join(args)}` failed with exit code {result.returncode}: {output}", code="lab.command"
+        )
     return result.stdout
 
 

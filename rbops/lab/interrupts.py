@@ -35,8 +35,8 @@ def uninterrupted() -> Iterator[None]:
         pending.append(number)
 
     with _blocked():
-        heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-        before = {number: signal.signal(number, note) for number in heard}
+        handled = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        before = {number: signal.signal(number, note) for number in handled}
     try:
         yield
     finally:

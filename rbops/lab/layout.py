@@ -27,7 +27,7 @@ def root_of(lab: str, server: LabServer) -> Path:
 
 
 def console(lab: str, server: LabServer) -> Path:
-    """What the server said on its console, boot after boot."""
+    """The log of the server's console, over all its boots."""
     return server_folder(lab, server) / "console.log"
 
 

@@ -249,7 +249,7 @@ def finished(manifest: Manifest) -> Manifest:
 
 
 def write(manifest: Manifest, directory: Path) -> None:
-    """Put the manifest into the lab's folder, whole or not at all."""
+    """Write the manifest into the lab's folder, atomically."""
     body = json.dumps({"schema_version": SCHEMA_VERSION, **dataclasses.asdict(manifest)}, indent=1, sort_keys=True)
     fresh = directory / "lab.json.new"
     fresh.write_text(body + "\n", encoding="utf-8")
@@ -279,7 +279,7 @@ def read(directory: Path) -> Manifest | None:
 def read_subnet(directory: Path) -> int | None:
     """Which management network the lab in ``directory`` has, even where another version of rbops wrote the manifest.
 
-    None when there is no manifest. Raises StateUnknown when it does not say.
+    None when there is no manifest. Raises StateUnknown when the manifest lacks it.
     """
     path = directory / "lab.json"
     try:

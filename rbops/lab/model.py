@@ -49,7 +49,7 @@ class CableStatus:
 
 @dataclass(frozen=True, slots=True)
 class TesterStatus:
-    """``present`` says whether namespace and device are there."""
+    """``present``: namespace and device exist."""
 
     name: str
     port: int
@@ -74,7 +74,7 @@ class LabStatus:
 
 
 class Provider(Protocol):
-    """A way to make labs. Every method names the lab; none keeps state between calls.
+    """Makes and runs labs of one kind. Every method names the lab; none keeps state between calls.
 
     All raise UsageError without the rights they need and Locked while another rbops changes the lab.
     """
@@ -100,7 +100,7 @@ class Provider(Protocol):
         """How the lab is. Raises Mismatch when there is none."""
 
     def kill(self, name: str, server: str) -> None:
-        """Take the power from a server: its ports lose the carrier, its disk stays."""
+        """Switch a server off without a shutdown: its ports lose the carrier, its disk stays."""
 
     def restart(self, name: str, server: str) -> None:
         """Power-cycle a server, on or off; returns when it answers over SSH and has booted.

@@ -4,7 +4,7 @@ A cable is one multi-queue veth pair. While a server is off its ends lie on the 
 namespace of the lab, set down: neighbours see the carrier go and keep their own ends with all
 that is configured on them, as NICs do. Booting a server moves its ends into a fresh namespace.
 Addresses, routes and sysctl go with the old namespace; what stays with a device (channels,
-XPS, features) is put back before by :mod:`rbops.lab.reset`.
+XPS, features) is reset before by :mod:`rbops.lab.reset`.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def quiet(netns: str) -> None:
 
 
 def configure_tester(tester: LabTester) -> None:
-    """Set the tester's device up, with its address and its way to the router."""
+    """Set the tester's device up, with its address and its route to the router."""
     # A frame redirected into a veth whose peer has neither XDP nor GRO is dropped without a trace.
     # A veth computes no checksums: with tx on, TCP segments would leave unfinished and be forwarded so.
     run(["ip", "netns", "exec", tester.netns, "ethtool", "-K", tester.device, "gro", "on", "tx", "off"])
@@ -148,7 +148,7 @@ def plug(manifest: Manifest, server: LabServer) -> None:
 
 
 def park(manifest: Manifest, server: LabServer) -> None:
-    """Take a server that is off from its cables: ports to the panel as when new, namespace and ``mgmt0`` away.
+    """Unplug a server that is off: ports go to the panel as when new, namespace and ``mgmt0`` are removed.
 
     Can be repeated; a port that was renamed inside the server is found by its MAC.
     """
@@ -173,7 +173,7 @@ def links(netns: str) -> list[dict[str, Any]]:
 
 
 def remove(manifest: Manifest) -> None:
-    """Take away namespaces, cables and the bridge, whichever of them are there. Can be repeated."""
+    """Remove namespaces, cables and the bridge, as far as they exist. Can be repeated."""
     spaces = [*manifest.namespaces, manifest.panel]
     devices = [manifest.bridge, *(server.management_port for server in manifest.servers)]
     ip_batch(

@@ -1,4 +1,4 @@
-"""How a lab says what it is doing, to whoever wants to know."""
+"""Progress of long operations on labs, step by step."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ class Progress(Protocol):
 
 
 def silent(step: str, /) -> None:
-    """For callers who do not want to know."""
+    """No progress."""
     del step

@@ -35,7 +35,7 @@ def wait_ready(
     is_on: Callable[[LabServer], bool],
     strict: bool,
 ) -> None:
-    """Return when all ``servers`` take a login and systemd has ended its boot; ``is_on`` says whether one has power.
+    """Return when all ``servers`` take a login and systemd has ended its boot; ``is_on`` says whether one is on.
 
     Raises CheckFailed with the last lines of a server's console when one goes off or is not there in ``timeout_s``
     seconds; with ``strict`` also when a unit failed.

@@ -115,7 +115,7 @@ def refuse_existing(directory: Path) -> None:
 
 
 def reserve(name: str, make: Callable[[int], Manifest], held: ExitStack, progress: Progress) -> Manifest:
-    """Choose a management network no other lab has, and write down what ``make`` says the lab on it will hold.
+    """Choose a management network no other lab has, and record the manifest that ``make`` returns for it.
 
     ``held`` gets the lab's lock. ``progress`` reports a lab whose network is not known.
     """
@@ -134,7 +134,7 @@ def reserve(name: str, make: Callable[[int], Manifest], held: ExitStack, progres
 
 
 def complete(manifest: Manifest, build: Callable[[], None], progress: Progress) -> Manifest:
-    """``build`` the reserved lab and write down that it is up; what was built is removed when that fails."""
+    """``build`` the reserved lab and record that it is up; what was built is removed when that fails."""
     directory = layout.folder(manifest.name)
     finished = False
     try:

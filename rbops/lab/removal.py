@@ -44,7 +44,7 @@ def _end_in_namespaces(names: Iterable[str]) -> None:
     was given to another process meanwhile is never hit.
     """
     paths = [Path("/run/netns", name) for name in names]
-    ours = {(path.stat().st_dev, path.stat().st_ino) for path in paths if path.exists()}
+    namespaces = {(path.stat().st_dev, path.stat().st_ino) for path in paths if path.exists()}
     for pid in [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]:
         if pid == os.getpid():
             continue
@@ -54,7 +54,7 @@ def _end_in_namespaces(names: Iterable[str]) -> None:
             continue
         try:
             status = Path("/proc", str(pid), "ns/net").stat()
-            if (status.st_dev, status.st_ino) in ours:
+            if (status.st_dev, status.st_ino) in namespaces:
                 signal.pidfd_send_signal(descriptor, signal.SIGKILL)
         except OSError:  # it has ended, or is a zombie without namespaces
             continue

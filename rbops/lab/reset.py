@@ -1,4 +1,4 @@
-"""Puts veth devices back as they were made, when their server goes off: a NIC forgets its settings with the power.
+"""Resets veth devices when their server goes off, as a NIC that has no power loses its settings.
 
 ``ip netns exec NAMESPACE python -m rbops.lab.reset DEVICE,MAC,QUEUES,MTU ...`` in the server's namespace, before its
 devices are moved to the patch panel. Moving takes addresses, routes, neighbours, queueing disciplines and the

@@ -1,4 +1,4 @@
-"""One lab server's power supply: runs its systemd-nspawn, boot after boot, until it is switched off.
+"""The supervisor of one lab server: runs its systemd-nspawn, boot after boot, until it is switched off.
 
 ``python -m rbops.lab.supervisor LAB SERVER``, started by the provider in the server's cgroup, with its console
 log as output. A boot gets a fresh network namespace and the server's ports; whatever ends it, the ports go back
@@ -37,7 +37,7 @@ def nspawn_command(server: LabServer, root: Path, folder: str | None = None) -> 
 
     ``folder`` is one of this machine that the server sees at the same place, read-only.
 
-    systemd-nspawn is started inside the namespace instead of being told of it: otherwise the server's
+    systemd-nspawn is started inside the namespace instead of naming it with an option: otherwise the server's
     sysfs shows the host's devices.
     """
     return [

@@ -2,7 +2,7 @@
 
 There is one for each release, ``/var/cache/rbops/box-<release>-<digest of the recipe>``: ``rbops-<release>.box`` for
 anybody's Vagrant, and ``home``, the same box as ``vagrant box add`` unpacks it. What rbops's roles install is in it,
-since servers have no way out.
+since servers have no access to a mirror.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _BOOTSTRAP = (
     f"--essential-hook={_INITRAMFS}",
 )
 
-# No terminal, no way out to fetch updates, nothing to trim.
+# No terminal, no mirror for updates, nothing to trim.
 _MASKED = (
     "apt-daily-upgrade.timer apt-daily.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service "
     "fstrim.timer getty.target systemd-resolved.service"
@@ -55,7 +55,7 @@ _MASKED = (
 
 _KERNEL_COMMAND_LINE = "console=ttyS0"
 
-# Ours is the first of two that may match; the last octets of a lab's MACs are nobody's business here. The slots
+# Ours is the first of two that may match; the last octets of a lab's MACs do not matter here. The slots
 # are those of the Vagrantfile's management NIC: libvirt's, and VirtualBox's first.
 _MANAGEMENT_LINK = "[Match]\nPath=pci-0000:00:05.0 pci-0000:00:03.0\n\n[Link]\nName=mgmt0\nMACAddressPolicy=none\n"
 _MANAGEMENT_NETWORK = (

@@ -1,4 +1,4 @@
-"""The lab's networks around its machines: the host's way in, bridges that are cables, testers at external ports.
+"""The lab's networks around its machines: the host's link, bridges that are cables, testers at external ports.
 
 A cable is a bridge with two members that learns nothing and filters nothing: what comes in at one end goes out
 at the other, whatever its MACs. Everything is in the lab's namespace, where libvirt makes the bridges.
@@ -58,7 +58,7 @@ def vagrant_ports(server: LabServer) -> tuple[VagrantPort, ...]:
 
 
 def prepare(manifest: Manifest) -> None:
-    """Make the lab's namespace, with a veth pair as the host's way to the management network."""
+    """Make the lab's namespace, with a veth pair as the host's link to the management network."""
     ip_batch([f"netns add {manifest.panel}"])
     ip_batch(
         [

@@ -1,4 +1,4 @@
-"""What a machine is told at its first boot, by a shell script that Vagrant runs there as root."""
+"""The shell script that Vagrant runs as root at a machine's first boot."""
 
 from __future__ import annotations
 

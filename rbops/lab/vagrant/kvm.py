@@ -44,6 +44,6 @@ def why_not() -> str | None:
     return None
 
 
-def _error(said: str) -> str:
-    lines = said.strip().splitlines() or ["it said nothing"]
+def _error(output: str) -> str:
+    lines = output.strip().splitlines() or ["no output"]
     return next((line for line in lines if "error" in line), lines[-1]).removeprefix("qemu-system-x86_64: ")

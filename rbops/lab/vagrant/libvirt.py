@@ -8,7 +8,6 @@ It is started by hand, so that no systemd is needed, and ends with the lab's cgr
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,7 +61,10 @@ class Libvirt:
         return self.directory / "libvirt"
 
     def start(self, cgroup: Cgroup) -> None:
-        """Start it in ``cgroup``; returns when it answers. Raises CheckFailed with its last words when it does not."""
+        """Start it in ``cgroup``; returns when it answers.
+
+        Raises CheckFailed with the last lines of its log when it does not.
+        """
         for name in ("etc", "lib", "log", "run"):
             (self._folder / name).mkdir(parents=True)
         for name, text in _CONFIGURATION.items():
@@ -75,8 +77,8 @@ class Libvirt:
         deadline = time.monotonic() + _START_S
         while not self.answers():
             if time.monotonic() > deadline or not cgroup.populated():
-                words = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-8:])
-                raise CheckFailed(f"libvirtd does not answer; the last lines of its log:\n{words}", code="lab.libvirt")
+                last = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-8:])
+                raise CheckFailed(f"libvirtd does not answer; the last lines of its log:\n{last}", code="lab.libvirt")
             time.sleep(_POLL_S)
 
     def answers(self) -> bool:
@@ -84,7 +86,7 @@ class Libvirt:
         return "libvirt" in run(["virsh", "-q", "-c", self.uri, "version"], check=False)
 
     def virsh(self, *args: str, check: bool = True) -> str:
-        """What ``virsh ARGS`` says. Raises CheckFailed when it fails."""
+        """Output of ``virsh ARGS``. Raises CheckFailed when it fails."""
         return run(["virsh", "-q", "-c", self.uri, *args], check=check)
 
     def define(self, kind: str, xml: str) -> None:
@@ -93,5 +95,4 @@ class Libvirt:
 
     def running(self) -> frozenset[str]:
         """The machines that are on; empty when the daemon is gone."""
-        said: Sequence[str] = self.virsh("list", "--name", check=False).split()
-        return frozenset(said)
+        return frozenset(self.virsh("list", "--name", check=False).split())

@@ -1,4 +1,4 @@
-"""A lab's virtual machines once Vagrant has made them: power, cables' carrier, whether they are there."""
+"""A lab's virtual machines once Vagrant has made them: power, cables' carrier, status."""
 
 from __future__ import annotations
 
@@ -68,14 +68,14 @@ def _set_far_ends(manifest: Manifest, server: LabServer, *, up: bool) -> None:
 
 def reboot(manifest: Manifest, server: LabServer) -> None:
     """Have it reboot itself; returns when its kernel is another one. CheckFailed when that takes too long."""
-    before = _ask(manifest, server, "cat", "/proc/sys/kernel/random/boot_id")
+    before = _output(manifest, server, "cat", "/proc/sys/kernel/random/boot_id")
     if not before:
         raise CheckFailed(
             "no login over SSH, cannot reboot it", code="lab.reboot-login", where=Where(server=server.name)
         )
-    _ask(manifest, server, "systemctl", "reboot")
+    _output(manifest, server, "systemctl", "reboot")
     deadline = time.monotonic() + boot_s(manifest)
-    while _ask(manifest, server, "cat", "/proc/sys/kernel/random/boot_id") in {"", before}:
+    while _output(manifest, server, "cat", "/proc/sys/kernel/random/boot_id") in {"", before}:
         if time.monotonic() > deadline:
             raise CheckFailed(
                 f"no reboot within {boot_s(manifest):.0f} s", code="lab.no-reboot", where=Where(server=server.name)
@@ -113,12 +113,12 @@ def _pid(manifest: Manifest, server: LabServer) -> int | None:
 
 
 def _links(manifest: Manifest, server: LabServer) -> list[dict[str, Any]]:
-    said = _ask(manifest, server, "ip", "-json", "link", "show")
-    found: list[dict[str, Any]] = json.loads(said) if said else []
+    output = _output(manifest, server, "ip", "-json", "link", "show")
+    found: list[dict[str, Any]] = json.loads(output) if output else []
     return found
 
 
-def _ask(manifest: Manifest, server: LabServer, *command: str) -> str:
+def _output(manifest: Manifest, server: LabServer, *command: str) -> str:
     """Output of a command on a server; empty when the server is not reachable."""
     args = access.ssh_command(layout.folder(manifest.name), server, command)
     try:
