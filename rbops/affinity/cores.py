@@ -152,7 +152,7 @@ def _limited(chosen: list[Core], limit: int, policy: CorePolicy, found: _Finding
     """As many cores as ports have queues, unless cores may share queues."""
     if len(chosen) <= limit:
         return chosen
-    if "rule1" in policy.allow:
+    if "shared-queues" in policy.allow:
         detail = f"{len(chosen)} cores share {limit} queues of each port, so queues are locked"
         found.breach("rule1", _ROUNDED_SHARED_QUEUE_LOSS, detail)
         return chosen
@@ -170,7 +170,7 @@ def _one_queue(
     if len(ids) > 1 and not policy.allow:
         found.notes.append(
             f"the socket dialect has one queue a port, so that one of {len(ids)} cores carries packets: "
-            "`router.allow: [rule2]` shares the ports out to all cores, which then hand packets to each other"
+            "`router.allow: [cross-core]` shares the ports out to all cores, which then hand packets to each other"
         )
         ids = ids[:1]
     if len(ids) > 1:
@@ -214,7 +214,7 @@ def _split(machine: Machine, *, low_ids: bool) -> tuple[list[Core], list[Core]]:
     firsts: dict[tuple[int, int], Core] = {}
     for core in ordered:
         firsts.setdefault((core.socket, core.core), core)
-    if machine.housekeeping:
+    if machine.housekeeping is not None:
         kept = [core for core in ordered if core.id in machine.housekeeping]
     else:
         candidates = list(firsts.values())

@@ -16,7 +16,7 @@ from rbops import __version__
 from rbops.cli import click_check, demo, deploy, discover, lab, plan, predict, selftest, spec, verify
 from rbops.cli.command import Verb
 from rbops.cli.options import wants_json
-from rbops.cli.output import Reported, emit, emit_json, error_json, say
+from rbops.cli.output import Reported, emit, emit_json, error_json, say, warnings_on_stderr
 from rbops.errors import CheckFailed, RbopsError, SpecError, UsageError
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ class _Root(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the verb; KeyboardInterrupt, RbopsError and bugs leave as messages."""
         try:
-            return super().invoke(ctx)
+            with warnings_on_stderr():
+                return super().invoke(ctx)
         except (typer.Exit, typer.Abort, BrokenPipeError):
             raise
         except TyperException as error:

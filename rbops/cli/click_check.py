@@ -156,7 +156,7 @@ def _of_spec(path: Path, click: Installed, options: Options, allow: tuple[str, .
     driver = options.driver or planning.driver(spec)
     plan = plan_spec(spec)
     rendered = render(plan)
-    both = tuple(dict.fromkeys((*spec.router.allow, *allow)))
+    both = tuple(dict.fromkeys((*spec.router.allowed_rules, *allow)))
     texts: dict[bytes, ClickText] = {}
     count = 0
     for server in plan.servers:

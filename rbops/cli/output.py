@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ __all__ = [
     "error_json",
     "say",
     "show",
+    "warnings_on_stderr",
 ]
 
 
@@ -45,6 +47,27 @@ class Reported(Exception):
     def __init__(self, error: RbopsError) -> None:
         super().__init__(str(error))
         self.error = error
+
+
+@contextmanager
+def warnings_on_stderr() -> Iterator[None]:
+    """What rbops's parts log is a message for the user, each text once."""
+    import logging
+
+    class Messages(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            text = record.getMessage()
+            if text not in seen:
+                seen.add(text)
+                say(text)
+
+    seen: set[str] = set()
+    logger, handler = logging.getLogger("rbops"), Messages(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def console() -> Console:

@@ -73,14 +73,16 @@ def check(spec: Spec, output: Output = Format.TEXT) -> None:
     from rbops.spec import load_spec
 
     try:
-        plan = plan_spec(load_spec(spec))
+        checked = load_spec(spec)
+        plan = plan_spec(checked)
     except SpecError as error:
         if output is Format.JSON:
             errors = [item.to_json() for item in error.diagnostics]
             conclude_json({"schema_version": SCHEMA_VERSION, "errors": errors}, error)
         raise
     if output is Format.JSON:
-        emit_json({"schema_version": SCHEMA_VERSION, "errors": []})
+        warnings = [item.to_json() for item in checked.deprecated]
+        emit_json({"schema_version": SCHEMA_VERSION, "errors": [], "warnings": warnings})
     say(_summary(plan))
 
 

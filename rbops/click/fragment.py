@@ -23,8 +23,12 @@ from rbops.click.source import ClickText
 from rbops.click.threads import Homes, Reach, reach
 from rbops.click.tree import Base, Compound, Connection, Element, Tree
 from rbops.errors import Diagnostic, SpecError, UsageError, Where
+from rbops.spec.router import RULES
 
 __all__ = ["Fragment", "fragment", "fragment_of"]
+
+_ALLOWANCES = {rule: name for name, rule in RULES.items()}
+"""Rule -> what `router.allow` calls it."""
 
 _INSTANCE = "fragment"
 _ENTRY_THREAD = 1
@@ -80,7 +84,7 @@ class Fragment:
 def fragment(
     path: Path, table: Table | None = None, driver: Driver = "userlevel", allow: Collection[str] = ()
 ) -> Fragment:
-    """Read and check ``router.fragment``.
+    """Read and check ``router.click_element``.
 
     ``allow`` names the rules it may break. Raises SpecError (2) with every error, and UsageError (2) when the file
     cannot be read.
@@ -91,7 +95,7 @@ def fragment(
         reason = str(error.strerror) if isinstance(error, OSError) else "not valid UTF-8"
         raise UsageError(
             reason,
-            hint="router.fragment names a file of Click text",
+            hint="router.click_element names a file of Click text",
             code="fragment.unreadable",
             where=Where(file=str(path)),
         ) from error
@@ -230,7 +234,8 @@ def _of_fragment(breach: Breach) -> Breach:
         else f"'{name}' is used by the cores that receive packets and by a task of the fragment's own at once"
     )
     loss = (
-        f"it costs {breach.predicted_loss:.1%} of the rate; push on the whole path, or write `allow: [{breach.rule}]`"
+        f"it costs {breach.predicted_loss:.1%} of the rate; push on the whole path, or write "
+        f"`allow: [{_ALLOWANCES[breach.rule]}]`"
     )
     place = replace(place, message=f"{breach.rule}: {message}", hint=loss)
     return Breach(breach.rule, place, (name,), (), breach.predicted_loss)

@@ -159,7 +159,7 @@ class Controller(Protocol):
     applications: tuple[str, ...] = ("forward", "route")
     """What ``router.application`` may be."""
     own_element: bool = False
-    """Whether ``router.fragment`` has a place in it."""
+    """Whether ``router.click_element`` has a place in it."""
     balances: bool = True
     """Whether it balances load (VLB), on frames whose destination MAC is their output port."""
     rings_by_cpu: bool = False

@@ -159,7 +159,7 @@ class Machine:
 
     ``processing_bps`` (None: from the cost model) is a rate taken as given, as the paper does for
     the configurations of Fig. 3. ``external_ports`` caps the external ports one server takes unless
-    the spec pins more to it. ``housekeeping`` are the requested CPU ids, ``reserve`` how many cores
+    the spec pins more to it. ``housekeeping`` are the requested CPU ids (None: not said), ``reserve`` how many cores
     to keep from the data plane when none were. ``possible_cpus`` counts the CPU ids the kernel
     reckons with, offline ones too. ``calibrated``: the costs come from measurements on this kind of
     server. ``source`` says where the numbers are from.
@@ -178,7 +178,7 @@ class Machine:
     calibrated: bool
     processing_bps: int | None = None
     external_ports: int | None = None
-    housekeeping: tuple[int, ...] = ()
+    housekeeping: tuple[int, ...] | None = None
     reserve: int = 0
     possible_cpus: int = 0
     power_w: float | None = None

@@ -42,7 +42,7 @@ def _setup(spec: Spec, tuning: NicTuning, known: Driver, ports: list[Port]) -> N
     place = Situation(
         driver=known,
         timeout_usecs=round(spec.batching.timeout_s * 1_000_000),
-        batch=spec.batching.nic,
+        batch=spec.batching.tx_burst,
         queue_pps=max(port.rate_bps / _WIRE_BITS / len({queue.rx_core for queue in port.queues}) for port in ports),
         offloads=tuple(plane.offloads(spec, known.name, steering=hardware)),
     )

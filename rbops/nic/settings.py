@@ -198,7 +198,7 @@ class NicSettings:
         _MICROSECONDS, _COALESCE, ("tx-usecs",), examples=("50us", 0),
     )] = None
     rx_frames: Annotated[int | None, Row(
-        "coalescing.rx_frames", "Interrupt after as many frames; left out: batching.nic where the driver knows it.",
+        "coalescing.rx_frames", "Interrupt after as many frames; left out: batching.tx_burst where it can be.",
         _FRAMES, _COALESCE, ("rx-frames",), default=_frames,
     )] = None
     tx_frames: Annotated[int | None, Row(

@@ -72,7 +72,11 @@ def _isolation(spec: Spec, built: Built) -> Iterator[Diagnostic]:
     bare = [server.name for server in built.servers if not server.cores.housekeeping]
     if spec.kernel.isolate and bare:
         text = f"{', '.join(bare[:3])}{' and others' if bare[3:] else ''}: every CPU carries packets, none is left over"
-        yield spec.source.mistake(("kernel", "isolate"), text, "a server needs a CPU beside those: `isolate: off`")
+        yield spec.source.mistake(
+            ("kernel", "isolate"),
+            text,
+            "a server needs a CPU beside those: `isolate: off`, or `housekeeping` with a CPU where it is empty",
+        )
 
 
 def _guarantee(spec: Spec, choice: Choice, demand: Demand, made: Forecast) -> Iterator[Diagnostic]:

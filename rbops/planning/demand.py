@@ -72,8 +72,8 @@ def _available(spec: Spec, machine: Machine, packets: PacketMix) -> int:
         machine,
         spec.router.application,
         packets,
-        poll=spec.batching.poll,
-        nic=spec.batching.nic,
+        poll=spec.batching.rx_burst,
+        nic=spec.batching.tx_burst,
         cores=len(assigned.cores.dataplane),
         nic_bps=sum(max(card.rate_bps for card in slot.options) for slot in machine.slots),
     )

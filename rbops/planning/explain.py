@@ -227,7 +227,7 @@ def _quota(spec: Spec, demand: Demand, choice: Choice) -> Reason:
 
 def _batching(spec: Spec, made: Forecast) -> Reason:
     cost = made.kind.machine.batching
-    poll, nic = spec.batching.poll, spec.batching.nic
+    poll, nic = spec.batching.rx_burst, spec.batching.tx_burst
     return Reason(
         "batching",
         f"kp = {poll}, kn = {nic}: {cost.cycles(poll, nic):.0f} cycles of minimal forwarding",
@@ -290,7 +290,7 @@ def _latency(spec: Spec, choice: Choice, made: Forecast) -> Reason:
         "latency",
         f"{direct * 1e6:.1f} us direct, {indirect * 1e6:.1f} us over an intermediate server",
         "per server: DMA transfers + wait for kn packets (at most the timeout) + CPU; times the servers on the way",
-        f"{terms.dma_transfers} x {terms.dma_s * 1e6:g} us, kn {spec.batching.nic}, CPU {terms.cpu_s * 1e6:g} us, "
+        f"{terms.dma_transfers} x {terms.dma_s * 1e6:g} us, kn {spec.batching.tx_burst}, CPU {terms.cpu_s * 1e6:g} us, "
         f"timeout {spec.batching.timeout_s * 1e6:g} us: {made.per_server_latency_s * 1e6:.2f} us",
         f"{2 + choice.stages} servers direct, {3 + 2 * choice.stages} in two phases",
         "6.2",

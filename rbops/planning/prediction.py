@@ -40,8 +40,8 @@ def kind_rate(spec: Spec, kind: Kind, app: str, packets: PacketMix) -> ServerRat
         kind.machine,
         app,
         packets,
-        poll=spec.batching.poll,
-        nic=spec.batching.nic,
+        poll=spec.batching.rx_burst,
+        nic=spec.batching.tx_burst,
         cores=len(kind.assignment.cores.dataplane),
         nic_bps=kind.nic_bps,
     )
@@ -54,7 +54,7 @@ def forecast(spec: Spec, setting: Setting, kinds: Sequence[Kind], stages: int, p
     cluster, app = weakest.cluster, weakest.app
     rate = round(cluster.rate_bps * (1 - weakest.loss))
     latency = max(
-        server_latency_s(other.machine, spec.router.application, spec.batching.nic, spec.batching.timeout_s)
+        server_latency_s(other.machine, spec.router.application, spec.batching.tx_burst, spec.batching.timeout_s)
         for other in kinds
     )
     prediction = Prediction(

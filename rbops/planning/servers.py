@@ -141,7 +141,7 @@ class _Common:
         self._spec = spec
         self._ports = len(ports)
         self._adjacencies = [(port.id, near.index) for port in ports for near in port.adjacencies]
-        self._batching = Batching(spec.batching.poll, spec.batching.nic, spec.batching.timeout_s)
+        self._batching = Batching(spec.batching.rx_burst, spec.batching.tx_burst, spec.batching.timeout_s)
         self._kernels: dict[int, Kernel] = {}
         self._nics: dict[object, tuple[NicSetup, ...]] = {}
 

@@ -15,8 +15,8 @@ MOST_VARIANTS = 1000
 def variants(settings: Sequence[str]) -> tuple[dict[str, str], ...]:
     """Every combination of ``key=value[,value...]``; one empty variant without settings.
 
-    >>> variants(["router.packets=64B,abilene", "batching.nic=1"])
-    ({'router.packets': '64B', 'batching.nic': '1'}, {'router.packets': 'abilene', 'batching.nic': '1'})
+    >>> variants(["router.packets=64B,abilene", "batching.tx_burst=1"])
+    ({'router.packets': '64B', 'batching.tx_burst': '1'}, {'router.packets': 'abilene', 'batching.tx_burst': '1'})
 
     Raises UsageError for text of another form, a key given twice, and more than 1,000 combinations.
     """

@@ -14,9 +14,9 @@ __all__ = ["Batching"]
 class Batching(Section):
     """How many packets are handled at once."""
 
-    poll: Annotated[int, number(1, 4096)] = 32
-    """kp, packets per poll."""
-    nic: Annotated[int, number(1, 256)] = 16
-    """kn, descriptors per NIC transaction."""
+    rx_burst: Annotated[int, number(1, 4096)] = 32
+    """Packets taken from a receive queue in one poll: kp."""
+    tx_burst: Annotated[int, number(1, 256)] = 16
+    """Descriptors handed to the NIC in one transaction: kn."""
     timeout_s: Annotated[Time, key("timeout")] = default(100e-6, "100us")
     """The longest a lonely packet waits for company."""

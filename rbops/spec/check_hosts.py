@@ -120,15 +120,16 @@ def _cpus(parts: Parts, path: Path, hardware: Hardware) -> Iterator[Diagnostic]:
     repeated = [cpu for cpu, times in Counter(cpu.id for cpu in hardware.cpus).items() if times > 1]
     if repeated:
         yield located(parts.root, (*path, "cpus"), f"CPU {repeated[0]} is listed twice")
-    for name in ("housekeeping", "offline"):
-        absent = sorted(set(getattr(hardware, name)) - ids)
+    kept = hardware.housekeeping or ()
+    for name, listed in (("housekeeping", kept), ("offline", hardware.offline)):
+        absent = sorted(set(listed) - ids)
         if absent:
             yield located(parts.root, (*path, name), f"there is no CPU {absent[0]}", span)
-    both = sorted(set(hardware.housekeeping) & set(hardware.offline))
+    both = sorted(set(kept) & set(hardware.offline))
     if both:
         yield located(parts.root, (*path, "housekeeping"), f"CPU {both[0]} is offline")
-    if not ids - set(hardware.housekeeping) - set(hardware.offline):
-        where = "housekeeping" if hardware.housekeeping else "offline"
+    if not ids - set(kept) - set(hardware.offline):
+        where = "housekeeping" if kept else "offline"
         yield located(parts.root, (*path, where), "no CPU is left for packets", span)
 
 

@@ -13,6 +13,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rbops.dataplane import registry
+from rbops.errors import Diagnostic
 from rbops.spec.batching import Batching
 from rbops.spec.click import Click
 from rbops.spec.hosts import Host, NicSection, Servers
@@ -60,6 +61,10 @@ class Spec(Section):
     """Real servers, by name."""
     routes: Routes = ()
     """Static routes, or {file: routes.csv} for very many."""
+    # Warnings about keys and values that once were called otherwise.
+    deprecated: Annotated[tuple[Diagnostic, ...], Unwritten()] = dataclasses.field(
+        default=(), compare=False, repr=False
+    )
     # Knows where each value was written, for errors that the planner finds.
     source: Annotated[Source, Unwritten()] = dataclasses.field(default_factory=Source, compare=False, repr=False)
 

@@ -154,8 +154,8 @@ class Hardware(Section):
     """Last-level cache of each socket."""
     cpus: tuple[Cpu, ...] = ()
     """The kernel's CPU numbers; left out: first threads socket by socket, then the second threads."""
-    housekeeping: CpuIds = ()
-    """CPU ids left to everything but packets; left out: the planner chooses."""
+    housekeeping: CpuIds | None = None
+    """CPU ids left to everything but packets, [] for none; left out: the planner chooses."""
     offline: CpuIds = ()
     """CPU ids that are switched off."""
     slots: tuple[Slot, ...] = ()

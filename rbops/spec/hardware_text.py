@@ -51,8 +51,8 @@ def _scalars(hardware: Hardware) -> Iterator[tuple[str, str]]:
         yield "numa_nodes", str(hardware.numa_nodes)
     if hardware.l3_bytes_per_socket is not None:
         yield "l3_per_socket", _size(hardware.l3_bytes_per_socket)
-    if hardware.housekeeping:
-        yield "housekeeping", _ids(hardware.housekeeping)
+    if hardware.housekeeping is not None:
+        yield "housekeeping", _ids(hardware.housekeeping) if hardware.housekeeping else "[]"
     if hardware.offline:
         yield "offline", _ids(hardware.offline)
     if hardware.power_w is not None:

@@ -13,7 +13,8 @@ from pathlib import Path
 from rbops.errors import Diagnostic, SpecError
 from rbops.spec import words
 from rbops.spec.reader import MAX_SPEC_BYTES, decode, parse, read_bytes
-from rbops.spec.source import Node, Place, Text, path_of
+from rbops.spec.renamed import DEPRECATED, modern_path
+from rbops.spec.source import Node, Place, Text, dotted, path_of
 from rbops.spec.units import Wrong
 
 __all__ = ["attach_hardware", "override", "parse_file"]
@@ -44,9 +45,13 @@ def attach_hardware(root: Node, base: Path) -> list[Diagnostic]:
     return errors
 
 
-def override(root: Node, values: Mapping[str, str]) -> list[Diagnostic]:
-    """Write ``values`` (``{"router.line_rate": "40Gbps"}``) over those of the document."""
+def override(root: Node, values: Mapping[str, str]) -> tuple[list[Diagnostic], list[Diagnostic]]:
+    """Write ``values`` (``{"router.line_rate": "40Gbps"}``) over those of the document, whose keys are today's.
+
+    Returns errors, and warnings about former names.
+    """
     errors: list[Diagnostic] = []
+    warnings: list[Diagnostic] = []
     for name, value in values.items():
         label = f"--set {name}"
         if not _OVERRIDE.fullmatch(name):
@@ -59,10 +64,14 @@ def override(root: Node, values: Mapping[str, str]) -> list[Diagnostic]:
             errors += error.diagnostics
             continue
         errors += found
-        holder = _holder(root, path_of(name)[:-1], node.text)
-        if holder is None or not _put(holder, path_of(name)[-1], node):
+        path, new = modern_path(path_of(name))
+        if new:
+            message = f"{name} is deprecated"
+            warnings.append(Diagnostic(label, 1, 1, message, f"write {dotted(path)}", code=DEPRECATED, field=name))
+        holder = _holder(root, path[:-1], node.text)
+        if holder is None or not _put(holder, path[-1], node):
             errors.append(node.text.diagnostic(Place(), "the spec has no such place", None))
-    return errors
+    return errors, warnings
 
 
 def _read(node: Node, base: Path, errors: list[Diagnostic]) -> Node:

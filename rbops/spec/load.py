@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -18,6 +19,7 @@ from rbops.spec.check_ports import check_ports, check_routes, neighbors
 from rbops.spec.document import Spec
 from rbops.spec.include import attach_hardware, override
 from rbops.spec.reader import MAX_SPEC_BYTES, decode, parse, read_bytes
+from rbops.spec.renamed import modernize
 from rbops.spec.routefile import read_route_file
 from rbops.spec.routes import RouteFile
 from rbops.spec.source import Source
@@ -27,6 +29,8 @@ from rbops.spec.validate import Parts, located, parts_of, salvage, validate
 __all__ = ["load", "load_bytes"]
 
 _MOST_ERRORS = 200
+
+_log = logging.getLogger(__name__)
 
 
 def load(path: str | PathLike[str], overrides: Mapping[str, str]) -> Spec:
@@ -45,16 +49,22 @@ def load_bytes(data: bytes, file: Path, overrides: Mapping[str, str]) -> Spec:
     if not isinstance(root.value, dict):
         raise SpecError([*errors, root.diagnostic("expected a mapping, lines of `key: value`", "see `rbops init`")])
     base = file.parent
-    errors = [*errors, *override(root, overrides), *attach_hardware(root, base)]
+    found, deprecated = modernize(root)
+    wrong, overridden = override(root, overrides)
+    again, more = modernize(root)  # what an override wrote
+    errors = [*errors, *found, *wrong, *again, *attach_hardware(root, base)]
+    deprecated = sorted({*deprecated, *overridden, *more}, key=_place)
+    for warning in deprecated:
+        _log.warning(replace(warning, message=f"warning: {warning.message}").render())
     spec, found = validate(root, _name(file), base)
     parts = parts_of(root, spec) if spec else salvage(root)
     errors += [*found, *_across(parts)]
     route_file, found = _route_file(parts, base)
-    errors += found + _fragment(parts, base)
+    errors += found + _click_element(parts, base)
     errors += check_ipsec(parts, spec.ipsec if spec else (), base)
     if errors or spec is None:
         raise SpecError(_first(errors))
-    return replace(spec, routes=route_file or spec.routes, source=Source(root))
+    return replace(spec, routes=route_file or spec.routes, source=Source(root), deprecated=tuple(deprecated))
 
 
 def _across(parts: Parts) -> Iterator[Diagnostic]:
@@ -78,9 +88,9 @@ def _data_plane(parts: Parts) -> Iterator[Diagnostic]:
         if parts.application is not None and parts.application not in chosen.applications:
             message = f"the {kind} data plane has no {parts.application}"
             yield located(parts.root, ("router", "application"), message, "add `dataplane: click`")
-        if parts.fragment and not chosen.own_element:
-            message = f"a fragment is Click's, and the data plane is {kind}"
-            yield located(parts.root, ("router", "fragment"), message, "add `dataplane: click`")
+        if parts.click_element and not chosen.own_element:
+            message = f"only dataplane click takes an element, found dataplane {kind}"
+            yield located(parts.root, ("router", "click_element"), message, "add `dataplane: click`")
     for each in registry.controllers():
         yield from each.mistakes(parts.root)
 
@@ -97,13 +107,13 @@ def _route_file(parts: Parts, base: Path) -> tuple[RouteFile | None, list[Diagno
         return None, error.diagnostics
 
 
-def _fragment(parts: Parts, base: Path) -> list[Diagnostic]:
-    if parts.fragment is None:
+def _click_element(parts: Parts, base: Path) -> list[Diagnostic]:
+    if parts.click_element is None:
         return []
-    path = base / parts.fragment
+    path = base / parts.click_element
     if path.is_file():
         return []
-    return [located(parts.root, ("router", "fragment"), f"there is no such file: {path}")]
+    return [located(parts.root, ("router", "click_element"), f"there is no such file: {path}")]
 
 
 def _name(file: Path) -> str:
@@ -112,9 +122,13 @@ def _name(file: Path) -> str:
     return name or "router"
 
 
+def _place(item: Diagnostic) -> tuple[str, int, int]:
+    return item.path, item.line, item.column
+
+
 def _first(errors: list[Diagnostic]) -> list[Diagnostic]:
     """The first errors in the order of the file, and how many there are beyond them."""
-    ordered = sorted(dict.fromkeys(errors), key=lambda item: (item.path, item.line, item.column))
+    ordered = sorted(dict.fromkeys(errors), key=_place)
     if len(ordered) <= _MOST_ERRORS:
         return ordered
     last = ordered[_MOST_ERRORS]

@@ -1,5 +1,6 @@
 """The section ``router:``: N external ports of rate R (paper 2), and with which packets."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
@@ -9,12 +10,15 @@ from rbops.common.limits import MAX_EXTERNAL_PORTS
 from rbops.spec.scalars import FilePath, Packets, Rate, number, one_of
 from rbops.spec.section import CONFIG, Section, default, key
 
-__all__ = ["Application", "Guarantee", "Router", "Rule", "Traffic"]
+__all__ = ["RULES", "Application", "Guarantee", "Router", "Rule", "Traffic"]
 
 Application = Literal["forward", "route", "ipsec"]
 Traffic = Literal["uniform", "worst-case"]
 Guarantee = Literal["best-effort", "line-rate"]
-Rule = Literal["rule1", "rule2"]
+Rule = Literal["shared-queues", "cross-core"]
+
+RULES: Mapping[str, Literal["rule1", "rule2"]] = {"shared-queues": "rule1", "cross-core": "rule2"}
+"""What may be allowed -> the paper's rule (section 4.2) that it breaks, as plans name it."""
 
 
 def _each_once(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
@@ -38,6 +42,11 @@ class Router(Section):
     guarantee: Annotated[Guarantee, one_of(Guarantee)] = "best-effort"
     """line-rate makes it an error when the servers cannot sustain R on every port; best-effort warns."""
     allow: Annotated[tuple[Annotated[Rule, one_of(Rule)], ...], AfterValidator(_each_once)] = ()
-    """Rules of the paper's section 4.2 that may be broken, and are then reported as violations with their cost."""
-    fragment: FilePath | None = None
+    """shared-queues: cores may share queues; cross-core: packets may change cores; each is reported with its cost."""
+    click_element: FilePath | None = None
     """A Click file whose compound element is put in the packets' way at the input server (Click only)."""
+
+    @property
+    def allowed_rules(self) -> tuple[str, ...]:
+        """The paper's rules that may be broken."""
+        return tuple(RULES[name] for name in self.allow)

@@ -9,6 +9,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from rbops.spec.document import Spec
 from rbops.spec.hardware import Hardware
+from rbops.spec.renamed import KEYS, VALUES
 
 __all__ = ["hardware_schema", "spec_schema"]
 
@@ -19,7 +20,19 @@ def spec_schema() -> dict[str, Any]:
     """The schema of a spec file. It is looser than ``load_spec``, which knows units, addresses and ranges."""
     made = _schema(Spec, "rbops spec")
     made["required"].remove("name")  # left out, it is the file's
+    _former_names(made["$defs"])
     return made
+
+
+def _former_names(sections: dict[str, Any]) -> None:
+    """What is still read under another name, marked as deprecated."""
+    for (section, old), new in KEYS.items():
+        keys = sections[section.capitalize()]["properties"]
+        same = {name: item for name, item in keys[new].items() if name != "default"}
+        keys[old] = {**same, "description": f"The former name of {new}.", "deprecated": True}
+    for (section, key), names in VALUES.items():
+        values = sections[section.capitalize()]["properties"][key]
+        values["items"] = {"anyOf": [values["items"], {"enum": list(names), "deprecated": True}]}
 
 
 def hardware_schema() -> dict[str, Any]:

@@ -59,7 +59,7 @@ class Parts:
     root: Node
     external_ports: int | None = None
     application: str | None = None
-    fragment: str | None = None
+    click_element: str | None = None
     port_ids: dict[int, int] = field(default_factory=dict)
     ports: dict[int, PortSpec] = field(default_factory=dict)
     hosts: Mapping[str, Host] = field(default_factory=dict)
@@ -102,7 +102,7 @@ def parts_of(root: Node, written: Spec) -> Parts:
         root,
         external_ports=written.router.external_ports,
         application=written.router.application,
-        fragment=text_at(root, "router", "fragment"),
+        click_element=text_at(root, "router", "click_element"),
         port_ids={index: port.id for index, port in enumerate(written.ports)},
         ports=dict(enumerate(written.ports)),
         hosts=written.hosts,
@@ -127,7 +127,7 @@ def salvage(root: Node) -> Parts:
         root,
         external_ports=router.get("external_ports"),
         application=router.get("application"),
-        fragment=text_at(root, "router", "fragment") if "fragment" in router else None,
+        click_element=text_at(root, "router", "click_element") if "click_element" in router else None,
         port_ids={index: port.id for index, port in _each(PortSpec, _only_ids(ports)).items()},
         ports=valid_ports,
         hosts=_hosts(hosts) if isinstance(hosts, dict) else {},

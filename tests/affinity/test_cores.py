@@ -112,7 +112,7 @@ def test_fewer_queues_than_cores_cost_cores() -> None:
 
 
 def test_sharing_queues_must_be_allowed_and_costs_what_fig6_says() -> None:
-    found = made(machine(logical_cores(1, 8, 1)), "igb", 4, allow=("rule1",))
+    found = made(machine(logical_cores(1, 8, 1)), "igb", 4, allow=("shared-queues",))
     assert len(found.cores.dataplane) == 8
     assert [(one.rule, one.predicted_loss) for one in found.violations] == [("rule1", pytest.approx(0.588))]
 

@@ -53,6 +53,17 @@ def test_a_profile_without_housekeeping_keeps_one_core(tmp_path: Path) -> None:
     assert with_all.kernel.boot == ()
 
 
+def test_no_housekeeping_at_all(tmp_path: Path) -> None:
+    """An empty list is not the same as none: every core carries packets, and none can be isolated then."""
+    none = SMT.replace("threads_per_core: 2", "threads_per_core: 2\n    housekeeping: []")
+    server = plan(tmp_path, none).server("n0")
+    assert (server.cores.dataplane, server.cores.housekeeping) == ((0, 1, 2, 3), ())
+    with pytest.raises(SpecError) as caught:
+        plan(tmp_path, none + "kernel: {isolate: on}")
+    (found,) = caught.value.diagnostics
+    assert (found.field, "`housekeeping`" in (found.hint or "")) == ("kernel.isolate", True)
+
+
 def test_one_core_cannot_be_isolated(tmp_path: Path) -> None:
     one = SMT.replace("cores_per_socket: 4", "cores_per_socket: 1").replace(
         "threads_per_core: 2", "threads_per_core: 1"

@@ -157,7 +157,7 @@ def test_libraries_lie_beside_the_file_or_on_clickpath(write: Path) -> None:
 
 SPEC = """\
 name: pair
-router: {external_ports: 2, line_rate: 1Gbps, allow: [rule2]}
+router: {external_ports: 2, line_rate: 1Gbps, allow: [cross-core]}
 servers: {profile: lab}
 dataplane: click
 """
@@ -223,7 +223,7 @@ def test_what_servers_share_is_read_once(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_the_fragment_of_a_spec_is_checked_where_it_stands(tmp_path: Path, rendered: dict[str, str]) -> None:
     spec = tmp_path / "router.yml"
-    spec.write_text(SPEC.replace("allow: [rule2]", "fragment: my.click"))
+    spec.write_text(SPEC.replace("allow: [cross-core]", "click_element: my.click"))
     rendered["router.click"] = "Idle\n"
     (tmp_path / "my.click").write_text("input -> Queue -> Unqueue -> output\n")
     done = run(spec)

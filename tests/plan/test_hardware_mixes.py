@@ -50,7 +50,7 @@ SPECS = st.builds(
         application=st.sampled_from(["forward", "route"]),
         traffic=st.sampled_from(["uniform", "worst-case"]),
         packets=st.sampled_from([64, 1518, "imix", "abilene"]),
-        allow=st.sampled_from([(), ("rule1",)]),
+        allow=st.sampled_from([(), ("shared-queues",)]),
     ),
     servers=st.builds(Servers, profile=st.none(), hardware=HARDWARE, numa=st.sampled_from(["prefer", "ignore"])),
     ports=st.lists(st.sampled_from(["n0", "n1", "n2"]), max_size=6).map(

@@ -37,7 +37,7 @@ def calls(work: Callable[[], object]) -> int:
 
 
 def spec(ports: int, profile: str = "current", dataplane: str = "xdp") -> Spec:
-    router = Router(ports, R, allow=("rule2",) if dataplane == "click" else ())
+    router = Router(ports, R, allow=("cross-core",) if dataplane == "click" else ())
     return Spec("large", router, Servers(profile), dataplane=dataplane)  # type: ignore[arg-type]
 
 

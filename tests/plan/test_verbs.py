@@ -133,18 +133,25 @@ def test_predict_says_what_the_paper_measured(spec: Path) -> None:
 
 
 def test_predict_tables_what_ifs(spec: Path) -> None:
-    arguments = ("--set", "router.packets=64B,abilene", "--set", "batching.nic=1,16")
+    arguments = ("--set", "router.packets=64B,abilene", "--set", "batching.tx_burst=1,16")
     text = run("predict", spec, *arguments).stdout
     assert len([line for line in text.splitlines() if line.startswith(("  64B", "  abilene"))]) == 4
     tree = json.loads(run("predict", spec, *arguments, "--format", "json").stdout)
-    assert [one["set"]["batching.nic"] for one in tree["scenarios"]] == ["1", "16", "1", "16"]
+    assert [one["set"]["batching.tx_burst"] for one in tree["scenarios"]] == ["1", "16", "1", "16"]
     rates = [one["prediction"]["rate_bps"] for one in tree["scenarios"]]
     assert rates[0] < rates[1] < rates[3]
 
 
 @pytest.mark.parametrize(("kp", "kn", "gbps"), [(1, 1, 1.46), (32, 1, 4.97), (32, 16, 9.77)])
 def test_predict_reproduces_table_1(spec: Path, kp: int, kn: int, gbps: float) -> None:
-    settings = ("--set", "router.application=forward", "--set", f"batching.poll={kp}", "--set", f"batching.nic={kn}")
+    settings = (
+        "--set",
+        "router.application=forward",
+        "--set",
+        f"batching.rx_burst={kp}",
+        "--set",
+        f"batching.tx_burst={kn}",
+    )
     tree = json.loads(run("predict", spec, *settings, "--format", "json").stdout)
     assert tree["prediction"]["per_component"]["cpu"] == pytest.approx(gbps * 1e9, rel=0.02)
 

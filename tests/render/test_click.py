@@ -154,7 +154,7 @@ def test_sources_name_queue_and_core(tmp_path: Path) -> None:
     ],
 )
 def test_timeout(dialect: str, timeout: str, rendered: str | None, warned: str | None, tmp_path: Path) -> None:
-    plan = load_plan(spec(tmp_path, dialect, batching=f"{{poll: 32, nic: 16, timeout: {timeout}}}"))
+    plan = load_plan(spec(tmp_path, dialect, batching=f"{{rx_burst: 32, tx_burst: 16, timeout: {timeout}}}"))
     text = files(plan)["/etc/rbops/click/router.click"]
     assert (f"{rendered}," in text) if rendered else ("TIMEOUT" not in text)
     warnings = [warning for warning in plan.warnings if "ToDPDKDevice" in warning]
@@ -170,7 +170,7 @@ def test_one_socket_queue_one_core(tmp_path: Path) -> None:
 
 
 def test_allowed_breach_is_recorded(tmp_path: Path) -> None:
-    plan = load_plan(spec(tmp_path, router=", allow: [rule2]"))
+    plan = load_plan(spec(tmp_path, router=", allow: [cross-core]"))
     assert plan.server("n0").cores.dataplane == (0, 1)
     assert {(breach.rule, breach.server) for breach in plan.violations} == {("rule2", f"n{n}") for n in range(4)}
     assert all(0 < breach.predicted_loss < 1 for breach in plan.violations)
@@ -180,7 +180,7 @@ def test_allowed_breach_is_recorded(tmp_path: Path) -> None:
 def test_a_core_without_a_link_may_be_allowed(tmp_path: Path) -> None:
     path = tmp_path / "router.yml"
     path.write_text(
-        "name: two\nrouter: {external_ports: 2, line_rate: 10Gbps, allow: [rule2]}\n"
+        "name: two\nrouter: {external_ports: 2, line_rate: 10Gbps, allow: [cross-core]}\n"
         "servers: {profile: lab}\ndataplane: click\n"
     )
     plan = load_plan(path)
@@ -199,7 +199,7 @@ def test_routes_leave_the_configuration_alone(tmp_path: Path) -> None:
 
 def test_fragment(tmp_path: Path) -> None:
     (tmp_path / "my.click").write_text(FIREWALL)
-    plan = load_plan(spec(tmp_path, router=", fragment: my.click"))
+    plan = load_plan(spec(tmp_path, router=", click_element: my.click"))
     text = files(plan)["/etc/rbops/click/router.click"]
     assert FIREWALL in text
     assert "own_ext0_c0 :: Fragment -> rt_c0" in text
@@ -210,9 +210,9 @@ def test_fragment(tmp_path: Path) -> None:
 def test_fragment_that_breaks_a_rule(tmp_path: Path) -> None:
     (tmp_path / "my.click").write_text("input -> Queue(64) -> Unqueue -> output")
     with raises(SpecError, "click.cross-core"):
-        load_plan(spec(tmp_path, router=", fragment: my.click"))
-    plan = load_plan(spec(tmp_path, router=", fragment: my.click, allow: [rule2]"))
-    recorded = [breach for breach in plan.violations if "router.fragment, line 1" in breach.detail]
+        load_plan(spec(tmp_path, router=", click_element: my.click"))
+    plan = load_plan(spec(tmp_path, router=", click_element: my.click, allow: [cross-core]"))
+    recorded = [breach for breach in plan.violations if "router.click_element, line 1" in breach.detail]
     assert [(breach.rule, breach.predicted_loss) for breach in recorded] == [("rule2", 0.647)] * 4
     assert set(breaches(plan)) <= {"rule2"}
 
@@ -228,7 +228,7 @@ def test_fragment_that_breaks_a_rule(tmp_path: Path) -> None:
 def test_invalid_fragment(text: str, code: str, tmp_path: Path) -> None:
     (tmp_path / "my.click").write_text(text)
     with raises(SpecError, code, line=1):
-        load_plan(spec(tmp_path, router=", fragment: my.click"))
+        load_plan(spec(tmp_path, router=", click_element: my.click"))
 
 
 @pytest.mark.parametrize("prefix", ["/opt/a b", "/opt/$(x)", "/opt/x;y", "/opt/%n", '/opt/"', "/opt/x\ny"])

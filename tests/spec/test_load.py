@@ -30,10 +30,10 @@ router:
   traffic: uniform
   packets: 128B
   guarantee: line-rate
-  allow: [rule2, rule1, rule2]
+  allow: [cross-core, shared-queues, cross-core]
 servers: {profile: nehalem, numa: ignore}
 interconnect: {topology: mesh, routing: vlb, flowlet_timeout: 0}
-batching: {poll: 64, nic: 8, timeout: 1.5ms}
+batching: {rx_burst: 64, tx_burst: 8, timeout: 1.5ms}
 dataplane: click
 click: {dialect: dpdk, prefix: /usr/local}
 ports:
@@ -64,7 +64,7 @@ def test_a_whole_spec(tmp_path: Path) -> None:
             traffic="uniform",
             packets=128,
             guarantee="line-rate",
-            allow=("rule1", "rule2"),
+            allow=("cross-core", "shared-queues"),
         ),
         servers=Servers(profile="nehalem", numa="ignore"),
         interconnect=Interconnect("mesh", "vlb", 0.0),
@@ -97,10 +97,15 @@ def test_the_least_spec_has_the_defaults(tmp_path: Path) -> None:
 
 
 def test_overrides_are_written_over_the_file(tmp_path: Path) -> None:
-    values = {"router.line_rate": "40Gbps", "router.allow": "[rule1]", "batching.poll": "8", "ports[0].id": "2"}
-    spec = read(tmp_path, WHOLE.replace("batching: {poll: 64, nic: 8, timeout: 1.5ms}", ""), **values)
-    assert (spec.router.line_rate_bps, spec.router.allow) == (40 * 10**9, ("rule1",))
-    assert (spec.batching.poll, spec.ports[0].id) == (8, 2)
+    values = {
+        "router.line_rate": "40Gbps",
+        "router.allow": "[shared-queues]",
+        "batching.rx_burst": "8",
+        "ports[0].id": "2",
+    }
+    spec = read(tmp_path, WHOLE.replace("batching: {rx_burst: 64, tx_burst: 8, timeout: 1.5ms}", ""), **values)
+    assert (spec.router.line_rate_bps, spec.router.allow) == (40 * 10**9, ("shared-queues",))
+    assert (spec.batching.rx_burst, spec.ports[0].id) == (8, 2)
 
 
 @pytest.mark.parametrize(

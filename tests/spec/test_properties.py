@@ -132,7 +132,7 @@ def test_round_trip(tree: dict[str, Any]) -> None:
     assert spec.router.external_ports == router["external_ports"]
     assert f"{spec.router.line_rate_bps // 10**9}Gbps" == router["line_rate"]
     assert f"{spec.router.packets}B" == router.get("packets", "64B")
-    assert spec.batching.poll == tree.get("batching", {"poll": 32})["poll"]
+    assert spec.batching.rx_burst == tree.get("batching", {"poll": 32})["poll"]
     assert [
         {
             "id": port.id,

@@ -108,7 +108,7 @@ def test_check_as_json() -> None:
 def test_check_as_json_without_errors(tmp_path: Path) -> None:
     run("init", tmp_path)
     result = run("check", tmp_path / "router.yml", "--format", "json")
-    assert (result.exit_code, json.loads(result.stdout)) == (0, {"schema_version": 1, "errors": []})
+    assert (result.exit_code, json.loads(result.stdout)) == (0, {"schema_version": 1, "errors": [], "warnings": []})
 
 
 def test_check_finds_what_only_the_planner_knows(tmp_path: Path) -> None:

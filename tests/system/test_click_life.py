@@ -178,7 +178,7 @@ def test_an_unconfirmed_change_to_xdp_goes_back_to_click(click_cluster: Cluster)
 def test_what_handlers_cannot_change_is_swapped_while_it_runs(click_cluster: Cluster) -> None:
     pid, marker = process(click_cluster, "n0"), status(click_cluster)["marker"]
     (click_cluster.folder / "own.click").write_text(COUNTING)
-    fragment = ("line_rate: 10Mbps", "line_rate: 10Mbps, fragment: own.click")
+    fragment = ("line_rate: 10Mbps", "line_rate: 10Mbps, click_element: own.click")
     spec = variant(click_cluster, "own", fragment, more="interconnect: {flowlet_timeout: 50ms}\n")
     assert would(click_cluster, spec)["configuration"].endswith("(hot swap)")
     done(click_cluster, "apply", spec, "--limit", "n0")
@@ -206,7 +206,7 @@ def test_what_handlers_cannot_change_is_swapped_while_it_runs(click_cluster: Clu
 def test_several_cores_take_a_restart(click_cluster: Cluster) -> None:
     """By the spec's leave each core has some of the ports; threads are on their CPUs. A source not planned goes."""
     before, pid = state(click_cluster.lab, "n0"), process(click_cluster, "n0")
-    spec = variant(click_cluster, "cores", ("line_rate: 10Mbps", "line_rate: 10Mbps, allow: [rule2]"))
+    spec = variant(click_cluster, "cores", ("line_rate: 10Mbps", "line_rate: 10Mbps, allow: [cross-core]"))
     plan = load_plan(spec)
     assert {violation.rule for violation in plan.violations} == {"rule2"}
     found = would(click_cluster, spec)

@@ -46,7 +46,7 @@ class ClickAdditions(Additions):
     def breaches(self, servers: Sequence[Server]) -> Iterator[Violation]:
         """The allowed breaches of the user's element, on every server that packets come in at."""
         for breach in self.element.breaches if self.element else ():
-            text = f"router.fragment, line {breach.place.line}: {breach.place.message}"
+            text = f"router.click_element, line {breach.place.line}: {breach.place.message}"
             for server in servers:
                 if server.external_ports:
                     yield Violation(breach.rule, server.name, text, round(breach.predicted_loss, 3))
@@ -55,8 +55,8 @@ class ClickAdditions(Additions):
 def additions(spec: Spec) -> ClickAdditions:
     """Raises SpecError, UsageError for an element that cannot be used."""
     own = None
-    if spec.router.fragment is not None:
-        own = fragment(Path(spec.router.fragment), bundled(), driver(spec), spec.router.allow)
+    if spec.router.click_element is not None:
+        own = fragment(Path(spec.router.click_element), bundled(), driver(spec), spec.router.allowed_rules)
     return ClickAdditions(spec.click.dialect, _prefix(spec), spec.click.package, own)
 
 

@@ -15,19 +15,19 @@ _DPDK_TIMEOUT_S = 0.0005
 
 def batching(spec: Spec) -> Iterator[str]:
     """By dialect."""
-    if spec.batching.nic > DESCRIPTORS_PER_TRANSACTION:
+    if spec.batching.tx_burst > DESCRIPTORS_PER_TRANSACTION:
         most = DESCRIPTORS_PER_TRANSACTION
-        yield f"nic {spec.batching.nic}: a PCIe transaction of 256 bytes holds {most} descriptors of 16 bytes"
-    poll, nic, timeout = spec.batching.poll, spec.batching.nic, f"{spec.batching.timeout_s * 1e6:g}us"
+        yield f"tx_burst {spec.batching.tx_burst}: a PCIe transaction of 256 bytes holds {most} descriptors of 16 bytes"
+    rx, tx, timeout = spec.batching.rx_burst, spec.batching.tx_burst, f"{spec.batching.timeout_s * 1e6:g}us"
     if spec.click.dialect == "socket":
         yield (
-            f"Click's sockets read and send up to poll {poll} packets a turn (BURST) and nothing waits: "
-            f"nic {nic} and timeout {timeout} enter the prediction only"
+            f"Click's sockets read and send up to rx_burst {rx} packets a turn (BURST) and nothing waits: "
+            f"tx_burst {tx} and timeout {timeout} enter the prediction only"
         )
     elif spec.click.dialect == kernel_mode.DIALECT:
-        yield f"MQPushToDevice has no timeout: what waits for nic {nic} packets goes at the next turn"
+        yield f"MQPushToDevice has no timeout: what waits for tx_burst {tx} packets goes at the next turn"
         yield kernel_mode.WARNING
     elif spec.click.dialect == "fastclick" and spec.batching.timeout_s > 0:
-        yield f"FastClick's ToDPDKDevice refuses a timeout: what waits for nic {nic} packets goes at the next turn"
+        yield f"FastClick's ToDPDKDevice refuses a timeout: what waits for tx_burst {tx} packets goes at the next turn"
     elif 0 < spec.batching.timeout_s < _DPDK_TIMEOUT_S:
         yield f"timeout {timeout} is less than the millisecond that ToDPDKDevice counts in: it sends without waiting"

@@ -49,7 +49,7 @@ class _Kernel(Controller):
             yield f"{choice.trial.parallel} cables run between each two servers, and the kernel's routes use the first"
 
     def batching(self, spec: Spec) -> Iterator[str]:
-        yield f"poll {spec.batching.poll} and nic {spec.batching.nic}: they enter the prediction only"
+        yield f"rx_burst {spec.batching.rx_burst} and tx_burst {spec.batching.tx_burst}: they enter the prediction only"
 
     def render(self, plan: ClusterPlan, digest: str, routes: Table) -> Rendering:
         from rbops.dataplane.kernel.controller.rendering import KernelRendering

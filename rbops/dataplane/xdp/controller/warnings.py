@@ -45,8 +45,8 @@ def limits(choice: Choice, built: Built) -> Iterator[str]:
 
 def batching(spec: Spec) -> Iterator[str]:
     """What of kp and kn the kernel decides by itself."""
-    if (spec.batching.poll, spec.batching.nic) != (_NAPI_BUDGET, _XDP_BULK):
+    if (spec.batching.rx_burst, spec.batching.tx_burst) != (_NAPI_BUDGET, _XDP_BULK):
         yield (
             f"xdp polls up to {_NAPI_BUDGET} packets and sends in bulks of {_XDP_BULK}: "
-            f"poll {spec.batching.poll} and nic {spec.batching.nic} enter the prediction only"
+            f"rx_burst {spec.batching.rx_burst} and tx_burst {spec.batching.tx_burst} enter the prediction only"
         )
