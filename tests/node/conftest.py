@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +57,10 @@ class Server:
     def json(self, *argv: str) -> Any:
         return json.loads(self.run(*argv).stdout or "[]")
 
-    def install(self, **changes: Any) -> None:
+    def install(self, kind: str = "xdp", **changes: Any) -> None:
         """Put the rendered files of n0 where they belong, with parts of node.json replaced."""
-        rendered = render(mesh(4))
+        plan = mesh(4)
+        rendered = render(replace(plan, forwarding=replace(plan.forwarding, dataplane=kind)))
         (self.etc / "xdp").mkdir(parents=True, exist_ok=True)
         for file in rendered.files_of("n0"):
             if file.path.startswith("/etc/rbops/"):
