@@ -27,8 +27,10 @@ def cost_factor(measured: Measurement, predicted: Callable[[float, PacketMix], F
         made = predicted(factor, size)
         if made.cluster.bottleneck != "cpu" and made.prediction.rate_bps <= measured.rate_bps:
             raise UsageError(
-                f"the measured {measured.rate_bps / 1e9:.2f} Gbps of {size.name} packets say nothing about the CPU: "
-                f"the prediction ends at {made.cluster.bottleneck}, {made.prediction.rate_bps / 1e9:.2f} Gbps",
+                f"the measured {measured.rate_bps / 1e9:.2f} Gbps of {size.name} packets cannot calibrate the CPU's "
+                f"cost: the prediction is limited by {made.cluster.bottleneck}, "
+                f"{made.prediction.rate_bps / 1e9:.2f} Gbps",
+                code="predict.not-cpu-bound",
                 hint="measure with smaller packets",
             )
         factor *= made.prediction.rate_bps / measured.rate_bps

@@ -51,6 +51,8 @@ def unknown_hosts(spec: Spec, choice: Choice) -> Iterator[Diagnostic]:
             yield spec.source.node(("hosts", name)).diagnostic_at_key(
                 f"hosts: {name} is not in the plan: the topology has {count} servers, n0 to n{count - 1}",
                 "leave it out, or give the router more external ports",
+                code="plan.unknown-host",
+                field=f"hosts.{name}",
             )
 
 
@@ -64,19 +66,18 @@ def _selectors(spec: Spec, built: Built) -> Iterator[Diagnostic]:
             if pick not in names:
                 node = spec.source.node(("hosts", name, "ports", pick))
                 text = f"hosts.{name}.ports: {name} has no port {pick} in this plan"
-                yield node.diagnostic_at_key(text, f"its ports are {', '.join(names)}")
+                hint, field = f"its ports are {', '.join(names)}", f"hosts.{name}.ports.{pick}"
+                yield node.diagnostic_at_key(text, hint, code="plan.unknown-port", field=field)
 
 
 def _isolation(spec: Spec, built: Built) -> Iterator[Diagnostic]:
     """Isolated CPUs need others that do the rest of the work."""
     bare = [server.name for server in built.servers if not server.cores.housekeeping]
     if spec.kernel.isolate and bare:
-        text = f"{', '.join(bare[:3])}{' and others' if bare[3:] else ''}: every CPU carries packets, none is left over"
-        yield spec.source.mistake(
-            ("kernel", "isolate"),
-            text,
-            "a server needs a CPU beside those: `isolate: off`, or `housekeeping` with a CPU where it is empty",
-        )
+        who = f"{', '.join(bare[:3])}{' and others' if bare[3:] else ''}"
+        text = f"{who}: every CPU carries packets, none is left for the rest"
+        hint = "`isolate: off`, or `housekeeping` with a CPU where it is empty"
+        yield spec.source.mistake(("kernel", "isolate"), text, hint, code="plan.no-housekeeping-cpu")
 
 
 def _guarantee(spec: Spec, choice: Choice, demand: Demand, made: Forecast) -> Iterator[Diagnostic]:
@@ -95,4 +96,5 @@ def _guarantee(spec: Spec, choice: Choice, demand: Demand, made: Forecast) -> It
         f"{made.packets.name} packets; "
         f"the router sustains {made.prediction.rate_bps / 1e9:.1f} of {wanted / 1e9:g} Gbps, {short / 1e9:.1f} short"
     )
-    yield spec.source.mistake(("router", "guarantee"), message, f"line_rate: {works / 1e9:g}Gbps, or best-effort")
+    hint = f"line_rate: {works / 1e9:g}Gbps, or best-effort"
+    yield spec.source.mistake(("router", "guarantee"), message, hint, code="plan.below-line-rate")

@@ -29,7 +29,8 @@ def pins(spec: Spec) -> Pins:
         index = server_index(port.server)
         if index is None:
             where = ("ports", position, "server")
-            wrong.append(spec.source.mistake(where, f"{port.server!r} is no planned server", "servers are n0, n1, ..."))
+            message = f"{port.server!r} is not the name of a planned server"
+            wrong.append(spec.source.mistake(where, message, "servers are n0, n1, ...", code="plan.port-server"))
         else:
             found.append((port.id, index))
     if wrong:
@@ -62,12 +63,15 @@ def _available(spec: Spec, machine: Machine, packets: PacketMix) -> int:
     cards = tuple(card for slot in machine.slots for card in slot.options)
     if not cards or not machine.cores:
         missing = "NIC" if machine.cores else "online CPU"
-        raise SpecError([spec.source.mistake(("servers",), f"{machine.name} servers have no usable {missing}")])
+        message = f"{machine.name} servers have no usable {missing}"
+        raise SpecError([spec.source.mistake(("servers",), message, code="plan.no-hardware")])
     try:
         policy = CorePolicy(xdp=registry.controller(spec.dataplane).rings_by_cpu, allow=spec.router.allow)
         assigned = assign(machine, cards, policy, server=machine.name)
     except ValueError as error:
-        raise SpecError([spec.source.mistake(("servers",), str(error), "keep fewer housekeeping CPUs")]) from error
+        hint = "keep fewer housekeeping CPUs"
+        wrong = spec.source.mistake(("servers",), str(error), hint, code="plan.no-packet-cpu")
+        raise SpecError([wrong]) from error
     rate = server_rate(
         machine,
         spec.router.application,

@@ -61,7 +61,9 @@ def _machine(
         names = hardware.names()
         near = difflib.get_close_matches(profile, names, 1)
         hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(names)}"
-        wrong.append(spec.source.mistake(path, f"no hardware profile is called {profile!r}", hint))
+        wrong.append(
+            spec.source.mistake(path, f"unknown hardware profile {profile!r}", hint, code="plan.unknown-profile")
+        )
         return None
 
 

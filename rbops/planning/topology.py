@@ -47,6 +47,6 @@ def setting(spec: Spec, choice: Choice) -> Setting:
 def _mistakes(spec: Spec, error: Impossible) -> list[Diagnostic]:
     pins: dict[str, Path] = {f"port {port.id}": ("ports", at, "server") for at, port in enumerate(spec.ports)}
     return [
-        spec.source.mistake(pins.get(one.field, tuple(one.field.split("."))), str(one), one.hint)
+        spec.source.mistake(pins.get(one.field, tuple(one.field.split("."))), str(one), one.hint, code=one.code)
         for one in (error, *error.also)
     ]

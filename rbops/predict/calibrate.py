@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from rbops.errors import UsageError
+from rbops.errors import UsageError, Where
 
 __all__ = ["Measurement", "read_measurement"]
 
@@ -34,20 +34,26 @@ class Measurement:
 def read_measurement(text: str, name: str) -> Measurement:
     """The rate in the JSON that ``rbops selftest --format json`` wrote; ``name`` is the file's, for messages.
 
-    Raises UsageError when the text is no such result, or has no rate.
+    Raises UsageError when the text is not such a result, or has no rate.
     """
     try:
         found: Any = json.loads(text)
     except ValueError as error:
-        raise UsageError(f"{name} is no JSON: {error}", hint="write it with rbops selftest --format json") from error
+        text = f"not valid JSON: {error}"
+        hint = "write it with rbops selftest --format json"
+        raise UsageError(text, code="predict.not-json", where=name, hint=hint) from error
     rate = found.get("rate") if isinstance(found, dict) else None
     if not isinstance(rate, dict):
-        raise UsageError(f"{name} holds no measured rate", hint="run rbops selftest with its rate search")
+        hint = "run rbops selftest with its rate search"
+        raise UsageError("no measured rate in it", code="predict.no-rate", where=name, hint=hint)
     size, pps = rate.get("size"), rate.get("rate_pps")
     if pps == 0:
-        raise UsageError(f"{name}: no rate was free of loss, so nothing can be calibrated")
+        text = "no rate was free of loss, so there is nothing to calibrate with"
+        raise UsageError(text, code="predict.rate-zero", where=name)
     if not isinstance(size, int) or isinstance(size, bool) or not _SMALLEST <= size <= _LARGEST:
-        raise UsageError(f"{name}: rate.size is {size!r}, not a packet of {_SMALLEST} to {_LARGEST} bytes")
+        text = f"{size!r}, expected {_SMALLEST} to {_LARGEST} bytes"
+        raise UsageError(text, code="predict.size", where=Where(file=name, field="rate.size"))
     if not isinstance(pps, int | float) or isinstance(pps, bool) or not 0 < pps < _FASTEST:
-        raise UsageError(f"{name}: rate.rate_pps is {pps!r}, not packets a second")
+        text = f"{pps!r}, expected a number of packets per second"
+        raise UsageError(text, code="predict.rate", where=Where(file=name, field="rate.rate_pps"))
     return Measurement(size, float(pps), rate.get("limit") == "testers")

@@ -27,11 +27,17 @@ def variants(settings: Sequence[str]) -> tuple[dict[str, str], ...]:
         choices = [part.strip() for part in text.split(",")]
         if not sign or not key.strip() or not all(choices):
             raise UsageError(
-                f"--set {setting}: expected key=value", hint="for example --set router.packets=64B,abilene"
+                "expected key=value",
+                code="predict.setting",
+                where=f"--set {setting}",
+                hint="for example --set router.packets=64B,abilene",
             )
         if key.strip() in keys:
             raise UsageError(
-                f"--set {key.strip()} is given twice", hint=f"--set {key.strip()}=first,second gives a table"
+                "given twice",
+                code="predict.setting-twice",
+                where=f"--set {key.strip()}",
+                hint=f"--set {key.strip()}=first,second gives a table",
             )
         keys.append(key.strip())
         values.append(choices)
@@ -39,5 +45,6 @@ def variants(settings: Sequence[str]) -> tuple[dict[str, str], ...]:
     for choices in values:
         count *= len(choices)
     if count > MOST_VARIANTS:
-        raise UsageError(f"{count} combinations are more than {MOST_VARIANTS}", hint="set fewer values at once")
+        text = f"{count} combinations of values, at most {MOST_VARIANTS} are computed"
+        raise UsageError(text, code="predict.too-many-variants", hint="set fewer values at once")
     return tuple(dict(zip(keys, combination, strict=True)) for combination in itertools.product(*values))

@@ -106,14 +106,15 @@ class Choice:
 class Impossible(Exception):
     """No topology serves the demand: ``field`` of the spec, what is short, and what would work.
 
-    ``also`` are further mistakes of the same kind.
+    ``code`` is the error's stable name; ``also`` are further mistakes of the same kind.
     """
 
-    def __init__(self, field: str, message: str, hint: str | None = None, also: tuple[Impossible, ...] = ()) -> None:
+    def __init__(self, field: str, message: str, hint: str | None = None, *, code: str = "plan.no-topology") -> None:
         super().__init__(message)
         self.field = field
         self.hint = hint
-        self.also = also
+        self.code = code
+        self.also: tuple[Impossible, ...] = ()
 
 
 def choose(demand: Demand, *, nearest: bool = True) -> Choice:
@@ -152,6 +153,7 @@ def _limits(demand: Demand) -> tuple[int, int]:
             f"no card of {demand.default.machine.name} servers has a port of {_gbps(demand.line_rate_bps)} or more: "
             f"its fastest has {_gbps(fastest)}, {_gbps(demand.line_rate_bps - fastest)} short",
             f"line_rate: {_spelled(fastest)}" if fastest else "give the servers a NIC",
+            code="plan.slow-nics",
         )
     return capacity, seats
 
@@ -201,6 +203,7 @@ def _without_gaps(demand: Demand, owners: tuple[int, ...]) -> tuple[int, ...]:
             f"port {port} is pinned to {server_name(server)}, but {demand.ports} ports take only the servers "
             f"{server_name(0)} to {server_name(last)}",
             f"server: {server_name(last)}",
+            code="plan.pin-beyond-servers",
         )
         for port, server in demand.pins
         if server > last
@@ -219,9 +222,8 @@ def _check_pins(demand: Demand) -> None:
         seats = external_capacity(special.get(server, demand.default).machine, demand.line_rate_bps)
         if load[server] > seats:
             text = f"port {port} is pinned to {server_name(server)}, whose cards have room for {seats} external ports"
-            wrong.append(
-                Impossible(f"port {port}", f"{text}, {load[server] - seats} short", "pin it to another server")
-            )
+            text += f", {load[server] - seats} short"
+            wrong.append(Impossible(f"port {port}", text, "pin it to another server", code="plan.pin-without-room"))
     _raise(wrong)
 
 
@@ -291,7 +293,7 @@ def _impossible(demand: Demand, trials: list[Trial], *, nearest: bool) -> Imposs
             needs = "a fly needs two servers or more, and at least 3 internal ports on each"
             return Impossible("interconnect.topology", needs, hint)
         text = f"{demand.ports} ports do not fit: no internal port is left beside the external ones"
-        return Impossible("router.external_ports", text, hint)
+        return Impossible("router.external_ports", text, hint, code="plan.no-internal-ports")
     shortfalls = [_shortfall(trial, named=bool(demand.special)) for trial in _closest(weighed)]
     servers = weighed[0].port_servers
     text = f"no topology joins the {servers} servers that {demand.ports} ports need: {'; '.join(shortfalls)}"

@@ -52,10 +52,9 @@ def externals(spec: Spec) -> tuple[External, ...]:
         while _overlaps(network, taken):
             network, spare = generated_network(spare, count), spare + 1
             if not network.subnet_of(GENERATED_SPACE):
-                where = spec.source.mistake(
-                    ("ports", max(index, 0)), "no generated network is free beside the given ones"
-                )
-                raise SpecError([where])
+                text = f"all of {GENERATED_SPACE} is taken by the given networks, none is left to generate"
+                wrong = spec.source.mistake(("ports", max(index, 0)), text, code="plan.no-free-network")
+                raise SpecError([wrong])
         own = IPv4Interface((int(network.network_address) + 1, network.prefixlen))
         ports.append(
             External(port, own, _adjacencies(_generated(port, network) if wish.neighbors is None else wish.neighbors))
@@ -99,6 +98,7 @@ def _given_networks(spec: Spec) -> list[IPv4Network]:
                     ("ports", index, "address"),
                     f"{network} overlaps another port's network",
                     "give every port a network of its own",
+                    code="plan.overlapping-networks",
                 )
             )
         found.append(network)
@@ -135,8 +135,9 @@ def _with_next_hops(spec: Spec, ports: list[External]) -> tuple[External, ...]:
             continue
         port = lookup.port_of(via)
         if port is None or via in own:
-            problem = "is the router's own address" if via in own else "is on no external port's network"
-            wrong.append(spec.source.mistake(path, f"next hop {IPv4Address(via)} {problem}", lookup.hint()))
+            problem = "is the router's own address" if via in own else "is not in the network of any external port"
+            text = f"next hop {IPv4Address(via)} {problem}"
+            wrong.append(spec.source.mistake(path, text, lookup.hint(), code="plan.next-hop"))
             continue
         known[via] = (port, 0)
         added.setdefault(port, []).append(via)

@@ -10,12 +10,13 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from rbops.errors import UsageError
+from rbops.errors import UsageError, Where
 
 __all__ = ["NAMES", "Floats", "by_server", "make", "read"]
 
@@ -32,7 +33,7 @@ def make(name: str, owners: Ints, line_rate_bps: int, *, load: float = 1.0, seed
     """The matrix ``name`` for ports that belong to ``owners``. Raises UsageError when it needs more ports."""
     count = len(owners)
     if count < 2:  # noqa: PLR2004  traffic needs an input and an output
-        raise UsageError("a router with one external port has no traffic to simulate")
+        raise UsageError("a router with one external port has no traffic to simulate", code="simulate.one-port")
     random = np.random.default_rng([seed, 1])
     weights: dict[str, Callable[[], Floats]] = {
         "uniform": lambda: np.ones((count, count)),
@@ -43,7 +44,8 @@ def make(name: str, owners: Ints, line_rate_bps: int, *, load: float = 1.0, seed
         "pair": lambda: _pair(owners),
     }
     if name not in weights:
-        raise UsageError(f"no traffic matrix {name!r}", hint=f"one of {', '.join(NAMES)}, or a CSV file")
+        hint = f"one of {', '.join(NAMES)}, or a CSV file"
+        raise UsageError(f"unknown traffic matrix {name!r}", code="simulate.matrix-name", hint=hint)
     matrix = weights[name]()
     np.fill_diagonal(matrix, 0)
     if name == "uniform":  # R/N to each port; what would be its own part is left out
@@ -106,35 +108,40 @@ def read(path: Path, ports: int, line_rate_bps: int) -> Floats:
 
     Raises UsageError with line and column when it is not, or when an input offers more than its line rate.
     """
+    place = Where(file=str(path))
     try:
         rows = [row for row in csv.reader(path.read_text().splitlines()) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path}: cannot be read as a traffic matrix: {error}") from error
+        raise UsageError(f"cannot be read as CSV: {error}", code="simulate.matrix-file", where=place) from error
     if len(rows) != ports:
-        raise UsageError(f"{path}: {len(rows)} rows for {ports} external ports")
+        text = f"{len(rows)} rows, expected one for each of {ports} external ports"
+        raise UsageError(text, code="simulate.matrix-size", where=place)
     matrix = np.zeros((ports, ports))
     for line, row in enumerate(rows):
         if len(row) != ports:
-            raise UsageError(f"{path}:{line + 1}: {len(row)} columns for {ports} external ports")
+            text = f"{len(row)} columns, expected one for each of {ports} external ports"
+            raise UsageError(text, code="simulate.matrix-size", where=replace(place, line=line + 1))
         for column, text in enumerate(row):
-            matrix[line, column] = _rate(text, f"{path}:{line + 1}:{column + 1}")
+            matrix[line, column] = _rate(text, replace(place, line=line + 1, column=column + 1))
     np.fill_diagonal(matrix, 0)
     if not matrix.any():
-        raise UsageError(f"{path}: no traffic between any two ports")
+        raise UsageError("no traffic between any two ports", code="simulate.matrix-empty", where=place)
     most = float(matrix.sum(axis=1).max())
     if most > line_rate_bps * (1 + 1e-9):
         port = int(matrix.sum(axis=1).argmax())
-        raise UsageError(f"{path}:{port + 1}: port {port} offers {most:g} bps over a line of {line_rate_bps:g} bps")
+        text = f"port {port} offers {most:g} bps, more than its line rate of {line_rate_bps:g} bps"
+        raise UsageError(text, code="simulate.matrix-overload", where=replace(place, line=port + 1))
     return matrix
 
 
-def _rate(text: str, where: str) -> float:
+def _rate(text: str, where: Where) -> float:
     try:
         value = float(text)
     except ValueError:
-        raise UsageError(f"{where}: {text!r} is no number of bits per second") from None
+        value = math.nan
     if not math.isfinite(value) or value < 0:
-        raise UsageError(f"{where}: {text!r} is no rate")
+        message = f"{text!r}, expected a number of bits per second, 0 or more"
+        raise UsageError(message, code="simulate.matrix-value", where=where)
     return value
 
 

@@ -20,6 +20,7 @@ from rbops.vlb.queues import Line, serve
 from rbops.vlb.reordering import measure
 from rbops.vlb.replay import packets_of, replay
 from tests.support.captures import pcap
+from tests.support.errors import raises
 
 R = 10_000_000_000
 frames = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 500), st.integers(1, 200)), max_size=80)
@@ -156,28 +157,28 @@ def test_matrix_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "code", "line", "column"),
     [
-        ("1,2\n", "1 rows for 2"),
-        ("1,2\n3\n", ":2: 1 columns"),
-        ("0,x\n1,0\n", ":1:2: 'x' is no number"),
-        ("0,nan\n1,0\n", "is no rate"),
-        ("0,-1\n1,0\n", "is no rate"),
-        ("0,2e10\n1,0\n", "port 0 offers 2e"),
-        ("5,0\n0,5\n", "no traffic"),
+        ("1,2\n", "simulate.matrix-size", None, None),
+        ("1,2\n3\n", "simulate.matrix-size", 2, None),
+        ("0,x\n1,0\n", "simulate.matrix-value", 1, 2),
+        ("0,nan\n1,0\n", "simulate.matrix-value", 1, 2),
+        ("0,1\n-1,0\n", "simulate.matrix-value", 2, 1),
+        ("0,2e10\n1,0\n", "simulate.matrix-overload", 1, None),
+        ("5,0\n0,5\n", "simulate.matrix-empty", None, None),
     ],
 )
-def test_wrong_matrix_files(tmp_path: Path, text: str, message: str) -> None:
+def test_wrong_matrix_files(tmp_path: Path, text: str, code: str, line: int | None, column: int | None) -> None:
     path = tmp_path / "m.csv"
     path.write_text(text)
-    with pytest.raises(UsageError, match=message):
+    with raises(UsageError, code, file=str(path), line=line, column=column):
         matrices.read(path, 2, R)
 
 
 def test_missing_files(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot be read"):
+    with raises(UsageError, "simulate.matrix-file"):
         matrices.read(tmp_path / "none.csv", 2, R)
-    with pytest.raises(UsageError, match="no traffic matrix"):
+    with raises(UsageError, "simulate.matrix-name"):
         matrices.make("skewed", np.arange(4), R)
-    with pytest.raises(UsageError, match="one external port"):
+    with raises(UsageError, "simulate.one-port"):
         matrices.make("uniform", np.arange(1), R)
