@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 SCHEMA_VERSION = 1
-_RULES = ("rule1", "rule2")
 
 
 def register(app: typer.Typer) -> None:
@@ -68,7 +67,11 @@ def click_check(
     ] = False,
     allow: Annotated[
         list[str] | None,
-        typer.Option("--allow", metavar="RULE", help="Report violations of rule1 or rule2, but do not fail."),
+        typer.Option(
+            "--allow",
+            metavar="RULE",
+            help="Report violations of rule 1 (shared-queues) or rule 2 (cross-core), but do not fail.",
+        ),
     ] = None,
     prefix: Annotated[
         Path | None, typer.Option("--prefix", metavar="DIR", help="Installation prefix of the Click to check for.")
@@ -85,14 +88,8 @@ def click_check(
     """
     from rbops.click import Options
     from rbops.click.installed import find_click
-    from rbops.errors import UsageError
 
-    allowed = tuple(dict.fromkeys(allow or ()))
-    strange = [rule for rule in allowed if rule not in _RULES]
-    if strange:
-        raise UsageError(
-            f"--allow: {strange[0]!r} is not a rule", code="click-check.unknown-rule", hint="rule1 or rule2"
-        )
+    allowed = _allowed(allow or ())
     driver: Driver | None = None if kernel is None else "linuxmodule" if kernel else "userlevel"
     checked: list[_Checked] = []
     for path in paths:
@@ -102,6 +99,19 @@ def click_check(
         options = Options(driver, threads, spreads, click.library, click.package, _defines(define or []))
         checked += (_of_spec if is_spec else _of_file)(path, click, options, allowed)
     _print(checked, output)
+
+
+def _allowed(given: Sequence[str]) -> tuple[str, ...]:
+    """The rules by the names that a spec has for breaking them, or by their own. Raises UsageError (2)."""
+    from rbops.errors import UsageError
+    from rbops.spec.router import RULES
+
+    known: dict[str, str] = {**RULES, **{rule: rule for rule in RULES.values()}}
+    for name in given:
+        if name not in known:
+            hint = " or ".join(RULES)
+            raise UsageError(f"--allow: {name!r} is not a rule", code="click-check.unknown-rule", hint=hint)
+    return tuple(dict.fromkeys(known[name] for name in given))
 
 
 def _defines(given: list[str]) -> dict[str, str]:
