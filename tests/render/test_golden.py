@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,11 @@ def text(plan: ClusterPlan, server: str, path: str) -> str:
 @pytest.mark.parametrize("server", ["n0", "n3"])
 def test_node(rb4: ClusterPlan, server: str, golden: Callable[[Path, str], None]) -> None:
     golden(GOLDEN / f"{server}.json", DIGEST.sub(r'"\1": "..."', text(rb4, server, "/etc/rbops/node.json")))
+
+
+def test_node_of_the_kernel_data_plane(rb4: ClusterPlan, golden: Callable[[Path, str], None]) -> None:
+    plan = replace(rb4, forwarding=replace(rb4.forwarding, dataplane="kernel"))
+    golden(GOLDEN / "kernel.json", text(plan, "n0", "/etc/rbops/node.json"))
 
 
 @pytest.mark.parametrize("unit", ["rbops.service", "rbops-watch.service"])
