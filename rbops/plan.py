@@ -185,7 +185,7 @@ class KernelModule:
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """What a server's kernel is told beyond its NICs; nothing where the spec asks for nothing.
+    """Kernel settings of a server; none where the spec asks for none.
 
     ``boot`` are boot parameters (name, value) in order, an empty value being one without. ``irqbalance``
     ``ban``: it leaves data-plane cores and data ports alone. ``sysctl`` are the spec's own (key, value).
@@ -222,7 +222,7 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """The user's own Click element, in the packets' way at the input server, once a core.
+    """The user's own Click element, which packets pass at the input server, once a core.
 
     ``text`` is the file's; ``name`` its element class, empty where the file is a class's body. A second output
     drops. ``tasks`` are the elements inside that run by themselves.
@@ -273,7 +273,7 @@ class Route:
 class Routes:
     """The forwarding table's source.
 
-    ``connected`` and ``static`` are small and stand in the plan. A route file of 256K and more
+    ``connected`` and ``static`` are small and in the plan. A route file of 256K and more
     lines does not: ``file`` is its absolute path, ``file_digest`` its SHA-256, ``count`` all routes.
     """
 

@@ -1,4 +1,4 @@
-"""What a server's kernel is told at boot, from its cores: isolation, huge pages, and the spec's own parameters."""
+"""Kernel settings of a server, from its cores: isolation, huge pages, and the spec's own parameters."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _isolation(wanted: asked.Kernel, cores: Cores, machine: Machine) -> tuple[tu
     if not wanted.isolate:
         return ()
     apart = isolated(cores, machine)
-    # The boot CPU keeps the time: it cannot stop its tick, and some kernels do not boot when told to (nohz_full).
+    # The boot CPU keeps the time: it cannot stop its tick, and some kernels do not boot with it in nohz_full.
     tickless = [cpu for cpu in apart if cpu != 0]
     found = [("isolcpus", f"managed_irq,domain,{list_text(apart)}")]
     if tickless:

@@ -38,7 +38,7 @@ def check_server(server: Server, *, rings_by_cpu: bool = False) -> Iterator[Viol
     cores = set(server.cores.dataplane)
     both = cores & set(server.cores.housekeeping)
     if both:
-        yield Violation("rule2", server.name, f"CPUs {sorted(both)} both touch packets and keep house", 0.0)
+        yield Violation("rule2", server.name, f"CPUs {sorted(both)} are both for packets and for housekeeping", 0.0)
     if len(cores) != len(server.cores.dataplane):
         yield Violation("rule2", server.name, "a CPU is listed twice in the data plane", 0.0)
     for port in server.ports:
@@ -81,7 +81,7 @@ def _wrapping(server: str, port: Port, cores: set[int]) -> Iterator[Violation]:
 
 
 def _paths(server: Server) -> Iterator[Violation]:
-    """Packets go from every port to every other; of ports alike in their queues the first stands for all."""
+    """Packets go from every port to every other; of ports alike in their queues only the first is looked at."""
     alike: dict[int, Port] = {}
     for port in server.ports:
         alike.setdefault(id(port.queues), port)

@@ -1,4 +1,4 @@
-"""Receive queue by output port: the later nodes' one look-up (paper 6.1)."""
+"""Receive queue by output port: the only lookup of later servers (paper 6.1)."""
 
 from __future__ import annotations
 

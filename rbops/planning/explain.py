@@ -63,7 +63,7 @@ def _hardware(built: Built) -> Iterator[Reason]:
 def _ports_per_server(demand: Demand, choice: Choice) -> Reason:
     need = demand.factor * demand.line_rate_bps
     cap = demand.default.machine.external_ports
-    limits = {"processing": choice.capacity, "slots": choice.seats, "the router's ports": demand.ports}
+    limits = {"processing": choice.capacity, "slots": choice.room, "the router's ports": demand.ports}
     if cap is not None:
         limits[f"the {demand.default.machine.name} profile"] = cap
     least = min(limits, key=lambda name: limits[name])
@@ -78,7 +78,7 @@ def _ports_per_server(demand: Demand, choice: Choice) -> Reason:
         f"s = {taken}",
         "s = min(floor(available / cR), ports its slots hold, N), at least 1",
         f"available {_g(demand.default.available_bps)}, c {demand.factor}, R {_g(demand.line_rate_bps)}, "
-        f"slots {choice.seats}, N {demand.ports}",
+        f"slots {choice.room}, N {demand.ports}",
         why,
         "3.2, 3.3",
     )
@@ -181,11 +181,11 @@ def _worst_link(spec: Spec, demand: Demand, choice: Choice) -> Iterator[Reason]:
 def _cores(spec: Spec, built: Built) -> Iterator[Reason]:
     for kind in built.kinds:
         cores = kind.assignment.cores
-        queues = min(seat.card.queues for seat in kind.seats)
+        queues = min(card_port.card.queues for card_port in kind.card_ports)
         note = "; ".join(kind.assignment.notes) or "both rules hold: each core has a queue of its own at every port"
         yield Reason(
             f"cores of {kind.machine.name} ({len(kind.servers)} servers)",
-            f"{len(cores.dataplane)} carry packets, {len(cores.housekeeping)} keep house, "
+            f"{len(cores.dataplane)} for packets, {len(cores.housekeeping)} for housekeeping, "
             f"{len(kind.assignment.queues)} queues a port",
             "m cores, m receive and m transmit queues a port, queue i on core i; one thread of each core",
             f"{len(kind.machine.cores)} CPUs online, {queues} queues a port at most, numa {spec.servers.numa}",
@@ -197,11 +197,11 @@ def _cores(spec: Spec, built: Built) -> Iterator[Reason]:
 def _steering(spec: Spec, built: Built) -> Reason:
     setups = {(nic.driver, nic.steering) for server in built.servers for nic in server.nics}
     drivers = sorted({driver for driver, _ in setups})
-    ways = ", ".join(f"{driver} {way}" for driver, way in sorted(setups))
+    modes = ", ".join(f"{driver} {mode}" for driver, mode in sorted(setups))
     many = spec.router.external_ports > STEERED_PORTS
     return Reason(
         "later servers find the output port",
-        "in software, by MAC address" if many else ways,
+        "in software, by MAC address" if many else modes,
         "02:52:PP:PP:AA:AA carries port and adjacency; a receive queue per external port on each internal port",
         f"{spec.router.external_ports} external ports, drivers {', '.join(drivers)}",
         f"more than {STEERED_PORTS} ports cannot be steered" if many else "what the driver can do",
@@ -277,7 +277,7 @@ def _rate(spec: Spec, made: Forecast) -> Iterator[Reason]:
         f"{_g(made.app.rate_bps)} and {_g(made.forward.rate_bps)} of forwarding; "
         f"{made.cluster.indirect:.0%} take a second hop with {spec.router.traffic} traffic",
         f"{made.cluster.bottleneck}; the servers allow {_g(made.bounds.at_3r_bps)} at 3R to "
-        f"{_g(made.bounds.high_bps)} at 2R and mere forwarding; the paper's way (6.2) gives "
+        f"{_g(made.bounds.high_bps)} at 2R and mere forwarding; the paper's estimate (6.2) is "
         f"{_g(made.bounds.low_bps)} ({made.bounds.low_factor}R) to {_g(made.bounds.high_bps)} (2R)",
         "3.2, 6.2",
     )
@@ -289,7 +289,7 @@ def _latency(spec: Spec, choice: Choice, made: Forecast) -> Reason:
     return Reason(
         "latency",
         f"{direct * 1e6:.1f} us direct, {indirect * 1e6:.1f} us over an intermediate server",
-        "per server: DMA transfers + wait for kn packets (at most the timeout) + CPU; times the servers on the way",
+        "per server: DMA transfers + wait for kn packets (at most the timeout) + CPU; times the servers on the path",
         f"{terms.dma_transfers} x {terms.dma_s * 1e6:g} us, kn {spec.batching.tx_burst}, CPU {terms.cpu_s * 1e6:g} us, "
         f"timeout {spec.batching.timeout_s * 1e6:g} us: {made.per_server_latency_s * 1e6:.2f} us",
         f"{2 + choice.stages} servers direct, {3 + 2 * choice.stages} in two phases",

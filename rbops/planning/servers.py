@@ -1,6 +1,6 @@
-"""Servers and cables of the chosen topology, with every port's seat, queues and cores.
+"""Servers and cables of the chosen topology, with every port's place on a card, queues and cores.
 
-Ports stand in cabling order: external ones by id, then internal ones by the index of their peer.
+Ports are in cabling order: external ones by id, then internal ones by the index of their peer.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rbops.topology.cabling import Joint, degrees, joints
 from rbops.topology.choice import Choice
 from rbops.topology.external import External
 from rbops.topology.names import external_port, server_name
-from rbops.topology.slots import Layout, Seat, common_rate, layout
+from rbops.topology.slots import CardPort, Layout, common_rate, layout
 
 __all__ = ["Built", "Kind", "build"]
 
@@ -37,18 +37,18 @@ class Kind:
 
     machine: Machine
     layout: Layout
-    seats: tuple[Seat, ...]
+    card_ports: tuple[CardPort, ...]
     assignment: Assignment
     servers: tuple[int, ...]
 
     def internal_card(self, number: int) -> Card:
         """The card of the internal port that is ``number`` in cabling order."""
-        return self.seats[len(self.layout.external) + number].card
+        return self.card_ports[len(self.layout.external) + number].card
 
     @property
     def nic_bps(self) -> int:
         """What the used cards carry per direction."""
-        cards = {seat.slot: seat.card for seat in self.seats}
+        cards = {card_port.slot: card_port.card for card_port in self.card_ports}
         return sum(card.rate_bps for card in cards.values())
 
 
@@ -115,11 +115,11 @@ def _kind(spec: Spec, machine: Machine, external: int, internal: int, rate_bps: 
     plan = layout(machine, external, spec.router.line_rate_bps, rate_bps)
     if plan is None or len(plan.internal) < internal:
         raise ValueError(f"{machine.name} has no card ports for {external} external and {internal} internal ports")
-    seats = plan.external + plan.internal[:internal]
+    card_ports = plan.external + plan.internal[:internal]
     plane = registry.controller(spec.dataplane)
     assignment = assign(
         machine,
-        tuple(seat.card for seat in seats),
+        tuple(card_port.card for card_port in card_ports),
         CorePolicy(
             xdp=plane.rings_by_cpu,
             one_queue=plane.one_queue(spec),
@@ -127,9 +127,9 @@ def _kind(spec: Spec, machine: Machine, external: int, internal: int, rate_bps: 
             allow=spec.router.allow,
         ),
         server=server_name(members[0]),
-        nodes=frozenset(seat.numa_node for seat in seats if seat.numa_node is not None),
+        nodes=frozenset(card_port.numa_node for card_port in card_ports if card_port.numa_node is not None),
     )
-    return Kind(machine, plan, seats, assignment, members)
+    return Kind(machine, plan, card_ports, assignment, members)
 
 
 class _Common:
@@ -181,7 +181,7 @@ class _Common:
         return self._nics[key]
 
     def _external(self, mine: Sequence[External], kind: Kind, picks: Mapping[str, Selector]) -> Iterator[Port]:
-        for number, (port, seat) in enumerate(zip(mine, kind.seats, strict=False)):
+        for number, (port, card_port) in enumerate(zip(mine, kind.card_ports, strict=False)):
             name = external_port(port.id)
             yield Port(
                 name=name,
@@ -193,13 +193,13 @@ class _Common:
                 addresses=(str(port.address),),
                 adjacencies=port.adjacencies,
                 selector=picks.get(name, _BY_NAME),
-                driver=seat.card.driver,
+                driver=card_port.card.driver,
             )
 
 
 def _internal_ports(ends: Sequence[_Internal], kind: Kind, picks: Mapping[str, Selector]) -> Iterator[Port]:
     first = len(kind.layout.external)
-    for place, (end, seat) in enumerate(zip(ends, kind.seats[first:], strict=True), first):
+    for place, (end, card_port) in enumerate(zip(ends, kind.card_ports[first:], strict=True), first):
         yield Port(
             name=end.name,
             kind="internal",
@@ -207,5 +207,5 @@ def _internal_ports(ends: Sequence[_Internal], kind: Kind, picks: Mapping[str, S
             rate_bps=end.rate_bps,
             queues=kind.assignment.queues_of(place),
             selector=picks.get(end.name, _BY_NAME),
-            driver=seat.card.driver,
+            driver=card_port.card.driver,
         )

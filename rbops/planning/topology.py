@@ -15,7 +15,7 @@ __all__ = ["setting", "topology"]
 
 
 def topology(spec: Spec, demand: Demand) -> Choice:
-    """The topology chosen for ``demand``. Raises SpecError with all fields that stand against one."""
+    """The topology chosen for ``demand``. Raises SpecError with all fields that rule one out."""
     try:
         return choose(demand)
     except Impossible as error:

@@ -65,9 +65,9 @@ def _slowed(built: Built) -> Iterator[str]:
     slowed: Counter[tuple[int, int]] = Counter()
     for kind in built.kinds:
         for index in kind.servers:
-            for port, seat in zip(built.servers[index].ports, kind.seats, strict=True):
-                if port.kind == "internal" and port.rate_bps < seat.card.port_rate_bps:
-                    slowed[seat.card.port_rate_bps, port.rate_bps] += 1
+            for port, card_port in zip(built.servers[index].ports, kind.card_ports, strict=True):
+                if port.kind == "internal" and port.rate_bps < card_port.card.port_rate_bps:
+                    slowed[card_port.card.port_rate_bps, port.rate_bps] += 1
     for (own, rate), count in sorted(slowed.items()):
         yield (
             f"{count} internal port{'s' if count > 1 else ''} of {own / 1e9:g} Gbps: the other end has "

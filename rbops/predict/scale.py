@@ -88,9 +88,9 @@ def mesh_limit(machine: Machine, line_rate_bps: int) -> int:
     share = machine.external_ports or 1
     best = 0
     for rate in internal_rates(machine):
-        seats = layout(machine, share, line_rate_bps, rate)
-        if seats is not None and 2 * share * line_rate_bps <= rate * (len(seats.internal) + 1):
-            best = max(best, (len(seats.internal) + 1) * share)
+        fitted = layout(machine, share, line_rate_bps, rate)
+        if fitted is not None and 2 * share * line_rate_bps <= rate * (len(fitted.internal) + 1):
+            best = max(best, (len(fitted.internal) + 1) * share)
     return best
 
 

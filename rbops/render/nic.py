@@ -8,9 +8,12 @@ from rbops.plan import Port, Server
 __all__ = ["rules", "spread", "userspace"]
 
 
-def rules(port: Port, server: Server) -> tuple[Rule, ...]:
-    """The MACs with queues of their own."""
-    return tuple(Rule(rule.mac, rule.queue) for rule in server.steering if rule.port == port.name)
+def rules(server: Server) -> dict[str, tuple[Rule, ...]]:
+    """The MACs with queues of their own, by port."""
+    found: dict[str, list[Rule]] = {}
+    for rule in server.steering:
+        found.setdefault(rule.port, []).append(Rule(rule.mac, rule.queue))
+    return {port: tuple(own) for port, own in found.items()}
 
 
 def spread(port: Port, server: Server) -> int | None:

@@ -17,6 +17,7 @@ from rbops.node.schema import (
     NodePort,
     Queue,
     RouteTable,
+    Rule,
 )
 from rbops.plan import ClusterPlan, Port, Server
 from rbops.render.files import File
@@ -55,6 +56,7 @@ def cluster(plan: ClusterPlan, digest: str, routes: RouteTable, rendering: Rende
 def server_files(server: Server, shared: Cluster) -> tuple[File, ...]:
     """node.json of one server, and the data plane's own files there."""
     part = shared.rendering.server(server, _fabric(server, shared))
+    steering = rules(server)
     config = NodeConfig(
         cluster=shared.plan.name,
         digest=shared.digest,
@@ -62,7 +64,10 @@ def server_files(server: Server, shared: Cluster) -> tuple[File, ...]:
         index=server.index,
         cores=server.cores.dataplane,
         housekeeping=server.cores.housekeeping,
-        ports=tuple(shared.rendering.port(server, _port(port, server, shared)) for port in server.ports),
+        ports=tuple(
+            shared.rendering.port(server, _port(port, server, shared, steering.get(port.name, ())))
+            for port in server.ports
+        ),
         userspace=userspace(server),
         kernel=kernel(server),
         sysctl=sysctl(server, part.sysctl),
@@ -73,7 +78,7 @@ def server_files(server: Server, shared: Cluster) -> tuple[File, ...]:
     return File(_NODE, config.to_text().encode()), *part.files
 
 
-def _port(port: Port, server: Server, shared: Cluster) -> NodePort:
+def _port(port: Port, server: Server, shared: Cluster, steering: tuple[Rule, ...]) -> NodePort:
     internal = port.kind == "internal"
     return NodePort(
         name=port.name,
@@ -93,7 +98,7 @@ def _port(port: Port, server: Server, shared: Cluster) -> NodePort:
         queues=tuple(Queue(q.index, q.rx_core, q.tx_core) for q in port.queues),
         nic=server.nic(port.driver),
         rss=spread(port, server),
-        steering=rules(port, server),
+        steering=steering,
     )
 
 

@@ -64,14 +64,14 @@ def _cards(seated: Sequence[Place]) -> Iterator[tuple[str, str, str]]:
     """Each used card with its ports, then the ports whose devices the hardware does not list."""
     cards: dict[int, tuple[str, list[str]]] = {}
     known = sorted(
-        ((place.seat, place.port) for place in seated if place.seat is not None),
+        ((place.card_port, place.port) for place in seated if place.card_port is not None),
         key=lambda pair: (pair[0].slot, pair[0].position),
     )
-    for seat, port in known:
-        what = f"{seat.card.ports} x {gbps(seat.card.port_rate_bps)} {seat.card.driver}"
-        cards.setdefault(seat.slot, (what, []))[1].append(f"{port.name}@{seat.position}")
+    for card_port, port in known:
+        what = f"{card_port.card.ports} x {gbps(card_port.card.port_rate_bps)} {card_port.card.driver}"
+        cards.setdefault(card_port.slot, (what, []))[1].append(f"{port.name}@{card_port.position}")
     yield from ((str(slot), what, " ".join(ports)) for slot, (what, ports) in cards.items())
-    if lost := [f"{place.port.name} ({device(place.port)})" for place in seated if place.seat is None]:
+    if lost := [f"{place.port.name} ({device(place.port)})" for place in seated if place.card_port is None]:
         yield "?", "devices that the hardware does not list", " ".join(lost)
 
 

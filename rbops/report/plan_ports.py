@@ -9,7 +9,7 @@ from rbops.plan import Port, Selector, Server
 from rbops.planner import Planning
 from rbops.planning.servers import Kind
 from rbops.spec.hardware import Device, Hardware
-from rbops.topology.slots import Seat
+from rbops.topology.slots import CardPort
 
 __all__ = ["Place", "device", "places"]
 
@@ -19,35 +19,38 @@ Position = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A planned port and its seat; None where the spec selects a device that the hardware does not list."""
+    """A planned port and where it is; None where the spec selects a device that the hardware does not list."""
 
     port: Port
-    seat: Seat | None
+    card_port: CardPort | None
 
 
 def places(planning: Planning, kind: Kind, server: Server) -> tuple[Place, ...]:
     """The places of all ports of ``server``, which is of ``kind``.
 
     Where ``hosts`` selects a device that the hardware lists the port is there, whatever the planner
-    had in mind; the other ports have their planned seats, or the next free ones.
+    had in mind; the other ports have their planned card_ports, or the next free ones.
     """
-    every = {(seat.slot, seat.position): seat for seat in kind.layout.external + kind.layout.internal + kind.seats}
+    every = {
+        (card_port.slot, card_port.position): card_port
+        for card_port in kind.layout.external + kind.layout.internal + kind.card_ports
+    }
     known = dict(_devices(_hardware(planning, server)))
     chosen = {
         port.name: every.get(known[port.selector]) if port.selector in known else None
         for port in server.ports
         if port.selector != Selector()
     }
-    taken = {(seat.slot, seat.position) for seat in chosen.values() if seat is not None}
-    free = [seat for position, seat in sorted(every.items()) if position not in taken]
-    planned = dict(zip((port.name for port in server.ports), kind.seats, strict=True))
+    taken = {(card_port.slot, card_port.position) for card_port in chosen.values() if card_port is not None}
+    free = [card_port for position, card_port in sorted(every.items()) if position not in taken]
+    planned = dict(zip((port.name for port in server.ports), kind.card_ports, strict=True))
     later = [port.name for port in server.ports if port.name not in chosen and planned[port.name] not in free]
-    for name, seat in planned.items():
+    for name, card_port in planned.items():
         if name not in chosen and name not in later:
-            chosen[name] = seat
-            free.remove(seat)
+            chosen[name] = card_port
+            free.remove(card_port)
     for name in later:
-        alike = [seat for seat in free if seat.card.port_rate_bps == planned[name].card.port_rate_bps]
+        alike = [card_port for card_port in free if card_port.card.port_rate_bps == planned[name].card.port_rate_bps]
         chosen[name] = alike[0] if alike else None
         if alike:
             free.remove(alike[0])

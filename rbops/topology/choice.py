@@ -82,14 +82,14 @@ class Trial:
 class Choice:
     """The topology: ``owners[p]`` is the server of external port p; ``trial`` the combination taken.
 
-    ``capacity`` is how many ports a server would take by its processing (may be 0), ``seats`` by
+    ``capacity`` is how many ports a server would take by its processing (may be 0), ``room`` by
     its slots; ``trials`` everything that was weighed.
     """
 
     trial: Trial
     owners: tuple[int, ...]
     capacity: int
-    seats: int
+    room: int
     trials: tuple[Trial, ...]
 
     @property
@@ -122,11 +122,11 @@ def choose(demand: Demand, *, nearest: bool = True) -> Choice:
 
     Raises Impossible, with the nearest router that works unless ``nearest`` is False.
     """
-    capacity, seats = _limits(demand)
+    capacity, room = _limits(demand)
     _check_pins(demand)
     trials: list[Trial] = []
     owners_of: dict[int, tuple[int, ...]] = {}
-    for share in range(_largest_share(demand, capacity, seats), 0, -1):
+    for share in range(_largest_share(demand, capacity, room), 0, -1):
         owners = _place(demand, share)
         owners_of[share] = owners
         trials += _trials(demand, share, owners)
@@ -136,7 +136,7 @@ def choose(demand: Demand, *, nearest: bool = True) -> Choice:
     if not working:
         raise _impossible(demand, trials, nearest=nearest)
     best = min(working, key=_price)
-    return Choice(best, owners_of[best.ports_per_server], capacity, seats, tuple(trials))
+    return Choice(best, owners_of[best.ports_per_server], capacity, room, tuple(trials))
 
 
 def _price(trial: Trial) -> tuple[int, int, int, int]:
@@ -145,8 +145,8 @@ def _price(trial: Trial) -> tuple[int, int, int, int]:
 
 def _limits(demand: Demand) -> tuple[int, int]:
     capacity = demand.default.available_bps // (demand.factor * demand.line_rate_bps)
-    seats = external_capacity(demand.default.machine, demand.line_rate_bps)
-    if seats == 0:
+    room = external_capacity(demand.default.machine, demand.line_rate_bps)
+    if room == 0:
         fastest = max(internal_rates(demand.default.machine), default=0)
         raise Impossible(
             "router.line_rate",
@@ -155,12 +155,12 @@ def _limits(demand: Demand) -> tuple[int, int]:
             f"line_rate: {_spelled(fastest)}" if fastest else "give the servers a NIC",
             code="plan.slow-nics",
         )
-    return capacity, seats
+    return capacity, room
 
 
-def _largest_share(demand: Demand, capacity: int, seats: int) -> int:
+def _largest_share(demand: Demand, capacity: int, room: int) -> int:
     cap = demand.default.machine.external_ports
-    return min(max(1, capacity), seats, demand.ports, cap if cap is not None else seats)
+    return min(max(1, capacity), room, demand.ports, cap if cap is not None else room)
 
 
 def _share_of(demand: Demand, server: int, share: int) -> int:
@@ -213,16 +213,16 @@ def _without_gaps(demand: Demand, owners: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _check_pins(demand: Demand) -> None:
-    """Raises Impossible for the pins that are more than their server has seats for."""
+    """Raises Impossible for the pins that are more than their server has room for."""
     special = dict(demand.special)
     load: Counter[int] = Counter()
     wrong: list[Impossible] = []
     for port, server in demand.pins:
         load[server] += 1
-        seats = external_capacity(special.get(server, demand.default).machine, demand.line_rate_bps)
-        if load[server] > seats:
-            text = f"port {port} is pinned to {server_name(server)}, whose cards have room for {seats} external ports"
-            text += f", {load[server] - seats} short"
+        room = external_capacity(special.get(server, demand.default).machine, demand.line_rate_bps)
+        if load[server] > room:
+            text = f"port {port} is pinned to {server_name(server)}, whose cards have room for {room} external ports"
+            text += f", {load[server] - room} short"
             wrong.append(Impossible(f"port {port}", text, "pin it to another server", code="plan.pin-without-room"))
     _raise(wrong)
 
@@ -278,10 +278,10 @@ def _fanout(demand: Demand, counts: list[int], rate: int) -> tuple[int, int] | N
         kind = (id(machine), count)
         if kind not in layouts:
             layouts[kind] = layout(machine, count, demand.line_rate_bps, rate)
-            seats = layouts[kind]
-            if seats is None:
+            fitted = layouts[kind]
+            if fitted is None:
                 return None
-            found.append((len(seats.internal), server))
+            found.append((len(fitted.internal), server))
     return min(found)
 
 

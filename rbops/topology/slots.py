@@ -15,14 +15,14 @@ from dataclasses import dataclass
 
 from rbops.hardware.model import Card, Machine, Slot
 
-__all__ = ["Layout", "Seat", "common_rate", "external_capacity", "internal_rates", "layout", "runs_at"]
+__all__ = ["CardPort", "Layout", "common_rate", "external_capacity", "internal_rates", "layout", "runs_at"]
 
 _GBPS = 1_000_000_000
 _SLOWER = {25 * _GBPS: 10 * _GBPS, 100 * _GBPS: 40 * _GBPS}
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
+class CardPort:
     """One port of a card: ``slot`` counts from 0, ``position`` within the card."""
 
     slot: int
@@ -33,15 +33,15 @@ class Seat:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The seats of one server's external ports, and all that internal links may use."""
+    """Card ports of one server's external ports, and all that internal links may use."""
 
-    external: tuple[Seat, ...]
-    internal: tuple[Seat, ...]
+    external: tuple[CardPort, ...]
+    internal: tuple[CardPort, ...]
 
     @property
     def achievable_bps(self) -> int:
         """What all cards together carry per direction."""
-        cards = {seat.slot: seat.card for seat in self.external + self.internal}
+        cards = {one.slot: one.card for one in self.external + self.internal}
         return sum(card.rate_bps for card in cards.values())
 
 
@@ -72,34 +72,34 @@ def internal_rates(machine: Machine) -> tuple[int, ...]:
 
 
 def layout(machine: Machine, external: int, line_rate_bps: int, internal_rate_bps: int) -> Layout | None:
-    """Seats for ``external`` ports, the rest for internal ports at ``internal_rate_bps``; None when they do not fit.
+    """Card ports for ``external`` ports, the rest for internal ports at ``internal_rate_bps``; None: they do not fit.
 
     External ports fill as few cards as possible where internal ones need others; where both use the
     same cards they spread over all of them, since a card may carry less than its ports. Of the internal
-    seats those come first whose cards are of that rate, not faster.
+    card ports those come first whose cards are of that rate, not faster.
     """
-    offered: list[Seat] = []
+    offered: list[CardPort] = []
     for index, card in _external_order(machine, line_rate_bps):
-        offered += _seats(index, card, machine.slots[index])
+        offered += _card_ports(index, card, machine.slots[index])
     if len(offered) < external:
         return None
     if offered and runs_at(offered[0].card, internal_rate_bps):
-        fitting = [seat for seat in offered if runs_at(seat.card, internal_rate_bps)]
-        offered = sorted(fitting, key=_spread) + [seat for seat in offered if seat not in fitting]
+        fitting = [one for one in offered if runs_at(one.card, internal_rate_bps)]
+        offered = sorted(fitting, key=_spread) + [one for one in offered if one not in fitting]
     taken = offered[:external]
-    used = {seat.slot for seat in taken}
-    free = [seat for seat in offered[external:] if seat.slot in used and runs_at(seat.card, internal_rate_bps)]
+    used = {one.slot for one in taken}
+    free = [one for one in offered[external:] if one.slot in used and runs_at(one.card, internal_rate_bps)]
     for index, slot in enumerate(machine.slots):
         cards = [card for card in slot.options if runs_at(card, internal_rate_bps)]
         if index not in used and cards:
-            free += _seats(index, max(cards, key=lambda card: (card.ports, -card.port_rate_bps)), slot)
-    loads = Counter(seat.slot for seat in taken)
-    free.sort(key=lambda seat: (seat.card.port_rate_bps, loads[seat.slot] + seat.position, seat.slot))
+            free += _card_ports(index, max(cards, key=lambda card: (card.ports, -card.port_rate_bps)), slot)
+    loads = Counter(one.slot for one in taken)
+    free.sort(key=lambda one: (one.card.port_rate_bps, loads[one.slot] + one.position, one.slot))
     return Layout(tuple(taken), tuple(free))
 
 
-def _spread(seat: Seat) -> tuple[int, int]:
-    return seat.position, seat.slot
+def _spread(one: CardPort) -> tuple[int, int]:
+    return one.position, one.slot
 
 
 def _external_order(machine: Machine, line_rate_bps: int) -> list[tuple[int, Card]]:
@@ -113,5 +113,5 @@ def _external_card(slot: Slot, line_rate_bps: int) -> Card | None:
     return min(fitting, key=lambda card: (card.port_rate_bps, -card.ports), default=None)
 
 
-def _seats(index: int, card: Card, slot: Slot) -> list[Seat]:
-    return [Seat(index, position, card, slot.numa_node) for position in range(card.ports)]
+def _card_ports(index: int, card: Card, slot: Slot) -> list[CardPort]:
+    return [CardPort(index, position, card, slot.numa_node) for position in range(card.ports)]

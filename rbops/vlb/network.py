@@ -19,7 +19,7 @@ __all__ = ["Forwarder", "Network", "fly", "mesh", "network_of"]
 
 Ints = npt.NDArray[np.int64]
 
-_WAYS = 64
+_PATHS = 64
 """Ways through a fly, each direction, that are weighed for a pair of servers."""
 
 _ATTEMPTS = 3
@@ -180,7 +180,7 @@ def _fanouts(plan: ClusterPlan, index: dict[str, int]) -> tuple[int, ...]:
 def _fly_routes(servers: int, fanouts: tuple[int, ...]) -> tuple[Ints, Ints]:
     """Links (all cables forwards, then the same backwards) and one route for each pair of port servers.
 
-    Routes are chosen one after the other so that the busiest link on the way has the fewest, and once more
+    Routes are chosen one after the other so that the busiest link on the path has the fewest, and once more
     when all are there: with one route a pair that comes near the even spread that the links are made for.
     """
     columns = len(fanouts)
@@ -201,8 +201,8 @@ def _fly_routes(servers: int, fanouts: tuple[int, ...]) -> tuple[Ints, Ints]:
             row = source * servers + target
             if attempt:
                 np.subtract.at(load, routes[row], 1)
-            ways = _ways(servers, fanouts, source, target)
-            back = _ways(servers, fanouts, target, source)[:, :, ::-1] + total
+            ways = _paths(servers, fanouts, source, target)
+            back = _paths(servers, fanouts, target, source)[:, :, ::-1] + total
             ways = np.concatenate((ways, back), axis=1)
             # Of equally good ways each server prefers another one.
             taste = (np.arange(ways.shape[1]) + source[:, None]) % ways.shape[1]
@@ -213,15 +213,15 @@ def _fly_routes(servers: int, fanouts: tuple[int, ...]) -> tuple[Ints, Ints]:
     return ends, routes
 
 
-def _ways(servers: int, fanouts: tuple[int, ...], source: Ints, target: Ints) -> Ints:
-    """Forward links of some ways from each source to its target: [pair, way, column].
+def _paths(servers: int, fanouts: tuple[int, ...], source: Ints, target: Ints) -> Ints:
+    """Forward links of some paths from each source to its target: [pair, path, column].
 
-    A way is a number x below the product of the fan-outs with source * product + x = target modulo M;
+    A path is a number x below the product of the fan-outs with source * product + x = target modulo M;
     its digits are the ports to take (``rbops.topology.wiring``).
     """
     product = int(np.prod(fanouts))
     number = max(1, product // servers)
-    count = min(number, _WAYS)
+    count = min(number, _PATHS)
     x = ((target - source * product) % servers)[:, None] + np.arange(count) * number // count * servers
     links = np.empty((len(source), count, len(fanouts)), dtype=np.int64)
     node, begin = np.repeat(source[:, None], count, axis=1), 0

@@ -1,6 +1,6 @@
 """The whole cluster: path choice, queues of links and external ports, and what comes out.
 
-A frame's way: the input server, one link (mesh) or one round of links (fly) to its first server, again
+A frame's path: the input server, one link (mesh) or one round of links (fly) to its first server, again
 as much to its output server when that was an intermediate, the external port. Every server adds its
 latency and lets frames wait for their batch; every link and port is one FIFO queue with a limited
 buffer. A link carries first and second legs together, and its queue delays what feeds other links: the

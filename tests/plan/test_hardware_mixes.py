@@ -85,14 +85,14 @@ def test_any_hardware_is_planned_or_refused(spec: Spec) -> None:
 def within_the_hardware(made: Planning) -> None:
     """No port twice, no more queues than the card has, no CPU that is offline, and no port slower than its line."""
     for kind in made.built.kinds:
-        taken = Counter((seat.slot, seat.position) for seat in kind.seats)
+        taken = Counter((seat.slot, seat.position) for seat in kind.card_ports)
         assert set(taken.values()) <= {1}
         online = {core.id for core in kind.machine.cores}
         for index in kind.servers:
             server = made.plan.servers[index]
             assert set(server.cores.dataplane) | set(server.cores.housekeeping) <= online
             assert server.cores.dataplane
-            for port, seat in zip(server.ports, kind.seats, strict=True):
+            for port, seat in zip(server.ports, kind.card_ports, strict=True):
                 assert seat.position < seat.card.ports
                 assert port.rate_bps <= seat.card.port_rate_bps
                 assert 1 <= len(port.queues) <= seat.card.queues

@@ -37,7 +37,7 @@ def limits(choice: Choice, built: Built) -> Iterator[str]:
     ):
         if count > most:
             yield f"{count} {what}: the xdp data plane holds {most}, so this plan cannot be loaded"
-    used = sorted({seat.card.driver for kind in built.kinds for seat in kind.seats})
+    used = sorted({card_port.card.driver for kind in built.kinds for card_port in kind.card_ports})
     slow = [name for name in used if not driver(name).native_xdp]
     if slow:
         yield f"{', '.join(slow)}: no native XDP, so packets take the generic path at a fraction of the rate"
