@@ -98,7 +98,7 @@ _SLACK = 576  # a look-up may read that far behind the last chunk
 class Device:
     """A network device of the data plane: its number is its place in the list. ``mac`` is 6 bytes, ``mtu`` bytes.
 
-    ``driver`` is empty where the device tells none.
+    ``driver`` is empty where it is not known.
     """
 
     name: str

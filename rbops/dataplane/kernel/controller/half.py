@@ -29,7 +29,7 @@ class _Kernel(Controller):
         return KERNEL_CYCLES
 
     def no_steering(self, spec: Spec) -> str | None:
-        return "frames between kernels have the devices' own addresses: no rule by destination MAC tells ports apart"
+        return "frames between kernels have the devices' own addresses: rules by MAC cannot distinguish ports"
 
     def offloads(self, spec: Spec, driver: str, *, steering: bool) -> Iterator[tuple[str, bool]]:
         """GRO keeps veth's NAPI running, which frames need that a program redirects to it; a router merges nothing

@@ -31,13 +31,8 @@ class KernelRendering:
 
     def server(self, _: Server, fabric: Fabric) -> ServerPart:
         """The next server on the path to each owner of ports, by its address."""
-        peers = {port.name: port.peer_server for port in fabric.ports}
-        gateways = {}
-        for owner, port in fabric.next_hop.items():
-            peer = peers[port]
-            if peer is None:
-                raise ValueError(f"{port} is no internal port")
-            gateways[owner] = _address(self.plan.servers[peer])
+        peers = {port.name: port.peer_server for port in fabric.ports if port.peer_server is not None}
+        gateways = {owner: _address(self.plan.servers[peers[port]]) for owner, port in fabric.next_hop.items()}
         return ServerPart(KernelPlaneConfig(fabric, gateways))
 
     def port(self, server: Server, port: NodePort) -> NodePort:
