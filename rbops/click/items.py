@@ -72,7 +72,9 @@ class ItemReader(Reader, ABC):
         self._lexer.push_back(token)
         arrow = token.kind in ARROWS
         if arrow and not first and any(entry.implicit for entry in chain.entries):
-            self._error(chain.entries[0].span, "implied ports can only be at the ends of a chain", code="click.chain")
+            self._add_error(
+                chain.entries[0].span, "implied ports can only be at the ends of a chain", code="click.chain"
+            )
         if len(chain.entries) > 1 and first and not arrow and chain.plain():
             self._spread(chain.entries)
         return [self._item(entry) for entry in chain.entries]
@@ -119,7 +121,7 @@ class ItemReader(Reader, ABC):
             )
         if not implied:
             if inputs.numbers:
-                self._error(span, "ports without an element", code="click.chain")
+                self._add_error(span, "ports without an element", code="click.chain")
             if only and nested and chain.first:
                 self._lexer.push_back(token)
             elif only:
@@ -147,7 +149,7 @@ class ItemReader(Reader, ABC):
         self._statements(")", opening.span)
         counts = scope.pseudo(entry, leave)
         for message in counts[2]:
-            self._error(opening.span, f"group: {message}", code="click.ports")
+            self._add_error(opening.span, f"group: {message}", code="click.ports")
         for end, index in outer.items():
             if index is None:
                 del scope.named[end]
@@ -169,7 +171,7 @@ class ItemReader(Reader, ABC):
         elif token.symbol("{"):
             entry.declared = self._compound("", token.span)
         else:
-            self._error(token.span, f"expected the element class of {entry.name} after '::'", code="click.syntax")
+            self._add_error(token.span, f"expected the element class of {entry.name} after '::'", code="click.syntax")
             self._lexer.push_back(token)
             entry.declared = Base("Error")
         entry.span = entry.span.to(token.span)
@@ -180,7 +182,7 @@ class ItemReader(Reader, ABC):
         if opening is not None:
             if entry.kind is None and entry.name in self._scope.named:
                 hint = "configure it where it is declared"
-                self._error(
+                self._add_error(
                     opening.span,
                     f"{_quoted(entry.name)} is already an element; this is ignored",
                     hint,
@@ -206,7 +208,7 @@ class ItemReader(Reader, ABC):
             if token.symbol("]"):
                 return Ports(tuple(numbers) or (0,), open=True), opening.span.to(token.span)
             if token.kind is not Kind.IDENT:
-                self._error(token.span, "expected a port number", code="click.syntax")
+                self._add_error(token.span, "expected a port number", code="click.syntax")
                 self._lexer.push_back(token)
                 break
             number = self._port(token)
@@ -215,7 +217,7 @@ class ItemReader(Reader, ABC):
             if token.symbol("]"):
                 return Ports(tuple(numbers)), opening.span.to(token.span)
             if not token.symbol("-,") or (dash and token.symbol("-")):
-                self._error(token.span, "expected ',' or ']' after a port number", code="click.syntax")
+                self._add_error(token.span, "expected ',' or ']' after a port number", code="click.syntax")
                 self._lexer.push_back(token)
                 if token.kind is not Kind.IDENT:
                     break
@@ -228,10 +230,12 @@ class ItemReader(Reader, ABC):
         try:
             number = int(text.replace("_", "?"), base)
         except ValueError:
-            self._error(token.span, f"{text} is not a valid port number", code="click.port-number")
+            self._add_error(token.span, f"{text} is not a valid port number", code="click.port-number")
             return 0
         if number > _HIGHEST_PORT:
-            self._error(token.span, f"port number {text}, expected at most {_HIGHEST_PORT}", code="click.port-number")
+            self._add_error(
+                token.span, f"port number {text}, expected at most {_HIGHEST_PORT}", code="click.port-number"
+            )
             return 0
         return number
 
@@ -243,7 +247,7 @@ class ItemReader(Reader, ABC):
             index = self._element(entry)
         elif entry.declared is not None:
             there = scope.elements[index].span
-            self._error(
+            self._add_error(
                 entry.span,
                 f"element {_quoted(entry.name)} is declared twice",
                 f"it is declared at {there}",
@@ -258,7 +262,7 @@ class ItemReader(Reader, ABC):
             self._named_like_classes.append((entry.name, entry.span))
             own = None
         elif entry.declared is not None and own is not None:
-            self._error(
+            self._add_error(
                 entry.span,
                 f"{_quoted(entry.name)} is an element class and cannot name an element",
                 code="click.class-name",
@@ -271,7 +275,9 @@ class ItemReader(Reader, ABC):
         if entry.declared is None or own is not None:
             name = self._scope.anonymous(kind.name if isinstance(kind, Base | Compound) else "")
         elif any(part.isdigit() for part in name.split("/")):
-            self._error(entry.span, f"the name {_quoted(name)} has a part of only digits", code="click.element-name")
+            self._add_error(
+                entry.span, f"the name {_quoted(name)} has a part of only digits", code="click.element-name"
+            )
         return self._scope.add(Element(name, kind, entry.configuration, entry.span))
 
 

@@ -110,7 +110,9 @@ class _Parser(ItemReader):
         if token.kind is Kind.END:
             if closing:
                 hint = f"what it closes begins at {opening}"
-                self._error(token.span, f"expected '{closing}' before the end of the text", hint, code="click.syntax")
+                self._add_error(
+                    token.span, f"expected '{closing}' before the end of the text", hint, code="click.syntax"
+                )
             return True
         if closing == "}":
             return token.symbol("}") or token.kind is Kind.DOUBLE_BAR
@@ -123,7 +125,7 @@ class _Parser(ItemReader):
     def _elementclass(self) -> None:
         named = self._lexer.next()
         if named.kind is not Kind.IDENT:
-            self._error(named.span, "expected the name of an element class", code="click.syntax")
+            self._add_error(named.span, "expected the name of an element class", code="click.syntax")
             self._lexer.push_back(named)
         name = named.string if named.kind is Kind.IDENT else ""
         token = self._lexer.next()
@@ -142,7 +144,7 @@ class _Parser(ItemReader):
         opening = self._lexer.take(Kind.SYMBOL, "(")
         if opening is None:
             token = self._lexer.next()
-            self._error(token.span, f"expected '(' after {keyword}", code="click.syntax")
+            self._add_error(token.span, f"expected '(' after {keyword}", code="click.syntax")
             self._lexer.push_back(token)
             return []
         text, span = self._lexer.configuration(opening.span)
@@ -156,11 +158,11 @@ class _Parser(ItemReader):
             name = words(argument)[0]
             variable = name[1:]
             if not name.startswith("$") or not variable.replace("_", "a").isalnum() or not variable.isascii():
-                self._error(
+                self._add_error(
                     span, f"define: {name} is not a variable", "write `define($NAME value)`", code="click.define"
                 )
             elif variable in self._scope.defines or any(f.name == variable for f in self._scope.formals):
-                self._error(span, f"${variable} is defined twice", code="click.duplicate")
+                self._add_error(span, f"${variable} is defined twice", code="click.duplicate")
             else:
                 self._scope.defines[variable] = argument[len(name) :].strip()
 
@@ -178,17 +180,17 @@ class _Parser(ItemReader):
                 case ["package", name] | [name]:
                     self._requirements.append(Requirement("package", name, span))
                 case _:
-                    self._error(
+                    self._add_error(
                         span, f"not a requirement: {argument}", 'write `require(package "NAME")`', code="click.require"
                     )
 
     def _library_file(self, name: str, span: Span) -> None:
         if self._scope.depth:
-            self._error(span, "a library can only be required at file scope", code="click.require")
+            self._add_error(span, "a library can only be required at file scope", code="click.require")
             return
         text = self._library(name, span.text) if self._library else None
         if text is None:
-            self._error(
+            self._add_error(
                 span,
                 f"library {name!r} not found",
                 "the file's folder and CLICKPATH/conf are searched",
@@ -212,7 +214,7 @@ class _Parser(ItemReader):
             if token.kind is Kind.ELLIPSIS:
                 extended = self._extended(name, token, after_body=bool(bodies))
                 if self._lexer.take(Kind.SYMBOL, "}") is None:
-                    self._error(token.span, "'...' must be the last of the bodies", code="click.syntax")
+                    self._add_error(token.span, "'...' must be the last of the bodies", code="click.syntax")
                 break
             self._lexer.push_back(token)
             body, end = self._body(name, span if not bodies else token.span)
@@ -230,12 +232,12 @@ class _Parser(ItemReader):
 
     def _extended(self, name: str, token: Token, *, after_body: bool) -> ClassRef | None:
         if not after_body:
-            self._error(token.span, "'...' must be the last of the bodies", code="click.syntax")
+            self._add_error(token.span, "'...' must be the last of the bodies", code="click.syntax")
         if name in self._scope.classes:
             return self._scope.classes[name]
         if self._known(name):
             return Base(name)
-        self._error(
+        self._add_error(
             token.span,
             f"'...' extends {name or 'an anonymous class'}, which is not an element class",
             code="click.unknown-class",
@@ -248,7 +250,7 @@ class _Parser(ItemReader):
         end = self._statements("}", span)
         inputs, outputs, wrong = self._scope.pseudo(0, 1)
         for message in wrong:
-            self._error(span, f"{name or 'compound element'}: {message}", code="click.ports")
+            self._add_error(span, f"{name or 'compound element'}: {message}", code="click.ports")
         body = self._scope.finished(inputs, outputs)
         self._scope = outer
         return body, end
@@ -262,7 +264,7 @@ class _Parser(ItemReader):
                 variable = self._lexer.next()
                 if variable.kind is not Kind.VARIABLE:
                     if self._scope.formals:
-                        self._error(variable.span, "expected a variable", code="click.syntax")
+                        self._add_error(variable.span, "expected a variable", code="click.syntax")
                     self._lexer.push_back(variable)
                     self._lexer.push_back(token)
                     return
@@ -273,7 +275,7 @@ class _Parser(ItemReader):
                 variable = token
             else:
                 if self._scope.formals:
-                    self._error(token.span, "expected a variable", code="click.syntax")
+                    self._add_error(token.span, "expected a variable", code="click.syntax")
                 self._lexer.push_back(token)
                 return
             self._formal(variable, keyword)
@@ -281,20 +283,20 @@ class _Parser(ItemReader):
             if separator.symbol("|"):
                 return
             if not separator.symbol(","):
-                self._error(separator.span, "expected ',' or '|' after a parameter", code="click.syntax")
+                self._add_error(separator.span, "expected ',' or '|' after a parameter", code="click.syntax")
                 self._lexer.push_back(separator)
                 return
 
     def _formal(self, variable: Token, keyword: str) -> None:
         formals = self._scope.formals
         if any(formal.name == variable.string for formal in formals):
-            self._error(variable.span, f"parameter ${variable.string} is declared twice", code="click.duplicate")
+            self._add_error(variable.span, f"parameter ${variable.string} is declared twice", code="click.duplicate")
             return
         if keyword and any(formal.keyword == keyword for formal in formals):
-            self._error(variable.span, f"keyword {keyword} is declared twice", code="click.duplicate")
+            self._add_error(variable.span, f"keyword {keyword} is declared twice", code="click.duplicate")
         if formals and ((formals[-1].keyword and not keyword) or formals[-1].keyword == REST):
             hint = "positional ones come first, then keywords, then __REST__"
-            self._error(variable.span, "parameters out of order", hint, code="click.parameters")
+            self._add_error(variable.span, "parameters out of order", hint, code="click.parameters")
         formals.append(Formal(variable.string, keyword))
 
     def _chain(self) -> None:
@@ -327,7 +329,7 @@ class _Parser(ItemReader):
             if ports.numbers:
                 hint = None if ports.implied else "remove the brackets"
                 whose = "a group's" if ports.implied else "these"
-                self._error(
+                self._add_error(
                     span, f"{whose} {what} ports are at the {at} of a chain and lead nowhere", hint, code="click.chain"
                 )
                 return
@@ -349,7 +351,7 @@ class _Parser(ItemReader):
             own = source.span.to(target.span)
             self._scope.connect(Connection(source.element, output, target.element, entry, own))
             if len(self._scope.connections) > _MOST_CONNECTIONS:
-                self._error(span, f"more than {_MOST_CONNECTIONS:,} connections", code="click.limit")
+                self._add_error(span, f"more than {_MOST_CONNECTIONS:,} connections", code="click.limit")
                 raise StopReading
         for message in wrong:
-            self._error(span, message, code="click.ports")
+            self._add_error(span, message, code="click.ports")

@@ -32,21 +32,21 @@ class Reader:
         self._named_like_classes: list[tuple[str, Span]] = []
         self._depth = 0
 
-    def _error(self, span: Span, message: str, hint: str | None = None, *, code: str) -> None:
+    def _add_error(self, span: Span, message: str, hint: str | None = None, *, code: str) -> None:
         self._errors.append(span.diagnostic(message, hint, code=code))
         if len(self._errors) >= MOST_ERRORS:
             raise StopReading
 
     def _syntax(self, token: Token) -> None:
         if token.kind is Kind.END:
-            self._error(token.span, "the text ends in the middle of a statement", code="click.syntax")
+            self._add_error(token.span, "the text ends in the middle of a statement", code="click.syntax")
         else:
-            self._error(token.span, f"syntax error near {_shown(token)}", code="click.syntax")
+            self._add_error(token.span, f"syntax error near {_shown(token)}", code="click.syntax")
 
     def _enter(self, span: Span) -> None:
         self._depth += 1
         if self._depth > _DEEPEST:
-            self._error(span, f"nested more than {_DEEPEST} deep", code="click.limit")
+            self._add_error(span, f"nested more than {_DEEPEST} deep", code="click.limit")
             raise StopReading
 
     def _class(self, token: Token) -> ClassRef:

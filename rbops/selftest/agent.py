@@ -132,10 +132,10 @@ def _answer(agent: Agent, line: str) -> dict[str, Any]:
     try:
         return {"ok": agent.operations[request.pop("op")](**request)}
     except (RbopsError, OSError) as error:
-        return {"error": _error(error)}
+        return {"error": _as_json(error)}
 
 
-def _error(error: RbopsError | OSError) -> dict[str, object]:
+def _as_json(error: RbopsError | OSError) -> dict[str, object]:
     if isinstance(error, PermissionError):
         error = UsageError(str(error), code="tester.permission")
     elif isinstance(error, OSError):
@@ -165,7 +165,7 @@ def main(arguments: list[str] | None = None) -> int:
             enter_namespace(options.netns)
         agent = Agent(Device.named(options.device))
     except (RbopsError, OSError) as error:
-        sys.stdout.write(json.dumps({"error": _error(error)}) + "\n")
+        sys.stdout.write(json.dumps({"error": _as_json(error)}) + "\n")
         return 1
     sys.stdout.write('{"ok": {}}\n')
     sys.stdout.flush()
