@@ -28,7 +28,7 @@ class File:
 class Rendered:
     """Everything that a plan becomes.
 
-    ``top`` lies in the output folder as it is, ``common`` goes to every server, ``hosts`` to one each.
+    ``top`` is written to the output folder as it is, ``common`` goes to every server, ``hosts`` to one each.
     """
 
     digest: str

@@ -219,7 +219,7 @@ def _line(edge: Edge, places: Mapping[str, tuple[float, float]], half: float) ->
 
 
 def _edge_label(edge: Edge, places: Mapping[str, tuple[float, float]]) -> str:
-    """The label a third of the way, so that those of crossing lines stay apart; white around it."""
+    """The label at a third of the line, so that those of crossing lines stay apart; white around it."""
     (x1, y1), (x2, y2) = places[edge.a], places[edge.b]
     x, y = x1 + (x2 - x1) * 0.36, y1 + (y2 - y1) * 0.36
     return (
@@ -230,7 +230,7 @@ def _edge_label(edge: Edge, places: Mapping[str, tuple[float, float]]) -> str:
 
 def _circle(nodes: Sequence[Node], wide: float) -> dict[str, tuple[float, float]]:
     turn = 2 * math.pi / len(nodes)
-    # Far enough out that neighbours stay apart where they stand side by side.
+    # Far enough out that neighbours stay apart where they are side by side.
     radius = max(130.0, (wide + 8) / 2 / math.sin(max(turn, 0.01) / 2)) if len(nodes) > 1 else 0.0
     top = _TITLE + _MARGIN + _BOX_HEIGHT / 2 + radius
     left = _MARGIN + wide / 2 + radius

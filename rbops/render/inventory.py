@@ -19,7 +19,7 @@ all:
 
 
 def inventory(plan: ClusterPlan) -> bytes:
-    """One host per planned server, reached by its name until somebody writes an address."""
+    """One host per planned server, reached by its name until an address is written."""
     lines = [
         f"        {name}:\n          ansible_host: {name}\n" for name in (json.dumps(s.name) for s in plan.servers)
     ]

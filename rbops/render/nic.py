@@ -25,7 +25,7 @@ def spread(port: Port, server: Server) -> int | None:
 
 
 def userspace(server: Server) -> Userspace:
-    """What a server needs whose devices are handed to a program; nothing for others."""
+    """What a server with userspace drivers needs; nothing for others."""
     needs = server.userspace
     if needs is None:
         return Userspace()

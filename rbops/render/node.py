@@ -90,7 +90,7 @@ def _port(port: Port, server: Server, shared: Cluster, steering: tuple[Rule, ...
         driver=port.driver,
         mtu=port.mtu,
         rate_bps=port.rate_bps,
-        # Frames on internal links carry fabric MACs, which are no device's own.
+        # Frames on internal links carry fabric MACs, which belong to no device.
         promiscuous=internal,
         arp=not internal,
         addresses=port.addresses,
@@ -164,7 +164,7 @@ def _peers(server: Server, index: Mapping[str, int]) -> dict[int, str]:
 
 
 def next_hops(me: int, shared: Cluster) -> dict[int, str]:
-    """Every server that owns ports -> own port on a shortest way to it; in a mesh the direct link."""
+    """Every server that owns ports -> own port on a shortest path to it; in a mesh the direct link."""
     wanted = set(shared.owners) - {me}
     found = {server: port for server, port in shared.peers[me].items() if server in wanted}
     if len(found) == len(wanted):

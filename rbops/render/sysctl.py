@@ -14,7 +14,7 @@ _PORT = re.compile(r"ext[0-9]+|int[0-9]+(?:p[0-9]+)?")
 
 
 def sysctl(server: Server, dataplane: Mapping[str, str] = {}) -> dict[str, str]:
-    """Key -> value; the part of a key that is a planned port stands for the device it is on the server.
+    """Key -> value; the part of a key that is a planned port means the device it is on the server.
 
     ``dataplane`` is what the data plane wants besides. The spec's own come last, those of other servers' ports
     left out.

@@ -18,7 +18,7 @@ MARKER = ".rbops-rendered.json"
 
 
 def write(rendered: Rendered, directory: Path, *, force: bool = False) -> None:
-    """Write the tree as ``directory``, new or in place of one that rbops wrote and nobody changed.
+    """Write the tree as ``directory``, new or in place of one that rbops wrote and that was not changed since.
 
     ``force`` also replaces a folder with other or changed files. Raises UsageError (2), with nothing
     written, for a symbolic link, a file, or a folder that is not replaced.

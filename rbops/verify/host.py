@@ -99,7 +99,7 @@ class ServerUnderTest:
         return self._rows
 
     def reason(self, subject: str, setting: str) -> str | None:
-        """Why a setting cannot be had as planned here: the driver lacks, refuses or rounds it."""
+        """Why a setting is not supported as planned: the driver lacks, refuses or rounds it."""
         found = (row.reason for row in self.rows if (row.subject, row.setting) == (subject, setting))
         return next(found, None)
 

@@ -112,7 +112,7 @@ class VerifyPlugin:
     @staticmethod
     def _vector_cases(server: ServerUnderTest) -> Iterator[Case]:
         for port in server.node.kernel_ports:
-            # A veth is no hardware: its queues are polled without an interrupt.
+            # A veth is not hardware: its queues are polled without an interrupt.
             for queue in port.queues if port.driver != "veth" else ():
                 yield Case(server, f"{server.name}:{port.name}:{queue.index}", port, queue)
 

@@ -19,7 +19,7 @@ class Check:
     """One check on one server.
 
     ``subject`` is the suite's file (``queues``), ``name`` the check with its parameters,
-    ``detail`` what was found instead when it failed, or why it was left out.
+    ``detail`` what was found instead when it failed, or why it was skipped.
     """
 
     server: str

@@ -13,7 +13,7 @@ __all__ = ["Row", "parse", "unread", "with_every_port"]
 class Row:
     """A setting of ``subject`` (``port ext0``, ``sysctl``) as it is and as planned.
 
-    ``reason``: why it cannot be had as planned on this server; such a difference is no failure.
+    ``reason``: why it is not supported as planned on this server; such a difference is not a failure.
     """
 
     subject: str
@@ -23,7 +23,7 @@ class Row:
     reason: str | None = None
 
     def __str__(self) -> str:
-        """For a person."""
+        """As text."""
         text = f"{self.setting} is {self.have or 'nothing'}, planned {self.want or 'nothing'}"
         return f"{text}: {self.reason}" if self.reason else text
 

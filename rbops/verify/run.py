@@ -41,7 +41,7 @@ def run_verify(
     pytest's own JUnit report.
 
     Raises CheckFailed when no check was run at all, Unreachable when a server stops answering,
-    KeyboardInterrupt when a person stops it.
+    KeyboardInterrupt when it is interrupted.
     """
     with ExitStack() as stack:
         servers = []
@@ -69,7 +69,7 @@ def run_verify(
 
 def _arguments(suites: Sequence[Path], junit: Path | None, select: str | None) -> list[str]:
     arguments = [*map(str, suites), "--import-mode=importlib"]
-    # Nothing of the folder the user stands in, or of plugins they have, may change what is checked.
+    # Neither the current folder nor installed plugins may change what is checked.
     arguments += ["-c", os.devnull, f"--rootdir={_SUITE}", "--disable-plugin-autoload"]
     # Without -s the progress on the terminal would be captured too.
     arguments += ["-s", "-p", "no:cacheprovider", "-p", "no:terminal", "-p", "no:faulthandler"]

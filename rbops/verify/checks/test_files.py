@@ -1,4 +1,4 @@
-"""What lies on the server is what was rendered from the plan.
+"""The files on the server are those rendered from the plan.
 
 PYTEST_DONT_REWRITE: a check's own message is what users are shown, not pytest's account of the operands.
 """

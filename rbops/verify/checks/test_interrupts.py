@@ -1,4 +1,4 @@
-"""Interrupts: each queue's vectors do go to the queue's core alone, whatever they were told.
+"""Interrupts: each queue's vectors do go to the queue's core alone, whatever was configured.
 
 PYTEST_DONT_REWRITE: a check's own message is what users are shown, not pytest's account of the operands.
 """

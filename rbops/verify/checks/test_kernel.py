@@ -41,7 +41,7 @@ def test_next_boot(boot_case: Case) -> None:
 
 
 def test_isolated(isolated_case: Case) -> None:
-    """The kernel itself says that the planned CPUs are apart (sysfs, not what it was told)."""
+    """The kernel itself says that the planned CPUs are apart (sysfs, not its parameters)."""
     server = isolated_case.server
     _no_container(server, "its CPUs are its host's")
     planned = cmdline.planned(server.node.kernel.boot)

@@ -1,4 +1,4 @@
-"""The systemd units that put everything back after a reboot.
+"""The systemd units that restore everything after a reboot.
 
 PYTEST_DONT_REWRITE: a check's own message is what users are shown, not pytest's account of the operands.
 """
@@ -17,7 +17,7 @@ def test_boot_unit(server_case: Case) -> None:
 
 
 def test_watch_unit(server_case: Case) -> None:
-    """The unit that tells the data plane of dead links starts at boot and runs now."""
+    """The unit that reports dead links to the data plane starts at boot and is active."""
     service = server_case.server.host.service("rbops-watch.service")
     assert service.is_enabled, "rbops-watch.service is not enabled"
     assert service.is_running, "rbops-watch.service does not run: look at `journalctl -u rbops-watch.service`"
@@ -26,4 +26,4 @@ def test_watch_unit(server_case: Case) -> None:
 def test_confirmed(server_case: Case) -> None:
     """No revert timer is armed: the configuration is confirmed."""
     armed = server_case.server.json("rbops-node status --json")["timer_armed"]
-    assert not armed, "a revert timer is armed: an apply is under way, or one was never confirmed"
+    assert not armed, "a revert timer is armed: an apply is running, or one was never confirmed"

@@ -11,7 +11,7 @@ from rbops.verify.plugin import Case
 
 
 def test_setting(row_case: Case) -> None:
-    """The setting is as planned; one that the device or the kernel cannot have is left out with the reason."""
+    """The setting is as planned; one that the device or the kernel does not support is skipped with the reason."""
     row = row_case.row
     assert row is not None
     if row.have == row.want:

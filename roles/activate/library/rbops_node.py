@@ -38,7 +38,7 @@ changes:
   elements: dict
   sample: [{subject: port ext0, setting: mtu, have: "1500", want: "9000"}]
 unsupported:
-  description: What is planned and cannot be had on this server, and why.
+  description: The planned settings that this server's hardware does not support, and why.
   returned: when applied
   type: list
   elements: dict
@@ -144,7 +144,7 @@ def main():
     elif os.path.exists(program):
         changes, more = _diff(module, program)
     else:
-        # A fresh server: what its kernel lacks can only be told by the program that is not there yet.
+        # A fresh server: what its kernel lacks can only be found by the program that is not installed yet.
         changes = [{"subject": "server", "setting": "rbops-node", "have": "not installed", "want": "all as planned"}]
     module.exit_json(
         changed=bool(changes),

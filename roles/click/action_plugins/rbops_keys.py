@@ -69,6 +69,6 @@ def _definitions(number, name):
 def _said(dest, names, reason):
     """For --diff."""
     if not names:
-        return f"{dest}: removed: there are no tunnels\n"
+        return f"{dest}: removed: no tunnel is planned\n"
     word = {"absent": "keys", "content": "other keys"}.get(reason, f"{reason} differs: keys")
     return f"{dest}: {word} (not shown), of {', '.join(names)}\n"

@@ -95,7 +95,7 @@ def unpack(module, diff):
         return True
     diff.append((prefix, _leads_to(prefix), f"{target}\n"))
     if os.path.exists(prefix) and not os.path.islink(prefix):
-        module.fail_json(msg=f"{prefix} is no link: it is not rbops's to replace; move it away")
+        module.fail_json(msg=f"{prefix} is not a link made by rbops: move it away")
     if module.check_mode:
         return False
     if not os.path.isdir(target):
@@ -124,7 +124,7 @@ def _extract(module, archive, target):
         # The prefix may be the archive's top, or some folders below it.
         found = [path for depth in range(4) for path in glob.glob(f"{folder}/{'*/' * depth}bin/click")]
         if not found:
-            module.fail_json(msg="click.package holds no installed Click: there is no bin/click in it")
+            module.fail_json(msg="click.package has no bin/click, expected an installed Click")
         root = os.path.dirname(os.path.dirname(found[0]))
         os.chmod(root, 0o755)  # noqa: S103 (mkdtemp made it 0700; programs are for all to run)
         os.replace(root, target)
@@ -168,7 +168,7 @@ def examine(module, diff):
     if params["dialect"] == "fastclick" and not click.fastclick:
         raise build.ClickError(f"{click} is not FastClick", "write click: {dialect: dpdk}, or install FastClick")
     if params["dialect"] == "dpdk" and click.fastclick:
-        # Its devices hand over packets with marks of earlier ones unless they are told not to.
+        # Its devices pass on packets with marks of earlier ones unless this is switched off.
         raise build.ClickError(f"{click} is not Click's own", "write click: {dialect: fastclick}")
     build.missing(click, params["elements"])
     return click
@@ -178,7 +178,7 @@ def compile_package(module, click, diff):
     """The element package for this Click; its path."""
     base, sources = Path(module.params["base"]), Path(module.params["sources"])
     if module.check_mode and not sources.is_dir():
-        # Without the sources nobody knows whether one that was compiled before is for them.
+        # Without the sources it is not known whether one that was compiled before is for them.
         if not any(base.glob("packages/*/rbops.*")):
             build.tools_missing(click)
         diff.append((str(base), "", f"element package compiled for {click}\n"))

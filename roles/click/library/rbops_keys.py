@@ -20,7 +20,7 @@ options:
     elements: path
 attributes:
   check_mode: {support: full}
-  diff_mode: {support: full, details: Tells that keys differ.}
+  diff_mode: {support: full, details: Shows that keys differ, not the keys.}
 """
 
 EXAMPLES = r"""

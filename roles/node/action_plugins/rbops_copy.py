@@ -57,7 +57,7 @@ class ActionModule(ActionBase):
         single = self._task.args.get("files") or ()
         wanted += [(entry["src"], entry["dest"], str(entry.get("mode", "0644"))) for entry in single]
         if not wanted:
-            raise AnsibleActionFail("there is no file to copy: was the folder written by `rbops render`?")
+            raise AnsibleActionFail("no file to copy, expected a folder written by `rbops render`")
         return wanted
 
     def _contents(self, wanted):

@@ -91,7 +91,7 @@ def _look(wanted, *, show):
 
 
 def _left(places, wanted):
-    """What lies at the places and is not wanted there."""
+    """The files at the places that are not wanted there."""
     keep = {os.path.normpath(entry["dest"]) for entry in wanted}
     found = []
     for place in places:
