@@ -13,7 +13,7 @@ from rbops.cli.options import Output
 from rbops.cli.output import Format, emit_json, say, show
 
 if TYPE_CHECKING:
-    from rbops.click import ClickText, Options, Report
+    from rbops.click import CheckOptions, ClickText, Report
     from rbops.click.elements import Driver
     from rbops.click.installed import Installed
     from rbops.errors import Diagnostic
@@ -86,7 +86,7 @@ def click_check(
 
     Rule 1: one queue of a device is touched by one thread. Rule 2: a packet stays on the thread that received it.
     """
-    from rbops.click import Options
+    from rbops.click import CheckOptions
     from rbops.click.installed import find_click
 
     allowed = _allowed(allow or ())
@@ -96,7 +96,7 @@ def click_check(
         is_spec = path.suffix in {".yml", ".yaml"}
         click = find_click(prefix, look=not is_spec)
         spreads = fastclick or click.fastclick
-        options = Options(driver, threads, spreads, click.library, click.package, _defines(define or []))
+        options = CheckOptions(driver, threads, spreads, click.library, click.package, _defines(define or []))
         checked += (_of_spec if is_spec else _of_file)(path, click, options, allowed)
     _print(checked, output)
 
@@ -129,7 +129,7 @@ def _defines(given: list[str]) -> dict[str, str]:
     return found
 
 
-def _of_file(path: Path, click: Installed, options: Options, allow: tuple[str, ...]) -> Iterator[_Checked]:
+def _of_file(path: Path, click: Installed, options: CheckOptions, allow: tuple[str, ...]) -> Iterator[_Checked]:
     from dataclasses import replace
 
     from rbops.click import check
@@ -141,7 +141,7 @@ def _of_file(path: Path, click: Installed, options: Options, allow: tuple[str, .
     yield _Checked(replace(report, notes=(*keyless.places, *report.notes)), allow, click.table.origin)
 
 
-def _of_spec(path: Path, click: Installed, options: Options, allow: tuple[str, ...]) -> Iterator[_Checked]:
+def _of_spec(path: Path, click: Installed, options: CheckOptions, allow: tuple[str, ...]) -> Iterator[_Checked]:
     """Each server's configuration as it would be pushed; planning checks the fragment in its own file."""
     from dataclasses import replace
 

@@ -130,10 +130,10 @@ def _accept(spec: Path, inventory: Path, limit: str | None) -> None:
     from rbops.cli.selftest import QUICK_S, measure
     from rbops.errors import CheckFailed
     from rbops.report.words import counted
-    from rbops.selftest.options import Options
+    from rbops.selftest.options import SelftestOptions
     from rbops.selftest.phases import quick
 
-    result = measure(spec, inventory, limit, Options(duration_s=QUICK_S, phases=quick()))
+    result = measure(spec, inventory, limit, SelftestOptions(duration_s=QUICK_S, phases=quick()))
     if not result.passed:
         faults = "; ".join(fault.text for fault in result.faults[:3])
         raise CheckFailed(f"{counted(len(result.faults), 'fault')} in the self-test: {faults}", code="apply.selftest")

@@ -68,7 +68,7 @@ def discover(
     differs from the plan.
     """
     from rbops.deploy.inventory import load_inventory
-    from rbops.discover.run import Options
+    from rbops.discover.run import DiscoverOptions
     from rbops.discover.run import discover as run
     from rbops.errors import UsageError
 
@@ -78,7 +78,7 @@ def discover(
             code="discover.fix",
             hint="rbops discover SPEC -i INVENTORY --fix",
         )
-    options = Options(spec, output_spec, fix, cabling, all_ports)
+    options = DiscoverOptions(spec, output_spec, fix, cabling, all_ports)
     _print(run(load_inventory(inventory, limit), options, say), output)
 
 

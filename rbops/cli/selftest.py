@@ -13,7 +13,7 @@ from rbops.errors import CheckFailed, UsageError, Where
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rbops.selftest.options import Options
+    from rbops.selftest.options import SelftestOptions
     from rbops.selftest.result import SelftestResult
 
 __all__ = ["QUICK_S", "measure", "register", "selftest"]
@@ -55,12 +55,12 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
     without loss. Needs root and the testers of the inventory. Exits with 1 if there is a fault.
     """
     from rbops.report.selftest import selftest_blocks
-    from rbops.selftest.options import Options
+    from rbops.selftest.options import SelftestOptions
     from rbops.selftest.phases import quick as quick_phases
 
     phases = quick_phases() if quick else ()
     seconds = duration if duration is not None else QUICK_S if quick else _USUAL_S
-    options = Options(duration_s=seconds, packets=packets, size=size, seed=seed, phases=phases)
+    options = SelftestOptions(duration_s=seconds, packets=packets, size=size, seed=seed, phases=phases)
     result = measure(spec, inventory, limit, options)
     if junit is not None:
         _write_junit(junit, result)
@@ -81,7 +81,7 @@ def _failure(result: SelftestResult) -> CheckFailed:
     return CheckFailed(f"{counted(len(result.faults), 'fault')} in the self-test: {first}", code="selftest.failed")
 
 
-def measure(spec: Path, inventory: Path, limit: str | None, options: Options) -> SelftestResult:
+def measure(spec: Path, inventory: Path, limit: str | None, options: SelftestOptions) -> SelftestResult:
     """Run the self-test on the spec's router as the verb does, progress on stderr."""
     from dataclasses import replace
 

@@ -15,7 +15,7 @@ from rbops.click.source import ClickText
 from rbops.click.threads import homes, reach
 from rbops.errors import Diagnostic
 
-__all__ = ["Options", "PackageMap", "Report", "check"]
+__all__ = ["CheckOptions", "PackageMap", "Report", "check"]
 
 PackageMap = Callable[[str], str | None]
 """The element map of a package that a configuration requires; None: there is none."""
@@ -25,7 +25,7 @@ _DRIVERS: tuple[Driver, ...] = ("userlevel", "linuxmodule")
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class CheckOptions:
     """``driver`` None: any driver that has all the classes. ``threads`` None: as many as are named, at least 1.
 
     ``fastclick``: device elements spread their queues over threads by themselves, as FastClick's do.
@@ -56,9 +56,9 @@ class Report:
     threads: tuple[ThreadUse, ...] = ()
 
 
-def check(text: ClickText, table: Table, options: Options | None = None) -> Report:
+def check(text: ClickText, table: Table, options: CheckOptions | None = None) -> Report:
     """Every error of the configuration; rules are checked when there is none."""
-    options = options or Options()
+    options = options or CheckOptions()
     parsed = parse(text, table.has, options.library)
     router, wrong = flatten(parsed.tree, dict(options.defines))
     errors = [*parsed.errors, *wrong]

@@ -6,14 +6,14 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
 from rbops.click.chains import Item, Ports
-from rbops.click.lexer import Kind, Token
+from rbops.click.lexer import Token, TokenKind
 from rbops.click.reader import Reader
 from rbops.click.source import Span
 from rbops.click.tree import Base, ClassRef, Compound, Element
 
 __all__ = ["ARROWS", "ItemReader"]
 
-ARROWS = (Kind.ARROW, Kind.DOUBLE_ARROW)
+ARROWS = (TokenKind.ARROW, TokenKind.DOUBLE_ARROW)
 _HIGHEST_PORT = 1023
 _NO_PORTS = Ports()
 
@@ -64,7 +64,7 @@ class ItemReader(Reader, ABC):
             if entry is None:
                 break
             chain.entries.append(entry)
-            if self._lexer.take(Kind.SYMBOL, ",") is None:
+            if self._lexer.take(TokenKind.SYMBOL, ",") is None:
                 break
         if not chain.entries:
             return None
@@ -90,7 +90,7 @@ class ItemReader(Reader, ABC):
         inputs, port_span = self._ports()
         token = self._lexer.next()
         span = port_span.to(token.span) if port_span else token.span
-        if token.kind is Kind.IDENT:
+        if token.kind is TokenKind.IDENT:
             name = token.string
             kind = self._scope.classes.get(name)
             if kind is None and name not in self._scope.named and self._known(name):
@@ -117,7 +117,10 @@ class ItemReader(Reader, ABC):
             implied = bool(inputs.numbers)
         else:
             implied = (
-                nested and token.kind is not Kind.DOUBLE_COLON and not chain.first and (bool(inputs.numbers) or only)
+                nested
+                and token.kind is not TokenKind.DOUBLE_COLON
+                and not chain.first
+                and (bool(inputs.numbers) or only)
             )
         if not implied:
             if inputs.numbers:
@@ -126,9 +129,9 @@ class ItemReader(Reader, ABC):
                 self._lexer.push_back(token)
             elif only:
                 self._syntax(token)
-                if token.kind is Kind.END or token.symbol("})"):
+                if token.kind is TokenKind.END or token.symbol("})"):
                     self._lexer.push_back(token)
-            elif token.kind is Kind.END:
+            elif token.kind is TokenKind.END:
                 self._lexer.push_back(token)
             # Click takes any word after a trailing comma for the comma's own.
             return None
@@ -162,11 +165,11 @@ class ItemReader(Reader, ABC):
 
     def _declaration(self, entry: _Entry) -> None:
         """``:: Class``."""
-        if self._lexer.take(Kind.DOUBLE_COLON) is None:
+        if self._lexer.take(TokenKind.DOUBLE_COLON) is None:
             return
         entry.bare = False
         token = self._lexer.next()
-        if token.kind is Kind.IDENT:
+        if token.kind is TokenKind.IDENT:
             entry.declared = self._class(token)
         elif token.symbol("{"):
             entry.declared = self._compound("", token.span)
@@ -178,7 +181,7 @@ class ItemReader(Reader, ABC):
 
     def _configuration(self, entry: _Entry) -> None:
         """``(configuration)`` and the output ports."""
-        opening = self._lexer.take(Kind.SYMBOL, "(")
+        opening = self._lexer.take(TokenKind.SYMBOL, "(")
         if opening is not None:
             if entry.kind is None and entry.name in self._scope.named:
                 hint = "configure it where it is declared"
@@ -190,7 +193,7 @@ class ItemReader(Reader, ABC):
                 )
             entry.bare = False
             entry.configuration, inside = self._lexer.configuration(opening.span)
-            self._lexer.take(Kind.SYMBOL, ")")
+            self._lexer.take(TokenKind.SYMBOL, ")")
             entry.span = entry.span.to(inside)
         ports, span = self._ports()
         if span is not None:
@@ -198,7 +201,7 @@ class ItemReader(Reader, ABC):
 
     def _ports(self) -> tuple[Ports, Span | None]:
         """``[0]``, ``[0, 3-5]``, ``[]``, ``[1, ]``."""
-        opening = self._lexer.take(Kind.SYMBOL, "[")
+        opening = self._lexer.take(TokenKind.SYMBOL, "[")
         if opening is None:
             return Ports(), None
         numbers: list[int] = []
@@ -207,7 +210,7 @@ class ItemReader(Reader, ABC):
             token = self._lexer.next()
             if token.symbol("]"):
                 return Ports(tuple(numbers) or (0,), open=True), opening.span.to(token.span)
-            if token.kind is not Kind.IDENT:
+            if token.kind is not TokenKind.IDENT:
                 self._add_error(token.span, "expected a port number", code="click.syntax")
                 self._lexer.push_back(token)
                 break
@@ -219,7 +222,7 @@ class ItemReader(Reader, ABC):
             if not token.symbol("-,") or (dash and token.symbol("-")):
                 self._add_error(token.span, "expected ',' or ']' after a port number", code="click.syntax")
                 self._lexer.push_back(token)
-                if token.kind is not Kind.IDENT:
+                if token.kind is not TokenKind.IDENT:
                     break
             dash = token.symbol("-")
         return Ports(tuple(numbers)), opening.span

@@ -14,10 +14,10 @@ from rbops.click.config import unquote
 from rbops.click.source import ClickText, Span
 from rbops.errors import Diagnostic
 
-__all__ = ["Kind", "Lexer", "Token"]
+__all__ = ["Lexer", "Token", "TokenKind"]
 
 
-class Kind(Enum):
+class TokenKind(Enum):
     """What a word is; the value is how a message names it."""
 
     IDENT = "identifier"
@@ -39,27 +39,27 @@ class Kind(Enum):
 class Token:
     """A token and its position; a variable's ``string`` is without the ``$``."""
 
-    kind: Kind
+    kind: TokenKind
     string: str
     span: Span
 
     def symbol(self, characters: str) -> bool:
         """Whether it is one of these single characters."""
-        return self.kind is Kind.SYMBOL and self.string in characters
+        return self.kind is TokenKind.SYMBOL and self.string in characters
 
 
 _KEYWORDS = {
-    "elementclass": Kind.ELEMENTCLASS,
-    "require": Kind.REQUIRE,
-    "provide": Kind.PROVIDE,
-    "define": Kind.DEFINE,
+    "elementclass": TokenKind.ELEMENTCLASS,
+    "require": TokenKind.REQUIRE,
+    "provide": TokenKind.PROVIDE,
+    "define": TokenKind.DEFINE,
 }
 _MARKS = {
-    "->": Kind.ARROW,
-    "=>": Kind.DOUBLE_ARROW,
-    "::": Kind.DOUBLE_COLON,
-    "||": Kind.DOUBLE_BAR,
-    "...": Kind.ELLIPSIS,
+    "->": TokenKind.ARROW,
+    "=>": TokenKind.DOUBLE_ARROW,
+    "::": TokenKind.DOUBLE_COLON,
+    "||": TokenKind.DOUBLE_BAR,
+    "...": TokenKind.ELLIPSIS,
 }
 _SPACE = re.compile(r"[ \t\n\v\f\r]+|//[^\n\r]*|/\*(?s:.*?)(?:\*/|\Z)")
 _WORD = re.compile(
@@ -96,25 +96,25 @@ class Lexer:
         characters = self.text.characters
         match = _WORD.match(characters, start)
         if match is None:
-            return Token(Kind.END, "", Span(self.text, start, start))
+            return Token(TokenKind.END, "", Span(self.text, start, start))
         self._position = match.end()
         span = Span(self.text, start, match.end())
         if match["ident"] is not None:
-            return Token(_KEYWORDS.get(match["ident"], Kind.IDENT), match["ident"], span)
+            return Token(_KEYWORDS.get(match["ident"], TokenKind.IDENT), match["ident"], span)
         if match["variable"] is not None:
-            return Token(Kind.VARIABLE, match["variable"], span)
+            return Token(TokenKind.VARIABLE, match["variable"], span)
         if match["mark"] is not None:
             return Token(_MARKS[match["mark"]], match["mark"], span)
-        return Token(Kind.SYMBOL, match[0], span)
+        return Token(TokenKind.SYMBOL, match[0], span)
 
     def push_back(self, token: Token) -> None:
         """Let ``next`` give this word again."""
         self._back.append(token)
 
-    def take(self, kind: Kind, symbol: str = "") -> Token | None:
+    def take(self, kind: TokenKind, symbol: str = "") -> Token | None:
         """The next word if it is this one; else it stays where it is."""
         token = self.next()
-        if token.kind is kind and (kind is not Kind.SYMBOL or token.string == symbol):
+        if token.kind is kind and (kind is not TokenKind.SYMBOL or token.string == symbol):
             return token
         self.push_back(token)
         return None

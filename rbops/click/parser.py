@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from rbops.click.chains import Item, Ports, pairs
 from rbops.click.config import REST, Formal, argvec, unquote, words
 from rbops.click.items import ARROWS, ItemReader
-from rbops.click.lexer import Kind, Lexer, Token
+from rbops.click.lexer import Lexer, Token, TokenKind
 from rbops.click.reader import MOST_ERRORS, StopReading
 from rbops.click.scope import Scope
 from rbops.click.source import ClickText, Span
@@ -32,8 +32,15 @@ Library = Callable[[str, ClickText], ClickText | None]
 """The text that ``require(library NAME)`` in a file means; None: there is none."""
 
 _MOST_CONNECTIONS = 200_000
-_BEGINS_CHAIN = (Kind.IDENT, *ARROWS)
-_ENDS_CHAIN = (Kind.IDENT, Kind.DOUBLE_BAR, Kind.ELEMENTCLASS, Kind.REQUIRE, Kind.PROVIDE, Kind.DEFINE)
+_BEGINS_CHAIN = (TokenKind.IDENT, *ARROWS)
+_ENDS_CHAIN = (
+    TokenKind.IDENT,
+    TokenKind.DOUBLE_BAR,
+    TokenKind.ELEMENTCLASS,
+    TokenKind.REQUIRE,
+    TokenKind.PROVIDE,
+    TokenKind.DEFINE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +100,11 @@ class _Parser(ItemReader):
             if token.kind in _BEGINS_CHAIN or token.symbol("[{("):
                 self._lexer.push_back(token)
                 self._chain()
-            elif token.kind is Kind.ELEMENTCLASS:
+            elif token.kind is TokenKind.ELEMENTCLASS:
                 self._elementclass()
-            elif token.kind is Kind.REQUIRE:
+            elif token.kind is TokenKind.REQUIRE:
                 self._require()
-            elif token.kind is Kind.DEFINE:
+            elif token.kind is TokenKind.DEFINE:
                 self._define()
             elif token.symbol(";"):
                 continue
@@ -107,7 +114,7 @@ class _Parser(ItemReader):
                 self._syntax(token)
 
     def _closes(self, token: Token, closing: str, opening: Span | None) -> bool:
-        if token.kind is Kind.END:
+        if token.kind is TokenKind.END:
             if closing:
                 hint = f"what it closes begins at {opening}"
                 self._add_error(
@@ -115,8 +122,8 @@ class _Parser(ItemReader):
                 )
             return True
         if closing == "}":
-            return token.symbol("}") or token.kind is Kind.DOUBLE_BAR
-        if closing == ")" and (token.symbol("}") or token.kind is Kind.DOUBLE_BAR):
+            return token.symbol("}") or token.kind is TokenKind.DOUBLE_BAR
+        if closing == ")" and (token.symbol("}") or token.kind is TokenKind.DOUBLE_BAR):
             self._syntax(token)
             self._lexer.push_back(token)
             return True
@@ -124,14 +131,14 @@ class _Parser(ItemReader):
 
     def _elementclass(self) -> None:
         named = self._lexer.next()
-        if named.kind is not Kind.IDENT:
+        if named.kind is not TokenKind.IDENT:
             self._add_error(named.span, "expected the name of an element class", code="click.syntax")
             self._lexer.push_back(named)
-        name = named.string if named.kind is Kind.IDENT else ""
+        name = named.string if named.kind is TokenKind.IDENT else ""
         token = self._lexer.next()
         if token.symbol("{"):
             kind: ClassRef = self._compound(name, named.span)
-        elif token.kind is Kind.IDENT:
+        elif token.kind is TokenKind.IDENT:
             kind = self._class(token)
         else:
             self._syntax(token)
@@ -141,14 +148,14 @@ class _Parser(ItemReader):
 
     def _arguments(self, keyword: str) -> list[tuple[str, Span]]:
         """The arguments in the parentheses after ``keyword``."""
-        opening = self._lexer.take(Kind.SYMBOL, "(")
+        opening = self._lexer.take(TokenKind.SYMBOL, "(")
         if opening is None:
             token = self._lexer.next()
             self._add_error(token.span, f"expected '(' after {keyword}", code="click.syntax")
             self._lexer.push_back(token)
             return []
         text, span = self._lexer.configuration(opening.span)
-        self._lexer.take(Kind.SYMBOL, ")")
+        self._lexer.take(TokenKind.SYMBOL, ")")
         return [(argument, opening.span.to(span)) for argument in argvec(text)]
 
     def _define(self) -> None:
@@ -168,7 +175,7 @@ class _Parser(ItemReader):
 
     def _require(self) -> None:
         arguments = self._arguments("require")
-        self._lexer.take(Kind.SYMBOL, ";")
+        self._lexer.take(TokenKind.SYMBOL, ";")
         for argument, span in arguments:
             match [unquote(word) for word in words(argument)]:
                 case []:
@@ -211,15 +218,15 @@ class _Parser(ItemReader):
         extended: ClassRef | None = None
         while True:
             token = self._lexer.next()
-            if token.kind is Kind.ELLIPSIS:
+            if token.kind is TokenKind.ELLIPSIS:
                 extended = self._extended(name, token, after_body=bool(bodies))
-                if self._lexer.take(Kind.SYMBOL, "}") is None:
+                if self._lexer.take(TokenKind.SYMBOL, "}") is None:
                     self._add_error(token.span, "'...' must be the last of the bodies", code="click.syntax")
                 break
             self._lexer.push_back(token)
             body, end = self._body(name, span if not bodies else token.span)
             bodies.append(body)
-            if end.kind is not Kind.DOUBLE_BAR:
+            if end.kind is not TokenKind.DOUBLE_BAR:
                 break
         self._depth -= 1
         if not bodies:
@@ -260,9 +267,9 @@ class _Parser(ItemReader):
         while True:
             token = self._lexer.next()
             keyword = ""
-            if token.kind is Kind.IDENT:
+            if token.kind is TokenKind.IDENT:
                 variable = self._lexer.next()
-                if variable.kind is not Kind.VARIABLE:
+                if variable.kind is not TokenKind.VARIABLE:
                     if self._scope.formals:
                         self._add_error(variable.span, "expected a variable", code="click.syntax")
                     self._lexer.push_back(variable)
@@ -271,7 +278,7 @@ class _Parser(ItemReader):
                 keyword = token.string
             elif token.symbol("|"):
                 return
-            elif token.kind is Kind.VARIABLE:
+            elif token.kind is TokenKind.VARIABLE:
                 variable = token
             else:
                 if self._scope.formals:
@@ -313,7 +320,7 @@ class _Parser(ItemReader):
                 self._connect(previous, items, arrow)
             previous = items
             token = self._lexer.next()
-            while token.symbol(",") or token.kind is Kind.DOUBLE_COLON:
+            while token.symbol(",") or token.kind is TokenKind.DOUBLE_COLON:
                 self._syntax(token)
                 token = self._lexer.next()
             if token.kind not in ARROWS:
@@ -335,18 +342,18 @@ class _Parser(ItemReader):
                 return
 
     def _end_of_chain(self, token: Token) -> None:
-        if token.kind is Kind.END or token.symbol("{}[)") or token.kind in _ENDS_CHAIN:
+        if token.kind is TokenKind.END or token.symbol("{}[)") or token.kind in _ENDS_CHAIN:
             self._lexer.push_back(token)
         elif not token.symbol(";"):
             self._syntax(token)
-            if token.kind is not Kind.SYMBOL:
+            if token.kind is not TokenKind.SYMBOL:
                 self._lexer.push_back(token)
 
     def _connect(self, sources: list[Item], targets: list[Item], arrow: Token) -> None:
         span = sources[0].span.to(targets[-1].span)
         wrong: list[str] = []
         for source, output, target, entry in pairs(
-            sources, targets, many=arrow.kind is Kind.DOUBLE_ARROW, errors=wrong
+            sources, targets, many=arrow.kind is TokenKind.DOUBLE_ARROW, errors=wrong
         ):
             own = source.span.to(target.span)
             self._scope.connect(Connection(source.element, output, target.element, entry, own))

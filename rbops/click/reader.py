@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rbops.click.lexer import Kind, Lexer, Token
+from rbops.click.lexer import Lexer, Token, TokenKind
 from rbops.click.scope import Scope
 from rbops.click.source import ClickText, Span
 from rbops.click.tree import Base, ClassRef, Use
@@ -38,7 +38,7 @@ class Reader:
             raise StopReading
 
     def _syntax(self, token: Token) -> None:
-        if token.kind is Kind.END:
+        if token.kind is TokenKind.END:
             self._add_error(token.span, "the text ends in the middle of a statement", code="click.syntax")
         else:
             self._add_error(token.span, f"syntax error near {_shown(token)}", code="click.syntax")
@@ -59,5 +59,5 @@ class Reader:
 
 
 def _shown(token: Token) -> str:
-    string = token.string if token.kind is not Kind.VARIABLE else f"${token.string}"
+    string = token.string if token.kind is not TokenKind.VARIABLE else f"${token.string}"
     return f"'{string}'" if string.isprintable() else ascii(string)

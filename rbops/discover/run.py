@@ -21,13 +21,13 @@ from rbops.node.facts import Facts, to_json
 from rbops.plan import ClusterPlan
 from rbops.planner import load_plan
 
-__all__ = ["Discovered", "Move", "Options", "Progress", "discover"]
+__all__ = ["DiscoverOptions", "Discovered", "Move", "Progress", "discover"]
 
 Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class DiscoverOptions:
     """``spec`` is what cabling is checked against, ``output`` the spec that facts are written to.
 
     ``cabling`` None: if there is a spec. ``all_ports`` tests every NIC but the management one, not only
@@ -88,7 +88,7 @@ def _received(end: End, one: Received) -> dict[str, Any]:
     }
 
 
-def discover(inventory: Inventory, options: Options, progress: Progress) -> Discovered:
+def discover(inventory: Inventory, options: DiscoverOptions, progress: Progress) -> Discovered:
     """Read the facts of the servers of ``inventory``, and if wanted check how they are cabled.
 
     Raises SpecError, UsageError (2), Mismatch (3), Unreachable (4); a cabling that is not as planned, or
@@ -118,7 +118,7 @@ def _described(facts: Mapping[str, Facts]) -> Discovered:
     return Discovered(facts, notes)
 
 
-def _draft(options: Options, facts: Mapping[str, Facts]) -> Draft | None:
+def _draft(options: DiscoverOptions, facts: Mapping[str, Facts]) -> Draft | None:
     if options.output is not None:
         hardware = {name: describe(name, one).hardware for name, one in facts.items()}
         return open_draft(options.output, options.spec, hardware)
@@ -136,7 +136,7 @@ def _cabled(
     found: Discovered,
     plan: ClusterPlan | None,
     draft: Draft | None,
-    options: Options,
+    options: DiscoverOptions,
     progress: Progress,
 ) -> Discovered:
     """The rest with the cabling check, whose result decides what is written."""

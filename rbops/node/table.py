@@ -11,13 +11,13 @@ from socket import inet_aton
 from rbops.errors import Mismatch, Where
 from rbops.node.schema import NodeConfig
 
-__all__ = ["Hop", "Row", "Target", "hops", "load", "neighbors", "rows"]
+__all__ = ["Hop", "RouteTarget", "Row", "hops", "load", "neighbors", "rows"]
 
 _HEADER = "prefix,port,adjacency,via"
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class RouteTarget:
     """Where routes leave the router: ``port``, ``adjacency`` of it; ``via`` is empty for connected prefixes."""
 
     port: int
@@ -25,7 +25,7 @@ class Target:
     via: str
 
 
-Row = tuple[str, Target]
+Row = tuple[str, RouteTarget]
 """A line: prefix, and the target that it shares with many others."""
 
 
@@ -60,7 +60,7 @@ def rows(data: bytes) -> list[Row]:
         raise Mismatch(
             f"not a valid first line, expected {_HEADER}", code="node.route", where=Where(file="routes.csv", line=1)
         )
-    targets: dict[str, Target] = {}
+    targets: dict[str, RouteTarget] = {}
     found: list[Row] = []
     try:
         for line in lines[1:]:
@@ -68,7 +68,7 @@ def rows(data: bytes) -> list[Row]:
             target = targets.get(tail)
             if target is None:
                 port, adjacency, via = tail.split(",")
-                target = targets[tail] = Target(int(port), int(adjacency), via)
+                target = targets[tail] = RouteTarget(int(port), int(adjacency), via)
             found.append((prefix, target))
     except ValueError as error:
         place = Where(file="routes.csv", line=len(found) + 2)
@@ -106,7 +106,7 @@ def _connected(config: NodeConfig, devices: Mapping[str, str]) -> dict[tuple[int
     return found
 
 
-def _targets(table: Sequence[Row]) -> list[Target]:
+def _targets(table: Sequence[Row]) -> list[RouteTarget]:
     """The distinct targets; the lines share their objects."""
     return list({id(target): target for _, target in table}.values())
 
@@ -132,7 +132,7 @@ def neighbors(table: Sequence[Row], config: NodeConfig, devices: Mapping[str, st
     return found
 
 
-def _hop(target: Target, config: NodeConfig, devices: Mapping[str, str]) -> Hop | None:
+def _hop(target: RouteTarget, config: NodeConfig, devices: Mapping[str, str]) -> Hop | None:
     device = _fabric_device(target.port, config, devices)
     if device is not None:
         source = next((a for port in config.ports if port.kind == "external" for a in port.addresses), None)

@@ -24,7 +24,7 @@ from typing import Any
 
 from rbops.errors import CheckFailed, RbopsError, UsageError
 from rbops.resources import bpf_object
-from rbops.selftest.device import Device, enter_namespace, resolve
+from rbops.selftest.device import TesterDevice, enter_namespace, resolve
 from rbops.selftest.programs import Generator, Sink
 from rbops.selftest.wire import Epoch
 
@@ -37,7 +37,7 @@ _UNLIMITED = 1 << 62
 class Agent:
     """What the requests act on; ``attach`` comes before ``expect``, ``prepare``, ``send`` and ``collect``."""
 
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: TesterDevice) -> None:
         self._device = device
         self._sink: Sink | None = None
         self._generator: Generator | None = None
@@ -163,7 +163,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.netns:
             enter_namespace(options.netns)
-        agent = Agent(Device.named(options.device))
+        agent = Agent(TesterDevice.named(options.device))
     except (RbopsError, OSError) as error:
         sys.stdout.write(json.dumps({"error": _as_json(error)}) + "\n")
         return 1

@@ -13,7 +13,7 @@ from rbops.selftest.ports import AttachedTester
 from rbops.selftest.result import Pair, Phase, Source
 from rbops.selftest.tester import Agents
 from rbops.selftest.traffic import Traffic, expected_entries, generator_entries, longest, sent_to
-from rbops.selftest.wire import Epoch, Fault
+from rbops.selftest.wire import Epoch, FrameFault
 
 __all__ = ["Bench", "Outcome", "run_phase"]
 
@@ -48,7 +48,7 @@ class Outcome:
     """A phase and the evidence: the first wrong frame of each kind at each tester, by tester index."""
 
     phase: Phase
-    samples: dict[int, dict[Fault, bytes]]
+    samples: dict[int, dict[FrameFault, bytes]]
 
 
 def run_phase(bench: Bench, traffic: Traffic) -> Outcome:
@@ -167,7 +167,7 @@ def _outcome(bench: Bench, traffic: Traffic, sent: Sequence[Source], found: Sequ
         stray=sum(answer["passed"] for answer in found),
     )
     samples = {
-        index: {Fault(int(kind)): bytes.fromhex(frame) for kind, frame in answer["samples"].items()}
+        index: {FrameFault(int(kind)): bytes.fromhex(frame) for kind, frame in answer["samples"].items()}
         for index, answer in enumerate(found)
         if answer["samples"]
     }
@@ -188,15 +188,15 @@ def _pair(testers: Sequence[AttachedTester], source: int, to: int, sent: int, fo
         destination=testers[to].at.port,
         sent=sent,
         received=answer["delivered"][source],
-        duplicates=faults[Fault.DUPLICATE],
+        duplicates=faults[FrameFault.DUPLICATE],
         misdelivered=tuple(wrong),
-        mangled=faults[Fault.MANGLED],
-        corrupt=faults[Fault.CORRUPT],
-        header=faults[Fault.HEADER],
-        ttl=faults[Fault.TTL],
-        checksum=faults[Fault.CHECKSUM],
-        next_hop_mac=faults[Fault.DESTINATION_MAC],
-        source_mac=faults[Fault.SOURCE_MAC],
-        late=faults[Fault.LATE],
-        sequences=faults[Fault.REORDERED],
+        mangled=faults[FrameFault.MANGLED],
+        corrupt=faults[FrameFault.CORRUPT],
+        header=faults[FrameFault.HEADER],
+        ttl=faults[FrameFault.TTL],
+        checksum=faults[FrameFault.CHECKSUM],
+        next_hop_mac=faults[FrameFault.DESTINATION_MAC],
+        source_mac=faults[FrameFault.SOURCE_MAC],
+        late=faults[FrameFault.LATE],
+        sequences=faults[FrameFault.REORDERED],
     )

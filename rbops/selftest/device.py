@@ -22,7 +22,7 @@ from pathlib import Path
 from rbops.errors import Mismatch, Where
 from rbops.selftest.wire import mac_bytes, mac_text
 
-__all__ = ["Device", "enter_namespace", "private_namespace", "resolve", "statistics", "transmitted"]
+__all__ = ["TesterDevice", "enter_namespace", "private_namespace", "resolve", "statistics", "transmitted"]
 
 _CLONE_NEWNET, _CLONE_NEWNS = 0x40000000, 0x00020000
 _MS_REC, _MS_SLAVE = 0x4000, 0x80000
@@ -34,7 +34,7 @@ _REFUSED = re.compile(r"tx\d+_xdp_tx_drops|tx_queue_\d+_xdp_tx_drops")
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
+class TesterDevice:
     """``rx_queues`` counts those in use: frames redirected to the device spread over them by CPU id."""
 
     name: str
@@ -44,7 +44,7 @@ class Device:
     rx_queues: int
 
     @classmethod
-    def named(cls, name: str) -> Device:
+    def named(cls, name: str) -> TesterDevice:
         """The device ``name`` of this namespace, read from /sys; raises Mismatch when there is none."""
         root = Path("/sys/class/net") / name
         try:
@@ -147,7 +147,7 @@ def transmitted(name: str) -> int:
     return int(Path(f"/sys/class/net/{name}/statistics/tx_packets").read_text())
 
 
-def resolve(device: Device, address: str, own: str, timeout_s: float) -> str | None:
+def resolve(device: TesterDevice, address: str, own: str, timeout_s: float) -> str | None:
     """The MAC that answers for ``address`` by ARP, requested from ``own``; None without an answer."""
     me, wanted = socket.inet_aton(own), socket.inet_aton(address)
     mac = mac_bytes(device.mac)

@@ -10,7 +10,7 @@ from rbops.selftest.counters import Readings, Suspicion, unresponsive
 from rbops.selftest.ports import AttachedTester
 from rbops.selftest.result import Fault, Kind, Pair, Phase
 from rbops.selftest.traffic import ttl_of
-from rbops.selftest.wire import Fault as Sample
+from rbops.selftest.wire import FrameFault as Sample
 from rbops.selftest.wire import Ident, mac_text
 
 __all__ = ["Evidence", "diagnose"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rbops.errors import UsageError
 from rbops.selftest.wire import LARGEST_SIZE, SMALLEST_SIZE
 
-__all__ = ["OVERALL_S", "Options"]
+__all__ = ["OVERALL_S", "SelftestOptions"]
 
 OVERALL_S = 60.0
 """No phase takes longer, in seconds."""
@@ -17,7 +17,7 @@ _MOST_FLOWS = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class SelftestOptions:
     """What a self-test does.
 
     ``duration_s``: seconds for all phases together, apart from start and end. ``packets``: from every

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from rbops.errors import Mismatch, Where
 from rbops.plan import PUNT, Adjacency, ClusterPlan, Port, Route, Tunnel
 
-__all__ = ["AttachedTester", "PortUnderTest", "Target", "ports_under_test", "targets"]
+__all__ = ["AttachedTester", "Destination", "PortUnderTest", "ports_under_test", "targets"]
 
 PER_PORT = 16
 """The highest number of destination addresses behind a port."""
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class Destination:
     """A destination address behind a port, and the MAC its packets must leave with."""
 
     address: str
@@ -32,7 +32,7 @@ class PortUnderTest:
     server: str
     router_address: str
     address: str
-    targets: tuple[Target, ...]
+    targets: tuple[Destination, ...]
     queues: int
     rate_bps: int
 
@@ -72,7 +72,7 @@ def ports_under_test(plan: ClusterPlan, *, seed: int, routes: Iterable[Route] = 
     return tuple(sorted(ports, key=lambda port: port.port))
 
 
-def _port_under_test(server: str, port: Port, number: int, reachable: tuple[Target, ...]) -> PortUnderTest:
+def _port_under_test(server: str, port: Port, number: int, reachable: tuple[Destination, ...]) -> PortUnderTest:
     neighbour = next((adjacency for adjacency in port.adjacencies if adjacency.mac), None)
     if neighbour is None or not port.addresses:
         raise Mismatch(
@@ -97,7 +97,7 @@ def _inside(address: str, interface: str) -> bool:
     return ipaddress.IPv4Address(address) in ipaddress.IPv4Interface(interface).network
 
 
-def targets(plan: ClusterPlan, routes: Iterable[Route], *, seed: int) -> dict[int, tuple[Target, ...]]:
+def targets(plan: ClusterPlan, routes: Iterable[Route], *, seed: int) -> dict[int, tuple[Destination, ...]]:
     """Addresses to send to behind each port: every neighbour, and addresses within a sample of its routes.
 
     An address represents a route only if that route is its longest match. Addresses behind a tunnel are excluded, as
@@ -112,9 +112,11 @@ def targets(plan: ClusterPlan, routes: Iterable[Route], *, seed: int) -> dict[in
     }
     table = _Table(routes, plan.forwarding.tunnels)
     choose = random.Random(seed)  # noqa: S311  a repeatable sample, no secret
-    out: dict[int, tuple[Target, ...]] = {}
+    out: dict[int, tuple[Destination, ...]] = {}
     for number in {port for port, _ in neighbours} | set(plan.port_owner):
-        known = [Target(a.address, a.mac) for (port, _), a in sorted(neighbours.items()) if port == number and a.mac]
+        known = [
+            Destination(a.address, a.mac) for (port, _), a in sorted(neighbours.items()) if port == number and a.mac
+        ]
         own = [target for target in known if not table.tunnelled(ipaddress.IPv4Address(target.address))]
         behind = table.of_port(number)
         choose.shuffle(behind)
@@ -129,12 +131,12 @@ def targets(plan: ClusterPlan, routes: Iterable[Route], *, seed: int) -> dict[in
 
 
 def _with_routes(
-    own: list[Target],
+    own: list[Destination],
     behind: list[Route],
     table: _Table,
     neighbours: Mapping[tuple[int, int], Adjacency],
     choose: random.Random,
-) -> list[Target]:
+) -> list[Destination]:
     found = own[:PER_PORT]
     for route in behind:
         if len(found) >= PER_PORT:
@@ -144,7 +146,7 @@ def _with_routes(
         if neighbour is None or neighbour.mac is None or not _sendable(network):
             continue
         for address in _candidates(network, choose):
-            target = Target(str(address), neighbour.mac)
+            target = Destination(str(address), neighbour.mac)
             fits = table.longest_match(address) == (route.port, route.adjacency) and not table.tunnelled(address)
             if target not in found and fits:
                 found.append(target)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from rbops.dataplane.xdp.ctlibbpf import library
 from rbops.dataplane.xdp.libbpf import BpfError, Object, Program, xdp_context
-from rbops.selftest.device import Device, private_namespace, transmitted
-from rbops.selftest.wire import UDP_PORT, Epoch, Fault
+from rbops.selftest.device import TesterDevice, private_namespace, transmitted
+from rbops.selftest.wire import UDP_PORT, Epoch, FrameFault
 
 __all__ = ["Generator", "Link", "Reception", "Sending", "Sink"]
 
@@ -50,7 +50,7 @@ class Sending:
 class Generator:
     """Sends test frames out of ``device``; at most ``entries`` flows over all destinations."""
 
-    def __init__(self, path: Path, device: Device, entries: int) -> None:
+    def __init__(self, path: Path, device: TesterDevice, entries: int) -> None:
         self._device = device
         with Object(path) as source:
             source.resize("flows", entries)
@@ -125,14 +125,14 @@ class Reception:
     """What one sink found in an epoch, by source tester.
 
     ``delivered[s]`` counts different packets of source s that arrived where they were meant to;
-    ``faults[s]`` by ``Fault`` 0 to 9; ``misdelivered`` (source, planned destination) -> packets;
+    ``faults[s]`` by ``FrameFault`` 0 to 9; ``misdelivered`` (source, planned destination) -> packets;
     ``samples`` the first frame of each kind of fault, 60 bytes.
     """
 
     delivered: tuple[int, ...]
     faults: tuple[tuple[int, ...], ...]
     misdelivered: dict[tuple[int, int], int]
-    samples: dict[Fault, bytes]
+    samples: dict[FrameFault, bytes]
     stale: int
     passed: int
 
@@ -140,7 +140,7 @@ class Reception:
 class Sink:
     """Checks what arrives on ``device``; room for ``testers`` sources, ``entries`` flows, ``words`` * 64 packets."""
 
-    def __init__(self, path: Path, device: Device, *, testers: int, entries: int, words: int) -> None:
+    def __init__(self, path: Path, device: TesterDevice, *, testers: int, entries: int, words: int) -> None:
         self._testers = testers
         with Object(path) as source:
             for name, size in (("expected", entries), ("order", entries), ("seen", words), ("tallies", testers)):
@@ -168,7 +168,7 @@ class Sink:
         expected = self._memory["expected"]
         for source, packed in entries.items():
             expected[64 * epoch.flows * source : 64 * epoch.flows * source + len(packed)] = packed
-        for kind in Fault:
+        for kind in FrameFault:
             self._maps["samples"].update(int(kind).to_bytes(4, "little"), bytes(8 + 64))
         for index, address in enumerate(sources):
             self._maps["sources"].update(bytes(map(int, address.split("."))), index.to_bytes(4, "little"))
@@ -183,7 +183,7 @@ class Sink:
     def reception(self) -> Reception:
         """Everything that was found in this epoch."""
         samples = {}
-        for kind in Fault:
+        for kind in FrameFault:
             value = self._maps["samples"].lookup(int(kind).to_bytes(4, "little")) or bytes(8)
             if value[0]:
                 samples[kind] = value[8 : 8 + _SAMPLE_BYTES]

@@ -9,20 +9,20 @@ from functools import partial
 from rbops.dataplane import registry
 from rbops.plan import ClusterPlan, Route
 from rbops.selftest.counters import ReadCounters
-from rbops.selftest.options import Options
+from rbops.selftest.options import SelftestOptions
 from rbops.selftest.phases import PhaseKind, choose
 from rbops.selftest.result import Fault, SelftestResult
 from rbops.selftest.session import Session, usual_flows
 from rbops.selftest.setup import TesterLike, launch, make_bench, ports_with_testers
 
-__all__ = ["Options", "run_selftest"]
+__all__ = ["SelftestOptions", "run_selftest"]
 
 
 def run_selftest(
     plan: ClusterPlan,
     testers: Iterable[TesterLike],
     read_counters: ReadCounters | None,
-    options: Options,
+    options: SelftestOptions,
     *,
     routes: Iterable[Route] = (),
     progress: Callable[[str], None] = lambda _: None,

@@ -9,7 +9,7 @@ from rbops.plan import ClusterPlan
 from rbops.selftest.bench import Bench, Outcome, run_phase
 from rbops.selftest.counters import ReadCounters, Readings, difference, parse, spread, suspicions
 from rbops.selftest.diagnosis import Evidence, diagnose
-from rbops.selftest.options import Options
+from rbops.selftest.options import SelftestOptions
 from rbops.selftest.pace import slower
 from rbops.selftest.ports import PortUnderTest
 from rbops.selftest.result import Fault, Phase, PortService, RateResult
@@ -21,7 +21,7 @@ __all__ = ["Session", "usual_flows"]
 _ATTEMPTS = 3
 
 
-def usual_flows(ports: Sequence[PortUnderTest], options: Options) -> int:
+def usual_flows(ports: Sequence[PortUnderTest], options: SelftestOptions) -> int:
     """Flows between two ports, in the phases that need no other number."""
     return options.flows or flows_per_pair(len(ports), max(len(port.targets) for port in ports))
 
@@ -30,7 +30,7 @@ class Session:
     """Reads the servers' counters around each phase, and gathers results and faults."""
 
     def __init__(
-        self, plan: ClusterPlan, bench: Bench, options: Options, read_counters: ReadCounters | None,
+        self, plan: ClusterPlan, bench: Bench, options: SelftestOptions, read_counters: ReadCounters | None,
         say: Callable[[str], None],
     ) -> None:  # fmt: skip
         self.plan, self.bench, self.options = plan, bench, options

@@ -10,7 +10,7 @@ from typing import Protocol
 from rbops.errors import Mismatch, UsageError
 from rbops.plan import ClusterPlan, Route
 from rbops.selftest.bench import CAPACITY_WORDS, Bench
-from rbops.selftest.options import OVERALL_S, Options
+from rbops.selftest.options import OVERALL_S, SelftestOptions
 from rbops.selftest.ports import AttachedTester, PortUnderTest, ports_under_test
 from rbops.selftest.result import Fault
 from rbops.selftest.tester import Agents, TesterProcess
@@ -46,7 +46,7 @@ PortWithTester = tuple[PortUnderTest, TesterLike]
 
 
 def ports_with_testers(
-    plan: ClusterPlan, testers: Iterable[TesterLike], options: Options, routes: Iterable[Route] = ()
+    plan: ClusterPlan, testers: Iterable[TesterLike], options: SelftestOptions, routes: Iterable[Route] = ()
 ) -> tuple[PortWithTester, ...]:
     """The external ports to test between, each with its tester; changes nothing.
 
@@ -98,7 +98,7 @@ def launch(where: Sequence[PortWithTester]) -> Agents:
 def make_bench(
     where: Sequence[PortWithTester],
     agents: Agents,
-    options: Options,
+    options: SelftestOptions,
     flows: int,
     faults: list[Fault],
     hops: Callable[[str, str], int] = lambda *_: 1,

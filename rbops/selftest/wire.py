@@ -16,8 +16,8 @@ __all__ = [
     "SMALLEST_SIZE",
     "UDP_PORT",
     "Epoch",
-    "Fault",
     "FlowHeaders",
+    "FrameFault",
     "Ident",
     "digest",
     "headers",
@@ -39,7 +39,7 @@ _IDENT = struct.Struct("<IHHIHI")
 _HEADERS = struct.Struct("<42sHHH16x")
 
 
-class Fault(IntEnum):
+class FrameFault(IntEnum):
     """The kinds of fault that the sink counts by source, in the order of its enum."""
 
     DUPLICATE = 0

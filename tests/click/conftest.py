@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from rbops.click import ClickText, Options, Report, bundled, check
+from rbops.click import CheckOptions, ClickText, Report, bundled, check
 
 
 @pytest.fixture(scope="session")
@@ -15,6 +15,6 @@ def checked() -> Callable[..., Report]:
     table = bundled()
 
     def run(text: str, **options: object) -> Report:
-        return check(ClickText("test.click", text), table, Options(**options))  # type: ignore[arg-type]
+        return check(ClickText("test.click", text), table, CheckOptions(**options))  # type: ignore[arg-type]
 
     return run

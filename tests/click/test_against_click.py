@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rbops.click import Options, Report, check
+from rbops.click import CheckOptions, Report, check
 from rbops.click.flatten import FlatRouter
 from rbops.click.graph import Graph
 from rbops.click.installed import Installed, find_click, text_of
@@ -49,7 +49,7 @@ def tool(click: Installed, name: str, *arguments: str | Path) -> subprocess.Comp
 
 
 def ours(click: Installed, name: str, content: bytes, threads: int | None = None) -> Report:
-    options = Options(threads=threads, fastclick=click.fastclick, library=click.library, package=click.package)
+    options = CheckOptions(threads=threads, fastclick=click.fastclick, library=click.library, package=click.package)
     return check(text_of(name, content), click.table, options)
 
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from rbops.click import ClickText, Options, bundled, check, with_elementmap
+from rbops.click import CheckOptions, ClickText, bundled, check, with_elementmap
 from rbops.click.codes import counts, flows, processing
 from rbops.click.elements import Driver
 from rbops.errors import UsageError
@@ -68,9 +68,9 @@ def test_an_element_map_says_what_an_installed_click_has() -> None:
     rewriter = table.get("IPRewriter", "userlevel")
     assert rewriter is not None
     assert (rewriter.ports, rewriter.processing) == ("1-/1-", "h/h")
-    report = check(ClickText("x.click", "Idle -> Queue -> Idle"), table, Options("userlevel"))
+    report = check(ClickText("x.click", "Idle -> Queue -> Idle"), table, CheckOptions("userlevel"))
     assert [error.message for error in report.errors] == ["element class Queue exists only in the Linux kernel"]
-    report = check(ClickText("x.click", "Idle -> Quux(1) -> Idle"), table, Options("userlevel"))
+    report = check(ClickText("x.click", "Idle -> Quux(1) -> Idle"), table, CheckOptions("userlevel"))
     assert ["the Click at /x" in error.message for error in report.errors] == [True]
 
 
@@ -81,7 +81,7 @@ def test_no_element_map() -> None:
 
 def test_a_package_brings_its_classes() -> None:
     text = ClickText("x.click", 'require(package "mine"); InfiniteSource -> Special -> Discard')
-    report = check(text, bundled(), Options(package=lambda _: MAP.replace("Mine", "Special")))
+    report = check(text, bundled(), CheckOptions(package=lambda _: MAP.replace("Mine", "Special")))
     assert report.errors == ()
     assert report.notes == ()
     # Without its map, nothing of the class is known, and it may well exist.
@@ -123,4 +123,4 @@ CLASH = "'PollDevice' is an element class and cannot name an element"
 @pytest.mark.parametrize(("driver", "wrong"), [("userlevel", []), ("linuxmodule", [CLASH])])
 def test_a_name_is_a_class_only_where_the_driver_has_it(driver: Driver, wrong: list[str]) -> None:
     text = ClickText("x.click", "PollDevice, b :: Idle; Search :: Idle; PollDevice -> Discard; Idle -> Search")
-    assert [error.message for error in check(text, bundled(), Options(driver)).errors] == wrong
+    assert [error.message for error in check(text, bundled(), CheckOptions(driver)).errors] == wrong

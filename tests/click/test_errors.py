@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rbops.click import ClickText, Options, bundled, check
+from rbops.click import CheckOptions, ClickText, bundled, check
 from rbops.report.click_check import violation
 
 FOLDER = Path(__file__).with_name("errors")
@@ -17,7 +17,7 @@ FOLDER = Path(__file__).with_name("errors")
 def test_errors(name: str, golden: Callable[[Path, str], None]) -> None:
     text = (FOLDER / f"{name}.click").read_text(encoding="utf-8")
     driver = "userlevel" if name == "kernel-only" else None
-    report = check(ClickText(f"{name}.click", text), bundled(), Options(driver=driver))
+    report = check(ClickText(f"{name}.click", text), bundled(), CheckOptions(driver=driver))
     found = [*report.errors, *(violation(breach, ("rule1",)) for breach in report.breaches), *report.notes]
     assert found
     golden(FOLDER / f"{name}.txt", "".join(f"{item.render()}\n" for item in found))

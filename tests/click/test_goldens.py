@@ -15,7 +15,7 @@ from xml.sax.saxutils import quoteattr
 
 import pytest
 
-from rbops.click import ClickText, Options, bundled, check
+from rbops.click import CheckOptions, ClickText, bundled, check
 from rbops.click.elements import Driver, ElementClass, Table, with_elementmap
 from rbops.dataplane.click.controller.build import Click, elements
 from rbops.dataplane.click.controller.files import keyless
@@ -104,7 +104,7 @@ def test_table_is_that_of_the_sources(dialect: str, installed: Click, tmp_path: 
     rendered = render(plan)
     text = ClickText("router.click", files(plan)["/etc/rbops/click/router.click"])
     library = libraries((*rendered.files_of("n0"), *keyless(plan)))
-    router = check(text, table, Options(driver=driver, fastclick=installed.fastclick, library=library)).router
+    router = check(text, table, CheckOptions(driver=driver, fastclick=installed.fastclick, library=library)).router
     assert router is not None
     used = {element.kind for element in router.elements} - OURS
     # The multi-queue devices are those of RouteBricks's kernel module, not of Click's sources.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rbops.click import ClickText, Report, bundled, check
-from rbops.click.check import Options
+from rbops.click.check import CheckOptions
 from tests.click.flat import flat_text
 
 FOLDER = Path(__file__).with_name("language")
@@ -53,7 +53,7 @@ def test_library() -> None:
         )
 
     text = ClickText("test.click", "require(library way.click)\nInfiniteSource -> Way -> Discard")
-    assert check(text, bundled(), Options(library=library)).errors == ()
+    assert check(text, bundled(), CheckOptions(library=library)).errors == ()
     missing = ClickText("test.click", "require(library none.click)")
-    (error,) = check(missing, bundled(), Options(library=library)).errors
+    (error,) = check(missing, bundled(), CheckOptions(library=library)).errors
     assert (error.line, error.column, "not found" in error.message) == (1, 8, True)

@@ -114,7 +114,7 @@ def test_rules() -> None:
 
 
 def test_many_routes_are_one_difference() -> None:
-    rows = [(f"20.0.{i}.0/24", table.Target(1, 1, "")) for i in range(200)]
+    rows = [(f"20.0.{i}.0/24", table.RouteTarget(1, 1, "")) for i in range(200)]
     want = table.hops(rows, config(ports=[external(), internal()]), DEVICES)
     (setting,) = routes.settings(want, {}, INDEXES)
     assert (setting.have, setting.want) == ("0 routes", "201 routes, 201 to change")

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from rbops.click import ClickText, Options, bundled, check
+from rbops.click import CheckOptions, ClickText, bundled, check
 from rbops.click.config import argvec
 from rbops.dataplane.click.controller.build import Click
 from rbops.dataplane.click.controller.command import threads
@@ -93,7 +93,7 @@ def breaches(plan: ClusterPlan) -> list[str]:
     """The checker's verdict on the first and the last server: no mistake, and these rules broken."""
     rendered, dialect, found = render(plan), plan.forwarding.click_dialect, []
     for server in (plan.servers[0], plan.servers[-1]):
-        options = Options(
+        options = CheckOptions(
             driver="linuxmodule" if dialect == "kernel" else "userlevel",
             threads=threads(server) if dialect in ("socket", "kernel") else len(server.cores.dataplane),
             fastclick=dialect == "fastclick",
@@ -306,7 +306,7 @@ def test_no_text_escapes(text: str, place: str) -> None:
     reports = []
     for rendered, name in ((made, wrong.servers[0].name), (render(plain), plain.servers[0].name)):
         source = next(file.content.decode() for file in rendered.hosts[name] if file.path.endswith("router.click"))
-        options = Options(driver="userlevel", library=libraries(rendered.files_of(name)))
+        options = CheckOptions(driver="userlevel", library=libraries(rendered.files_of(name)))
         report = check(ClickText("x.click", source), bundled(), options)
         assert not report.errors
         assert report.router is not None

@@ -15,7 +15,7 @@ from rbops.deploy.inventory import load_inventory
 from rbops.selftest import run as run_module
 from rbops.selftest import servers as servers_module
 from rbops.selftest import setup as preparation
-from rbops.selftest.options import Options
+from rbops.selftest.options import SelftestOptions
 from rbops.selftest.result import Fault, Pair, Phase, SelftestResult, Source
 
 SPEC = "name: tiny\nrouter: {external_ports: 2, line_rate: 1Gbps}\nservers: {profile: lab}\n"
@@ -69,7 +69,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the verb passed on; it gets a result with one fault, or with none where ``healthy`` is set."""
     passed: dict[str, Any] = {"healthy": True}
 
-    def fake(plan: Any, testers: Any, counters: Any, options: Options, **more: Any) -> SelftestResult:
+    def fake(plan: Any, testers: Any, counters: Any, options: SelftestOptions, **more: Any) -> SelftestResult:
         passed.update(plan=plan, testers=testers, counters=counters, options=options, **more)
         fault = Fault("loss", "loss 1 of 5 from port 0 to port 1 [n1 dropped 1: mtu]", "matrix", 1, 0, 1, "n1")
         pair = Pair(0, 1, 5, 5 if passed["healthy"] else 4)

@@ -9,10 +9,10 @@ from rbops.plan import ClusterPlan, Link
 from rbops.selftest.bench import Outcome
 from rbops.selftest.counters import Readings, ServerCounters, difference, parse, spread, suspicions
 from rbops.selftest.diagnosis import Evidence, diagnose
-from rbops.selftest.ports import AttachedTester, PortUnderTest, Target
+from rbops.selftest.ports import AttachedTester, Destination, PortUnderTest
 from rbops.selftest.result import Fault, Pair, PathCount, Phase, Source
 from rbops.selftest.wire import Epoch, FlowHeaders, Ident, headers, mac_bytes
-from rbops.selftest.wire import Fault as Sample
+from rbops.selftest.wire import FrameFault as Sample
 
 from .conftest import make_plan
 
@@ -25,7 +25,7 @@ def attached(count: int = 3) -> list[AttachedTester]:
             number,
             PortUnderTest(
                 number, f"n{number}", f"198.18.{number}.1", f"198.18.{number}.2",
-                (Target(f"198.18.{number}.2", f"02:4e:00:{number:02x}:00:02"),), 2, 10**10,
+                (Destination(f"198.18.{number}.2", f"02:4e:00:{number:02x}:00:02"),), 2, 10**10,
             ),
             f"02:4e:00:{number:02x}:00:02",
             f"02:4c:00:{number:02x}:00:00",

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbops.errors import Mismatch, UsageError
-from rbops.selftest.options import Options
+from rbops.selftest.options import SelftestOptions
 from rbops.selftest.phases import pair
 from rbops.selftest.run import run_selftest
 from tests.support.errors import raises
@@ -28,23 +28,23 @@ from .conftest import FakeTester, make_plan
 )
 def test_invalid_options(given: dict[str, Any], code: str) -> None:
     with raises(UsageError, code):
-        Options(**given)
+        SelftestOptions(**given)
 
 
 def test_a_single_port_is_no_router() -> None:
     with raises(Mismatch, "selftest.one-port"):
-        run_selftest(make_plan(1), [FakeTester(0, None, "ext0")], None, Options())
+        run_selftest(make_plan(1), [FakeTester(0, None, "ext0")], None, SelftestOptions())
 
 
 def test_testers_elsewhere() -> None:
     far = FakeTester(1, None, "ext1", target=object())
     with raises(Mismatch, "selftest.remote-tester"):
-        run_selftest(make_plan(2), [FakeTester(0, None, "ext0"), far], None, Options())
+        run_selftest(make_plan(2), [FakeTester(0, None, "ext0"), far], None, SelftestOptions())
 
 
 def test_missing_testers_are_named() -> None:
     with raises(Mismatch, "selftest.no-tester"):
-        run_selftest(make_plan(3), [FakeTester(0, None, "ext0")], None, Options())
+        run_selftest(make_plan(3), [FakeTester(0, None, "ext0")], None, SelftestOptions())
 
 
 @given(st.integers(2, 64), st.floats(1, 1e7))

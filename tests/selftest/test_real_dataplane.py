@@ -24,7 +24,7 @@ from rbops.node.schema.fields import Fields
 from rbops.plan import ClusterPlan, Server
 from rbops.planner import load_plan
 from rbops.render import render
-from rbops.selftest.options import Options
+from rbops.selftest.options import SelftestOptions
 from rbops.selftest.result import SelftestResult
 from rbops.selftest.run import run_selftest
 
@@ -61,7 +61,7 @@ class Cluster:
                 out[name] = {"error": str(error).splitlines()[0]}
         return out
 
-    def run(self, options: Options) -> SelftestResult:
+    def run(self, options: SelftestOptions) -> SelftestResult:
         return run_selftest(self.plan, self.testers, self.counters, options)
 
     def change(self, server: str, change: Callable[[dict[str, Any]], None]) -> None:
@@ -171,7 +171,7 @@ def texts(result: SelftestResult) -> str:
 
 
 def test_the_whole_router(cluster: Cluster) -> None:
-    result = cluster.run(Options(duration_s=3))
+    result = cluster.run(SelftestOptions(duration_s=3))
     assert result.passed, texts(result)
     matrix, pair = result.phases
     assert matrix.received == matrix.sent > 500_000
@@ -189,7 +189,7 @@ def test_packets_sent_one_by_one_over_all_paths_are_seen_to_overtake_each_other(
     for server in cluster.planes:
         cluster.change(server, lambda config: config["dataplane"].update(routing="vlb", flowlet_timeout_s=0.0))
     try:
-        result = cluster.run(Options(duration_s=0.5, flows=4, phases=("pair",)))
+        result = cluster.run(SelftestOptions(duration_s=0.5, flows=4, phases=("pair",)))
     finally:
         for server in cluster.planes:
             cluster.restore(server)
@@ -203,7 +203,7 @@ def test_a_stopped_data_plane_is_named(cluster: Cluster) -> None:
     with inside(f"{cluster.prefix}n1"):
         cluster.planes["n1"].detach()
     try:
-        result = cluster.run(Options(duration_s=0.5, packets=2_000, phases=("matrix",)))
+        result = cluster.run(SelftestOptions(duration_s=0.5, packets=2_000, phases=("matrix",)))
     finally:
         cluster.restore("n1")
     assert not result.passed
@@ -211,7 +211,7 @@ def test_a_stopped_data_plane_is_named(cluster: Cluster) -> None:
     assert {fault.server for fault in result.faults} == {"n1"}
     healthy = [pair for pair in result.phases[0].pairs if 1 not in (pair.source, pair.destination)]
     assert all(pair.lost == 0 for pair in healthy)
-    assert cluster.run(Options(duration_s=0.5, packets=2_000, phases=("matrix",))).passed
+    assert cluster.run(SelftestOptions(duration_s=0.5, packets=2_000, phases=("matrix",))).passed
 
 
 def test_a_route_to_the_wrong_port_is_named(cluster: Cluster) -> None:
@@ -226,7 +226,7 @@ def test_a_route_to_the_wrong_port_is_named(cluster: Cluster) -> None:
     digest = hashlib.sha256(wrong).hexdigest()
     cluster.change("n0", lambda config: config["dataplane"].update(fib=str(path), fib_sha256=digest))
     try:
-        result = cluster.run(Options(duration_s=0.5, packets=2_000, phases=("matrix",)))
+        result = cluster.run(SelftestOptions(duration_s=0.5, packets=2_000, phases=("matrix",)))
     finally:
         cluster.restore("n0")
     (fault,) = result.faults
@@ -240,7 +240,7 @@ def test_a_wrong_neighbour_is_named(cluster: Cluster) -> None:
 
     cluster.change("n2", change)
     try:
-        result = cluster.run(Options(duration_s=0.5, packets=500, phases=("matrix",)))
+        result = cluster.run(SelftestOptions(duration_s=0.5, packets=500, phases=("matrix",)))
     finally:
         cluster.restore("n2")
     assert {(fault.kind, fault.destination, fault.server) for fault in result.faults} == {("next-hop MAC", 2, "n2")}
@@ -250,7 +250,7 @@ def test_a_wrong_neighbour_is_named(cluster: Cluster) -> None:
 def test_a_cut_cable_between_servers_is_named(cluster: Cluster) -> None:
     ip("-n", f"{cluster.prefix}n2", "link", "set", "int0", "down")
     try:
-        result = cluster.run(Options(duration_s=0.5, packets=500, phases=("matrix",)))
+        result = cluster.run(SelftestOptions(duration_s=0.5, packets=500, phases=("matrix",)))
     finally:
         ip("-n", f"{cluster.prefix}n2", "link", "set", "int0", "up")
     assert not result.passed

@@ -14,7 +14,7 @@ import pytest
 from rbops.dataplane.xdp.libbpf import xdp_attached
 from rbops.errors import Mismatch
 from rbops.selftest.device import statistics, transmitted
-from rbops.selftest.options import Options
+from rbops.selftest.options import SelftestOptions
 from rbops.selftest.result import SelftestResult
 from rbops.selftest.run import run_selftest
 from tests.support.errors import raises
@@ -23,10 +23,10 @@ from .conftest import FakeTester, ReferenceRouter, inside, make_plan
 
 pytestmark = pytest.mark.root
 
-MATRIX = Options(duration_s=1.5, phases=("matrix",))
+MATRIX = SelftestOptions(duration_s=1.5, phases=("matrix",))
 
 
-def run(router: ReferenceRouter, options: Options = MATRIX) -> SelftestResult:
+def run(router: ReferenceRouter, options: SelftestOptions = MATRIX) -> SelftestResult:
     return run_selftest(router.plan, router.testers, router.mark, options)
 
 
@@ -35,7 +35,7 @@ def texts(result: SelftestResult) -> str:
 
 
 def test_a_healthy_router_passes_a_million_packets_without_a_fault(router: ReferenceRouter) -> None:
-    result = run(router, Options(duration_s=4.0))
+    result = run(router, SelftestOptions(duration_s=4.0))
     assert result.faults == ()
     assert result.passed
     matrix, pair = result.phases
@@ -50,7 +50,7 @@ def test_a_healthy_router_passes_a_million_packets_without_a_fault(router: Refer
 
 
 def test_an_exact_number_of_packets(router: ReferenceRouter) -> None:
-    result = run(router, Options(duration_s=1, packets=12_345, size=200, phases=("matrix",)))
+    result = run(router, SelftestOptions(duration_s=1, packets=12_345, size=200, phases=("matrix",)))
     assert result.passed, texts(result)
     assert [pair.sent for pair in result.phases[0].pairs] == [12_345] * 6
     assert [pair.received for pair in result.phases[0].pairs] == [12_345] * 6
@@ -58,14 +58,14 @@ def test_an_exact_number_of_packets(router: ReferenceRouter) -> None:
 
 @pytest.mark.parametrize("size", [64, 65, 68, 71, 72, 73, 512, 1518])
 def test_every_size_arrives_whole(router: ReferenceRouter, size: int) -> None:
-    result = run(router, Options(duration_s=1, packets=2_000, size=size, phases=("matrix",)))
+    result = run(router, SelftestOptions(duration_s=1, packets=2_000, size=size, phases=("matrix",)))
     assert result.passed, texts(result)
 
 
 @pytest.mark.parametrize("every", [100_000, 1_000_000])
 def test_loss_is_found_and_counted_exactly(router: ReferenceRouter, every: int) -> None:
     router.break_with("drop", every)
-    result = run(router, Options(duration_s=1, packets=700_000, phases=("matrix",)))
+    result = run(router, SelftestOptions(duration_s=1, packets=700_000, phases=("matrix",)))
     assert not result.passed
     assert {fault.kind for fault in result.faults} == {"loss"}
     assert router.injected == 6 * 700_000 // every
@@ -87,7 +87,7 @@ def test_loss_is_found_and_counted_exactly(router: ReferenceRouter, every: int) 
 )
 def test_one_wrong_packet_in_a_million_is_named(router: ReferenceRouter, fault: str, kind: str, words: str) -> None:
     router.break_with(fault, 1_000_000)
-    result = run(router, Options(duration_s=1, packets=180_000, phases=("matrix",)))
+    result = run(router, SelftestOptions(duration_s=1, packets=180_000, phases=("matrix",)))
     assert not result.passed
     assert router.injected == 1
     (found,) = result.faults
@@ -97,7 +97,7 @@ def test_one_wrong_packet_in_a_million_is_named(router: ReferenceRouter, fault: 
 
 def test_a_corrupt_byte_deep_in_the_payload(router: ReferenceRouter) -> None:
     router.break_with("corrupt", 50_000)
-    result = run(router, Options(duration_s=1, packets=50_000, size=512, phases=("matrix",)))
+    result = run(router, SelftestOptions(duration_s=1, packets=50_000, size=512, phases=("matrix",)))
     assert {fault.kind for fault in result.faults} == {"corrupt"}
     assert sum(fault.packets for fault in result.faults) == router.injected == 6
     assert result.phases[0].lost == 0
@@ -105,7 +105,7 @@ def test_a_corrupt_byte_deep_in_the_payload(router: ReferenceRouter) -> None:
 
 def test_late_packets_are_found_and_each_counted_as_one_sequence(router: ReferenceRouter) -> None:
     router.break_with("reorder", 100_001)
-    result = run(router, Options(duration_s=1, packets=400_000, flows=4, phases=("matrix",)))
+    result = run(router, SelftestOptions(duration_s=1, packets=400_000, flows=4, phases=("matrix",)))
     phase = result.phases[0]
     assert phase.lost == 0
     assert {fault.kind for fault in result.faults} == {"late"}
@@ -117,13 +117,13 @@ def test_late_packets_are_found_and_each_counted_as_one_sequence(router: Referen
 
 def test_a_wrong_route_is_named_with_both_ports(router: ReferenceRouter) -> None:
     router.break_with("misdeliver", 1, wrong_port=1)
-    result = run(router, Options(duration_s=1, packets=5_000, phases=("matrix",)))
+    result = run(router, SelftestOptions(duration_s=1, packets=5_000, phases=("matrix",)))
     assert "for port 2 came out of port 1; n0 chose the port" in texts(result)
 
 
 def test_nothing_arrives(router: ReferenceRouter) -> None:
     router.break_with("drop", 1)
-    result = run(router, Options(duration_s=1, packets=1_000, phases=("matrix",)))
+    result = run(router, SelftestOptions(duration_s=1, packets=1_000, phases=("matrix",)))
     assert not result.passed
     assert result.checked == 0
     assert {fault.kind for fault in result.faults} == {"nothing arrived"}
@@ -133,7 +133,7 @@ def test_frames_that_the_testers_device_refuses_are_no_loss_of_the_router(router
     namespace = f"{router.prefix}r"
     subprocess.run(["ip", "-n", namespace, "link", "set", "ext1", "down"], check=True)
     try:
-        result = run(router, Options(duration_s=1, packets=1_000, phases=("matrix",)))
+        result = run(router, SelftestOptions(duration_s=1, packets=1_000, phases=("matrix",)))
     finally:
         subprocess.run(["ip", "-n", namespace, "link", "set", "ext1", "up"], check=True)
     unsent = [fault for fault in result.faults if fault.kind == "unsent"]
@@ -143,7 +143,7 @@ def test_frames_that_the_testers_device_refuses_are_no_loss_of_the_router(router
 
 
 def test_nothing_stays_attached(router: ReferenceRouter) -> None:
-    run(router, Options(duration_s=1, packets=100, phases=("matrix",)))
+    run(router, SelftestOptions(duration_s=1, packets=100, phases=("matrix",)))
     for tester in router.testers:
         with inside(tester.netns or ""):
             assert xdp_attached(socket.if_nametoindex(tester.device)) == (0, "none")
@@ -175,7 +175,7 @@ def test_the_devices_own_count_is_exact(router: ReferenceRouter) -> None:
     with inside(f"{router.prefix}t0"):
         before = transmitted("ext0")
         assert any(key.endswith("_xdp_xmit") for key in statistics("ext0"))
-    run(router, Options(duration_s=1, packets=3_000, phases=("matrix",)))
+    run(router, SelftestOptions(duration_s=1, packets=3_000, phases=("matrix",)))
     with inside(f"{router.prefix}t0"):
         assert transmitted("ext0") - before == 6_000
 

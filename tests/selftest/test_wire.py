@@ -13,8 +13,8 @@ from rbops.selftest.reordering import measure
 from rbops.selftest.wire import (
     UDP_PORT,
     Epoch,
-    Fault,
     FlowHeaders,
+    FrameFault,
     Ident,
     digest,
     headers,
@@ -144,7 +144,7 @@ class _Checker:
 
     def faults(self) -> dict[str, int]:
         tally = struct.unpack("<16Q", self.source.map("tallies").lookup(bytes(4)) or b"")
-        return {kind.name: tally[kind] for kind in Fault if kind < 10 and tally[kind]}
+        return {kind.name: tally[kind] for kind in FrameFault if kind < 10 and tally[kind]}
 
 
 def good(sequence: int, *, number: int = 0, length: int = 60, destination: int = 1) -> bytes:
