@@ -21,7 +21,7 @@ from rbops.spec.hardware_text import blocks, hardware_text
 from rbops.spec.load import load_bytes
 from rbops.spec.reader import MAX_SPEC_BYTES, decode, parse, read_bytes
 from rbops.spec.section import read
-from rbops.spec.units import Wrong
+from rbops.spec.units import InvalidValue
 from rbops.topology.names import server_index
 
 __all__ = ["Draft", "open_draft", "read_draft", "replace_file"]
@@ -255,7 +255,7 @@ def read_bytes_of(path: Path) -> bytes:
     """The file's bytes; UsageError when it cannot be read."""
     try:
         return read_bytes(path, MAX_SPEC_BYTES)
-    except Wrong as wrong:
+    except InvalidValue as wrong:
         raise UsageError(
             wrong.message, code="discover.unreadable", where=Where(file=str(path)), hint=wrong.hint
         ) from None

@@ -31,17 +31,17 @@ def check_kernel(parts: Parts) -> Iterator[Diagnostic]:
         setting = taken.get(same_parameter(name))
         if setting:
             said = (
-                f"`{setting}` already says {shown(name)}, from the plan's cores"
+                f"{shown(name)} is already set by `{setting}`, from the plan's cores"
                 if "iso" in setting
-                else (f"`{setting}` already says {shown(name)}")
+                else (f"{shown(name)} is already set by `{setting}`")
             )
-            yield located(parts.root, path, said, "leave one of the two out", key=True)
+            yield located(parts.root, path, said, "remove one of the two", key=True, code="spec.conflict")
     yield from _twice(parts, kernel, "parameters")
     yield from _twice(parts, kernel, "modules")
     for key in _names(kernel, "sysctl"):
         if is_router_sysctl(key):
-            said = f"{shown(key)} is the router's own: rbops sets it"
-            yield located(parts.root, ("kernel", "sysctl", key), said, "leave it out", key=True)
+            said = f"{shown(key)} is set by rbops"
+            yield located(parts.root, ("kernel", "sysctl", key), said, "leave it out", key=True, code="spec.reserved")
 
 
 def _names(kernel: Node, section: str) -> list[str]:
@@ -56,5 +56,7 @@ def _twice(parts: Parts, kernel: Node, section: str) -> Iterator[Diagnostic]:
         other = seen.setdefault(same_parameter(name), name)
         if other != name:
             line = parts.key_line(("kernel", section, other))
-            said = f"to the kernel {shown(name)} is {other}, on line {line}"
-            yield located(parts.root, ("kernel", section, name), said, "leave one of the two out", key=True)
+            said = f"{shown(name)} is the same name to the kernel as {other} on line {line}"
+            yield located(
+                parts.root, ("kernel", section, name), said, "remove one of the two", key=True, code="spec.duplicate"
+            )

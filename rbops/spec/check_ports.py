@@ -42,14 +42,17 @@ def check_routes(parts: Parts) -> Iterator[Diagnostic]:
         path: Path = ("routes", index)
         if route.prefix in first:
             line = parts.line(("routes", first[route.prefix], "prefix"))
-            yield located(parts.root, (*path, "prefix"), f"{route.prefix} stands here and on line {line}")
+            yield located(
+                parts.root, (*path, "prefix"), f"{route.prefix} is a duplicate of line {line}", code="spec.duplicate"
+            )
         first.setdefault(route.prefix, index)
         if hops is not None and route.via not in hops:
             yield located(
                 parts.root,
                 (*path, "via"),
-                f"{route.via} is no neighbour on any port",
+                f"{route.via} is not a neighbour on any port",
                 _via_hint(parts, route.via, hops),
+                code="spec.next-hop",
             )
 
 
@@ -73,13 +76,13 @@ def _ids(parts: Parts) -> Iterator[Diagnostic]:
         path: Path = ("ports", index, "id")
         if port in first:
             line = parts.line(("ports", first[port], "id"))
-            yield located(parts.root, path, f"port {port} stands here and on line {line}")
+            yield located(parts.root, path, f"port {port} is a duplicate of line {line}", code="spec.duplicate")
         first.setdefault(port, index)
         if parts.external_ports is not None and port >= parts.external_ports:
             last = parts.external_ports - 1
             hint = f"ids are 0 to {last}" if last else "the only id is 0"
             message = f"port {port} of a router with {last + 1} external port{'s' if last else ''}"
-            yield located(parts.root, path, message, hint)
+            yield located(parts.root, path, message, hint, code="spec.range")
 
 
 def _subnets(parts: Parts) -> list[_Subnet]:
@@ -124,7 +127,7 @@ def _overlap(parts: Parts, one: _Subnet, other: _Subnet) -> Iterator[Diagnostic]
     else:
         line = parts.line(("ports", other.index, "address"))
         message, hint = f"{one.network} overlaps {whose} on line {line}", None
-    yield located(parts.root, ("ports", one.index, "address"), message, hint)
+    yield located(parts.root, ("ports", one.index, "address"), message, hint, code="spec.overlap")
 
 
 def _neighbor_places(parts: Parts) -> Iterator[Diagnostic]:
@@ -143,7 +146,13 @@ def _neighbor_places(parts: Parts) -> Iterator[Diagnostic]:
             elif network.num_addresses > 2 and address in {network[0], network[-1]}:  # noqa: PLR2004  RFC 3021
                 wrong = f"{address} is the network or broadcast address of {network}"
             if wrong:
-                yield located(parts.root, path, wrong, f"hosts are {network[1]} to {network[-2]}")
+                yield located(parts.root, path, wrong, _hosts(network), code="spec.neighbor-address")
+
+
+def _hosts(network: IPv4Network) -> str:
+    if network.num_addresses == 2:  # noqa: PLR2004  a point-to-point link, RFC 3021
+        return f"its two addresses are {network[0]} and {network[1]}"
+    return f"hosts are {network[1]} to {network[-2]}"
 
 
 def _interface(parts: Parts, port: PortSpec) -> IPv4Interface | None:
@@ -165,8 +174,8 @@ def _twice(parts: Parts) -> Iterator[Diagnostic]:
                 if value is None:
                     continue
                 if value in first:
-                    message = f"{value} stands here and on line {first[value]}"
-                    yield located(parts.root, path, message, "each neighbour has its own")
+                    message = f"{value} is a duplicate of line {first[value]}"
+                    yield located(parts.root, path, message, "each neighbour has its own", code="spec.duplicate")
                 first.setdefault(value, parts.line(path))
 
 

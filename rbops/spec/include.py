@@ -13,9 +13,9 @@ from pathlib import Path
 from rbops.errors import Diagnostic, SpecError
 from rbops.spec import words
 from rbops.spec.reader import MAX_SPEC_BYTES, decode, parse, read_bytes
-from rbops.spec.renamed import DEPRECATED, modern_path
+from rbops.spec.renamed import modern_path
 from rbops.spec.source import Node, Place, Text, dotted, path_of
-from rbops.spec.units import Wrong
+from rbops.spec.units import InvalidValue
 
 __all__ = ["attach_hardware", "override", "parse_file"]
 
@@ -23,7 +23,7 @@ _OVERRIDE = re.compile(r"[^.\[\]]+(\.[^.\[\]]+|\[\d{1,6}\])*")
 
 
 def parse_file(path: Path) -> tuple[Node, list[Diagnostic]]:
-    """The tree of a YAML file and the mistakes that leave it readable; raises SpecError and Wrong."""
+    """The tree of a YAML file and the mistakes that leave it readable; raises SpecError and InvalidValue."""
     return parse(decode(read_bytes(path, MAX_SPEC_BYTES), str(path)), str(path))
 
 
@@ -56,7 +56,7 @@ def override(root: Node, values: Mapping[str, str]) -> tuple[list[Diagnostic], l
         label = f"--set {name}"
         if not _OVERRIDE.fullmatch(name):
             hint = "name a value of the spec, for example router.line_rate=40Gbps"
-            errors.append(Diagnostic(label, 1, 1, "this names no value", hint))
+            errors.append(Diagnostic(label, 1, 1, "expected the path of a value", hint, code="spec.override"))
             continue
         try:
             node, found = parse(value, label)
@@ -67,10 +67,14 @@ def override(root: Node, values: Mapping[str, str]) -> tuple[list[Diagnostic], l
         path, new = modern_path(path_of(name))
         if new:
             message = f"{name} is deprecated"
-            warnings.append(Diagnostic(label, 1, 1, message, f"write {dotted(path)}", code=DEPRECATED, field=name))
+            warnings.append(
+                Diagnostic(label, 1, 1, message, f"write {dotted(path)}", code="spec.deprecated", field=name)
+            )
         holder = _holder(root, path[:-1], node.text)
         if holder is None or not _put(holder, path[-1], node):
-            errors.append(node.text.diagnostic(Place(), "the spec has no such place", None))
+            errors.append(
+                node.text.diagnostic(Place(), "there is no such path in the spec", None, code="spec.override")
+            )
     return errors, warnings
 
 
@@ -79,20 +83,20 @@ def _read(node: Node, base: Path, errors: list[Diagnostic]) -> Node:
     nothing = replace(node, value=None)
     try:
         path = base / words.file_path(str(node.value))
-    except Wrong as wrong:
-        errors.append(node.diagnostic(wrong.message, wrong.hint))
+    except InvalidValue as wrong:
+        errors.append(node.diagnostic(wrong.message, wrong.hint, code=wrong.code))
         return nothing
     try:
         root, found = parse_file(path)
-    except Wrong as wrong:
-        errors.append(node.diagnostic(f"{wrong.message}: {path}", wrong.hint))
+    except InvalidValue as wrong:
+        errors.append(node.diagnostic(f"{wrong.message}: {path}", wrong.hint, code=wrong.code))
         return nothing
     except SpecError as error:
         errors += error.diagnostics
         return nothing
     errors += found
     if not isinstance(root.value, dict):
-        errors.append(root.diagnostic("expected a mapping, as the section `hardware` has"))
+        errors.append(root.diagnostic("expected a mapping, as the section `hardware` has", code="spec.shape"))
         return nothing
     return root
 

@@ -1,6 +1,6 @@
 """Names and values of boot parameters, modules and sysctls: text that a boot loader, modprobe and the kernel read.
 
-As in ``words``: text in, value out, ``Wrong`` with a hint otherwise. None of them can begin a second line, a
+As in ``words``: text in, value out, ``InvalidValue`` with a hint otherwise. None of them can begin a second line, a
 comment or a command in the files that they are written to.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from rbops.spec.units import Wrong, shown
+from rbops.spec.units import InvalidValue, shown
 
 __all__ = [
     "BOOT_LOADERS",
@@ -37,9 +37,13 @@ def same_parameter(name: str) -> str:
 def parameter_name(text: str) -> str:
     """A boot parameter's name: ``intel_iommu``, ``processor.max_cstate``."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", text):
-        raise Wrong(f"{shown(text)} names no boot parameter", "for example intel_iommu")
+        raise InvalidValue(
+            f"{shown(text)} is not a valid boot parameter name", "for example intel_iommu", code="spec.name"
+        )
     if same_parameter(text) in BOOT_LOADERS:
-        raise Wrong(f"{shown(text)} is the boot loader's own", "change it in the server's boot loader")
+        raise InvalidValue(
+            f"{shown(text)} is set by the boot loader", "change it in the server's boot loader", code="spec.reserved"
+        )
     return text
 
 
@@ -53,14 +57,22 @@ def parameter_value(text: str) -> str:
 def module_name(text: str) -> str:
     """A module's name: ``ixgbe``, ``vfio-pci``."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", text):
-        raise Wrong(f"{shown(text)} names no kernel module", "as `lsmod` prints it, for example ixgbe")
+        raise InvalidValue(
+            f"{shown(text)} is not a valid kernel module name",
+            "as `lsmod` prints it, for example ixgbe",
+            code="spec.name",
+        )
     return text
 
 
 def module_parameter(text: str) -> str:
     """A module parameter's name, as modinfo prints it."""
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}", text):
-        raise Wrong(f"{shown(text)} names no module parameter", "as `modinfo -F parm` prints it, for example max_vfs")
+        raise InvalidValue(
+            f"{shown(text)} is not a valid module parameter name",
+            "as `modinfo -F parm` prints it, for example max_vfs",
+            code="spec.name",
+        )
     return text
 
 
@@ -72,7 +84,11 @@ def module_value(text: str) -> str:
 def sysctl_key(text: str) -> str:
     """A sysctl with dots between its parts: ``net.core.rmem_max``."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*(?:\.[A-Za-z0-9_][A-Za-z0-9_-]*)+", text) or len(text) > _LONGEST:
-        raise Wrong(f"{shown(text)} is no sysctl", "parts with dots between, for example net.core.rmem_max")
+        raise InvalidValue(
+            f"{shown(text)} is not a valid sysctl name",
+            "parts with dots between, for example net.core.rmem_max",
+            code="spec.name",
+        )
     return text
 
 
@@ -80,11 +96,15 @@ def sysctl_value(text: str) -> str:
     """One value, or several with spaces between: ``4096 87380 6291456``."""
     words = text.split(" ")
     if not all(re.fullmatch(r"[A-Za-z0-9.,:/_+=@%-]+", word) for word in words) or len(text) > _LONGEST:
-        raise Wrong(f"{shown(text)} is no sysctl value", f"one line of words with single spaces between, of {_SAFE}")
+        raise InvalidValue(
+            f"{shown(text)} is not a valid sysctl value",
+            f"one line of words with single spaces between, of {_SAFE}",
+            code="spec.value",
+        )
     return text
 
 
 def _value(text: str, what: str, example: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9.,:/_+=@%-]+", text) or len(text) > _LONGEST:
-        raise Wrong(f"{shown(text)} is not {what}", f"one word of {_SAFE}, {example}")
+        raise InvalidValue(f"{shown(text)} is not {what}", f"one word of {_SAFE}, {example}", code="spec.value")
     return text

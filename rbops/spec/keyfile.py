@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rbops.errors import Mismatch
-from rbops.spec.units import Wrong
+from rbops.spec.units import InvalidValue
 
 __all__ = ["check_keys", "click_keys"]
 
@@ -17,7 +17,7 @@ _LONGEST = 200
 
 
 def check_keys(path: Path) -> None:
-    """Raises Wrong with what is wrong with the file, and what to do."""
+    """Raises InvalidValue with what is wrong with the file, and what to do."""
     _words(path)
 
 
@@ -30,7 +30,7 @@ def click_keys(paths: Iterable[str]) -> bytes:
     for number, path in enumerate(paths):
         try:
             key, authentication = _words(Path(path))
-        except Wrong as wrong:
+        except InvalidValue as wrong:
             raise Mismatch(f"key file: {wrong.message}", hint=wrong.hint) from None
         text += b"define($ESP_KEY%d \\<%b>);\ndefine($ESP_AUTH%d \\<%b>);\n" % (number, key, number, authentication)
     return text
@@ -40,20 +40,22 @@ def _words(path: Path) -> tuple[bytes, bytes]:
     try:
         info = path.stat()
         if not stat.S_ISREG(info.st_mode):
-            raise Wrong(f"this is no file: {path}")
+            raise InvalidValue(f"not a regular file: {path}", code="spec.key-file")
         mode = stat.S_IMODE(info.st_mode)
         if mode & 0o077:
-            raise Wrong(
+            raise InvalidValue(
                 f"others than its owner may use {path} (mode {mode:04o})",
                 f"chmod 600 {path}, or new keys if others did",
+                code="spec.key-file",
             )
         with path.open("rb") as file:
             found = _KEYS.fullmatch(file.read(_LONGEST))
     except OSError as error:
-        raise Wrong(f"{path}: {error.strerror}") from None
+        raise InvalidValue(f"{path}: {error.strerror}", code="spec.key-file") from None
     if not found:
-        raise Wrong(
+        raise InvalidValue(
             f"{path} does not hold two words of 32 hex digits",
             "for example: (umask 077; openssl rand -hex 32 | fold -w 32 > FILE)",
+            code="spec.key-file",
         )
     return found[1], found[2]

@@ -23,7 +23,7 @@ from rbops.spec.renamed import modernize
 from rbops.spec.routefile import read_route_file
 from rbops.spec.routes import RouteFile
 from rbops.spec.source import Source
-from rbops.spec.units import Wrong
+from rbops.spec.units import InvalidValue
 from rbops.spec.validate import Parts, located, parts_of, salvage, validate
 
 __all__ = ["load", "load_bytes"]
@@ -38,8 +38,8 @@ def load(path: str | PathLike[str], overrides: Mapping[str, str]) -> Spec:
     file = Path(path)
     try:
         data = read_bytes(file, MAX_SPEC_BYTES)
-    except Wrong as wrong:
-        raise SpecError([Diagnostic(str(file), 1, 1, wrong.message, wrong.hint)]) from None
+    except InvalidValue as wrong:
+        raise SpecError([Diagnostic(str(file), 1, 1, wrong.message, wrong.hint, code=wrong.code)]) from None
     return load_bytes(data, file, overrides)
 
 
@@ -47,7 +47,12 @@ def load_bytes(data: bytes, file: Path, overrides: Mapping[str, str]) -> Spec:
     """The spec that ``data``, the contents of ``file``, holds; raises SpecError with every mistake."""
     root, errors = parse(decode(data, str(file)), str(file))
     if not isinstance(root.value, dict):
-        raise SpecError([*errors, root.diagnostic("expected a mapping, lines of `key: value`", "see `rbops init`")])
+        raise SpecError(
+            [
+                *errors,
+                root.diagnostic("expected a mapping, lines of `key: value`", "see `rbops init`", code="spec.shape"),
+            ]
+        )
     base = file.parent
     found, deprecated = modernize(root)
     wrong, overridden = override(root, overrides)
@@ -87,10 +92,14 @@ def _data_plane(parts: Parts) -> Iterator[Diagnostic]:
         chosen = registry.controller(str(kind))
         if parts.application is not None and parts.application not in chosen.applications:
             message = f"the {kind} data plane has no {parts.application}"
-            yield located(parts.root, ("router", "application"), message, "add `dataplane: click`")
+            yield located(
+                parts.root, ("router", "application"), message, "add `dataplane: click`", code="spec.unsupported"
+            )
         if parts.click_element and not chosen.own_element:
             message = f"only dataplane click takes an element, found dataplane {kind}"
-            yield located(parts.root, ("router", "click_element"), message, "add `dataplane: click`")
+            yield located(
+                parts.root, ("router", "click_element"), message, "add `dataplane: click`", code="spec.unsupported"
+            )
     for each in registry.controllers():
         yield from each.mistakes(parts.root)
 
@@ -101,8 +110,8 @@ def _route_file(parts: Parts, base: Path) -> tuple[RouteFile | None, list[Diagno
     path = base / parts.route_file
     try:
         return read_route_file(path, neighbors(parts))
-    except Wrong as wrong:
-        return None, [located(parts.root, ("routes", "file"), f"{wrong.message}: {path}", wrong.hint)]
+    except InvalidValue as wrong:
+        return None, [located(parts.root, ("routes", "file"), f"{wrong.message}: {path}", wrong.hint, code=wrong.code)]
     except SpecError as error:
         return None, error.diagnostics
 
@@ -113,7 +122,7 @@ def _click_element(parts: Parts, base: Path) -> list[Diagnostic]:
     path = base / parts.click_element
     if path.is_file():
         return []
-    return [located(parts.root, ("router", "click_element"), f"there is no such file: {path}")]
+    return [located(parts.root, ("router", "click_element"), f"there is no such file: {path}", code="spec.file")]
 
 
 def _name(file: Path) -> str:
@@ -132,5 +141,11 @@ def _first(errors: list[Diagnostic]) -> list[Diagnostic]:
     if len(ordered) <= _MOST_ERRORS:
         return ordered
     last = ordered[_MOST_ERRORS]
-    rest = Diagnostic(last.path, last.line, last.column, f"{len(ordered) - _MOST_ERRORS} more errors from here on")
+    rest = Diagnostic(
+        last.path,
+        last.line,
+        last.column,
+        f"{len(ordered) - _MOST_ERRORS} more errors from here on",
+        code="spec.more-errors",
+    )
     return [*ordered[:_MOST_ERRORS], rest]

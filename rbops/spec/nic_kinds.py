@@ -1,4 +1,4 @@
-"""Each kind of NIC setting as people write it: text in, value out (``units.Wrong`` otherwise), and its JSON Schema."""
+"""Each kind of NIC setting as people write it: text in, value out (else ``InvalidValue``), and its JSON Schema."""
 
 import re
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from rbops.nic.kinds import KEEP, SYMMETRIC, Features, Flag, HashKey, Keep, Numb
 from rbops.nic.settings import Row
 from rbops.spec import scalars as kind
 from rbops.spec.scalars import Scalar
-from rbops.spec.units import SECONDS, Wrong, nearest, shown, whole
+from rbops.spec.units import SECONDS, InvalidValue, nearest, shown, whole
 
 __all__ = ["written"]
 
@@ -52,9 +52,13 @@ def _microseconds(number: Number) -> Callable[[str], int]:
     def read(text: str) -> int:
         value = SECONDS(text) * 1_000_000
         if value != value.to_integral_value():
-            raise Wrong(f"{shown(text)} is not a whole number of microseconds", "for example 50us")
+            raise InvalidValue(
+                f"{shown(text)} is not a whole number of microseconds", "for example 50us", code="spec.unit"
+            )
         if value > number.high:
-            raise Wrong(f"{shown(text)} is longer than NICs support", f"at most {number.high // 1000}ms")
+            raise InvalidValue(
+                f"{shown(text)} is longer than NICs support", f"at most {number.high // 1000}ms", code="spec.range"
+            )
         return int(value)
 
     return read
@@ -67,7 +71,7 @@ def _nanoseconds(number: Number) -> Callable[[str], int]:
         value = SECONDS(text) * 1_000_000_000
         if value > number.high:
             hint = f"at most {number.high // 1_000_000_000}s, for example 200us"
-            raise Wrong(f"{shown(text)} is too long", hint)
+            raise InvalidValue(f"{shown(text)} is too long", hint, code="spec.range")
         return int(value)
 
     return read
@@ -79,7 +83,7 @@ def _hash_key(text: str) -> str:
     if lower in {KEEP, SYMMETRIC} or re.fullmatch(r"[0-9a-f]{2}(:[0-9a-f]{2}){7,255}", lower):
         return lower
     hint = "keep, symmetric, or hexadecimal bytes with colons, as many as `ethtool -x` shows"
-    raise Wrong(f"{shown(text)} is not an RSS key", hint)
+    raise InvalidValue(f"{shown(text)} is not an RSS key", hint, code="spec.rss-key")
 
 
 def _feature(known: tuple[str, ...]) -> Callable[[str], str]:
@@ -88,6 +92,6 @@ def _feature(known: tuple[str, ...]) -> Callable[[str], str]:
             return text
         near = nearest(text, known)
         hint = f"did you mean {near}?" if near else f"known are {', '.join(known)}"
-        raise Wrong(f"{shown(text)} is not a known offload", hint)
+        raise InvalidValue(f"{shown(text)} is not a known offload", hint, code="spec.choice")
 
     return read

@@ -16,7 +16,7 @@ import yaml
 
 from rbops.errors import Diagnostic, SpecError
 from rbops.spec.source import Node, Place, Text
-from rbops.spec.units import Wrong, shown
+from rbops.spec.units import InvalidValue, shown
 
 __all__ = ["MAX_DEPTH", "MAX_NODES", "MAX_SPEC_BYTES", "decode", "parse", "read_bytes"]
 
@@ -30,19 +30,19 @@ _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 
 
 def read_bytes(path: Path, limit: int) -> bytes:
-    """The bytes of the file ``path``; Wrong when it cannot be read or holds more than ``limit``."""
+    """The bytes of the file ``path``; InvalidValue when it cannot be read or holds more than ``limit``."""
     try:
         with path.open("rb") as file:
             data = file.read(limit + 1)
     except FileNotFoundError:
-        raise Wrong("there is no such file") from None
+        raise InvalidValue("there is no such file", code="spec.file") from None
     except IsADirectoryError:
-        raise Wrong("this is a directory, not a file") from None
+        raise InvalidValue("this is a directory, not a file", code="spec.file") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = error.strerror if isinstance(error, OSError) else None
-        raise Wrong(f"the file cannot be read: {reason or error}") from None
+        raise InvalidValue(f"the file cannot be read: {reason or error}", code="spec.file") from None
     if len(data) > limit:
-        raise Wrong(f"the file is larger than the limit of {limit // 2**20} MiB")
+        raise InvalidValue(f"the file is larger than the limit of {limit // 2**20} MiB", code="spec.limit")
     return data
 
 
@@ -57,7 +57,7 @@ def decode(data: bytes, file: str) -> str:
         column = len(before) - (before.rfind("\n") + 1) + 1
         message = f"the file is not UTF-8: byte 0x{data[start]:02x} at offset {start}"
         hint = "save the file as UTF-8"
-        raise SpecError([Diagnostic(file, line, column, message, hint)]) from None
+        raise SpecError([Diagnostic(file, line, column, message, hint, code="spec.encoding")]) from None
 
 
 def parse(text: str, file: str) -> tuple[Node, list[Diagnostic]]:
@@ -74,7 +74,13 @@ def parse(text: str, file: str) -> tuple[Node, list[Diagnostic]]:
     except yaml.YAMLError as error:
         raise SpecError([_unacceptable(builder.text, text, error)]) from None
     if builder.root is None:
-        raise SpecError([builder.text.diagnostic(Place(), "the file is empty", "`rbops init` writes a starter spec")])
+        raise SpecError(
+            [
+                builder.text.diagnostic(
+                    Place(), "the file is empty", "`rbops init` writes a starter spec", code="spec.empty"
+                )
+            ]
+        )
     return builder.root, builder.errors
 
 
@@ -96,7 +102,7 @@ def _malformed(text: Text, error: yaml.MarkedYAMLError) -> Diagnostic:
         hint = "keys of one mapping start in the same column"
     elif "mapping values are not allowed" in problem:
         hint = "a value that holds `: ` must be quoted; a key starts on a line of its own"
-    return text.diagnostic(place, f"malformed YAML: {problem}", hint)
+    return text.diagnostic(place, f"malformed YAML: {problem}", hint, code="spec.yaml")
 
 
 def _unacceptable(text: Text, source: str, error: yaml.YAMLError) -> Diagnostic:
@@ -106,7 +112,7 @@ def _unacceptable(text: Text, source: str, error: yaml.YAMLError) -> Diagnostic:
     place = Place(before.count("\n") + 1, bad - (before.rfind("\n") + 1) + 1)
     reason = getattr(error, "reason", None) or str(error).splitlines()[0]
     name = f" (U+{ord(source[bad]):04X})" if source else ""
-    return text.diagnostic(place, f"malformed YAML: {reason}{name}")
+    return text.diagnostic(place, f"malformed YAML: {reason}{name}", code="spec.yaml")
 
 
 @dataclass(slots=True)
@@ -145,28 +151,41 @@ class _Builder:
             case yaml.AliasEvent():
                 self._put(self._alias(event), event)
             case yaml.DocumentStartEvent() if self.root is not None:
-                raise self._refuse(event, "a second document begins here", "a spec is one document: remove the `---`")
+                raise self._refuse(
+                    event,
+                    "expected one document, found a second one",
+                    "a spec is one document: remove the `---`",
+                    code="spec.several-documents",
+                )
 
-    def _refuse(self, event: Any, message: str, hint: str | None = None) -> SpecError:
-        return SpecError([*self.errors, self.text.diagnostic(_place(event), message, hint)])
+    def _refuse(self, event: Any, message: str, hint: str | None = None, *, code: str) -> SpecError:
+        return SpecError([*self.errors, self.text.diagnostic(_place(event), message, hint, code=code)])
 
     def _untagged(self, event: Any) -> None:
         if event.tag is not None:
             tag = event.tag.replace("tag:yaml.org,2002:", "!!")
             raise self._refuse(
-                event, f"the tag {shown(tag)} is refused", "a spec is plain text values: leave the tag out"
+                event,
+                f"tags are not supported, found {shown(tag)}",
+                "a spec is plain text values: leave the tag out",
+                code="spec.tag",
             )
 
     def _open(self, event: Any) -> None:
         if len(self.stack) >= MAX_DEPTH:
-            raise self._refuse(event, f"nested deeper than {MAX_DEPTH} levels")
+            raise self._refuse(event, f"nested deeper than {MAX_DEPTH} levels", code="spec.limit")
         start: dict[str, Node] | list[Node] = {} if isinstance(event, yaml.MappingStartEvent) else []
         self._count(event)
         node = Node(start, _place(event), self.text)
         opened = _Open(node, event.anchor)
         parent = self.stack[-1] if self.stack else None
         if parent and isinstance(parent.node.value, dict) and parent.key is None:
-            raise self._refuse(event, "a key must be text, not a list or mapping", "quote text that begins with { or [")
+            raise self._refuse(
+                event,
+                "a key must be text, not a list or mapping",
+                "quote text that begins with { or [",
+                code="spec.key-type",
+            )
         self.stack.append(opened)
         if event.anchor:
             self.anchors.pop(event.anchor, None)
@@ -182,7 +201,7 @@ class _Builder:
         parent = self.stack[-1] if self.stack else None
         if parent and isinstance(parent.node.value, dict) and parent.key is None:
             if isinstance(node.value, (list, dict)):
-                raise self._refuse(event, "a key must be text, not a list or mapping")
+                raise self._refuse(event, "a key must be text, not a list or mapping", code="spec.key-type")
             # A key is always text: `null:` and `~:` name something too.
             parent.key = (node.value if node.value is not None else getattr(event, "value", ""), _place(event))
             return
@@ -194,7 +213,10 @@ class _Builder:
         self.nodes += 1
         if self.nodes > MAX_NODES:
             raise self._refuse(
-                event, f"more than {MAX_NODES:,} values", "put long route lists into a file: routes.file"
+                event,
+                f"more than {MAX_NODES:,} values",
+                "put long route lists into a file: routes.file",
+                code="spec.limit",
             )
 
     def _alias(self, event: Any) -> Node:
@@ -202,10 +224,12 @@ class _Builder:
         if node is None:
             open_anchors = {opened.anchor for opened in self.stack}
             why = "refers to what it stands in" if event.anchor in open_anchors else "refers to nothing above it"
-            raise self._refuse(event, f"the alias *{event.anchor} {why}")
+            raise self._refuse(event, f"the alias *{event.anchor} {why}", code="spec.alias")
         self.aliased += node.size
         if self.aliased > MAX_ALIASED:
-            raise self._refuse(event, f"aliases repeat more than {MAX_ALIASED:,} values", "write the values out")
+            raise self._refuse(
+                event, f"aliases repeat more than {MAX_ALIASED:,} values", "write the values out", code="spec.limit"
+            )
         return node
 
     def _attach(self, node: Node) -> None:
@@ -225,8 +249,10 @@ class _Builder:
         if first is None or first.key is None or node.key is None:
             mapping[key] = node
             return
-        message = f"the key {shown(key)} stands here and on line {first.key.line}"
-        self.errors.append(self.text.diagnostic(node.key, message, "remove or rename one of the two"))
+        message = f"duplicate key {shown(key)}, first on line {first.key.line}"
+        self.errors.append(
+            self.text.diagnostic(node.key, message, "remove or rename one of the two", code="spec.duplicate")
+        )
 
 
 def _place(event: Any) -> Place:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from rbops.errors import Diagnostic
 from rbops.spec.source import Node, Path
 
-__all__ = ["DEPRECATED", "KEYS", "VALUES", "modern_path", "modernize"]
+__all__ = ["KEYS", "VALUES", "modern_path", "modernize"]
 
 KEYS: Mapping[tuple[str, str], str] = {
     ("router", "fragment"): "click_element",
@@ -22,7 +22,6 @@ VALUES: Mapping[tuple[str, str], Mapping[str, str]] = {
 }
 """Path of a list -> old value -> new value."""
 
-DEPRECATED = "spec.deprecated"
 _KEY_DEPTH = 2
 
 
@@ -43,7 +42,7 @@ def modernize(root: Node) -> tuple[list[Diagnostic], list[Diagnostic]]:
         dropped = old if given.value is None else new
         node.value = {new if name == old else name: item for name, item in node.value.items() if name != dropped}
         message = f"{section}.{old} is deprecated"
-        warnings.append(_at_key(given, section, old, message, f"write {new}", code=DEPRECATED))
+        warnings.append(_at_key(given, section, old, message, f"write {new}", code="spec.deprecated"))
     return errors, [*warnings, *_values(root)]
 
 
@@ -66,7 +65,7 @@ def _values(root: Node) -> list[Diagnostic]:
             node.value[place] = replace(item, value=new)
             message = f"{section}.{key}: {item.value} is deprecated"
             field = f"{section}.{key}[{place}]"
-            warnings.append(item.diagnostic(message, f"write {new}", code=DEPRECATED, field=field))
+            warnings.append(item.diagnostic(message, f"write {new}", code="spec.deprecated", field=field))
     return warnings
 
 

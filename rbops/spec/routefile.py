@@ -20,7 +20,7 @@ from rbops.spec import words
 from rbops.spec.reader import decode, read_bytes
 from rbops.spec.routes import RouteColumns, RouteFile
 from rbops.spec.source import Place, Text
-from rbops.spec.units import Wrong, shown
+from rbops.spec.units import InvalidValue, shown
 
 __all__ = ["MAX_ROUTE_BYTES", "read_route_file"]
 
@@ -48,7 +48,7 @@ def read_route_file(path: Path, neighbors: Collection[str] | None) -> tuple[Rout
     """The routes of the CSV ``path``, or None and what is wrong with it, at most 20 lines of it.
 
     ``neighbors`` are the addresses that a route may go via; None: not known, so not checked.
-    Raises Wrong when the file cannot be read and SpecError when it is not UTF-8.
+    Raises InvalidValue when the file cannot be read and SpecError when it is not UTF-8.
     """
     data = read_bytes(path, MAX_ROUTE_BYTES)
     text = decode(data, str(path))
@@ -82,7 +82,7 @@ def _rows(lines: list[str], source: Text, known: set[int] | None) -> _Read:
         # Whatever is not plainly right is read again with care: the first of each next hop, and mistakes.
         try:
             row = _careful(line, known, header=number == 1)
-        except Wrong as wrong:
+        except InvalidValue as wrong:
             errors.append(_wrong(source, number, line, wrong))
             if len(errors) == _MOST_ERRORS:
                 break
@@ -95,27 +95,29 @@ def _rows(lines: list[str], source: Text, known: set[int] | None) -> _Read:
 
 
 def _careful(line: str, known: set[int] | None, *, header: bool) -> tuple[int, int, int] | None:
-    """One line as (network, length, via); None for a line that holds no route; raises Wrong."""
+    """One line as (network, length, via); None for a line that holds no route; raises InvalidValue."""
     stripped = line.strip()
     if not stripped or stripped.startswith("#"):
         return None
     try:
         cells = [cell.strip() for cell in next(csv.reader([stripped]), [])]
     except csv.Error as error:
-        raise Wrong(f"malformed CSV: {error}") from None
+        raise InvalidValue(f"malformed CSV: {error}", code="spec.csv") from None
     if header and tuple(cell.lower() for cell in cells) == _HEADER:
         return None
     if len(cells) != len(_HEADER):
-        raise Wrong("this line is not prefix,via", "for example 203.0.113.0/24,198.18.3.2")
+        raise InvalidValue("this line is not prefix,via", "for example 203.0.113.0/24,198.18.3.2", code="spec.csv")
     network = IPv4Network(words.prefix(cells[0]))
     via = int(IPv4Address(words.neighbor_address(cells[1])))
     if known is not None and via not in known:
-        raise Wrong(f"{cells[1]} is no neighbour on any port", "add it to the neighbors of a port")
+        raise InvalidValue(
+            f"{cells[1]} is not a neighbour on any port", "add it to the neighbors of a port", code="spec.next-hop"
+        )
     return int(network.network_address), network.prefixlen, via
 
 
-def _wrong(source: Text, number: int, line: str, wrong: Wrong) -> Diagnostic:
-    return source.diagnostic(Place(number, 1, max(1, len(line.rstrip()))), wrong.message, wrong.hint)
+def _wrong(source: Text, number: int, line: str, wrong: InvalidValue) -> Diagnostic:
+    return source.diagnostic(Place(number, 1, max(1, len(line.rstrip()))), wrong.message, wrong.hint, code=wrong.code)
 
 
 def _twice(packed: list[int], lines: list[str], source: Text) -> list[Diagnostic]:
@@ -130,7 +132,14 @@ def _twice(packed: list[int], lines: list[str], source: Text) -> list[Diagnostic
             continue
         if key in first:
             prefix = shown(line.partition(",")[0].strip())
-            errors.append(_wrong(source, number, line, Wrong(f"{prefix} stands here and on line {first[key]}")))
+            errors.append(
+                _wrong(
+                    source,
+                    number,
+                    line,
+                    InvalidValue(f"{prefix} is a duplicate of line {first[key]}", code="spec.duplicate"),
+                )
+            )
         first.setdefault(key, number)
         if len(errors) == _MOST_ERRORS:
             break

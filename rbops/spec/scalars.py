@@ -13,7 +13,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
 from pydantic_core import CoreSchema, core_schema
 
 from rbops.spec import units, words
-from rbops.spec.units import Wrong
+from rbops.spec.units import InvalidValue
 
 __all__ = [
     "Address",
@@ -54,7 +54,7 @@ _GENERATION = re.compile(r"([0-9])(?:\.[0-9])?")
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """Marks a field as text that ``read`` turns into its value (raising Wrong), with its JSON Schema."""
+    """Marks a field as text that ``read`` turns into its value (raising InvalidValue), with its JSON Schema."""
 
     read: Callable[[str], Any]
     schema: dict[str, Any] = field(hash=False)
@@ -72,7 +72,7 @@ class Scalar:
             return value
         if not isinstance(value, str):
             kind = "a mapping" if isinstance(value, dict) else "a list" if isinstance(value, list) else "nothing"
-            raise Wrong(f"expected one value, found {kind}")
+            raise InvalidValue(f"expected one value, found {kind}", code="spec.shape")
         return self.read(value)
 
 
@@ -101,7 +101,9 @@ def _integral(unit: units.Unit) -> Callable[[str], int]:
     def read(text: str) -> int:
         value = unit(text)
         if value != value.to_integral_value():
-            raise Wrong(f"{units.shown(text)} is not a whole number of {next(iter(unit.factors))}")
+            raise InvalidValue(
+                f"{units.shown(text)} is not a whole number of {next(iter(unit.factors))}", code="spec.unit"
+            )
         return int(value)
 
     return read
@@ -121,7 +123,7 @@ def _packets(text: str) -> int | str:
     if not text[:1].isdigit() and text[:1] not in "+-.":
         near = units.nearest(text, mixes)
         hint = f"did you mean {near}?" if near else f"a size from {units.PACKET.limits}, or {' or '.join(mixes)}"
-        raise Wrong(f"{units.shown(text)} is no packet size and no mix", hint)
+        raise InvalidValue(f"{units.shown(text)} is neither a packet size nor a mix", hint, code="spec.unit")
     return _integral(units.PACKET)(text)
 
 
@@ -133,7 +135,9 @@ def _generation(text: str) -> int:
     match = _GENERATION.fullmatch(text.strip())
     generation = int(match[1]) if match else 0
     if not 1 <= generation <= _LATEST_PCIE:
-        raise Wrong(f"{units.shown(text)} is no PCIe generation", f"1 to {_LATEST_PCIE}, for example 3")
+        raise InvalidValue(
+            f"{units.shown(text)} is not a PCIe generation", f"1 to {_LATEST_PCIE}, for example 3", code="spec.range"
+        )
     return generation
 
 

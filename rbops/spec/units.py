@@ -1,7 +1,7 @@
 """Numbers with units as people write them (``10Gbps``, ``100ms``, ``64B``) -> plain numbers.
 
 Every reader takes the text the user wrote, returns the number in the base unit, and raises
-``Wrong`` with what is wrong and what to write instead. Limits are stated in the message.
+``InvalidValue`` with what is wrong and what to write instead. Limits are stated in the message.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ __all__ = [
     "SECONDS",
     "SIZE",
     "WATTS",
+    "InvalidValue",
     "Unit",
-    "Wrong",
     "choice",
     "flag",
     "nearest",
@@ -31,14 +31,17 @@ __all__ = [
 
 _LONGEST_SHOWN = 60
 _NUMBER = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,9})?")
+_BITS = re.compile(r"([kMGT])(?:b|bE|b/s|bit|bits|bit/s|bits/s|bitps)")
+"""Other spellings of a rate: 10GbE, 10Gbit/s."""
 _QUANTITY = re.compile(r"(?P<number>[+-]?[0-9.,_eE+-]*[0-9]|[+-]?(?:nan|inf|infinity))\s?(?P<unit>\D*)", re.IGNORECASE)
 
 
-class Wrong(ValueError):
-    """A value that cannot be used: why, and what to write instead."""
+class InvalidValue(ValueError):
+    """A value that cannot be used: why, what to write instead, and the code of the error."""
 
-    def __init__(self, message: str, hint: str | None = None) -> None:
+    def __init__(self, message: str, hint: str | None = None, *, code: str) -> None:
         super().__init__(message)
+        self.code = code
         self.message = message
         self.hint = hint
 
@@ -59,7 +62,7 @@ class Unit:
     zero: bool = False
 
     def __call__(self, text: str) -> Decimal:
-        """``text`` in the base unit; raises Wrong."""
+        """``text`` in the base unit; raises InvalidValue."""
         if self.zero and text.strip() == "0":
             return Decimal(0)
         number, symbol = self._split(text)
@@ -67,28 +70,40 @@ class Unit:
         if value == 0 and self.zero:
             return value
         if not self.low <= value <= self.high:
-            raise Wrong(f"{shown(text)} is outside {self.limits}", f"for example {self.example}")
+            raise InvalidValue(
+                f"{shown(text)} is outside {self.limits}", f"for example {self.example}", code="spec.range"
+            )
         return value
 
     def _split(self, text: str) -> tuple[Decimal, str]:
         match = _QUANTITY.fullmatch(text.strip()[:100])
         if not match:
-            raise Wrong(f"{shown(text)} is not {self.noun}", f"write a number and its unit, for example {self.example}")
+            raise InvalidValue(
+                f"{shown(text)} is not {self.noun}",
+                f"write a number and its unit, for example {self.example}",
+                code="spec.unit",
+            )
         number, symbol = match["number"], match["unit"].strip()
         if number.startswith("-"):
-            raise Wrong(f"{shown(text)} is negative", f"for example {self.example}")
+            raise InvalidValue(f"{shown(text)} is negative", f"for example {self.example}", code="spec.unit")
         if not _NUMBER.fullmatch(number):
             hint = f"write plain digits with at most one decimal point, for example {self.example}"
-            raise Wrong(f"{shown(number)} in {shown(text)} is no plain number", hint)
+            raise InvalidValue(f"{shown(number)} in {shown(text)} is not a plain number", hint, code="spec.unit")
         if not symbol:
-            raise Wrong(f"{shown(text)} has no unit", f"write the unit with the value, for example {self.example}")
+            raise InvalidValue(
+                f"{shown(text)} has no unit",
+                f"write the unit with the value, for example {self.example}",
+                code="spec.unit",
+            )
         if symbol not in self.factors:
             meant = self._meant(symbol)
             hint = f"did you mean {number}{meant}?" if meant else f"units are {', '.join(self.factors)}"
-            raise Wrong(f"{shown(symbol)} is no unit of {self.noun}", hint)
+            raise InvalidValue(f"{shown(symbol)} is not a unit of {self.noun}", hint, code="spec.unit")
         return Decimal(number), symbol
 
     def _meant(self, symbol: str) -> str | None:
+        if (bits := _BITS.fullmatch(symbol)) and (rate := f"{bits[1]}bps") in self.factors:
+            return rate
         for known in self.factors:
             if known.lower() == symbol.lower():
                 return known
@@ -135,9 +150,13 @@ def whole(low: int, high: int) -> Callable[[str], int]:
     def read(text: str) -> int:
         digits = text.strip()
         if not re.fullmatch(r"[+-]?[0-9]{1,18}", digits):
-            raise Wrong(f"{shown(text)} is not a whole number", f"write digits only, from {low:,} to {high:,}")
+            raise InvalidValue(
+                f"{shown(text)} is not a whole number",
+                f"write digits only, from {low:,} to {high:,}",
+                code="spec.number",
+            )
         if not low <= int(digits) <= high:
-            raise Wrong(f"{shown(text)} is outside {low:,} to {high:,}")
+            raise InvalidValue(f"{shown(text)} is outside {low:,} to {high:,}", code="spec.range")
         return int(digits)
 
     return read
@@ -151,7 +170,9 @@ def choice(words: tuple[str, ...]) -> Callable[[str], str]:
             return text
         near = nearest(text, words)
         known = ", ".join(words)
-        raise Wrong(f"{shown(text)} is none of {known}", f"did you mean {near}?" if near else None)
+        raise InvalidValue(
+            f"{shown(text)} is not one of {known}", f"did you mean {near}?" if near else None, code="spec.choice"
+        )
 
     return read
 
@@ -159,7 +180,7 @@ def choice(words: tuple[str, ...]) -> Callable[[str], str]:
 def flag(text: str) -> bool:
     """``true`` or ``false``; YAML 1.1's other spellings are refused rather than guessed."""
     if text not in {"true", "false"}:
-        raise Wrong(f"{shown(text)} is neither true nor false")
+        raise InvalidValue(f"{shown(text)} is not a boolean, expected true or false", code="spec.choice")
     return text == "true"
 
 

@@ -23,7 +23,7 @@ from rbops.spec.routes import RouteFile, StaticRoute
 from rbops.spec.scalars import Scalar
 from rbops.spec.section import UNKNOWN, From, description, keys, names, read
 from rbops.spec.source import Node, Path, Source, dotted
-from rbops.spec.units import Wrong, nearest, shown
+from rbops.spec.units import InvalidValue, nearest, shown
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -234,19 +234,19 @@ def _diagnostic(detail: ErrorDetails, root: Node) -> Diagnostic:
     kind = detail["type"]
     if kind == "missing":
         name = str(loc[-1])
-        return located(root, path, f"{name} is missing", _example(loc), key=True)
+        return located(root, path, f"{name} is missing", _example(loc), key=True, code="spec.missing")
     if kind in _UNKNOWN:
         name = str(loc[-1])
         what = "unknown key " + shown(name)
-        return _at_key(root, path, what, _known(name, loc[:-1]))
+        return _at_key(root, path, what, _known(name, loc[:-1]), code="spec.unknown-key")
     if kind == "value_error":
-        wrong = cast("Wrong", detail["ctx"]["error"])
+        wrong = cast("InvalidValue", detail["ctx"]["error"])
         if loc and loc[-1] == _KEY:
-            return _at_key(root, path, wrong.message, wrong.hint)
-        return located(root, path, wrong.message, wrong.hint)
+            return _at_key(root, path, wrong.message, wrong.hint, code=wrong.code)
+        return located(root, path, wrong.message, wrong.hint, code=wrong.code)
     if loc[:1] == ("routes",) and loc[-1] in _TAGS:
-        return located(root, path, "expected a list of routes, or {file: routes.csv}")
-    return located(root, path, _SHAPES.get(kind, detail["msg"]))
+        return located(root, path, "expected a list of routes, or {file: routes.csv}", code="spec.shape")
+    return located(root, path, _SHAPES.get(kind, detail["msg"]), code="spec.shape")
 
 
 def _written(root: Node, path: Path) -> tuple[Node, Path]:

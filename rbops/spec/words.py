@@ -1,6 +1,6 @@
 """Names, addresses and paths as people write them -> their one canonical spelling.
 
-As in ``units``: text in, value out, ``Wrong`` with a hint otherwise. What passes here is safe in
+As in ``units``: text in, value out, ``InvalidValue`` with a hint otherwise. What passes here is safe in
 file names, inventories, command arguments and kernel interfaces: whatever could mean something to
 a shell, Jinja, YAML or Click is refused.
 """
@@ -13,7 +13,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv4Interface, IPv4Network
 from rbops.common.cpulist import parse_list
 from rbops.common.fabric import FABRIC_MAC
 from rbops.common.limits import HIGHEST_CPU
-from rbops.spec.units import Wrong, shown
+from rbops.spec.units import InvalidValue, shown
 
 __all__ = [
     "cpu_list",
@@ -50,9 +50,10 @@ _RESERVED = (
 def router_name(text: str) -> str:
     """The router's name: one RFC 1123 label in lower case, at most 32 characters."""
     if not re.fullmatch(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?", text):
-        raise Wrong(
-            f"{shown(text)} cannot name a router",
+        raise InvalidValue(
+            f"{shown(text)} is not a valid router name",
             "1 to 32 lower-case letters, digits and inner hyphens, for example rb4",
+            code="spec.name",
         )
     return text
 
@@ -60,23 +61,31 @@ def router_name(text: str) -> str:
 def host_name(text: str) -> str:
     """A server's name as inventory, file names and cabling use it (RFC 1123, at most 63 characters)."""
     if len(text) > _LONGEST_HOST or not re.fullmatch(rf"{_LABEL}(?:\.{_LABEL})*", text):
-        raise Wrong(
-            f"{shown(text)} is no host name (RFC 1123)",
+        raise InvalidValue(
+            f"{shown(text)} is not a valid host name (RFC 1123)",
             "letters, digits, inner hyphens and dots, at most 63 characters, for example n0 or n0.example.net",
+            code="spec.name",
         )
     if re.fullmatch(r"[0-9.]+", text) and text.count("."):
-        raise Wrong(f"{shown(text)} is an address, not a host name", "name the server; its address is in the inventory")
+        raise InvalidValue(
+            f"{shown(text)} is an address, not a host name",
+            "name the server; its address is in the inventory",
+            code="spec.name",
+        )
     if text.lower() in _RESERVED_HOSTS:
-        raise Wrong(f"{shown(text)} means something else to Ansible", "name the server otherwise")
+        raise InvalidValue(
+            f"{shown(text)} is a reserved name in Ansible", "name the server otherwise", code="spec.name"
+        )
     return text
 
 
 def interface_name(text: str) -> str:
     """A network device's name: the kernel's limit of 15 characters, and none that a shell reads."""
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}", text):
-        raise Wrong(
-            f"{shown(text)} is no interface name",
+        raise InvalidValue(
+            f"{shown(text)} is not a valid interface name",
             "1 to 15 letters, digits, dots, hyphens and underscores, for example enp3s0f0",
+            code="spec.name",
         )
     return text
 
@@ -84,9 +93,10 @@ def interface_name(text: str) -> str:
 def port_name(text: str) -> str:
     """A planned port: ``ext3``, ``int1`` towards server 1, ``int1p0`` for parallel cables."""
     if not re.fullmatch(r"ext(0|[1-9][0-9]{0,3})|int(0|[1-9][0-9]{0,4})(p(0|[1-9][0-9]{0,2}))?", text):
-        raise Wrong(
-            f"{shown(text)} is no planned port",
+        raise InvalidValue(
+            f"{shown(text)} is not a valid port name",
             "ext3 is external port 3, int1 the port towards server 1, int1p0 its first parallel cable",
+            code="spec.name",
         )
     return text
 
@@ -94,21 +104,31 @@ def port_name(text: str) -> str:
 def word(text: str) -> str:
     """A plain name (driver, slot, profile): no spaces and nothing that another language reads."""
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}", text):
-        raise Wrong(f"{shown(text)} is no plain name", "1 to 64 letters, digits, dots, colons, hyphens and underscores")
+        raise InvalidValue(
+            f"{shown(text)} is not a valid name",
+            "1 to 64 letters, digits, dots, colons, hyphens and underscores",
+            code="spec.name",
+        )
     return text
 
 
 def package(text: str) -> str:
     """A Debian package's name, or the path or address of a .deb or archive."""
     if not re.fullmatch(r"[A-Za-z0-9/~][A-Za-z0-9+._:/~@=-]{0,254}", text):
-        raise Wrong(f"{shown(text)} is no package name, path or address", "for example click, or /srv/click.deb")
+        raise InvalidValue(
+            f"{shown(text)} is not a valid package name, path or address",
+            "for example click, or /srv/click.deb",
+            code="spec.name",
+        )
     return text
 
 
 def file_path(text: str) -> str:
     """A file's path; relative ones start at the spec's directory."""
     if not text or len(text) > _LONGEST_PATH or not text.isprintable() or text.startswith("-"):
-        raise Wrong(f"{shown(text)} is no usable path", "printable characters, not beginning with a hyphen")
+        raise InvalidValue(
+            f"{shown(text)} is not a valid path", "printable characters, not beginning with a hyphen", code="spec.path"
+        )
     return text
 
 
@@ -116,11 +136,15 @@ def pci(text: str) -> str:
     """A PCI address with its domain, in lower case: ``0000:03:00.0`` (``03:00.0`` gets domain 0)."""
     match = re.fullmatch(r"(?:([0-9a-f]{1,8}):)?([0-9a-f]{1,2}):([0-9a-f]{1,2})\.([0-7])", text.lower())
     if not match:
-        raise Wrong(f"{shown(text)} is no PCI address", "as `lspci -D` prints it, for example 0000:03:00.0")
+        raise InvalidValue(
+            f"{shown(text)} is not a valid PCI address",
+            "as `lspci -D` prints it, for example 0000:03:00.0",
+            code="spec.pci",
+        )
     domain, bus, device, function = match.groups()
     full = f"{domain or '0000':0>4}:{bus:0>2}:{device:0>2}.{function}"
     if full.split(":", 1)[1] != text.lower()[-7:]:
-        raise Wrong(f"{shown(text)} is no PCI address", f"did you mean {full}?")
+        raise InvalidValue(f"{shown(text)} is not a valid PCI address", f"did you mean {full}?", code="spec.pci")
     return full
 
 
@@ -128,15 +152,24 @@ def mac(text: str) -> str:
     """A device's own (unicast) MAC in lower case with colons, and none of the fabric's."""
     plain = text.lower().replace("-", ":")
     if not re.fullmatch(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}", plain):
-        raise Wrong(f"{shown(text)} is no MAC address", "six pairs of hex digits, for example 3c:fd:fe:00:00:01")
+        raise InvalidValue(
+            f"{shown(text)} is not a valid MAC address",
+            "six pairs of hex digits, for example 3c:fd:fe:00:00:01",
+            code="spec.mac",
+        )
     if int(plain[:2], 16) & 1:
-        raise Wrong(f"{shown(text)} is a multicast or broadcast MAC", "a device's own address has an even first byte")
+        raise InvalidValue(
+            f"{shown(text)} is a multicast or broadcast MAC",
+            "a device's own address has an even first byte",
+            code="spec.mac",
+        )
     if plain == "00:00:00:00:00:00":
-        raise Wrong(f"{shown(text)} is no device's MAC")
+        raise InvalidValue(f"{shown(text)} cannot be the MAC address of a device", code="spec.mac")
     if plain.startswith(FABRIC_MAC):
-        raise Wrong(
+        raise InvalidValue(
             f"{shown(text)} begins with 02:52, which the router uses on its internal links (02:52:PP:PP:AA:AA)",
             "give the device another locally administered address",
+            code="spec.mac",
         )
     return plain
 
@@ -146,20 +179,27 @@ def interface_address(text: str) -> str:
     address, length = _split(text, "198.18.0.1/24")
     _usable(text, int(address), length)
     if not _WIDEST_SUBNET <= length <= _SMALLEST_SUBNET:
-        raise Wrong(f"{shown(text)}: a port's subnet is /8 to /31", "for example 198.18.0.1/24")
+        raise InvalidValue(
+            f"{shown(text)}: a port's subnet is /8 to /31", "for example 198.18.0.1/24", code="spec.address"
+        )
     network = IPv4Interface((address, length)).network
     if length < _SMALLEST_SUBNET and address in {network.network_address, network.broadcast_address}:
         what = "network" if address == network.network_address else "broadcast"
-        raise Wrong(f"{shown(text)} is the {what} address of its subnet", f"for example {network[1]}/{length}")
+        raise InvalidValue(
+            f"{shown(text)} is the {what} address of its subnet",
+            f"for example {network[1]}/{length}",
+            code="spec.address",
+        )
     return f"{address}/{length}"
 
 
 def neighbor_address(text: str) -> str:
     """A neighbour's IPv4 address without a length."""
     if re.fullmatch(r"[0-9.]+/[0-9]+", text):
-        raise Wrong(
+        raise InvalidValue(
             f"{shown(text)}: a neighbour has an address, not a subnet",
             f"did you mean {text.split('/', maxsplit=1)[0]}?",
+            code="spec.address",
         )
     address = _address(text, text)
     _usable(text, int(address), _ADDRESS_BITS)
@@ -171,7 +211,9 @@ def prefix(text: str) -> str:
     address, length = _split(text, "203.0.113.0/24")
     if int(address) & ~_mask(length):
         meant = IPv4Network((int(address) & _mask(length), length))
-        raise Wrong(f"{shown(text)} has bits set beyond its length", f"did you mean {meant}?")
+        raise InvalidValue(
+            f"{shown(text)} has bits set beyond its length", f"did you mean {meant}?", code="spec.address"
+        )
     _usable(text, int(address), length)
     return f"{address}/{length}"
 
@@ -183,7 +225,11 @@ def cpu_list(text: str) -> tuple[int, ...]:
     except ValueError:
         ids = frozenset()
     if not ids:
-        raise Wrong(f"{shown(text)} is not a list of CPU ids", f"for example 0,2-5; the highest id is {HIGHEST_CPU}")
+        raise InvalidValue(
+            f"{shown(text)} is not a list of CPU ids",
+            f"for example 0,2-5; the highest id is {HIGHEST_CPU}",
+            code="spec.cpu-list",
+        )
     return tuple(sorted(ids))
 
 
@@ -195,9 +241,11 @@ def _split(text: str, example: str) -> tuple[IPv4Address, int]:
     head, slash, tail = text.partition("/")
     address = _address(head, text)
     if not slash:
-        raise Wrong(f"{shown(text)} has no prefix length", f"for example {example}")
+        raise InvalidValue(f"{shown(text)} has no prefix length", f"for example {example}", code="spec.address")
     if not re.fullmatch(r"[0-9]{1,2}", tail) or int(tail) > _ADDRESS_BITS:
-        raise Wrong(f"{shown(text)}: the prefix length is 0 to 32", f"for example {example}")
+        raise InvalidValue(
+            f"{shown(text)}: the prefix length is 0 to 32", f"for example {example}", code="spec.address"
+        )
     return address, int(tail)
 
 
@@ -207,16 +255,24 @@ def _address(text: str, whole: str) -> IPv4Address:
     except AddressValueError:
         pass
     if re.fullmatch(r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*", text):
-        raise Wrong(f"{shown(whole)} is IPv6, which the data plane leaves to the servers' kernels", "use IPv4")
-    raise Wrong(f"{shown(whole)} is no IPv4 address", "four numbers 0 to 255 without leading zeros")
+        raise InvalidValue(
+            f"{shown(whole)} is IPv6, which the data plane leaves to the servers' kernels",
+            "use IPv4",
+            code="spec.address",
+        )
+    raise InvalidValue(
+        f"{shown(whole)} is not a valid IPv4 address",
+        "four numbers 0 to 255 without leading zeros",
+        code="spec.address",
+    )
 
 
 def _usable(text: str, address: int, length: int) -> None:
-    """Raise Wrong when the prefix lies within a reserved range."""
+    """Raise InvalidValue when the prefix lies within a reserved range."""
     for reserved, why in _RESERVED:
         # The default route and other short prefixes reach over reserved ranges without aiming at them.
         if length >= reserved.prefixlen and address >> (_ADDRESS_BITS - reserved.prefixlen) == _head(reserved):
-            raise Wrong(f"{shown(text)} is in {reserved}, which is {why}")
+            raise InvalidValue(f"{shown(text)} is in {reserved}, which is {why}", code="spec.address")
 
 
 def _head(network: IPv4Network) -> int:

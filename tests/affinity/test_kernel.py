@@ -90,7 +90,7 @@ def test_the_routers_own_sysctls_are_refused_in_a_spec(tmp_path: Path) -> None:
     for key in sysctl(plan(tmp_path, "").server("n0")):
         path = tmp_path / "router.yml"
         path.write_text(f"{ROUTER}kernel: {{sysctl: {{{key}: 7}}}}\n")
-        with pytest.raises(SpecError, match="the router's own"):
+        with raises(SpecError, "spec.reserved", field=f"kernel.sysctl.{key}"):
             load_spec(path)
 
 

@@ -217,7 +217,7 @@ def test_key_file_that_holds_no_keys(text: str, tmp_path: Path) -> None:
         ("[{peer: 198.18.3.300, spi: 1, keys: peer.keys}]", "peer"),
         ("[{peer: 198.18.3.2, prefixes: [], spi: 1, keys: peer.keys}]", "prefixes"),
         ("[{peer: 198.18.3.2, spi: 1, keys: none.keys}]", "No such file"),
-        ("[{peer: 198.18.3.2, spi: 1, keys: .}]", "this is no file"),
+        ("[{peer: 198.18.3.2, spi: 1, keys: .}]", "not a regular file"),
         (
             "[{peer: 198.18.3.2, spi: 1, keys: peer.keys}, {peer: 198.18.2.2, spi: 1, keys: peer.keys}]",
             "earlier tunnel",
@@ -250,14 +250,18 @@ def pair(*prefixes: tuple[str, ...]) -> str:
 @pytest.mark.parametrize(
     ("one", "other", "said"),
     [
-        (("203.0.113.0/24",), ("203.0.113.0/24",), "203.0.113.0/24 goes through an earlier tunnel"),
-        (("203.0.113.0/24", "203.0.113.0/24"), ("192.0.2.0/24",), "203.0.113.0/24 goes through an earlier tunnel"),
-        (("10.0.0.0/8",), ("10.0.0.0/9", "10.128.0.0/9"), "nothing of 10.0.0.0/8 is left for this tunnel"),
-        (HALVES, ("0.0.0.0/0",), "nothing of 0.0.0.0/0 is left for this tunnel"),
+        (("203.0.113.0/24",), ("203.0.113.0/24",), "203.0.113.0/24 is a duplicate in this or an earlier tunnel"),
+        (
+            ("203.0.113.0/24", "203.0.113.0/24"),
+            ("192.0.2.0/24",),
+            "203.0.113.0/24 is a duplicate in this or an earlier tunnel",
+        ),
+        (("10.0.0.0/8",), ("10.0.0.0/9", "10.128.0.0/9"), "no address of 10.0.0.0/8 is left for this tunnel"),
+        (HALVES, ("0.0.0.0/0",), "no address of 0.0.0.0/0 is left for this tunnel"),
         (
             ("192.0.2.0/24",),
             ("192.0.2.0/25", "192.0.2.128/26", "192.0.2.192/27", "192.0.2.224/27"),
-            "nothing of 192.0.2.0/24 is left",
+            "no address of 192.0.2.0/24 is left",
         ),
     ],
 )

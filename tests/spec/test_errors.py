@@ -21,6 +21,7 @@ def test_says_what_is_wrong(name: str, golden: Callable[[Path, str], None], monk
         load_spec(f"{name}.yml")
     golden(HERE / f"{name}.txt", f"{caught.value}\n")
     assert caught.value.exit_code == 2
+    assert all(item.code not in {"spec.invalid", ""} for item in caught.value.diagnostics)
 
 
 def test_every_text_has_its_case() -> None:

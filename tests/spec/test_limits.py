@@ -29,30 +29,30 @@ def spec_file(tmp_path: Path, data: bytes) -> Path:
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
-    assert only_error(tmp_path / "none.yml").message == "there is no such file"
+    assert only_error(tmp_path / "none.yml").code == "spec.file"
 
 
 def test_a_directory(tmp_path: Path) -> None:
-    assert "directory" in only_error(tmp_path).message
+    assert only_error(tmp_path).code == "spec.file"
 
 
 def test_a_file_below_a_file(tmp_path: Path) -> None:
-    assert "cannot be read" in only_error(spec_file(tmp_path, b"") / "router.yml").message
+    assert only_error(spec_file(tmp_path, b"") / "router.yml").code == "spec.file"
 
 
 def test_a_nul_in_the_name() -> None:
-    assert "cannot be read" in only_error(Path("a\0b")).message
+    assert only_error(Path("a\0b")).code == "spec.file"
 
 
 def test_a_hundred_megabytes(tmp_path: Path) -> None:
     path = tmp_path / "router.yml"
     path.touch()
     os.truncate(path, 100 * 2**20)
-    assert only_error(path).message == "the file is larger than the limit of 16 MiB"
+    assert only_error(path).code == "spec.limit"
 
 
 def test_a_file_without_end() -> None:
-    assert "larger" in only_error(Path("/dev/zero")).message
+    assert only_error(Path("/dev/zero")).code == "spec.limit"
 
 
 def test_the_largest_file_is_read(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_the_largest_file_is_read(tmp_path: Path) -> None:
 )
 def test_not_utf8(tmp_path: Path, data: bytes, line: int, column: int) -> None:
     error = only_error(spec_file(tmp_path, data))
-    assert "not UTF-8" in error.message
+    assert error.code == "spec.encoding"
     assert (error.line, error.column) == (line, column)
 
 
@@ -78,7 +78,7 @@ def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
 @pytest.mark.parametrize("opening", ["[", "{a: ", "- ", "? "])
 def test_nested_5000_deep(tmp_path: Path, opening: str) -> None:
     error = only_error(spec_file(tmp_path, (opening * 5000).encode()))
-    assert "nested deeper than 32 levels" in error.message or "key must be text" in error.message
+    assert error.code in {"spec.limit", "spec.key-type"}
 
 
 def test_an_alias_bomb_is_refused_within_a_second(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_an_alias_bomb_is_refused_within_a_second(tmp_path: Path) -> None:
     lines += [f"a{n}: &a{n} [" + ", ".join([f"*a{n - 1}"] * 9) + "]" for n in range(1, 30)]
     start = time.monotonic()
     error = only_error(spec_file(tmp_path, "\n".join(lines).encode()))
-    assert "aliases repeat more than" in error.message
+    assert error.code == "spec.limit"
     assert time.monotonic() - start < 1
 
 

@@ -109,20 +109,20 @@ def test_overrides_are_written_over_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "message"),
+    ("name", "value", "code"),
     [
-        ("router.line_rate", "40", '--set router.line_rate:1:1: "40" has no unit'),
-        ("router.spped", "1", 'unknown key "spped"'),
-        ("ports[7].id", "1", "the spec has no such place"),
-        ("router.line_rate.x", "1", "the spec has no such place"),
-        ("..", "1", "this names no value"),
-        ("router.allow", "[", "malformed YAML"),
+        ("router.line_rate", "40", "spec.unit"),
+        ("router.spped", "1", "spec.unknown-key"),
+        ("ports[7].id", "1", "spec.override"),
+        ("router.line_rate.x", "1", "spec.override"),
+        ("..", "1", "spec.override"),
+        ("router.allow", "[", "spec.yaml"),
     ],
 )
-def test_wrong_overrides_name_themselves(tmp_path: Path, name: str, value: str, message: str) -> None:
+def test_wrong_overrides_name_themselves(tmp_path: Path, name: str, value: str, code: str) -> None:
     with pytest.raises(SpecError) as caught:
         read(tmp_path, WHOLE, **{name: value})
-    assert message in str(caught.value)
+    assert [(one.code, one.path) for one in caught.value.diagnostics] == [(code, f"--set {name}")]
 
 
 def test_hardware_from_a_file() -> None:

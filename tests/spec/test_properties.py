@@ -7,13 +7,14 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rbops.errors import SpecError
 from rbops.spec.load import load_bytes
-from rbops.spec.units import RATE, SECONDS, Wrong
+from rbops.spec.units import RATE, SECONDS, InvalidValue
 
 HERE = Path(__file__).parent
 ERRORS = sorted((HERE / "errors").glob("*.yml"))
@@ -99,7 +100,7 @@ def test_rates_come_back(bps: int, unit: str) -> None:
 @given(st.text(max_size=30))
 def test_a_quantity_is_within_its_limits_or_wrong(text: str) -> None:
     value = Decimal(0)
-    with contextlib.suppress(Wrong):
+    with contextlib.suppress(InvalidValue):
         value = SECONDS(text)
     assert 0 <= value <= 3600
 
@@ -142,3 +143,11 @@ def test_round_trip(tree: dict[str, Any]) -> None:
         for port in spec.ports
     ] == tree.get("ports", [])
     assert load_bytes(yaml.safe_dump(tree).encode(), FILE, {}) == spec
+
+
+@settings(deadline=None)
+@given(st.sampled_from(["10Gbit", "10GbE", "10Gbit/s", "10Gb/s", "10 gbps", "10Gb"]))
+def test_other_spellings_of_a_rate_are_told_the_unit(text: str) -> None:
+    with pytest.raises(InvalidValue) as caught:
+        RATE(text)
+    assert (caught.value.code, caught.value.hint) == ("spec.unit", "did you mean 10Gbps?")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rbops.errors import SpecError
 from rbops.spec.routefile import read_route_file
 from rbops.spec.routes import RouteFile
-from rbops.spec.units import Wrong
+from rbops.spec.units import InvalidValue
 
 
 def read(tmp_path: Path, text: str, neighbors: set[str] | None = None) -> RouteFile:
@@ -86,6 +86,6 @@ def test_any_bytes_end_in_routes_or_errors(tmp_path_factory: pytest.TempPathFact
     path.write_bytes(data)
     try:
         found, errors = read_route_file(path, {"192.0.2.2"})
-    except (SpecError, Wrong):
+    except (SpecError, InvalidValue):
         return
     assert (found is None) == bool(errors)

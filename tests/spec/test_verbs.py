@@ -89,7 +89,7 @@ def test_check_names_file_line_and_column_first() -> None:
     result = checked(path)
     assert result.exit_code == 2
     assert result.stdout == ""
-    assert result.stderr.startswith(f'{path}:3:14: router.line_rate: "gbps" is no unit of a rate\n')
+    assert result.stderr.startswith(f"{path}:3:14: ")
     assert result.stderr.endswith("4 errors\n")
 
 
