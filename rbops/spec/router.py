@@ -43,7 +43,7 @@ class Router(Section):
     """line-rate makes it an error when the servers cannot sustain R on every port; best-effort warns."""
     allow: Annotated[tuple[Annotated[Rule, one_of(Rule)], ...], AfterValidator(_each_once)] = ()
     """shared-queues: cores may share queues; cross-core: packets may change cores; each is reported with its cost."""
-    click_element: FilePath | None = None
+    click_element: Annotated[FilePath | None, Field(examples=["firewall.click"])] = None
     """A Click file whose compound element is put in the packets' way at the input server (Click only)."""
 
     @property
