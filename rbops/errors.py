@@ -19,6 +19,7 @@ Imports nothing from rbops, so that every part may raise these; standard library
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -73,24 +74,22 @@ class RbopsError(Exception):
     """
 
     exit_code = 70
-    code = "rbops.bug"
 
     def __init__(
         self,
         message: str,
         *,
-        code: str | None = None,
+        code: str,
         where: Where | str | None = None,
         hint: str | None = None,
         causes: Sequence[RbopsError] = (),
     ) -> None:
         super().__init__(f"{where}: {message}" if where else message)
+        self.code = code
         self.message = message
         self.where = where
         self.hint = hint
         self.causes = tuple(causes)
-        if code is not None:
-            self.code = code
 
     def to_json(self) -> dict[str, object]:
         """The form for ``--format json`` and between programs; ``causes`` only where there are any."""
@@ -109,49 +108,42 @@ class CheckFailed(RbopsError):
     """A check, a test or a step did not pass."""
 
     exit_code = 1
-    code = "check.failed"
 
 
 class UsageError(RbopsError):
     """The command line asks for something that cannot be done."""
 
     exit_code = 2
-    code = "usage.invalid"
 
 
 class Mismatch(RbopsError):
     """Servers, NICs or the inventory are not what the plan needs; nothing was changed."""
 
     exit_code = 3
-    code = "server.mismatch"
 
 
 class Unreachable(RbopsError):
     """A server does not answer, or its identity is not the known one."""
 
     exit_code = 4
-    code = "server.unreachable"
 
 
 class ApplyFailed(RbopsError):
     """Apply failed; every server was rolled back to its state before."""
 
     exit_code = 5
-    code = "apply.failed"
 
 
 class StateUnknown(RbopsError):
     """The rollback failed too: the message names each server and what was left on it."""
 
     exit_code = 6
-    code = "apply.state-unknown"
 
 
 class Locked(RbopsError):
     """Another run holds the lock; the message names its holder, age and id."""
 
     exit_code = 7
-    code = "server.locked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +163,7 @@ class Diagnostic:
     hint: str | None = None
     snippet: str = ""
     length: int = 1
-    code: str = "spec.invalid"
+    code: str = dataclasses.field(kw_only=True)
     field: str = ""
 
     def render(self) -> str:
@@ -200,13 +192,11 @@ class Diagnostic:
 class SpecError(UsageError):
     """The spec cannot be used; ``diagnostics`` holds every error in the order of the file."""
 
-    code = "spec.invalid"
-
     def __init__(self, diagnostics: list[Diagnostic]) -> None:
         self.diagnostics = sorted(diagnostics, key=lambda item: (item.path, item.line, item.column))
         count = len(self.diagnostics)
         total = f"{count} error{'s' if count != 1 else ''}"
-        super().__init__("\n".join([d.render() for d in self.diagnostics] + [total]))
+        super().__init__("\n".join([d.render() for d in self.diagnostics] + [total]), code="spec.invalid")
         self.message = total
 
     def to_json(self) -> dict[str, object]:

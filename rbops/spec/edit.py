@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from rbops.errors import UsageError
+from rbops.errors import UsageError, Where
 from rbops.spec.reader import parse
 
 __all__ = ["Change", "Value", "edit", "flow", "put_block", "quoted"]
@@ -86,8 +86,10 @@ def edit(text: str, changes: Sequence[Change], file: str) -> str:
     if parse(text, file)[0].plain() != wanted:
         where = ", ".join(sorted({".".join(change.path[:2]) for change in changes}))
         raise UsageError(
-            f"{file}: {where} cannot be changed without changing other values",
-            hint="write out what stands there by anchors and aliases",
+            "the value cannot be edited without changing other values",
+            hint="replace its anchors and aliases by their values",
+            code="spec.edit-anchors",
+            where=Where(file=file, field=where),
         )
     return text
 
@@ -155,7 +157,12 @@ def _is_null(node: _Node) -> bool:
 
 
 def _refused(file: str, change: Change, why: str) -> UsageError:
-    return UsageError(f"{file}: {'.'.join(change.path)} cannot be changed: {why}", hint="change it by hand")
+    return UsageError(
+        f"the value cannot be edited: {why}",
+        hint="change it by hand",
+        code="spec.edit-refused",
+        where=Where(file=file, field=".".join(map(str, change.path))),
+    )
 
 
 def _replace_entry(text: str, entry: tuple[_Node, _Node], key: str, value: Value, file: str, change: Change) -> str:

@@ -31,7 +31,7 @@ def click_keys(paths: Iterable[str]) -> bytes:
         try:
             key, authentication = _words(Path(path))
         except InvalidValue as wrong:
-            raise Mismatch(f"key file: {wrong.message}", hint=wrong.hint) from None
+            raise Mismatch(f"key file: {wrong.message}", hint=wrong.hint, code="spec.key-file") from None
         text += b"define($ESP_KEY%d \\<%b>);\ndefine($ESP_AUTH%d \\<%b>);\n" % (number, key, number, authentication)
     return text
 

@@ -38,7 +38,7 @@ class Text:
         return _visible(self._line(number))
 
     def diagnostic(
-        self, place: Place, message: str, hint: str | None = None, *, code: str = "spec.invalid", field: str = ""
+        self, place: Place, message: str, hint: str | None = None, *, code: str, field: str = ""
     ) -> Diagnostic:
         """An error at ``place``; a line too wide for a terminal is cut, or left out where the caret would be."""
         snippet = self._line(place.line)
@@ -80,15 +80,11 @@ class Node:
     key: Place | None = None
     size: int = 1
 
-    def diagnostic(
-        self, message: str, hint: str | None = None, *, code: str = "spec.invalid", field: str = ""
-    ) -> Diagnostic:
+    def diagnostic(self, message: str, hint: str | None = None, *, code: str, field: str = "") -> Diagnostic:
         """An error about this value; ``field`` is its path in the file."""
         return self.text.diagnostic(self.place, message, hint, code=code, field=field)
 
-    def diagnostic_at_key(
-        self, message: str, hint: str | None = None, *, code: str = "spec.invalid", field: str = ""
-    ) -> Diagnostic:
+    def diagnostic_at_key(self, message: str, hint: str | None = None, *, code: str, field: str = "") -> Diagnostic:
         """An error about the key of this value; ``field`` is the value's path in the file."""
         return self.text.diagnostic(self.key or self.place, message, hint, code=code, field=field)
 
@@ -137,14 +133,12 @@ class Source:
         """The line on which ``path`` was written."""
         return self.node(path).place.line
 
-    def diagnostic(
-        self, path: str | Path, message: str, hint: str | None = None, *, code: str = "spec.invalid"
-    ) -> Diagnostic:
+    def diagnostic(self, path: str | Path, message: str, hint: str | None = None, *, code: str) -> Diagnostic:
         """An error about the value at ``path`` (``"router.line_rate"``), for ``SpecError``."""
         field = path if isinstance(path, str) else dotted(path)
         return self.node(path).diagnostic(message, hint, code=code, field=field)
 
-    def mistake(self, path: Path, message: str, hint: str | None = None, *, code: str = "spec.invalid") -> Diagnostic:
+    def mistake(self, path: Path, message: str, hint: str | None = None, *, code: str) -> Diagnostic:
         """The same with the path, dotted, in front of the message."""
         return self.diagnostic(path, f"{dotted(path)}: {message}", hint, code=code)
 

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from rbops.errors import UsageError
+from rbops.errors import UsageError, Where
 
 __all__ = ["PRESETS", "starter", "write_new"]
 
@@ -49,20 +49,22 @@ def write_new(directory: Path, files: Mapping[str, bytes]) -> list[Path]:
     """
     paths = {directory / name: data for name, data in files.items()}
     for path in paths:
-        _refuse(path, directory)
+        _check_absent(path, directory)
     for path, data in paths.items():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             # O_EXCL follows no link and overwrites nothing, whatever happened since the check.
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
         except OSError as error:
-            raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+            raise UsageError(
+                f"cannot write the file: {error.strerror}", code="init.unwritable", where=Where(file=str(path))
+            ) from error
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
     return list(paths)
 
 
-def _refuse(path: Path, directory: Path) -> None:
+def _check_absent(path: Path, directory: Path) -> None:
     """Raise UsageError when ``path`` exists or its way there is no plain directory."""
     here = path
     while True:
@@ -71,13 +73,25 @@ def _refuse(path: Path, directory: Path) -> None:
         except FileNotFoundError:
             mode = None
         except OSError as error:
-            raise UsageError(f"{here} cannot be written: {error.strerror}") from error
+            raise UsageError(
+                f"cannot write the file: {error.strerror}", code="init.unwritable", where=Where(file=str(here))
+            ) from error
         if mode is not None and stat.S_ISLNK(mode):
-            raise UsageError(f"{here} is a symbolic link", hint="name the directory it points to")
+            raise UsageError(
+                "symbolic links are not followed",
+                hint="name the directory it points to",
+                code="init.symlink",
+                where=Where(file=str(here)),
+            )
         if mode is not None and here == path:
-            raise UsageError(f"{here} is there already", hint="choose another directory, or remove it first")
+            raise UsageError(
+                "the file exists already",
+                hint="choose another directory, or remove it first",
+                code="init.exists",
+                where=Where(file=str(here)),
+            )
         if mode is not None and not stat.S_ISDIR(mode):
-            raise UsageError(f"{here} is not a directory")
+            raise UsageError("not a directory", code="init.not-a-directory", where=Where(file=str(here)))
         if here in {directory, here.parent}:
             return
         here = here.parent

@@ -144,7 +144,7 @@ def located(
     message: str,
     hint: str | None = None,
     *,
-    code: str = "spec.invalid",
+    code: str,
     key: bool = False,
 ) -> Diagnostic:
     """An error about the value (or the key) at ``path``, with the path in front of the message.
@@ -261,7 +261,7 @@ def _written(root: Node, path: Path) -> tuple[Node, Path]:
     return node, way
 
 
-def _at_key(root: Node, path: Path, message: str, hint: str | None, *, code: str = "spec.invalid") -> Diagnostic:
+def _at_key(root: Node, path: Path, message: str, hint: str | None, *, code: str) -> Diagnostic:
     """An error about the key itself, which the text in front of the message therefore leaves out."""
     node, way = _written(root, path)
     above = dotted(way[:-1])

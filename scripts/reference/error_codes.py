@@ -33,9 +33,6 @@ class Raised:
 def found() -> tuple[Raised, ...]:
     """All of them, by code and module."""
     places = [place for path in sorted(_CODE.rglob("*.py")) for place in _in(path)]
-    places.append(
-        Raised(errors.RbopsError.code, errors.RbopsError.exit_code, "", "a bug in rbops: ...", "please report it")
-    )
     return tuple(sorted(places, key=lambda place: (place.code, place.module)))
 
 

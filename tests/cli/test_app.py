@@ -89,7 +89,7 @@ def test_a_wrong_command_line_is_2(arguments: list[str]) -> None:
     ],
 )
 def test_errors_become_exit_codes(error: str, code: int) -> None:
-    done = run_raising(f"raise {error}('n1: no such device', hint='plug it in')")
+    done = run_raising(f"raise {error}('n1: no such device', hint='plug it in', code='test.device')")
     assert done.returncode == code
     assert done.stderr == "rbops: n1: no such device\nhint: plug it in\n"
 

@@ -187,7 +187,7 @@ def test_the_role_refuses_a_key_file(mode: int | None, text: str, said: str, tmp
     with pytest.raises(AnsibleActionFail, match=said) as caught:
         keys_library([str(path)])
     assert KEY not in str(caught.value)
-    with pytest.raises(Mismatch, match=said.partition(": chmod")[0]) as refused:
+    with raises(Mismatch, "spec.key-file") as refused:
         click_keys([str(path)])
     assert KEY not in f"{refused.value}{refused.value.hint}"
 
@@ -196,7 +196,7 @@ def test_the_role_refuses_a_key_file(mode: int | None, text: str, said: str, tmp
 def test_key_file_of_others(mode: int, tmp_path: Path) -> None:
     path = written(tmp_path)
     (tmp_path / "peer.keys").chmod(mode)
-    with pytest.raises(SpecError, match=rf"router\.yml:9:\d+: .*peer\.keys \(mode {mode:04o}\)"):
+    with raises(SpecError, "spec.key-file", field="ipsec[0].keys"):
         load_spec(path)
 
 
@@ -204,7 +204,7 @@ def test_key_file_of_others(mode: int, tmp_path: Path) -> None:
 def test_key_file_that_holds_no_keys(text: str, tmp_path: Path) -> None:
     path = written(tmp_path)
     (tmp_path / "peer.keys").write_text(text)
-    with pytest.raises(SpecError, match="does not hold two words of 32 hex digits") as caught:
+    with raises(SpecError, "spec.key-file", field="ipsec[0].keys") as caught:
         load_spec(path)
     assert KEY not in str(caught.value)
 
@@ -248,26 +248,18 @@ def pair(*prefixes: tuple[str, ...]) -> str:
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "said"),
+    ("one", "other"),
     [
-        (("203.0.113.0/24",), ("203.0.113.0/24",), "203.0.113.0/24 is a duplicate in this or an earlier tunnel"),
-        (
-            ("203.0.113.0/24", "203.0.113.0/24"),
-            ("192.0.2.0/24",),
-            "203.0.113.0/24 is a duplicate in this or an earlier tunnel",
-        ),
-        (("10.0.0.0/8",), ("10.0.0.0/9", "10.128.0.0/9"), "no address of 10.0.0.0/8 is left for this tunnel"),
-        (HALVES, ("0.0.0.0/0",), "no address of 0.0.0.0/0 is left for this tunnel"),
-        (
-            ("192.0.2.0/24",),
-            ("192.0.2.0/25", "192.0.2.128/26", "192.0.2.192/27", "192.0.2.224/27"),
-            "no address of 192.0.2.0/24 is left",
-        ),
+        (("203.0.113.0/24",), ("203.0.113.0/24",)),
+        (("203.0.113.0/24", "203.0.113.0/24"), ("192.0.2.0/24",)),
+        (("10.0.0.0/8",), ("10.0.0.0/9", "10.128.0.0/9")),
+        (HALVES, ("0.0.0.0/0",)),
+        (("192.0.2.0/24",), ("192.0.2.0/25", "192.0.2.128/26", "192.0.2.192/27", "192.0.2.224/27")),
     ],
 )
-def test_prefixes_that_contradict(one: tuple[str, ...], other: tuple[str, ...], said: str, tmp_path: Path) -> None:
+def test_prefixes_that_contradict(one: tuple[str, ...], other: tuple[str, ...], tmp_path: Path) -> None:
     for tunnels in (pair(one, other), pair(other, one)):
-        with pytest.raises(SpecError, match=rf"router\.yml:9:\d+: .*{said}"):
+        with raises(SpecError, "spec.tunnel-prefix"):
             load_spec(written(tmp_path, tunnels))
 
 
@@ -323,7 +315,7 @@ def test_a_route_leads_to_the_peer(peer: str, leads: bool, tmp_path: Path) -> No
 
 
 def test_tunnels_without_the_application(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=r"ipsec: tunnels are for `application: ipsec`"):
+    with raises(SpecError, "spec.conflict", field="ipsec"):
         load_spec(written(tmp_path, application="route"))
 
 

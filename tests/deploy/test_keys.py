@@ -70,7 +70,7 @@ def test_key_files_of_a_rendered_folder(tmp_path: Path) -> None:
     path = tmp_path / "hosts/n0/etc/rbops/node.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"dataplane": {"ipsec_keys": [str(tmp_path / "peer.keys")]}}))
-    with pytest.raises(Mismatch, match=r"key file: .*peer\.keys: No such file"):
+    with raises(Mismatch, "spec.key-file"):
         keys_of_project(tmp_path)
     write(tmp_path / "peer.keys", KEY)
     assert keys_of_project(tmp_path).files == (str(tmp_path / "peer.keys"),)

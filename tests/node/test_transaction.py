@@ -35,7 +35,7 @@ class FakeTimer:
 
     def arm(self, seconds: int, command: tuple[str, ...]) -> None:
         if self.broken:
-            raise Mismatch("no timer")
+            raise Mismatch("no timer", code="test.timer")
         self.running = [(seconds, command)]
 
     def disarm(self) -> None:
@@ -75,7 +75,7 @@ def no_plane(*_: object) -> Plane:
 
 def fail(text: str) -> Callable[[], None]:
     def raising() -> None:
-        raise CheckFailed(text)
+        raise CheckFailed(text, code="test.call")
 
     return raising
 

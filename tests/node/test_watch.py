@@ -51,7 +51,7 @@ class Plane:
 
     def set_alive(self, server: int, *, alive: bool) -> None:
         if not self.loaded:
-            raise Mismatch("not loaded")
+            raise Mismatch("not loaded", code="test.loaded")
         self.told.append((server, alive))
 
 

@@ -158,9 +158,9 @@ servers:
 
 def test_errors_of_the_planner_point_into_the_file(tmp_path: Path) -> None:
     source = read(tmp_path, WHOLE).source
-    error = source.diagnostic("ports[0].address", "taken")
+    error = source.diagnostic("ports[0].address", "taken", code="test.taken")
     assert (error.line, error.column, error.length) == (17, 34, 12)
-    assert source.diagnostic("ports[0].mtu.x", "no such value").line == 17
+    assert source.diagnostic("ports[0].mtu.x", "no such value", code="test.value").line == 17
     assert source.line("nowhere") == 2
 
 

@@ -28,6 +28,7 @@ from rbops.errors import ApplyFailed, CheckFailed
 from rbops.planner import load_plan
 from rbops.render import File, tree
 from tests.deploy.serverstate import change_open, state, states
+from tests.support.errors import raises
 from tests.system.driver import Cluster, Done, wait_for
 from tests.system.test_click import dead, kill, process
 
@@ -256,7 +257,7 @@ def loaded(cluster: Cluster) -> str:
     return next(line for line in maps.splitlines() if line.endswith("rbops.uo")).split("/")[-2]
 
 
-def test_other_elements_take_a_restart_and_so_does_the_way_back(
+def test_other_elements_take_a_restart_and_so_does_the_rollback(
     click_cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, package, pid = state(click_cluster.lab, "n0"), loaded(click_cluster), process(click_cluster, "n0")
@@ -265,11 +266,11 @@ def test_other_elements_take_a_restart_and_so_does_the_way_back(
     def refuse() -> None:
         seen.extend((loaded(click_cluster), process(click_cluster, "n0")))
         traffic_passes(click_cluster)
-        raise CheckFailed("not these elements")
+        raise CheckFailed("not these elements", code="test.acceptance")
 
     with other_elements(click_cluster, tmp_path, monkeypatch) as wanted:
         plan, inventory = load_plan(click_cluster.spec), load_inventory(click_cluster.inventory, "n0")
-        with pytest.raises(ApplyFailed, match="not these elements"):
+        with raises(ApplyFailed, "apply.rolled-back"):
             apply(plan, inventory, ApplyOptions(), Silent(), Stop(), refuse)
     assert seen[0] == wanted
     assert seen[1] != pid

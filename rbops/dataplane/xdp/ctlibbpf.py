@@ -39,7 +39,7 @@ class BpfError(Mismatch):
         *,
         errno: int = 0,
         log: str = "",
-        code: str | None = None,
+        code: str,
         where: Where | None = None,
         hint: str | None = None,
     ) -> None:
