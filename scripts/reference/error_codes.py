@@ -13,6 +13,17 @@ from rbops import errors
 __all__ = ["Raised", "found"]
 
 _CODE = Path(errors.__file__).parent
+_MESSAGE_AT = {
+    "located": 2,
+    "Diagnostic": 3,
+    "mistake": 1,
+    "_add_error": 1,
+    "_refuse": 1,
+    "Impossible": 1,
+    "_at_key": 3,
+}
+"""Where the message is among the arguments, the hint behind it; for errors themselves it is the first."""
+
 _WORD = re.compile(r"[A-Za-z_]\w*$")
 
 
@@ -37,15 +48,33 @@ def found() -> tuple[Raised, ...]:
 
 
 def _in(path: Path) -> Iterator[Raised]:
-    module = path.relative_to(_CODE.parent).as_posix()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call):
-            words = {keyword.arg: keyword.value for keyword in node.keywords}
-            code = words.get("code")
-            if isinstance(code, ast.Constant) and isinstance(code.value, str):
-                texts = [_text(argument) for argument in (*node.args, words.get("message"))]
-                hint = _text(words.get("hint"))
-                yield Raised(code.value, _exit_code(node.func), module, max(texts, key=len, default=""), hint)
+    module, tree = path.relative_to(_CODE.parent).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
+    seen: set[int] = set()
+    # Inner functions come after those around them, and have the nearer variables.
+    scopes = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    for scope in (*reversed(scopes), tree):
+        for node in ast.walk(scope):
+            if isinstance(node, ast.Call) and id(node) not in seen:
+                seen.add(id(node))
+                yield from _call(node, _assigned(scope, node.lineno), module)
+
+
+def _assigned(scope: ast.AST, line: int) -> dict[str, ast.expr]:
+    """What the variables of a function are set to above a line."""
+    found = [node for node in ast.walk(scope) if isinstance(node, ast.Assign) and node.lineno < line]
+    names = ((node.targets[0], node.value) for node in sorted(found, key=lambda node: node.lineno))
+    return {target.id: value for target, value in names if isinstance(target, ast.Name)}
+
+
+def _call(node: ast.Call, variables: dict[str, ast.expr], module: str) -> Iterator[Raised]:
+    words = {keyword.arg: keyword.value for keyword in node.keywords}
+    code = words.get("code")
+    if isinstance(code, ast.Constant) and isinstance(code.value, str):
+        name = ast.unparse(node.func).rpartition(".")[2]
+        at = _MESSAGE_AT.get(name, 1 if ast.unparse(node.func).endswith("text.diagnostic") else 0)
+        message, hint = (*node.args[at : at + 2], None, None)[:2]
+        texts = [_text(variables.get(part.id) if isinstance(part, ast.Name) else part) for part in (message, hint)]
+        yield Raised(code.value, _exit_code(node.func), module, texts[0], _text(words.get("hint")) or texts[1])
 
 
 def _exit_code(function: ast.expr) -> int | None:

@@ -98,7 +98,7 @@ def _error(code: str, raised: list[Raised]) -> Iterator[str]:
     hints = dict.fromkeys(_line(place.hint) for place in raised if place.hint)
     text = f"- `{code}`{number}: {'; or: '.join(messages) or 'the message has the details'}."
     text += f" Hint: {'; or: '.join(hints)}." if hints else ""
-    text = _escaped(text.replace("....", "..."))
+    text = _escaped(text.replace("....", "...").replace("?.", "?"))
     yield from _wrapped(text, indent="  ")
 
 
