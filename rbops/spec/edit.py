@@ -137,7 +137,7 @@ def _put(text: str, change: Change, file: str) -> str:
     path = list(change.path)
     while True:
         if node.kind != "mapping":
-            raise _refused(file, change, "it stands in something that is no mapping of its own")
+            raise _refused(file, change, "expected a mapping around it that is not shared")
         key = path.pop(0)
         found = node.entry(change.instead_of if not path and change.instead_of else key)
         value = change.value
@@ -178,7 +178,7 @@ def _replace_entry(text: str, entry: tuple[_Node, _Node], key: str, value: Value
 def _replace(text: str, parent: _Node, entry: tuple[_Node, _Node], value: Value, file: str, change: Change) -> str:
     key, old = entry
     if old.kind == "alias":
-        raise _refused(file, change, "an alias stands there")
+        raise _refused(file, change, "it is an alias")
     if old.empty:
         colon = text.index(":", key.end) + 1
         if isinstance(value, str) or parent.flow:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rbops.errors import UsageError
 from rbops.spec.edit import Change, Value, edit, put_block, quoted
 from rbops.spec.reader import parse
+from tests.support.errors import raises
 
 SPEC = """\
 # top
@@ -105,19 +106,19 @@ def test_shapes(before: str, change: Change, after: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "code"),
     [
-        "hosts: {n0: &a {ports: {ext0: {name: x}}}, n1: *a}",
-        "b: &a {ports: {ext0: {name: x}}}\nhosts: {n1: *a}",
-        "b: &p {name: x}\nhosts: {n1: {ports: {ext0: *p}}}",
-        "hosts: {n1: lab}",
-        "hosts: [n1]",
-        "hosts:\n  n1:\n    ports:\n      ext0:\n        name: x\n        pci: y\n",
+        ("hosts: {n0: &a {ports: {ext0: {name: x}}}, n1: *a}", "spec.edit-anchors"),
+        ("b: &a {ports: {ext0: {name: x}}}\nhosts: {n1: *a}", "spec.edit-refused"),
+        ("b: &p {name: x}\nhosts: {n1: {ports: {ext0: *p}}}", "spec.edit-refused"),
+        ("hosts: {n1: lab}", "spec.edit-refused"),
+        ("hosts: [n1]", "spec.edit-refused"),
+        ("hosts:\n  n1:\n    ports:\n      ext0:\n        name: x\n        pci: y\n", "spec.edit-refused"),
     ],
 )
-def test_what_would_touch_more_is_refused(text: str) -> None:
+def test_what_would_touch_more_is_refused(text: str, code: str) -> None:
     name = "n0" if "n0" in text else "n1"
-    with pytest.raises(UsageError, match="cannot be changed"):
+    with raises(UsageError, code, file="x"):
         edit(text, [Change(("hosts", name, "ports", "ext0"), {"name": "b"})], "x")
 
 
