@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from rbops.cli import plan, predict
 from rbops.errors import RbopsError
+from tests.support.errors import raises
 
 RB4 = "name: rb4\nrouter: {external_ports: 4, line_rate: 10Gbps}\nservers: {profile: nehalem}\n"
 
@@ -197,7 +198,7 @@ def test_predict_with_the_result_of_a_self_test(tmp_path: Path) -> None:
 def test_predict_with_a_wrong_key_is_an_error_and_no_traceback(spec: Path) -> None:
     with pytest.raises(RbopsError):
         run("predict", spec, "--set", "router.packet=64B")
-    with pytest.raises(RbopsError, match="No such file"):
+    with raises(RbopsError, "predict.unreadable", file="/nowhere.json"):
         run("predict", spec, "--calibrate", "/nowhere.json")
 
 
@@ -233,7 +234,7 @@ def test_scale_plots(tmp_path: Path) -> None:
     path = tmp_path / "fig3.svg"
     run("scale", "--plot", path)
     assert ET.parse(path).getroot().tag.endswith("svg")
-    with pytest.raises(RbopsError, match="must end in"):
+    with raises(RbopsError, "scale.plot-format"):
         run("scale", "--plot", tmp_path / "fig3.gif")
 
 
@@ -248,5 +249,5 @@ def test_graph_of_the_cluster(spec: Path, form: str, text: str) -> None:
 def test_graph_of_a_server(spec: Path) -> None:
     drawn = run("graph", spec, "--server", "n1").stdout
     assert '"ext1 rx 3" -- "CPU 3"' in drawn
-    with pytest.raises(RbopsError, match="no server n7"):
+    with raises(RbopsError, "plan.unknown-server"):
         run("graph", spec, "--server", "n7")
