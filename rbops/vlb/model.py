@@ -49,9 +49,16 @@ the direct path under ``direct-vlb`` also the direct bucket, and that it is aliv
 at ``flow_hash & (flowlet_entries - 1)`` belongs to the flow when its tag is ``(flow_hash >> 32) | 1``
 (0 is an empty entry). It holds the low 16 bits of its last packet's tick, so an entry is 8 bytes. When
 ``(tick - last) & 0xFFFF <= flowlet_ticks`` and its path is alive, the packet takes that path if it
-fits; if not, the packet is chosen for alone (a split) and the entry keeps its path. Its tick is renewed
-either way. In all other cases the packet starts a flowlet: the chosen path, its tag and the tick overwrite
-whatever is there. (A flow silent for a multiple of 65.5 s may be taken for a running flowlet; it keeps its old path.)
+fits. If not, the flowlet moves as a whole: this packet and those behind it take the path with the most room that
+the packet fits, and the entry says so. Only when no path has the room is the packet chosen for alone (a split,
+steps 4 to 6) and the entry keeps its path. Its tick is renewed each time. In all other cases the packet starts a
+flowlet: the chosen path, its tag and the tick overwrite whatever is there. (A flow silent for a multiple of 65.5 s
+may be taken for a running flowlet; it keeps its old path.)
+
+*Room* of a path is what its buckets hold: the tokens of its link bucket, for the direct path under ``direct-vlb`` the
+smaller of those and the direct bucket's. Paths are compared in the order direct (``direct-vlb``), then the
+rotation's slots from the position of ``dest``, which stays where it is; the first of equals is taken. A flowlet that
+moves where most room is does not come back soon: split packet by packet, it would be reordered as long as it lasts.
 
 *Charging.* Every frame put on an internal link takes its size from that port's bucket, whatever
 the phase (``forward`` for phase 2); one on the direct path under ``direct-vlb`` also from the direct bucket.
@@ -196,11 +203,12 @@ class Bucket:
 class Choice:
     """Where a packet goes. ``via`` None: no path is alive. ``how`` says what the flowlet table did.
 
-    ``kept`` the flowlet's path, ``new`` flowlet, ``split`` from its flowlet, ``alone`` without flowlets.
+    ``kept`` the flowlet's path, ``new`` flowlet, ``moved`` with its flowlet, ``split`` from its flowlet, ``alone``
+    without flowlets.
     """
 
     via: int | None
-    how: Literal["kept", "new", "split", "alone"]
+    how: Literal["kept", "new", "moved", "split", "alone"]
 
 
 @dataclass(slots=True)
@@ -254,6 +262,9 @@ class Core:
             entry.last = tick & 0xFFFF
             if self._holds(entry.via, dest, size):
                 return Choice(entry.via, "kept")
+            if (via := self._roomiest(dest, size)) is not None:
+                entry.via = via
+                return Choice(via, "moved")
             return Choice(self._select(dest, size, joining=False), "split")
         via = self._select(dest, size, joining=True)
         if via is not None:
@@ -292,6 +303,14 @@ class Core:
                 self.position[dest] = (position + 1) % count
                 return via
         return None
+
+    def _roomiest(self, dest: int, size: int) -> int | None:
+        start = self.position[dest]
+        slots = (*self._slots[start:], *self._slots[:start])
+        turn = [via for via in slots if not (self._quota and via == dest)]
+        paths = [dest if via == self._config.server else via for via in (*((dest,) if self._quota else ()), *turn)]
+        fitting = [via for via in paths if self._holds(via, dest, size)]
+        return max(fitting, key=lambda via: min(bucket.tokens for bucket in self._buckets(via, dest)), default=None)
 
     def _buckets(self, via: int, dest: int) -> list[Bucket]:
         link = self.links[self._config.next_hop[via]]

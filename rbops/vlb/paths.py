@@ -3,7 +3,8 @@
 The model decides packet by packet; this engine takes all packets that enter the cluster in one tick
 of 1 ms together, on every server and core at once, in numpy. Buckets, headroom, flowlets,
 table collisions and rotations are the model's. What differs is the order within a tick: first the packets
-of running flowlets take their paths, then new flowlets are placed, then single packets. Where no bucket
+of running flowlets take their paths, then new flowlets are placed, then flowlets that outgrew their paths move, then
+single packets. Where no bucket
 runs dry, flowlets that start by headroom alone aside, the paths are the model's.
 """
 
@@ -126,8 +127,7 @@ class Paths:
             denied = np.flatnonzero(~self._local[flows])
         self._charge(used)
         if len(denied):
-            self.several[flows[denied]] = True
-            codes[denied] = self._alone(self._pair[flows[denied]], sizes[denied])
+            codes[denied] = self._move(flows[denied], sizes[denied])
             following[denied] = self._following(flows[denied], codes[denied])
         phase2 = sums(following, sizes, len(self._links))
         np.maximum(self._links - phase2, 0, out=self._links)
@@ -203,8 +203,51 @@ class Paths:
             codes[rest] = self._rotate(pair[rest], headroom)
         return codes
 
+    def _move(self, flows: Ints, sizes: Floats) -> Ints:
+        """Codes of packets that their flowlets' paths do not hold: a flowlet moves where there is room, or is split.
+
+        Flowlets of one core and destination that move in one tick are dealt to the paths with room in turn: the
+        model's, one after another, each look for the most.
+        """
+        self.several[flows] = True
+        if self._alone_only or not self._timeout:
+            return self._alone(self._pair[flows], sizes)
+        moving, group = np.unique(flows, return_inverse=True)
+        group = group.reshape(-1)
+        room = self._room(self._pair[moving])
+        codes = np.empty(len(flows), dtype=np.int64)
+        goes = room[group]
+        if room.any():
+            total = sums(group, sizes, len(moving))
+            placed = np.zeros(len(moving), dtype=np.int64)
+            placed[room] = self._alone(self._pair[moving[room]], total[room])
+            self._code[moving[room]] = placed[room]
+            self._next[moving[room]] = self._following(moving[room], placed[room])
+            codes[goes] = placed[group[goes]]
+        if not goes.all():
+            codes[~goes] = self._alone(self._pair[flows[~goes]], sizes[~goes])
+        return codes
+
+    def _room(self, pair: Ints) -> Bools:
+        """Which of the pairs have a path with room for a frame."""
+        ready = self._links >= MAX_FRAME
+        if ready.all():
+            return np.ones(len(pair), dtype=bool)
+        direct = ready[self._link_of[pair]] & (self._direct[pair] >= MAX_FRAME)
+        slot = np.broadcast_to(np.arange(self._slot_count), (len(pair), self._slot_count))
+        via, allowed = self._paths(pair[:, None], slot)
+        target = self._target[pair][:, None]
+        onward: Bools = np.any(allowed & ready[self._link_of[pair[:, None] - target + via]], axis=1)
+        return onward | direct if self._quota else onward
+
+    def _paths(self, pair: Ints, slot: Ints) -> tuple[Ints, Bools]:
+        """The first servers of slots, and whether the rotation may take them: under a quota not the destination."""
+        target = self._target[pair]
+        via = self._vias(pair, target, slot)
+        return via, via != target if self._quota else np.ones_like(via, dtype=bool)
+
     def _alone(self, pair: Ints, size: Floats) -> Ints:
-        """Codes of packets that are chosen for alone; takes their bytes."""
+        """Codes of packets that are chosen for alone, or of flowlets with all their bytes; takes them."""
         codes = np.full(len(pair), -1)
         rest = np.arange(len(pair))
         if self._alone_only:
@@ -249,8 +292,7 @@ class Paths:
     def _next_ready(self, pair: Ints, start: Ints, rank: Ints, ready: Bools) -> Ints:
         pair, target = pair[:, None], self._target[pair][:, None]
         slot = (start[:, None] + np.arange(self._slot_count)) % self._slot_count
-        via = self._vias(pair, target, slot)
-        allowed = via != target if self._quota else np.ones_like(slot, dtype=bool)
+        via, allowed = self._paths(pair, slot)
         good: Bools = allowed & ready[self._link_of[pair - target + via]]
         good = np.where(np.any(good, axis=1, keepdims=True), good, allowed)
         turn: Ints = np.cumsum(good, axis=1)

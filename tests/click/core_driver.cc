@@ -68,7 +68,7 @@ static uint64_t hash_of(std::istream &in)
 
 int main()
 {
-    static const char *const hows[] = { "kept", "new", "split", "alone" };
+    static const char *const hows[] = { "kept", "new", "moved", "split", "alone" };
     Plan plan = {};
     std::vector<Instance *> cores;
     for (std::string line; std::getline(std::cin, line);) {

@@ -116,6 +116,6 @@ def test_vector(name: str, installed: Click, package: Path, tmp_path: Path) -> N
     said = handlers_of(done.stdout)
     for core in cores:
         counts = dict(line.split(maxsplit=1) for line in said[f"vlb{core}.counters"].splitlines())
-        assert {how: int(counts[how]) for how in ("kept", "new", "split", "alone")} == {
-            how: hows[core][how] for how in ("kept", "new", "split", "alone")
+        assert {how: int(counts[how]) for how in ("kept", "new", "moved", "split", "alone")} == {
+            how: hows[core][how] for how in ("kept", "new", "moved", "split", "alone")
         }

@@ -136,8 +136,8 @@ def flowlets() -> Cases:
     return {
         "hand-flowlet": {
             "what": "12,500 direct, headroom from 10,938. A and B start direct (12,500, then 11,000 left), C finds 9,500: no headroom, so it "
-            "rotates to 2. A keeps direct 6 times until 500 are left, then is split to 3 (2 had its turn), though a frame of 100 is kept "
-            "(400 left). 100 ticks later (idle = timeout) C keeps 2; A, idle for 101, starts anew: direct, full again.",
+            "rotates to 2. A keeps direct 6 times until 500 are left, then moves to 3, which has more room than 2, and stays there. "
+            "100 ticks later (idle = timeout) C keeps 2; A, idle for 101, starts anew: direct, full again.",
             "config": rb4(flowlet_ticks=100),
             "steps": [
                 packet(t, A, 1, 1500, 1, "new"),
@@ -145,8 +145,24 @@ def flowlets() -> Cases:
                 packet(t, C, 1, 1500, 2, "new"),
             ]
             + [packet(t, A, 1, 1500, 1, "kept") for _ in range(6)]
-            + [packet(t, A, 1, 1500, 3, "split"), packet(t, A, 1, 100, 1, "kept")]
+            + [packet(t, A, 1, 1500, 3, "moved"), packet(t, A, 1, 100, 3, "kept")]
             + [packet(t + 100, C, 1, 1500, 2, "kept"), packet(t + 101, A, 1, 1500, 1, "new")],
+        },
+        "hand-move": {
+            "what": "A flowlet that outgrows its path. int1 holds 4 Mbit/s * 10 ms = 5,000, int2 3,750, int3 3,028, direct 3,750. A starts direct "
+            "and takes two frames of 1,500 (750 left of direct, 2,000 of int1); then int2 has the most room, 3,750, for two frames; then int3, "
+            "3,028, for two. Then 750, 750 and 28 are left and nothing fits: split, by rotation to 2 and 3, which have 0 then, "
+            "while the entry keeps 3. A frame of 700 moves it to direct.",
+            "config": rb4(
+                flowlet_ticks=100,
+                direct_quota_bps=3_000_000,
+                link_bps={"int1": 4_000_000, "int2": 3_000_000, "int3": 1_000_000},
+            ),
+            "steps": [packet(t, A, 1, 1500, 1, "new"), packet(t, A, 1, 1500, 1, "kept")]
+            + [packet(t, A, 1, 1500, 2, "moved"), packet(t, A, 1, 1500, 2, "kept")]
+            + [packet(t, A, 1, 1500, 3, "moved"), packet(t, A, 1, 1500, 3, "kept")]
+            + [packet(t, A, 1, 1500, via, "split") for via in (2, 3)]
+            + [packet(t, A, 1, 700, 1, "moved")],
         },
     }
 
@@ -207,8 +223,11 @@ def colliding() -> dict[str, Any]:
     return {"what": what, "config": rb4(flowlet_ticks=100), "steps": steps}
 
 
-def recorded(routing: str, ticks: int) -> dict[str, Any]:
-    """300 packets of 40 flows on two cores, from a fixed congruence; the paths are the model's."""
+def recorded(routing: str, ticks: int, slower: int = 1) -> dict[str, Any]:
+    """300 packets of 40 flows on two cores, from a fixed congruence; the paths are the model's.
+
+    Links that are ``slower`` by a factor make flows outgrow their paths, so that they move and are split.
+    """
     state = 12345 + ticks
     steps: list[dict[str, Any]] = []
     for number in range(300):
@@ -220,8 +239,9 @@ def recorded(routing: str, ticks: int) -> dict[str, Any]:
         if draw[2] % 11 == 0:
             steps.append({"tick": tick, "core": core, "forward": dest, "size": size})
         steps.append(packet(tick, flow, dest, size, None, "", core))
-    links = {"int1": 12_000_000, "int2": 30_000_000, "int3": 9_000_000}
-    config = rb4(routing=routing, cores=2, flowlet_ticks=ticks, direct_quota_bps=6_000_000, link_bps=links)
+    links = {"int1": 12_000_000 // slower, "int2": 30_000_000 // slower, "int3": 9_000_000 // slower}
+    quota = 6_000_000 // slower
+    config = rb4(routing=routing, cores=2, flowlet_ticks=ticks, direct_quota_bps=quota, link_bps=links)
     vector = {"what": "Recorded from the model: overloaded links, two cores.", "config": config, "steps": steps}
     packets = [step for step in steps if "flow" in step]
     for step, choice in zip(packets, vectors.play({"start_tick": START, **vector}), strict=True):
@@ -250,6 +270,7 @@ def main() -> None:
     for routing in ("direct-vlb", "vlb"):
         for ticks in (0, 20):
             write(f"run-{routing}-{ticks}", recorded(routing, ticks))
+        write(f"run-{routing}-moves", recorded(routing, 20, slower=4))
 
 
 if __name__ == "__main__":

@@ -419,7 +419,7 @@ say_path(StringAccum &sa, const char *kind, uint32_t dest, const String &via, co
 String
 DirectVLB::counters() const
 {
-    static const char * const hows[] = { "kept", "new", "split", "alone" };
+    static const char * const hows[] = { "kept", "new", "moved", "split", "alone" };
     static const char * const drops[] = { "no_path", "no_port", "short" };
     const DirectVLBCore::Config &config = _core.config;
     StringAccum sa;

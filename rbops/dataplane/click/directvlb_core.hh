@@ -34,7 +34,7 @@ class DirectVLBCore { public:
     };
 
     // What the flowlet table did for a packet: the order is that of the counts.
-    enum How { KEPT, NEW, SPLIT, ALONE, HOWS };
+    enum How { KEPT, NEW, MOVED, SPLIT, ALONE, HOWS };
 
     struct Rate {
         uint32_t refill;            // bytes per tick
@@ -295,6 +295,38 @@ class DirectVLBCore { public:
         return found;
     }
 
+    // What the path's buckets hold.
+    int32_t room_of(uint32_t via, uint32_t dest) const {
+        const Link &link = links[servers[via].link];
+        int32_t room = link.rate.depth - link.used, direct = config.direct.depth - servers[dest].used;
+        return via == dest && config.quota && direct < room ? direct : room;
+    }
+
+    void compare_room(uint32_t via, uint32_t dest, uint32_t &best, int32_t &most) const {
+        if (servers[via].dead)
+            return;
+        int32_t room = room_of(via, dest);
+        if (room > most) {
+            most = room;
+            best = via;
+        }
+    }
+
+    // The path with the most room that takes the frame, where a flowlet moves that outgrew its own; NOWHERE: none.
+    uint32_t roomiest(uint32_t dest, uint32_t size) const {
+        uint32_t at = servers[dest].position, best = NOWHERE;
+        int32_t most = (int32_t) size - 1;
+        if (config.quota)
+            compare_room(dest, dest, best, most);
+        for (uint32_t left = config.slots; left; --left) {
+            uint32_t via = rotation[at];
+            at = at + 1 < config.slots ? at + 1 : 0;
+            if (via != dest || !config.quota)
+                compare_room(via == config.self ? dest : via, dest, best, most);
+        }
+        return best;
+    }
+
     // For a packet that has no flowlet's path to keep; `joining` when it starts one.
     uint32_t select(uint32_t dest, uint32_t size, bool joining) {
         bool direct = config.quota && !servers[dest].dead;
@@ -330,8 +362,12 @@ class DirectVLBCore { public:
             how = KEPT;
             if (path_holds(via, dest, size))
                 return via;
-            how = SPLIT;
-            return select(dest, size, false);
+            via = roomiest(dest, size);
+            how = via == NOWHERE ? SPLIT : MOVED;
+            if (via == NOWHERE)
+                return select(dest, size, false);
+            entry = flowlet(tag, via, tick);
+            return via;
         }
         how = NEW;
         via = select(dest, size, true);

@@ -87,6 +87,7 @@ struct search {
 	__u32 size; /* 0: headroom */
 	__u32 condition;
 	__u32 via; /* the result */
+	__s32 room; /* of `via`, for the roomiest path */
 };
 
 /* One step: moves the position; the server that was there if it meets the condition, or NO_VIA. */
@@ -123,7 +124,7 @@ static long rotate_step(__u32 step, struct search *search)
  */
 static __noinline __u32 rotate(__u32 place, __u32 dest, __u32 size, __u32 condition)
 {
-	struct search search = { place, dest, size, condition, NO_VIA };
+	struct search search = { place, dest, size, condition, NO_VIA, 0 };
 	struct generation *gen = generation_at(place);
 	struct core *core = core_at(place >> 1);
 	__u32 count = gen->slots, via;
@@ -139,6 +140,61 @@ static __noinline __u32 rotate(__u32 place, __u32 dest, __u32 size, __u32 condit
 		via = search.via;
 	}
 	return via;
+}
+
+/* What the path's buckets hold; less than the frame: the path does not take it. */
+static __always_inline __s32 room_of(struct generation *gen, struct core *core, __u32 via, __u32 dest)
+{
+	__u32 link = gen->link[via & (MAX_SERVERS - 1)] & (MAX_DEVICES - 1);
+	__s32 room = gen->devices[link].rate.depth - core->links[link], direct;
+
+	if (via != dest || !gen->direct_quota)
+		return room;
+	direct = gen->direct.depth - core->dests[dest & (MAX_SERVERS - 1)].used;
+	return direct < room ? direct : room;
+}
+
+static __always_inline void compare_room(struct generation *gen, struct core *core, struct search *search, __u32 via)
+{
+	__s32 room;
+
+	if (!is_alive(via))
+		return;
+	room = room_of(gen, core, via, search->dest);
+	if (room < (__s32)search->size || (search->via != NO_VIA && room <= search->room))
+		return;
+	search->via = via;
+	search->room = room;
+}
+
+static long roomiest_step(__u32 step, struct search *search)
+{
+	struct generation *gen = generation_at(search->place);
+	struct core *core = core_at(search->place >> 1);
+	__u32 dest = search->dest, at = core->dests[dest & (MAX_SERVERS - 1)].position, via;
+
+	if (at >= gen->slots)
+		at = 0;
+	at += step;
+	if (at >= gen->slots)
+		at -= gen->slots;
+	via = gen->rotation[at & (MAX_SERVERS - 1)];
+	if (via == dest && gen->direct_quota)
+		return 0;
+	compare_room(gen, core, search, via == gen->self ? dest : via);
+	return 0;
+}
+
+/* The path with the most room that takes the frame, where a flowlet moves that outgrew its own; NO_VIA: none does. */
+static __noinline __u32 roomiest(__u32 place, __u32 dest, __u32 size)
+{
+	struct search search = { place, dest, size, FITS, NO_VIA, 0 };
+	struct generation *gen = generation_at(place);
+
+	if (gen->direct_quota)
+		compare_room(gen, core_at(place >> 1), &search, dest);
+	bpf_loop(gen->slots, roomiest_step, &search, 0);
+	return search.via;
 }
 
 /* For a packet that has no flowlet's path to keep; `joining` when it starts one. */
@@ -179,7 +235,11 @@ static __always_inline __u32 choose_path(struct generation *gen, struct core *co
 		*entry = flowlet_entry(tag, via, tick);
 		if (path_holds(gen, core, via, dest, size))
 			return via;
-		return choose_one(gen, core, place, dest, size, 0);
+		via = roomiest(place, dest, size);
+		if (via == NO_VIA)
+			return choose_one(gen, core, place, dest, size, 0);
+		*entry = flowlet_entry(tag, via, tick);
+		return via;
 	}
 	via = choose_one(gen, core, place, dest, size, 1);
 	if (via != NO_VIA)
