@@ -248,4 +248,5 @@ def _received(node: RemoteNode) -> int:
 
 def _progress(done: Mapping[str, float], ordered: Sequence[str]) -> str:
     left = [name for name in ordered if name not in done]
-    return f"the change is confirmed; rebooted: {', '.join(done) or 'none'}; not, or not back: {', '.join(left)}"
+    rebooted = ", ".join(done) or "none"
+    return f"the change is confirmed; rebooted: {rebooted}; not rebooted or not back: {', '.join(left)}"

@@ -23,5 +23,6 @@ def _in_full_kernel(output: Path, *tests: str) -> str:
 
 
 @pytest.mark.full_kernel
+@pytest.mark.timeout(1500)
 def test_programs_load_are_swapped_and_forward(tmp_path: Path) -> None:
     _in_full_kernel(tmp_path / "out", "tests/dataplane/test_loader.py")

@@ -12,6 +12,7 @@ SCRIPT = ROOT / "scripts" / "full-kernel"
 
 
 @pytest.mark.full_kernel
+@pytest.mark.timeout(600)
 def test_status_output_and_files_come_back_and_nothing_else(tmp_path: Path) -> None:
     written = tmp_path / "written"
     work = f"echo there; ip link add red type vrf table 9 && echo kept > $OUT/file; echo gone > {written}; exit 7"
@@ -23,6 +24,7 @@ def test_status_output_and_files_come_back_and_nothing_else(tmp_path: Path) -> N
 
 
 @pytest.mark.full_kernel
+@pytest.mark.timeout(600)
 def test_a_machine_that_does_not_end_is_stopped(tmp_path: Path) -> None:
     command = [str(SCRIPT), "--output", str(tmp_path), "--timeout", "2", "--", "sleep", "600"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -67,7 +67,7 @@ def test_up_status_exec_ssh_and_down(spec: str) -> None:
     assert _rbops("ssh", spec, "n0", stdin="exit 9\n").returncode == 9
     absent = _rbops("exec", spec, "n7", "--", "true")
     assert absent.returncode == 3
-    assert "nothing called n7\nhint: servers: n0, n1; testers: t0, t1\n" in absent.stderr
+    assert "has no server and no tester n7\nhint: servers: n0, n1; testers: t0, t1\n" in absent.stderr
 
     pid = body["servers"][0]["pid"]
     subprocess.run(["kill", "-9", str(pid)], check=True)

@@ -80,7 +80,7 @@ def test_an_archive_without_a_click(server: Server, tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "click.tar.gz", "w:gz") as archive:
         archive.add(tmp_path / "README", "README")
     failed = server.play(package=str(tmp_path / "click.tar.gz"))["failed"]
-    assert failed == "click.package holds no installed Click: there is no bin/click in it"
+    assert failed == "click.package has no bin/click, expected an installed Click"
     assert "archives/" not in server.run("find", "/var/lib/rbops/click", "-name", "README")
 
 

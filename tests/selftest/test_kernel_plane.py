@@ -17,7 +17,7 @@ import pytest
 from rbops.plan import ClusterPlan
 from rbops.planner import load_plan
 from rbops.render import render
-from rbops.selftest.options import Options
+from rbops.selftest.options import SelftestOptions
 from rbops.selftest.run import run_selftest
 
 from .conftest import FakeTester, ip
@@ -89,7 +89,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 def test_the_whole_router(cluster: Cluster) -> None:
     assert os.geteuid() == 0
-    result = run_selftest(cluster.plan, cluster.testers, cluster.counters, Options(duration_s=3))
+    result = run_selftest(cluster.plan, cluster.testers, cluster.counters, SelftestOptions(duration_s=3))
     assert result.passed, texts(result)
     assert all(phase.received and not phase.lost for phase in result.phases)
     assert result.rate

@@ -77,7 +77,7 @@ def test_loss_is_found_and_counted_exactly(router: ReferenceRouter, every: int) 
     ("fault", "kind", "words"),
     [
         ("duplicate", "duplicate", "arrived more than once"),
-        ("mangle", "corrupt", "no longer says which packet"),
+        ("mangle", "corrupt", "does not identify the packet any more"),
         ("misdeliver", "misdelivered", "came out of port"),
         ("ttl", "TTL", "TTL: "),
         ("checksum", "checksum", "IPv4 header checksum wrong"),

@@ -68,7 +68,7 @@ def test_lab_up_killed_outright_is_removed_by_down(cluster: Cluster, other: Clus
         up.end()
     assert other.left_behind(subnet) != []
     down = other.run("lab", "down", str(cluster.spec), "--name", other.name)
-    says(down, 0, f"lab {other.name} is removed")
+    says(down, 0, f"lab {other.name} removed")
     assert other.left_behind(subnet) == []
 
 
@@ -79,7 +79,7 @@ def test_demo(other: Cluster) -> None:
         subnet = subnet_of(other.name)
         done = interrupt(demo, signal.SIGINT)
     says(done, 5, "interrupted by")
-    assert f"lab {other.name} is removed" in done.err
+    assert f"lab {other.name} removed" in done.err
     assert other.left_behind(subnet) == []
 
 
@@ -133,7 +133,7 @@ def test_without_the_management_network(cluster: Cluster, verify: Running, selft
             for running in started:
                 done = running.end(90)
                 says(done, 4, "rbops: n0")
-                assert all(f"n{number} " in done.err for number in range(4))
+                assert all(f"n{number}: " in done.err for number in range(4))
     finally:
         subprocess.run(["ip", "link", "set", bridge, "up"], check=True)
     for server in cluster.lab.servers:
@@ -150,7 +150,7 @@ def test_a_server_that_dies(cluster: Cluster, verify: Running, selftest: Running
     says(selftest.end(90), 4, "rbops: n2")
     with each_verb(cluster, "verify", "selftest", "apply", "status") as started:
         for running in started:
-            says(running.end(90), 4, "rbops: n2 ")
+            says(running.end(90), 4, "rbops: n2: ")
     status = cluster.run("lab", "status", str(cluster.spec), "--name", cluster.name)
     says(status, 1, "is degraded: no answer from n2")
     cluster.lab.restart("n2")

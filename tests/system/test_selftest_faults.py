@@ -32,7 +32,7 @@ def fault(done: Done, kind: str, source: int, destination: int) -> dict[str, Any
     """The fault of that kind between these ports in the matrix."""
     assert done.code == 1, done.out + done.err
     assert done.json["passed"] is False
-    assert "the self-test found" in done.err
+    assert done.json["error"]["code"] == "selftest.failed"
     found = [
         item
         for item in done.json["faults"]
