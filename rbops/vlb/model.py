@@ -68,6 +68,7 @@ the phase (``forward`` for phase 2); one on the direct path under ``direct-vlb``
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -286,29 +287,29 @@ class Core:
                 return slot
         return dest if self._alive[dest] else None
 
-    def _rotate(self, dest: int, condition: str, size: int) -> int | None:
+    def _turn(self, dest: int) -> Iterator[tuple[int, int]]:
+        """The rotation towards ``dest`` from its position: the position behind each slot, and the slot's path."""
         count = len(self._slots)
         for step in range(count):
             position = (self.position[dest] + step) % count
             via = self._slots[position]
-            if self._quota and via == dest:
-                continue
-            via = dest if via == self._config.server else via
+            if not (self._quota and via == dest):
+                yield (position + 1) % count, dest if via == self._config.server else via
+
+    def _rotate(self, dest: int, condition: str, size: int) -> int | None:
+        for behind, via in self._turn(dest):
             ready = {
                 "headroom": self._headroom(via, dest),
                 "fits": self._holds(via, dest, size),
                 "alive": self._alive[via],
             }
             if ready[condition]:
-                self.position[dest] = (position + 1) % count
+                self.position[dest] = behind
                 return via
         return None
 
     def _roomiest(self, dest: int, size: int) -> int | None:
-        start = self.position[dest]
-        slots = (*self._slots[start:], *self._slots[:start])
-        turn = [via for via in slots if not (self._quota and via == dest)]
-        paths = [dest if via == self._config.server else via for via in (*((dest,) if self._quota else ()), *turn)]
+        paths = [*((dest,) if self._quota else ()), *(via for _, via in self._turn(dest))]
         fitting = [via for via in paths if self._holds(via, dest, size)]
         return max(fitting, key=lambda via: min(bucket.tokens for bucket in self._buckets(via, dest)), default=None)
 

@@ -27,11 +27,7 @@ def controller_page(program: Program, codes: Codes) -> str:
         "sends packets through the router to prove that it forwards.",
         "Data goes to stdout, messages and progress to stderr.",
     )
-    page.heading("OPTIONS").options(program.options)
-    page.heading("VERBS")
-    for verb in program.verbs:
-        page.part(verb.name).code(verb.usage).paragraph(*verb.text).options(verb.options)
-    page.heading("EXIT STATUS").terms((str(code), text) for code, text in codes)
+    _command_line(page, program, codes)
     page.heading("ENVIRONMENT").terms(
         [
             ("NO_COLOR", "When set, output has no colours."),
@@ -70,11 +66,7 @@ def node_page(program: Program, codes: Codes) -> str:
         "addresses, routes, boot parameters and the data plane. It reads each setting back. `rbops apply` installs and "
         "calls it; by hand it shows what differs and undoes an unconfirmed change. It needs root.",
     )
-    page.heading("OPTIONS").options(program.options)
-    page.heading("VERBS")
-    for verb in program.verbs:
-        page.part(verb.name).code(verb.usage).paragraph(*verb.text).options(verb.options)
-    page.heading("EXIT STATUS").terms((str(code), text) for code, text in codes)
+    _command_line(page, program, codes)
     page.heading("FILES").terms(
         [
             ("/etc/rbops/node.json", "This server's part of the plan."),
@@ -118,3 +110,12 @@ def _explained(key: Key) -> str:
     facts += [f"default {key.default}" if key.default is not None else None]
     facts += [f"example {key.example}" if key.example is not None else None]
     return f"{key.text} [{'; '.join(fact for fact in facts if fact)}]"
+
+
+def _command_line(page: ManPage, program: Program, codes: Codes) -> None:
+    """Options, verbs and exit codes of a program."""
+    page.heading("OPTIONS").options(program.options)
+    page.heading("VERBS")
+    for verb in program.verbs:
+        page.part(verb.name).code(verb.usage).paragraph(*verb.text).options(verb.options)
+    page.heading("EXIT STATUS").terms((str(code), text) for code, text in codes)
