@@ -15,7 +15,7 @@ __all__ = ["Cabling", "PortAssignment", "State", "Verdict", "assignments_of", "c
 State = Literal[
     "as planned", "elsewhere", "one way", "several", "no carrier", "no frame", "no device", "nothing", "neighbour"
 ]
-"""``nothing`` and ``neighbour``: at an external port's other end is no port of the router, or another external one."""
+"""What may be at the far end of an external port: nothing that belongs to the router, or another external port."""
 
 _FINE = frozenset({"as planned", "nothing", "neighbour"})
 

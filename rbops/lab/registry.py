@@ -90,7 +90,7 @@ def existing(name: str) -> Manifest:
     """As :func:`find`; Mismatch when there is none."""
     manifest = find(name)
     if manifest is None:
-        raise Mismatch(f"there is no lab {name}", code="lab.unknown", hint="make one: rbops lab up SPEC")
+        raise Mismatch(f"no lab is named {name}", code="lab.unknown", hint="make one: rbops lab up SPEC")
     return manifest
 
 
