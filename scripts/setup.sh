@@ -20,7 +20,7 @@ want=$(cat pyproject.toml constraints.txt hatch_build.py scripts/setup.sh | sha2
 if [ ! -x .venv/bin/rbops ] || [ "$(cat .venv/made-from 2>/dev/null)" != "$want" ]; then
     echo "setup: making .venv with rbops and its Python dependencies (constraints.txt)"
     [ -x .venv/bin/python ] || /usr/bin/python3 -m venv .venv
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,plot]'
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,plot,simulate]'
     echo "$want" > .venv/made-from
 fi
 .venv/bin/python -m rbops.dataplane.xdp.controller.compile > /dev/null

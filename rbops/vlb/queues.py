@@ -1,25 +1,20 @@
-"""FIFO queues of many links at once: when each frame has left (Lindley's recursion as a running maximum)."""
+"""FIFO queues of many links at once: when each frame has left."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from rbops.vlb.compiled import compiled
+
 __all__ = ["Line", "Served", "serve"]
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.signedinteger[Any]]
-
-_APART = 1 << 44
-"""Nanoseconds put between the frames of different links, so that one running maximum serves all: five hours."""
-
-_FEW = 64
-"""Up to so many links each gets a running maximum of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,28 +46,13 @@ def serve(link: Numbers, arrive: Ints, duration: Ints, free: Ints, line: Line) -
 
     ``duration`` is the time on the wire, ``free`` when each link is done with earlier frames (all in ns).
     """
-    count = len(link)
-    if not count:
+    if not len(link):
         return Served(np.empty(0, dtype=np.int64), None, free)
     order, begins, ends, present = _order(link, arrive, len(free))
-    times, durations = arrive[order], duration[order]
-    ready = _released(times, begins, ends, line)
-    # The first frame waits for the link, the others for the first.
-    ready[begins] = np.maximum(ready[begins], free[present])
-    done = _send(ready, durations, begins, ends)
-    dropped = None
-    if int((done - times).max()) > line.buffer_ns:
-        dropped = np.zeros(count, dtype=bool)
-        for begin, end, last in zip(begins.tolist(), ends.tolist(), free[present].tolist(), strict=True):
-            part = slice(begin, end)
-            if int((done[part] - durations[part] - times[part]).max()) > line.buffer_ns:
-                done[part], lost = _drop(times[part], ready[part], durations[part], last, line.buffer_ns)
-                dropped[order[part]] = lost
-    after = free.copy()
-    after[present] = np.maximum(free[present], done[ends - 1])
-    left = np.empty_like(done)
-    left[order] = done
-    return Served(left, dropped if dropped is not None and dropped.any() else None, after)
+    left, dropped, after = np.empty(len(link), dtype=np.int64), np.zeros(len(link), dtype=bool), free.copy()
+    limits = (max(1, line.batch) if line.timeout_ns > 0 else 1, line.timeout_ns, line.buffer_ns)
+    lost = _send(order, begins, ends, present, arrive, duration, limits, left, dropped, after)
+    return Served(left, dropped if lost else None, after)
 
 
 def _order(link: Numbers, arrive: Ints, links: int) -> tuple[Ints, Ints, Ints, Ints]:
@@ -86,7 +66,7 @@ def _order(link: Numbers, arrive: Ints, links: int) -> tuple[Ints, Ints, Ints, I
         return np.argsort(arrive, kind="stable"), whole - len(link), whole, link[:1].astype(np.int64)
     bits = max(1, (len(link) - 1).bit_length())
     key = arrive - arrive.min()
-    room = 63 - bits - max(1, (links - 1).bit_length())
+    room = 63 - bits - links.bit_length()
     shift = max(0, int(key.max()).bit_length() - room)
     if shift:
         key >>= shift
@@ -101,53 +81,39 @@ def _order(link: Numbers, arrive: Ints, links: int) -> tuple[Ints, Ints, Ints, I
     return key, bounds[present], ends[present], present
 
 
-def _send(ready: Ints, durations: Ints, begins: Ints, ends: Ints) -> Ints:
-    """Lindley: done = max over earlier frames of (ready + all durations since)."""
-    total = np.cumsum(durations)
-    done = ready - total
-    done += durations
-    if len(begins) <= _FEW:
-        for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
-            np.maximum.accumulate(done[begin:end], out=done[begin:end])
-    else:
-        apart = np.repeat(np.arange(len(begins)) * _APART, ends - begins)
-        done += apart
-        np.maximum.accumulate(done, out=done)
-        done -= apart
-    done += total
-    return np.asarray(done, dtype=np.int64)
+@compiled
+def _send(
+    order: Ints,
+    begins: Ints,
+    ends: Ints,
+    present: Ints,
+    arrive: Ints,
+    duration: Ints,
+    limits: tuple[int, int, int],
+    left: Ints,
+    dropped: Bools,
+    free: Ints,
+) -> int:
+    """Frame by frame: handed to the NIC with the last of its batch, or when the batch's timeout is over.
 
-
-def _released(times: Ints, begins: Ints, ends: Ints, line: Line) -> Ints:
-    """When frames are handed to the NIC: with the last of their batch, or when the batch's timeout is over."""
-    if line.batch <= 1 or line.timeout_ns <= 0:
-        return times.copy()
-    sizes = ends - begins
-    batches = -(-sizes // line.batch)
-    number = np.arange(int(batches.sum())) - np.repeat(np.cumsum(batches) - batches, batches)
-    first = np.repeat(begins, batches) + number * line.batch
-    after = np.minimum(first + line.batch, np.repeat(ends, batches))
-    release = np.repeat(np.minimum(times[after - 1], times[first] + line.timeout_ns), after - first)
-    np.maximum(release, times, out=release)
-    return np.asarray(release, dtype=np.int64)
-
-
-def _drop(times: Ints, ready: Ints, durations: Ints, last: int, limit: int) -> tuple[Ints, Bools]:
-    """One link frame by frame: what would wait longer than ``limit`` is dropped; ``last`` frees the link."""
-    base = int(times[0])  # small numbers are the faster ones
-
-    def free() -> Iterator[int]:
-        until = last - base
-        deadlines = times + (limit - base)
-        for start, deadline, duration in zip(
-            (ready - base).tolist(), deadlines.tolist(), durations.tolist(), strict=True
-        ):
-            if until < start:
-                if start <= deadline:
-                    until = start + duration
-            elif until <= deadline:
-                until += duration
-            yield until
-
-    done = np.fromiter(free(), np.int64, len(times)) + base
-    return done, (np.diff(done, prepend=last) == 0) & (durations > 0)
+    What would wait longer than the buffer is dropped. Gives how many were.
+    """
+    batch, timeout, buffer = limits
+    lost = 0
+    for begin, end, link in zip(begins, ends, present):  # noqa: B905  numba has no strict
+        until = free[link]
+        for first in range(begin, end, batch):
+            after = min(first + batch, end)
+            release = arrive[order[first]]
+            if batch > 1:
+                release = min(arrive[order[after - 1]], release + timeout)
+            for frame in order[first:after]:
+                start = max(release, arrive[frame], until)
+                if start - arrive[frame] <= buffer:
+                    until = start + duration[frame]
+                elif duration[frame] > 0:
+                    dropped[frame] = True
+                    lost += 1
+                left[frame] = until
+        free[link] = until
+    return lost

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rbops.vlb.order import grouped
+from rbops.vlb.compiled import compiled
 
 __all__ = ["Reordering", "measure"]
 
 Ints = npt.NDArray[np.signedinteger[Any]]
+Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,24 +41,37 @@ def measure(flow: Ints, left: Ints) -> Reordering:
 
     ``flow`` their flows' numbers, ``left`` when they left (any integer clock; equal: in order of entry).
     """
-    count = len(flow)
-    if not count:
-        return Reordering(0, 0, 0)
-    order = grouped(flow)
-    flows = flow[order].astype(np.int64)
-    # Packets by flow, then entry; sorting them by flow and departure leaves most where they are.
-    departures = _by_departure(flows, left[order].astype(np.int64))
-    # Flows lie one behind the other, so one running maximum serves all.
-    late = departures < np.maximum.accumulate(departures)
+    overtaken = np.zeros(int(flow.max(initial=0)) + 1, dtype=np.bool_)
+    _overtaken(flow, left, overtaken)
+    # Most flows keep their order: only the others are sorted.
+    concerned = np.flatnonzero(overtaken[flow])
+    flows = flow[concerned]
+    order = np.lexsort((left[concerned], flows))  # stable: of equal ones the earlier first
+    flows = flows[order]
+    late = np.zeros(len(order), dtype=np.bool_)
+    _late(flows, order, late)
     begins = late.copy()
     begins[1:] &= ~(late[:-1] & (flows[1:] == flows[:-1]))
-    return Reordering(count, int(late.sum()), int(begins.sum()))
+    return Reordering(len(flow), int(late.sum()), int(begins.sum()))
 
 
-def _by_departure(flows: npt.NDArray[np.int64], left: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    left -= left.min()
-    apart = int(left.max()) + 1
-    if apart * (int(flows[-1]) + 1) >= 1 << 62:
-        return np.lexsort((left, flows))
-    left += flows * apart
-    return np.argsort(left, kind="stable")
+@compiled
+def _overtaken(flow: Ints, left: Ints, overtaken: Bools) -> None:
+    """Mark flows with a packet that left before an earlier one of theirs."""
+    latest = np.zeros(len(overtaken), dtype=np.int64)
+    for packet in range(len(flow)):
+        if left[packet] < latest[flow[packet]]:
+            overtaken[flow[packet]] = True
+        else:
+            latest[flow[packet]] = left[packet]
+
+
+@compiled
+def _late(flows: Ints, entered: Ints, late: Bools) -> None:
+    """Mark departures, sorted by flow and time, that one of their flow which ``entered`` later has overtaken."""
+    newest = -1
+    for packet in range(len(flows)):
+        if packet and flows[packet] != flows[packet - 1]:
+            newest = -1
+        late[packet] = entered[packet] < newest
+        newest = max(newest, entered[packet])

@@ -15,7 +15,6 @@ from rbops.selftest import reordering as reference
 from rbops.selftest.reordering import Reordering
 from rbops.vlb import matrix as matrices
 from rbops.vlb.model import Flow, flow_hash
-from rbops.vlb.order import grouped
 from rbops.vlb.queues import Line, serve
 from rbops.vlb.reordering import measure
 from rbops.vlb.replay import packets_of, replay
@@ -60,12 +59,6 @@ def test_many_links_are_served_as_few_are() -> None:
             np.zeros(len(mine), dtype=np.int64), arrive[mine], duration[mine], np.zeros(1, dtype=np.int64), line
         )
         assert whole.left[mine].tolist() == alone.left.tolist()
-
-
-@given(st.lists(st.sampled_from([0, 1, 65535, 65536, 65537, 1 << 20, 1 << 33]), max_size=40))
-def test_grouped_is_a_stable_order(numbers: list[int]) -> None:
-    order = grouped(np.array(numbers, dtype=np.int64))
-    assert order.tolist() == sorted(range(len(numbers)), key=lambda place: (numbers[place], place))
 
 
 def test_the_papers_example_is_one_sequence() -> None:

@@ -1,20 +1,22 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
-from typing import Literal
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rbops.predict.packets import mix
 from rbops.vlb import matrix as matrices
 from rbops.vlb import simulator
-from rbops.vlb.model import FLOWLET_ENTRIES, Flow, InputServer, VlbConfig, flow_hash
+from rbops.vlb.model import InputServer, VlbConfig, flowlet_ticks
 from rbops.vlb.network import Forwarder, Network, fly, mesh
-from rbops.vlb.paths import Chosen, choose_paths
+from rbops.vlb.paths import LOCAL, Chosen, choose_paths
 from rbops.vlb.result import SimulationResult
 from rbops.vlb.simulator import simulate
-from rbops.vlb.trace import Trace, Workload, synthetic
+from rbops.vlb.trace import TICK_NS, Trace, Workload, synthetic
 
 R = 10_000_000_000
 ABILENE = Workload(mix=mix("abilene").shares)
@@ -102,56 +104,60 @@ def test_fly_carries_what_a_mesh_does() -> None:
     )
 
 
-@pytest.mark.parametrize("routing", ["direct-vlb", "vlb"])
-@pytest.mark.parametrize("source", range(4))
-def test_paths_are_the_models_where_no_bucket_runs_dry(source: int, routing: Literal["direct-vlb", "vlb"]) -> None:
-    """The vectorised engine against the reference: flows in rotation on two cores, none in another's table entry."""
-    random = np.random.default_rng(5)
-    drawn = [Flow(int(random.integers(1 << 32)), 7, 17, 1, 2) for _ in range(500)]
-    flows = list({flow_hash(flow) & (FLOWLET_ENTRIES - 1): flow for flow in drawn}.values())[:400]
-    behind = [(source + distance) % 4 for distance in (1, 2, 3)]
-    dests = [behind[index % 3] for index in range(400)]
-    order = random.integers(0, 400, 20_000)
-    time = np.arange(20_000) * 20_000
-    network = mesh(4, line_rate_bps=R, link_bps=R, forwarder=Forwarder(routing, 0, 0.01, 2))
-    trace = Trace(
-        time,
-        order.astype(np.int32),
-        np.full(20_000, 100, dtype=np.int32),
-        np.full(400, source),
-        np.array(dests),
-        np.array([flow_hash(flow) for flow in flows], dtype=np.uint64),
-        int(time[-1]) + 1,
+def models_paths(network: Network, trace: Trace) -> list[int]:
+    """The first server of each packet as the reference decides, packet by packet, on all servers."""
+    forwarder, count = network.forwarder, network.port_servers
+    servers = []
+    for index in range(count):
+        ports = {other: f"int{other}" for other in range(count) if other != index}
+        links = {port: int(network.link_bps[network.routes[index * count + to, 0]]) for to, port in ports.items()}
+        behind = tuple((index + distance) % count for distance in range(1, count))
+        ticks = flowlet_ticks(forwarder.flowlet_timeout_s)
+        quota = forwarder.direct_quota_bps
+        config = VlbConfig(index, ports, links, behind, forwarder.routing, forwarder.cores, quota, ticks)
+        servers.append(InputServer(config))
+    chosen = []
+    for at, flow, size in zip(trace.time.tolist(), trace.flow.tolist(), trace.size.tolist(), strict=True):
+        source, dest = (int(network.owners[side[flow]]) for side in (trace.flow_in, trace.flow_out))
+        if source == dest:
+            chosen.append(LOCAL)
+            continue
+        hashed, tick = int(trace.flow_hash[flow]), at // TICK_NS
+        core = (hashed >> 40) % forwarder.cores
+        via = servers[source].cores[core].choose(tick, hashed, dest, size).via
+        assert via is not None
+        chosen.append(via)
+        if via != dest:
+            servers[via].forward(tick, core, dest, size)
+    return chosen
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    forwarder=st.builds(
+        Forwarder,
+        st.sampled_from(["direct-vlb", "vlb"]),
+        st.sampled_from([0, R // 8, R // 3]),
+        st.sampled_from([0.0, 0.001, 0.1]),
+        st.integers(1, 3),
+    ),
+    count=st.integers(2, 6),
+    ports=st.integers(1, 2),
+    link=st.sampled_from([R // 50, R // 4, R]),
+    name=st.sampled_from(matrices.NAMES),
+    seed=st.integers(0, 1000),
+)
+def test_paths_are_the_models(forwarder: Forwarder, count: int, ports: int, link: int, name: str, seed: int) -> None:
+    """Packet by packet, with dry buckets, moved and split flowlets, and collisions in the flowlet tables."""
+    network = mesh(count, line_rate_bps=R, ports=ports, link_bps=link, forwarder=forwarder)
+    trace = synthetic(matrices.make(name, network.owners, R, seed=seed), R, 2500, ABILENE, seed)
+    # Few hashes: flows meet in the entries of the tables.
+    hashes = (trace.flow_hash & np.uint64((1 << 63) | (3 << 40) | 15)) | (
+        np.arange(len(trace.flow_hash), dtype=np.uint64) << np.uint64(44)
     )
-    ports = {server: f"int{server}" for server in behind}
-    config = VlbConfig(source, ports, dict.fromkeys(ports.values(), R), tuple(behind), routing, 2, 0, 10)
-    server = InputServer(config)
-    expected = [
-        server.choose(int(at) // 1_000_000, flow_hash(flows[flow]) >> 40 & 1, flows[flow], dests[flow], 100).via
-        for at, flow in zip(time, order, strict=True)
-    ]
+    trace = replace(trace, flow_hash=hashes)
     chosen = choose_paths(network, trace)
-    assert chosen.via[chosen.codes].tolist() == expected
-
-
-def test_shares_are_the_models_under_overload() -> None:
-    """With quotas and flowlets at work, the direct share of engine and model agree within 4 %."""
-    offered = matrices.make("pair", RB4.owners, R)
-    network = mesh(4, line_rate_bps=R, link_bps=R)
-    trace = synthetic(offered, R, 150_000, ABILENE)
-    for timeout in (0.0, 0.1):
-        with_timeout = network.with_forwarder(flowlet_timeout_s=timeout)
-        chosen = choose_paths(with_timeout, trace)
-        engine = float(trace.size[chosen.via[chosen.codes] == 1].sum())
-        ports = {server: f"int{server}" for server in (1, 2, 3)}
-        links = dict.fromkeys(ports.values(), R)
-        config = VlbConfig(0, ports, links, (1, 2, 3), "direct-vlb", 1, R // 4, round(timeout * 1000))
-        core = InputServer(config).cores[0]
-        model = 0
-        hashes = trace.flow_hash.tolist()
-        for at, flow, size in zip(trace.time.tolist(), trace.flow.tolist(), trace.size.tolist(), strict=True):
-            model += size * (core.choose(at // 1_000_000, hashes[flow], 1, size).via == 1)
-        assert engine == pytest.approx(model, rel=0.04)
+    assert chosen.via[chosen.codes].tolist() == models_paths(network, trace)
 
 
 @pytest.mark.parametrize("name", ["gravity", "hotspot", "adversarial"])
