@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Iterable, Iterator
 
 from scripts.reference.error_codes import Raised
+from scripts.reference.meanings import MEANINGS
 from scripts.reference.model import Option, Program, Verb
 
 __all__ = ["cli_page", "errors_page"]
@@ -96,7 +97,11 @@ def _error(code: str, raised: list[Raised]) -> Iterator[str]:
     number = f" (exit {', '.join(map(str, exits))})" if exits else ""
     messages = dict.fromkeys(_line(place.message) for place in raised if place.message)
     hints = dict.fromkeys(_line(place.hint) for place in raised if place.hint)
-    text = f"- `{code}`{number}: {'; or: '.join(messages) or 'the message has the details'}."
+    if not messages and code not in MEANINGS:
+        raise SystemExit(
+            f"{code}: the source has no text of its own; say what it means in scripts/reference/meanings.py"
+        )
+    text = f"- `{code}`{number}: {'; or: '.join(messages) or MEANINGS[code]}."
     text += f" Hint: {'; or: '.join(hints)}." if hints else ""
     text = _escaped(text.replace("....", "...").replace("?.", "?"))
     yield from _wrapped(text, indent="  ")

@@ -11,6 +11,7 @@ import pytest
 
 from scripts.reference.__main__ import pages
 from scripts.reference.error_codes import found
+from scripts.reference.meanings import MEANINGS
 from scripts.reference.model import Option
 from scripts.reference.roff import ManPage
 from scripts.reference.schema import sections
@@ -75,3 +76,10 @@ def test_codes_in_troubleshooting_are_raised_somewhere() -> None:
     text = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
     named = {word for word in re.findall(r"`([a-z-]+\.[a-z-]+)`", text) if word.partition(".")[0] in areas}
     assert named <= {place.code for place in found()}
+
+
+def test_meanings_are_of_codes_whose_messages_come_from_elsewhere() -> None:
+    texts: dict[str, bool] = {}
+    for place in found():
+        texts[place.code] = texts.get(place.code, False) or bool(place.message)
+    assert {code for code in MEANINGS if texts.get(code, True)} == set()

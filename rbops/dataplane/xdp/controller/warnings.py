@@ -20,7 +20,7 @@ def limits(choice: Choice, built: Built) -> Iterator[str]:
     """What does not fit, and what it leaves unused."""
     if choice.trial.kind == "fly":
         yield (
-            "the xdp data plane does not balance load over a fly: each pair of port servers uses one shortest way, so "
+            "the xdp data plane does not balance load over a fly: each pair of port servers uses one shortest path, so "
             "rates, latency and link loads given here for VLB do not hold; use a mesh, or take this plan as a study"
         )
     cables, rate = choice.trial.parallel, choice.trial.rate_bps
