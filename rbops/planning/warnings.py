@@ -56,7 +56,8 @@ def _fly(choice: Choice) -> Iterator[str]:
     if trial.kind == "fly" and choice.stages > fly_stages(trial.port_servers, trial.fanout):
         yield (
             f"{trial.fanout} internal ports a server make a fly of {choice.stages} stages, more than "
-            f"ceil(log_k M) = {fly_stages(trial.port_servers, trial.fanout)}: half of the ports lead to the stage before, half to the next"
+            f"ceil(log_k M) = {fly_stages(trial.port_servers, trial.fanout)}: half of the ports lead to "
+            "the stage before, half to the next"
         )
 
 
