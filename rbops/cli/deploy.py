@@ -1,4 +1,4 @@
-"""The verbs ``diff``, ``apply``, ``status`` and ``rollback``: a plan and its servers."""
+"""The verbs that change servers or show their state: ``apply``, ``diff``, ``status``, ``history`` and the others."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rbops.deploy.apply import Applied
+    from rbops.deploy.rollback import RolledBack
 
 __all__ = ["register"]
 
@@ -50,7 +51,11 @@ BreakLock = Annotated[
 SelfTest = Annotated[
     bool, typer.Option("--selftest", help="Run a quick self-test before confirming; a fault rolls all servers back.")
 ]
-
+Reason = Annotated[
+    str, typer.Option("-m", "--message", metavar="TEXT", help="Why, kept with the configuration and shown by history.")
+]
+Back = Annotated[str, typer.Argument(metavar="BACK", help="How many confirmed configurations to go back.")]
+MOST_BACK = 9
 
 Reboot = Annotated[
     bool,
@@ -76,7 +81,9 @@ def register(app: typer.Typer) -> None:
     app.command("diff")(diff)
     app.command("apply")(apply)
     app.command("status")(status)
+    app.command("history")(history)
     app.command("rollback")(rollback)
+    app.command("remove")(remove)
 
 
 def apply(  # noqa: PLR0917 - a parameter an option
@@ -94,6 +101,7 @@ def apply(  # noqa: PLR0917 - a parameter an option
     selftest: SelfTest = False,
     reboot: Reboot = False,
     reboot_timeout: RebootTimeout = 600,
+    reason: Reason = "",
     output: Output = Format.TEXT,
 ) -> None:
     """Apply the plan to its servers as one transaction.
@@ -113,7 +121,7 @@ def apply(  # noqa: PLR0917 - a parameter an option
     plan = load_plan(spec)
     servers = load_inventory(inventory, limit)
     play = PlayOptions(check, show_diff, tags, skip_tags, forks, tuple(extra_vars or ()))
-    options = ApplyOptions(play, revert_timeout, break_lock)
+    options = ApplyOptions(play, revert_timeout, break_lock, reason)
     with stoppable() as stop, deploy_progress(show_diff=show_diff) as reporter:
         acceptance = partial(_accept, spec, inventory, limit) if selftest else None
         done = apply(plan, servers, options, reporter, stop, acceptance)
@@ -139,31 +147,91 @@ def _accept(spec: Path, inventory: Path, limit: str | None) -> None:
         raise CheckFailed(f"{counted(len(result.faults), 'fault')} in the self-test: {faults}", code="apply.selftest")
 
 
+def history(inventory: InventoryPath, limit: Limit = None, output: Output = Format.TEXT) -> None:
+    """Show the last ten confirmed configurations, as the servers keep them."""
+    from rbops.deploy.history import history
+    from rbops.deploy.inventory import load_inventory
+    from rbops.report.history import history_blocks, history_json
+
+    found = history(load_inventory(inventory, limit))
+    if output is Format.JSON:
+        emit_json(history_json(found))
+    else:
+        show(history_blocks(found))
+
+
 def rollback(
-    spec: Spec,
     inventory: InventoryPath,
+    back: Back = "1",
     limit: Limit = None,
+    reason: Reason = "",
     revert_timeout: RevertTimeout = 120,
     break_lock: BreakLock = False,
     output: Output = Format.TEXT,
 ) -> None:
-    """Roll back to the previous confirmed configuration.
+    """Roll back to an earlier confirmed configuration, the previous one unless BACK says how many back.
 
-    Its files are those that were pushed from this machine; a rollback is a transaction like apply.
+    The servers keep their last ten themselves: no spec is needed, and any machine with the inventory can do it. A
+    rollback is a transaction like apply, and a configuration of its own in the history.
     """
     from rbops.cli.progress import deploy_progress
     from rbops.deploy.apply import ApplyOptions
     from rbops.deploy.inventory import load_inventory
     from rbops.deploy.rollback import rollback
     from rbops.deploy.stop import stoppable
-    from rbops.planner import load_plan
 
-    plan = load_plan(spec)
+    number = _back(back)
+    servers = load_inventory(inventory, limit)
+    options = ApplyOptions(revert_timeout_s=revert_timeout, break_lock=break_lock, reason=reason or f"rollback {back}")
+    with stoppable() as stop, deploy_progress(show_diff=False) as reporter:
+        done = rollback(servers, number, options, reporter, stop)
+    _print_rolled_back(done, output)
+
+
+def _back(text: str) -> int:
+    from rbops.errors import UsageError
+
+    if not text.isdecimal() or not 0 < int(text) <= MOST_BACK:
+        raise UsageError(
+            f"{text!r} is not a number of configurations to go back, expected 1 to {MOST_BACK}",
+            code="rollback.number",
+            hint="`rbops history -i INVENTORY` shows them; a spec is not needed",
+        )
+    return int(text)
+
+
+def remove(
+    inventory: InventoryPath,
+    limit: Limit = None,
+    revert_timeout: RevertTimeout = 120,
+    break_lock: BreakLock = False,
+    output: Output = Format.TEXT,
+) -> None:
+    """Take rbops off the servers: kernel settings as before the first apply, no file, unit or state of rbops.
+
+    A transaction like apply. The history goes too; Debian's packages that apply installed stay.
+    """
+    from rbops.cli.progress import deploy_progress
+    from rbops.deploy.apply import ApplyOptions
+    from rbops.deploy.inventory import load_inventory
+    from rbops.deploy.rollback import remove
+    from rbops.deploy.stop import stoppable
+
     servers = load_inventory(inventory, limit)
     options = ApplyOptions(revert_timeout_s=revert_timeout, break_lock=break_lock)
     with stoppable() as stop, deploy_progress(show_diff=False) as reporter:
-        done = rollback(plan, servers, options, reporter, stop)
-    _print_applied(done, output, {})
+        done = remove(servers, options, reporter, stop)
+    _print_rolled_back(done, output)
+
+
+def _print_rolled_back(done: RolledBack, output: Format) -> None:
+    from rbops.report.history import rolled_back_json, rolled_back_lines
+
+    if output is Format.JSON:
+        emit_json(rolled_back_json(done))
+        return
+    emit("\n".join(rolled_back_lines(done)))
+    say(f"journal: {done.run.folder}")
 
 
 def diff(spec: Spec, inventory: InventoryPath, limit: Limit = None, output: Output = Format.TEXT) -> None:

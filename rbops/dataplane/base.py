@@ -89,6 +89,8 @@ class NodeHalf(Protocol):
     """The systemd unit that it runs as."""
     started_by: tuple[str, ...] = ()
     """What starts it besides /etc/rbops, as paths below the root: saved before a change, restored by a revert."""
+    secrets: tuple[str, ...] = ()
+    """Files below /etc/rbops with keys: kept in no generation, only a slow hash of them."""
 
     def parse(self, fields: Fields) -> Dataplane:
         """Its part of node.json. FieldError for what is wrong."""

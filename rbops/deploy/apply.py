@@ -9,22 +9,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rbops.deploy.inventory import Inventory
 from rbops.deploy.keys import PATH as KEYS_PATH
 from rbops.deploy.keys import Keys, keys_of_project
-from rbops.deploy.node import RemoteNode
-from rbops.deploy.probe import Probe, check_identities, probe
+from rbops.deploy.node import RemoteNode, stage
+from rbops.deploy.probe import Probe, probe
 from rbops.deploy.reboot import Waiting, reboot_needed
 from rbops.deploy.report import Reporter
 from rbops.deploy.runner import PlayOptions, PlayResult, run_playbook
 from rbops.deploy.runs import Run, new_run
-from rbops.deploy.ssh import Session, each, open_session, raise_errors
+from rbops.deploy.ssh import Session
 from rbops.deploy.stop import Stop
-from rbops.deploy.transaction import Transaction, look
+from rbops.deploy.transaction import Transaction, connected
 from rbops.errors import ApplyFailed, CheckFailed, RbopsError, Unreachable, Where
 from rbops.node.settings import Note
 from rbops.plan import ClusterPlan
@@ -40,11 +39,15 @@ Acceptance = Callable[[], None]
 
 @dataclass(frozen=True, slots=True)
 class ApplyOptions:
-    """``revert_timeout_s``: seconds without contact to this program before a server rolls itself back."""
+    """``revert_timeout_s``: seconds without contact to this program before a server rolls itself back.
+
+    ``reason``: the operator's words, kept with the generation.
+    """
 
     play: PlayOptions = field(default_factory=PlayOptions)
     revert_timeout_s: int = REVERT_TIMEOUT_S
     break_lock: bool = False
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,34 +132,27 @@ def _push(
     what: Push, keys: Keys, options: ApplyOptions, reporter: Reporter, stop: Stop, acceptance: Acceptance | None
 ) -> Applied:
     targets = what.inventory.servers
-    with ExitStack() as stack:
-        reporter.step(f"reaching {len(targets)} servers")
-        opened = each(((target.name, target) for target in targets), open_session)
-        sessions = {name: session for name, session in opened.items() if isinstance(session, Session)}
-        for session in sessions.values():
-            stack.callback(session.close)
-        raise_errors(opened)
-        before = look(sessions)
-        check_identities(before.values(), what.cluster)
-        _end_if_asked(stop, "nothing was changed")
+    with connected(targets, what.cluster, reporter) as (sessions, before):
+        stop.end_if_requested("nothing was changed")
         if options.play.check:
             return _checked(what, options, reporter, stop)
         program = (what.run.project / "common" / "rbops-node").read_bytes()
-        change = Transaction(what.run, targets, sessions, before, program, options.revert_timeout_s, reporter, stop)
-        reporter.step("locking, snapshot, revert timers")
-        change.open(break_lock=options.break_lock)
-        try:
-            result = _change(what, keys, options, change, reporter, stop, acceptance)
-        except RbopsError as error:
-            if not change.begun:
-                raise
-            raise change.fail(error) from error
-        except BaseException as error:
-            # A bug of rbops must not leave servers to their timers either.
-            change.fail(RbopsError(f"unexpected {type(error).__name__}", code="apply.bug"))
-            raise
+        times = (options.revert_timeout_s, reporter, stop, options.reason)
+        change = Transaction(what.run, targets, sessions, before, program, *times)
+        result = change.carry_out(
+            lambda session: _validate(what, change, session),
+            lambda: _change(what, keys, options, change, reporter, stop, acceptance),
+            break_lock=options.break_lock,
+        )
         waiting = reboot_needed(sessions)
     return _applied(what, options, result, waiting)
+
+
+def _validate(what: Push, change: Transaction, session: Session) -> None:
+    """rbops-node checks that the server can be as planned: CPUs, devices, modules, boot loader."""
+    planned = what.run.project / "hosts" / session.target.name / "etc" / "rbops" / "node.json"
+    stage(session, change.folder, {"node.json": planned.read_bytes()})
+    change.node(session).call("validate", "--config", f"{change.folder}/node.json")
 
 
 def _change(
@@ -169,8 +165,7 @@ def _change(
     acceptance: Acceptance | None,
 ) -> PlayResult:
     """From the armed timers to the confirmation; raises the reason for a rollback."""
-    _end_if_asked(stop, "nothing was pushed yet")
-    keys.remember(what.run.folder)
+    stop.end_if_requested("nothing was pushed yet")
     reporter.step("pushing")
     with change.kept_open():
         result = _play(what, options, reporter, stop)
@@ -185,9 +180,7 @@ def _change(
         reporter.step("acceptance")
         with change.kept_open():
             acceptance()
-    _end_if_asked(stop, "everything was pushed, nothing confirmed")
-    reporter.step("confirming over new connections")
-    change.confirm()
+    change.confirm_unless_stopped()
     return result
 
 
@@ -283,8 +276,3 @@ def _digest(found: Probe, path: str) -> str | None:
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _end_if_asked(stop: Stop, state: str) -> None:
-    if stop.requested:
-        raise CheckFailed(f"interrupted by {stop.reason}: {state}", code="apply.interrupted")

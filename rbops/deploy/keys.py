@@ -1,22 +1,16 @@
-"""The tunnels' keys that a push installs on the servers: compared with what they have, without showing any.
-
-They are in no rendered file. What a run keeps of them is a slow hash with a salt of its own (RFC 7914), by which
-a rollback finds out whether the key files still hold what was confirmed then.
-"""
+"""The tunnels' keys that a push installs on the servers: compared with what they have, without showing any."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rbops.dataplane.click.controller.files import ETC, KEYS
-from rbops.errors import Mismatch, Where
 from rbops.spec.keyfile import click_keys
 
 __all__ = ["PATH", "Keys", "keys_of", "keys_of_project"]
@@ -24,10 +18,7 @@ __all__ = ["PATH", "Keys", "keys_of", "keys_of_project"]
 PATH = f"{ETC}/{KEYS}"
 """The file on every server, root's with mode 0600."""
 
-_RECORD = "keys.json"
 _MODE = "0o600"
-_COST = 1 << 14
-_MEMORY = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,39 +39,6 @@ class Keys:
         if not hmac.compare_digest(digest, hashlib.sha256(self._content).hexdigest()):
             return "other keys", want
         return None if mode == _MODE else (f"mode {mode}", f"mode {_MODE}")
-
-    def remember(self, folder: Path) -> None:
-        """Write what identifies these keys into the folder of a run."""
-        if self.files:
-            salt = os.urandom(16)
-            record = {"salt": salt.hex(), "scrypt": self._mark(salt)}
-            handle = os.open(folder / _RECORD, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-            with os.fdopen(handle, "w", encoding="ascii") as file:
-                json.dump(record, file)
-
-    def check_same(self, folder: Path) -> None:
-        """Mismatch (3) unless these are the keys that the run in ``folder`` pushed."""
-        if not self.files:
-            return
-        try:
-            record = json.loads((folder / _RECORD).read_text(encoding="ascii"))
-            same = hmac.compare_digest(self._mark(bytes.fromhex(record["salt"])), record["scrypt"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise Mismatch(
-                f"cannot compare the key files with those of run {folder.name}: {error}",
-                code="keys.no-record",
-                where=Where(file=str(folder / _RECORD)),
-                hint="`rbops apply` with the earlier spec goes back too",
-            ) from error
-        if not same:
-            raise Mismatch(
-                f"the keys are not those that run {folder.name} pushed: {', '.join(self.files)}",
-                code="keys.changed",
-                hint="write the earlier keys into them, or `rbops apply` the earlier spec with a new spi for these",
-            )
-
-    def _mark(self, salt: bytes) -> str:
-        return hashlib.scrypt(self._content, salt=salt, n=_COST, r=8, p=1, maxmem=_MEMORY).hex()
 
 
 def keys_of(files: Iterable[str]) -> Keys:

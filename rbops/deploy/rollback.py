@@ -1,97 +1,172 @@
-"""Back to the configuration that was confirmed before: the same files, pushed in a new transaction."""
+"""Back to an earlier generation, or to nothing of rbops: from what the servers keep, as a transaction like apply."""
 
 from __future__ import annotations
 
-import json
-import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TypeVar
 
-from rbops.deploy.apply import Applied, ApplyOptions, Push, push
+from rbops.deploy.apply import ApplyOptions
+from rbops.deploy.history import Generation, ServerHistory, read_history
 from rbops.deploy.inventory import Inventory
-from rbops.deploy.keys import keys_of_project
-from rbops.deploy.probe import probe
+from rbops.deploy.node import REVERT_WAIT_S, RemoteNode, stage, unstage
+from rbops.deploy.probe import Probe, probe
+from rbops.deploy.reboot import Waiting, reboot_needed
 from rbops.deploy.report import Reporter
-from rbops.deploy.runs import new_run, runs_folder
-from rbops.deploy.ssh import each, open_session, raise_errors
+from rbops.deploy.runs import Run, new_run
+from rbops.deploy.ssh import Session
 from rbops.deploy.stop import Stop
-from rbops.errors import Mismatch, Where
-from rbops.plan import ClusterPlan
+from rbops.deploy.transaction import Transaction, connected
+from rbops.errors import CheckFailed, Mismatch, RbopsError
+from rbops.node.installed import PATHS
+from rbops.render.program import node_program
 
-__all__ = ["previous_run", "rollback"]
+__all__ = ["RolledBack", "remove", "rollback"]
+
+_Result = TypeVar("_Result")
+_SHORT = 12
+_GENERATIONS = "/var/lib/rbops/generations"
 
 
 @dataclass(frozen=True, slots=True)
-class _Confirmed:
-    folder: Path
+class RolledBack:
+    """What the servers have now: plan ``digest`` ("" after remove), and what takes effect with a reboot only."""
+
+    run: Run
     digest: str
-    servers: frozenset[str]
+    servers: tuple[str, ...]
+    waiting: Mapping[str, tuple[Waiting, ...]]
 
 
-def rollback(plan: ClusterPlan, inventory: Inventory, options: ApplyOptions, reporter: Reporter, stop: Stop) -> Applied:
-    """Push what was confirmed before the servers' present plan, by the journal of this machine.
+def rollback(inventory: Inventory, back: int, options: ApplyOptions, reporter: Reporter, stop: Stop) -> RolledBack:
+    """Restore the generation ``back`` confirmations before the present one, on all servers of the inventory.
 
-    Raises Mismatch (3) when the servers have no or several plans now, or the journal has no earlier one.
+    Raises Mismatch (3) when the servers have no or several plans now, or that generation is not the same on all or
+    not kept, and what apply raises.
     """
-    chosen = inventory.matching(plan)
-    names = [target.name for target in chosen.servers]
-    present = _present(chosen)
-    before = previous_run(plan.name, present, names)
-    keys_of_project(before.folder / "project").check_same(before.folder)
-    reporter.step(f"rolling back from plan {present[:12]} to {before.digest[:12]} of run {before.folder.name}")
-    run = new_run("rollback")
-    shutil.copytree(before.folder / "project", run.project, symlinks=True)
-    run.write("plan.json", (before.folder / "plan.json").read_text(encoding="utf-8"))
-    return push(Push(run, plan.name, before.digest, chosen), options, reporter, stop)
+    with connected(inventory.servers, None, reporter) as (sessions, before):
+        _same({name: found.digest for name, found in before.items()}, "have")
+        change = _change("rollback", inventory, sessions, before, options, reporter, stop)
+        chosen = _choose(change, back)
+
+        def validate(session: Session) -> None:
+            config = f"{_GENERATIONS}/{chosen[session.target.name].number:06}/etc/node.json"
+            change.node(session).call("validate", "--config", config)
+
+        def work() -> Mapping[str, tuple[Waiting, ...]]:
+            reporter.step("restoring")
+            with change.kept_open():
+                change.call(lambda session: _restore(session, change, chosen[session.target.name]))
+            change.confirm_unless_stopped()
+            return reboot_needed(sessions)
+
+        waiting = _journaled(change, lambda: change.carry_out(validate, work, break_lock=options.break_lock))
+    return RolledBack(change.run, next(iter(chosen.values())).digest, tuple(chosen), waiting)
 
 
-def _present(inventory: Inventory) -> str:
-    def ask(name: str) -> str | None:
-        with open_session(inventory.server(name)) as session:
-            return probe(session).digest
+def remove(inventory: Inventory, options: ApplyOptions, reporter: Reporter, stop: Stop) -> RolledBack:
+    """Take everything of rbops off the servers of the inventory: kernel settings, files, units, its own state.
 
-    digests = each(((target.name, target.name) for target in inventory.servers), ask)
-    raise_errors(digests)
+    Debian's packages that apply installed stay. Raises what apply raises.
+    """
+    with connected(inventory.servers, None, reporter) as (sessions, before):
+        change = _change("remove", inventory, sessions, before, options, reporter, stop)
+
+        def work() -> None:
+            reporter.step("removing")
+            with change.kept_open():
+                change.call(lambda session: _remove(session, change))
+            change.confirm_unless_stopped()
+
+        _journaled(change, lambda: change.carry_out(lambda _: None, work, break_lock=options.break_lock))
+    return RolledBack(change.run, "", tuple(before), {})
+
+
+def _change(
+    verb: str,
+    inventory: Inventory,
+    sessions: Mapping[str, Session],
+    before: Mapping[str, Probe],
+    options: ApplyOptions,
+    reporter: Reporter,
+    stop: Stop,
+) -> Transaction:
+    stop.end_if_requested("nothing was changed")
+    settings = (options.revert_timeout_s, reporter, stop, options.reason)
+    return Transaction(new_run(verb), inventory.servers, sessions, before, node_program(), *settings)
+
+
+def _choose(change: Transaction, back: int) -> dict[str, Generation]:
+    """What each server would restore: the same plan on all."""
+
+    def ask(session: Session) -> Generation:
+        stage(session, change.folder, {"rbops-node": change.program})
+        found = read_history(session, change.node(session), change.before[session.target.name])
+        return _chosen(found, back)
+
+    try:
+        chosen = change.call(ask)
+        digest = _same({name: generation.digest for name, generation in chosen.items()}, "would have")
+    except RbopsError:
+        change.call(lambda session: unstage(session, change.folder))
+        raise
+    change.reporter.step(f"rolling back to plan {digest[:_SHORT]}")
+    return chosen
+
+
+def _journaled(change: Transaction, work: Callable[[], _Result]) -> _Result:
+    facts = {"servers": [target.name for target in change.targets]}
+    change.run.note("start", **facts)
+    try:
+        done = work()
+    except RbopsError as error:
+        change.run.finish({**facts, "outcome": type(error).__name__, **error.to_json()})
+        raise
+    change.run.finish({**facts, "outcome": "confirmed"})
+    return done
+
+
+def _chosen(server: ServerHistory, back: int) -> Generation:
+    if back > len(server.earlier):
+        raise Mismatch(
+            f"{server.name} keeps {len(server.earlier)} configurations before the present one, expected {back}",
+            code="rollback.not-kept",
+            hint="`rbops history` shows them; `rbops apply` with the earlier spec goes back too",
+        )
+    return server.earlier[back - 1]
+
+
+def _same(digests: Mapping[str, str | None], verb: str) -> str:
     found = set(digests.values())
     if len(found) != 1 or None in found:
-        shown = ", ".join(f"{name} {str(digest or 'none')[:12]}" for name, digest in digests.items())
+        shown = ", ".join(f"{name} {str(digest or 'none')[:_SHORT]}" for name, digest in digests.items())
         raise Mismatch(
-            f"the servers have different plans, expected the same on all: {shown}",
+            f"the servers {verb} different plans, expected the same on all: {shown}",
             code="rollback.different-plans",
-            hint="`rbops apply` makes them equal",
+            hint="`rbops history` shows them; `rbops apply` makes them equal, --limit chooses servers",
         )
     return str(found.pop())
 
 
-def previous_run(cluster: str, present: str, servers: list[str]) -> _Confirmed:
-    """The last run confirmed on all of ``servers`` before the run that gave them plan ``present``.
-
-    Mismatch (3) when the journal has none.
-    """
-    history = [run for run in _confirmed(cluster) if run.servers >= set(servers)]
-    while history and history[-1].digest != present:
-        history.pop()
-    while history and history[-1].digest == present:
-        history.pop()
-    if not history:
-        raise Mismatch(
-            f"{cluster}: no configuration before {present[:12]} was confirmed from this machine",
-            code="rollback.no-earlier-run",
-            where=Where(file=str(runs_folder())),
-            hint="`rbops apply` with the earlier spec goes back too",
+def _restore(session: Session, change: Transaction, generation: Generation) -> None:
+    arguments = ("--run", change.run.id, "--generation", str(generation.number))
+    change.node(session).call("restore", *arguments, timeout=REVERT_WAIT_S)
+    digest = probe(session).digest
+    differences = RemoteNode(session).diff()
+    if digest != generation.digest or differences:
+        first = "; ".join("{subject}: {setting} is {have}, expected {want}".format(**d) for d in differences[:3])
+        raise CheckFailed(
+            f"generation {generation.number} was restored, but the server has plan {str(digest)[:_SHORT]}: {first}",
+            code="rollback.no-effect",
+            where=session.target.where,
         )
-    return history[-1]
 
 
-def _confirmed(cluster: str) -> list[_Confirmed]:
-    """The confirmed runs of a cluster that pushed all, oldest first; a rollback is one too."""
-    found = []
-    for path in sorted(runs_folder().glob("*/result.json")):
-        try:
-            result = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        whole = result.get("outcome") == "confirmed" and not result.get("partial")
-        if whole and result.get("cluster") == cluster and (path.parent / "project").is_dir():
-            found.append(_Confirmed(path.parent, result["digest"], frozenset(result["servers"])))
-    return found
+def _remove(session: Session, change: Transaction) -> None:
+    change.node(session).call("remove", "--run", change.run.id, timeout=REVERT_WAIT_S)
+    own = {f"/{path}" for path in PATHS}
+    left = sorted(path for path in probe(session).files if path in own or path.startswith("/etc/rbops/"))
+    if left:
+        raise CheckFailed(
+            f"files of rbops are still there: {', '.join(left)}", code="remove.files", where=session.target.where
+        )

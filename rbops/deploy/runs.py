@@ -3,7 +3,6 @@
     RUN/plan.json       the plan
     RUN/events.jsonl    what happened, a line each
     RUN/result.json     how it ended
-    RUN/keys.json       with tunnels: a hash of their keys (rbops.deploy.keys)
     RUN/project/        the rendered files that were pushed
     RUN/artifacts/      ansible-runner's own
 

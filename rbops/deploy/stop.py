@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from rbops.errors import CheckFailed
+
 __all__ = ["Stop", "stoppable"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -48,6 +50,11 @@ class Stop:
     def reason(self) -> str:
         """The signal's name, as ``SIGINT``; empty when there was none."""
         return signal.Signals(self._signal).name if self._signal else ""
+
+    def end_if_requested(self, state: str) -> None:
+        """Raise CheckFailed (1), with the ``state`` that things are in, when a stop was requested."""
+        if self.requested:
+            raise CheckFailed(f"interrupted by {self.reason}: {state}", code="apply.interrupted")
 
     def sleep(self, seconds: float) -> None:
         """Wait, but not longer than until :attr:`insisted`."""

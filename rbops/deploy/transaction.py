@@ -13,13 +13,13 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from rbops.deploy.inventory import Target
 from rbops.deploy.node import REVERT_WAIT_S, RemoteNode, stage, unstage
-from rbops.deploy.probe import Probe, probe
+from rbops.deploy.probe import Probe, check_identities, probe
 from rbops.deploy.report import Reporter
 from rbops.deploy.revert import Revert
 from rbops.deploy.runs import Run
@@ -27,7 +27,7 @@ from rbops.deploy.ssh import Session, each, open_session, raise_errors
 from rbops.deploy.stop import Stop
 from rbops.errors import ApplyFailed, RbopsError, StateUnknown
 
-__all__ = ["Transaction"]
+__all__ = ["Transaction", "connected", "look"]
 
 _Result = TypeVar("_Result")
 _RETRY_S = 1.0
@@ -48,6 +48,7 @@ class Transaction:
     timeout_s: int
     reporter: Reporter
     stop: Stop
+    reason: str = ""
     begun: bool = field(default=False, init=False)
     _begun: bool = field(default=False, init=False)
     _expires: float = field(default=0.0, init=False)
@@ -57,8 +58,28 @@ class Transaction:
         """The folder of this run's node program on the servers: in memory, gone with a reboot."""
         return f"/run/rbops-{self.run.id}"
 
-    def open(self, *, break_lock: bool) -> None:
-        """Lock all servers, let each validate what is planned for it, then begin on all.
+    def carry_out(
+        self, validate: Callable[[Session], None], work: Callable[[], _Result], *, break_lock: bool
+    ) -> _Result:
+        """:meth:`open`, then ``work``, which ends with :meth:`confirm`; rolls every server back when it fails.
+
+        Raises what :meth:`open` and :meth:`fail` do.
+        """
+        self.reporter.step("locking, snapshot, revert timers")
+        self.open(validate, break_lock=break_lock)
+        try:
+            return work()
+        except RbopsError as error:
+            if not self.begun:
+                raise
+            raise self.fail(error) from error
+        except BaseException as error:
+            # A bug of rbops must not leave servers to their timers either.
+            self.fail(RbopsError(f"unexpected {type(error).__name__}", code="apply.bug"))
+            raise
+
+    def open(self, validate: Callable[[Session], None], *, break_lock: bool) -> None:
+        """Lock all servers, let each ``validate`` what is planned for it, then begin on all.
 
         On any failure none is left locked or begun. Raises Locked (7) with holder, age and run, Mismatch (3) when
         a server cannot carry out what is planned or a timer cannot be armed: nothing was changed then.
@@ -67,9 +88,9 @@ class Transaction:
         try:
             self._all(lambda session: stage(session, self.folder, {"rbops-node": self.program}))
             identity = ("--run", self.run.id, "--holder", holder())
-            self._all(lambda session: self._node(session).call("lock", *identity, *takeover))
+            self._all(lambda session: self.node(session).call("lock", *identity, *takeover))
             self._all(self._sweep)
-            self._all(self._validate)
+            self._all(validate)
             self._begin()
         except RbopsError:
             self._abandon()
@@ -99,6 +120,12 @@ class Transaction:
     def call(self, action: Callable[[Session], _Result]) -> dict[str, _Result]:
         """Do something on every server at once; raises what went wrong on any."""
         return self._all(action)
+
+    def confirm_unless_stopped(self) -> None:
+        """The last step of every change: :meth:`confirm`, unless a stop was requested (CheckFailed, 1)."""
+        self.stop.end_if_requested("everything was pushed, nothing confirmed")
+        self.reporter.step("confirming over new connections")
+        self.confirm()
 
     def confirm(self) -> None:
         """Keep the change on all servers, each over a new connection.
@@ -169,22 +196,18 @@ class Transaction:
     def _begin(self) -> None:
         arguments = ("--run", self.run.id, "--holder", holder(), "--timeout", str(self.timeout_s))
         self._begun = True
-        self._all(lambda session: self._node(session).call("begin", *arguments))
+        self._all(lambda session: self.node(session).call("begin", *arguments))
         # Counted from the answer: no timer fires later than this.
         self._expires = time.monotonic() + self.timeout_s
 
-    def _validate(self, session: Session) -> None:
-        """rbops-node checks that the server can be as planned: CPUs, devices, modules, boot loader."""
-        planned = self.run.project / "hosts" / session.target.name / "etc" / "rbops" / "node.json"
-        stage(session, self.folder, {"node.json": planned.read_bytes()})
-        self._node(session).call("validate", "--config", f"{self.folder}/node.json")
-
     def _sweep(self, session: Session) -> None:
         """Remove what killed runs left in memory; this run holds the lock, so no other is active."""
-        script = 'for f in /run/rbops-*-apply-* /run/rbops-*-rollback-*; do [ "$f" = "$0" ] || rm -rf -- "$f"; done'
+        old = " ".join(f"/run/rbops-*-{verb}-*" for verb in ("apply", "rollback", "remove"))
+        script = f'for f in {old}; do [ "$f" = "$0" ] || rm -rf -- "$f"; done'
         session.run(["sh", "-c", script, self.folder], _SWEEP_TIMEOUT_S)
 
-    def _node(self, session: Session) -> RemoteNode:
+    def node(self, session: Session) -> RemoteNode:
+        """The node program of this run on a server."""
         return RemoteNode(session, f"{self.folder}/rbops-node")
 
     def _all(self, action: Callable[[Session], _Result]) -> dict[str, _Result]:
@@ -193,7 +216,7 @@ class Transaction:
         return {name: result for name, result in results.items() if not isinstance(result, RbopsError)}
 
     def _still_open(self, session: Session) -> None:
-        found = self._node(session).call("status")["transaction"]
+        found = self.node(session).call("status")["transaction"]
         if not found or found["run"] != self.run.id or not found["timer_armed"] or found["left_s"] < _MARGIN_S:
             raise ApplyFailed(
                 "the commit timer expired before the confirmation, the server rolled itself back",
@@ -204,7 +227,8 @@ class Transaction:
     def _confirm_one(self, session: Session) -> None:
         while True:
             try:
-                self._node(session).call("confirm", "--run", self.run.id, timeout=REVERT_WAIT_S)
+                arguments = ("--run", self.run.id, "--reason", self.reason)
+                done = self.node(session).call("confirm", *arguments, timeout=REVERT_WAIT_S)
             except RbopsError:
                 if self.expires_in() < _MARGIN_S:
                     raise
@@ -212,6 +236,10 @@ class Transaction:
                 session = self._again(session)
             else:
                 self.run.note("confirmed", server=session.target.name)
+                if "not_kept" in done:
+                    self.reporter.warn(
+                        f"{session.target.name}: confirmed, but not kept for a rollback: {done['not_kept']}"
+                    )
                 return
 
     def _again(self, session: Session) -> Session:
@@ -230,7 +258,7 @@ class Transaction:
         """After a failed open: revert and unlock; as nothing was pushed this changes nothing."""
 
         def leave(session: Session) -> None:
-            node = self._node(session)
+            node = self.node(session)
             try:
                 if self._begun:
                     node.call("revert", "--run", self.run.id)
@@ -244,7 +272,7 @@ class Transaction:
         """After a confirmed change: unlock, and remove this run's files."""
 
         def leave(session: Session) -> None:
-            self._node(session).call("unlock", "--run", self.run.id)
+            self.node(session).call("unlock", "--run", self.run.id)
             unstage(session, self.folder)
 
         self._noted("not unlocked", each(sessions.items(), leave))
@@ -260,6 +288,27 @@ def holder() -> str:
     """``user@machine`` of whoever runs this, for other operators."""
     user = os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
     return f"{user}@{socket.gethostname()}"
+
+
+@contextmanager
+def connected(
+    targets: Sequence[Target], cluster: str | None, reporter: Reporter
+) -> Iterator[tuple[dict[str, Session], dict[str, Probe]]]:
+    """Sessions with all servers, and what each looks like; they are those of ``cluster`` where one is given.
+
+    Raises Unreachable (4) or Mismatch (3) naming every server concerned.
+    """
+    reporter.step(f"reaching {len(targets)} servers")
+    with ExitStack() as stack:
+        opened = each(((target.name, target) for target in targets), open_session)
+        sessions = {name: session for name, session in opened.items() if isinstance(session, Session)}
+        for session in sessions.values():
+            stack.callback(session.close)
+        raise_errors(opened)
+        before = look(sessions)
+        if cluster is not None:
+            check_identities(before.values(), cluster)
+        yield sessions, before
 
 
 def look(sessions: Mapping[str, Session]) -> dict[str, Probe]:

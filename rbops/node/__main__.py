@@ -36,6 +36,9 @@ _VERBS = {
     "begin": "snapshot the configuration and arm the revert timer",
     "confirm": "keep the change: delete the snapshot, stop the timer",
     "revert": "roll back to the state at begin",
+    "history": "the configurations that were confirmed last, oldest first",
+    "restore": "within a change: the configuration of an earlier generation",
+    "remove": "within a change: take everything of rbops off this server",
     "boot": "for rbops.service: the last confirmed configuration",
     "lock": "take this server for a run",
     "unlock": "give it back",
@@ -45,7 +48,7 @@ _VERBS = {
     "facts": "what this server is: processors, NICs, kernel; changes nothing",
     "cabling": "for `rbops discover`: send frames out of ports and report what they receive",
 }
-_NEED_RUN = ("begin", "confirm", "lock", "unlock")
+_NEED_RUN = ("begin", "confirm", "restore", "remove", "lock", "unlock")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -89,6 +92,12 @@ def parser() -> argparse.ArgumentParser:
             sub.add_argument("--holder", default=_holder(), help="who, for the message to others")
         if verb == "begin":
             sub.add_argument("--timeout", type=_seconds, required=True, metavar="S", help="seconds until the revert")
+        if verb == "confirm":
+            sub.add_argument("--reason", default="", help="kept with the generation")
+        if verb == "restore":
+            sub.add_argument(
+                "--generation", type=int, required=True, metavar="NUMBER", help="as `history` numbers them"
+            )
         if verb == "counters":
             sub.add_argument("--queues", action="store_true", help="also each queue's packets and interrupts by CPU")
         if verb == "lock":
@@ -105,6 +114,9 @@ def _verb(name: str) -> Callable[[Node, argparse.Namespace], int]:
         "begin": _begin,
         "confirm": _confirm,
         "revert": _revert,
+        "history": _history,
+        "restore": _restore,
+        "remove": _remove,
         "boot": _boot,
         "lock": _lock,
         "unlock": _unlock,
@@ -164,12 +176,24 @@ def _begin(node: Node, options: argparse.Namespace) -> int:
 
 
 def _confirm(node: Node, options: argparse.Namespace) -> int:
-    node.confirm(options.run)
-    return _print({"confirmed": options.run}, options)
+    return _print({"confirmed": options.run, **node.confirm(options.run, options.reason)}, options)
 
 
 def _revert(node: Node, options: argparse.Namespace) -> int:
     return _print({"reverted": node.revert(options.run)}, options)
+
+
+def _history(node: Node, options: argparse.Namespace) -> int:
+    return _print({"generations": node.history()}, options)
+
+
+def _restore(node: Node, options: argparse.Namespace) -> int:
+    return _print(node.restore(options.run, options.generation).to_json(), options)
+
+
+def _remove(node: Node, options: argparse.Namespace) -> int:
+    node.remove(options.run)
+    return _print({"removed": options.run}, options)
 
 
 def _boot(node: Node, options: argparse.Namespace) -> int:

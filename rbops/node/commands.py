@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from rbops.node.dataplane import Opener
 from rbops.node.devices import PROTOCOL, TABLE, inventory, resolve
 from rbops.node.engine import Applied, Engine, prepare
 from rbops.node.execute import execute
+from rbops.node.generations import Generations
 from rbops.node.installed import Installed
 from rbops.node.prior import Prior
 from rbops.node.schema import NodeConfig, load, parse
@@ -92,10 +94,50 @@ class Node:
             # The run's own apply is running, for minutes where it makes GRUB's menu: no reason to undo it.
             transaction.rearm(run, timeout_s)
 
-    def confirm(self, run: str) -> None:
-        """Keep the open change."""
+    def confirm(self, run: str, reason: str = "") -> dict[str, Any]:
+        """Keep the open change, as a generation too; the generation's number, or why there is none."""
         with self.state.exclusive():
-            self._transaction().confirm(run, lambda: pending.commit(self.system))
+            holder = self._transaction().confirm(run, lambda: pending.commit(self.system))
+            if not self.config_path.exists():
+                return {"generation": None}
+            try:
+                return {"generation": self._generations().keep(run, holder, reason)}
+            except OSError as error:
+                # What was confirmed is in force all the same.
+                return {"generation": None, "not_kept": str(error)}
+
+    def history(self) -> list[dict[str, Any]]:
+        """The generations on this server, oldest first."""
+        return [generation.to_json() for generation in self._generations().all()]
+
+    def restore(self, run: str, number: int) -> Applied:
+        """Within the open change of ``run``: the configuration of generation ``number``, files and kernel."""
+        with self.state.exclusive():
+            transaction = self._transaction()
+            transaction.require(run)
+            generations = self._generations()
+            found = generations.find(number)
+            fresh = self.state.base / "restored"
+            shutil.rmtree(fresh, ignore_errors=True)
+            done: list[Applied] = []
+            try:
+                generations.tree(found, fresh)
+                transaction.change_to(fresh, found.installed, lambda: done.append(self._engine(self._config()).apply()))
+            finally:
+                shutil.rmtree(fresh, ignore_errors=True)
+            return done[0]
+
+    def remove(self, run: str) -> None:
+        """Within the open change of ``run``: nothing of rbops in the kernel and among the files."""
+        with self.state.exclusive():
+            transaction = self._transaction()
+            transaction.require(run)
+            nothing = self.state.base / "nothing"
+            nothing.mkdir(mode=0o700, exist_ok=True)
+            try:
+                transaction.change_to(None, nothing, self._remove_all)
+            finally:
+                nothing.rmdir()
 
     def revert(self, run: str | None) -> bool:
         """Undo the open change; False when there is none."""
@@ -128,9 +170,13 @@ class Node:
             lock.lock(self.state, holder, run, takeover=takeover)
 
     def unlock(self, run: str) -> bool:
-        """Give the server back."""
+        """Give the server back; where rbops is not installed, nothing stays of what it kept there."""
         with self.state.exclusive():
-            return lock.unlock(self.state, run)
+            there = lock.unlock(self.state, run)
+            needed = (self.config_path, self.state.snapshot, self.state.undo)
+            if not any(path.exists() for path in needed):
+                shutil.rmtree(self.state.base)
+            return there
 
     def counters(self, *, by_queue: bool = False) -> dict[str, Any]:
         """The data plane's counters; ``by_queue`` also what the kernel counted of queues and interrupts."""
@@ -180,6 +226,9 @@ class Node:
 
     def _transaction(self) -> Transaction:
         return Transaction(self.state, self.config_path.parent, self.timer, self.options, self.installed)
+
+    def _generations(self) -> Generations:
+        return Generations(self.state, self.config_path.parent, self.installed)
 
     def _reapply(self) -> None:
         """The kernel's part of a revert to an earlier configuration, whose files are back."""

@@ -10,18 +10,19 @@ from pathlib import Path
 from rbops.dataplane import registry
 from rbops.node.system import System
 
-__all__ = ["Installed"]
+__all__ = ["PATHS", "Installed"]
 
 _UNITS = ("rbops.service", "rbops-watch.service")
 _SYSTEMD = "etc/systemd/system"
 _WATCH = "rbops-watch.service"
 _STARTED_BY = tuple(path for plane in registry.node_halves() for path in plane.started_by)
-_PATHS = (
+PATHS = (
     "usr/sbin/rbops-node",
     *_STARTED_BY,
     *(f"{_SYSTEMD}/{unit}" for unit in _UNITS),
     *(f"{_SYSTEMD}/multi-user.target.wants/{unit}" for unit in _UNITS),
 )
+"""Below the root, of every data plane."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Installed:
 
     def save(self, folder: Path) -> None:
         """Copy what there is, links as links, into ``folder``."""
-        for name in _PATHS:
+        for name in PATHS:
             source = self.root / name
             if os.path.lexists(source):
                 target = folder / name
@@ -43,6 +44,10 @@ class Installed:
     def pause(self) -> None:
         """Stop the watch of links: what it works on is about to change under it."""
         self.system.run(("systemctl", "stop", _WATCH))
+
+    def stop(self) -> None:
+        """Stop what is to go: without its file a unit stays active in systemd's memory."""
+        self.system.run(("systemctl", "stop", *_UNITS))
 
     def put_back_planes(self, folder: Path) -> None:
         """What an earlier data plane was started by, before the kernel's part of a revert starts it.
@@ -56,7 +61,7 @@ class Installed:
 
     def put_back(self, folder: Path) -> None:
         """Make the files what :meth:`save` found, absent ones included, and start the watch if it was enabled."""
-        changed = [name for name in _PATHS if self._restore(folder / name, self.root / name)]
+        changed = [name for name in PATHS if self._restore(folder / name, self.root / name)]
         if any(name.startswith(_SYSTEMD) for name in changed):
             self.system.run(("systemctl", "daemon-reload"))
         if os.path.lexists(folder / _SYSTEMD / "multi-user.target.wants" / _WATCH):

@@ -30,6 +30,11 @@ class State:
         return self.base / "snapshot"
 
     @property
+    def generations(self) -> Path:
+        """The configurations that were confirmed last, a folder each."""
+        return self.base / "generations"
+
+    @property
     def undo(self) -> Path:
         """How every setting was before rbops first came."""
         return self.base / "undo.json"
@@ -124,9 +129,13 @@ def write_whole(path: Path, data: bytes, mode: int = 0o600) -> None:
     sync_folder(path.parent)
 
 
-def copy_tree(source: Path, target: Path) -> None:
-    """Copy a folder with modes, symbolic links as such, and every byte on the disk at return."""
-    shutil.copytree(source, target, symlinks=True, copy_function=_copy)
+def copy_tree(source: Path, target: Path, leave_out: frozenset[str] = frozenset()) -> None:
+    """Copy a folder with modes, symbolic links as such, and every byte on the disk at return; not ``leave_out``."""
+
+    def ignored(folder: str, names: list[str]) -> set[str]:
+        return {name for name in names if f"{folder}/{name}" in leave_out}
+
+    shutil.copytree(source, target, symlinks=True, copy_function=_copy, ignore=ignored)
     sync_tree(target)
 
 

@@ -92,18 +92,47 @@ class Transaction:
         """
         self.timer.arm(timeout_s, self._command(run))
 
-    def confirm(self, run: str, keep: Callable[[], None] = lambda: None) -> None:
+    def confirm(self, run: str, keep: Callable[[], None] = lambda: None) -> str:
         """Keep the change: ``keep`` it, forget the snapshot, then stop the timer, which alone would find nothing to do.
 
-        CheckFailed (1) when no change is open (it was rolled back already), Locked (7) for another run's.
+        Whose it was. Raises as :meth:`require`.
+        """
+        manifest = self.require(run)
+        keep()
+        self._forget()
+        self.timer.disarm()
+        return str(manifest["holder"])
+
+    def require(self, run: str) -> dict[str, Any]:
+        """The manifest of the open change of ``run``.
+
+        CheckFailed (1) when none is open (it was rolled back already), Locked (7) for another run's.
         """
         manifest = self.manifest()
         if manifest is None:
             raise CheckFailed("no change is open: it was rolled back already, or never begun", code="node.no-change")
         self._own(manifest, run)
-        keep()
-        self._forget()
-        self.timer.disarm()
+        return manifest
+
+    def change_to(self, etc: Path | None, installed: Path, reapply: Callable[[], None]) -> None:
+        """Within the open change: the files of an earlier configuration, then the kernel by ``reapply``.
+
+        ``etc`` None, and an empty ``installed``: no configuration; ``reapply`` comes first then, and takes all away.
+        """
+        if self.installed:
+            self.installed.pause()
+        if etc is None:
+            reapply()
+            if self.installed:
+                self.installed.stop()
+            self._put_back(None)
+        else:
+            self._put_back(etc)
+            if self.installed:
+                self.installed.put_back_planes(installed)
+            reapply()
+        if self.installed:
+            self.installed.put_back(installed)
 
     def revert(self, run: str | None, reapply: Callable[[], None], remove_all: Callable[[], None]) -> bool:
         """Roll files and kernel back; False when no change is open. StateUnknown (6) when that fails.
@@ -122,12 +151,14 @@ class Transaction:
                 self.installed.pause()
             # The kernel's part needs to know what was loaded, so that the files go back after a first-time undo.
             if manifest["configured"]:
-                self._put_back(configured=True)
+                self._put_back(self._saved(configured=True))
                 self._put_planes_back()
                 reapply()
             else:
                 remove_all()
-                self._put_back(configured=False)
+                if self.installed:
+                    self.installed.stop()
+                self._put_back(self._saved(configured=False))
             self._put_program_back()
         except (OSError, RbopsError) as error:
             raise StateUnknown(
@@ -144,7 +175,7 @@ class Transaction:
         manifest = self.manifest()
         if manifest is None:
             return False
-        self._put_back(configured=manifest["configured"])
+        self._put_back(self._saved(configured=manifest["configured"]))
         self._put_planes_back()
         return True
 
@@ -188,13 +219,17 @@ class Transaction:
         part.rename(self.state.snapshot)
         sync_folder(self.state.base)
 
-    def _put_back(self, *, configured: bool) -> None:
+    def _saved(self, *, configured: bool) -> Path | None:
+        """What /etc/rbops was; None when it is not to be there."""
         saved = self.state.snapshot / "etc"
+        return saved if saved.is_dir() and (configured or any(saved.iterdir())) else None
+
+    def _put_back(self, saved: Path | None) -> None:
         fresh, old = (self.etc.with_name(f".{self.etc.name}.{word}") for word in ("restored", "discarded"))
         for path in (fresh, old):
             if path.exists():
                 shutil.rmtree(path)
-        if saved.is_dir() and (configured or any(saved.iterdir())):
+        if saved is not None:
             copy_tree(saved, fresh)
         if self.etc.exists():
             self.etc.rename(old)

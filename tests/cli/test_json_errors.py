@@ -33,18 +33,29 @@ def error_of(done: Result) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "verb", ["check", "plan", "explain", "predict", "scale", "simulate", "diff", "apply", "status", "rollback"]
+    "verb", ["check", "plan", "explain", "predict", "scale", "simulate", "diff", "apply", "status"]
 )
 def test_a_missing_spec(verb: str, tmp_path: Path) -> None:
-    inventory = ["-i", "hosts.yml"] if verb in {"diff", "apply", "status", "rollback"} else []
+    inventory = ["-i", "hosts.yml"] if verb in {"diff", "apply", "status"} else []
     error = error_of(run(verb, str(tmp_path / "none.yml"), *inventory))
     assert (error["exit_code"], len(error["errors"]), error["errors"][0]["line"]) == (2, 1, 1)
 
 
-@pytest.mark.parametrize("verb", ["diff", "apply", "status", "rollback", "verify", "selftest", "discover"])
+@pytest.mark.parametrize("verb", ["diff", "apply", "status", "verify", "selftest", "discover"])
 def test_a_missing_inventory(verb: str, tmp_path: Path) -> None:
     (tmp_path / "router.yml").write_text(SPEC, encoding="utf-8")
     assert error_of(run(verb, str(tmp_path / "router.yml"), "-i", str(tmp_path / "none.yml")))["exit_code"] == 2
+
+
+@pytest.mark.parametrize("verb", ["history", "rollback", "remove"])
+def test_a_missing_inventory_of_verbs_without_a_spec(verb: str, tmp_path: Path) -> None:
+    assert error_of(run(verb, "-i", str(tmp_path / "none.yml")))["exit_code"] == 2
+
+
+@pytest.mark.parametrize("back", ["router.yml", "0", "10", "1.5"])
+def test_how_far_back(back: str) -> None:
+    error = error_of(run("rollback", back, "-i", "hosts.yml"))
+    assert (error["code"], error["exit_code"]) == ("rollback.number", 2)
 
 
 @pytest.mark.parametrize("arguments", [["diff", "x.yml"], ["plan"], ["simulate", "x.yml", "--packets", "many"]])

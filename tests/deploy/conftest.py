@@ -64,8 +64,8 @@ class Cluster:
             acceptance,
         )
 
-    def cli(self, *arguments: str, spec: Path | None = None) -> subprocess.Popen[str]:
-        """``rbops VERB SPEC -i INVENTORY ...`` as a process of its own."""
+    def cli(self, *arguments: str, spec: Path | None = None, with_spec: bool = True) -> subprocess.Popen[str]:
+        """``rbops VERB [SPEC] -i INVENTORY ...`` as a process of its own."""
         verb, *rest = arguments
         return subprocess.Popen(
             [
@@ -73,7 +73,7 @@ class Cluster:
                 "-c",
                 "from rbops.cli import main; main()",
                 verb,
-                str(spec or self.spec),
+                *([str(spec or self.spec)] if with_spec else []),
                 "-i",
                 str(self.lab.inventory),
                 *rest,

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from rbops.deploy.apply import ApplyOptions
+from rbops.deploy.history import history
 from rbops.deploy.inventory import load_inventory
 from rbops.deploy.report import Silent
 from rbops.deploy.rollback import rollback
@@ -141,9 +142,59 @@ def test_limit_changes_only_that_server_and_rollback_goes_back(cluster: Cluster,
     result = json.loads((newest(runs) / "result.json").read_text())
     assert result["outcome"] == "confirmed"
     with raises(Mismatch, "rollback.different-plans"):
-        rollback(cluster.plan, load_inventory(cluster.lab.inventory), ApplyOptions(), Silent(), Stop())
-    rollback(cluster.plan, load_inventory(cluster.lab.inventory, "n1"), ApplyOptions(), Silent(), Stop())
+        rollback(load_inventory(cluster.lab.inventory), 1, ApplyOptions(), Silent(), Stop())
+    rollback(load_inventory(cluster.lab.inventory, "n1"), 1, ApplyOptions(), Silent(), Stop())
     assert states(cluster.lab) == before
+
+
+def test_history_and_rollback_from_another_controller(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a rollback needs is on the servers: the plan of the spec, its files, who confirmed it and why."""
+    before = states(cluster.lab)
+    inventory = load_inventory(cluster.lab.inventory)
+    cluster.apply(cluster.variant("flowlets", FASTER_FLOWLETS), reason="shorter flowlets")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    for server in history(inventory):
+        assert server.generations[0].reason == "shorter flowlets"
+        assert "@" in server.generations[0].holder
+        assert server.generations[0].digest == server.digest
+        assert server.earlier[0].digest == cluster.plan.digest
+    with raises(Mismatch, "rollback.not-kept"):
+        rollback(inventory, 9, ApplyOptions(), Silent(), Stop())
+    process = cluster.cli("rollback", "-m", "back again", with_spec=False)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert cluster.plan.digest[:12] in out
+    assert states(cluster.lab) == before
+    assert {server.generations[0].reason for server in history(inventory)} == {"back again"}
+
+
+def test_a_rollback_that_fails_on_one_server_changes_none(cluster: Cluster) -> None:
+    cluster.apply(cluster.variant("flowlets", FASTER_FLOWLETS))
+    before = states(cluster.lab)
+    broken = "f=$(ls -d /var/lib/rbops/generations/* | tail -n 2 | head -n 1)/etc/routes.csv; printf x >> $f"
+    inside(cluster.lab, "n1", "sh", "-c", broken)
+    with raises(ApplyFailed, "apply.rolled-back"):
+        rollback(load_inventory(cluster.lab.inventory), 1, ApplyOptions(), Silent(), Stop())
+    assert states(cluster.lab) == before
+    cluster.apply()
+
+
+def test_remove_leaves_nothing(cluster: Cluster, fresh: dict[str, dict[str, Any]]) -> None:
+    """As servers that rbops never touched, its own state included."""
+    process = cluster.cli("remove", "--format", "json", with_spec=False)
+    out, err = process.communicate(timeout=120)
+    try:
+        assert process.returncode == 0, err
+        assert json.loads(out)["digest"] is None
+        assert states(cluster.lab) == fresh
+        for server in cluster.lab.servers:
+            assert inside(cluster.lab, server.name, "sh", "-c", "ls -d /var/lib/rbops /run/rbops* 2>&1 || true").count(
+                "No such"
+            )
+    finally:
+        cluster.apply()
 
 
 def test_one_failing_server_rolls_all_back(cluster: Cluster, runs: Path) -> None:

@@ -1,10 +1,9 @@
-"""The keys of tunnels against what a server has and what an earlier run pushed."""
+"""The keys of tunnels against what a server has."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import stat
 from pathlib import Path
 
 import pytest
@@ -41,29 +40,6 @@ def test_what_a_server_has(keys: Keys, tmp_path: Path) -> None:
     assert keys_of([]).difference(server(tmp_path / "peer.keys")) == ("keys of no tunnel", "absent")
     assert keys_of([]).difference({}) is None
     assert KEY not in repr(keys)
-
-
-def test_what_an_earlier_run_pushed(keys: Keys, tmp_path: Path) -> None:
-    keys.remember(tmp_path)
-    record = tmp_path / "keys.json"
-    assert stat.S_IMODE(record.stat().st_mode) == 0o600
-    assert KEY not in record.read_text()
-    first = json.loads(record.read_text())
-    keys_of([str(tmp_path / "peer.keys")]).check_same(tmp_path)
-    keys.remember(tmp_path)
-    assert json.loads(record.read_text())["scrypt"] != first["scrypt"], "a salt of its own"
-    write(tmp_path / "peer.keys", OTHER)
-    with raises(Mismatch, "keys.changed"):
-        keys_of([str(tmp_path / "peer.keys")]).check_same(tmp_path)
-
-
-@pytest.mark.parametrize("text", [None, "", "[]", '{"salt": "x", "scrypt": ""}'])
-def test_a_run_of_which_nothing_is_known(keys: Keys, tmp_path: Path, text: str | None) -> None:
-    if text is not None:
-        (tmp_path / "keys.json").write_text(text)
-    with raises(Mismatch, "keys.no-record"):
-        keys.check_same(tmp_path)
-    keys_of([]).check_same(tmp_path)
 
 
 def test_key_files_of_a_rendered_folder(tmp_path: Path) -> None:

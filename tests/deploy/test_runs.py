@@ -1,8 +1,7 @@
-"""Run folders, extra variables, stopping, rollback's choice: what needs no server."""
+"""Run folders, extra variables, stopping: what needs no server."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import stat
@@ -13,7 +12,6 @@ import yaml
 
 from rbops.deploy.extra_vars import extra_vars_yaml
 from rbops.deploy.probe import Probe, check_identities
-from rbops.deploy.rollback import previous_run
 from rbops.deploy.runs import new_run
 from rbops.deploy.stop import stoppable
 from rbops.deploy.unsafe_yaml import load_plain
@@ -122,24 +120,3 @@ def test_another_server_of_the_cluster_answers() -> None:
     with raises(Mismatch, "probe.other-server", server="n0", file="/etc/rbops/node.json"):
         check_identities([probed("n0", "m", server="n2", cluster="rb4")], "rb4")
     check_identities([probed("n0", "m", server="n2", cluster="other"), probed("n1", "k", "n1", "rb4")], "rb4")
-
-
-def confirmed(folder: Path, name: str, digest: str, servers: list[str], outcome: str = "confirmed") -> None:
-    path = folder / "rbops" / "runs" / name
-    (path / "project").mkdir(parents=True)
-    result = {"cluster": "rb4", "digest": digest, "servers": servers, "outcome": outcome}
-    (path / "result.json").write_text(json.dumps(result))
-
-
-def test_rollback_goes_to_the_run_confirmed_before(state: Path) -> None:
-    both = ["n0", "n1"]
-    confirmed(state, "1", "aaa", both)
-    confirmed(state, "2", "bbb", ["n0"])
-    confirmed(state, "3", "ccc", both)
-    confirmed(state, "4", "ccc", both)
-    confirmed(state, "5", "ddd", both, outcome="ApplyFailed")
-    assert previous_run("rb4", "ccc", both).digest == "aaa"
-    with raises(Mismatch, "rollback.no-earlier-run"):
-        previous_run("rb4", "aaa", both)
-    with raises(Mismatch, "rollback.no-earlier-run"):
-        previous_run("another", "ccc", both)

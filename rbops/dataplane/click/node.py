@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from rbops.dataplane.base import NodeHalf, Plane
 from rbops.dataplane.click.config import ClickConfig
+from rbops.dataplane.click.keys import NAME as KEYS
 from rbops.node.schema.dataplane import Dataplane
 from rbops.node.schema.fields import Fields
 
@@ -23,6 +24,7 @@ class _Click(NodeHalf):
         "etc/modules-load.d/rbops-click.conf",
         "etc/modprobe.d/zz-rbops-click.conf",
     )
+    secrets = (f"click/{KEYS}",)
 
     def parse(self, fields: Fields) -> ClickConfig:
         return ClickConfig.parse(fields)
