@@ -32,6 +32,26 @@ struct {
 	__uint(max_entries, MAX_REBUILD_CPUS);
 } rebuild SEC(".maps");
 
+/*
+ * Where the frame begins and ends. Read by hand into whole registers: newer compilers (clang 19) keep the context's
+ * 32-bit fields as such and spill them so, which the verifier refuses for pointers into packets.
+ */
+static __always_inline void *packet(struct xdp_md *ctx)
+{
+	void *at;
+
+	asm volatile("%0 = *(u32 *)(%1 + %2)" : "=r"(at) : "r"(ctx), "i"(__builtin_offsetof(struct xdp_md, data)));
+	return at;
+}
+
+static __always_inline void *packet_end(struct xdp_md *ctx)
+{
+	void *at;
+
+	asm volatile("%0 = *(u32 *)(%1 + %2)" : "=r"(at) : "r"(ctx), "i"(__builtin_offsetof(struct xdp_md, data_end)));
+	return at;
+}
+
 /* What the steps on a frame's way need. */
 struct frame {
 	struct generation *gen;
@@ -157,9 +177,9 @@ static __always_inline int begin(struct frame *frame, struct xdp_md *ctx)
 	frame->gen = generation_at(active);
 	frame->core = core_at(cpu);
 	frame->place = cpu << 1 | active;
-	frame->size = ctx->data_end - ctx->data;
+	frame->size = packet_end(ctx) - packet(ctx);
 	frame->tick = control.tick;
-	frame->mac = (void *)(long)ctx->data;
+	frame->mac = packet(ctx);
 	ingress = &frame->gen->ingress[ifindex & (MAX_INGRESS - 1)];
 	frame->ingress = ingress->device;
 	traffic = &frame->core->ports[frame->ingress & (MAX_DEVICES - 1)];
@@ -173,7 +193,7 @@ static __always_inline int begin(struct frame *frame, struct xdp_md *ctx)
 SEC("xdp")
 int external(struct xdp_md *ctx)
 {
-	void *end = (void *)(long)ctx->data_end, *data = (void *)(long)ctx->data;
+	void *end = packet_end(ctx), *data = packet(ctx);
 	struct ethhdr *eth = data;
 	struct ip_header *ip = (void *)(eth + 1);
 	struct frame frame;
@@ -217,7 +237,7 @@ static __always_inline int leave(struct frame *frame, struct port *port, __u32 a
 SEC("xdp")
 int internal(struct xdp_md *ctx)
 {
-	void *end = (void *)(long)ctx->data_end, *data = (void *)(long)ctx->data;
+	void *end = packet_end(ctx), *data = packet(ctx);
 	struct frame frame;
 	struct port *port;
 	__u32 number, dest, link;
