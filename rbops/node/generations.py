@@ -7,7 +7,6 @@ hash of them (RFC 7914), by which a rollback finds out whether the server still 
 
 from __future__ import annotations
 
-import filecmp
 import hashlib
 import hmac
 import json
@@ -23,7 +22,7 @@ from typing import Any
 from rbops.dataplane import registry
 from rbops.errors import Mismatch, Where
 from rbops.node.installed import Installed
-from rbops.node.state import State, copy_tree, read_json, sync_folder, sync_tree, write_whole
+from rbops.node.state import State, copy_tree, read_json, same_file, sync_folder, sync_tree, write_whole
 
 __all__ = ["KEPT", "Generation", "Generations"]
 
@@ -96,11 +95,9 @@ class Generations:
         part.mkdir(mode=0o700)
         try:
             self._fill(part)
-            if before and _same(part, before[-1].folder):
+            if before and _share(part, before[-1].folder):
                 self._renew_secrets(before[-1])
                 return None
-            if before:
-                _share(part, before[-1].folder)
             node = json.loads((part / "etc" / "node.json").read_text(encoding="utf-8"))
             own = {name: node[name] for name in ("cluster", "server", "digest")}
             said = {"number": number, "run": run, "holder": holder, "confirmed": time.time(), "reason": reason}
@@ -140,9 +137,9 @@ class Generations:
 
     def _renew_secrets(self, newest: Generation) -> None:
         """Other keys alone make no generation: a rollback goes to the plan before."""
-        if newest.manifest["secrets"] or any((self.etc / name).is_file() for name in _secret_names()):
-            changed = {**newest.manifest, "secrets": self._secrets()}
-            write_whole(newest.folder / _MANIFEST, json.dumps(changed).encode())
+        secrets = self._secrets()
+        if secrets or newest.manifest["secrets"]:
+            write_whole(newest.folder / _MANIFEST, json.dumps({**newest.manifest, "secrets": secrets}).encode())
 
     def _secrets(self) -> dict[str, dict[str, str]]:
         found = {}
@@ -171,22 +168,16 @@ def _files(folder: Path) -> dict[str, Path]:
     }
 
 
-def _equal(one: Path, other: Path) -> bool:
-    if one.is_symlink() or other.is_symlink():
-        return one.is_symlink() and other.is_symlink() and one.readlink() == other.readlink()
-    return one.stat().st_mode == other.stat().st_mode and filecmp.cmp(one, other, shallow=False)
+def _share(part: Path, before: Path) -> bool:
+    """Replace files that the generation before has too by links to those: tables of routes are large.
 
-
-def _same(one: Path, other: Path) -> bool:
-    mine, others = _files(one), _files(other)
-    return mine.keys() == others.keys() and all(_equal(path, others[name]) for name, path in mine.items())
-
-
-def _share(part: Path, before: Path) -> None:
-    """Replace files that the generation before has too by links to those: tables of routes are large."""
-    others = _files(before)
-    for name, path in _files(part).items():
-        if name in others and not path.is_symlink() and _equal(path, others[name]):
-            link = path.with_name(f".{path.name}.link")
+    Whether that were all files of both.
+    """
+    mine, others = _files(part), _files(before)
+    equal = {name for name, path in mine.items() if name in others and same_file(path, others[name])}
+    for name in equal:
+        if not mine[name].is_symlink():
+            link = mine[name].with_name(f".{mine[name].name}.link")
             os.link(others[name], link)
-            link.replace(path)
+            link.replace(mine[name])
+    return equal == mine.keys() == others.keys()

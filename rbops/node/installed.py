@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rbops.dataplane import registry
+from rbops.node.state import same_file
 from rbops.node.system import System
 
 __all__ = ["PATHS", "Installed"]
@@ -73,7 +74,7 @@ class Installed:
             there = os.path.lexists(target)
             target.unlink(missing_ok=True)
             return there
-        if _same(saved, target):
+        if same_file(saved, target):
             return False
         part = target.with_name(f".{target.name}.restored")
         part.unlink(missing_ok=True)
@@ -81,11 +82,3 @@ class Installed:
         shutil.copy2(saved, part, follow_symlinks=False)
         part.replace(target)
         return True
-
-
-def _same(one: Path, other: Path) -> bool:
-    if one.is_symlink() or other.is_symlink():
-        return one.is_symlink() and other.is_symlink() and one.readlink() == other.readlink()
-    if not other.is_file():
-        return False
-    return one.stat().st_mode == other.stat().st_mode and one.read_bytes() == other.read_bytes()

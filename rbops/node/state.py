@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import filecmp
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ from typing import Any
 
 from rbops.errors import Locked, StateUnknown, Where
 
-__all__ = ["State", "copy_tree", "read_json", "sync_folder", "sync_tree", "write_whole"]
+__all__ = ["State", "copy_tree", "read_json", "same_file", "sync_folder", "sync_tree", "write_whole"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,15 @@ def _copy(source: str, target: str) -> None:
     """A file with its mode, never readable by more than that, not for a moment: it may hold keys."""
     os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
     shutil.copy2(source, target)
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Whether ``other`` is as ``one``, which is there: the same link, or a file of the same mode and content."""
+    if one.is_symlink() or other.is_symlink():
+        return one.is_symlink() and other.is_symlink() and one.readlink() == other.readlink()
+    if not other.is_file():
+        return False
+    return one.stat().st_mode == other.stat().st_mode and filecmp.cmp(one, other, shallow=False)
 
 
 def sync_tree(target: Path) -> None:
