@@ -22,7 +22,7 @@ RECIPE = 2
 
 PACKAGES = (
     "systemd,systemd-sysv,dbus,udev,kmod,openssh-server,python3,python3-apt,python3-ethtool,iproute2,ethtool,"
-    "bpftool,libbpf1,procps,iputils-ping,tcpdump"
+    "bpftool,libbpf1,procps,iputils-ping,tcpdump,sudo,nftables"
 )
 
 # A lab server has no devices of its own, no terminal and no mirror for updates: none of these has work there.
