@@ -69,7 +69,7 @@ def predict(
     from rbops.spec import load_spec
 
     packets = capture_mix(_captured(capture), capture.name) if capture is not None else None
-    measured = read_measurement(_read(calibrate).decode("utf-8", "replace"), str(calibrate)) if calibrate else None
+    measured = read_measurement(_read(calibrate).decode("utf-8-sig", "replace"), str(calibrate)) if calibrate else None
     factor = calibrated(load_spec(spec), measured).cost_factor if measured is not None else 1.0
     if measured is not None and measured.limited_by_testers:
         say("the testers limited the measured rate: the router may do better than the calibrated prediction")

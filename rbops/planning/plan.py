@@ -11,7 +11,7 @@ from rbops.plan import ClusterPlan, Forwarding, LinkRate, Processing, Topology, 
 from rbops.planning.prediction import Forecast
 from rbops.planning.servers import Built
 from rbops.planning.topology import setting
-from rbops.planning.warnings import warnings
+from rbops.planning.warnings import unused_routes, warnings
 from rbops.spec.document import Spec
 from rbops.topology.choice import Choice, Demand
 from rbops.topology.external import External, routes
@@ -38,7 +38,7 @@ def assemble(
         forwarding=additions.forwarding(_forwarding(spec, choice)),
         routes=routes(spec, ports),
         violations=(*_breaches(built), *additions.breaches(built.servers)),
-        warnings=warnings(spec, choice, demand, built, made),
+        warnings=(*warnings(spec, choice, demand, built, made), *unused_routes(spec, ports)),
         prediction=made.prediction,
     )
     known = {(breach.rule, breach.server) for breach in plan.violations}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rbops.affinity.steering import STEERED_PORTS
 from rbops.dataplane import registry
@@ -12,9 +12,12 @@ from rbops.planning.servers import Built
 from rbops.predict.cluster import direct_vlb_factor
 from rbops.spec.document import Spec
 from rbops.topology.choice import Choice, Demand
+from rbops.topology.external import External, shadowed
 from rbops.topology.wiring import fly_stages
 
-__all__ = ["warnings"]
+__all__ = ["unused_routes", "warnings"]
+
+_SHOWN = 4
 
 
 def warnings(spec: Spec, choice: Choice, demand: Demand, built: Built, made: Forecast) -> tuple[str, ...]:
@@ -32,6 +35,17 @@ def warnings(spec: Spec, choice: Choice, demand: Demand, built: Built, made: For
     found += [note for kind in built.kinds for note in kind.assignment.notes]
     found += dataplane.batching(spec)
     return tuple(dict.fromkeys(found))
+
+
+def unused_routes(spec: Spec, ports: Sequence[External]) -> tuple[str, ...]:
+    """The user's routes that a port's own network or address stands before."""
+    found = shadowed(spec, ports)
+    if not found:
+        return ()
+    some = [f"{prefix} (port {port})" for prefix, port in found.items()]
+    more = f" and {len(some) - _SHOWN} more" if len(some) > _SHOWN else ""
+    what = "1 route is" if len(some) == 1 else f"{len(some)} routes are"
+    return (f"{what} not used, since the router is connected to the same prefix: {', '.join(some[:_SHOWN])}{more}",)
 
 
 def _rate(spec: Spec, demand: Demand, made: Forecast) -> Iterator[str]:

@@ -30,9 +30,11 @@ def read_routes(plan: ClusterPlan) -> list[Route]:
     }
     found = []
     try:
-        with Path(plan.routes.file).open(encoding="ascii", newline="") as file:
+        with Path(plan.routes.file).open(encoding="utf-8-sig", newline="") as file:
             for row in csv.reader(file):
                 if len(row) < _COLUMNS or "/" not in row[0] or row[1].strip() not in hops:
+                    continue
+                if row[0].lstrip().startswith("#"):
                     continue
                 via = row[1].strip()
                 found.append(Route(row[0].strip(), *hops[via], via))

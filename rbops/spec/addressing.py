@@ -6,9 +6,10 @@ never collides with a network in use.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network
 
-__all__ = ["GENERATED_SPACE", "generated_neighbor", "generated_network"]
+__all__ = ["GENERATED_SPACE", "generated_mac", "generated_network", "generated_networks"]
 
 GENERATED_SPACE = IPv4Network("198.18.0.0/15")
 
@@ -24,7 +25,34 @@ def generated_network(port: int, external_ports: int) -> IPv4Network:
     return IPv4Network((base, length))
 
 
-def generated_neighbor(port: int, external_ports: int) -> tuple[str, str]:
-    """Address and MAC of the neighbour assumed on ``port`` (the lab's tester): the second host."""
-    network = generated_network(port, external_ports)
-    return str(network.network_address + 2), f"02:4e:{port >> 8:02x}:{port & 255:02x}:00:02"
+def generated_networks(external_ports: int, given: Mapping[int, IPv4Network]) -> dict[int, IPv4Network]:
+    """Port -> subnet of the ports that ``given`` (port -> the user's subnet) does not have, apart from all of those.
+
+    One that would overlap moves to the next free place, in a full space to one of a port that has another subnet.
+    A port for which nothing is left is missing.
+    """
+    found: dict[int, IPv4Network] = {}
+    near = [network for network in given.values() if network.overlaps(GENERATED_SPACE)]
+    spare = _spare(external_ports, given)
+    for port in range(external_ports):
+        if port in given:
+            continue
+        network: IPv4Network | None = generated_network(port, external_ports)
+        while network is not None and any(network.overlaps(other) for other in near):
+            network = next(spare, None)
+        if network is not None:
+            found[port] = network
+    return found
+
+
+def _spare(external_ports: int, given: Mapping[int, IPv4Network]) -> Iterator[IPv4Network]:
+    place = external_ports
+    while (network := generated_network(place, external_ports)).subnet_of(GENERATED_SPACE):
+        yield network
+        place += 1
+    yield from (generated_network(port, external_ports) for port in sorted(given) if port < external_ports)
+
+
+def generated_mac(port: int) -> str:
+    """MAC of the neighbour assumed on ``port`` (the lab's tester), which is its subnet's second host."""
+    return f"02:4e:{port >> 8:02x}:{port & 255:02x}:00:02"

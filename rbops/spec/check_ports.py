@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from itertools import accumulate
 
 from rbops.errors import Diagnostic
-from rbops.spec.addressing import generated_neighbor, generated_network
+from rbops.spec.addressing import generated_networks
+from rbops.spec.foreign_routes import ECMP
 from rbops.spec.ports import PortSpec
 from rbops.spec.source import Path
 from rbops.spec.validate import Parts, located
@@ -19,11 +21,11 @@ _SHOWN = 4
 
 @dataclass(frozen=True, slots=True)
 class _Subnet:
-    """A port's subnet; ``index`` is its place in ``ports``, None for a generated one."""
+    """A port's own subnet; ``index`` is its place in ``ports``."""
 
     network: IPv4Network
     port: int
-    index: int | None
+    index: int
 
 
 def check_ports(parts: Parts) -> Iterator[Diagnostic]:
@@ -42,16 +44,17 @@ def check_routes(parts: Parts) -> Iterator[Diagnostic]:
         path: Path = ("routes", index)
         if route.prefix in first:
             line = parts.line(("routes", first[route.prefix], "prefix"))
-            yield located(
-                parts.root, (*path, "prefix"), f"{route.prefix} is a duplicate of line {line}", code="spec.duplicate"
-            )
+            if parts.routes[first[route.prefix]].via == route.via:
+                message, hint, code = f"{route.prefix} is a duplicate of line {line}", None, "spec.duplicate"
+            else:
+                message, hint, code = f"{route.prefix} has another next hop on line {line}", ECMP, "spec.unsupported"
+            yield located(parts.root, (*path, "prefix"), message, hint, code=code)
         first.setdefault(route.prefix, index)
         if hops is not None and route.via not in hops:
             yield located(
                 parts.root,
                 (*path, "via"),
-                f"{route.via} is not a neighbour on any port",
-                _via_hint(parts, route.via, hops),
+                *_no_neighbor(parts, route.via, hops),
                 code="spec.next-hop",
             )
 
@@ -60,8 +63,7 @@ def neighbors(parts: Parts) -> dict[str, int] | None:
     """Address -> port id of every neighbour, generated ones too; None where the spec's mistakes hide some."""
     if parts.external_ports is None or not parts.ports_complete:
         return None
-    ports = parts.external_ports
-    found = {generated_neighbor(port, ports)[0]: port for port in range(ports)}
+    found = {str(network.network_address + 2): port for port, network in _generated(parts).items()}
     for port in parts.ports.values():
         if port.address is not None or port.neighbors is not None:
             found = {address: owner for address, owner in found.items() if owner != port.id}
@@ -85,54 +87,46 @@ def _ids(parts: Parts) -> Iterator[Diagnostic]:
             yield located(parts.root, path, message, hint, code="spec.range")
 
 
-def _subnets(parts: Parts) -> list[_Subnet]:
-    given = {port.id for port in parts.ports.values() if port.address}
-    found = [
-        _Subnet(IPv4Interface(port.address).network, port.id, index)
-        for index, port in parts.ports.items()
-        if port.address
-    ]
-    if parts.external_ports is not None and parts.ports_complete:
-        ports = parts.external_ports
-        found += [_Subnet(generated_network(port, ports), port, None) for port in range(ports) if port not in given]
-    return found
+def _generated(parts: Parts) -> dict[int, IPv4Network]:
+    """The subnets of the ports that have none of the user's, by port."""
+    given = {port.id: IPv4Interface(port.address).network for port in parts.ports.values() if port.address}
+    return generated_networks(parts.external_ports or 0, given)
 
 
 def _overlaps(parts: Parts) -> Iterator[Diagnostic]:
-    """Sorted by address, a subnet can only overlap the widest one before it."""
-    if not any(port.address for port in parts.ports.values()):
-        return
+    """Sorted by address, a subnet can only overlap the widest one before it. Generated ones move out of the way."""
     # Networks sort by address, then the wider first.
-    subnets = sorted(_subnets(parts), key=lambda item: (item.network, item.port))
-    widest = subnets[0]
-    for subnet in subnets[1:]:
+    subnets = sorted(
+        (
+            _Subnet(IPv4Interface(port.address).network, port.id, index)
+            for index, port in parts.ports.items()
+            if port.address
+        ),
+        key=lambda item: (item.network, item.port),
+    )
+    # The one that reaches furthest of those before each.
+    for widest, subnet in zip(accumulate(subnets, _further), subnets[1:], strict=False):
         if subnet.network.overlaps(widest.network):
-            yield from _overlap(parts, subnet, widest)
-        if subnet.network.broadcast_address > widest.network.broadcast_address:
-            widest = subnet
+            other, one = sorted((widest, subnet), key=lambda item: item.index)
+            yield _overlap(parts, other, one)
 
 
-def _overlap(parts: Parts, one: _Subnet, other: _Subnet) -> Iterator[Diagnostic]:
-    if one.index is None or (other.index is not None and other.index > one.index):
-        one, other = other, one
-    if one.index is None:
-        return
-    whose = f"{other.network} of port {other.port}"
-    if other.index is None:
-        place = f"generated for port {other.port}"
-        message, hint = f"{one.network} overlaps {other.network}, {place}", f"give port {other.port} an address too"
-    elif one.network == other.network:
-        line = parts.line(("ports", other.index, "address"))
-        message, hint = f"{one.network} is also the subnet of port {other.port} on line {line}", None
-    else:
-        line = parts.line(("ports", other.index, "address"))
-        message, hint = f"{one.network} overlaps {whose} on line {line}", None
-    yield located(parts.root, ("ports", one.index, "address"), message, hint, code="spec.overlap")
+def _further(one: _Subnet, other: _Subnet) -> _Subnet:
+    return max(one, other, key=lambda item: item.network.broadcast_address)
+
+
+def _overlap(parts: Parts, other: _Subnet, one: _Subnet) -> Diagnostic:
+    line = parts.line(("ports", other.index, "address"))
+    message = f"{one.network} overlaps {other.network} of port {other.port} on line {line}"
+    if one.network == other.network:
+        message = f"{one.network} is also the subnet of port {other.port} on line {line}"
+    return located(parts.root, ("ports", one.index, "address"), message, code="spec.overlap")
 
 
 def _neighbor_places(parts: Parts) -> Iterator[Diagnostic]:
+    generated = _generated(parts)
     for index, port in parts.ports.items():
-        interface = _interface(parts, port)
+        interface = _interface(port, generated)
         if interface is None:
             continue
         for at, neighbor in enumerate(port.neighbors or ()):
@@ -155,28 +149,48 @@ def _hosts(network: IPv4Network) -> str:
     return f"hosts are {network[1]} to {network[-2]}"
 
 
-def _interface(parts: Parts, port: PortSpec) -> IPv4Interface | None:
+def _interface(port: PortSpec, generated: Mapping[int, IPv4Network]) -> IPv4Interface | None:
     if port.address:
         return IPv4Interface(port.address)
-    if parts.external_ports is None or port.id >= parts.external_ports:
-        return None
-    network = generated_network(port.id, parts.external_ports)
-    return IPv4Interface((network[1], network.prefixlen))
+    network = generated.get(port.id)
+    return IPv4Interface((network[1], network.prefixlen)) if network else None
 
 
 def _twice(parts: Parts) -> Iterator[Diagnostic]:
-    """The same neighbour address or MAC twice, and an address that the router itself has."""
+    """The same neighbour's address twice. MACs may be the same: a virtual router's, or one machine's addresses."""
     first: dict[str, int] = {}
     for index, port in parts.ports.items():
         for at, neighbor in enumerate(port.neighbors or ()):
-            for field, value in (("address", neighbor.address), ("mac", neighbor.mac)):
-                path: Path = ("ports", index, "neighbors", at, field)
-                if value is None:
-                    continue
-                if value in first:
-                    message = f"{value} is a duplicate of line {first[value]}"
-                    yield located(parts.root, path, message, "each neighbour has its own", code="spec.duplicate")
-                first.setdefault(value, parts.line(path))
+            path: Path = ("ports", index, "neighbors", at, "address")
+            address = neighbor.address
+            if address in first:
+                message = f"{address} is a duplicate of line {first[address]}"
+                yield located(parts.root, path, message, "each neighbour has its own", code="spec.duplicate")
+            first.setdefault(address, parts.line(path))
+
+
+def _no_neighbor(parts: Parts, via: str, hops: dict[str, int]) -> tuple[str, str]:
+    """What is said of a next hop that is on no port; one that another route leads to is named as that."""
+    address = IPv4Address(via)
+    over = max(
+        (
+            (network.prefixlen, index)
+            for index, route in parts.routes.items()
+            if address in (network := IPv4Network(route.prefix)) and network.prefixlen
+        ),
+        default=None,
+    )
+    if over is None or any(address in network for network in _networks(parts)):
+        return f"{via} is not a neighbour on any port", _via_hint(parts, via, hops)
+    route = parts.routes[over[1]]
+    line = parts.line(("routes", over[1], "prefix"))
+    message = f"{via} is found by the route {route.prefix} on line {line}: rbops has no recursive next hops"
+    return message, f"write the neighbour itself, {route.via}"
+
+
+def _networks(parts: Parts) -> list[IPv4Network]:
+    given = [IPv4Interface(port.address).network for port in parts.ports.values() if port.address]
+    return [*given, *_generated(parts).values()]
 
 
 def _via_hint(parts: Parts, via: str, hops: dict[str, int]) -> str:

@@ -17,6 +17,7 @@ from socket import AF_INET, inet_pton
 
 from rbops.errors import Diagnostic
 from rbops.spec import words
+from rbops.spec.foreign_routes import ECMP, header_mistake, line_mistake, next_hop
 from rbops.spec.reader import decode, read_bytes
 from rbops.spec.routes import RouteColumns, RouteFile
 from rbops.spec.source import Place, Text
@@ -30,7 +31,7 @@ _HEADER = ("prefix", "via")
 
 _LENGTHS = {str(length): length for length in range(33)}
 _HOST_BITS = [0xFFFFFFFF >> length for length in range(33)]
-_UNRESERVED = frozenset(range(1, 224)) - {127}
+_UNRESERVED = frozenset(range(1, 224)) - {127, 169}
 """First numbers of addresses that no reserved range (``words.prefix``) has."""
 _ADDRESS = 32
 _LENGTH = 6
@@ -67,6 +68,7 @@ def _rows(lines: list[str], source: Text, known: set[int] | None) -> _Read:
     packed: list[int] = []
     errors: list[Diagnostic] = []
     vias: dict[str, int] = {}
+    head_line = _head(lines)
     for number, line in enumerate(lines, 1):
         prefix, _, via = line.partition(",")
         head, _, tail = prefix.partition("/")
@@ -81,7 +83,7 @@ def _rows(lines: list[str], source: Text, known: set[int] | None) -> _Read:
             continue
         # Whatever is not plainly right is read again with care: the first of each next hop, and mistakes.
         try:
-            row = _careful(line, known, header=number == 1)
+            row = _careful(line, known, header=number == head_line)
         except InvalidValue as wrong:
             errors.append(_wrong(source, number, line, wrong))
             if len(errors) == _MOST_ERRORS:
@@ -105,15 +107,23 @@ def _careful(line: str, known: set[int] | None, *, header: bool) -> tuple[int, i
         raise InvalidValue(f"malformed CSV: {error}", code="spec.csv") from None
     if header and tuple(cell.lower() for cell in cells) == _HEADER:
         return None
-    if len(cells) != len(_HEADER):
-        raise InvalidValue("this line is not prefix,via", "for example 203.0.113.0/24,198.18.3.2", code="spec.csv")
+    wrong = header_mistake(cells) if header else None
+    if wrong or len(cells) != len(_HEADER):
+        raise wrong or line_mistake(stripped, cells)
     network = IPv4Network(words.prefix(cells[0]))
-    via = int(IPv4Address(words.neighbor_address(cells[1])))
+    via = int(IPv4Address(next_hop(cells[1])))
     if known is not None and via not in known:
         raise InvalidValue(
-            f"{cells[1]} is not a neighbour on any port", "add it to the neighbors of a port", code="spec.next-hop"
+            f"{cells[1]} is not a neighbour on any port",
+            "add it to the neighbors of a port; next hops that a route leads to (recursive ones) are not resolved",
+            code="spec.next-hop",
         )
     return int(network.network_address), network.prefixlen, via
+
+
+def _head(lines: list[str]) -> int:
+    """The number of the line that may be a header: the first that is not empty and no comment."""
+    return next((at for at, line in enumerate(lines, 1) if line.strip() and not line.lstrip().startswith("#")), 0)
 
 
 def _wrong(source: Text, number: int, line: str, wrong: InvalidValue) -> Diagnostic:
@@ -124,23 +134,20 @@ def _twice(packed: list[int], lines: list[str], source: Text) -> list[Diagnostic
     """The prefixes that stand in the file twice; ``packed`` is sorted, so they are neighbours."""
     doubles = {a >> _ADDRESS for a, b in pairwise(packed) if a >> _ADDRESS == b >> _ADDRESS}
     errors: list[Diagnostic] = []
-    first: dict[int, int] = {}
+    first: dict[int, tuple[int, int]] = {}
+    head = _head(lines)
     for number, line in enumerate(lines, 1) if doubles else ():
-        row = _careful(line, None, header=number == 1)
+        row = _careful(line, None, header=number == head)
         key = (row[0] << _LENGTH | row[1]) if row else None
-        if key is None or key not in doubles:
+        if row is None or key is None or key not in doubles:
             continue
         if key in first:
-            prefix = shown(line.partition(",")[0].strip())
-            errors.append(
-                _wrong(
-                    source,
-                    number,
-                    line,
-                    InvalidValue(f"{prefix} is a duplicate of line {first[key]}", code="spec.duplicate"),
-                )
-            )
-        first.setdefault(key, number)
+            prefix, (there, via) = shown(line.partition(",")[0].strip()), first[key]
+            wrong = InvalidValue(f"{prefix} is a duplicate of line {there}", code="spec.duplicate")
+            if via != row[2]:
+                wrong = InvalidValue(f"{prefix} has another next hop on line {there}", ECMP, code="spec.unsupported")
+            errors.append(_wrong(source, number, line, wrong))
+        first.setdefault(key, (number, row[2]))
         if len(errors) == _MOST_ERRORS:
             break
     return errors

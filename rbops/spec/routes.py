@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Discriminator, Tag
 from pydantic.dataclasses import dataclass
 
-from rbops.spec.scalars import Address, FilePath, Prefix
+from rbops.spec.scalars import FilePath, NextHop, Prefix
 from rbops.spec.section import CONFIG, Section, Unwritten, key
 
 __all__ = ["RouteColumns", "RouteFile", "Routes", "StaticRoute"]
@@ -19,7 +19,7 @@ class StaticRoute(Section):
 
     prefix: Prefix
     """The destination, without host bits."""
-    via: Address
+    via: NextHop
     """A neighbour on one of the external ports."""
 
 

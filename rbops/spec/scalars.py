@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
 from pydantic_core import CoreSchema, core_schema
 
-from rbops.spec import units, words
+from rbops.spec import foreign_routes, units, words
 from rbops.spec.units import InvalidValue
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "InterfaceAddress",
     "InterfaceName",
     "Mac",
+    "NextHop",
     "NumaNode",
     "Package",
     "PacketMix",
@@ -194,6 +195,7 @@ Pci = Annotated[
 Mac = Annotated[str, Scalar(words.mac, _text("^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$", "3c:fd:fe:00:00:01"))]
 InterfaceAddress = Annotated[str, Scalar(words.interface_address, _text(f"^{_DOTTED}/[0-9]{{1,2}}$", "198.18.0.1/24"))]
 Address = Annotated[str, Scalar(words.neighbor_address, _text(f"^{_DOTTED}$", "198.18.0.2"))]
+NextHop = Annotated[str, Scalar(foreign_routes.next_hop, _text(f"^{_DOTTED}$", "198.18.0.2"))]
 Prefix = Annotated[str, Scalar(words.prefix, _text(f"^{_DOTTED}/[0-9]{{1,2}}$", "203.0.113.0/24"))]
 NumaNode = Annotated[int | None, Scalar(_numa_node, {"type": "integer", "minimum": -1})]
 PcieGeneration = Annotated[int, Scalar(_generation, {"type": "number", "minimum": 1, "exclusiveMaximum": 8})]

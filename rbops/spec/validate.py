@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, cast, get_args
 from pydantic import ValidationError
 
 from rbops.spec.document import Spec
+from rbops.spec.foreign_routes import ECMP, key_hint, key_meant
 from rbops.spec.hardware import Hardware
 from rbops.spec.hosts import Host
 from rbops.spec.ports import PortSpec
@@ -218,7 +219,9 @@ def _each(section: type[_S], items: Any) -> dict[Any, _S]:
 
 def _meant(loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
     """The location that the unknown key at ``loc`` was probably meant for."""
-    return (*loc[:-1], nearest(str(loc[-1]), _fields(loc[:-1])) or "")
+    name = str(loc[-1])
+    foreign = key_meant(name) if loc[:1] == ("routes",) else None
+    return (*loc[:-1], foreign or nearest(name, _fields(loc[:-1])) or "")
 
 
 def _implied(detail: ErrorDetails, misspelt: set[tuple[str | int, ...]], root: Node) -> bool:
@@ -243,7 +246,8 @@ def _diagnostic(detail: ErrorDetails, root: Node) -> Diagnostic:
         wrong = cast("InvalidValue", detail["ctx"]["error"])
         if loc and loc[-1] == _KEY:
             return _at_key(root, path, wrong.message, wrong.hint, code=wrong.code)
-        return located(root, path, wrong.message, wrong.hint, code=wrong.code)
+        hint = ECMP if loc[:1] == ("routes",) and loc[-1] == "via" and wrong.code == "spec.shape" else wrong.hint
+        return located(root, path, wrong.message, hint, code=wrong.code)
     if loc[:1] == ("routes",) and loc[-1] in _TAGS:
         return located(root, path, "expected a list of routes, or {file: routes.csv}", code="spec.shape")
     return located(root, path, _SHAPES.get(kind, detail["msg"]), code="spec.shape")
@@ -283,6 +287,9 @@ def _path(root: Node, loc: tuple[str | int, ...]) -> Path:
 def _known(name: str, above: tuple[str | int, ...]) -> str:
     """What may stand where ``name`` stands: the nearest right word, another place for it, or all words."""
     fields = _fields(above)
+    foreign = key_hint(name) if above[:1] == ("routes",) else None
+    if foreign:
+        return foreign
     near = nearest(name, fields)
     if near:
         return f"did you mean {near}?"

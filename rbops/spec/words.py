@@ -42,6 +42,7 @@ _RESERVED_HOSTS = frozenset({"all", "ungrouped", "localhost"})
 _RESERVED = (
     (IPv4Network("0.0.0.0/8"), '"this network" (RFC 1122)'),
     (IPv4Network("127.0.0.0/8"), "loopback (RFC 1122)"),
+    (IPv4Network("169.254.0.0/16"), "link-local: routers do not forward it (RFC 3927)"),
     (IPv4Network("224.0.0.0/4"), "multicast (RFC 5771)"),
     (IPv4Network("240.0.0.0/4"), "reserved (RFC 1112)"),
 )

@@ -14,14 +14,15 @@ import numpy as np
 
 from rbops.errors import Diagnostic, SpecError
 from rbops.plan import PUNT, Adjacency, Route, Routes
-from rbops.spec.addressing import GENERATED_SPACE, generated_network
+from rbops.spec.addressing import GENERATED_SPACE, generated_mac, generated_networks
 from rbops.spec.document import Spec
 from rbops.spec.ports import Neighbor, PortSpec
 from rbops.spec.source import Path
 
-__all__ = ["External", "externals", "routes"]
+__all__ = ["External", "externals", "routes", "shadowed"]
 
 _HOST = 32
+_LENGTH_BITS, _LENGTH_MASK = 6, 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +41,18 @@ def externals(spec: Spec) -> tuple[External, ...]:
     """
     count = spec.router.external_ports
     given = {port.id: (index, port) for index, port in enumerate(spec.ports)}
-    taken = _given_networks(spec)
-    spare = count
+    generated = generated_networks(count, _given_networks(spec))
     ports: list[External] = []
     for port in range(count):
         index, wish = given.get(port, (-1, PortSpec(port)))
         if wish.address is not None:
             ports.append(External(port, IPv4Interface(wish.address), _adjacencies(wish.neighbors or ())))
             continue
-        network = generated_network(port, count)
-        while _overlaps(network, taken):
-            network, spare = generated_network(spare, count), spare + 1
-            if not network.subnet_of(GENERATED_SPACE):
-                text = f"all of {GENERATED_SPACE} is taken by the given networks, none is left to generate"
-                wrong = spec.source.mistake(("ports", max(index, 0)), text, code="plan.no-free-network")
-                raise SpecError([wrong])
+        if port not in generated:
+            text = f"all of {GENERATED_SPACE} is taken by the given networks, none is left to generate"
+            wrong = spec.source.mistake(("ports", max(index, 0)), text, code="plan.no-free-network")
+            raise SpecError([wrong])
+        network = generated[port]
         own = IPv4Interface((int(network.network_address) + 1, network.prefixlen))
         ports.append(
             External(port, own, _adjacencies(_generated(port, network) if wish.neighbors is None else wish.neighbors))
@@ -81,18 +79,38 @@ def routes(spec: Spec, ports: Sequence[External]) -> Routes:
         if route.prefix not in own
     )
     file = spec.route_file
-    count = len(connected) + len(static) + (len(file.columns) if file else 0)
+    count = len(connected) + len(static) + (len(file.columns) - len(shadowed(spec, ports)) if file else 0)
     return Routes(tuple(connected), static, file.path if file else None, file.sha256 if file else None, count)
 
 
-def _given_networks(spec: Spec) -> list[IPv4Network]:
-    found: list[IPv4Network] = []
+def shadowed(spec: Spec, ports: Sequence[External]) -> dict[str, int]:
+    """Prefix -> port of the user's routes that are not used, since a port's own network or address is the same."""
+    own = {_packed(port.address.network): port.id for port in ports}
+    own |= {_packed(IPv4Network(port.address.ip)): port.id for port in ports}
+    own |= {_packed(IPv4Network(near.address)): port.id for port in ports for near in port.adjacencies if near.mac}
+    if spec.route_file is None:
+        found = [_packed(IPv4Network(route.prefix)) for route in spec.static_routes]
+        same = sorted(set(found) & own.keys())
+    else:
+        columns = spec.route_file.columns
+        networks = np.frombuffer(columns.networks, dtype=np.uint32).astype(np.int64)
+        packed = networks << _LENGTH_BITS | np.frombuffer(columns.lengths, dtype=np.uint8)
+        same = np.intersect1d(packed, np.fromiter(own, np.int64, len(own))).tolist()
+    return {str(IPv4Network((key >> _LENGTH_BITS, key & _LENGTH_MASK))): own[key] for key in same}
+
+
+def _packed(network: IPv4Network) -> int:
+    return int(network.network_address) << _LENGTH_BITS | network.prefixlen
+
+
+def _given_networks(spec: Spec) -> dict[int, IPv4Network]:
+    found: dict[int, IPv4Network] = {}
     wrong: list[Diagnostic] = []
     for index, port in enumerate(spec.ports):
         if port.address is None:
             continue
         network = IPv4Interface(port.address).network
-        if _overlaps(network, found):
+        if _overlaps(network, found.values()):
             wrong.append(
                 spec.source.mistake(
                     ("ports", index, "address"),
@@ -101,7 +119,7 @@ def _given_networks(spec: Spec) -> list[IPv4Network]:
                     code="plan.overlapping-networks",
                 )
             )
-        found.append(network)
+        found[port.id] = network
     if wrong:
         raise SpecError(wrong)
     return found
@@ -112,7 +130,7 @@ def _overlaps(network: IPv4Network, others: Iterable[IPv4Network]) -> bool:
 
 
 def _generated(port: int, network: IPv4Network) -> tuple[Neighbor, ...]:
-    return (Neighbor(str(network.network_address + 2), f"02:4e:{port >> 8:02x}:{port & 255:02x}:00:02"),)
+    return (Neighbor(str(network.network_address + 2), generated_mac(port)),)
 
 
 def _adjacencies(neighbors: Iterable[Neighbor]) -> tuple[Adjacency, ...]:

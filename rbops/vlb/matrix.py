@@ -110,7 +110,7 @@ def read(path: Path, ports: int, line_rate_bps: int) -> Floats:
     """
     place = Where(file=str(path))
     try:
-        rows = [row for row in csv.reader(path.read_text().splitlines()) if row]
+        rows = [row for row in csv.reader(path.read_text(encoding="utf-8-sig").splitlines()) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"cannot be read as CSV: {error}", code="simulate.matrix-file", where=place) from error
     if len(rows) != ports:

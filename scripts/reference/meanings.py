@@ -31,7 +31,6 @@ MEANINGS = {
     "scale.plot-unwritable": "the picture cannot be written, with the system's reason",
     "selftest.route-file": "the file of routes cannot be read, with the system's reason",
     "spec.invalid": "the spec has errors; each has a place and a code of its own",
-    "spec.overlap": "two ports' subnets are the same or overlap; both are named",
     "spec.unknown-key": "a section has a key that does not exist",
     "status.unreachable": "a server could not be asked; each is named with the reason",
     "tester.permission": "a tester's process may not do what it has to; the testers need root",

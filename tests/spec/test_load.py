@@ -9,7 +9,7 @@ import pytest
 
 from rbops.errors import SpecError
 from rbops.spec import Spec, load_spec
-from rbops.spec.addressing import generated_neighbor, generated_network
+from rbops.spec.addressing import generated_mac, generated_network
 from rbops.spec.batching import Batching
 from rbops.spec.click import Click
 from rbops.spec.hardware import Bound, Slot
@@ -170,4 +170,4 @@ def test_generated_subnets_never_overlap() -> None:
         assert len({network.network_address for network in networks}) == ports
         assert all(a.broadcast_address < b.network_address for a, b in pairwise(networks))
         assert str(networks[-1].broadcast_address) <= "198.19.255.255"
-    assert generated_neighbor(258, 512) == ("198.19.2.2", "02:4e:01:02:00:02")
+    assert generated_mac(258) == "02:4e:01:02:00:02"
