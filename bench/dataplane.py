@@ -41,6 +41,7 @@ from rbops.dataplane.click.controller.build import ClickError, find
 from rbops.dataplane.xdp.config import XdpConfig
 from rbops.dataplane.xdp.controller.compile import compile_one
 from rbops.dataplane.xdp.controller.fib import compile_fib
+from rbops.dataplane.xdp.guard import PUNTED, URPF
 from rbops.dataplane.xdp.libbpf import Map, Object, Program, xdp_attach, xdp_context, xdp_detach
 from rbops.dataplane.xdp.loader import DataPlane
 from rbops.dataplane.xdp.netdev import find_device
@@ -125,7 +126,7 @@ def kernel_routes(spaces: Namespaces, table: tuple[Any, ...]) -> None:
     run("ip", "-n", spaces.names["router"], "-batch", "-", text="\n".join(lines))
 
 
-def node_config(folder: Path, line_rate: int) -> dict[str, Any]:
+def node_config(folder: Path, line_rate: int, urpf: str) -> dict[str, Any]:
     """Server 0 of a mesh of four, with external ports 0 and 4; ``line_rate`` in bits a second."""
     path = bpf_object("dataplane/xdp", "router.bpf.o")
     ports = [{"name": "ext0", "kind": "external", "id": 0, "rate_bps": line_rate}]
@@ -149,6 +150,9 @@ def node_config(folder: Path, line_rate: int) -> dict[str, Any]:
         "next_hop": {str(peer): f"int{peer}" for peer in (1, 2, 3)},
         "intermediates": [1, 2, 3],
         "adjacencies": [{"port": 4, "index": 1, "mac": "02:4e:00:04:00:02"}],
+        "punts": dict.fromkeys(PUNTED, 1000),
+        "addresses": [f"198.18.{port}.1" for port in range(5)],
+        "urpf": {"ext0": urpf},
     }
 
 
@@ -241,7 +245,7 @@ class Bench:
 
 
 @contextmanager
-def bench(frames: int, line_rate: int) -> Iterator[Bench]:
+def bench(frames: int, line_rate: int, urpf: str = "off") -> Iterator[Bench]:
     """Namespaces, programs and a bpf file system, and nothing of it left afterwards."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rbx-")))
@@ -271,7 +275,7 @@ def bench(frames: int, line_rate: int) -> Iterator[Bench]:
         stack.callback(parked.close)
         programs = {name: obj.program(name) for name in ("generate", "redirect", "spread", "count")}
         received, offset = obj.map(".bss"), obj.variable("received")[1]
-        made = Bench(spaces, folder, node_config(folder, line_rate), programs, received, offset, frames)
+        made = Bench(spaces, folder, node_config(folder, line_rate, urpf), programs, received, offset, frames)
         made.sinks(programs["count"])
         yield made
 
@@ -356,9 +360,12 @@ def main() -> None:
     parser.add_argument(
         "--line-rate", type=float, default=10, help="Gbps; at 2 and below much of the traffic takes two hops"
     )
+    parser.add_argument(
+        "--urpf", choices=URPF, default="off", help="check of sources at the port that frames come in at"
+    )
     arguments = parser.parse_args()
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    with bench(arguments.frames, round(arguments.line_rate * 1e9)) as made:
+    with bench(arguments.frames, round(arguments.line_rate * 1e9), arguments.urpf) as made:
         figures = measure(made, arguments.routes, arguments.rounds)
     if arguments.json:
         print(json.dumps({"schema_version": 1, **figures}))

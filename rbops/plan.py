@@ -20,6 +20,8 @@ from rbops.canonical import Encoder
 from rbops.nic.settings import NicSetup
 from rbops.spec.hosts import Selector
 from rbops.spec.ipsec import Tunnel
+from rbops.spec.punts import Punts
+from rbops.spec.router import Urpf
 
 __all__ = [
     "Adjacency",
@@ -37,6 +39,7 @@ __all__ = [
     "Port",
     "Prediction",
     "Processing",
+    "Punts",
     "Queue",
     "Route",
     "Routes",
@@ -138,6 +141,7 @@ class Port:
     selector: Selector = field(default_factory=Selector)
     mtu: int = 1500
     driver: str = "veth"
+    urpf: Urpf = "off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +245,8 @@ class Forwarding:
     ``direct_quota_bps`` is what an input server may send directly to each other port server:
     s*R/M, R/N for one port a server; each core holds an equal share. ``flowlet_timeout_s`` 0 turns
     flowlets off. ``click_prefix`` is where Click is installed on the servers, an unpacked archive too (None: where
-    systemd looks for programs), ``click_package`` what it is installed from.
+    systemd looks for programs), ``click_package`` what it is installed from. ``punts``: what a core may give its
+    kernel from one port, in packets a second.
     """
 
     dataplane: str
@@ -254,6 +259,7 @@ class Forwarding:
     click_package: str | None = None
     fragment: Fragment | None = None
     tunnels: tuple[Tunnel, ...] = ()
+    punts: Punts = field(default_factory=Punts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,7 @@ def _forwarding(spec: Spec, choice: Choice) -> Forwarding:
         direct_quota_bps=setting(spec, choice).quota_bps,
         flowlet_timeout_s=spec.interconnect.flowlet_timeout_s,
         tunnels=spec.ipsec,
+        punts=spec.punts,
     )
 
 

@@ -194,6 +194,7 @@ class _Common:
                 adjacencies=port.adjacencies,
                 selector=picks.get(name, _BY_NAME),
                 driver=card_port.card.driver,
+                urpf=self._spec.port(port.id).urpf or self._spec.router.urpf,
             )
 
 

@@ -22,6 +22,7 @@ from rbops.spec.ipsec import Tunnel
 from rbops.spec.kernel import Kernel
 from rbops.spec.nic import NicTuning
 from rbops.spec.ports import PortSpec
+from rbops.spec.punts import Punts
 from rbops.spec.router import Router
 from rbops.spec.routes import RouteFile, Routes, StaticRoute
 from rbops.spec.scalars import HostName, RouterName, one_of
@@ -53,6 +54,8 @@ class Spec(Section):
     """Tunnels, for `application: ipsec`."""
     nic: NicSection = Field(default_factory=NicTuning)
     """How the devices of the ports are set."""
+    punts: Punts = Field(default_factory=Punts)
+    """What a core may give its kernel from one port, by reason, in packets a second."""
     kernel: Kernel = Field(default_factory=Kernel)
     """What the servers' kernels are told at boot, and what else of them is set."""
     ports: tuple[PortSpec, ...] = ()

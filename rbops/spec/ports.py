@@ -6,7 +6,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rbops.common.limits import MAX_EXTERNAL_PORTS
-from rbops.spec.scalars import Address, HostName, InterfaceAddress, Mac, number
+from rbops.spec.router import Urpf
+from rbops.spec.scalars import Address, HostName, InterfaceAddress, Mac, number, one_of
 from rbops.spec.section import CONFIG, Section
 
 __all__ = ["Neighbor", "PortSpec"]
@@ -35,3 +36,5 @@ class PortSpec(Section):
     # None: not written, so the generated neighbour when the address is generated too, and none otherwise.
     neighbors: tuple[Neighbor, ...] | None = None
     """The next hops on it."""
+    urpf: Annotated[Urpf | None, one_of(Urpf)] = None
+    """How its packets' sources are checked; left out: as `router.urpf` says."""

@@ -10,12 +10,13 @@ from rbops.common.limits import MAX_EXTERNAL_PORTS
 from rbops.spec.scalars import FilePath, Packets, Rate, number, one_of
 from rbops.spec.section import CONFIG, Section, default, key
 
-__all__ = ["RULES", "Application", "Guarantee", "Router", "Rule", "Traffic"]
+__all__ = ["RULES", "Application", "Guarantee", "Router", "Rule", "Traffic", "Urpf"]
 
 Application = Literal["forward", "route", "ipsec"]
 Traffic = Literal["uniform", "worst-case"]
 Guarantee = Literal["best-effort", "line-rate"]
 Rule = Literal["shared-queues", "cross-core"]
+Urpf = Literal["off", "loose", "strict"]
 
 RULES: Mapping[str, Literal["rule1", "rule2"]] = {"shared-queues": "rule1", "cross-core": "rule2"}
 """What may be allowed -> the paper's rule (section 4.2) that it breaks, as plans name it."""
@@ -43,6 +44,8 @@ class Router(Section):
     """line-rate makes it an error when the servers cannot sustain R on every port; best-effort warns."""
     allow: Annotated[tuple[Annotated[Rule, one_of(Rule)], ...], AfterValidator(_each_once)] = ()
     """shared-queues: cores may share queues; cross-core: packets may change cores; each is reported with its cost."""
+    urpf: Annotated[Urpf, one_of(Urpf)] = "off"
+    """Sources at external ports: loose, a route must lead to them; strict, one by the port that they come in at."""
     click_element: Annotated[FilePath | None, Field(examples=["firewall.click"])] = None
     """A Click file whose compound element is put in the packets' way at the input server (Click only)."""
 

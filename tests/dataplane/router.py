@@ -19,6 +19,7 @@ import numpy as np
 from rbops.dataplane.xdp import layout as shape
 from rbops.dataplane.xdp.config import XdpConfig
 from rbops.dataplane.xdp.controller.fib import compile_fib
+from rbops.dataplane.xdp.guard import PUNTED
 from rbops.dataplane.xdp.libbpf import Program, ProgramRun, xdp_context
 from rbops.dataplane.xdp.loader import DataPlane
 from rbops.dataplane.xdp.netdev import find_device
@@ -135,6 +136,9 @@ def node_config(folder: Path, servers: int, **changes: Any) -> dict[str, Any]:
         "next_hop": {str(peer): f"int{peer}" for peer in range(1, servers)},
         "intermediates": list(range(1, servers)),
         "adjacencies": [{"port": 0, "index": 1, "mac": NEIGHBOR}],
+        "punts": dict.fromkeys(PUNTED, 100_000),
+        "addresses": [f"198.18.{port}.1" for port in range(servers)],
+        "urpf": {},
     }
     return {**config, **changes}
 

@@ -16,6 +16,7 @@ from rbops.dataplane.xdp import layout as shape
 from rbops.dataplane.xdp import netdev
 from rbops.dataplane.xdp.controller.compile import _multiarch
 from rbops.dataplane.xdp.controller.fib import compile_fib
+from rbops.dataplane.xdp.guard import OWN_BUCKET, OWN_BUCKETS, PUNTED
 from rbops.dataplane.xdp.libbpf import BpfError, Object, xdp_attach, xdp_attached
 from rbops.dataplane.xdp.loader import DataPlane
 from rbops.dataplane.xdp.netdev import find_device
@@ -229,6 +230,7 @@ def test_layout_is_that_of_the_programs(tmp_path: Path) -> None:
         "struct ingress": shape.INGRESS.size,
         "struct port": shape.PORT.size,
         "struct next_hop": shape.NEXT_HOP.size,
+        "struct punt_bucket": 8,
     }
     offsets = {
         "struct generation, devices": shape.DEVICES_AT,
@@ -238,21 +240,26 @@ def test_layout_is_that_of_the_programs(tmp_path: Path) -> None:
         "struct generation, ports": shape.PORTS_AT,
         "struct generation, adjacencies": shape.ADJACENCIES_AT,
         "struct generation, next_hops": shape.NEXT_HOPS_AT,
+        "struct generation, punt_rate": shape.RATES_AT,
+        "struct generation, own": shape.OWN_AT,
         "struct core, ports": shape.PORT_TRAFFIC_AT,
         "struct core, links": shape.LINKS_AT,
         "struct core, dests": shape.DESTS_AT,
+        "struct core, punts": shape.PUNTS_AT,
         "struct control, tick": shape.TICK_AT,
         "struct control, active": shape.ACTIVE_AT,
         "struct control, object_sha256": shape.OBJECT_AT,
         "struct control, dead": shape.DEAD_AT,
         "struct control, layout": shape.LAYOUT_AT,
+        "struct control, peers": shape.PEERS_AT,
     }
     # Each reason's number is its place in the tuple of names.
-    reasons = {f"PUNT_{name.upper()}": number for number, name in enumerate(shape.PUNTED)}
+    reasons = {f"PUNT_{name.upper()}": number for number, name in enumerate(PUNTED)}
     reasons |= {f"DROP_{name.upper()}": number for number, name in enumerate(shape.DROPPED)}
     reasons |= {f"FWD_{name.upper()}": number for number, name in enumerate(shape.FORWARDED)}
     reasons |= {"FWD_KINDS": len(shape.FORWARDED), "FWD_COUNT": shape.FORWARDED_COUNT}
-    reasons |= {"PUNT_REASONS": len(shape.PUNTED), "PUNT_COUNT": shape.PUNTED_COUNT}
+    reasons |= {"PUNT_REASONS": len(PUNTED), "PUNT_COUNT": shape.PUNTED_COUNT}
+    reasons |= {"OWN_BUCKETS": OWN_BUCKETS, "OWN_BUCKET": OWN_BUCKET}
     reasons |= {"DROP_REASONS": len(shape.DROPPED), "DROP_COUNT": shape.DROPPED_COUNT}
     wanted = [f"sizeof({name}) == {size}" for name, size in sizes.items()]
     wanted += [f"__builtin_offsetof({name}) == {offset}" for name, offset in offsets.items()]

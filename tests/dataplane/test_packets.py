@@ -79,12 +79,21 @@ MAKERS = {
     "source class E": ip("dropped.martian_source", XDP_DROP, source="240.0.0.1"),
     "source broadcast": ip("dropped.martian_source", XDP_DROP, source="255.255.255.255"),
     "source 223.255.255.255": ip("forwarded.local", XDP_REDIRECT, source="223.255.255.255"),
+    "source 127/8 with options": ip("dropped.martian_source", XDP_DROP, source="127.0.0.1", options=b"\x94\x04\0\0"),
+    "source of the router": ip("dropped.own_source", XDP_DROP, source="198.18.0.1"),
+    "source of the router on another server": ip("dropped.own_source", XDP_DROP, source="198.18.3.1"),
+    "source of the router with options": ip(
+        "dropped.own_source", XDP_DROP, source="198.18.1.1", options=b"\x94\x04\0\0"
+    ),
+    "source of the router to the router": ip("dropped.own_source", XDP_DROP, "198.18.0.1", source="198.18.1.1"),
+    "source beside the router's": ip("forwarded.local", XDP_REDIRECT, source="198.18.0.3"),
     "destination 0/8": ip("dropped.martian_destination", XDP_DROP, "0.1.2.3"),
     "destination 127/8": ip("dropped.martian_destination", XDP_DROP, "127.0.0.1"),
     "destination class E": ip("dropped.martian_destination", XDP_DROP, "240.0.0.1"),
     "destination multicast": ip("punted.multicast", XDP_PASS, "224.0.0.5"),
     "destination broadcast": ip("punted.broadcast", XDP_PASS, "255.255.255.255"),
-    "ARP broadcast": raw("punted.broadcast", XDP_PASS, lambda _: ethernet(EVERYBODY, bytes(46), protocol=0x0806)),
+    "ARP broadcast": raw("punted.arp", XDP_PASS, lambda _: ethernet(EVERYBODY, bytes(46), protocol=0x0806)),
+    "IPv4 to everybody's MAC": raw("punted.broadcast", XDP_PASS, lambda _: ethernet(EVERYBODY, ipv4("198.18.0.255"))),
     "ARP reply": raw("punted.arp", XDP_PASS, lambda mac: ethernet(mac, bytes(46), protocol=0x0806)),
     "IPv6": raw("punted.ipv6", XDP_PASS, lambda mac: ethernet(mac, bytes(46), protocol=0x86DD)),
     "VLAN": raw("punted.vlan", XDP_PASS, lambda mac: ethernet(mac, b"\0\7\x08\0" + ipv4(LOCAL), protocol=0x8100)),
@@ -93,6 +102,18 @@ MAKERS = {
     "802.3 length": raw("punted.other_protocol", XDP_PASS, lambda mac: ethernet(mac, bytes(46), protocol=46)),
     "IPv4 to a group's MAC": raw("punted.multicast", XDP_PASS, lambda _: ethernet(GROUP, ipv4("224.0.0.5"))),
     "somebody else's": raw("dropped.other_host", XDP_DROP, lambda _: ethernet(STRANGER, ipv4(LOCAL))),
+    "to a fabric MAC": raw("dropped.fabric_mac", XDP_DROP, lambda _: ethernet(fabric(1, 1), ipv4(OTHER))),
+    "to the other fabric MAC": raw(
+        "dropped.fabric_mac", XDP_DROP, lambda _: ethernet(b"\x02\x56" + bytes(4), ipv4(OTHER))
+    ),
+    "from a fabric MAC": raw(
+        "dropped.fabric_mac", XDP_DROP, lambda mac: ethernet(mac, ipv4(OTHER), source=fabric(1, 1))
+    ),
+    "ARP from the other fabric MAC": raw(
+        "dropped.fabric_mac",
+        XDP_DROP,
+        lambda _: ethernet(EVERYBODY, bytes(46), source=b"\x02\x56" + bytes(4), protocol=0x0806),
+    ),
     "Ethernet header only": raw("dropped.short", XDP_DROP, lambda mac: ethernet(mac, b"")),
     "cut in the IP header": raw("dropped.short", XDP_DROP, lambda mac: ethernet(mac, ipv4(LOCAL)[:19])),
 }

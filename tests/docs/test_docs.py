@@ -17,6 +17,7 @@ import typer
 from rbops import errors, hardware
 from rbops.cli.app import build
 from rbops.dataplane.xdp import layout
+from rbops.dataplane.xdp.guard import PUNTED
 from rbops.dataplane.xdp.loader import FLOWLET_ENTRIES
 from rbops.deploy.apply import REVERT_TIMEOUT_S
 from rbops.nic.kinds import Number
@@ -233,7 +234,8 @@ def test_presets_and_profiles() -> None:
 
 
 @pytest.mark.parametrize(
-    ("heading", "reasons"), [('Given to the kernel ("punted")', layout.PUNTED), ("Dropped", layout.DROPPED)]
+    ("heading", "reasons"),
+    [('Given to the kernel ("punted")', PUNTED), ("Dropped", (*layout.DROPPED, "policed_REASON"))],
 )
 def test_reasons_are_the_data_planes(heading: str, reasons: tuple[str, ...]) -> None:
     assert names("dataplane.md", heading) == list(reasons)

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rbops.dataplane.xdp.guard import PUNTED
 from rbops.node.schema import NodeConfig, NodePort, parse
 from rbops.node.system import Done
 
@@ -104,6 +105,9 @@ BASE: dict[str, object] = {
         "next_hop": {"1": "int1", "2": "int1", "3": "int1"},
         "intermediates": [1],
         "adjacencies": [],
+        "punts": dict.fromkeys(PUNTED, 1000),
+        "addresses": ["198.18.0.1"],
+        "urpf": {},
     },
 }
 

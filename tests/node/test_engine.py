@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from rbops.dataplane.xdp.config import XdpConfig
 from rbops.errors import CheckFailed, Mismatch
 from rbops.nic.settings import ROWS, STAGES
 from rbops.node.engine import Engine, prepare
@@ -157,7 +156,7 @@ def engine(made: Machine, tmp_path: Path, wanted: NodeConfig, plane: Plane | Non
     digest = sha256(text.encode()).hexdigest()
     table = replace(wanted.routes, file=str(routes), sha256=digest)
     file = PlannedFile(str(routes), digest)
-    whole = replace(wanted, routes=table, dataplane=XdpConfig(wanted.dataplane.fabric, file, file))
+    whole = replace(wanted, routes=table, dataplane=replace(wanted.dataplane, program=file, fib=file))
     return prepare(whole, made, State(tmp_path / "state"), lambda *_: loaded)  # type: ignore[arg-type,return-value]
 
 

@@ -16,6 +16,7 @@ import yaml
 from typer.testing import CliRunner
 
 from rbops.cli.app import build
+from rbops.dataplane.xdp.guard import PUNTED
 from rbops.errors import SpecError
 from rbops.spec.load import load_bytes
 from rbops.spec.renamed import KEYS
@@ -60,6 +61,7 @@ kernel: {hugepages: {size: 1GB, count: 8}}
 ports: [{id: 0, address: 192.0.2.1/24, neighbors: [{address: 192.0.2.2}]}]
 routes: [{prefix: 203.0.113.0/24, via: 192.0.2.2}]
 """)
+WHOLE["punts"] = dict.fromkeys(PUNTED, "10")
 WHOLE["servers"] = {"hardware": yaml.safe_load(HARDWARE)}
 WHOLE["hosts"] = {"n0": {"hardware": yaml.safe_load(HARDWARE), "nic": copy.deepcopy(WHOLE["nic"])}}
 
@@ -74,6 +76,7 @@ ZERO_IS_MEANT = {
     "interconnect.flowlet_timeout", "batching.timeout", "ports.id", "cpus.id", "cpus.socket", "cpus.core",
     "cpus.numa_node", "housekeeping", "offline", "slots.numa_node", "nics.numa_node", "coalescing.rx",
     "coalescing.tx", "nic.defer_hard_irqs", "nic.flush_timeout", "hugepages.count",
+    *(f"punts.{reason}" for reason in PUNTED),
 }  # fmt: skip
 MINUS_ONE_IS_MEANT = {"slots.numa_node", "nics.numa_node"}
 

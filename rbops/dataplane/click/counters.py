@@ -8,6 +8,7 @@ from typing import Any
 from rbops.dataplane.click.config import ClickConfig
 from rbops.dataplane.click.control import Control
 from rbops.dataplane.xdp import layout as shape
+from rbops.dataplane.xdp.guard import PUNTED
 
 __all__ = ["read_counters"]
 
@@ -30,7 +31,7 @@ class _Core:
     """One core's counts; ``ports``: name -> rx packets, rx bytes, tx packets, tx bytes."""
 
     forwarded: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_FORWARDED, 0))
-    punted: dict[str, int] = field(default_factory=lambda: dict.fromkeys(shape.PUNTED, 0))
+    punted: dict[str, int] = field(default_factory=lambda: dict.fromkeys(PUNTED, 0))
     dropped: dict[str, int] = field(default_factory=lambda: dict.fromkeys(shape.DROPPED, 0))
     received: dict[str, int] = field(default_factory=lambda: {"external": 0, "internal": 0})
     ports: dict[str, list[int]] = field(default_factory=dict)

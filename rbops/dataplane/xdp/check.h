@@ -8,6 +8,7 @@
 #include "state.h"
 
 #define MAC_MASK 0xffffffffffffULL
+#define FABRIC_MAC 0x5202 /* 02:52 as loaded from a frame */
 #define IP_HEADER 20
 #define MORE_FRAGMENTS_OR_OFFSET 0x3fff
 
@@ -32,9 +33,19 @@ struct ip_header {
 #define PUNT_FOR(reason) (0x200 | (reason))
 _Static_assert(PUNT_COUNT <= REASON_MASK + 1 && DROP_COUNT <= REASON_MASK + 1, "a verdict holds every reason");
 
-/* A frame whose destination is not the device's own address: for the kernel if for everybody. */
-static __always_inline int check_other_destination(__u64 mac)
+/* Are these first two bytes of a MAC, as they are loaded, those of 02:52 or 02:56, the fabric's own? */
+static __always_inline int is_fabric(__u32 prefix)
 {
+	return (prefix & 0xfbff) == FABRIC_MAC;
+}
+
+/* A frame whose destination is not the device's own address: for the kernel if for everybody. */
+static __always_inline int check_other_destination(__u64 mac, __be16 protocol)
+{
+	if (is_fabric(mac))
+		return DROP_FOR(DROP_FABRIC_MAC);
+	if (mac & 1 && protocol == bpf_htons(ETH_P_ARP))
+		return PUNT_FOR(PUNT_ARP);
 	if (mac == MAC_MASK)
 		return PUNT_FOR(PUNT_BROADCAST);
 	return mac & 1 ? PUNT_FOR(PUNT_MULTICAST) : DROP_FOR(DROP_OTHER_HOST);
@@ -79,6 +90,8 @@ static __always_inline int check_odd_version(const struct ip_header *ip, __u32 b
 		return DROP_FOR(DROP_HEADER_LENGTH);
 	if (bpf_ntohs(ip->total_length) < header || bpf_ntohs(ip->total_length) > bytes)
 		return DROP_FOR(DROP_TOTAL_LENGTH);
+	if (is_martian(ip->source & 0xff))
+		return DROP_FOR(DROP_MARTIAN_SOURCE);
 	return PUNT_FOR(PUNT_OPTIONS);
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rbops.dataplane.xdp.guard import Guard
 from rbops.node.fabric import next_hop
 from rbops.node.schema.dataplane import Fabric, NextHop, PlannedFile
 from rbops.node.schema.fields import Fields
@@ -13,11 +14,12 @@ __all__ = ["XdpConfig"]
 
 @dataclass(frozen=True, slots=True)
 class XdpConfig:
-    """``program`` is the compiled program, ``fib`` the compiled forwarding table."""
+    """``program`` is the compiled program, ``fib`` the compiled forwarding table, ``guard`` what is refused."""
 
     fabric: Fabric
     program: PlannedFile
     fib: PlannedFile
+    guard: Guard
 
     @property
     def kind(self) -> str:
@@ -36,7 +38,8 @@ class XdpConfig:
     @classmethod
     def parse(cls, fields: Fields) -> XdpConfig:
         """FieldError for what is wrong."""
-        return cls(Fabric.parse(fields), PlannedFile.parse(fields, "object"), PlannedFile.parse(fields, "fib"))
+        program, fib = PlannedFile.parse(fields, "object"), PlannedFile.parse(fields, "fib")
+        return cls(Fabric.parse(fields), program, fib, Guard.parse(fields))
 
     def to_json(self) -> dict[str, object]:
         """As in node.json."""
@@ -47,4 +50,5 @@ class XdpConfig:
             "object_sha256": self.program.sha256,
             "fib_sha256": self.fib.sha256,
             **self.fabric.to_json(),
+            **self.guard.to_json(),
         }

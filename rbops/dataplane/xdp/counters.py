@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any
 
 from rbops.dataplane.xdp import layout as shape
+from rbops.dataplane.xdp.guard import PUNTED
 from rbops.dataplane.xdp.layout import Layout
 from rbops.node.schema.dataplane import Fabric
 
@@ -19,7 +20,8 @@ def read_counters(fabric: Fabric, layout: Layout, memory: memoryview) -> dict[st
     """All counters since the maps were made.
 
     ``cores`` has the planned cores, and others that packets have come to; ``served`` what they received at each port;
-    ``paths`` those that were taken (``via`` None: direct). ``punted`` and ``dropped`` name every reason.
+    ``paths`` those that were taken (``via`` None: direct). ``punted`` and ``dropped`` name every reason; what was not
+    given to the kernel for more than the rate is dropped as ``policed_REASON``.
     """
     planned = set(fabric.cores)
     cores: dict[str, dict[str, Any]] = {}
@@ -57,7 +59,8 @@ def _core(
     counts = iter(shape.CORE_COUNTS.unpack_from(block))
     forwarded = tuple(islice(counts, shape.FORWARDED_COUNT))
     punted = tuple(islice(counts, shape.PUNTED_COUNT))
-    dropped = tuple(counts)
+    dropped = tuple(islice(counts, shape.DROPPED_COUNT))
+    policed = tuple(counts)
     received = {"external": 0, "internal": 0}
     for port in fabric.ports:
         received[port.kind] += ports[port.name]["rx_packets"]
@@ -73,8 +76,8 @@ def _core(
             "phase2": by_kind["phase2"],
             "egress": by_kind["egress"],
         },
-        "punted": dict(zip(shape.PUNTED, punted, strict=False)),
-        "dropped": dict(zip(shape.DROPPED, dropped, strict=False)),
+        "punted": dict(zip(PUNTED, punted, strict=False)),
+        "dropped": dict((*zip(shape.DROPPED, dropped, strict=False), *zip(shape.POLICED, policed, strict=False))),
         "bytes": sum(fields["tx_bytes"] for fields in ports.values()),
     }
 

@@ -19,6 +19,9 @@
 #define MAX_PORTS 4096
 #define MAX_ADJACENCIES 8192
 #define MAX_NEXT_HOPS 16384
+#define OWN_BUCKETS 8192 /* most, of OWN_BUCKET addresses each */
+#define OWN_BUCKET 4
+#define PUNT_CLASSES 4 /* buckets of a port and reason */
 
 /*
  * A token bucket's constants. Buckets count the bytes that are missing to full, so that zeroed memory
@@ -44,6 +47,9 @@ struct device {
  * destination MAC before XDP ran, and stays PACKET_OTHERHOST when XDP rewrites the MAC: IP drops it.
  */
 #define DEVICE_KEEPS_PACKET_TYPE 1
+/* External ports (RFC 3704): a source must have a route (loose), or one that leaves by this device (strict). */
+#define DEVICE_URPF_LOOSE 2
+#define DEVICE_URPF_STRICT 4
 
 /* Which device a frame came from, by the low bits of its interface index. */
 struct ingress {
@@ -68,48 +74,8 @@ struct next_hop {
 	__u64 mac; /* the frame's destination: the neighbour's, or 02:52:PP:PP:AA:AA */
 	__u16 kind;
 	__u16 server; /* owner of the port */
-	__u16 device; /* LOCAL */
+	__u16 device; /* LOCAL, PUNT */
 	__u16 pad;
-};
-
-struct generation {
-	__u32 magic;
-	__u32 self; /* this server's number */
-	__u32 direct_quota; /* 1: direct-vlb, 0: vlb */
-	__u32 slots; /* of `rotation` */
-	__u32 flowlet_ticks; /* 0: off */
-	__u32 hop_shift; /* bytes per next hop in the table: 1 << hop_shift */
-	__u32 hop_mask;
-	__u32 serial;
-	struct rate direct; /* per destination server */
-	__u8 fib_sha256[32];
-	__u8 config_sha256[32];
-	__u32 buckets; /* devices or servers, whichever are more */
-	__u8 pad[12];
-	struct device devices[MAX_DEVICES];
-	struct ingress ingress[MAX_INGRESS];
-	__u16 link[MAX_SERVERS]; /* device towards a server; NOWHERE: none */
-	__u16 rotation[MAX_SERVERS]; /* servers; in vlb with this one behind them */
-	struct port ports[MAX_PORTS];
-	__u64 adjacencies[MAX_ADJACENCIES]; /* neighbour's MAC; 0: the kernel resolves it */
-	struct next_hop next_hops[MAX_NEXT_HOPS];
-	/* the table's body follows: direct table and chunks (fib.py) */
-};
-
-struct traffic {
-	__u64 packets;
-	__u64 bytes;
-};
-
-struct port_traffic {
-	struct traffic received;
-	struct traffic sent;
-};
-
-/* Towards one destination server. */
-struct dest {
-	__s32 used; /* of its direct bucket */
-	__u32 position; /* in the rotation */
 };
 
 /* Numbers count occurrences; layout.py knows the names, in this order. */
@@ -130,7 +96,7 @@ enum punted {
 	PUNT_UNRESOLVED,
 	PUNT_NOT_FABRIC,
 	PUNT_REASONS,
-	PUNT_COUNT = 24,
+	PUNT_COUNT = 32,
 };
 
 enum dropped {
@@ -147,22 +113,81 @@ enum dropped {
 	DROP_NO_ADJACENCY,
 	DROP_NO_DEVICE,
 	DROP_UNKNOWN_INGRESS,
+	DROP_OWN_SOURCE,
+	DROP_REVERSE_PATH,
+	DROP_FABRIC_MAC,
+	DROP_UNKNOWN_NEIGHBOR,
 	DROP_REASONS,
 	DROP_COUNT = 32,
 };
 
 _Static_assert(FWD_KINDS <= FWD_COUNT && PUNT_REASONS <= PUNT_COUNT && DROP_REASONS <= DROP_COUNT, "room to count");
 
+struct generation {
+	__u32 magic;
+	__u32 self; /* this server's number */
+	__u32 direct_quota; /* 1: direct-vlb, 0: vlb */
+	__u32 slots; /* of `rotation` */
+	__u32 flowlet_ticks; /* 0: off */
+	__u32 hop_shift; /* bytes per next hop in the table: 1 << hop_shift */
+	__u32 hop_mask;
+	__u32 serial;
+	struct rate direct; /* per destination server */
+	__u8 fib_sha256[32];
+	__u8 config_sha256[32];
+	__u32 buckets; /* devices or servers, whichever are more */
+	__u32 own_factor; /* an address' bucket in `own`: the upper bits of its product with this, */
+	__u32 own_shift; /* shifted right by this */
+	__u32 pad;
+	__u32 punt_rate[PUNT_COUNT]; /* packets a second of each bucket */
+	struct device devices[MAX_DEVICES];
+	struct ingress ingress[MAX_INGRESS];
+	__u16 link[MAX_SERVERS]; /* device towards a server; NOWHERE: none */
+	__u16 rotation[MAX_SERVERS]; /* servers; in vlb with this one behind them */
+	struct port ports[MAX_PORTS];
+	__u64 adjacencies[MAX_ADJACENCIES]; /* neighbour's MAC; 0: the kernel resolves it */
+	struct next_hop next_hops[MAX_NEXT_HOPS];
+	__u32 own[OWN_BUCKETS][OWN_BUCKET]; /* the router's own addresses in host byte order; 0: none */
+	/* the table's body follows: direct table and chunks (fib.py) */
+};
+
+struct traffic {
+	__u64 packets;
+	__u64 bytes;
+};
+
+struct port_traffic {
+	struct traffic received;
+	struct traffic sent;
+};
+
+/* Towards one destination server. */
+struct dest {
+	__s32 used; /* of its direct bucket */
+	__u32 position; /* in the rotation */
+};
+
+/*
+ * What may go to the kernel: a token bucket, in thousandths of a packet, that counts what is missing to full.
+ * It is refilled when it is used.
+ */
+struct punt_bucket {
+	__u32 tick;
+	__u32 used;
+};
+
 /* A CPU's block; `paths` (servers * servers of struct traffic) and `flowlets` (u64 each) follow. */
 struct core {
 	__u64 forwarded[FWD_COUNT];
 	__u64 punted[PUNT_COUNT];
 	__u64 dropped[DROP_COUNT];
+	__u64 policed[PUNT_COUNT]; /* not given to the kernel: more than the rate */
 	__u32 tick; /* up to which the buckets are refilled */
 	__u32 pad[15];
 	struct port_traffic ports[MAX_DEVICES];
 	__s32 links[MAX_DEVICES]; /* used of the links' buckets */
 	struct dest dests[MAX_SERVERS];
+	struct punt_bucket punts[MAX_DEVICES][PUNT_COUNT][PUNT_CLASSES];
 };
 
 /* The first bytes of the programs' .bss. */
@@ -174,6 +199,7 @@ struct control {
 	__u8 object_sha256[32];
 	__u8 dead[MAX_SERVERS]; /* 1: the link towards that server is down */
 	__u32 layout[6]; /* what the loader must find equal to use the maps again */
+	__u64 peers[MAX_DEVICES]; /* MAC of an internal cable's far end, as its first fabric frame said; 0: none came yet */
 };
 
 #endif

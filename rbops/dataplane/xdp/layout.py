@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rbops.common.limits import MAX_EXTERNAL_PORTS, MAX_XDP_DEVICES, MAX_XDP_SERVERS
+from rbops.dataplane.xdp.guard import OWN_BUCKET, OWN_BUCKETS, PUNTED, Guard, own_addresses
 from rbops.errors import Mismatch, Where
 from rbops.node.schema.dataplane import Fabric
 
@@ -24,28 +25,14 @@ MAX_PORTS, MAX_ADJACENCIES, MAX_NEXT_HOPS = MAX_EXTERNAL_PORTS, 8192, 16384
 NOWHERE = 0xFFFF
 NO_ROUTE, LOCAL, REMOTE, PUNT, PUNT_REMOTE = range(5)
 NO_ROUTE_VALUE = 0xFFFFFFFF
+_URPF = {"off": 0, "loose": 2, "strict": 4}
 BURST_TICKS, MAX_FLOWLET_TICKS = 10, 60_000
 MAX_REFILL = 200_000_000  # 1.6 Tbit/s: a bucket's bytes fit 31 bits
 ETHERNET_HEADER, VLAN_TAG = 14, 4
 
 # How many of each a CPU's block has room for; the names are those of layout.h, in its order.
-FORWARDED_COUNT, PUNTED_COUNT, DROPPED_COUNT = 8, 24, 32
+FORWARDED_COUNT, PUNTED_COUNT, DROPPED_COUNT = 8, 32, 32
 FORWARDED = ("local", "phase2", "egress")
-PUNTED = (
-    "local_delivery",
-    "arp",
-    "ipv6",
-    "vlan",
-    "other_protocol",
-    "broadcast",
-    "multicast",
-    "options",
-    "ttl",
-    "no_route",
-    "too_big",
-    "unresolved",
-    "not_fabric",
-)
 DROPPED = (
     "other_host",
     "short",
@@ -60,34 +47,44 @@ DROPPED = (
     "no_adjacency",
     "no_device",
     "unknown_ingress",
+    "own_source",
+    "reverse_path",
+    "fabric_mac",
+    "unknown_neighbor",
 )
+POLICED = tuple(f"policed_{reason}" for reason in PUNTED)
 
-HEAD = struct.Struct("<8IIiiI32s32sI12x")
+HEAD = struct.Struct("<8IIiiI32s32s3I4x")
+RATES = struct.Struct(f"<{PUNTED_COUNT}I")
 DEVICE = struct.Struct("<QIIIiiI")
 INGRESS = struct.Struct("<II")
 PORT = struct.Struct("<HHHH")
 NEXT_HOP = struct.Struct("<QHHHH")
-DEVICES_AT = HEAD.size
+RATES_AT = HEAD.size
+DEVICES_AT = RATES_AT + RATES.size
 INGRESS_AT = DEVICES_AT + MAX_DEVICES * DEVICE.size
 LINK_AT = INGRESS_AT + MAX_INGRESS * INGRESS.size
 ROTATION_AT = LINK_AT + 2 * MAX_SERVERS
 PORTS_AT = ROTATION_AT + 2 * MAX_SERVERS
 ADJACENCIES_AT = PORTS_AT + MAX_PORTS * PORT.size
 NEXT_HOPS_AT = ADJACENCIES_AT + 8 * MAX_ADJACENCIES
-GENERATION_SIZE = NEXT_HOPS_AT + MAX_NEXT_HOPS * NEXT_HOP.size
+OWN_AT = NEXT_HOPS_AT + MAX_NEXT_HOPS * NEXT_HOP.size
+GENERATION_SIZE = OWN_AT + 4 * OWN_BUCKET * OWN_BUCKETS
 
-CORE_COUNTS = struct.Struct(f"<{FORWARDED_COUNT + PUNTED_COUNT + DROPPED_COUNT}Q64x")
+CORE_COUNTS = struct.Struct(f"<{FORWARDED_COUNT + 2 * PUNTED_COUNT + DROPPED_COUNT}Q64x")
 TRAFFIC = struct.Struct("<QQ")
 PORT_TRAFFIC_AT = CORE_COUNTS.size
 LINKS_AT = PORT_TRAFFIC_AT + MAX_DEVICES * 32
 DESTS_AT = LINKS_AT + MAX_DEVICES * 4
-PATHS_AT = DESTS_AT + MAX_SERVERS * 8
+PUNTS_AT = DESTS_AT + MAX_SERVERS * 8
+PATHS_AT = PUNTS_AT + MAX_DEVICES * PUNTED_COUNT * 4 * 8
 
 LAYOUT = struct.Struct("<6I")
-LAYOUT_VERSION = 3
+LAYOUT_VERSION = 4
 TICK_AT, ACTIVE_AT, OBJECT_AT, DEAD_AT = 0, 64, 72, 104
 LAYOUT_AT = DEAD_AT + MAX_SERVERS
-CONTROL_SIZE = LAYOUT_AT + LAYOUT.size
+PEERS_AT = LAYOUT_AT + LAYOUT.size
+CONTROL_SIZE = PEERS_AT + 8 * MAX_DEVICES
 
 _FIB_HEADER = struct.Struct("<8sIIIII32x")
 _FIB_MAGIC, _FIB_VERSION = b"RBFIB\0\0\0", 1
@@ -201,7 +198,7 @@ def read_fib(blob: bytes, name: str) -> Fib:
     return Fib(values, width, memoryview(blob)[start:], hashlib.sha256(blob).digest())
 
 
-def generation_bytes(fabric: Fabric, devices: Sequence[Device], fib: Fib, serial: int) -> bytes:
+def generation_bytes(fabric: Fabric, guard: Guard, devices: Sequence[Device], fib: Fib, serial: int) -> bytes:
     """The configured part of a generation; the table's body goes behind it.
 
     ``devices`` are in the order of the fabric's ``ports``. Raises Mismatch for
@@ -218,8 +215,12 @@ def generation_bytes(fabric: Fabric, devices: Sequence[Device], fib: Fib, serial
     direct = _rate(fabric.direct_quota_bps, cores, frame)
     head = (MAGIC, fabric.server, int(quota), len(rotation), ticks, fib.width - 1, (1 << 8 * fib.width) - 1, serial)
     buckets = max(len(devices), fabric.servers)
-    HEAD.pack_into(out, 0, *head, *direct, fib.sha256, config_digest(fabric, devices), buckets)
-    _write_devices(out, fabric, devices, cores, frame)
+    own = own_addresses(guard.addresses)
+    digest = config_digest(fabric, guard, devices)
+    HEAD.pack_into(out, 0, *head, *direct, fib.sha256, digest, buckets, own.factor, own.shift)
+    struct.pack_into(f"<{len(PUNTED)}I", out, RATES_AT, *(guard.punts.get(reason, 0) for reason in PUNTED))
+    out[OWN_AT : OWN_AT + len(own.table)] = own.table
+    _write_devices(out, fabric, guard, devices, frame)
     number = {port.name: at for at, port in enumerate(fabric.ports)}
     links = [number[fabric.next_hop[to]] if to in fabric.next_hop else NOWHERE for to in range(MAX_SERVERS)]
     struct.pack_into(f"<{MAX_SERVERS}H", out, LINK_AT, *links)
@@ -230,10 +231,10 @@ def generation_bytes(fabric: Fabric, devices: Sequence[Device], fib: Fib, serial
     return bytes(out)
 
 
-def config_digest(fabric: Fabric, devices: Sequence[Device]) -> bytes:
+def config_digest(fabric: Fabric, guard: Guard, devices: Sequence[Device]) -> bytes:
     """SHA-256 over what a generation holds besides the table."""
     facts = [[device.name, device.ifindex, device.mac.hex(), device.mtu, device.driver] for device in devices]
-    text = json.dumps([fabric.to_json(), facts], sort_keys=True)
+    text = json.dumps([fabric.to_json(), guard.to_json(), facts], sort_keys=True)
     return hashlib.sha256(text.encode()).digest()
 
 
@@ -269,12 +270,12 @@ def _check_sizes(fabric: Fabric, devices: Sequence[Device]) -> None:
             )
 
 
-def _write_devices(out: bytearray, fabric: Fabric, devices: Sequence[Device], cores: int, frame: int) -> None:
+def _write_devices(out: bytearray, fabric: Fabric, guard: Guard, devices: Sequence[Device], frame: int) -> None:
     taken: dict[int, str] = {}
     for at, (port, device) in enumerate(zip(fabric.ports, devices, strict=True)):
-        rate = _rate(port.rate_bps, cores, frame) if port.kind == "internal" else (0, 0, 0, 0)
+        rate = _rate(port.rate_bps, len(fabric.cores), frame) if port.kind == "internal" else (0, 0, 0, 0)
         longest = device.mtu + ETHERNET_HEADER
-        flags = int(device.keeps_packet_type)
+        flags = int(device.keeps_packet_type) | _URPF[guard.urpf.get(port.name, "off")]
         DEVICE.pack_into(out, DEVICES_AT + at * DEVICE.size, mac_number(device.mac), longest, flags, *rate)
         place = device.ifindex % MAX_INGRESS
         if place in taken:
@@ -289,13 +290,16 @@ def _write_devices(out: bytearray, fabric: Fabric, devices: Sequence[Device], co
 
 
 def _write_ports(out: bytearray, fabric: Fabric) -> dict[tuple[int, int], tuple[int, int]]:
-    """Ports and their adjacencies; returns (port, adjacency) -> (device, MAC) for those of this server."""
+    """Ports and their adjacencies; returns (port, adjacency) -> (device, MAC) for those of this server.
+
+    Adjacency 0 is the kernel's, its MAC 0.
+    """
     owners, server = fabric.owners, fabric.server
     own = {port.id: at for at, port in enumerate(fabric.ports) if port.id is not None}
     macs: dict[int, dict[int, int]] = {port: {} for port in own}
     for entry in fabric.adjacencies:
         macs[entry.port][entry.index] = mac_number(bytes.fromhex(entry.mac.replace(":", "")))
-    first, found = 0, {}
+    first, found = 0, {(port, 0): (at, 0) for port, at in own.items()}
     for port in range(MAX_PORTS):
         owner = owners[port] if port < len(owners) else NOWHERE
         count = max(macs.get(port, {}), default=0)
@@ -327,12 +331,10 @@ def _next_hop(
     if owner != fabric.server:
         mac = mac_number(struct.pack(">HHH", 0x0252, port, adjacency))
         return mac, REMOTE if adjacency else PUNT_REMOTE, owner, 0, 0
-    if adjacency == 0:
-        return 0, PUNT, owner, 0, 0
     if (port, adjacency) not in adjacencies:
         raise Mismatch(
             f"the forwarding table leads to neighbour {adjacency} of port {port}, which is not configured",
             code="fib.neighbour",
         )
     device, mac = adjacencies[port, adjacency]
-    return mac, LOCAL, owner, device, 0
+    return mac, LOCAL if adjacency else PUNT, owner, device, 0

@@ -35,7 +35,6 @@ from rbops.dataplane.xdp.libbpf import (
 from rbops.dataplane.xdp.netdev import check_queues, find_device
 from rbops.dataplane.xdp.pins import Loaded, Pins, ensure_bpffs
 from rbops.errors import Mismatch, Where
-from rbops.node.schema.dataplane import Fabric
 
 __all__ = ["DataPlane"]
 
@@ -49,6 +48,7 @@ _READERS_GONE_S = 0.1
 _MAP_OF = {"arena": ".data.arena", "cores": ".data.cores", "control": ".bss"}
 _MAP_OF |= {name: name for name in ("clocks", "devices", "rebuild")}
 _REBUILD_QUEUE, _REBUILD_CPUS = 512, 64
+_REFUSED = {*shape.POLICED, "own_source", "reverse_path", "fabric_mac", "unknown_neighbor"}
 
 
 class DataPlane:
@@ -88,7 +88,7 @@ class DataPlane:
         want = {
             "program": self._config.program.sha256,
             "forwarding table": self._config.fib.sha256,
-            "configuration": shape.config_digest(self._config.fabric, devices).hex(),
+            "configuration": shape.config_digest(self._config.fabric, self._config.guard, devices).hex(),
         }
         found = [Difference("data plane", key, have[key], want[key]) for key in have if have[key] != want[key]]
         for port, device in zip(self._config.fabric.ports, devices, strict=True):
@@ -118,9 +118,9 @@ class DataPlane:
             done.append(f"loaded {object_path}")
         if loaded is None:
             raise BpfError("nothing is loaded", code="xdp.not-loaded")
-        digests = (fib.sha256, shape.config_digest(self._config.fabric, devices))
+        digests = (fib.sha256, shape.config_digest(self._config.fabric, self._config.guard, devices))
         if loaded.head()[2:] != digests:
-            serial = _write_generation(loaded, self._config.fabric, devices, fib)
+            serial = _write_generation(loaded, self._config, devices, fib)
             done.append(
                 f"activated generation {serial}: {len(fib.values) - 1} next hops, table {fib.sha256.hex()[:12]}"
             )
@@ -146,7 +146,14 @@ class DataPlane:
 
         Raises Mismatch when the router is not loaded.
         """
-        self._loaded().memory("control")[shape.DEAD_AT + server] = int(not alive)
+        control = self._loaded().memory("control")
+        control[shape.DEAD_AT + server] = int(not alive)
+        if not alive:
+            # Whatever the cable leads to when it is up again: its first frame tells the MAC.
+            for number, port in enumerate(self._config.fabric.ports):
+                if port.peer_server == server:
+                    at = shape.PEERS_AT + 8 * number
+                    control[at : at + 8] = bytes(8)
 
     def instance(self) -> object:
         """Another value after each load, which may believe all links alive; None while nothing is loaded."""
@@ -170,12 +177,14 @@ class DataPlane:
         if loaded:
             _, serial, fib, config = loaded.head()
             dead = loaded.memory("control")[shape.DEAD_AT : shape.DEAD_AT + self._config.fabric.servers]
+            dropped = self.counters()["total"].get("dropped", {})
             result |= {
                 "object_sha256": loaded.object_sha256.hex(),
                 "fib_sha256": fib.hex(),
                 "config_sha256": config.hex(),
                 "generation": serial,
                 "dead": [server for server, flag in enumerate(dead) if flag],
+                "refused": {reason: number for reason, number in dropped.items() if number and reason in _REFUSED},
             }
         return result
 
@@ -288,7 +297,7 @@ def _load(path: Path, reuse: Loaded | None, wanted: Layout, *, clock: bool) -> L
         maps = {name: obj.map(inner) for name, inner in _MAP_OF.items()}
         loaded = Loaded(maps, {name: obj.program(name) for name in _PROGRAMS}, layout)
         control = loaded.memory("control")
-        control[shape.LAYOUT_AT : shape.CONTROL_SIZE] = layout.pack()
+        control[shape.LAYOUT_AT : shape.PEERS_AT] = layout.pack()
         control[shape.OBJECT_AT : shape.OBJECT_AT + 32] = hashlib.sha256(path.read_bytes()).digest()
         if clock and (result := obj.program("start_clock").call()):
             raise BpfError(
@@ -307,7 +316,7 @@ def _new_memory(layout: Layout) -> dict[str, Map]:
     }
 
 
-def _write_generation(loaded: Loaded, fabric: Fabric, devices: list[Device], fib: Fib) -> int:
+def _write_generation(loaded: Loaded, config: XdpConfig, devices: list[Device], fib: Fib) -> int:
     """Fill the idle generation and make it the active one; returns its serial number."""
     _wait_for_readers()
     magic, serial, _, _ = loaded.head()
@@ -315,7 +324,7 @@ def _write_generation(loaded: Loaded, fabric: Fabric, devices: list[Device], fib
     idle = 1 - loaded.active
     at = idle * loaded.layout.generation
     arena = loaded.memory("arena")
-    head = shape.generation_bytes(fabric, devices, fib, serial)
+    head = shape.generation_bytes(config.fabric, config.guard, devices, fib, serial)
     arena[at : at + len(head)] = head
     arena[at + len(head) : at + len(head) + len(fib.body)] = fib.body
     table = loaded.maps["devices"]
@@ -327,7 +336,10 @@ def _write_generation(loaded: Loaded, fabric: Fabric, devices: list[Device], fib
             table.delete(key)
     if any(device.keeps_packet_type for device in devices):
         _fill_rebuild(loaded.maps["rebuild"])
-    loaded.memory("control")[shape.ACTIVE_AT] = idle
+    control = loaded.memory("control")
+    control[shape.ACTIVE_AT] = idle
+    # The cables' far ends may have changed with it: they tell their MACs anew.
+    control[shape.PEERS_AT : shape.CONTROL_SIZE] = bytes(8 * shape.MAX_DEVICES)
     return serial
 
 

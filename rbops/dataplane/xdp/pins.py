@@ -75,7 +75,7 @@ class Pins:
         if maps["control"].value_size < shape.CONTROL_SIZE:
             return None
         control = memoryview(maps["control"].memory())
-        layout = Layout.unpack(bytes(control[shape.LAYOUT_AT : shape.CONTROL_SIZE]))
+        layout = Layout.unpack(bytes(control[shape.LAYOUT_AT : shape.PEERS_AT]))
         return Loaded(maps, programs, layout) if layout else None
 
     def store(self, loaded: Loaded) -> None:

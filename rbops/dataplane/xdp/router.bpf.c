@@ -10,9 +10,9 @@
 #include "check.h"
 #include "clock.h"
 #include "fib.h"
+#include "guard.h"
 #include "vlb.h"
 
-#define FABRIC_MAC 0x5202 /* 02:52 as loaded from a frame */
 #define MAX_REBUILD_CPUS 64
 
 char _license[] SEC("license") = "GPL";
@@ -63,18 +63,32 @@ struct frame {
 	__u32 ingress; /* device */
 };
 
-/* `reason` may be a whole verdict. The comparison is for the verifier where it cannot know the reason. */
-static __always_inline void count_punt(struct frame *frame, __u32 reason)
+/* Counts the frame in, or as one too many. `reason` may be a whole verdict. */
+static __always_inline int admit(struct frame *frame, __u32 reason, __u32 class)
 {
-	reason &= REASON_MASK;
-	if (reason < PUNT_COUNT)
+	__u32 number;
+
+	reason &= PUNT_COUNT - 1;
+	number = (frame->ingress * PUNT_COUNT + reason) * PUNT_CLASSES + class;
+	if (may_pass(frame->place, number, frame->tick)) {
 		frame->core->punted[reason]++;
+		return 1;
+	}
+	frame->core->policed[reason]++;
+	return 0;
 }
 
 static __always_inline int give_to_kernel(struct frame *frame, __u32 reason)
 {
-	count_punt(frame, reason);
-	return XDP_PASS;
+	return admit(frame, reason, sender_class(frame->mac)) ? XDP_PASS : XDP_DROP;
+}
+
+/* The kernel is the packet's host, or must find its neighbour. */
+static __always_inline int give_local(struct frame *frame, struct ip_header *ip, void *end)
+{
+	if (!is_own(frame->gen, bpf_ntohl(ip->destination)))
+		return give_to_kernel(frame, PUNT_UNRESOLVED);
+	return admit(frame, PUNT_LOCAL_DELIVERY, local_class(ip, end)) ? XDP_PASS : XDP_DROP;
 }
 
 static __always_inline int discard(struct frame *frame, __u32 reason)
@@ -108,16 +122,26 @@ static __always_inline int send_to(struct frame *frame, __u32 number, __u64 mac)
 }
 
 /* A frame from the fabric to this server's kernel, which takes frames for the device's own MAC only. */
-static __always_inline int deliver(struct frame *frame, __u32 reason)
+static __always_inline int deliver(struct frame *frame, __u32 reason, __u32 class)
 {
 	struct device *device = &frame->gen->devices[frame->ingress & (MAX_DEVICES - 1)];
 
+	if (!admit(frame, reason, class))
+		return XDP_DROP;
 	frame->mac[0] = (frame->mac[0] & ~MAC_MASK) | device->mac;
-	if (device->flags & DEVICE_KEEPS_PACKET_TYPE) {
-		count_punt(frame, reason);
-		return bpf_redirect_map(&rebuild, frame->place >> 1, XDP_PASS);
-	}
-	return give_to_kernel(frame, reason);
+	return device->flags & DEVICE_KEEPS_PACKET_TYPE ? bpf_redirect_map(&rebuild, frame->place >> 1, XDP_PASS) : XDP_PASS;
+}
+
+/* From the fabric, and not to a neighbour: the only place behind the input server that looks at the IP header. */
+static __always_inline int deliver_local(struct frame *frame, void *end)
+{
+	struct ip_header *ip = (void *)frame->mac + ETH_HLEN;
+
+	if ((void *)(ip + 1) > end)
+		return discard(frame, DROP_SHORT);
+	if (!is_own(frame->gen, bpf_ntohl(ip->destination)))
+		return deliver(frame, PUNT_UNRESOLVED, sender_class(frame->mac));
+	return deliver(frame, PUNT_LOCAL_DELIVERY, local_class(ip, end));
 }
 
 /* Phase 1, or the only one: by the path that Direct VLB chooses. */
@@ -147,7 +171,7 @@ static __always_inline int route(struct frame *frame, struct ip_header *ip, void
 	if (unlikely(kind == NO_ROUTE))
 		return give_to_kernel(frame, PUNT_NO_ROUTE);
 	if (unlikely(kind == PUNT))
-		return give_to_kernel(frame, PUNT_LOCAL_DELIVERY);
+		return give_local(frame, ip, end);
 	if (kind != PUNT_REMOTE) {
 		if (unlikely(ip->ttl <= 1))
 			return give_to_kernel(frame, PUNT_TTL);
@@ -196,40 +220,53 @@ int external(struct xdp_md *ctx)
 	void *end = packet_end(ctx), *data = packet(ctx);
 	struct ethhdr *eth = data;
 	struct ip_header *ip = (void *)(eth + 1);
+	struct device *device;
 	struct frame frame;
-	__u64 mac;
+	__u64 word, mac;
 	int verdict;
 
 	if (unlikely(!begin(&frame, ctx)))
 		return discard(&frame, DROP_UNKNOWN_INGRESS);
 	if (unlikely((void *)(eth + 1) > end))
 		return discard(&frame, DROP_SHORT);
-	mac = *(__u64 *)data & MAC_MASK;
-	if (unlikely(mac != frame.gen->devices[frame.ingress & (MAX_DEVICES - 1)].mac))
-		return conclude(&frame, check_other_destination(mac));
+	word = *(__u64 *)data;
+	mac = word & MAC_MASK;
+	if (unlikely(is_fabric(word >> 48)))
+		return discard(&frame, DROP_FABRIC_MAC);
+	device = &frame.gen->devices[frame.ingress & (MAX_DEVICES - 1)];
+	if (unlikely(mac != device->mac))
+		return conclude(&frame, check_other_destination(mac, eth->h_proto));
 	if (unlikely(eth->h_proto != bpf_htons(ETH_P_IP)))
 		return conclude(&frame, check_other_protocol(eth->h_proto));
 	if (unlikely((void *)(ip + 1) > end))
 		return discard(&frame, DROP_SHORT);
 	verdict = check_ip(ip, frame.size - ETH_HLEN);
+	if (unlikely(verdict & DROP_FOR(0)))
+		return discard(&frame, verdict);
+	if (unlikely(is_own(frame.gen, bpf_ntohl(ip->source))))
+		return discard(&frame, DROP_OWN_SOURCE);
+	if (unlikely(device->flags & (DEVICE_URPF_LOOSE | DEVICE_URPF_STRICT))) {
+		if (is_astray(frame.place, frame.ingress, bpf_ntohl(ip->source)))
+			return discard(&frame, DROP_REVERSE_PATH);
+	}
 	if (unlikely(verdict != FORWARD))
-		return conclude(&frame, verdict);
+		return give_to_kernel(&frame, verdict);
 	return route(&frame, ip, end);
 }
 
 /* The output port is on this server: to its neighbour, or to this server's kernel. */
-static __always_inline int leave(struct frame *frame, struct port *port, __u32 adjacency)
+static __always_inline int leave(struct frame *frame, struct port *port, __u32 adjacency, void *end)
 {
 	__u32 number = port->device & (MAX_DEVICES - 1);
 	__u64 mac;
 
 	if (!adjacency)
-		return deliver(frame, PUNT_LOCAL_DELIVERY);
+		return deliver_local(frame, end);
 	if (unlikely(adjacency > port->count))
 		return discard(frame, DROP_NO_ADJACENCY);
 	mac = frame->gen->adjacencies[(port->first + adjacency - 1) & (MAX_ADJACENCIES - 1)];
 	if (unlikely(!mac || frame->size > frame->gen->devices[number].max_frame))
-		return deliver(frame, mac ? PUNT_TOO_BIG : PUNT_UNRESOLVED);
+		return deliver(frame, mac ? PUNT_TOO_BIG : PUNT_UNRESOLVED, sender_class(frame->mac));
 	frame->core->forwarded[FWD_EGRESS]++;
 	return send_to(frame, port->device, mac);
 }
@@ -248,6 +285,8 @@ int internal(struct xdp_md *ctx)
 	if (unlikely(data + ETH_HLEN > end))
 		return discard(&frame, DROP_SHORT);
 	mac = *(__u64 *)data & MAC_MASK;
+	if (unlikely(!is_neighbor(frame.ingress, data)))
+		return discard(&frame, DROP_UNKNOWN_NEIGHBOR);
 	if (unlikely((mac & 0xffff) != FABRIC_MAC))
 		return give_to_kernel(&frame, PUNT_NOT_FABRIC);
 	number = bpf_ntohs((__u16)(mac >> 16));
@@ -255,7 +294,7 @@ int internal(struct xdp_md *ctx)
 	port = &frame.gen->ports[number & (MAX_PORTS - 1)];
 	dest = port->server;
 	if (dest == frame.gen->self)
-		return leave(&frame, port, bpf_ntohs((__u16)(mac >> 32)));
+		return leave(&frame, port, bpf_ntohs((__u16)(mac >> 32)), end);
 	if (unlikely(dest >= MAX_SERVERS))
 		return discard(&frame, DROP_NO_PORT);
 	link = frame.gen->link[dest];

@@ -83,6 +83,10 @@ class Field:
         """The whole numbers of an array."""
         return tuple(entry.number() for entry in self.items())
 
+    def texts(self) -> tuple[str, ...]:
+        """The strings of an array."""
+        return tuple(entry.text() for entry in self.items())
+
     def pair(self) -> tuple[Field, Field]:
         """The two values of an array."""
         found = tuple(self.items())

@@ -11,9 +11,11 @@ from rbops.dataplane.base import NOT_LOADED, Additions, Controller, Places, Rend
 if TYPE_CHECKING:
     from rbops.errors import Diagnostic
     from rbops.plan import ClusterPlan
+    from rbops.planning.servers import Built
     from rbops.render.routes import Table
     from rbops.spec import Spec
     from rbops.spec.source import Node
+    from rbops.topology.choice import Choice
     from rbops.verify.case import Case
     from rbops.verify.host import ServerUnderTest
 
@@ -75,6 +77,11 @@ class _Click(Controller):
         from rbops.dataplane.click.controller.planning import additions
 
         return additions(spec)
+
+    def limits(self, spec: Spec, choice: Choice, built: Built) -> Iterator[str]:
+        from rbops.dataplane.click.controller.warnings import limits
+
+        return limits(spec)
 
     def batching(self, spec: Spec) -> Iterator[str]:
         from rbops.dataplane.click.controller.warnings import batching

@@ -1,4 +1,4 @@
-"""What Click's elements cannot express of kp, kn and the timeout: one sentence each."""
+"""What Click's elements cannot express of a spec: one sentence each."""
 
 from __future__ import annotations
 
@@ -7,10 +7,24 @@ from collections.abc import Iterator
 from rbops.dataplane.click import kernel_mode
 from rbops.hardware.costs import DESCRIPTORS_PER_TRANSACTION
 from rbops.spec.document import Spec
+from rbops.spec.punts import Punts
 
-__all__ = ["batching"]
+__all__ = ["batching", "limits"]
 
 _DPDK_TIMEOUT_S = 0.0005
+_SHOWN = 8
+
+
+def limits(spec: Spec) -> Iterator[str]:
+    """What is not refused at the ports, and not limited on the way to the kernel."""
+    checked = [
+        port for port in range(spec.router.external_ports) if (spec.port(port).urpf or spec.router.urpf) != "off"
+    ]
+    if checked:
+        some = ", ".join(map(str, checked[:_SHOWN])) + (", ..." if len(checked) > _SHOWN else "")
+        yield f"urpf: Click does not check sources against routes; port {some} takes packets from anywhere"
+    if spec.punts != Punts():
+        yield "punts: Click gives its kernel all packets that are for it, at any rate"
 
 
 def batching(spec: Spec) -> Iterator[str]:

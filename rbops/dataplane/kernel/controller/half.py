@@ -40,6 +40,8 @@ class _Kernel(Controller):
             yield "tx", False
 
     def limits(self, spec: Spec, choice: Choice, built: Built) -> Iterator[str]:
+        from rbops.spec.punts import Punts
+
         yield (
             "the kernel data plane does not balance load: each pair of servers uses one shortest path, so "
             f"`routing: {spec.interconnect.routing}` and the flowlet timeout have no effect, and rates, latency and "
@@ -47,6 +49,9 @@ class _Kernel(Controller):
         )
         if choice.trial.parallel > 1:
             yield f"{choice.trial.parallel} cables run between each two servers, and the kernel's routes use the first"
+
+        if spec.punts != Punts():
+            yield "punts: the kernel data plane gives all packets to the kernel, at any rate"
 
     def batching(self, spec: Spec) -> Iterator[str]:
         yield f"rx_burst {spec.batching.rx_burst} and tx_burst {spec.batching.tx_burst}: they enter the prediction only"

@@ -14,6 +14,9 @@ from rbops.render.files import File
 
 __all__ = ["KernelRendering", "distance"]
 
+_RP_FILTER = {"off": "0", "strict": "1", "loose": "2"}
+"""As ip-sysctl.rst of the kernel has them."""
+
 _UNNUMBERED = int(IPv4Address("169.254.1.0"))
 """Servers without external ports have no address of the router: link-local ones by their index."""
 
@@ -29,11 +32,13 @@ class KernelRendering:
         """None: the routes are the router's own."""
         return ()
 
-    def server(self, _: Server, fabric: Fabric) -> ServerPart:
+    def server(self, server: Server, fabric: Fabric) -> ServerPart:
         """The next server on the path to each owner of ports, by its address."""
         peers = {port.name: port.peer_server for port in fabric.ports if port.peer_server is not None}
         gateways = {owner: _address(self.plan.servers[peers[port]]) for owner, port in fabric.next_hop.items()}
-        return ServerPart(KernelPlaneConfig(fabric, gateways))
+        checked = {f"net.ipv4.conf.{port.name}.rp_filter": _RP_FILTER[port.urpf] for port in server.ports}
+        checked = {key: value for key, value in checked.items() if value != _RP_FILTER["off"]}
+        return ServerPart(KernelPlaneConfig(fabric, gateways), sysctl=checked)
 
     def port(self, server: Server, port: NodePort) -> NodePort:
         """Frames have the devices' own addresses, which ARP finds."""

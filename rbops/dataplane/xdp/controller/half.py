@@ -50,12 +50,16 @@ class _Xdp(Controller):
     def render(self, plan: ClusterPlan, digest: str, routes: Table) -> Rendering:
         from rbops.dataplane.xdp.controller.rendering import rendering
 
-        return rendering(routes)
+        return rendering(plan, routes)
 
     def status_line(self, status: Mapping[str, Any]) -> str:
         devices = status.get("devices") or {}
         modes = sorted({str(device.get("mode")) for device in devices.values()})
-        return f"{len(devices)} ports {'/'.join(modes)}" if devices else NOT_LOADED
+        if not devices:
+            return NOT_LOADED
+        refused = sum((status.get("refused") or {}).values())
+        told = f", {refused:,} frames refused" if refused else ""
+        return f"{len(devices)} ports {'/'.join(modes)}{told}"
 
 
 HALF = _Xdp()

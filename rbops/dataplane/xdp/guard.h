@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What keeps strangers' packets from the servers' kernels: rates of what is given to them, sources, neighbours. */
+#ifndef RBOPS_GUARD_H
+#define RBOPS_GUARD_H
+
+#include "check.h"
+#include "fib.h"
+
+#define THOUSANDTHS 1000 /* of a packet, in a bucket */
+#define BURST_MS 100
+#define LEAST_BURST 16
+#define TCP_SYN 0x02
+#define TCP_ACK 0x10
+
+/* Classes of local delivery; other reasons have theirs by the sender's MAC. */
+enum local_class { CLASS_TCP, CLASS_TCP_SYN, CLASS_ICMP, CLASS_OTHER };
+
+/* By sender: one that floods takes a quarter of its neighbours' chances at most. */
+static __always_inline __u32 sender_class(const __u64 *mac)
+{
+	__u32 value = ((__u32)(mac[0] >> 48) ^ *(const __u32 *)(mac + 1)) * 0x9E3779B1U;
+
+	return value >> 30;
+}
+
+/* What a session's packets are, what opens one, pings, everything else: none of them takes what another needs. */
+static __always_inline __u32 local_class(const struct ip_header *ip, const void *end)
+{
+	const __u8 *tcp = (const void *)(ip + 1);
+
+	if ((const void *)(ip + 1) > end || ip->version_ihl != 0x45 || ip->fragment & bpf_htons(0x1fff))
+		return CLASS_OTHER;
+	if (ip->protocol == 1)
+		return CLASS_ICMP;
+	if (ip->protocol != 6 || (const void *)(tcp + 14) > end)
+		return CLASS_OTHER;
+	return (tcp[13] & (TCP_SYN | TCP_ACK)) == TCP_SYN ? CLASS_TCP_SYN : CLASS_TCP;
+}
+
+/*
+ * May one more packet go to the kernel? `bucket` is its number in the CPU's `punts`. All state is this CPU's: a flood
+ * on one core leaves the others' buckets as they are.
+ */
+static __noinline int may_pass(__u32 place, __u32 number, __u32 tick)
+{
+	struct core *core = core_at(place >> 1);
+	__u32 rate = generation_at(place)->punt_rate[(number / PUNT_CLASSES) & (PUNT_COUNT - 1)];
+	__u64 depth = (__u64)rate * BURST_MS, gained;
+	__u64 at = number & (MAX_DEVICES * PUNT_COUNT * PUNT_CLASSES - 1), used;
+	struct punt_bucket *bucket;
+
+	opaque(at);
+	if (at >= MAX_DEVICES * PUNT_COUNT * PUNT_CLASSES)
+		return 0;
+	bucket = (struct punt_bucket *)core->punts + at;
+	if (!rate)
+		return 0;
+	if (depth < LEAST_BURST * THOUSANDTHS)
+		depth = LEAST_BURST * THOUSANDTHS;
+	gained = (__u64)(tick - bucket->tick) * rate;
+	used = bucket->used > gained ? bucket->used - gained : 0;
+	bucket->tick = tick;
+	bucket->used = used;
+	if (used + THOUSANDTHS > depth)
+		return 0;
+	bucket->used = used + THOUSANDTHS;
+	return 1;
+}
+
+/* One of the router's own addresses, on whichever server? In host byte order. */
+static __always_inline int is_own(struct generation *gen, __u32 address)
+{
+	__u64 bucket = (__u64)(address * gen->own_factor) >> (gen->own_shift & 31);
+	__u32 *own;
+
+	opaque(bucket);
+	bucket &= OWN_BUCKETS - 1;
+	own = gen->own[bucket];
+	return address == own[0] || address == own[1] || address == own[2] || address == own[3];
+}
+
+/* Unicast reverse path forwarding. 0 when a route leads back to the source as the port asks. */
+static __noinline int is_astray(__u32 place, __u32 ingress, __u32 source)
+{
+	struct generation *gen = generation_at(place);
+	struct next_hop *hop = &gen->next_hops[fib_find(gen, place, source) & (MAX_NEXT_HOPS - 1)];
+
+	if (hop->kind == NO_ROUTE)
+		return 1;
+	if (!(gen->devices[ingress & (MAX_DEVICES - 1)].flags & DEVICE_URPF_STRICT))
+		return 0;
+	return (hop->kind != LOCAL && hop->kind != PUNT) || hop->device != ingress;
+}
+
+/* Whether the cable's far end sent this: who sent the first fabric frame since the cable was up is the neighbour. */
+static __always_inline int is_neighbor(__u32 ingress, const __u64 *mac)
+{
+	__u64 source = mac[0] >> 48 | (__u64)*(const __u32 *)(mac + 1) << 16;
+	__u64 *peer = &control.peers[ingress & (MAX_DEVICES - 1)], known = *peer;
+
+	if (likely(source == known))
+		return 1;
+	if (known)
+		return 0;
+	if ((mac[0] & 0xffff) == FABRIC_MAC)
+		*peer = source;
+	return 1;
+}
+
+#endif

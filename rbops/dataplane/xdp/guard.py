@@ -1,0 +1,93 @@
+"""What the XDP data plane lets through to the kernel, and which sources it refuses. Standard library only."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from rbops.node.schema.fields import Fields
+from rbops.node.schema.port import NAME
+
+__all__ = ["OWN_BUCKET", "OWN_BUCKETS", "PUNTED", "URPF", "Guard", "OwnAddresses", "own_addresses"]
+
+PUNTED = (
+    "local_delivery",
+    "arp",
+    "ipv6",
+    "vlan",
+    "other_protocol",
+    "broadcast",
+    "multicast",
+    "options",
+    "ttl",
+    "no_route",
+    "too_big",
+    "unresolved",
+    "not_fabric",
+)
+"""Why a frame goes to the kernel; the names are those of layout.h, in its order."""
+
+URPF = ("off", "loose", "strict")
+OWN_BUCKETS, OWN_BUCKET = 8192, 4
+_WORD = 1 << 32
+_FACTORS = 256
+_STEP = 0x9E3779B1
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """``punts``: reason -> packets a second of a port and core; those not named: none.
+
+    ``addresses`` are the router's own, of all servers. ``urpf``: external port -> how its sources are checked.
+    """
+
+    punts: Mapping[str, int]
+    addresses: tuple[str, ...]
+    urpf: Mapping[str, str]
+
+    @classmethod
+    def parse(cls, fields: Fields) -> Guard:
+        """FieldError for what is wrong."""
+        punts, urpf = fields["punts"].fields(), fields["urpf"].fields()
+        return cls(
+            {reason: punts[reason].number() for reason in PUNTED},
+            fields["addresses"].texts(),
+            {port: mode.choice(*URPF) for port, mode in urpf.keys(NAME)},
+        )
+
+    def to_json(self) -> dict[str, object]:
+        """As in node.json."""
+        return {"punts": dict(self.punts), "addresses": list(self.addresses), "urpf": dict(self.urpf)}
+
+
+@dataclass(frozen=True, slots=True)
+class OwnAddresses:
+    """A hash table: address a is in bucket ``(a * factor mod 2**32) >> shift``."""
+
+    factor: int
+    shift: int
+    table: bytes
+
+
+def own_addresses(addresses: Iterable[str]) -> OwnAddresses:
+    """The table of at most 4,096 addresses, which the programs search with one access.
+
+    Buckets are added, and other factors tried, until no bucket overflows.
+    """
+    numbers = [int(IPv4Address(address)) for address in dict.fromkeys(addresses)]
+    bits = max(1, (2 * len(numbers) - 1).bit_length())
+    while 1 << bits <= OWN_BUCKETS:
+        for step in range(1, _FACTORS):
+            factor = step * _STEP % _WORD | 1
+            buckets: dict[int, list[int]] = {}
+            for value in numbers:
+                buckets.setdefault(value * factor % _WORD >> 32 - bits, []).append(value)
+            if all(len(bucket) <= OWN_BUCKET for bucket in buckets.values()):
+                table = bytearray(4 * OWN_BUCKET << bits)
+                for at, bucket in buckets.items():
+                    struct.pack_into(f"<{len(bucket)}I", table, 4 * OWN_BUCKET * at, *bucket)
+                return OwnAddresses(factor, 32 - bits, bytes(table))
+        bits += 1
+    raise ValueError(f"{len(numbers)} addresses do not fit")
