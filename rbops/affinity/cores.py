@@ -97,11 +97,11 @@ def assign(
     """
     drivers = tuple(driver(name) for name in sorted({card.driver for card in cards}))
     ring = _ring(drivers, policy)
-    limit = min((card.queues for card in cards), default=len(machine.cores))
+    found = _Findings(server)
+    limit = min((_queues_of(card, policy, found) for card in cards), default=len(machine.cores))
     housekeeping, able = _split(machine, low_ids=ring == "cpu")
     if not able:
         raise ValueError(f"{machine.name} has no CPU left for packets")
-    found = _Findings(server)
     if policy.xdp:
         _check_drivers(machine, drivers, found)
     if ring == "cpu":
@@ -114,6 +114,17 @@ def assign(
         queue_sets = (_queues(dataplane, limit, ring, found),)
     cores = Cores(dataplane, tuple(sorted(core.id for core in housekeeping)))
     return Assignment(cores, queue_sets, tuple(found.violations), tuple(found.notes))
+
+
+def _queues_of(card: Card, policy: CorePolicy, found: _Findings) -> int:
+    """The queue pairs of a card's port that can be used; some drivers give XDP as many transmit rings of its own."""
+    if not (policy.xdp and driver(card.driver).xdp_halves and card.queues > 1):
+        return card.queues
+    half = card.queues // 2
+    found.notes.append(
+        f"{card.driver}: with XDP at most half of a port's channels can be used, {half} of {card.queues}"
+    )
+    return half
 
 
 def _ring(drivers: tuple[Driver, ...], policy: CorePolicy) -> _Ring:

@@ -218,6 +218,10 @@ def _queues(ports: Sequence[NicFacts], notes: _Notes) -> int:
     if limit is not None and queues > limit and not _X550.fullmatch(ports[0].pci_id or ""):
         notes.add(f"{_names(ports)}: {limit} of {queues} queues, {ports[0].driver} spreads packets over no more")
         queues = limit
+    if driver(ports[0].driver).xdp_halves and queues > 1:
+        notes.add(
+            f"{_names(ports)}: of {queues} queues dataplane xdp can use {queues // 2}, as {ports[0].driver} has it"
+        )
     return min(queues, _MOST_QUEUES)
 
 

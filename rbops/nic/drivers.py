@@ -22,7 +22,9 @@ class Driver:
     ``xdp_ring_by_cpu``: XDP redirect picks the transmit ring by CPU id, and an id at or above the number of rings
     fails with -ENXIO. ``xdp_ring_wraps``: it takes ring CPU id modulo rings, under a lock, so that two CPUs with
     the same remainder share one. ``xdp_locked_above``: with more CPUs rings are shared under a lock (None: never);
-    ``xdp_none_above``: with more CPUs XDP is refused.
+    ``xdp_none_above``: with more CPUs XDP is refused; ``xdp_halves``: with XDP at most half of the channels, since
+    each needs a transmit ring of XDP's own; ``xdp_since``: the first Linux whose driver takes XDP, where Debian 12's
+    6.1 is older.
 
     ``bifurcated``: its DPDK driver works through the kernel's, which stays. ``paravirtual``: its PCIe link is the
     virtual machine monitor's invention.
@@ -38,6 +40,8 @@ class Driver:
     xdp_ring_wraps: bool = False
     xdp_locked_above: int | None = None
     xdp_none_above: int | None = None
+    xdp_halves: bool = False
+    xdp_since: str | None = None
     bifurcated: bool = False
     paravirtual: bool = False
 
@@ -45,6 +49,27 @@ class Driver:
 def _has(*names: Capability) -> frozenset[Capability]:
     return frozenset(names)
 
+
+_WITHOUT_XDP = (
+    *(
+        "8139cp",
+        "8139too",
+        "alx",
+        "asix",
+        "atl1c",
+        "atl1e",
+        "ax88179_178a",
+        "be2net",
+        "bna",
+        "bnx2",
+        "bnx2x",
+        "cdc_ether",
+    ),
+    *("cdc_ncm", "cxgb3", "cxgb4", "e100", "e1000", "enic", "fm10k", "forcedeth", "genet", "hinic", "hns3", "iavf"),
+    *("igbvf", "jme", "liquidio", "macb", "ngbe", "ne2k-pci", "netxen_nic", "pcnet32", "qlcnic", "r8152"),
+    *("r8169", "sky2", "skge", "tg3", "txgbe", "usbnet", "via-rhine", "amd-xgbe"),
+)
+"""Drivers of Linux 6.12 without the operation ``ndo_bpf`` for programs, so that none can be attached natively."""
 
 DRIVERS = {
     known.name: known
@@ -65,12 +90,15 @@ DRIVERS = {
         Driver("e1000e", _has("usecs", "rings"), native_xdp=False),
         Driver("virtio_net", _has("usecs", "frames", "adaptive"), xdp_ring_wraps=True, paravirtual=True),
         # It takes a time or a number of frames, and refuses both together.
-        Driver("vmxnet3", _has("usecs", "rings"), fixed_channels=True, paravirtual=True),
-        Driver("ena", _has("usecs", "adaptive"), paravirtual=True),
+        Driver("vmxnet3", _has("usecs", "rings"), fixed_channels=True, xdp_since="6.3", paravirtual=True),
+        Driver("ena", _has("usecs", "adaptive"), xdp_halves=True, paravirtual=True),
         Driver("bnxt_en", _has("usecs", "frames", "adaptive", "rings")),
-        Driver("gve", paravirtual=True),
+        Driver("gve", xdp_halves=True, xdp_since="6.4", paravirtual=True),
+        Driver("nicvf", xdp_halves=True),
+        Driver("ionic", xdp_since="6.9"),
         Driver("hv_netvsc", paravirtual=True),
-        Driver("xen_netfront", paravirtual=True),
+        Driver("vif", paravirtual=True),  # xen-netfront's name for itself
+        *(Driver(name, native_xdp=False) for name in _WITHOUT_XDP),
     )
 }
 """Those of which anything is known beside native XDP, by name."""

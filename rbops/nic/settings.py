@@ -164,8 +164,8 @@ _FRAMES = Number(1, 1024)
 _NANOSECONDS = Number(0, 1_000_000_000, "ns")
 _FEATURES = Features((
     "gro", "gso", "lro", "tso", "rx", "tx", "sg", "rxvlan", "txvlan", "rxhash", "ntuple", "rx-gro-hw", "rx-gro-list",
-    "rx-udp-gro-forwarding", "rx-udp_tunnel-port-offload", "rx-vlan-filter", "tx-gso-partial", "tx-nocache-copy",
-    "tx-udp-segmentation", "hw-tc-offload",
+    "rx-udp-gro-forwarding", "rx-udp_tunnel-port-offload", "rx-vlan-filter", "rx-vlan-stag-hw-parse", "tx-gso-partial",
+    "tx-nocache-copy", "tx-udp-segmentation", "hw-tc-offload",
 ))  # fmt: skip
 
 

@@ -15,6 +15,8 @@ from rbops.node.system import System
 
 __all__ = ["settings"]
 
+_TAGS = frozenset({"rxvlan", "rx-vlan-stag-hw-parse"})
+
 
 def settings(stage: str, port: NodePort, device: str, system: System, server: str) -> list[Setting]:
     """What the plan says of a stage's settings, in the table's order; a tool is asked once.
@@ -53,6 +55,14 @@ def _setting(row: Row, port: NodePort, device: str, name: str, want: str, fact: 
         want = _possible(row, port, device, want, fact, server)
     if have == want:
         return Setting(subject, title, have, want)
+    if fact is not None and fact.fixed and name in _TAGS and want == "off":
+        raise Mismatch(
+            f"port {port.name}: the device takes VLAN tags out of frames ({name} is fixed on), so that the data plane "
+            "would forward tagged frames as untagged ones",
+            code="nic.tags-in-metadata",
+            where=Where(server=server, device=device, field=f"nic.{row.key}"),
+            hint="take another device for this port, or `dataplane: kernel`",
+        )
     if fact is None or fact.fixed:
         reason = row.tool.lacking.format(driver=port.driver, name=name, have=have)
         return Setting(subject, title, have or "none", want, unsupported=reason)

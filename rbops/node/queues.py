@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from rbops.errors import CheckFailed
 from rbops.node import irq
 from rbops.node.ethtool import ask
 from rbops.node.schema import NodeConfig
@@ -15,8 +16,16 @@ from rbops.node.system import System
 
 __all__ = ["packets", "per_cpu", "read"]
 
-# rx_queue_3_packets ixgbe, ice, igb, virtio to 6.8; rx-3.packets i40e (rx-3.rx_packets before); rx3_packets mlx5, ena.
-_COUNTED = re.compile(r"rx(?:_queue_|-|)(\d+)[_.](?:rx_)?packets")
+_COUNTED = re.compile(
+    # rx_queue_3_packets ixgbe, ice, igb, hv_netvsc, virtio to 6.8; rx-3.packets i40e (rx-3.rx_packets before, and sfc);
+    # rx3_packets mlx5; rx_3_packets mana; rxq3_packets hns3, hinic; rxq_3_packets amd-xgbe; rx_q-3_pkts idpf
+    r"rx(?:_queue_|_q-|q_|q|-|_|)(\d+)[_.](?:rx_)?(?:packets|pkts)|"
+    # ena; nfp; stmmac; be2net; qede; atlantic; octeontx2 and nicvf; enetc; gve
+    r"queue_(\d+)_rx_cnt|rvec_(\d+)_rx_pkts|q(\d+)_rx_pkt_n|rxq(\d+): (?:rx_pkts|frames)|(\d+): rcv_pkts|"
+    r"Queue\[(\d+)\] InPackets|Rx ring +(\d+) frames|rx_completed_desc\[(\d+)\]"
+)
+# bnxt_en and bnx2x: [3]: rx_ucast_packets, beside those for groups and all.
+_CAST = re.compile(r"\[(\d+)\]: rx_(?:ucast|mcast|bcast)_packets")
 # What a program took is counted apart: by mlx5 beside the others, by veth and virtio from 6.8 as all there is.
 _MLX5 = re.compile(r"rx(\d+)_xdp_(?:drop|redirect|tx_xmit)")
 _PROGRAM = re.compile(r"rx(?:_queue_)?(\d+)_xdp_packets")
@@ -35,9 +44,9 @@ def read(system: System, config: NodeConfig, devices: Mapping[str, str]) -> dict
         device = devices[port.name]
         vectors = [
             {"number": vector.number, "way": way, "queue": queue, "cpus": counts.get(str(vector.number), {})}
-            for vector, way, queue in irq.places(irq.read(system, device))
+            for vector, way, queue in irq.places(irq.read(system, device), port.driver)
         ]
-        found = packets(ask(system, "-S", device) or "")
+        found = packets(_statistics(system, device))
         if not found and len(port.queues) == 1:
             found = _whole(system, device)
         ports[port.name] = {
@@ -47,6 +56,16 @@ def read(system: System, config: NodeConfig, devices: Mapping[str, str]) -> dict
         }
     softirqs = per_cpu(system.read("/proc/softirqs") or "")
     return {"ports": ports, "softirqs": softirqs.get("NET_RX", {})}
+
+
+def _statistics(system: System, device: str) -> str:
+    """``ethtool -S``; empty for a driver that has none, in any of the ways in which ethtool says so."""
+    try:
+        return ask(system, "-S", device) or ""
+    except CheckFailed as error:
+        if "no stats available" in str(error).lower():
+            return ""
+        raise
 
 
 def per_cpu(text: str) -> dict[str, dict[str, int]]:
@@ -87,10 +106,11 @@ def packets(text: str) -> dict[int, int]:
 def _count(
     key: str, count: int, found: dict[int, int], program: dict[int, int], mlx5: dict[int, int], queue: int | None
 ) -> None:
-    for pattern, into in ((_COUNTED, found), (_PROGRAM, program), (_MLX5, mlx5)):
+    for pattern, into in ((_COUNTED, found), (_CAST, found), (_PROGRAM, program), (_MLX5, mlx5)):
         match = pattern.fullmatch(key)
         if match:
-            into[int(match[1])] = into.get(int(match[1]), 0) + count
+            number = int(next(group for group in match.groups() if group))
+            into[number] = into.get(number, 0) + count
             return
     if queue is not None and key in _VMXNET3_KINDS:
         found[queue] = found.get(queue, 0) + count

@@ -147,5 +147,6 @@ def test_a_device_names_its_driver_with_and_without_the_package(monkeypatch: pyt
 
 def test_drivers() -> None:
     assert {name: known.name for name, known in DRIVERS.items()} == {name: name for name in DRIVERS}
-    assert driver("r8169") == Driver("r8169")
+    assert driver("r8169") == Driver("r8169", native_xdp=False)
+    assert driver("newnic") == Driver("newnic")
     assert not any(known.xdp_ring_by_cpu and known.xdp_ring_wraps for known in DRIVERS.values())

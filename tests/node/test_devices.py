@@ -192,3 +192,16 @@ def test_the_drivers_own_name_counts() -> None:
     system.drivers["eth0"] = "mlx5_core"
     wanted = config(ports=[external("ext0", select={"name": "eth0"}, driver="mlx5_core")])
     assert resolve(wanted, system)["ext0"].driver == "mlx5_core"
+
+
+@pytest.mark.parametrize("feature", ["rx-vlan-offload", "rx-vlan-stag-hw-parse"])
+def test_a_device_that_always_takes_tags_out_of_frames_is_refused(feature: str) -> None:
+    """As hv_netvsc does: the program would forward a VLAN's frames as untagged ones."""
+    name = {"rx-vlan-offload": "rxvlan"}.get(feature, feature)
+    (port,) = config(ports=[external(nic={"offloads": {name: False}})]).ports
+    fixed = Recorded({"ethtool -k ext0": f"Features for ext0:\n{feature}: on [fixed]\n"})
+    with raises(Mismatch, "nic.tags-in-metadata", server="n0", device="ext0", field="nic.offloads"):
+        nic.settings("offloads", port, "ext0", fixed, "n0")
+    for harmless in (f"{feature}: off [fixed]\n", ""):
+        system = Recorded({"ethtool -k ext0": f"Features for ext0:\n{harmless}"})
+        assert [setting.differs for setting in nic.settings("offloads", port, "ext0", system, "n0")] == [False]

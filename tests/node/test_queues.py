@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rbops.node import queues
+from rbops.node.system import Done
 from tests.node.recorded import Recorded, config, internal
 
 VMXNET3 = """NIC statistics:
@@ -25,6 +26,9 @@ VMXNET3 = """NIC statistics:
        bcast pkts rx: 0
      tx timeout count: 0
 """
+
+
+_MORE = ("ena", "bnxt_en", "gve", "nfp", "be2net", "qede", "nicvf", "atlantic", "mana", "stmmac", "hns3", "Xen")
 
 
 @pytest.mark.parametrize(
@@ -48,9 +52,42 @@ VMXNET3 = """NIC statistics:
         ("     rx_xdp_packets: 5\n     rx0_drops: 0\n     rx0_xdp_packets: 5\n     rx0_kicks: 2517", {0: 5}),
         (VMXNET3, {0: 487, 1: 9}),
         ("     rx_packets: 9\n     tx_packets: 8", {}),
+        (
+            "     queue_0_tx_cnt: 4\n     queue_0_rx_cnt: 7\n     queue_1_rx_cnt: 8\n     queue_0_rx_bytes: 9",
+            {0: 7, 1: 8},
+        ),
+        (
+            (
+                "     [0]: rx_ucast_packets: 7\n     [0]: rx_mcast_packets: 1\n     [0]: rx_bcast_packets: 2\n"
+                "     [0]: rx_discard_packets: 50\n     [1]: rx_ucast_packets: 4\n     [0]: tx_ucast_packets: 9"
+            ),
+            {0: 10, 1: 4},
+        ),
+        ("     rx_posted_desc[0]: 99\n     rx_completed_desc[0]: 7\n     tx_completed_desc[0]: 3", {0: 7}),
+        ("     rvec_0_rx_pkts: 7\n     rvec_0_tx_pkts: 3\n     rvec_1_rx_pkts: 2", {0: 7, 1: 2}),
+        ("     rxq0: rx_bytes: 700\n     rxq0: rx_pkts: 7\n     txq0: tx_pkts: 3", {0: 7}),
+        ("     0: rcv_pkts: 7\n     0: xmit_pkts: 3", {0: 7}),
+        ("     rxq0: bytes: 70\n     rxq0: frames: 7\n     txq0: frames: 3", {0: 7}),
+        ("     Queue[0] InPackets: 7\n     Queue[0] OutPackets: 3", {0: 7}),
+        ("     rx_0_packets: 7\n     rx_0_bytes: 70\n     tx_0_packets: 3", {0: 7}),
+        ("     q0_rx_pkt_n: 7\n     q0_tx_pkt_n: 3", {0: 7}),
+        ("     rxq0_packets: 7\n     txq0_packets: 3", {0: 7}),
+        ("     rx_gso_checksum_fixup: 0", {}),
         ("", {}),
     ],
-    ids=["ixgbe", "i40e", "i40e before", "mlx5", "veth", "virtio 6.1", "virtio 6.8", "vmxnet3", "e1000e", "none"],
+    ids=[
+        "ixgbe",
+        "i40e",
+        "i40e before",
+        "mlx5",
+        "veth",
+        "virtio 6.1",
+        "virtio 6.8",
+        "vmxnet3",
+        "e1000e",
+        *_MORE,
+        "none",
+    ],
 )
 def test_packets_by_queue(text: str, found: dict[int, int]) -> None:
     assert queues.packets(text) == found
@@ -100,3 +137,9 @@ def test_one_port() -> None:
         },
         "softirqs": {"0": 5, "71": 6},
     }
+
+
+def test_a_driver_without_statistics_counts_by_no_queue() -> None:
+    """As ethtool 6.1 says of tg3 in a container, of a bridge's device and of others: it is no failure."""
+    system = Recorded({"ethtool -S eth0": Done(94, "", "no stats available\n")}, {"/proc/interrupts": INTERRUPTS})
+    assert queues.read(system, config(ports=[internal()]), {"int1": "eth0"})["ports"]["int1"]["packets"] == {}

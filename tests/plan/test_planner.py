@@ -338,11 +338,40 @@ def test_overrides_replace_values(tmp_path: Path) -> None:
     assert re.fullmatch("[0-9a-f]{64}", plan_spec(load_spec(path)).digest)
 
 
-@pytest.mark.parametrize(("driver", "said"), [("e1000e", True), ("ixgbe", False)])
-def test_a_driver_without_native_xdp_is_said(tmp_path: Path, *, driver: str, said: bool) -> None:
+def with_driver(tmp_path: Path, driver: str, dataplane: str = "xdp") -> ClusterPlan:
     path = tmp_path / "x.yml"
     path.write_text(
-        "router: {external_ports: 3, line_rate: 10Gbps}\nservers: {hardware: {sockets: 1, cores_per_socket: 4, "
-        f"clock: 2GHz, nics: [{{driver: {driver}, ports: 4, port_rate: 10Gbps, queues: 4}}]}}}}\n"
+        "router: {external_ports: 3, line_rate: 10Gbps}\nservers: {hardware: {sockets: 1, cores_per_socket: 12, "
+        f"clock: 2GHz, nics: [{{driver: {driver}, ports: 4, port_rate: 10Gbps, queues: 8}}]}}}}\n"
+        f"dataplane: {dataplane}\n"
     )
-    assert any("no native XDP" in text for text in load_plan(path).warnings) is said
+    return load_plan(path)
+
+
+@pytest.mark.parametrize("dataplane", ["xdp", "kernel"])
+@pytest.mark.parametrize(
+    ("driver", "said"),
+    [("e1000e", True), ("e1000", True), ("r8169", True), ("tg3", True), ("bnx2x", True), ("ixgbe", False)],
+)
+def test_a_driver_without_native_xdp_is_said(tmp_path: Path, *, driver: str, dataplane: str, said: bool) -> None:
+    found = [text for text in with_driver(tmp_path, driver, dataplane).warnings if "native XDP" in text]
+    assert bool(found) is (said and dataplane == "xdp")
+    assert all("cannot be loaded" in text and "generic path" not in text for text in found)
+
+
+@pytest.mark.parametrize("driver", ["vmxnet3", "gve"])
+def test_a_driver_that_takes_xdp_from_a_later_kernel_is_said(tmp_path: Path, driver: str) -> None:
+    found = [text for text in with_driver(tmp_path, driver).warnings if "native XDP from Linux 6." in text]
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize(
+    ("driver", "dataplane", "queues"),
+    [("ena", "xdp", 4), ("gve", "xdp", 4), ("nicvf", "xdp", 4), ("ena", "kernel", 8), ("ixgbe", "xdp", 8)],
+)
+def test_half_of_the_channels(tmp_path: Path, driver: str, dataplane: str, queues: int) -> None:
+    plan = with_driver(tmp_path, driver, dataplane)
+    assert {len(port.queues) for server in plan.servers for port in server.ports} == {queues}
+    assert any("at most half of a port's channels can be used, 4 of 8" in text for text in plan.warnings) is (
+        queues == 4
+    )

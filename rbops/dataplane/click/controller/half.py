@@ -71,7 +71,7 @@ class _Click(Controller):
         if driver == "veth":
             yield "tx", False
             return
-        yield from (("rx-gro-hw", False), ("rxvlan", False))
+        yield from (("rx-gro-hw", False), ("rxvlan", False), ("rx-vlan-stag-hw-parse", False))
 
     def additions(self, spec: Spec) -> Additions:
         from rbops.dataplane.click.controller.planning import additions

@@ -33,7 +33,7 @@ class _Xdp(Controller):
         if driver == "veth":
             yield "tx", False
             return
-        yield from (("rx-gro-hw", False), ("rxvlan", False))
+        yield from (("rx-gro-hw", False), ("rxvlan", False), ("rx-vlan-stag-hw-parse", False))
         if steering:
             yield "ntuple", True
 

@@ -40,7 +40,14 @@ def limits(choice: Choice, built: Built) -> Iterator[str]:
     used = sorted({card_port.card.driver for kind in built.kinds for card_port in kind.card_ports})
     slow = [name for name in used if not driver(name).native_xdp]
     if slow:
-        yield f"{', '.join(slow)}: no native XDP, so packets take the generic path at a fraction of the rate"
+        yield (
+            f"{', '.join(slow)}: no native XDP, and rbops attaches its program natively only, so this plan cannot be "
+            "loaded; take other NICs, or `dataplane: click` or `kernel`"
+        )
+    for name in used:
+        since = driver(name).xdp_since
+        if since is not None:
+            yield f"{name}: native XDP from Linux {since}; on older kernels, as Debian 12's 6.1, it cannot be loaded"
 
 
 def batching(spec: Spec) -> Iterator[str]:
