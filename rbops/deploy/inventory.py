@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -19,7 +18,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rbops.deploy.ssh_config import SshOptions, resolve
+from rbops.deploy.logins import connection_of, field_of, target_of, text_of
+from rbops.deploy.ssh.target import Target
 from rbops.deploy.unsafe_yaml import dump_unsafe
 from rbops.errors import Mismatch, UsageError, Where
 from rbops.plan import ClusterPlan
@@ -29,44 +29,8 @@ __all__ = ["Inventory", "Target", "Tester", "load_inventory"]
 SERVERS = "rbops_servers"
 TESTERS = "rbops_testers"
 
-CONNECT_TIMEOUT_S = 10.0
-"""Where neither ssh_config(5) nor the inventory's SSH arguments say ``ConnectTimeout``."""
-
 _TIMEOUT_S = 60.0
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-_CONNECTIONS = frozenset({"ssh", "smart", "paramiko", "paramiko_ssh", "ansible.builtin.ssh"})
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """How to reach and become root on one server; ``name`` is its name in inventory and plan.
-
-    ``connect_timeout_s`` is for each stage of a login: TCP, banner, authentication.
-    """
-
-    name: str
-    host: str
-    port: int = 22
-    user: str = "root"
-    key_files: tuple[Path, ...] = ()
-    known_hosts: tuple[Path, ...] = ()
-    become: bool = False
-    host_key_alias: str | None = None
-    identities_only: bool = False
-    proxy_command: str | None = None
-    python: str = "python3"
-    connect_timeout_s: float = CONNECT_TIMEOUT_S
-    password: str | None = field(default=None, repr=False)
-
-    @property
-    def where(self) -> Where:
-        """The server as the place of an error."""
-        return Where(server=self.name)
-
-    @property
-    def address(self) -> str:
-        """``user@host`` with the port unless it is 22, for messages."""
-        return f"{self.user}@{self.host}" + (f" port {self.port}" if self.port != 22 else "")  # noqa: PLR2004 - ssh
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +148,7 @@ def load_inventory(path: Path | str, limit: str | None = None) -> Inventory:
         )
     variables: Mapping[str, Mapping[str, Any]] = listing["_meta"]["hostvars"]
     with ThreadPoolExecutor(max_workers=8) as pool:
-        targets = list(pool.map(lambda name: _target(name, variables.get(name, {})), names))
+        targets = list(pool.map(lambda name: target_of(name, variables.get(name, {})), names))
         testers = list(pool.map(lambda name: _tester(name, variables.get(name, {})), _group(listing, TESTERS)))
     testers.sort(key=lambda tester: (tester.port, tester.name))
     return Inventory(source, tuple(targets), tuple(testers), tuple(known), limit, json.dumps(listing))
@@ -250,114 +214,21 @@ def _group(listing: Mapping[str, Any], group: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _text(name: str, variables: Mapping[str, Any], *keys: str) -> str | None:
-    """The first of the variables that is set, as text; UsageError when it is a template."""
-    for key in keys:
-        value = variables.get(key)
-        if isinstance(value, Mapping):
-            value = value.get("__ansible_unsafe")
-        if value is None:
-            continue
-        text = str(value)
-        if "{{" in text or "{%" in text:
-            raise UsageError(
-                "the value is a template, rbops evaluates none",
-                code="inventory.template",
-                where=_field(name, key),
-                hint="write the value itself",
-            )
-        return text
-    return None
-
-
-def _target(name: str, variables: Mapping[str, Any]) -> Target:
-    connection = _text(name, variables, "ansible_connection") or "ssh"
-    if connection not in _CONNECTIONS:
-        raise Mismatch(
-            f"{connection!r} is not supported for servers, expected ssh",
-            code="inventory.connection",
-            where=_field(name, "ansible_connection"),
-        )
-    options = _options(name, variables)
-    become = (_text(name, variables, "ansible_become") or "false").lower() in {"1", "on", "true", "yes"}
-    known = _text(name, variables, "rbops_known_hosts")
-    return Target(
-        name=name,
-        host=options.host,
-        port=options.port,
-        user=options.user,
-        key_files=options.key_files,
-        known_hosts=(Path(known).expanduser(),) if known else options.known_hosts,
-        become=become or options.user != "root",
-        host_key_alias=options.host_key_alias,
-        identities_only=options.identities_only,
-        proxy_command=options.proxy_command,
-        python=_interpreter(name, variables),
-        connect_timeout_s=options.connect_timeout_s or CONNECT_TIMEOUT_S,
-        password=_text(name, variables, "ansible_password", "ansible_ssh_password", "ansible_ssh_pass"),
-    )
-
-
-def _options(name: str, variables: Mapping[str, Any]) -> SshOptions:
-    host = _text(name, variables, "ansible_host", "ansible_ssh_host") or name
-    if host.startswith("-") or any(char.isspace() or not char.isprintable() for char in host):
-        raise UsageError(
-            f"{host!r} is not a valid address or host name",
-            code="inventory.address",
-            where=_field(name, "ansible_host"),
-        )
-    arguments: list[str] = []
-    key = _text(name, variables, "ansible_ssh_private_key_file", "ansible_private_key_file")
-    if key:
-        if not Path(key).expanduser().is_file():
-            raise UsageError(
-                f"the private key file {key} does not exist",
-                code="inventory.key-file",
-                where=_field(name, "ansible_ssh_private_key_file"),
-            )
-        arguments += ["-i", key]
-    for flag, keys in (("-p", ("ansible_port", "ansible_ssh_port")), ("-l", ("ansible_user", "ansible_ssh_user"))):
-        value = _text(name, variables, *keys)
-        if value:
-            arguments += [flag, value]
-    for argument in ("ansible_ssh_common_args", "ansible_ssh_extra_args"):
-        text = _text(name, variables, argument) or ""
-        try:
-            arguments += shlex.split(text)
-        except ValueError as error:
-            raise UsageError(
-                f"{text!r} is not valid shell syntax: {error}",
-                code="inventory.ssh-arguments",
-                where=_field(name, argument),
-            ) from error
-    return resolve(host, arguments, name=name)
-
-
-def _field(name: str, key: str) -> Where:
-    """A variable of a host as the place of an error."""
-    return Where(file="inventory", field=f"{name}.{key}")
-
-
-def _interpreter(name: str, variables: Mapping[str, Any]) -> str:
-    value = _text(name, variables, "ansible_python_interpreter")
-    return value if value and not value.startswith("auto") else "python3"
-
-
 def _tester(name: str, variables: Mapping[str, Any]) -> Tester:
-    port = _text(name, variables, "rbops_port")
+    port = text_of(name, variables, "rbops_port")
     if port is None or not port.isdecimal():
         raise Mismatch(
             f"{port!r} is not a valid port id, expected the external port that the tester is on"
             if port
             else "missing, expected the external port that the tester is on",
             code="inventory.tester-port",
-            where=_field(name, "rbops_port"),
+            where=field_of(name, "rbops_port"),
         )
-    local = (_text(name, variables, "ansible_connection") or "ssh") == "local"
+    local = connection_of(name, variables) == "local"
     return Tester(
         name=name,
         port=int(port),
-        netns=_text(name, variables, "rbops_netns"),
-        device=_text(name, variables, "rbops_device") or f"ext{port}",
-        target=None if local else _target(name, variables),
+        netns=text_of(name, variables, "rbops_netns"),
+        device=text_of(name, variables, "rbops_device") or f"ext{port}",
+        target=None if local else target_of(name, variables),
     )

@@ -10,11 +10,9 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,6 +25,7 @@ from rbops.deploy.events import TaskEvent, parse_event
 from rbops.deploy.extra_vars import extra_vars_yaml
 from rbops.deploy.inventory import Inventory
 from rbops.deploy.runs import Run
+from rbops.deploy.sockets import remove, sockets_folder
 from rbops.deploy.stop import Stop
 from rbops.errors import UsageError
 from rbops.node.settings import Note
@@ -35,10 +34,6 @@ __all__ = ["PlayOptions", "PlayResult", "run_playbook"]
 
 _TERM_GRACE_S = 5.0
 _POLL_S = 0.5
-_SOCKETS = "rbops-ssh-"
-_LONGEST_SOCKET = 107
-_SOCKET_NAME = 1 + 10 + 1 + 16
-"""Ansible's hash of the connection, and what ssh appends while it makes the socket."""
 
 # Of the user's own settings only where vault passwords come from: a run does not depend on a shell's state.
 _PASSED_ON = frozenset({"ANSIBLE_VAULT_PASSWORD_FILE", "ANSIBLE_VAULT_IDENTITY_LIST", "ANSIBLE_SSH_AGENT"})
@@ -141,7 +136,7 @@ def run_playbook(
     run.write("env/extravars", extra_vars_yaml(options.extra_vars))
     # ansible-runner would make it 0755.
     (run.folder / "artifacts").mkdir(mode=0o700, exist_ok=True)
-    sockets = _sockets_folder()
+    sockets = sockets_folder()
     forks = options.forks or max(5, min(50, len(inventory.servers)))
     roles = playbook.parent / "roles"
     config = _CONFIG.format(forks=forks, roles=roles, tmp=run.folder / "tmp", sockets=sockets)
@@ -165,7 +160,7 @@ def run_playbook(
     finally:
         _close_masters(sockets)
         _end_children(run.id)
-        shutil.rmtree(sockets, ignore_errors=True)
+        remove(sockets)
     outcome = "canceled" if stop.requested else str(ended.status)
     return _result(run, outcome, watcher, time.monotonic() - started)
 
@@ -269,21 +264,6 @@ def _arguments(playbook: Path, options: PlayOptions) -> str:
     for flag, value in (("--tags", options.tags), ("--skip-tags", options.skip_tags)):
         arguments += [flag, value] if value else []
     return shlex.join(arguments)
-
-
-def _sockets_folder() -> Path:
-    """A fresh folder for OpenSSH's shared connections; those of runs that were killed are removed.
-
-    Not in the run's folder, nor below a long TMPDIR: a socket's path has at most 107 bytes (unix(7)).
-    """
-    name = f"{_SOCKETS}{os.getpid()}-"
-    long = len(tempfile.gettempdir()) + len(f"/{name}12345678") + _SOCKET_NAME > _LONGEST_SOCKET
-    base = "/tmp" if long else tempfile.gettempdir()  # noqa: S108 - mkdtemp makes it ours
-    for path in Path(base).glob(f"{_SOCKETS}*-*"):
-        pid = path.name.removeprefix(_SOCKETS).partition("-")[0]
-        if pid.isdecimal() and not Path("/proc", pid).exists() and path.lstat().st_uid == os.getuid():
-            shutil.rmtree(path, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=name, dir=base))
 
 
 def _close_masters(sockets: Path) -> None:

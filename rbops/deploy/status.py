@@ -57,10 +57,11 @@ class ServerDiff:
 
 @dataclass(frozen=True, slots=True)
 class ServerStatus:
-    """One server now. ``error`` says why it could not be read; everything else is None or empty then."""
+    """One server now. ``error`` says why it could not be read, ``error_code`` is its code; all else is empty then."""
 
     name: str
     error: str | None = None
+    error_code: str | None = None
     digest: str | None = None
     dataplane: str | None = None
     services: Mapping[str, str] = field(default_factory=dict)
@@ -162,7 +163,7 @@ def status_servers(plan: ClusterPlan, inventory: Inventory) -> list[ServerStatus
 
     results = each(((target.name, target.name) for target in targets), ask)
     return [
-        ServerStatus(name, error=str(result)) if isinstance(result, RbopsError) else result
+        ServerStatus(name, error=str(result), error_code=result.code) if isinstance(result, RbopsError) else result
         for name, result in results.items()
     ]
 

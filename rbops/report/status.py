@@ -27,6 +27,23 @@ def status_blocks(found: Sequence[ServerStatus], digest: str) -> Iterator[Block]
         yield "\n".join(waiting)
 
 
+_NOT_READ = {
+    "ssh.connection-lost": "unreachable",
+    "ssh.host-key-changed": "other host key",
+    "ssh.host-key-revoked": "revoked host key",
+    "ssh.host-key-unknown": "unknown host key",
+    "ssh.jump-host": "jump host fails",
+    "ssh.jump-host-forward": "unreachable",
+    "ssh.login-refused": "login refused",
+    "ssh.no-answer": "unreachable",
+    "ssh.no-command": "login refused",
+    "ssh.no-connection": "unreachable",
+    "ssh.sudo": "sudo refused",
+    "ssh.timeout": "unreachable",
+}
+"""Why a server could not be read, in a word or two, by the error's code."""
+
+
 def status_json(found: Sequence[ServerStatus], digest: str) -> dict[str, Any]:
     """The same as an object; ``problems`` of a healthy server is empty."""
     servers = {server.name: {**server.to_dict(), "problems": problems(server, digest)} for server in found}
@@ -39,7 +56,7 @@ def problems(server: ServerStatus, digest: str) -> tuple[str, ...]:
     Units that only run at boot, and those of the data plane that is not planned, are inactive on a healthy server.
     """
     if server.error:
-        return ("unreachable",)
+        return (_NOT_READ.get(server.error_code or "", "not readable"),)
     if server.digest is None:
         return ("no plan",)
     return tuple(_problems(server, digest))

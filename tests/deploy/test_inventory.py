@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rbops.deploy.inventory import load_inventory
-from rbops.deploy.ssh_config import resolve
+from rbops.deploy.ssh.options import resolve
 from rbops.errors import Mismatch, RbopsError, UsageError
 from tests.lab.plans import mesh
 from tests.support.errors import raises
@@ -179,8 +179,6 @@ def test_openssh_resolves_jump_hosts_and_files(tmp_path: Path) -> None:
         "10.82.0.10", ["-F", "none", "-o", f'UserKnownHostsFile="{known}"', "-J", "gate.example"], name="n0"
     )
     assert known in options.known_hosts
-    assert options.proxy_command == "ssh -F none -W '[10.82.0.10]:22' gate.example"
-    command = resolve(
-        "10.82.0.10", ["-F", "none", "-p", "23", "-o", "ProxyCommand=nc %h %p %%"], name="n0"
-    ).proxy_command
-    assert command == "nc 10.82.0.10 23 %"
+    assert (options.jump, options.client_only) == ("gate.example", ("ProxyJump",))
+    options = resolve("10.82.0.10", ["-F", "none", "-o", "ProxyCommand=nc %h %p"], name="n0")
+    assert (options.jump, options.client_only) == ("a ProxyCommand", ("ProxyCommand",))

@@ -37,7 +37,9 @@ def test_a_server_that_did_not_boot_since_is_healthy() -> None:
 @pytest.mark.parametrize(
     ("server", "found"),
     [
-        (ServerStatus("n0", error="n0: no route to host"), ("unreachable",)),
+        (ServerStatus("n0", error="n0: no route to host", error_code="ssh.no-connection"), ("unreachable",)),
+        (ServerStatus("n0", error="n0: sudo", error_code="ssh.sudo"), ("sudo refused",)),
+        (ServerStatus("n0", error="n0: else", error_code="probe.failed"), ("not readable",)),
         (replace(HEALTHY, digest=None), ("no plan",)),
         (replace(HEALTHY, digest="f" * 64), ("other plan",)),
         (replace(HEALTHY, dataplane="not loaded"), ("data plane not loaded",)),

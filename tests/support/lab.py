@@ -13,17 +13,19 @@ import pytest
 
 from rbops.lab.model import Lab
 from rbops.lab.providers import provider
+from rbops.lab.releases import Releases
 from rbops.plan import ClusterPlan
 from tests.support.leftovers import LAB_PREFIX
 
 __all__ = ["MakeLab", "make_lab"]
 
-MakeLab = Callable[[ClusterPlan, str], Lab]
+MakeLab = Callable[..., Lab]
 
 
 @pytest.fixture(scope="session")
 def make_lab() -> Iterator[MakeLab]:
     """``make_lab(plan, name)``: the lab of that name, up; the same one again for the same plan.
+    ``releases``: as for ``up``.
 
     What a run that was killed left under the name is removed first. Tests that break a lab mend it
     (``lab.restart``) or ask for one of their own name.
@@ -31,14 +33,14 @@ def make_lab() -> Iterator[MakeLab]:
     made: dict[str, Lab] = {}
     with ExitStack() as stack:
 
-        def make(plan: ClusterPlan, name: str) -> Lab:
+        def make(plan: ClusterPlan, name: str, releases: Releases | None = None) -> Lab:
             assert name.startswith(LAB_PREFIX), "otherwise it would not be found when it is left behind"
             if name in made and made[name].manifest.plan_digest == plan.digest:
                 return made[name]
             nspawn = provider("nspawn")
             nspawn.down(name)
             stack.callback(nspawn.down, name)
-            made[name] = nspawn.up(plan, name)
+            made[name] = nspawn.up(plan, name, releases=releases)
             return made[name]
 
         yield make

@@ -1,0 +1,293 @@
+"""Commands on a server, and conversations with one, over a login of either kind.
+
+Every wait is bounded. Commands are argument lists, quoted with :func:`shlex.join` for the login shell: an argument
+``$(reboot)`` arrives as those nine characters.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from rbops.deploy.ssh.channel import Broken, Channel, Connection
+from rbops.deploy.ssh.login import log_in
+from rbops.deploy.ssh.sudo import Wrapped, refusal, wrap
+from rbops.deploy.ssh.target import Target
+from rbops.deploy.ssh.together import each, raise_errors
+from rbops.errors import Unreachable
+
+__all__ = ["Completed", "Conversation", "Session", "open_session", "require_reachable", "run"]
+
+_POLL_S = 0.2
+_GRACE_S = 5.0
+_BUSY_S = 0.01
+_TIMED_OUT = 124  # timeout(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A finished command; ``stdout`` and ``stderr`` are decoded as UTF-8 with replacement."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+    @property
+    def reason(self) -> str:
+        """The last line of stderr, or of stdout, or the return code: one line for a message."""
+        for text in (self.stderr, self.stdout):
+            lines = [line.strip() for line in text.splitlines() if line.strip()]
+            if lines:
+                return lines[-1]
+        return f"exit status {self.returncode}"
+
+
+class Session:
+    """An open login to one server; use as a context manager."""
+
+    __slots__ = ("_connection", "target")
+
+    def __init__(self, target: Target, connection: Connection) -> None:
+        self.target = target
+        self._connection = connection
+
+    def run(
+        self,
+        argv: Sequence[str],
+        timeout: float,
+        input: bytes | None = None,  # noqa: A002 - as subprocess calls it
+        *,
+        root: bool = True,
+    ) -> Completed:
+        """Run a command, as root unless ``root`` is False, for at most ``timeout`` seconds.
+
+        The server itself ends it when the time is up (timeout(1)). What is printed around it, by a shell profile or
+        sudo, is not in the result. Raises Unreachable when the connection breaks, the time is up, or sudo refuses.
+        """
+        words = shlex.join(argv[:3])
+        try:
+            started = self._start(argv, timeout, root=root)
+            with started:
+                started.feed(input or b"", time.monotonic() + timeout + _GRACE_S)
+                done = started.completed()
+        except Broken as error:
+            raise _broken(self.target, f"during `{words}`", error) from error
+        if done.returncode == _TIMED_OUT:
+            raise Unreachable(
+                f"`{words}` did not finish in {timeout:.0f} s", code="ssh.timeout", where=self.target.where
+            )
+        return done
+
+    def start(self, argv: Sequence[str], timeout: float) -> Conversation:
+        """Start a command as root that is sent lines and answers in lines; ``timeout`` bounds it as in :meth:`run`.
+
+        Raises Unreachable when the connection breaks.
+        """
+        try:
+            return Conversation(self._start(argv, timeout, root=True))
+        except Broken as error:
+            raise _broken(self.target, "", error) from error
+
+    def _start(self, argv: Sequence[str], timeout: float, *, root: bool) -> _Started:
+        bounded = ["timeout", "-k", "5", str(max(1, math.ceil(timeout))), *argv]
+        wrapped = wrap(self.target, bounded, root=root)
+        started = _Started(self.target, self._connection.start(wrapped.command), wrapped, root=root)
+        if wrapped.prompt is not None:
+            try:
+                started.authenticate(time.monotonic() + timeout + _GRACE_S)
+            except BaseException:
+                started.close()
+                raise
+        return started
+
+    def close(self) -> None:
+        """Close the connection; commands still running on the server are left to their timeout(1)."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        """The session itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+
+class _Started:
+    """A command that was started, and all that came from it so far."""
+
+    __slots__ = ("_channel", "_root", "_wrapped", "err", "out", "target")
+
+    def __init__(self, target: Target, channel: Channel, wrapped: Wrapped, *, root: bool) -> None:
+        self.target = target
+        self._channel = channel
+        self._wrapped = wrapped
+        self._root = root
+        self.out, self.err = bytearray(), bytearray()
+
+    def authenticate(self, deadline: float) -> None:
+        """Answer sudo when it asks for the password: before the command starts, so that it never reads it."""
+        prompt, asked = self._wrapped.prompt or b"", 0
+        while not self._wrapped.started(bytes(self.out)):
+            if not self.take(deadline):
+                return
+            count = self.err.count(prompt)
+            if count > 1:
+                raise refusal(self.target, f"sudo: incorrect password for {self.target.user}", root=True)
+            if count > asked:
+                asked = count
+                password = memoryview(f"{self.target.become_password}\n".encode())
+                while password:
+                    password = password[self._channel.send(password) :]
+
+    def take(self, deadline: float) -> bool:
+        """Collect what comes next; False when it has ended. Broken when the deadline is over."""
+        if time.monotonic() > deadline:
+            raise Broken("no answer in time")
+        got = self._channel.receive(_POLL_S)
+        if got is None:
+            return False
+        self.out += got[0]
+        self.err += got[1]
+        return True
+
+    def poll(self, wait_s: float) -> bool | None:
+        """As :meth:`take` without a deadline: whether something came, None when it has ended."""
+        got = self._channel.receive(wait_s)
+        if got is None:
+            return None
+        self.out += got[0]
+        self.err += got[1]
+        return bool(got[0] or got[1])
+
+    def send(self, data: bytes) -> None:
+        """Feed its input."""
+        view = memoryview(data)
+        while view:
+            sent = self._channel.send(view)
+            view = view[sent:]
+            if not sent:
+                time.sleep(_BUSY_S)
+
+    def feed(self, data: bytes, deadline: float) -> None:
+        """Feed its input to the end, and collect both outputs until it has ended."""
+        view = memoryview(data)
+        while view:
+            sent = self._channel.send(view)
+            view = view[sent:]
+            if self.poll(0 if sent else _BUSY_S) is None:
+                return
+            if time.monotonic() > deadline:
+                raise Broken("no answer in time")
+        self._channel.end_input()
+        while self.take(deadline):
+            pass
+
+    def end(self, deadline: float) -> None:
+        """End its input, and collect both outputs until it has ended."""
+        self.feed(b"", deadline)
+
+    def lines(self) -> bytes:
+        """What the command itself has printed so far."""
+        return self._wrapped.output(bytes(self.out))
+
+    def completed(self) -> Completed:
+        """The result, after the end. Unreachable when the command was never started; Broken when it got no end."""
+        errors, code = self._wrapped.errors(bytes(self.err))
+        if not self._wrapped.started(bytes(self.out)):
+            raise refusal(self.target, (self.out + self.err).decode("utf-8", "replace"), root=self._root)
+        if code is None:
+            raise Broken("it ended before the command did")
+        return Completed(code, self.lines().decode("utf-8", "replace"), errors.decode("utf-8", "replace"))
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Conversation:
+    """A running command on a server: lines are sent and received, the end of its input makes it finish."""
+
+    __slots__ = ("_done", "_read", "_started")
+
+    def __init__(self, started: _Started) -> None:
+        self._started = started
+        self._done: Completed | None = None
+        self._read = 0
+
+    def send(self, line: str) -> None:
+        """Send a line; that the command has ended already is found by :meth:`receive`."""
+        self._started.send(line.encode() + b"\n")
+
+    def receive(self, timeout: float, stop: Callable[[], bool] = lambda: False) -> str | None:
+        """The next line of its output; None when it has ended, or when ``stop`` says so.
+
+        Raises Unreachable when the connection breaks or no line comes for ``timeout`` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        while b"\n" not in (unread := self._started.lines()[self._read :]):
+            try:
+                came = self._started.poll(_POLL_S)
+            except Broken as error:
+                raise _broken(self._started.target, "", error) from error
+            if came:
+                continue
+            if stop() or came is None:
+                return None
+            if time.monotonic() > deadline:
+                raise Unreachable(f"no answer in {timeout:.0f} s", code="ssh.timeout", where=self._started.target.where)
+        line = unread.partition(b"\n")[0]
+        self._read += len(line) + 1
+        return line.decode("utf-8", "replace")
+
+    def finish(self, timeout: float) -> Completed:
+        """End its input and wait until it has ended; output that was not received yet is in the result.
+
+        Once it has ended the same result again. Raises Unreachable when it does not end within ``timeout``
+        seconds, or the connection is lost.
+        """
+        if self._done is not None:
+            return self._done
+        try:
+            with self._started:
+                self._started.end(time.monotonic() + timeout)
+                done = self._started.completed()
+        except Broken as error:
+            raise _broken(self._started.target, "before the command ended", error) from error
+        rest = self._started.lines()[self._read :].decode("utf-8", "replace")
+        self._done = Completed(done.returncode, rest, done.stderr)
+        return self._done
+
+
+def _broken(target: Target, when: str, error: Broken) -> Unreachable:
+    text = f"the connection broke {when}".rstrip()
+    return Unreachable(f"{text}: {error}", code="ssh.connection-lost", where=target.where)
+
+
+def open_session(target: Target) -> Session:
+    """Log in (see :func:`rbops.deploy.ssh.login.log_in`) for running commands with :meth:`Session.run`."""
+    return Session(target, log_in(target))
+
+
+def require_reachable(targets: Iterable[Target]) -> None:
+    """Raise Unreachable naming every one of the servers that cannot be logged in to."""
+    results = each(((target.name, target) for target in targets), lambda target: open_session(target).close())
+    raise_errors(results)
+
+
+def run(target: Target, argv: Sequence[str], timeout: float, input: bytes | None = None) -> Completed:  # noqa: A002
+    """Run one command over a connection of its own; see :meth:`Session.run`."""
+    with open_session(target) as session:
+        return session.run(argv, timeout, input)
