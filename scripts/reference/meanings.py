@@ -32,7 +32,6 @@ MEANINGS = {
     "selftest.route-file": "the file of routes cannot be read, with the system's reason",
     "spec.invalid": "the spec has errors; each has a place and a code of its own",
     "spec.unknown-key": "a section has a key that does not exist",
-    "ssh.connection-lost": "the connection broke while a command ran, with the reason",
     "ssh.no-answer": "the server, or its jump host, did not answer in time",
     "ssh.no-connection": "no connection to the server could be made, with the reason",
     "status.unreachable": "a server could not be asked; each is named with the reason",

@@ -76,7 +76,7 @@ class Session:
                 started.feed(input or b"", time.monotonic() + timeout + _GRACE_S)
                 done = started.completed()
         except Broken as error:
-            raise _broken(self.target, f"during `{words}`", error) from error
+            raise _broken(self.target, f"`{words}`", error) from error
         if done.returncode == _TIMED_OUT:
             raise Unreachable(
                 f"`{words}` did not finish in {timeout:.0f} s", code="ssh.timeout", where=self.target.where
@@ -91,7 +91,7 @@ class Session:
         try:
             return Conversation(self._start(argv, timeout, root=True))
         except Broken as error:
-            raise _broken(self.target, "", error) from error
+            raise _broken(self.target, f"`{shlex.join(argv[:3])}`", error) from error
 
     def _start(self, argv: Sequence[str], timeout: float, *, root: bool) -> _Started:
         bounded = ["timeout", "-k", "5", str(max(1, math.ceil(timeout))), *argv]
@@ -241,7 +241,7 @@ class Conversation:
             try:
                 came = self._started.poll(_POLL_S)
             except Broken as error:
-                raise _broken(self._started.target, "", error) from error
+                raise _broken(self._started.target, "a conversation", error) from error
             if came:
                 continue
             if stop() or came is None:
@@ -265,15 +265,16 @@ class Conversation:
                 self._started.end(time.monotonic() + timeout)
                 done = self._started.completed()
         except Broken as error:
-            raise _broken(self._started.target, "before the command ended", error) from error
+            raise _broken(self._started.target, "a conversation", error) from error
         rest = self._started.lines()[self._read :].decode("utf-8", "replace")
         self._done = Completed(done.returncode, rest, done.stderr)
         return self._done
 
 
-def _broken(target: Target, when: str, error: Broken) -> Unreachable:
-    text = f"the connection broke {when}".rstrip()
-    return Unreachable(f"{text}: {error}", code="ssh.connection-lost", where=target.where)
+def _broken(target: Target, command: str, error: Broken) -> Unreachable:
+    return Unreachable(
+        f"the connection broke during {command}: {error}", code="ssh.connection-lost", where=target.where
+    )
 
 
 def open_session(target: Target) -> Session:
