@@ -20,6 +20,9 @@ _PORT = {
     "net.ipv4.conf.{}.rp_filter": "0",
     "net.ipv4.conf.{}.send_redirects": "0",
     "net.ipv4.conf.{}.accept_redirects": "0",
+    # A port answers ARP for its own address alone, and asks with that.
+    "net.ipv4.conf.{}.arp_ignore": "1",
+    "net.ipv4.conf.{}.arp_announce": "2",
     # The router forwards IPv4: no router solicitation, no link-local address on a data port.
     "net.ipv6.conf.{}.disable_ipv6": "1",
 }

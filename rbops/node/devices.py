@@ -154,8 +154,21 @@ def resolve(config: NodeConfig, system: System) -> dict[str, Device]:
                 where=Where(server=config.server, device=device.name),
                 hint="plan another device: the data plane would cut this server off",
             )
+        _check_free(port, device.name, config.server, system)
     _check_drivers(config, found)
     return found
+
+
+def _check_free(port: str, device: str, server: str, system: System) -> None:
+    """A bridge, bond or switch takes a port's packets away, a VLAN or macvlan on it gets none of its own any more."""
+    uppers = (name.removeprefix("upper_") for name in system.names(f"/sys/class/net/{device}") if "upper_" in name)
+    for upper in uppers:
+        raise Mismatch(
+            f"port {port} is in use: device {upper} is on top of it",
+            code="node.port-in-use",
+            where=Where(server=server, device=device),
+            hint=f"plan another device, or take this one out of {upper}",
+        )
 
 
 def _is(port: NodePort, device: Device) -> bool:

@@ -14,7 +14,10 @@ from dataclasses import dataclass
 
 from rbops.errors import CheckFailed
 
-__all__ = ["KernelRoute", "attributes", "dump_routes", "messages", "parse_routes"]
+__all__ = ["BROADCAST", "LOCAL", "UNICAST", "KernelRoute", "attributes", "dump_routes", "messages", "parse_routes"]
+
+UNICAST, LOCAL, BROADCAST = 1, 2, 3
+"""Kinds of routes (RTN_UNICAST and so on)."""
 
 _NETLINK_ROUTE = 0
 _SOL_NETLINK, _GET_STRICT_CHK = 270, 12
@@ -34,13 +37,17 @@ _PORT_ID = 0x52420052
 
 @dataclass(frozen=True, slots=True)
 class KernelRoute:
-    """A route as the kernel has it; addresses are numbers, ``device`` an interface index."""
+    """A route as the kernel has it; addresses are numbers, ``device`` an interface index.
+
+    ``kind`` is how packets are handled that follow it (RTN_..., linux/rtnetlink.h).
+    """
 
     gateway: int | None
     device: int | None
     onlink: bool
     source: int | None
     metric: int
+    kind: int = UNICAST
 
 
 def dump_routes(protocol: int, table: int) -> bytes:
@@ -133,7 +140,7 @@ def parse_routes(data: bytes) -> dict[tuple[int, int, int], KernelRoute]:
             rest += 16
         elif length:
             address = _address(dict(attributes(data, rest, end)).get(_RTA_DST)) or 0
-        key = data[start + 8 : start + 12] + data[rest:end]
+        key = data[start + 7 : start + 12] + data[rest:end]
         route = known.get(key)
         if route is None:
             route = known[key] = _route(key)
@@ -142,14 +149,15 @@ def parse_routes(data: bytes) -> dict[tuple[int, int, int], KernelRoute]:
 
 
 def _route(key: bytes) -> KernelRoute:
-    """From the flags and the attributes of a message."""
-    values = dict(attributes(key, 4, len(key)))
+    """From the kind, the flags and the attributes of a message."""
+    values = dict(attributes(key, 5, len(key)))
     return KernelRoute(
         gateway=_address(values.get(_RTA_GATEWAY)),
         device=_number(values.get(_RTA_OIF)),
-        onlink=bool((_number(key[:4]) or 0) & _RTNH_F_ONLINK),
+        onlink=bool((_number(key[1:5]) or 0) & _RTNH_F_ONLINK),
         source=_address(values.get(_RTA_PREFSRC)),
         metric=_number(values.get(_RTA_PRIORITY)) or 0,
+        kind=key[0],
     )
 
 

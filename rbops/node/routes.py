@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 from socket import inet_ntoa
 
 from rbops.node.devices import PROTOCOL, TABLE
-from rbops.node.netlink import KernelRoute
+from rbops.node.netlink import BROADCAST, LOCAL, KernelRoute
 from rbops.node.settings import Ip, Setting
 from rbops.node.table import Hop
 
@@ -16,6 +16,8 @@ __all__ = ["SUBJECT", "fingerprint", "settings"]
 
 SUBJECT = "kernel routes"
 _SINGLE = 50
+_KINDS = {LOCAL: "local ", BROADCAST: "broadcast "}
+_SCOPES = {LOCAL: "host"}
 _OURS = f"proto {PROTOCOL} table {TABLE}"
 
 
@@ -27,7 +29,7 @@ def settings(
     """The differing routes: one setting each, or a single one for all when they are more than 50."""
     todo = [key for key in have if key[2] or key[:2] not in want]
     texts = {id(hop): _want(hop) for hop in want.values()}
-    numbers = {id(hop): (hop.gateway, indexes.get(hop.device), hop.onlink) for hop in want.values()}
+    numbers = {id(hop): (hop.gateway, indexes.get(hop.device), hop.onlink, hop.kind) for hop in want.values()}
     changes: list[tuple[tuple[int, int], KernelRoute | None, str, Ip]] = [
         (key[:2], have[key], "absent", Ip(f"route del {_prefix(key)} {_OURS} metric {key[2]}")) for key in todo
     ]
@@ -35,7 +37,7 @@ def settings(
         now = have.get((prefix[0], prefix[1], 0))
         if now is None or not _equal(numbers[id(hop)], hop, now):
             text = texts[id(hop)]
-            line = Ip(f"route replace {_prefix(prefix)} {text} {_OURS}")
+            line = Ip(f"route replace {_KINDS.get(hop.kind, '')}{_prefix(prefix)} {text} {_OURS}")
             changes.append((prefix, now, text, line))
     if not changes:
         return [Setting(SUBJECT, "count", str(len(have)), str(len(want)), undo=_FLUSH)]
@@ -58,8 +60,8 @@ def fingerprint(table_sha256: str, plan_digest: str, indexes: Mapping[str, int],
     return hashlib.sha256(wanted.encode() + b"\0" + hashlib.sha256(dump).digest()).hexdigest()
 
 
-def _equal(numbers: tuple[int | None, int | None, bool], hop: Hop, route: KernelRoute) -> bool:
-    return numbers == (route.gateway, route.device, route.onlink) and hop.source in (None, route.source)
+def _equal(numbers: tuple[int | None, int | None, bool, int], hop: Hop, route: KernelRoute) -> bool:
+    return numbers == (route.gateway, route.device, route.onlink, route.kind) and hop.source in (None, route.source)
 
 
 def _prefix(prefix: tuple[int, ...]) -> str:
@@ -68,7 +70,8 @@ def _prefix(prefix: tuple[int, ...]) -> str:
 
 def _want(hop: Hop) -> str:
     if hop.gateway is None:
-        return f"dev {hop.device} scope link" + ("" if hop.source is None else f" src {IPv4Address(hop.source)}")
+        scope = _SCOPES.get(hop.kind, "link")
+        return f"dev {hop.device} scope {scope}" + ("" if hop.source is None else f" src {IPv4Address(hop.source)}")
     onlink = " onlink" if hop.onlink else ""
     source = "" if hop.source is None else f" src {IPv4Address(hop.source)}"
     return f"via {IPv4Address(hop.gateway)} dev {hop.device}{onlink}{source}"
@@ -80,4 +83,4 @@ def _have(route: KernelRoute | None, names: Mapping[int, str]) -> str:
     device = names.get(route.device or 0, f"#{route.device}")
     gateway = "" if route.gateway is None else f"via {IPv4Address(route.gateway)} "
     source = "" if route.source is None else f" src {IPv4Address(route.source)}"
-    return f"{gateway}dev {device}{' onlink' if route.onlink else ''}{source}"
+    return f"{_KINDS.get(route.kind, '')}{gateway}dev {device}{' onlink' if route.onlink else ''}{source}"

@@ -9,10 +9,12 @@ from pathlib import Path
 from socket import inet_aton
 
 from rbops.errors import Mismatch, Where
+from rbops.node.netlink import BROADCAST, LOCAL, UNICAST
 from rbops.node.schema import NodeConfig
 
 __all__ = ["Hop", "RouteTarget", "Row", "hops", "load", "neighbors", "rows"]
 
+_HOST = 32
 _HEADER = "prefix,port,adjacency,via"
 
 
@@ -31,12 +33,16 @@ Row = tuple[str, RouteTarget]
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """Where the kernel sends a prefix: gateway (None: connected), device, own source; addresses as numbers."""
+    """Where the kernel sends a prefix: gateway (None: connected), device, own source; addresses as numbers.
+
+    ``kind``: also LOCAL, an address of this server's, or BROADCAST.
+    """
 
     gateway: int | None
     device: str
     onlink: bool
     source: int | None
+    kind: int = UNICAST
 
 
 def load(config: NodeConfig) -> bytes:
@@ -77,7 +83,7 @@ def rows(data: bytes) -> list[Row]:
 
 
 def hops(table: Sequence[Row], config: NodeConfig, devices: Mapping[str, str]) -> dict[tuple[int, int], Hop]:
-    """(address, length) -> next hop: the networks of the own ports, and what leaves by others or via neighbours."""
+    """(address, length) -> next hop: the own addresses and networks, and what leaves by others or via neighbours."""
     if config.host is not None:
         source = int(IPv4Interface(config.host.addresses[0]).ip) if config.host.addresses else None
         behind = Hop(None, config.host.device, onlink=False, source=source)
@@ -94,6 +100,25 @@ def hops(table: Sequence[Row], config: NodeConfig, devices: Mapping[str, str]) -
                 found[int.from_bytes(inet_aton(address), "big"), int(length)] = hop
     except (OSError, ValueError) as error:
         raise Mismatch(f"{prefix} is not a valid prefix", code="node.route", where=Where(file="routes.csv")) from error
+    return found | _own(config, devices)
+
+
+def _own(config: NodeConfig, devices: Mapping[str, str]) -> dict[tuple[int, int], Hop]:
+    """The router's addresses on this server and the broadcasts of their networks, which the local table has too.
+
+    External ports come first: internal ones have an address of theirs.
+    """
+    ports = sorted(config.kernel_ports, key=lambda port: port.kind != "external")
+    places = [(devices[port.name], address) for port in ports for address in port.addresses]
+    if config.host is not None:
+        places += [(config.host.device, address) for address in config.host.addresses]
+    found: dict[tuple[int, int], Hop] = {}
+    for device, address in ((device, IPv4Interface(address)) for device, address in places):
+        own = int(address.ip)
+        found.setdefault((own, _HOST), Hop(None, device, onlink=False, source=own, kind=LOCAL))
+        if address.network.prefixlen < _HOST - 1:
+            last = int(address.network.broadcast_address)
+            found.setdefault((last, _HOST), Hop(None, device, onlink=False, source=own, kind=BROADCAST))
     return found
 
 

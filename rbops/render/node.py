@@ -28,6 +28,8 @@ from rbops.render.sysctl import sysctl
 __all__ = ["Cluster", "cluster", "intermediates", "next_hops", "server_files"]
 
 _NODE = "/etc/rbops/node.json"
+_DUMMY = "192.0.0.8"
+"""The source of ICMP errors on a server without an address of the router (RFC 7600, 4.8)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +95,21 @@ def _port(port: Port, server: Server, shared: Cluster, steering: tuple[Rule, ...
         # Frames on internal links carry fabric MACs, which belong to no device.
         promiscuous=internal,
         arp=not internal,
-        addresses=port.addresses,
+        addresses=(_own_address(server),) if internal else port.addresses,
         neighbors=tuple(Neighbor(a.index, a.address, a.mac) for a in port.adjacencies),
         queues=tuple(Queue(q.index, q.rx_core, q.tx_core) for q in port.queues),
         nic=server.nic(port.driver),
         rss=spread(port, server),
         steering=steering,
     )
+
+
+def _own_address(server: Server) -> str:
+    """What internal ports have: without an address of the router the kernel's ICMP errors about packets that came over
+    the fabric would carry the management's.
+    """
+    own = (address.partition("/")[0] for port in server.ports for address in port.addresses)
+    return f"{next(own, _DUMMY)}/32"
 
 
 def _select(port: Port) -> tuple[str, str]:

@@ -121,7 +121,7 @@ class ServerUnderTest:
     def external_addresses(self) -> list[str]:
         """The router's own addresses on this server, on its ports or on the host interface of its data plane."""
         host = self.node.host.addresses if self.node.host is not None else ()
-        return [*(address for port in self.node.ports for address in port.addresses), *host]
+        return [*(address for port in self.node.ports if port.kind == "external" for address in port.addresses), *host]
 
     @property
     def in_container(self) -> bool:

@@ -12,7 +12,7 @@ from rbops.node import addresses, irq, links, napi, neighbors, routes, rules, ta
 from rbops.node.devices import Device
 from rbops.node.execute import NotSupported, execute, undo
 from rbops.node.fabric import next_hop
-from rbops.node.netlink import KernelRoute
+from rbops.node.netlink import BROADCAST, LOCAL, UNICAST, KernelRoute
 from rbops.node.settings import Action, Ip, Run, Setting, Write, action_from_json, action_to_json, differing
 from rbops.node.system import Done
 from tests.node.recorded import Recorded, config, external, internal
@@ -92,33 +92,53 @@ def test_routes() -> None:
         "route replace 198.18.1.2/32 via 169.254.1.1 dev eth8 onlink src 198.18.0.1 proto 82 table 82",
         "route replace 203.0.113.0/24 via 198.18.0.2 dev eth7 proto 82 table 82",
         "route replace 203.0.114.0/24 via 169.254.3.1 dev eth8 onlink src 198.18.0.1 proto 82 table 82",
+        "route replace local 198.18.0.1/32 dev eth7 scope host src 198.18.0.1 proto 82 table 82",
+        "route replace broadcast 198.18.0.255/32 dev eth7 scope link src 198.18.0.1 proto 82 table 82",
     ]
+
+
+def test_the_routers_addresses_are_in_its_own_table() -> None:
+    """Once, also where internal ports have one too; the host interface of a data plane has none of a network."""
+    wanted = config(ports=[internal(addresses=["198.18.0.1/32"]), external()])
+    hops = table.hops(table.rows(b"prefix,port,adjacency,via\n"), wanted, DEVICES)
+    own = {key: (hop.device, hop.kind) for key, hop in hops.items() if hop.kind != UNICAST}
+    assert own == {(0xC6120001, 32): ("eth7", LOCAL), (0xC61200FF, 32): ("eth7", BROADCAST)}
+    host = {"device": "rb0", "mac": "02:00:00:00:00:01", "mtu": 1500, "addresses": ["198.18.0.1/32"]}
+    wanted = config(ports=[], host=host)
+    hops = table.hops(table.rows(b"prefix,port,adjacency,via\n198.18.0.1/32,0,0,\n"), wanted, {})
+    assert {key: (hop.device, hop.kind) for key, hop in hops.items()} == {(0xC6120001, 32): ("rb0", LOCAL)}
 
 
 def test_rules() -> None:
     made = config(ports=[external(), internal()])
     shown = [
         {"priority": 0, "src": "all", "table": "local"},
-        {"priority": 8201, "src": "198.18.0.1", "table": "82"},
-        {"priority": 8201, "src": "10.0.0.0", "srclen": 8, "table": "82"},
-        {"priority": 8202, "src": "all", "iif": "eth7", "action": "unreachable"},
-        {"priority": 8203, "src": "all", "iif": "lo", "table": "82", "suppress_prefixlen": 0},
+        {"priority": 82, "src": "198.18.0.1", "table": "82"},
+        {"priority": 82, "src": "10.0.0.0", "srclen": 8, "table": "82"},
+        {"priority": 83, "src": "all", "iif": "eth7", "action": "unreachable"},
+        {"priority": 85, "src": "all", "iif": "lo", "table": "82", "suppress_prefixlen": 0},
         {"priority": 32766, "src": "all", "table": "main"},
     ]
-    assert todo(rules.settings(made, DEVICES, rules.parse(json.dumps(shown)))) == [
-        "rule del pref 8201 from 10.0.0.0/8 lookup 82",
-        "rule add pref 8201 iif eth7 lookup 82",
-        "rule add pref 8201 iif eth8 lookup 82",
-        "rule add pref 8202 iif eth8 unreachable",
+    found = rules.settings(made, DEVICES, rules.parse(json.dumps(shown)))
+    assert todo(found) == [
+        "rule del pref 82 from 10.0.0.0/8 lookup 82",
+        "rule add pref 82 iif eth7 lookup 82",
+        "rule add pref 82 iif eth8 lookup 82",
+        "rule add pref 83 from 198.18.0.1 unreachable",
+        "rule add pref 83 iif eth8 unreachable",
+        # Never without a rule for the local table: the server would be cut off.
+        "rule add pref 84 lookup local protocol kernel",
+        "rule del pref 0 lookup local",
     ]
+    assert found[-1].undo == (Ip("rule add pref 0 lookup local protocol kernel"),)
 
 
 def test_many_routes_are_one_difference() -> None:
     rows = [(f"20.0.{i}.0/24", table.RouteTarget(1, 1, "")) for i in range(200)]
     want = table.hops(rows, config(ports=[external(), internal()]), DEVICES)
     (setting,) = routes.settings(want, {}, INDEXES)
-    assert (setting.have, setting.want) == ("0 routes", "201 routes, 201 to change")
-    assert len(setting.actions) == 201
+    assert (setting.have, setting.want) == ("0 routes", "203 routes, 203 to change")
+    assert len(setting.actions) == 203
 
 
 @pytest.mark.parametrize(

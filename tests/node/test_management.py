@@ -1,0 +1,209 @@
+"""The management network is not the router's: frames made by a tester, and what leaves the server by which device.
+
+Runs on kernels with and without VRFs (tests/fullkernel).
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+import pytest
+
+from tests.node.conftest import Server, command
+from tests.support.netns import inside
+
+pytestmark = pytest.mark.root
+
+TESTER = bytes.fromhex("024e00000002")
+EVERYONE = b"\xff" * 6
+NEAR, OWN, MANAGEMENT, OUTSIDE = "198.18.0.2", "198.18.0.1", "10.1.0.1", "8.8.8.8"
+FAR = "198.18.1.2"
+ICMP, TCP, UDP = 1, 6, 17
+DF = 0x4000
+ARP, IPV4 = 0x0806, 0x0800
+
+
+def checksum(data: bytes) -> int:
+    words = struct.unpack(f"!{(len(data) + 1) // 2}H", data + bytes(len(data) % 2))
+    total = sum(words)
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def packet(source: str, target: str, protocol: int, payload: bytes, *, ttl: int = 64, flags: int = 0) -> bytes:
+    ends = IPv4Address(source).packed + IPv4Address(target).packed
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(payload), 7, flags, ttl, protocol, 0) + ends
+    return head[:10] + struct.pack("!H", checksum(head)) + head[12:] + payload
+
+
+def echo(source: str, target: str, *, ttl: int = 64, flags: int = 0, size: int = 8) -> bytes:
+    body = struct.pack("!BBHHH", 8, 0, 0, 9, 9) + bytes(size)
+    body = body[:2] + struct.pack("!H", checksum(body)) + body[4:]
+    return packet(source, target, ICMP, body, ttl=ttl, flags=flags)
+
+
+def segment(source: str, target: str, port: int, flags: int = 2) -> bytes:
+    ends = IPv4Address(source).packed + IPv4Address(target).packed
+    body = struct.pack("!HHIIBBHHH", 4321, port, 1, 0, 0x50, flags, 1000, 0, 0)
+    said = checksum(ends + struct.pack("!HH", TCP, len(body)) + body)
+    return packet(source, target, TCP, body[:16] + struct.pack("!H", said) + body[18:])
+
+
+def datagram(source: str, target: str, port: int) -> bytes:
+    return packet(source, target, UDP, struct.pack("!HHHH", 4321, port, 12, 0) + b"ping")
+
+
+def arp(target: str) -> bytes:
+    ends = TESTER + IPv4Address(NEAR).packed + bytes(6) + IPv4Address(target).packed
+    return struct.pack("!HHBBH", 1, IPV4, 6, 4, 1) + ends
+
+
+@dataclass
+class Wires:
+    """The far ends of the server's cables, listened to; ``mgmt`` is the management network."""
+
+    server: Server
+    sockets: dict[str, socket.socket]
+    macs: dict[str, bytes]
+
+    def send(self, data: bytes, kind: int = IPV4, to: bytes | None = None, port: str = "ext0") -> None:
+        frame = (to or self.macs[port]) + TESTER + struct.pack("!H", kind) + data
+        self.sockets[port].send(frame.ljust(60, b"\0"))
+
+    def answers(self) -> dict[str, list[bytes]]:
+        """IPv4 and ARP frames that left by each device, until the server has answered an echo that is sent last."""
+        self.send(echo(NEAR, OWN, size=99))
+        found: dict[str, list[bytes]] = {port: [] for port in self.sockets}
+        while True:
+            frame = self.sockets["ext0"].recv(2048)
+            if len(frame) == 14 + 20 + 8 + 99 and frame[34:35] == b"\0":
+                break
+            found["ext0"].append(frame)
+        for port, link in self.sockets.items():
+            link.settimeout(0.05)
+            while True:
+                try:
+                    found[port].append(link.recv(2048))
+                except TimeoutError:
+                    break
+            link.settimeout(10)
+        kinds = (struct.pack("!H", IPV4), struct.pack("!H", ARP))
+        return {port: [frame for frame in frames if frame[12:14] in kinds] for port, frames in found.items()}
+
+
+def said(frame: bytes) -> tuple[str, str, int, int]:
+    """Source, destination, and the first two bytes of an ICMP message."""
+    source, target = (str(IPv4Address(frame[at : at + 4])) for at in (26, 30))
+    return source, target, frame[34], frame[35]
+
+
+def listen(port: str) -> socket.socket:
+    link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    link.bind((port, 3))
+    link.setsockopt(263, 23, 1)  # SOL_PACKET, PACKET_IGNORE_OUTGOING
+    link.settimeout(10)
+    return link
+
+
+@pytest.fixture(params=["default route", "no default route"])
+def wires(server: Server, request: pytest.FixtureRequest) -> Iterator[Wires]:
+    """A configured server with a management network, on which a service listens on all addresses."""
+    command("ip", "-n", server.peer, "link", "add", "p-mgmt", "type", "veth", "peer", "name", "mgmt")
+    command("ip", "-n", server.peer, "link", "set", "mgmt", "netns", str(server.pid))
+    command("ip", "-n", server.peer, "link", "set", "p-mgmt", "up")
+    command("ip", "-n", server.peer, "link", "set", "p-ext0", "address", "02:4e:00:00:00:02")
+    server.run("sh", "-c", "ip link set lo up && ip address add 10.1.0.1/24 dev mgmt && ip link set mgmt up")
+    server.run("ip", "neigh", "add", "10.1.0.9", "lladdr", "02:4e:00:00:00:09", "dev", "mgmt", "nud", "permanent")
+    if request.param == "default route":
+        server.run("ip", "route", "add", "default", "via", "10.1.0.9")
+    server.install()
+    server.node("apply")
+    ports = ("ext0", "int1", "int2", "int3", "mgmt")
+    links = {link["ifname"]: link["address"] for link in server.json("ip", "-json", "link", "show") if link}
+    macs = {port: bytes.fromhex(links[port].replace(":", "")) for port in ports}
+    with inside(server.peer):
+        sockets = {port: listen(f"p-{port}") for port in ports}
+    with inside(f"/proc/{server.pid}/ns/net"):
+        service = socket.create_server(("0.0.0.0", 22))  # noqa: S104 - as sshd does
+        echoed = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        echoed.bind(("0.0.0.0", 7))  # noqa: S104
+    try:
+        yield Wires(server, sockets, macs)
+    finally:
+        for link in (*sockets.values(), service, echoed):
+            link.close()
+
+
+def test_nothing_of_a_data_port_reaches_or_leaves_by_the_management(wires: Wires) -> None:
+    for target in (MANAGEMENT, "10.1.0.9", "10.1.0.255", OUTSIDE, "127.0.0.1"):
+        wires.send(echo(NEAR, target))
+        wires.send(echo(OUTSIDE, target))
+        wires.send(segment(NEAR, target, 22))
+        wires.send(datagram(NEAR, target, 7))
+        wires.send(arp(target), ARP, EVERYONE)
+        wires.send(arp(target), ARP)
+    wires.send(echo(NEAR, "255.255.255.255"), to=EVERYONE)
+    wires.send(datagram(OUTSIDE, "255.255.255.255", 7), to=EVERYONE)
+    wires.send(echo(OUTSIDE, "224.0.0.1"), to=bytes.fromhex("01005e000001"))
+    for source in (OUTSIDE, "10.1.0.9", MANAGEMENT, "10.1.0.77"):
+        wires.send(echo(source, OWN))
+        wires.send(segment(source, OWN, 22))
+        wires.send(segment(source, OWN, 23))
+        wires.send(datagram(source, OWN, 7))
+        wires.send(datagram(source, OWN, 9))
+        wires.send(echo(source, "203.0.113.9", ttl=1))
+        wires.send(echo(source, "9.9.9.9"))
+    found = wires.answers()
+    assert found["mgmt"] == []
+    answers = [said(frame) for frame in found["ext0"] if frame[12:14] == struct.pack("!H", IPV4)]
+    assert {source for source, _, _, _ in answers} <= {OWN}
+    assert {target for _, target, _, _ in answers} <= {NEAR}
+    # Nobody is told anything of the management's addresses but that no route leads there.
+    assert {(kind, code) for _, _, kind, code in answers} <= {(3, 0), (3, 1)}
+    assert [frame for frame in found["ext0"] if frame[12:14] == struct.pack("!H", ARP)] == []
+
+
+def test_answers_come_from_the_routers_addresses(wires: Wires) -> None:
+    """Also about what came over the fabric: path MTU discovery needs answers that filters let pass."""
+    wires.server.run("ip", "link", "set", "ext0", "mtu", "1280")
+    wires.server.node("apply", code=0)
+    wires.server.run("ip", "link", "set", "ext0", "mtu", "1280")
+    wires.send(arp(OWN), ARP, EVERYONE)
+    wires.send(echo(NEAR, OWN))
+    wires.send(echo(NEAR, "203.0.113.9", ttl=1))
+    wires.send(echo(NEAR, "9.9.9.9"))
+    # To this server's kernel, and a neighbour whose MAC it does not know: over the fabric's address for the kernel.
+    wires.send(echo(FAR, NEAR, flags=DF, size=1400), to=bytes.fromhex("025200000000"), port="int1")
+    wires.send(echo(FAR, NEAR, ttl=1), to=bytes.fromhex("025200000000"), port="int1")
+    found = wires.answers()
+    answered = {said(frame) for frame in found["ext0"] if frame[12:14] == struct.pack("!H", IPV4)}
+    assert answered == {(OWN, NEAR, 0, 0), (OWN, NEAR, 11, 0), (OWN, NEAR, 3, 0)}
+    (reply,) = (frame for frame in found["ext0"] if frame[12:14] == struct.pack("!H", ARP))
+    assert (reply[6:12], reply[28:32]) == (wires.macs["ext0"], IPv4Address(OWN).packed)
+    assert {said(frame) for frame in found["int1"]} == {(OWN, FAR, 3, 4), (OWN, FAR, 11, 0)}
+    assert found["mgmt"] == []
+
+
+def test_the_server_itself_uses_both_networks(wires: Wires) -> None:
+    """Its management works as before, and it reaches the router's networks."""
+    run = wires.server.run
+    assert "dev mgmt" in run("ip", "route", "get", "10.1.0.9").stdout
+    assert "dev int2" in run("ip", "route", "get", "198.18.2.1").stdout
+    assert "local" in run("ip", "route", "get", MANAGEMENT).stdout
+    # Who is on the management network is answered there.
+    wires.send(echo("10.1.0.9", MANAGEMENT), port="mgmt")
+    found = wires.answers()
+    assert [said(frame) for frame in found["mgmt"]] == [(MANAGEMENT, "10.1.0.9", 0, 0)]
+    asked = run("ip", "route", "get", OUTSIDE, "from", NEAR, "iif", "ext0", check=False)
+    assert "unreachable" in asked.stderr
+
+
+def test_ipv6_is_off_on_data_ports(wires: Wires) -> None:
+    """No address, no answer; the management keeps it."""
+    shown = wires.server.json("ip", "-json", "-6", "address", "show")
+    assert {link["ifname"] for link in shown if link} <= {"lo", "mgmt"}
