@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 # decide, for its tests; systemd-container and mmdebstrap boot the lab; openssh-client is Ansible's
 # transport; people ping from testers; graphviz reads the graphs that are written, groff the man pages.
 packages="python3 python3-venv clang llvm libbpf-dev libbpf1 g++ systemd-container mmdebstrap
-openssh-client iproute2 ethtool bpftool iputils-ping procps graphviz groff-base"
+openssh-client iproute2 ethtool bpftool iputils-ping procps graphviz groff-base nftables"
 
 # shellcheck source=scripts/packages.sh
 . scripts/packages.sh

@@ -11,7 +11,7 @@ from typing import Any
 from rbops import __version__
 from rbops.dataplane import registry
 from rbops.errors import Locked, Mismatch, StateUnknown
-from rbops.node import kernel_stages, lock, netlink, pending, queues, routes, watch
+from rbops.node import kernel_stages, lock, netlink, pending, queues, routes, vrf, watch
 from rbops.node.dataplane import Opener
 from rbops.node.devices import PROTOCOL, TABLE, inventory, resolve
 from rbops.node.engine import Applied, Engine, prepare
@@ -208,6 +208,7 @@ class Node:
                 "digest": config.digest,
                 "applied": (read_json(self.state.applied) or {}).get("digest"),
                 "ports": names,
+                "separation": "vrf" if vrf.chosen(config, self.system) else "rules",
                 "dataplane": self.open_plane(config, names).status(),
             }
         return found

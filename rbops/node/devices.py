@@ -14,13 +14,16 @@ from rbops.node.schema import NodeConfig, NodePort
 from rbops.node.session import environment
 from rbops.node.system import System
 
-__all__ = ["PROTOCOL", "TABLE", "Device", "inventory", "management", "resolve", "select"]
+__all__ = ["PROTOCOL", "TABLE", "VRF", "Device", "inventory", "management", "resolve", "select"]
 
 PROTOCOL = 82
 """Routes of this protocol number are rbops's own (``ip route ... proto 82``)."""
 
 TABLE = 82
 """The router's own routing table, which data ports use alone (see ``rules.py``)."""
+
+VRF = "rbops"
+"""The device of the VRF that data ports are in where the kernel has VRFs (see ``vrf.py``)."""
 
 _PCI = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-9a-f]")
 # Devices made on top of others carry the MAC of what is below them and are never a planned port.
@@ -41,6 +44,7 @@ class Device:
     stacked: bool = False
     xdp: bool = False
     gro_max: int | None = None
+    master: str | None = None
 
 
 def inventory(system: System) -> tuple[Device, ...]:
@@ -70,6 +74,7 @@ def _device(link: Mapping[str, Any], system: System) -> Device:
         stacked=kind in _STACKED,
         xdp="xdp" in link,
         gro_max=link.get("gro_max_size"),
+        master=link.get("master"),
     )
 
 
@@ -162,7 +167,7 @@ def resolve(config: NodeConfig, system: System) -> dict[str, Device]:
 def _check_free(port: str, device: str, server: str, system: System) -> None:
     """A bridge, bond or switch takes a port's packets away, a VLAN or macvlan on it gets none of its own any more."""
     uppers = (name.removeprefix("upper_") for name in system.names(f"/sys/class/net/{device}") if "upper_" in name)
-    for upper in uppers:
+    for upper in (upper for upper in uppers if upper != VRF):
         raise Mismatch(
             f"port {port} is in use: device {upper} is on top of it",
             code="node.port-in-use",

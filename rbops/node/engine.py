@@ -12,36 +12,33 @@ from rbops.dataplane.base import Plane
 from rbops.errors import CheckFailed, Mismatch, Where
 from rbops.nic.settings import QUEUE_STAGES, STAGES
 from rbops.node import (
-    addresses,
     binding,
     boot,
     channels,
     cpus,
     dataplane,
     devices,
-    host,
     hugepages,
     ingress,
     irq,
     kernel_stages,
     links,
     napi,
-    neighbors,
-    netlink,
     nic,
     numa,
     routes,
     rss,
-    rules,
     steering,
     sysctl,
     table,
+    vrf,
     xps,
 )
 from rbops.node.dataplane import Opener
-from rbops.node.devices import PROTOCOL, TABLE, Device
+from rbops.node.devices import Device
 from rbops.node.execute import NotSupported, execute
 from rbops.node.files import planned_files
+from rbops.node.network import Network
 from rbops.node.prior import Prior
 from rbops.node.schema import NodeConfig, NodePort, parse
 from rbops.node.settings import Ip, Note, Setting, differing
@@ -108,6 +105,11 @@ class Engine:
         """Planned port -> device."""
         return {port: device.name for port, device in self.found.items()}
 
+    @property
+    def network(self) -> Network:
+        """Addresses, routes and rules."""
+        return Network(self.system, self.config, self.state, self.found, self.table)
+
     def plane(self) -> Plane:
         """The data plane, opened."""
         return self.open_plane(self.config, self.names)
@@ -117,12 +119,9 @@ class Engine:
         return [
             ("huge pages", lambda: hugepages.settings(self.config, self.system)),
             ("drivers", lambda: binding.settings(self.config, self.system)),
-            ("host interface", self._host),
+            *self.network.before_ports(),
             *self._device_stages(STAGES),
-            ("addresses", self._addresses),
-            ("neighbors", self._neighbors),
-            ("routes", self._routes),
-            ("rules", lambda: rules.settings(self.config, self.names, rules.read(self.system))),
+            *self.network.after_ports(),
             *kernel_stages.stages(self.config, self.system, self.state),
         ]
 
@@ -177,7 +176,7 @@ class Engine:
         write_whole(self.state.applied, json.dumps(record).encode())
         prior = Prior(self.state.undo)
         done = [self._settle(name, stage, prior) for name, stage in self.stages()]
-        self._remember_routes()
+        self.network.remember_routes()
         boot.remember(self.config.kernel.boot, self.state, self.system)
         left = prior.leftovers([setting for part in done for setting in part.settings])
         if left:
@@ -309,59 +308,14 @@ class Engine:
         now = {device.name: device for device in devices.inventory(self.system)}
         return self._each(lambda port, device: links.settings(port, now[device]))
 
-    def _host(self) -> list[Setting]:
-        if self.config.host is None:
-            return []
-        now = {device.name: device for device in devices.inventory(self.system)}
-        return host.settings(self.config.host, now, addresses.read(self.system))
-
     def _ingress(self, port: NodePort, device: str) -> list[Setting]:
         return ingress.settings(port, device, ingress.read(self.system, device) if port.closed else ingress.Facts())
-
-    def _addresses(self) -> list[Setting]:
-        facts = addresses.read(self.system)
-        return self._each(lambda port, device: addresses.settings(port, device, facts))
-
-    def _neighbors(self) -> list[Setting]:
-        if self.table is None:
-            return []
-        want = table.neighbors(self.table, self.config, self.names)
-        ports = {device: port for port, device in self.names.items()}
-        return neighbors.settings(ports, want, neighbors.read(self.system))
-
-    def _indexes(self) -> dict[str, int]:
-        found = {device.name: device.index for device in self.found.values()}
-        if self.config.host is not None:
-            found |= {d.name: d.index for d in devices.inventory(self.system) if d.name == self.config.host.device}
-        return found
-
-    def _fingerprint(self, dump: bytes) -> str:
-        return routes.fingerprint(self.config.routes.sha256, self.config.digest, self._indexes(), dump)
-
-    def _routes(self) -> list[Setting]:
-        dump = netlink.dump_routes(PROTOCOL, TABLE)
-        known = read_json(self.state.routes)
-        if known is not None and known.get("fingerprint") == self._fingerprint(dump):
-            return [Setting(routes.SUBJECT, "count", str(known["count"]), str(known["count"]))]
-        if self.table is None:
-            return []
-        want = table.hops(self.table, self.config, self.names)
-        return routes.settings(want, netlink.parse_routes(dump), self._indexes())
 
     def _remember_refused(self, done: list[_Settled]) -> None:
         """What was tried and is not supported counts as equal later; it is tried again at every apply."""
         refused = {key: reason for part in done for key, reason in part.refused.items()}
         if refused != (read_json(self.state.refused) or {}):
             write_whole(self.state.refused, json.dumps(refused).encode())
-
-    def _remember_routes(self) -> None:
-        """After the routes were read back as planned: the kernel's bytes now represent the planned table."""
-        dump = netlink.dump_routes(PROTOCOL, TABLE)
-        known = read_json(self.state.routes)
-        mark = self._fingerprint(dump)
-        if known is None or known.get("fingerprint") != mark:
-            count = sum(1 for kind, _, _ in netlink.messages(dump) if kind)
-            write_whole(self.state.routes, json.dumps({"fingerprint": mark, "count": count}).encode())
 
 
 def _carry_out(system: System, todo: list[Setting]) -> dict[str, str]:
@@ -402,6 +356,7 @@ def prepare(config: NodeConfig, system: System, state: State, open_plane: Opener
     """
     cpus.check(config, system)
     kernel_stages.check(config, system)
+    vrf.check(config, system)
     files = planned_files(config)
     wrong = differing(files)
     if wrong and not check:

@@ -15,7 +15,7 @@ from ipaddress import IPv4Interface
 from typing import Any
 
 from rbops.errors import CheckFailed
-from rbops.node.devices import TABLE
+from rbops.node.devices import TABLE, VRF
 from rbops.node.schema import NodeConfig
 from rbops.node.settings import Ip, Setting
 from rbops.node.system import System
@@ -45,21 +45,28 @@ def parse(text: str) -> tuple[str, ...]:
     return tuple(rule for pref, rule in rules if _LOOKUP <= pref <= _OWN or rule == _LOCAL_FIRST)
 
 
-def settings(config: NodeConfig, devices: Mapping[str, str], facts: Iterable[str]) -> list[Setting]:
-    """One setting a rule; strangers at these preferences go, and the kernel's first when it has its new place."""
-    want, have = _wanted(config, devices), set(facts)
+def settings(
+    config: NodeConfig, devices: Mapping[str, str], facts: Iterable[str], *, vrf: bool = False
+) -> list[Setting]:
+    """One setting a rule; strangers at these preferences go, and the kernel's first when it has its new place.
+
+    ``vrf``: the ports are in the VRF, whose device counts as one of them.
+    """
+    want, have = _wanted(config, devices, vrf=vrf), set(facts)
     gone = sorted(have - set(want) - {_LOCAL_FIRST})
     found = [_absent(rule) for rule in gone]
     found += [_present(rule, there=rule in have) for rule in want]
     return found + ([_absent(_LOCAL_FIRST)] if _LOCAL_FIRST in have else [])
 
 
-def _wanted(config: NodeConfig, devices: Mapping[str, str]) -> list[str]:
+def _wanted(config: NodeConfig, devices: Mapping[str, str], *, vrf: bool) -> list[str]:
     names = [devices[port.name] for port in config.kernel_ports]
     addresses = [address for port in config.kernel_ports for address in port.addresses]
     if config.host is not None:
         names.append(config.host.device)
         addresses += config.host.addresses
+    if vrf:
+        names.append(VRF)
     own = dict.fromkeys(str(IPv4Interface(address).ip) for address in addresses)
     ours = [*(f"from {address}" for address in own), *(f"iif {name}" for name in names)]
     # An unreachable route in the table would do as well as rules, but for the last rule: it would end there, too.

@@ -55,6 +55,7 @@ def _forwarding(spec: Spec, choice: Choice) -> Forwarding:
         flowlet_timeout_s=spec.interconnect.flowlet_timeout_s,
         tunnels=spec.ipsec,
         punts=spec.punts,
+        separation=spec.router.separation,
     )
 
 

@@ -75,6 +75,7 @@ def server_files(server: Server, shared: Cluster) -> tuple[File, ...]:
         sysctl=sysctl(server, part.sysctl),
         routes=shared.routes,
         host=part.host,
+        separation=shared.plan.forwarding.separation,
         dataplane=part.config,
     )
     return File(_NODE, config.to_text().encode()), *part.files

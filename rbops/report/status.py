@@ -14,7 +14,7 @@ __all__ = ["problems", "status_blocks", "status_json"]
 
 _SHORT = 12
 _ALWAYS_ACTIVE = "rbops-watch.service"
-_COLUMNS = ("server", "state", "plan", "data plane", "kernel", "up", "open change", "locked by")
+_COLUMNS = ("server", "state", "plan", "data plane", "kept apart by", "kernel", "up", "open change", "locked by")
 
 
 def status_blocks(found: Sequence[ServerStatus], digest: str) -> Iterator[Block]:
@@ -86,6 +86,7 @@ def _row(server: ServerStatus, digest: str) -> tuple[str | Styled, ...]:
         state,
         _plan(server.digest, digest),
         server.dataplane or "-",
+        str(server.node.get("separation", "-")),
         server.kernel or "-",
         duration(server.uptime_s),
         server.transaction or "-",

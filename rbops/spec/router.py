@@ -10,11 +10,12 @@ from rbops.common.limits import MAX_EXTERNAL_PORTS
 from rbops.spec.scalars import FilePath, Packets, Rate, number, one_of
 from rbops.spec.section import CONFIG, Section, default, key
 
-__all__ = ["RULES", "Application", "Guarantee", "Router", "Rule", "Traffic", "Urpf"]
+__all__ = ["RULES", "Application", "Guarantee", "Router", "Rule", "Separation", "Traffic", "Urpf"]
 
 Application = Literal["forward", "route", "ipsec"]
 Traffic = Literal["uniform", "worst-case"]
 Guarantee = Literal["best-effort", "line-rate"]
+Separation = Literal["auto", "vrf", "rules"]
 Rule = Literal["shared-queues", "cross-core"]
 Urpf = Literal["off", "loose", "strict"]
 
@@ -46,6 +47,8 @@ class Router(Section):
     """shared-queues: cores may share queues; cross-core: packets may change cores; each is reported with its cost."""
     urpf: Annotated[Urpf, one_of(Urpf)] = "off"
     """Sources at external ports: loose, a route must lead to them; strict, one by the port that they come in at."""
+    separation: Annotated[Separation, one_of(Separation)] = "auto"
+    """How servers keep their management network apart: vrf, rules, or auto for a VRF where the kernel has them."""
     click_element: Annotated[FilePath | None, Field(examples=["firewall.click"])] = None
     """A Click file whose compound element is put in the packets' way at the input server (Click only)."""
 

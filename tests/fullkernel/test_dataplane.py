@@ -28,3 +28,10 @@ def test_programs_load_and_are_swapped(tmp_path: Path) -> None:
     """Without the tests that count lost packets: an emulated processor does not keep up with their generator."""
     kept = "not lose_no_packet and not loses_no_packet"
     _in_full_kernel(tmp_path / "out", "tests/dataplane/test_loader.py", "-k", kept)
+
+
+@pytest.mark.full_kernel
+@pytest.mark.timeout(1500)
+def test_the_management_is_kept_apart_by_a_vrf(tmp_path: Path) -> None:
+    """The same frames as on a kernel without VRFs; one set of routes suffices here."""
+    _in_full_kernel(tmp_path / "out", "tests/node/test_management.py", "-k", "routed")

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,13 @@ class Server:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
+    """A server for a test."""
+    with made_server(tmp_path) as found:
+        yield found
+
+
+@contextmanager
+def made_server(folder: Path) -> Iterator[Server]:
     """n0's devices with one active queue each, as a kernel makes them; the cables end in a second namespace."""
     own, peer = (f"rbn-{os.getpid()}-{side}" for side in "ab")
     holder = None
@@ -139,11 +147,11 @@ def server(tmp_path: Path) -> Iterator[Server]:
         holder = subprocess.Popen(["ip", "netns", "exec", own, "sh", "-c", script], stdout=subprocess.PIPE, text=True)
         assert holder.stdout
         assert holder.stdout.readline() == "ready\n"
-        found = Server(holder.pid, tmp_path, peer)
+        found = Server(holder.pid, folder, peer)
         found.state.mkdir()
         found.etc.mkdir()
         yield found
-        pid = tmp_path / "state" / "timer.pid"
+        pid = folder / "state" / "timer.pid"
         if pid.exists():
             command("kill", pid.read_text(), check=False)
     finally:

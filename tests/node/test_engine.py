@@ -164,7 +164,7 @@ def engine(made: Machine, tmp_path: Path, wanted: NodeConfig, plane: Plane | Non
 def no_kernel_routes(monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine is made up: nothing is asked of this one's kernel, and no rule is set in it."""
     monkeypatch.setattr("rbops.node.netlink.dump_routes", lambda *_: b"")
-    monkeypatch.setattr("rbops.node.rules.settings", lambda *_: [])
+    monkeypatch.setattr("rbops.node.rules.settings", lambda *_, **__: [])
 
 
 def test_interrupts_are_placed_when_the_link_is_up_and_again_after_the_program(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from rbops.node.schema.port import NAME, NodePort
 __all__ = ["HostInterface", "NodeConfig", "RouteTable", "Userspace", "load", "parse"]
 
 _VERSION = 1
+SEPARATIONS = ("auto", "vrf", "rules")
 _SERVER = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _SYSCTL = re.compile(r"[a-z][a-z0-9_]*(?:\.[A-Za-z0-9][A-Za-z0-9_-]*)+")
 _NUMBER = re.compile(r"[0-9]{1,9}")
@@ -83,6 +84,7 @@ class Userspace:
 class NodeConfig:
     """One server; ``index`` is its number in the cluster, ``cores`` are those of its data plane.
 
+    ``separation``: how the management network is kept apart from the router's, ``auto``, ``vrf`` or ``rules``.
     ``sysctl``: a part of a key that is a planned port means the device that it is on the server.
     """
 
@@ -98,6 +100,7 @@ class NodeConfig:
     sysctl: Mapping[str, str]
     routes: RouteTable
     host: HostInterface | None = None
+    separation: str = "auto"
     dataplane: Dataplane
 
     @property
@@ -118,6 +121,7 @@ class NodeConfig:
         tail = {
             **self.userspace.to_json(),
             **self.kernel.to_json(),
+            "separation": self.separation,
             "sysctl": dict(self.sysctl),
             "routes": self.routes.to_json(),
             **({"host": self.host.to_json()} if self.host else {}),
@@ -137,6 +141,7 @@ class NodeConfig:
         if twice:
             raise node["ports"].error(f"port {twice[0]} appears twice")
         cores, routes, host = node["cores"].fields(), node["routes"].fields(), node.find("host")
+        separation = node.find("separation")
         return cls(
             cluster=node["cluster"].text(),
             digest=node["digest"].text(),
@@ -150,6 +155,7 @@ class NodeConfig:
             sysctl={key: _line(value) for key, value in node["sysctl"].fields().keys(_SYSCTL)},
             routes=RouteTable(routes["file"].text(), routes["sha256"].text(), routes["count"].number()),
             host=None if host is None else HostInterface.parse(host.fields()),
+            separation="auto" if separation is None else separation.choice(*SEPARATIONS),
             dataplane=registry.node_half(node["dataplane"].fields()["kind"].text()).parse(node["dataplane"].fields()),
         )
 

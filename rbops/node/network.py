@@ -1,0 +1,104 @@
+"""A server's place in the network: addresses, neighbours, routes, rules. What other managers of networks may undo.
+
+In the order in which one needs the other: as stages of the engine, and for the watch, which restores what went missing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from rbops.node import addresses, devices, host, neighbors, netlink, routes, rules, table, vrf
+from rbops.node.devices import PROTOCOL, TABLE, Device
+from rbops.node.schema import NodeConfig
+from rbops.node.settings import Setting
+from rbops.node.state import State, read_json, write_whole
+from rbops.node.system import System
+
+__all__ = ["Network", "Stage"]
+
+Stage = tuple[str, Callable[[], list[Setting]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """``found``: planned port -> device; ``table``: the cluster's routes, None where they are not here."""
+
+    system: System
+    config: NodeConfig
+    state: State
+    found: Mapping[str, Device]
+    table: tuple[table.Row, ...] | None
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Planned port -> name of the device."""
+        return {port: device.name for port, device in self.found.items()}
+
+    def before_ports(self) -> list[Stage]:
+        """What comes before the ports are set: a port that enters a VRF goes down for a moment."""
+        return [("host interface", self._host), ("VRF", self._vrf)]
+
+    def after_ports(self) -> list[Stage]:
+        """What ports must be up for."""
+        return [
+            ("addresses", self._addresses),
+            ("neighbors", self._neighbors),
+            ("routes", self._routes),
+            ("rules", self._rules),
+        ]
+
+    def _host(self) -> list[Setting]:
+        if self.config.host is None:
+            return []
+        now = {device.name: device for device in devices.inventory(self.system)}
+        return host.settings(self.config.host, now, addresses.read(self.system))
+
+    def _vrf(self) -> list[Setting]:
+        now = {device.name: device for device in devices.inventory(self.system)}
+        return vrf.settings(self.config, self.names, now, self.system)
+
+    def _addresses(self) -> list[Setting]:
+        facts = addresses.read(self.system)
+        ports = self.config.kernel_ports
+        return [each for port in ports for each in addresses.settings(port, self.names[port.name], facts)]
+
+    def _neighbors(self) -> list[Setting]:
+        if self.table is None:
+            return []
+        want = table.neighbors(self.table, self.config, self.names)
+        ports = {device: port for port, device in self.names.items()}
+        return neighbors.settings(ports, want, neighbors.read(self.system))
+
+    def _routes(self) -> list[Setting]:
+        dump = netlink.dump_routes(PROTOCOL, TABLE)
+        known = read_json(self.state.routes)
+        if known is not None and known.get("fingerprint") == self._fingerprint(dump):
+            return [Setting(routes.SUBJECT, "count", str(known["count"]), str(known["count"]))]
+        if self.table is None:
+            return []
+        want = table.hops(self.table, self.config, self.names)
+        return routes.settings(want, netlink.parse_routes(dump), self._indexes())
+
+    def _rules(self) -> list[Setting]:
+        apart = vrf.chosen(self.config, self.system)
+        return rules.settings(self.config, self.names, rules.read(self.system), vrf=apart)
+
+    def remember_routes(self) -> None:
+        """After the routes were read back as planned: the kernel's bytes now represent the planned table."""
+        dump = netlink.dump_routes(PROTOCOL, TABLE)
+        known = read_json(self.state.routes)
+        mark = self._fingerprint(dump)
+        if known is None or known.get("fingerprint") != mark:
+            count = sum(1 for kind, _, _ in netlink.messages(dump) if kind)
+            write_whole(self.state.routes, json.dumps({"fingerprint": mark, "count": count}).encode())
+
+    def _indexes(self) -> dict[str, int]:
+        found = {device.name: device.index for device in self.found.values()}
+        if self.config.host is not None:
+            found |= {d.name: d.index for d in devices.inventory(self.system) if d.name == self.config.host.device}
+        return found
+
+    def _fingerprint(self, dump: bytes) -> str:
+        return routes.fingerprint(self.config.routes.sha256, self.config.digest, self._indexes(), dump)
