@@ -154,10 +154,10 @@ def test_answers_come_from_the_routers_addresses(wires: Wires) -> None:
     # Two errors in a second to the same tester are held back (icmp_ratelimit).
     wires.server.run("sysctl", "-q", "net.ipv4.icmp_ratelimit=0")
     wires.server.run("ip", "link", "set", "ext0", "mtu", "1280")
+    wires.send(echo(NEAR, "9.9.9.9"))
     wires.send(arp(OWN), ARP, EVERYONE)
     wires.send(echo(NEAR, OWN))
     wires.send(echo(NEAR, "203.0.113.9", ttl=1))
-    wires.send(echo(NEAR, "9.9.9.9"))
     # To this server's kernel, and a neighbour whose MAC it does not know: over the fabric's address for the kernel.
     wires.send(echo(FAR, NEAR, flags=DF, size=1400), to=bytes.fromhex("025200000000"), port="int1")
     wires.send(echo(FAR, NEAR, ttl=1), to=bytes.fromhex("025200000000"), port="int1")
