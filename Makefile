@@ -1,6 +1,6 @@
 # One entry for people. `make demo` and `make test` do all the set-up on a fresh Debian 12 or 13 machine.
 PYTHON := .venv/bin/python
-.PHONY: setup demo test test-vagrant test-trixie coverage check format bench docs bpf clean
+.PHONY: setup demo test test-vagrant test-trixie fuzz coverage check format bench docs bpf clean
 
 setup:      ## install what is missing: Debian packages by name, .venv
 	@scripts/setup.sh
@@ -18,6 +18,13 @@ test-vagrant: setup ## the tests that need virtual machines: about half an hour 
 
 test-trixie: ## set-up, and the tests that need no lab, in a Debian 13 system: Python 3.13
 	@scripts/test-trixie.sh
+
+# Seconds for each target (3600 is an hour), and which ones: all seven unless named.
+SECONDS ?= 60
+TARGETS ?=
+fuzz: setup ## coverage-guided fuzzing of what rbops reads: SECONDS=3600 TARGETS="spec click facts netlink capture agent node"
+	@scripts/setup-fuzz.sh
+	@$(PYTHON) -m tests.fuzz --seconds $(SECONDS) $(TARGETS)
 
 coverage: setup ## which lines of rbops/ every test this machine can run reaches; verbs run as processes included
 	@$(PYTHON) -m pytest -n 2 --dist loadgroup --cov --cov-report=term

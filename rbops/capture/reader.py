@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from rbops.capture.merged import segments
 from rbops.capture.records import Cut, Damaged, Record, records
 from rbops.errors import UsageError, Where
 
@@ -18,6 +19,8 @@ Ints = npt.NDArray[np.int64]
 
 _GZIP = b"\x1f\x8b"
 _ETHERNET_HEADER = 14
+_MOST_OCTETS = 1 << 32
+_TOO_LARGE = ("more than 4 GiB", "cut it with `editcap -c 10000000` or `tcpdump -r FILE -c 10000000 -w PART`")
 _SPARE = 64
 """Octets behind the last packet, so that headers can be read without looking for the end first."""
 
@@ -61,10 +64,13 @@ class Capture:
 def read_capture(path: Path) -> Capture:
     """Read a pcap or pcapng file of Ethernet frames, Linux cooked packets or IP packets, which may be gzipped.
 
-    Of a file that is cut short all whole packets count, with a warning. Raises UsageError for one that cannot be read
-    or is damaged, other link layers, and a file without a packet.
+    Of a file that is cut short all whole packets count, with a warning, and frames that were merged (GRO) count as the
+    segments that they were, with a warning too. Raises UsageError for one that cannot be read, is damaged or is larger
+    than 4 GiB, for other link layers, and for a file without a packet.
     """
     try:
+        if path.stat().st_size > _MOST_OCTETS:
+            raise _refused(path, "capture.too-large", *_TOO_LARGE)
         data = path.read_bytes()
     except OSError as error:
         raise _refused(path, "capture.unreadable", error.strerror or str(error)) from error
@@ -88,9 +94,11 @@ def _unpacked(path: Path, data: bytes) -> tuple[bytes, str | None]:
         return data, None
     unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
     try:
-        plain = unpacker.decompress(data)
+        plain = unpacker.decompress(data, _MOST_OCTETS)
     except zlib.error as error:
         raise _refused(path, "capture.damaged", f"not a whole gzip file: {error}") from error
+    if unpacker.unconsumed_tail:
+        raise _refused(path, "capture.too-large", *_TOO_LARGE)
     return plain, None if unpacker.eof else f"{path} ends within its gzip stream"
 
 
@@ -105,14 +113,42 @@ def _arrays(path: Path, data: bytes, found: Ints, warning: str | None) -> Captur
         header[link == kind] = layer.header
         if layer.ethertype is not None:
             ethertype[link == kind] = layer.ethertype
+    return _apart(
+        path,
+        Capture(
+            octets=np.frombuffer(data + bytes(_SPARE), dtype=np.uint8),
+            ethertype=np.where(ethertype < 0, -1, begin + ethertype),
+            network=begin + header,
+            end=begin + captured,
+            size=np.maximum(0, length - header) + _ETHERNET_HEADER,
+            time=time,
+            warning=warning,
+        ),
+    )
+
+
+def _apart(path: Path, found: Capture) -> Capture:
+    """Each frame that was merged as its segments, which keep its place, time and headers."""
+    cut = segments(found.octets, found.ethertype, found.network, found.end, found.size)
+    if cut is None:
+        return found
+    several = cut.count > 1
+    row = np.repeat(np.arange(len(found.size)), cut.count)
+    size = cut.full[row]
+    size[np.cumsum(cut.count) - 1] = cut.last
+    text = (
+        f"{path}: {int(several.sum()):,} frames are larger than a link takes, merged by the machine that captured them "
+        f"(GRO, TSO): they count as {int(cut.count[several].sum()):,} segments of at most 1,500 octets; capture with "
+        "`ethtool -K DEVICE gro off lro off tso off gso off` to have the frames themselves"
+    )
     return Capture(
-        octets=np.frombuffer(data + bytes(_SPARE), dtype=np.uint8),
-        ethertype=np.where(ethertype < 0, -1, begin + ethertype),
-        network=begin + header,
-        end=begin + captured,
-        size=np.maximum(0, length - header) + _ETHERNET_HEADER,
-        time=time,
-        warning=warning,
+        octets=found.octets,
+        ethertype=found.ethertype[row],
+        network=found.network[row],
+        end=found.end[row],
+        size=size,
+        time=found.time[row],
+        warning="\n".join(filter(None, (found.warning, text))),
     )
 
 

@@ -20,7 +20,12 @@ _INTERFACE, _SIMPLE, _ENHANCED = 1, 3, 6
 _BLOCK = 12
 """The least block: type, length, and length again."""
 
+_LARGEST = 1 << 20
+"""Twice the largest that Linux merges (BIG TCP)."""
+
 _OPTION_TIME_UNIT, _OPTION_FCS = 9, 13
+_LATEST = (1 << 62) - 1
+"""In ns, the year 2116: later times are a damaged clock's."""
 
 
 class Record(NamedTuple):
@@ -75,6 +80,8 @@ def _pcap(data: bytes, order: str, unit: int) -> Iterator[Record]:
 
 
 def _record(begin: int, captured: int, length: int, time: int, link: int, fcs: int) -> Record:
+    if length > _LARGEST:
+        raise Damaged(f"a packet of {length:,} octets at octet {begin}, more than any machine makes")
     real = max(0, length - fcs)
     return Record(begin, min(captured, real), real, time, link)
 
@@ -153,7 +160,7 @@ def _enhanced(data: bytes, order: str, place: int, size: int, interfaces: list[_
     own = _of(interfaces, number, place)
     if captured > length or 28 + captured + 4 > size:
         raise Damaged(f"the packet at octet {place} has more octets than its block")
-    time = (high << 32 | low) * 10**9 // own.units
+    time = min((high << 32 | low) * 10**9 // own.units, _LATEST)
     return _record(place + 28, captured, length, time, own.link, own.fcs)
 
 

@@ -240,6 +240,11 @@ def _prepare(
         captured = packets_of(_captured(trace), str(trace))
         if captured.skipped:
             say(f"{trace}: {captured.skipped} frames that are not IPv4 were skipped")
+        if captured.portless:
+            say(
+                f"{trace}: {captured.portless:,} of {len(captured.size):,} packets were captured without their ports "
+                "(cut at a snap length): their flows are told apart by addresses alone; capture 64 octets or more"
+            )
         return network, replay(captured, offered, rate, load)
     sizes = mix(made.spec.router.packets).shares
     return network, synthetic(offered, rate, packets, Workload(mix=sizes), seed)

@@ -67,7 +67,7 @@ def facts_of(servers: Servers) -> dict[str, Facts]:
 def _read(name: str, value: Mapping[str, object]) -> Facts:
     try:
         return from_json(value)
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise StateUnknown(
             f"the facts of rbops-node are not valid: {error!r}", code="discover.facts", where=Where(server=name)
         ) from error

@@ -100,15 +100,17 @@ def _last(data: bytes) -> int | None:
         length, kind = _HEADER.unpack_from(data, offset)[:2]
         if kind == _NLMSG_DONE:
             return offset
-        offset += (length + 3) & ~3
+        offset += max(_HEADER.size, (length + 3) & ~3)
     return None
 
 
 def messages(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """(kind, start of the body, end) of each message."""
+    """(kind, start of the body, end) of each message; CheckFailed for one whose length cannot be."""
     offset = 0
     while offset + _HEADER.size <= len(data):
         length, kind = _HEADER.unpack_from(data, offset)[:2]
+        if length < _HEADER.size or offset + length > len(data):
+            raise CheckFailed(f"netlink message of {length} octets at octet {offset}", code="node.netlink-message")
         yield kind, offset + _HEADER.size, offset + length
         offset += (length + 3) & ~3
 
@@ -117,7 +119,7 @@ def attributes(data: bytes, start: int, end: int) -> Iterator[tuple[int, bytes]]
     """(type, value) of each attribute between two offsets."""
     while start + _ATTRIBUTE.size <= end:
         length, kind = _ATTRIBUTE.unpack_from(data, start)
-        if length < _ATTRIBUTE.size:
+        if length < _ATTRIBUTE.size or start + length > end:
             return
         yield kind, data[start + 4 : start + length]
         start += (length + 3) & ~3
@@ -131,7 +133,7 @@ def parse_routes(data: bytes) -> dict[tuple[int, int, int], KernelRoute]:
     found: dict[tuple[int, int, int], KernelRoute] = {}
     known: dict[bytes, KernelRoute] = {}
     for kind, start, end in messages(data):
-        if kind != _RTM_NEWROUTE:
+        if kind != _RTM_NEWROUTE or end - start < _RTMSG.size:
             continue
         length, rest, address = data[start + 1], start + _RTMSG.size, 0
         # fib_dump_info() of the kernel puts the table first, then the destination.

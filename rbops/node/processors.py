@@ -17,9 +17,11 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 def ids(system: System, path: str) -> tuple[int, ...]:
-    """The CPU ids of a list file; empty when it is not there or says ``(null)``."""
-    text = system.read(path) or ""
-    return tuple(sorted(parse_list(text))) if re.fullmatch(r"[0-9,-]+", text) else ()
+    """The CPU ids of a list file; empty when it is not there, says ``(null)`` or is no list."""
+    try:
+        return tuple(sorted(parse_list(system.read(path) or "")))
+    except ValueError:
+        return ()
 
 
 def cpus(system: System) -> tuple[CpuFacts, ...]:

@@ -10,6 +10,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,6 +21,7 @@ from rbops.node.schema import NodeConfig
 __all__ = ["LinkState", "Switchable", "alive_servers", "link_events", "parse_links", "watch"]
 
 _RTMGRP_LINK = 1
+_NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK = 16, 17, 18
 _REQUEST_DUMP = 0x301
 _IFINFO = struct.Struct("=BxHiII")
@@ -50,7 +52,7 @@ class LinkState:
 def parse_links(data: bytes) -> Iterator[LinkState]:
     """The link messages in a datagram; a removed device is down."""
     for kind, start, end in messages(data):
-        if kind not in (_RTM_NEWLINK, _RTM_DELLINK):
+        if kind not in (_RTM_NEWLINK, _RTM_DELLINK) or end - start < _IFINFO.size:
             continue
         flags = _IFINFO.unpack_from(data, start)[3]
         name = dict(attributes(data, start + _IFINFO.size, end)).get(_IFLA_IFNAME, b"").rstrip(b"\0").decode()
@@ -69,11 +71,15 @@ def alive_servers(config: NodeConfig, devices: Mapping[str, str], links: Mapping
 
 
 def link_events(*, timeout_s: float) -> Iterator[list[LinkState]]:
-    """All links first, then every change; an empty list when nothing happened for ``timeout_s``."""
+    """All links first, then every change; an empty list when nothing happened for ``timeout_s``.
+
+    The kernel tells the links in several datagrams: nothing is passed on before the last of them, since a link that
+    is not told yet would count as dead, and its packets would go astray.
+    """
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as link:
         link.bind((0, _RTMGRP_LINK))
         link.settimeout(timeout_s)
-        _ask(link)
+        yield _all(link)
         while True:
             try:
                 yield list(parse_links(link.recv(1 << 18)))
@@ -83,7 +89,23 @@ def link_events(*, timeout_s: float) -> Iterator[list[LinkState]]:
                 # Messages were lost in a storm of them (ENOBUFS): ask for all again.
                 if error.errno != 105:  # noqa: PLR2004 - ENOBUFS
                     raise
-                _ask(link)
+                yield _all(link)
+
+
+def _all(link: socket.socket) -> list[LinkState]:
+    """Every link, and what changed meanwhile; asks again where the kernel did not tell them to the end."""
+    while True:
+        _ask(link)
+        found: list[LinkState] = []
+        with suppress(TimeoutError):
+            while True:
+                data = link.recv(1 << 18)
+                found += parse_links(data)
+                kinds = {kind for kind, _, _ in messages(data)}
+                if _NLMSG_DONE in kinds:
+                    return found
+                if _NLMSG_ERROR in kinds:
+                    break
 
 
 def _ask(link: socket.socket) -> None:

@@ -17,6 +17,7 @@ import ctypes
 import json
 import os
 import signal
+import struct
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -128,11 +129,25 @@ def _epoch(value: dict[str, Any]) -> Epoch:
 
 
 def _answer(agent: Agent, line: str) -> dict[str, Any]:
-    request = json.loads(line)
     try:
-        return {"ok": agent.operations[request.pop("op")](**request)}
+        operation, arguments = _request(agent, line)
+        return {"ok": operation(**arguments)}
     except (RbopsError, OSError) as error:
         return {"error": _as_json(error)}
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, struct.error) as error:
+        # Arguments of other types than the operation takes.
+        return {"error": _as_json(UsageError(f"{error!r}", code="tester.argument"))}
+
+
+def _request(agent: Agent, line: str) -> tuple[Callable[..., dict[str, Any]], dict[str, Any]]:
+    try:
+        request = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"the request is not JSON: {error}", code="tester.request") from error
+    name = request.pop("op", None) if isinstance(request, dict) else None
+    if not isinstance(name, str) or name not in agent.operations:
+        raise UsageError(f"{name!r} is no operation of a tester", code="tester.request")
+    return agent.operations[name], request
 
 
 def _as_json(error: RbopsError | OSError) -> dict[str, object]:

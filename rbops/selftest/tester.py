@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from rbops.errors import CheckFailed, error_from_json
 
-__all__ = ["Agents", "TesterProcess"]
+__all__ = ["Agents", "TesterProcess", "read_answer"]
 
 _ANSWER_S = 15.0
 
@@ -71,13 +71,7 @@ class TesterProcess:
                 raise self._gone()
             self._buffer += data
         line, _, self._buffer = self._buffer.partition(b"\n")
-        found = json.loads(line)
-        if "error" in found:
-            error = error_from_json(found["error"])
-            message = f"tester of port {self.port}: {error.message}"
-            raise type(error)(message, code=error.code, where=error.where, hint=error.hint)
-        value: dict[str, Any] = found["ok"]
-        return value
+        return read_answer(line, self.port)
 
     def call(self, operation: str, *, timeout_s: float = _ANSWER_S, **arguments: Any) -> dict[str, Any]:
         """A request and its answer."""
@@ -143,3 +137,23 @@ class Agents:
         for agent, given in asked:
             agent.post(operation, **given)
         return [agent.answer(timeout_s) for agent, _ in asked]
+
+
+def read_answer(line: bytes, port: int) -> dict[str, Any]:
+    """The value in a line of the agent of external ``port``.
+
+    Raises the error that the agent reports, and CheckFailed for a line that is no answer.
+    """
+    try:
+        found = json.loads(line)
+        error = error_from_json(found["error"]) if "error" in found else None
+        value: dict[str, Any] = {} if error else found["ok"]
+        if not isinstance(value, dict):
+            raise TypeError(f"{value!r} is no object")
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError) as wrong:
+        text = f"the tester of port {port} answered what is no answer: {line[:80]!r}"
+        raise CheckFailed(text, code="tester.answer") from wrong
+    if error:
+        message = f"tester of port {port}: {error.message}"
+        raise type(error)(message, code=error.code, where=error.where, hint=error.hint)
+    return value

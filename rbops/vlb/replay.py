@@ -32,13 +32,15 @@ _WITH_PORTS = (6, 17, 33, 132, 136)
 class Packets:
     """IPv4 packets in order of time: ``time`` in ns from the first, ``size`` of the frame without FCS.
 
-    ``key`` is the flow's hash as of ``rbops.vlb.model``; ``skipped``: frames that were not IPv4 or cut too short.
+    ``key`` is the flow's hash as of ``rbops.vlb.model``; ``skipped``: frames that were not IPv4 or cut too short;
+    ``portless``: packets of TCP, UDP and the like that were captured without their ports.
     """
 
     time: Ints
     size: Ints
     key: npt.NDArray[np.uint64]
     skipped: int
+    portless: int = 0
 
 
 def packets_of(capture: Capture, name: str) -> Packets:
@@ -46,11 +48,11 @@ def packets_of(capture: Capture, name: str) -> Packets:
     header, usable = _ip_headers(capture)
     if not usable.any():
         raise UsageError("no IPv4 packet in the file", code="capture.no-ipv4", where=name)
-    key = _keys(capture.octets, header[usable], capture.end[usable])
+    key, portless = _keys(capture.octets, header[usable], capture.end[usable])
     size = np.clip(capture.size[usable], _SMALLEST, _LARGEST)
     by_time = np.argsort(capture.time[usable], kind="stable")
     time = capture.time[usable][by_time]
-    return Packets(time - time[0], size[by_time], key[by_time], int((~usable).sum()))
+    return Packets(time - time[0], size[by_time], key[by_time], int((~usable).sum()), portless)
 
 
 def _ip_headers(capture: Capture) -> tuple[Ints, npt.NDArray[np.bool_]]:
@@ -76,19 +78,20 @@ def _word(octets: Octets, at: Ints, count: int, *, little: bool = False) -> npt.
     return value
 
 
-def _keys(octets: Octets, header: Ints, ends: Ints) -> npt.NDArray[np.uint64]:
-    """``rbops.vlb.model.flow_hash`` of each packet."""
+def _keys(octets: Octets, header: Ints, ends: Ints) -> tuple[npt.NDArray[np.uint64], int]:
+    """``rbops.vlb.model.flow_hash`` of each packet, and how many had ports that were not captured."""
     protocol = octets[header + 9]
     transport = header + (octets[header].astype(np.int64) & 15) * 4
     fragment = _word(octets, header + 6, 2) & np.uint64(0x3FFF)
-    ports = np.isin(protocol, _WITH_PORTS) & (fragment == 0) & (transport + 4 <= ends)
+    wanted = np.isin(protocol, _WITH_PORTS) & (fragment == 0)
+    ports = wanted & (transport + 4 <= ends)
     value = _word(octets, header + 12, 8, little=True) * np.uint64(0x9E3779B97F4A7C15)
     value ^= value >> np.uint64(32)
     rest = np.where(ports, _word(octets, transport, 4, little=True), np.uint64(0))
     value = (value ^ (rest | protocol.astype(np.uint64) << np.uint64(32))) * np.uint64(0xBF58476D1CE4E5B9)
     value ^= value >> np.uint64(29)
     value = value * np.uint64(0x94D049BB133111EB)
-    return np.asarray(value ^ value >> np.uint64(32), dtype=np.uint64)
+    return np.asarray(value ^ value >> np.uint64(32), dtype=np.uint64), int((wanted & ~ports).sum())
 
 
 def replay(capture: Packets, matrix: Floats, line_rate_bps: int, load: float | None = None) -> Trace:

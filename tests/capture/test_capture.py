@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rbops.capture import Capture, read_capture
+from rbops.capture import Capture, read_capture, reader
 from rbops.errors import UsageError
 from rbops.vlb.replay import packets_of
 from tests.support.captures import pcap_head, pcap_record
@@ -157,3 +157,79 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         read_capture(tmp_path / "none.pcap")
     assert caught.value.code == "capture.unreadable"
+
+
+def tcp(payload: int, *, options: int = 0, tag: bytes = b"", six: bool = False) -> bytes:
+    """A TCP packet's Ethernet frame, its payload zero octets."""
+    header = bytes([0, 80, 1, 2]) + bytes(8) + bytes([(20 + options) // 4 << 4]) + bytes(7 + options)
+    length = len(header) + payload
+    ipv4 = bytes([0x45, 0]) + struct.pack(">H", (20 + length) & 0xFFFF) + bytes(5) + bytes([6]) + bytes(10)
+    ipv6 = bytes([0x60]) + bytes(5) + bytes([6]) + bytes(33)
+    kind = b"\x86\xdd" if six else b"\x08\x00"
+    return bytes(12) + tag + kind + (ipv6 if six else ipv4) + header + bytes(payload)
+
+
+@pytest.mark.parametrize(
+    ("frame", "sizes"),
+    [
+        (tcp(65_172), [1514] * 44 + [54 + 65_172 - 44 * 1460]),
+        (tcp(10 * 1448, options=12), [1514] * 10),
+        (tcp(14_600, tag=b"\x81\x00\x00\x07"), [1518] * 10),
+        (tcp(14_400, six=True), [1514] * 10),
+        (bytes(12) + b"\x08\x00" + bytes([0x45]) + bytes(8) + bytes([17]) + bytes(10 + 8 + 14_720), [1514] * 10),
+    ],
+    ids=["whole", "timestamps", "VLAN", "IPv6", "UDP"],
+)
+@pytest.mark.parametrize("snap", [65_535, 96])
+def test_merged_frames_count_as_segments(tmp_path: Path, frame: bytes, sizes: list[int], snap: int) -> None:
+    records = pcap_record(ETHERNET, 60) + pcap_record(frame[:snap], len(frame), seconds=5) + pcap_record(ETHERNET, 60)
+    found = read(tmp_path, pcap_head() + records)
+    assert found.size.tolist() == [60, *sizes, 60]
+    assert found.time.tolist() == [0, *([5 * 10**9] * len(sizes)), 0]
+    assert found.warning is not None
+    assert f"they count as {len(sizes)} segments" in found.warning
+
+
+def test_with_merged_frames_smaller_ones_were_merged_too(tmp_path: Path) -> None:
+    data = pcap_head() + b"".join(pcap_record(frame[:64], len(frame)) for frame in (tcp(2920), tcp(65_172), tcp(1460)))
+    assert read(tmp_path, data).size.tolist()[:2] == [1514, 1514]
+    assert len(read(tmp_path, data).size) == 2 + 45 + 1
+
+
+def test_jumbo_frames_are_frames(tmp_path: Path) -> None:
+    found = read(tmp_path, pcap_head() + pcap_record(tcp(8960)[:64], 9014))
+    assert (found.size.tolist(), found.warning) == ([9014], None)
+
+
+def test_the_same_traffic_merged_or_not_has_the_same_sizes(tmp_path: Path) -> None:
+    small = b"".join(pcap_record(ETHERNET, 60) for _ in range(2000))
+    merged = read(tmp_path, pcap_head() + small + pcap_record(tcp(65_172)[:64], 65_226) * 100)
+    apart = b"".join(pcap_record(tcp(1460)[:64], 1514) * 44 + pcap_record(tcp(932)[:64], 986) for _ in range(100))
+    plain = read(tmp_path, pcap_head() + small + apart)
+    assert merged.size.tolist() == plain.size.tolist()
+    assert len(packets_of(merged, "x").key) == len(packets_of(plain, "x").key)
+
+
+def test_packets_without_their_ports_are_counted(tmp_path: Path) -> None:
+    heads = b"".join(pcap_record(bytes(12) + b"\x08\x00" + IP[:20], 60) for _ in range(3))
+    found = packets_of(
+        read(tmp_path, pcap_head() + heads + pcap_record(ETHERNET[:34] + b"\x04\xd2\x00\x35" + bytes(8))), "x"
+    )
+    assert (found.portless, len(set(found.key.tolist()))) == (3, 2)
+
+
+def test_times_beyond_all_clocks(tmp_path: Path) -> None:
+    """A unit of a second and all bits set is a time that no 64 bits of nanoseconds hold."""
+    options = struct.pack("<HHBxxx", 9, 1, 0)
+    data = section() + interface(options=options) + enhanced(ETHERNET, 60, (1 << 64) - 1)
+    assert read(tmp_path, data).time.tolist() == [(1 << 62) - 1]
+
+
+def test_a_gzip_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "_MOST_OCTETS", 1 << 16)
+    with pytest.raises(UsageError) as caught:
+        read(tmp_path, gzip.compress(pcap_head() + bytes(1 << 20)))
+    assert caught.value.code == "capture.too-large"
+    with pytest.raises(UsageError) as caught:
+        read(tmp_path, pcap_head() + bytes(1 << 20))
+    assert caught.value.code == "capture.too-large"

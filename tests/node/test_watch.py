@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from typing import Self
 
 import pytest
 
@@ -82,3 +83,69 @@ def test_a_plane_that_was_started_again_is_told_at_once(monkeypatch: pytest.Monk
     monkeypatch.setattr(watch, "link_events", events)
     watch.watch(config(ports=[internal("int1")]), {"int1": "int1"}, plane)
     assert plane.told == [(1, False), (1, False)]
+
+
+class Kernel:
+    """A netlink socket that answers each question with the next of ``dumps``: datagrams, or errors to raise."""
+
+    def __init__(self, *dumps: list[bytes | OSError]) -> None:
+        self.dumps = list(dumps)
+        self.waiting: list[bytes | OSError] = []
+
+    def send(self, data: bytes) -> None:
+        assert struct.unpack_from("=IHH", data)[1] == 18
+        self.waiting += self.dumps.pop(0) if self.dumps else []
+
+    def recv(self, size: int) -> bytes:
+        del size
+        if not self.waiting:
+            raise TimeoutError
+        found = self.waiting.pop(0)
+        if isinstance(found, OSError):
+            raise found
+        return found
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+    def bind(self, _: object) -> None:
+        return
+
+    def settimeout(self, _: object) -> None:
+        return
+
+
+UP, DOWN = 0x11043, 0x1003
+DONE = message(3, "", 0)
+
+
+@pytest.mark.parametrize(
+    "dumps",
+    [
+        [[message(16, "int1", UP), message(16, "int2", UP), DONE]],
+        [[message(16, "int1", UP)], [message(16, "int1", UP), message(16, "int2", UP) + DONE]],
+        [[message(16, "int1", UP), message(2, "", 0)], [message(16, "int1", UP) + message(16, "int2", UP), DONE]],
+    ],
+    ids=["in parts", "cut off", "refused"],
+)
+def test_a_watch_that_starts_takes_no_link_for_dead(
+    monkeypatch: pytest.MonkeyPatch, dumps: list[list[bytes | OSError]]
+) -> None:
+    plane = Plane()
+    plane.loaded = True
+    monkeypatch.setattr(watch.socket, "socket", lambda *_: Kernel(*dumps))
+    wanted = config(ports=[internal("int1"), internal("int2", peer_server=2)])
+    watch.watch(wanted, {"int1": "int1", "int2": "int2"}, plane, rounds=3)
+    assert plane.told == [(1, True), (2, True)]
+
+
+def test_lost_messages_are_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    plane = Plane()
+    plane.loaded = True
+    kernel = Kernel([message(16, "int1", UP), DONE, OSError(105, "no buffer")], [message(16, "int1", DOWN), DONE])
+    monkeypatch.setattr(watch.socket, "socket", lambda *_: kernel)
+    watch.watch(config(ports=[internal("int1")]), {"int1": "int1"}, plane, rounds=3)
+    assert plane.told == [(1, True), (1, False)]

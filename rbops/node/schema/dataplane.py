@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Protocol
 
-from rbops.node.schema.fields import Fields
+from rbops.node.schema.fields import Fields, only_one_end
 from rbops.node.schema.nic import MAC
 from rbops.node.schema.port import KINDS, NAME
 
@@ -44,6 +44,7 @@ class FabricPort:
     def parse(cls, port: Fields) -> FabricPort:
         """FieldError for what is wrong."""
         number, peer = port.find("id"), port.find("peer_server")
+        only_one_end(port["kind"].choice(*KINDS), number, peer)
         return cls(
             port["name"].text(NAME),
             port["kind"].choice(*KINDS),

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface
 
-__all__ = ["Field", "FieldError", "Fields"]
+__all__ = ["Field", "FieldError", "Fields", "only_one_end"]
 
 
 class FieldError(ValueError):
@@ -141,3 +141,10 @@ class Fields:
 
     def _at(self, key: str) -> str:
         return f"{self.place}.{key}" if self.place else key
+
+
+def only_one_end(kind: str, number: Field | None, *far: Field | None) -> None:
+    """FieldError where a port has what the other kind has: external ones a number, internal ones a far end."""
+    for field in (number,) if kind == "internal" else far:
+        if field is not None:
+            raise field.error(f"an {kind} port has none")

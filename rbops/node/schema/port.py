@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from rbops.nic.settings import NicSetup
-from rbops.node.schema.fields import FieldError, Fields
+from rbops.node.schema.fields import FieldError, Fields, only_one_end
 from rbops.node.schema.nic import MAC, Rule, parse_nic
 
 __all__ = ["KINDS", "NAME", "Neighbor", "NodePort", "Queue"]
@@ -84,6 +84,7 @@ class NodePort:
         nic = NicSetup(driver) if said is None else parse_nic(driver, said.fields())
         rules = () if steering is None else tuple(entry.fields() for entry in steering.items())
         select = _select(port["select"].fields())
+        only_one_end(port["kind"].choice(*KINDS), number, peer, peer_server)
         if nic.bind and select[0] != "pci":
             raise (
                 port["nic"]
