@@ -40,6 +40,12 @@ def plan(
             help=f"Show this section with all its rows: {', '.join(Section)}; may be repeated.",
         ),
     ] = None,
+    sheet: Annotated[
+        bool,
+        typer.Option(
+            "--sheet", help="Write the cable sheet instead: CSV with both ends, rate and label of each cable."
+        ),
+    ] = False,
     output: Output = Format.TEXT,
 ) -> None:
     """Show the plan: topology, cabling, cores and queues, prediction, warnings.
@@ -49,11 +55,22 @@ def plan(
     from rbops.planner import planning
     from rbops.spec import load_spec
 
+    if sheet and (server or section or output is Format.JSON):
+        raise UsageError(
+            "--sheet is CSV of the whole plan",
+            code="plan.sheet-only",
+            hint="leave --server, --section and --format out",
+        )
     if output is Format.JSON and (server or section):
         raise UsageError(
             "--server and --section select parts of the text", code="plan.text-only", hint="the JSON is the whole plan"
         )
     made = planning(load_spec(spec))
+    if sheet:
+        from rbops.report.sheet import sheet as cable_sheet
+
+        emit(cable_sheet(made).rstrip("\n"))
+        return
     if output is Format.JSON:
         emit_pieces(made.plan.json_pieces(indent=2))
         return

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from rbops.click.config import unset
 from rbops.click.elements import Driver, Table, with_elementmap
 from rbops.click.flatten import FlatRouter, flatten
 from rbops.click.graph import Graph
@@ -21,6 +22,7 @@ PackageMap = Callable[[str], str | None]
 """The element map of a package that a configuration requires; None: there is none."""
 
 _MOST_ERRORS = 100
+_SCRIPTS = frozenset({"Script", "DriverManager", "PeriodicScript", "ProxyScript", "TestSuite"})
 _DRIVERS: tuple[Driver, ...] = ("userlevel", "linuxmodule")
 
 
@@ -84,8 +86,18 @@ def check(text: ClickText, table: Table, options: CheckOptions | None = None) ->
     breaches, notes = check_rules(graph, processing, home, found)
     unplaced = unknown_classes(parsed.tree, table, driver, placed, unplaced=True)
     said = [*(unknown if foreign else ()), *unplaced]
+    said += _unset(router)
     uses = tuple(thread_uses(graph, home, found))
     return Report(text.name, driver, (), tuple(breaches), (*said, *notes), router, processing, uses)
+
+
+def _unset(router: FlatRouter) -> Iterator[Diagnostic]:
+    """Variables that nothing defines; those of a Script are its own, set while it runs."""
+    for element in router.elements:
+        for name in unset(element.configuration) if element.kind not in _SCRIPTS else ():
+            message = f"${name} of '{element.name}' is not defined: Click hands it over as it is written"
+            hint = f"write `define(${name} VALUE)`, or `--define {name}=VALUE`"
+            yield element.span.diagnostic(message, hint, code="click.undefined-variable")
 
 
 def _with_packages(table: Table, router: FlatRouter, maps: PackageMap | None) -> Table:

@@ -15,7 +15,19 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["Environment", "Formal", "TooLong", "argvec", "assign", "expand", "keywords", "quote", "unquote", "words"]
+__all__ = [
+    "Environment",
+    "Formal",
+    "TooLong",
+    "argvec",
+    "assign",
+    "expand",
+    "keywords",
+    "quote",
+    "unquote",
+    "unset",
+    "words",
+]
 
 REST = "__REST__"
 _LIMIT = 1 << 20
@@ -188,6 +200,25 @@ def expand(text: str, scope: Environment) -> str:
     Raises TooLong.
     """
     return text if "$" not in text else _Expansion(scope).expand(text, 0)
+
+
+def unset(text: str) -> list[str]:
+    """The variables that ``text``, expanded, still names: Click hands them to the element as they are written."""
+    seen = _Asked()
+    if "$" in text:
+        expand(text, seen)
+    return list(dict.fromkeys(seen.names))
+
+
+@dataclass(slots=True)
+class _Asked(Environment):
+    """A scope without variables that notes what it is asked for."""
+
+    names: list[str] = field(default_factory=list)
+
+    def value(self, name: str) -> str | None:
+        self.names.append(name)
+        return None
 
 
 class _Expansion:

@@ -18,11 +18,12 @@ from rbops.errors import UsageError, Where
 __all__ = ["Driver", "ElementClass", "Table", "Threads", "bundled", "with_elementmap"]
 
 Driver = Literal["userlevel", "linuxmodule"]
-Threads = Literal["safe", "read", "one"]
+Threads = Literal["safe", "read", "one", "task", "unknown"]
 
 _LETTERS: Mapping[str, Driver] = {"u": "userlevel", "k": "linuxmodule", "f": "userlevel"}
 _ENTRY = re.compile(r"<entry\s([^<>]*(?:\"[^\"]*\"[^<>]*)*)/?>")
 _ATTRIBUTE = re.compile(r"(\w+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)')")
+_THREADS: Mapping[str, Threads] = {"safe": "safe", "read": "read", "one": "one", "task": "task"}
 _DRIVERS: tuple[Driver, ...] = ("userlevel", "linuxmodule")
 _OURS = ("DirectVLB", "HostTap", "MACDispatch")
 
@@ -30,6 +31,8 @@ _OURS = ("DirectVLB", "HostTap", "MACDispatch")
 @dataclass(frozen=True, slots=True)
 class ElementClass:
     """A class in one driver; the codes are explained in ``elements.tsv``, empty where nothing is known.
+
+    ``threads`` is unknown for a class that only an installed Click's map has.
 
     ``fastclick``: of Clicks, only FastClick has it.
     """
@@ -72,7 +75,7 @@ def bundled() -> Table:
         if line.startswith("#"):
             continue
         name, ports, processing, flow, drivers, threads = line.split("\t")
-        known: Threads = "safe" if threads == "safe" else "read" if threads == "read" else "one"
+        known = _THREADS[threads]
         for letter in drivers:
             classes[_LETTERS[letter]][name] = ElementClass(name, ports, processing, flow, known, letter == "f")
     return Table("rbops's table of Click 2.1 and FastClick", classes, frozenset({"rbops"}))
@@ -115,7 +118,7 @@ def _attributes(text: str) -> dict[str, str]:
 
 def _class(entry: Mapping[str, str], known: ElementClass | None) -> ElementClass:
     made = ElementClass(
-        entry["name"], entry.get("portcount", ""), entry.get("processing", ""), entry.get("flowcode", "")
+        entry["name"], entry.get("portcount", ""), entry.get("processing", ""), entry.get("flowcode", ""), "unknown"
     )
     if known is None:
         return made

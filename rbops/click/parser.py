@@ -70,22 +70,22 @@ class _Parser(ItemReader):
         self._requirements: list[Requirement] = []
 
     def file(self) -> Parsed:
-        with suppress(StopReading):
+        outermost = self._scope
+        with suppress(StopReading):  # it may be raised within a compound element
             self._statements()
-        root = self._scope.finished()
-        return self._parsed(root, tuple(self._scope.classes.items()))
+        return self._parsed(outermost.finished(), tuple(outermost.classes.items()))
 
     def body(self) -> Parsed:
         root = self._scope
         first = self._lexer.next()
         self._lexer.push_back(first)
-        self._scope = Scope.inside(root, "", first.span)
+        own = self._scope = Scope.inside(root, "", first.span)
         self._depth += 1
         with suppress(StopReading):
             self._statements()
-        inputs, outputs, wrong = self._scope.pseudo(0, 1)
+        inputs, outputs, wrong = own.pseudo(0, 1)
         self._errors += (first.span.diagnostic(message, code="click.ports") for message in wrong)
-        body = self._scope.finished(inputs, outputs)
+        body = own.finished(inputs, outputs)
         return self._parsed(root.finished(), (("", body),))
 
     def _parsed(self, root: Compound, classes: tuple[tuple[str, ClassRef], ...]) -> Parsed:

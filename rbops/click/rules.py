@@ -15,7 +15,7 @@ from rbops.click.devices import DeviceQueue
 from rbops.click.graph import Graph
 from rbops.click.processing import Processing
 from rbops.click.source import Span
-from rbops.click.threads import Homes, Reach
+from rbops.click.threads import Homes, Reach, by_task
 from rbops.errors import Diagnostic
 
 __all__ = ["Breach", "ThreadUse", "check_rules", "thread_uses"]
@@ -110,7 +110,7 @@ def _rule2(graph: Graph, processing: Processing, home: Homes, found: Reach) -> I
         threads = found.threads(index)
         if len(threads) <= 1:
             continue
-        if _hands_over(graph, processing, index):
+        if _hands_over(graph, processing, index) or by_task(graph, processing, home, index):
             yield from _handover(graph, found, index)
         elif _alone(graph, home, index):
             last = max(thread for thread in threads if found.via(index, thread) or thread)
@@ -134,7 +134,8 @@ def _hands_over(graph: Graph, processing: Processing, index: int) -> bool:
 
 def _handover(graph: Graph, found: Reach, index: int) -> Iterator[Breach]:
     element = graph.router.elements[index]
-    pushing, pulling = set(found.pushed.get(index, ())), set(found.pulled.get(index, ()))
+    pushing = set(found.pushed.get(index, ()))
+    pulling = set(found.pulled.get(index, ())) or set(found.own.get(index, ()))
     if not pushing or not pulling:
         return
     known = graph.classes[index]
@@ -155,7 +156,7 @@ def _handover(graph: Graph, found: Reach, index: int) -> Iterator[Breach]:
 def _alone(graph: Graph, home: Homes, index: int) -> bool:
     """Whether an element may be used by one thread only; devices are rule 1's."""
     known = graph.classes[index]
-    return known is not None and known.threads == "one" and index not in home.uses
+    return known is not None and known.threads in {"one", "unknown"} and index not in home.uses
 
 
 def _notes(graph: Graph, found: Reach) -> Iterator[Diagnostic]:

@@ -1,7 +1,8 @@
 """Which threads run an element, and which of them come by it with packets.
 
 A task runs on its element's home thread: the one ``StaticThreadSched`` names, else thread 0. Whatever it
-pushes or pulls happens on that thread, up to a device or a Queue.
+pushes or pulls happens on that thread, up to a device, a Queue, or an element that passes packets on by a task of its
+own.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from rbops.click.graph import Graph, Port
 from rbops.click.processing import Processing
 from rbops.errors import Diagnostic
 
-__all__ = ["Homes", "Reach", "homes", "reach"]
+__all__ = ["Homes", "Reach", "by_task", "homes", "reach"]
 
 _MOST_THREADS = 1024
 _QUIESCENT = -1
@@ -35,6 +36,8 @@ class Homes:
     pinned: dict[int, int]
     count: int
     uses: dict[int, Use]
+    named: frozenset[int] = frozenset()
+    """Those of ``pinned`` that a scheduler names themselves, not the compound element they are in."""
 
     def of(self, element: int) -> tuple[int, ...]:
         """Home threads; none for a task that never runs."""
@@ -48,6 +51,7 @@ def homes(graph: Graph, driver: Driver, count: int | None, *, fastclick: bool) -
     """Home threads, and names in StaticThreadSched that name nothing. ``count`` None: as many as are named."""
     router = graph.router
     pinned: dict[int, int] = {}
+    named: set[int] = set()
     errors: list[Diagnostic] = []
     names = {element.name: index for index, element in enumerate(router.elements)}
     for element in router.elements:
@@ -68,13 +72,15 @@ def homes(graph: Graph, driver: Driver, count: int | None, *, fastclick: bool) -
                 )
             for index in found:
                 pinned[index] = thread
+            named |= set(found) if len(found) == 1 else set()
     number = count or max([0, *pinned.values()]) + 1
     if fastclick:  # it counts negative threads from the last one
         pinned = {index: thread + number if thread < 0 else thread for index, thread in pinned.items()}
     # Click puts what is pinned to a thread that does not run on thread 0.
     pinned = {index: thread if thread < number else 0 for index, thread in pinned.items()}
     used = {i: use(element, driver, number, fastclick=fastclick) for i, element in enumerate(router.elements)}
-    return Homes(pinned, number, {index: found for index, found in used.items() if found is not None}), errors
+    uses = {index: found for index, found in used.items() if found is not None}
+    return Homes(pinned, number, uses, frozenset(named)), errors
 
 
 def _thread(pair: list[str], *, fastclick: bool) -> int | str:
@@ -129,6 +135,24 @@ class Reach:
         return self.pushed.get(element, {}).get(thread) or self.pulled.get(element, {}).get(thread)
 
 
+def by_task(graph: Graph, processing: Processing, home: Homes, index: int) -> bool:
+    """Whether an element keeps the packets that are pushed in and pushes them out by a task of its own.
+
+    FastClick's Pipeliner does. Of a class that is only in an installed Click's map it is taken from the configuration:
+    who pins an element to a thread says that it has a task.
+    """
+    known = graph.classes[index]
+    if known is None or known.threads not in {"task", "unknown"}:
+        return False
+    inputs, outputs = processing.inputs[index], processing.outputs[index]
+    through = any(
+        inputs[entry] == "h" and outputs[leave] == "h"
+        for entry, leaves in enumerate(graph.through[index])
+        for leave in leaves
+    )
+    return through and (known.threads == "task" or index in home.named)
+
+
 def reach(graph: Graph, processing: Processing, home: Homes) -> Reach:
     """Follow every task over the elements it calls."""
     return _Walk(graph, processing, home).run()
@@ -172,7 +196,7 @@ class _Walk:
     def _starts(self, index: int) -> Iterator[tuple[int, bool]]:
         """Outputs that an element pushes out of, and inputs that it pulls, without being asked."""
         inputs, outputs = self.processing.inputs[index], self.processing.outputs[index]
-        own = self.graph.router.elements[index].kind in _OWN_TIMER
+        own = self.graph.router.elements[index].kind in _OWN_TIMER or self._by_task(index)
         for port, letter in enumerate(outputs):
             entries = self.backward[index].get(port, [])
             if letter == "h" and (own or not any(inputs[entry] == "h" for entry in entries)):
@@ -190,9 +214,14 @@ class _Walk:
             target, entry = connection.target, connection.input
             self.found.pushed.setdefault(target, {}).setdefault(thread, connection)
             outputs = self.processing.outputs[target]
+            if self._by_task(target) and thread not in self.home.of(target):
+                continue  # it goes on with the element's own task
             for leave in self._leaves(thread, target, entry):
                 if outputs[leave] == "h":
                     self.waiting.append((thread, (target, leave), True))
+
+    def _by_task(self, index: int) -> bool:
+        return by_task(self.graph, self.processing, self.home, index)
 
     def _leaves(self, thread: int, element: int, entry: int) -> list[int] | range:
         leaves = self.graph.through[element][entry]

@@ -226,7 +226,7 @@ def _kept(found: Hardware, known: Hardware) -> Hardware:
     return replace(
         found,
         name=known.name,
-        housekeeping=known.housekeeping,
+        housekeeping=found.housekeeping if known.housekeeping is None else known.housekeeping,
         bounds=known.bounds,
         power_w=known.power_w,
         price_usd=known.price_usd,

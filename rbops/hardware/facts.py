@@ -11,6 +11,7 @@ from rbops.errors import Mismatch, Where
 from rbops.hardware.modern import logical_cores
 from rbops.hardware.pcie import PCIE_SHARE, slot_bps
 from rbops.nic.drivers import driver
+from rbops.node.cpus import list_text
 from rbops.node.facts import CpuFacts, Facts, NicFacts, PcieLink
 from rbops.spec.hardware import Cpu, Device, Hardware, Nic, Slot
 
@@ -79,6 +80,7 @@ def describe(name: str, facts: Facts) -> Described:
             numa_nodes=nodes if nodes != shape[0] else None,
             l3_bytes_per_socket=_l3(facts),
             cpus=cpus if facts.offline else listed,
+            housekeeping=_slower(facts, notes),
             offline=facts.offline,
             slots=tuple({slot.name: slot for slot in slots if slot}.values()),
             nics=tuple(_nic(facts, card, slot, notes) for card, slot in zip(cards, slots, strict=True)),
@@ -117,6 +119,19 @@ def _l3(facts: Facts) -> int | None:
     there = {cpu.id for cpu in facts.cpus if cpu.socket == first}
     sizes = [cache.size_bytes for cache in facts.caches if cache.level == 3 and there & set(cache.cpus)]  # noqa: PLR2004
     return sum(sizes) or None
+
+
+def _slower(facts: Facts, notes: _Notes) -> tuple[int, ...] | None:
+    """Efficiency cores carry no packets: a plan takes cores for alike, and the slowest would set the rate."""
+    slower = tuple(sorted(cpu.id for cpu in facts.cpus if cpu.slower))
+    if not slower:
+        return None
+    listed = list_text(frozenset(slower))
+    notes.add(
+        f"cores of two kinds: CPUs {listed} are the slower ones; they are kept for housekeeping, since a plan takes "
+        "the cores that carry packets for alike"
+    )
+    return slower
 
 
 def _say_cpus(facts: Facts, notes: _Notes) -> None:

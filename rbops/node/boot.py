@@ -25,6 +25,7 @@ __all__ = [
     "fragment",
     "in_container",
     "menu_line",
+    "other_loader",
     "owned",
     "remember",
     "settings",
@@ -35,6 +36,8 @@ FRAGMENT = "/etc/default/grub.d/zz-rbops.cfg"
 REBOOT = "takes effect at the next reboot"
 
 _MAKE_MENU = "/usr/sbin/grub-mkconfig"
+_LOADER_INFO = "/sys/firmware/efi/efivars/LoaderInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+_ATTRIBUTES = 4
 _LINUX = re.compile(r"^\s*linux(?:16|efi)?\s+\S+[ \t]*(.*)$", re.MULTILINE)
 
 _HEAD = """\
@@ -64,15 +67,37 @@ def check(wanted: tuple[tuple[str, str], ...], system: System, server: str) -> N
     """Mismatch (3) where boot parameters are planned and there is no GRUB that could pass them."""
     if not wanted or in_container(system):
         return
-    if system.read(_MAKE_MENU) is None or not system.read(MENU):
+    loader = other_loader(system)
+    if loader or system.read(_MAKE_MENU) is None or not system.read(MENU):
         line = cmdline.written(wanted)
+        found = f"it was booted by {loader}" if loader else f"{_MAKE_MENU}, {MENU}"
         raise Mismatch(
-            f"boot parameters are planned, but the server does not boot with GRUB ({_MAKE_MENU}, {MENU})",
+            f"boot parameters are planned, but the server does not boot with GRUB ({found})",
             code="node.no-grub",
             where=Where(server=server),
             hint="install grub-efi-amd64 or grub-pc; or remove isolate, hugepages and parameters from the spec's "
             f"`kernel:` and configure its boot loader by hand: {line}",
         )
+
+
+def other_loader(system: System) -> str | None:
+    """What booted this system, where it says so and is not GRUB, whose menu may be left from before.
+
+    Loaders that keep the Boot Loader Interface leave their name in an EFI variable (systemd-boot: "systemd-boot 252",
+    GRUB from 2.12: "GRUB 2.12"). Without it the kernel's command line tells: GRUB begins it with BOOT_IMAGE and hands
+    the initrd over in memory; others (systemd-boot, syslinux, iPXE, firmware) name it there, or have no BOOT_IMAGE.
+    """
+    named = system.read(_LOADER_INFO)
+    if named is not None:
+        # Four octets of attributes, then UTF-16.
+        text = "".join(character for character in named[_ATTRIBUTES:] if character.isprintable()).strip()
+        if text:
+            return None if text.upper().startswith("GRUB") else text
+    now = (system.read("/proc/cmdline") or "").split()
+    handed = next((word for word in now if word.startswith("initrd=")), None)
+    if handed:
+        return f"another loader ({handed})"
+    return "another loader (no BOOT_IMAGE)" if now and not any(word.startswith("BOOT_IMAGE=") for word in now) else None
 
 
 def fragment(wanted: Iterable[tuple[str, str]]) -> str:

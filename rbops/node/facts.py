@@ -29,13 +29,17 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class CpuFacts:
-    """An online logical CPU; ``socket`` and ``core`` are the kernel's own numbers, ``siblings`` share the core."""
+    """An online logical CPU; ``socket`` and ``core`` are the kernel's own numbers, ``siblings`` share the core.
+
+    ``slower``: a processor with cores of several kinds has faster ones too.
+    """
 
     id: int
     socket: int
     core: int
     numa_node: int | None
     siblings: tuple[int, ...]
+    slower: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from rbops.node.cpus import parse_list
 from rbops.node.facts import CacheFacts, CpuFacts, HugepageFacts, NodeFacts
@@ -26,7 +27,19 @@ def ids(system: System, path: str) -> tuple[int, ...]:
 
 def cpus(system: System) -> tuple[CpuFacts, ...]:
     """Every online CPU; the kernel shows no topology of the others."""
-    return tuple(_cpu(system, cpu) for cpu in ids(system, f"{_CPU}/online"))
+    online = ids(system, f"{_CPU}/online")
+    slower = _slower(system, online)
+    return tuple(replace(_cpu(system, cpu), slower=cpu in slower) for cpu in online)
+
+
+def _slower(system: System, online: tuple[int, ...]) -> frozenset[int]:
+    """The efficiency cores: Intel's by the PMU they have, Arm's by their capacity (1024 is the fastest)."""
+    efficient = {cpu for name in ("cpu_atom", "cpu_lowpower") for cpu in ids(system, f"/sys/devices/{name}/cpus")}
+    if efficient and ids(system, "/sys/devices/cpu_core/cpus"):
+        return frozenset(efficient)
+    capacity = {cpu: number(system, f"{_CPU}/cpu{cpu}/cpu_capacity") or 0 for cpu in online}
+    most = max(capacity.values(), default=0)
+    return frozenset(cpu for cpu, value in capacity.items() if 0 < value < most)
 
 
 def _cpu(system: System, cpu: int) -> CpuFacts:

@@ -21,7 +21,8 @@ __all__ = ["Edge", "Graph", "Node", "cluster_graph", "server_graph", "write"]
 _BOX_HEIGHT, _GAP, _ROW, _MARGIN, _TITLE = 26, 130, 40, 20, 24
 _NARROWEST, _CHARACTER = 80, 6.6
 _LABELLED_EDGES = 15
-_QUEUES_ONE_BY_ONE = 64
+_QUEUES_ONE_BY_ONE, _SERVERS_ONE_BY_ONE = 64, 16
+_LONGEST_RUN, _COLUMN = 30, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,12 @@ class Graph:
 
 
 def cluster_graph(plan: ClusterPlan) -> Graph:
-    """Servers, their external ports, and the cables; parallel cables are one edge with their number."""
+    """Servers, their external ports, and the cables; parallel cables are one edge with their number.
+
+    With more than 16 servers, alike ones of a column are one box, and the cables between two boxes one line.
+    """
+    if len(plan.servers) > _SERVERS_ONE_BY_ONE:
+        return _folded_cluster(plan)
     stage = max(1, plan.topology.port_servers)
     nodes: list[Node] = []
     edges: list[Edge] = []
@@ -70,6 +76,41 @@ def cluster_graph(plan: ClusterPlan) -> Graph:
     for (a, b), (count, rate) in cables.items():
         edges.append(Edge(a, b, f"{count} x {rate / 1e9:g}G" if count > 1 else f"{rate / 1e9:g}G"))
     return Graph(plan.name, tuple(nodes), tuple(edges), round=plan.topology.kind == "mesh")
+
+
+def _folded_cluster(plan: ClusterPlan) -> Graph:
+    stage = max(1, plan.topology.port_servers)
+    groups: dict[tuple[int, str, int, int], list[Server]] = {}
+    for server in plan.servers:
+        key = (server.index // stage, server.role, len(server.external_ports), len(server.ports))
+        groups.setdefault(key, []).append(server)
+    names, nodes = {}, []
+    inside: Counter[str] = Counter()
+    cables: Counter[tuple[str, str, int]] = Counter()
+    for (_, role, external, ports), servers in groups.items():
+        name = _run(servers)
+        names.update({server.name: name for server in servers})
+        text = f", {external} external and {ports - external} internal ports each" if external else ""
+        nodes.append((name, f"{name}: {len(servers)} {role} server{'s' if len(servers) > 1 else ''}{text}", role))
+    for link in plan.links:
+        a, b = (names[end.split(":")[0]] for end in (link.a, link.b))
+        if a == b:
+            inside[a] += 1
+        else:
+            cables[min(a, b), max(a, b), link.rate_bps] += 1
+    columns = {_run(servers): key[0] for key, servers in groups.items()}
+    boxes = tuple(
+        Node(name, f"{label}, {inside[name]} cables among them" if inside[name] else label, role, columns[name])
+        for name, label, role in nodes
+    )
+    edges = tuple(Edge(a, b, f"{count} x {rate / 1e9:g}G") for (a, b, rate), count in cables.items())
+    return Graph(plan.name, boxes, edges, round=plan.topology.kind == "mesh" and len(boxes) > _COLUMN)
+
+
+def _run(servers: Sequence[Server]) -> str:
+    """``n0-7,9``; of many runs the first and the last."""
+    listed = list_text([server.index for server in servers])
+    return f"n{listed}" if len(listed) <= _LONGEST_RUN else f"n{servers[0].index}...{servers[-1].index}"
 
 
 def _ports(ids: Sequence[int]) -> str:

@@ -97,6 +97,15 @@ def test_missing_elements_are_named_with_what_click_needs(wanted: list[str], opt
     assert option in caught.value.hint
 
 
+def test_a_click_without_threads_is_refused(tmp_path: Path) -> None:
+    """As Click 2.1 says of itself (userlevel/click.cc)."""
+    warning = "warning: Click was built without multithread support, running single threaded"
+    click = find(str(fake(tmp_path, f'[ "$2" = -j ] && echo "{warning}" >&2; [ "$1" = -q ] || {says("2.1")}')))
+    with pytest.raises(ClickError, match="was built without threads") as caught:
+        missing(click, [])
+    assert caught.value.hint == "configure Click with --enable-user-multithread"
+
+
 def test_the_kernels_elements_are_those_of_its_map(tmp_path: Path) -> None:
     click = find(str(fake(tmp_path, 'echo "click-install (Click) 2.1"', "sbin/click-install")), "linuxmodule")
     (tmp_path / "share/click").mkdir(parents=True)

@@ -108,6 +108,15 @@ DEEP = {
 }
 
 
+@pytest.mark.parametrize("head", ["{ -> q", "a :: { b :: { input -> ", "elementclass A { input -> "])
+def test_too_many_mistakes_within_a_compound_element(head: str) -> None:
+    """Found by the fuzzer: what was inside counted as the whole file."""
+    text = ClickText("x.click", head + "\0" * 120)
+    sane(check(text, TABLE))
+    with suppress(SpecError):
+        fragment_of(text, TABLE)
+
+
 @pytest.mark.parametrize("name", DEEP)
 def test_no_size_or_depth_is_too_much(name: str) -> None:
     report = check(ClickText("x.click", DEEP[name]), TABLE)

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from rbops.click import Report
+from rbops.click import ClickText, Report, bundled, check
+from rbops.click.elements import with_elementmap
 
 Check = Callable[..., Report]
 
@@ -161,3 +162,73 @@ def test_a_thread_that_does_not_run_is_thread_0(checked: Check) -> None:
     text = "a :: FromDevice(eth0) -> Discard; StaticThreadSched(a 7)"
     assert [use.elements for use in checked(text, threads=2).threads] == [2, 0]
     assert len(checked(text).threads) == 8
+
+
+PIPELINE = "f :: FromDevice(eth0) -> p :: {} -> c :: Counter -> Discard; StaticThreadSched(f 0, p 1);"
+
+
+def test_an_element_whose_own_task_passes_packets_on_breaks_rule_2(checked: Check) -> None:
+    """As over Queue and Unqueue, which FastClick's Pipeliner is in one."""
+    report = checked(PIPELINE.format("Pipeliner"), fastclick=True)
+    assert found(report) == [("rule2", ("p",), (0, 1))]
+    assert report.breaches[0].predicted_loss == 0.647
+    assert [use.elements for use in report.threads] == [2, 3]
+
+
+def test_behind_such_an_element_all_is_on_its_own_thread(checked: Check) -> None:
+    text = """a :: FromDevice(eth0) -> p :: Pipeliner; b :: FromDevice(eth1) -> p; p -> Counter -> Discard;
+        StaticThreadSched(a 0, b 1, p 2);"""
+    assert found(checked(text, fastclick=True)) == [("rule2", ("p",), (0, 1, 2))]
+
+
+def test_on_one_thread_it_is_no_breach(checked: Check) -> None:
+    text = "f :: FromDevice(eth0) -> p :: Pipeliner -> Counter -> Discard; StaticThreadSched(f 1, p 1);"
+    assert found(checked(text, fastclick=True)) == []
+
+
+def test_batches_are_gathered_on_the_thread_that_pushes(checked: Check) -> None:
+    text = """a :: FromDPDKDevice(0, QUEUE 0); b :: FromDPDKDevice(0, QUEUE 1);
+        m :: MinBatch(32, 100); a -> m; b -> m; m -> Discard; StaticThreadSched(a 0, b 1);"""
+    assert found(checked(text, fastclick=True)) == []
+
+
+MAP = """<elementmap xmlns="x" drivers="userlevel">
+<entry name="FromDevice" portcount="0/1-2" processing="a/ah" flowcode="x/x"/>
+<entry name="Counter" portcount="1/1" processing="a/a"/><entry name="Discard" portcount="1/0" processing="a/a"/>
+<entry name="StaticThreadSched" portcount="0/0"/>
+<entry name="NewRing" portcount="1/1" processing="h/h" flowcode="x/x"/></elementmap>"""
+
+
+@pytest.mark.parametrize(
+    ("pins", "breaches"),
+    [
+        ("f 0, p 1", [("rule2", ("p",), (0, 1))]),  # who pins it says that it has a task
+        ("f 1", []),
+        ("f 1, p 1", []),
+    ],
+)
+def test_a_class_that_only_the_installed_click_knows(pins: str, breaches: list[object]) -> None:
+    text = f"f :: FromDevice(eth0) -> p :: NewRing -> Counter -> Discard; StaticThreadSched({pins});"
+    table = with_elementmap(bundled(), MAP, "the installed Click")
+    assert found(check(ClickText("x.click", text), table)) == breaches
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("FromDevice($dev) -> Discard;", ["dev"]),
+        ("define($dev eth0); FromDevice($dev) -> Discard;", []),
+        ("FromDevice(${dev-eth0}) -> Discard;", []),
+        ("FromDevice(${dev}) -> Print('$label') -> Discard;", ["dev"]),
+        ('FromDevice(eth0) -> Print("$label $n") -> Discard;', ["label", "n"]),
+        ("elementclass E { $x | input -> Print($x $y) -> output }; FromDevice(eth0) -> E(1) -> Discard;", ["y"]),
+        ("Script(set x 1, print $x); FromDevice(eth0) -> Discard;", []),
+    ],
+)
+def test_variables_that_nothing_defines_are_noted(text: str, names: list[str], checked: Check) -> None:
+    report = checked(text)
+    assert found(report) == []
+    told = [
+        note.message.split("$", 1)[1].split(" ")[0] for note in report.notes if note.code == "click.undefined-variable"
+    ]
+    assert told == names

@@ -190,3 +190,28 @@ def test_the_session_is_found_behind_sudo(monkeypatch: pytest.MonkeyPatch) -> No
     )
     assert session.environment(system, {})["SSH_CONNECTION"] == "192.0.2.1 1 192.0.2.2 22"
     assert session.environment(system, {"SSH_CONNECTION": "own"}) == {"SSH_CONNECTION": "own"}
+
+
+@pytest.mark.parametrize("arm", [False, True])
+def test_slower_cores_are_kept_for_housekeeping(tmp_path: Path, *, arm: bool) -> None:
+    """Intel's efficiency cores and Arm's: no plan has packets wait for the slowest core."""
+    root = MACHINES["vm"](tmp_path)
+    online = gather(root, SESSION).online
+    last = online[-1]
+    if arm:
+        for cpu in online:
+            root.put(f"sys/devices/system/cpu/cpu{cpu}/cpu_capacity", 446 if cpu == last else 1024)
+    else:
+        root.put("sys/devices/cpu_core/cpus", f"0-{last - 1}")
+        root.put("sys/devices/cpu_atom/cpus", last)
+    found = describe("n0", gather(root, SESSION))
+    assert found.hardware.housekeeping == (last,)
+    (told,) = (note for note in found.notes if "cores of two kinds" in note)
+    assert told.startswith(f"cores of two kinds: CPUs {last} are the slower ones")
+
+
+def test_alike_cores_are_all_planned_with(tmp_path: Path) -> None:
+    root = MACHINES["vm"](tmp_path)
+    for cpu in gather(root, SESSION).online:
+        root.put(f"sys/devices/system/cpu/cpu{cpu}/cpu_capacity", 1024)
+    assert describe("n0", gather(root, SESSION)).hardware.housekeeping is None

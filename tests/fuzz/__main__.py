@@ -39,15 +39,16 @@ def _fuzz(name: str, seconds: int, memory_mb: int) -> None:
         (seeds / str(number)).write_bytes(seed)
     words = sorted({word for seed in found for word in _WORD.findall(seed)})
     (place / "words").write_text("".join(f'"{word.decode()}"\n' for word in words))
-    options = {
+    options: dict[str, object] = {
         "max_total_time": seconds,
         "timeout": _HANG_S,
         "rss_limit_mb": memory_mb,
         "max_len": _LONGEST,
         "artifact_prefix": f"{place}/",
-        "dict": f"{place}/words",
         "print_final_stats": 1,
     }
+    if words:  # an empty dictionary is an error
+        options["dict"] = f"{place}/words"
     arguments = [f"-{key}={value}" for key, value in options.items()]
     atheris.Setup([name, *arguments, str(corpus), str(seeds)], TARGETS[name].run)
     atheris.Fuzz()

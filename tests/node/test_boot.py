@@ -164,6 +164,42 @@ def test_a_server_without_grub_is_refused() -> None:
     boot.check((), system, "n0")
 
 
+def variable(text: str) -> str:
+    """An EFI variable's file as text: four octets of attributes, then UTF-16."""
+    return (bytes([6, 0, 0, 0]) + f"{text}\0".encode("utf-16-le")).decode("utf-8", "replace")
+
+
+LOADER = "/sys/firmware/efi/efivars/LoaderInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+
+
+@pytest.mark.parametrize(
+    ("files", "loader"),
+    [
+        ({}, None),
+        ({LOADER: variable("GRUB 2.12")}, None),
+        ({LOADER: variable("systemd-boot 252.30-1~deb12u2")}, "systemd-boot 252.30-1~deb12u2"),
+        ({LOADER: variable("refind 0.14.0")}, "refind 0.14.0"),
+        ({"/proc/cmdline": "root=UUID=8a1c ro quiet initrd=\\EFI\\debian\\initrd.img"}, "another loader"),
+        ({"/proc/cmdline": "BOOT_IMAGE=vmlinuz root=/dev/sda1 ro initrd=initrd.img"}, "another loader"),  # syslinux
+        ({"/proc/cmdline": "root=/dev/vda1 ro console=ttyS0"}, "another loader (no BOOT_IMAGE)"),  # a unified image
+        ({"/proc/cmdline": ""}, None),
+    ],
+)
+def test_a_menu_that_grub_left_beside_another_loader_is_no_way_to_boot(
+    files: dict[str, str], loader: str | None
+) -> None:
+    system = server(**files)
+    found = boot.other_loader(system)
+    assert found == loader or (loader is not None and found is not None and found.startswith(loader))
+    if loader is None:
+        boot.check(WANTED, system, "n0")
+        return
+    with raises(Mismatch, "node.no-grub", server="n0") as caught:
+        boot.check(WANTED, system, "n0")
+    assert f"it was booted by {found}" in str(caught.value)
+    boot.check((), system, "n0")
+
+
 def test_a_container_has_its_hosts_parameters() -> None:
     system = Recorded(files={"/run/systemd/container": "systemd-nspawn"})
     boot.check(WANTED, system, "n0")

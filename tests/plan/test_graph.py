@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import xml.etree.ElementTree as ET
@@ -75,6 +76,20 @@ def test_graphviz_reads_the_dot_form(graph: Graph | None) -> None:
     # Graphviz's own parser without the layout, which takes `dot` long for a fly.
     done = subprocess.run(["nop", "-p"], input=drawn, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(("ports", "profile"), [(32, "current"), (64, "current"), (256, "current"), (1024, "current")])
+def test_a_large_cluster_fits_a_screen(ports: int, profile: str) -> None:
+    """Alike servers are one box, and what it says adds up to the plan."""
+    plan = plan_spec(Spec("big", Router(ports, 10**10), Servers(profile)))
+    graph = cluster_graph(plan)
+    drawn = ET.fromstring(write(graph, "svg"))
+    assert len(graph.nodes) <= 40
+    assert float(drawn.attrib["height"]) < 1200
+    assert sum(int(re.findall(r": (\d+) ", node.label)[0]) for node in graph.nodes) == len(plan.servers)
+    between = sum(int(edge.label.split(" x ")[0]) for edge in graph.edges)
+    inside = sum(int(count) for node in graph.nodes for count in re.findall(r"(\d+) cables among", node.label))
+    assert between + inside == len(plan.links)
 
 
 def test_a_fly_is_drawn_in_columns() -> None:

@@ -156,7 +156,12 @@ def elements(click: Click) -> frozenset[str]:
 
 
 def missing(click: Click, wanted: Iterable[str]) -> None:
-    """Refuse a Click that lacks elements: ClickError names them, and what Click has to be configured with."""
+    """Refuse a Click that lacks elements or threads: ClickError says which, and with what to configure Click."""
+    if click.driver == "userlevel":
+        # Without threads it would run, on whatever CPU the kernel chooses: rule 1 and rule 2 could not be kept.
+        done = _run([str(click.program), "-q", "-j", "2", "-e", "", "-h", "version"], timeout_s=30)
+        if "without multithread" in done.stderr + done.stdout:
+            raise ClickError(f"{click} was built without threads", "configure Click with --enable-user-multithread")
     there = elements(click)
     absent = sorted(set(wanted) - there)
     if not absent:
