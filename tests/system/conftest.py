@@ -18,6 +18,7 @@ from tests.system.driver import Cluster, Done
 _ORDER = (
     "test_main_job",
     "test_host_traffic",
+    "test_strangers",
     "test_verify_faults",
     "test_selftest_faults",
     "test_interrupts",

@@ -40,6 +40,7 @@ _COMMENT = re.compile(r"//.*")
 _DECLARED = re.compile(r"^elementclass ([A-Za-z0-9_]+)", re.MULTILINE)
 _USED = re.compile(r"(?:::|->) (?:\[\d+\])?([A-Z][A-Za-z0-9]+)\b")
 _PACKAGE = ("DirectVLB", "HostTap", "MACDispatch")
+_SOCKET = "socket"
 _DEVICES = b"// Devices:"
 _NO_MARKER = "0" * 64
 
@@ -106,8 +107,10 @@ def click_files(plan: ClusterPlan, digest: str, server: Server, next_hop: Mappin
     words = tuple(command(plan, server, plan.forwarding.click_prefix))
     line = " ".join(words)
     kernel = plan.forwarding.click_dialect == kernel_mode.DIALECT
+    dpdk = not kernel and plan.forwarding.click_dialect != _SOCKET
     stop = kernel_mode.stop(words)
-    unit = template(f"systemd/{UNIT}", cluster=plan.name, digest=digest, command=line, stop=stop, kernel=kernel)
+    names = {"cluster": plan.name, "digest": digest, "command": line, "stop": stop}
+    unit = template(f"systemd/{UNIT}", **names, kernel=kernel, dpdk=dpdk)
     return ClickFiles(
         files=(config, File(f"/etc/systemd/system/{UNIT}", unit), *(_modules(server) if kernel else ())),
         config=config.path,
