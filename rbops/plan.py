@@ -43,6 +43,7 @@ __all__ = [
     "Queue",
     "Route",
     "Routes",
+    "Routing",
     "Selector",
     "Server",
     "Steering",
@@ -292,6 +293,14 @@ class Routes:
 
 
 @dataclass(frozen=True, slots=True)
+class Routing:
+    """Routes that come and go besides: by ``daemon``, with memory for ``routes``."""
+
+    daemon: str
+    routes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Violation:
     """A rule of paper 4.2 that cannot be kept, and the part of the rate it costs (Fig. 6), 0 to 1."""
 
@@ -347,6 +356,7 @@ class ClusterPlan:
     violations: tuple[Violation, ...]
     warnings: tuple[str, ...]
     prediction: Prediction
+    routing: Routing | None = None
 
     def server(self, name: str) -> Server:
         """The server called ``name``; KeyError when there is none."""
@@ -380,8 +390,10 @@ class ClusterPlan:
         parts: dict[str, Iterable[str]] = {
             field.name: (encoder.text(getattr(self, field.name), 1),)
             for field in dataclasses.fields(self)
-            if field.name not in ("routes", "servers")
+            if field.name not in ("routes", "servers", "routing")
         }
+        if self.routing is not None:
+            parts["routing"] = (encoder.text(self.routing, 1),)
         parts["schema_version"] = (str(SCHEMA_VERSION),)
         # The path of a route file says where it lay, not what was planned.
         parts["routes"] = (encoder.text(self.routes, 1, omit="file"),)

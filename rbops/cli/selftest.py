@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rbops.cli.options import JunitFile, Output, Spec
+from rbops.cli.options import InventoryPath, JunitFile, Limit, Output, Spec
 from rbops.cli.output import Format, conclude_json, say, show
-from rbops.cli.servers import Servers, reaches_servers
 from rbops.errors import CheckFailed, UsageError, Where
 
 if TYPE_CHECKING:
@@ -26,12 +25,13 @@ _USUAL_S = 12.0
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the application."""
-    app.command("selftest")(reaches_servers(selftest))
+    app.command("selftest")(selftest)
 
 
 def selftest(  # noqa: PLR0917 - a verb has as many options as it has
     spec: Spec,
-    servers: Servers,
+    inventory: InventoryPath,
+    limit: Limit = None,
     duration: Annotated[
         float | None,
         typer.Option(
@@ -61,7 +61,7 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
     phases = quick_phases() if quick else ()
     seconds = duration if duration is not None else QUICK_S if quick else _USUAL_S
     options = SelftestOptions(duration_s=seconds, packets=packets, size=size, seed=seed, phases=phases)
-    result = measure(spec, servers, options)
+    result = measure(spec, inventory, limit, options)
     if junit is not None:
         _write_junit(junit, result)
     error = None if result.passed else _failure(result)
@@ -81,10 +81,11 @@ def _failure(result: SelftestResult) -> CheckFailed:
     return CheckFailed(f"{counted(len(result.faults), 'fault')} in the self-test: {first}", code="selftest.failed")
 
 
-def measure(spec: Path, servers: Servers, options: SelftestOptions) -> SelftestResult:
+def measure(spec: Path, inventory: Path, limit: str | None, options: SelftestOptions) -> SelftestResult:
     """Run the self-test on the spec's router as the verb does, progress on stderr."""
     from dataclasses import replace
 
+    from rbops.deploy.inventory import load_inventory
     from rbops.planner import load_plan
     from rbops.selftest.routefile import read_routes
     from rbops.selftest.run import run_selftest
@@ -92,9 +93,9 @@ def measure(spec: Path, servers: Servers, options: SelftestOptions) -> SelftestR
     from rbops.selftest.setup import ports_with_testers
 
     plan = load_plan(spec)
-    found = servers.load()
+    found = load_inventory(inventory, limit=limit)
     targets = found.for_plan(plan)
-    if servers.limit is not None:
+    if limit is not None:
         options = replace(options, servers=tuple(target.name for target in targets))
     ports_with_testers(plan, found.testers, options)  # refuse what cannot work before a server is contacted
     with CounterReader(targets) as read_counters:

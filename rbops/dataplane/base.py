@@ -7,16 +7,19 @@ A folder has two halves. ``node.py`` and what is beside it run on servers, with 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rbops.common.hops import Hop
     from rbops.errors import Diagnostic
+    from rbops.node.rib import Rib
     from rbops.node.schema import Dataplane, Fabric, HostInterface, NodePort
     from rbops.node.schema.fields import Fields
+    from rbops.node.ways import Ports
     from rbops.plan import ClusterPlan, Forwarding, Server, Violation
     from rbops.planning.servers import Built
     from rbops.render.files import File
@@ -32,10 +35,12 @@ __all__ = [
     "Additions",
     "Controller",
     "Difference",
+    "Followable",
     "NodeHalf",
     "Places",
     "Plane",
     "Rendering",
+    "RouteTable",
     "ServerPart",
 ]
 
@@ -80,6 +85,45 @@ class Plane(Protocol):
 
     def instance(self) -> object:
         """Another value after each start, since when all links are believed alive; None while nothing is loaded."""
+
+
+class RouteTable(Protocol):
+    """A data plane's forwarding table that follows the kernel's. Mismatch (3) while nothing is loaded that follows."""
+
+    ports: Ports
+    """The data ports."""
+
+    def update(self, rib: Rib, changes: Iterable[tuple[int, Hop | None]]) -> int:
+        """Take changes (key, hop) over, in place where that is possible; how many /16s changed."""
+
+    def renew(self, rib: Rib) -> None:
+        """Write the whole table."""
+
+    def is_current(self) -> bool:
+        """Whether what is loaded is what was written here last."""
+
+    def reclaim(self) -> None:
+        """Use memory again that was given up, once no packet reads it."""
+
+    def facts(self) -> dict[str, Any]:
+        """Its size, for people."""
+
+    def compare(self, rib: Rib, most: int = 100) -> tuple[int, list[dict[str, str]]]:
+        """How many ranges of addresses go another way than ``rib`` says, and the first of them."""
+
+    def get(self, address: int) -> dict[str, Any]:
+        """What is done with packets for an address."""
+
+
+@runtime_checkable
+class Followable(Protocol):
+    """A data plane whose table can follow the kernel's."""
+
+    follows: bool
+    """Whether it is to: otherwise the plan has static routes alone."""
+
+    def table(self) -> RouteTable:
+        """The table, to be changed where it follows, and to be read in any case."""
 
 
 class NodeHalf(Protocol):
@@ -164,6 +208,10 @@ class Controller(Protocol):
     """Whether ``router.click_element`` has a place in it."""
     balances: bool = True
     """Whether it balances load (VLB), on frames whose destination MAC is their output port."""
+    dynamic: bool = False
+    """Whether it has routes that come and go (``routing:`` in the spec)."""
+    follower: str | None = None
+    """The systemd unit by which its table follows the kernel's, where it has one of its own."""
     rings_by_cpu: bool = False
     """Whether a core sends by the transmit ring that goes by its CPU id, as XDP's redirect does."""
     places: Places = Places()

@@ -25,8 +25,7 @@ from rbops.deploy.events import TaskEvent, parse_event
 from rbops.deploy.extra_vars import extra_vars_yaml
 from rbops.deploy.inventory import Inventory
 from rbops.deploy.runs import Run
-from rbops.deploy.sealed import Sealing
-from rbops.deploy.sockets import SocketsFolder
+from rbops.deploy.sockets import remove, sockets_folder
 from rbops.deploy.stop import Stop
 from rbops.errors import UsageError
 from rbops.node.settings import Note
@@ -133,15 +132,14 @@ def run_playbook(
     children with it.
     """
     started = time.monotonic()
-    sealing = Sealing(needed=inventory.secret)
-    run.write("inventory/hosts.yml", sealing.seal(inventory.for_ansible()))
-    run.write("env/extravars", sealing.seal(extra_vars_yaml(options.extra_vars, inventory.means.credentials.vault)))
+    run.write("inventory/hosts.yml", inventory.for_ansible())
+    run.write("env/extravars", extra_vars_yaml(options.extra_vars))
     # ansible-runner would make it 0755.
     (run.folder / "artifacts").mkdir(mode=0o700, exist_ok=True)
-    sockets = SocketsFolder()
+    sockets = sockets_folder()
     forks = options.forks or max(5, min(50, len(inventory.servers)))
     roles = playbook.parent / "roles"
-    config = _CONFIG.format(forks=forks, roles=roles, tmp=run.folder / "tmp", sockets=sockets.path)
+    config = _CONFIG.format(forks=forks, roles=roles, tmp=run.folder / "tmp", sockets=sockets)
     watcher = _Watcher(run, on_event, stop)
     try:
         ended = ansible_runner.run(
@@ -151,11 +149,7 @@ def run_playbook(
             binary=str(_launcher(run)),
             cmdline=_arguments(playbook, options),
             inventory=str(run.folder / "inventory" / "hosts.yml"),
-            envvars={
-                **_environment(run.write("ansible.cfg", config)),
-                **sealing.environment,
-                "RBOPS_RUN": run.id,
-            },
+            envvars={**_environment(run.write("ansible.cfg", config)), "RBOPS_RUN": run.id},
             settings={"pexpect_timeout": _POLL_S, "suppress_ansible_output": True, "job_timeout": timeout},
             event_handler=watcher.event,
             cancel_callback=watcher.canceled,
@@ -166,8 +160,7 @@ def run_playbook(
     finally:
         _close_masters(sockets)
         _end_children(run.id)
-        sockets.close()
-        sealing.close()
+        remove(sockets)
     outcome = "canceled" if stop.requested else str(ended.status)
     return _result(run, outcome, watcher, time.monotonic() - started)
 
@@ -273,9 +266,9 @@ def _arguments(playbook: Path, options: PlayOptions) -> str:
     return shlex.join(arguments)
 
 
-def _close_masters(sockets: SocketsFolder) -> None:
+def _close_masters(sockets: Path) -> None:
     """End OpenSSH's shared connections instead of letting them idle."""
-    for path in sockets.sockets():
+    for path in sockets.iterdir():
         with contextlib.suppress(subprocess.TimeoutExpired):
             subprocess.run(
                 ["ssh", "-O", "exit", "-o", f"ControlPath={path}", "rbops"],

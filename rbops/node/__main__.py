@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import json
 import os
 import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 from rbops import __version__
-from rbops.errors import CheckFailed, RbopsError, UsageError, Where
+from rbops.errors import CheckFailed, RbopsError, UsageError
 from rbops.node import cabling, session
 from rbops.node.commands import Node
 from rbops.node.dataplane import open_plane
@@ -46,11 +46,10 @@ _VERBS = {
     "counters": "the data plane's counters",
     "status": "digest, data plane, open change, lock, services",
     "watch": "for rbops-watch.service: report dead links to the data plane",
+    "fib": "for rbops-fib.service: let the data plane's table follow the kernel's; or compare, watch, get ADDRESS",
     "facts": "what this server is: processors, NICs, kernel; changes nothing",
     "cabling": "for `rbops discover`: send frames out of ports and report what they receive",
 }
-_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
-"""What a disk says that is full, over quota, mounted read-only or broken."""
 _NEED_RUN = ("begin", "confirm", "restore", "remove", "lock", "unlock")
 
 
@@ -72,13 +71,6 @@ def run(argv: Sequence[str], node: Node | None = None) -> int:
     except KeyboardInterrupt:
         _print_error(CheckFailed("interrupted", code="node.interrupted"), options)
         return CheckFailed.exit_code
-    except OSError as error:
-        if error.errno not in _DISK:
-            raise
-        place = Where(file=str(error.filename)) if error.filename else None
-        told = CheckFailed(f"cannot write: {error.strerror}", code="node.disk", where=place)
-        _print_error(told, options)
-        return told.exit_code
     except Exception as error:  # noqa: BLE001 - the outermost frame: whatever is left is a bug of ours
         _print_error(RbopsError(f"a bug in rbops: {error!r}, see {_traceback()}", code="node.bug"), options)
         return RbopsError.exit_code
@@ -108,11 +100,20 @@ def parser() -> argparse.ArgumentParser:
             sub.add_argument(
                 "--generation", type=int, required=True, metavar="NUMBER", help="as `history` numbers them"
             )
-        if verb == "counters":
-            sub.add_argument("--queues", action="store_true", help="also each queue's packets and interrupts by CPU")
-        if verb == "lock":
-            sub.add_argument("--takeover", action="store_true", help="take a stale lock from another run")
+        _own_options(verb, sub)
     return root
+
+
+def _own_options(verb: str, sub: argparse.ArgumentParser) -> None:
+    """What one verb alone has."""
+    if verb == "counters":
+        sub.add_argument("--queues", action="store_true", help="also each queue's packets and interrupts by CPU")
+    if verb == "fib":
+        sub.add_argument("what", nargs="*", metavar="get ADDRESS", help="where packets for an address go, and why")
+        sub.add_argument("--audit", action="store_true", help="compare kernel and data plane; exit 1 if they differ")
+        sub.add_argument("--watch", action="store_true", help="a line for every change, until killed")
+    if verb == "lock":
+        sub.add_argument("--takeover", action="store_true", help="take a stale lock from another run")
 
 
 def _verb(name: str) -> Callable[[Node, argparse.Namespace], int]:
@@ -133,6 +134,7 @@ def _verb(name: str) -> Callable[[Node, argparse.Namespace], int]:
         "counters": _counters,
         "status": _status,
         "watch": _watch,
+        "fib": _fib,
         "facts": _facts,
         "cabling": _cabling,
     }[name]
@@ -230,6 +232,27 @@ def _status(node: Node, options: argparse.Namespace) -> int:
 def _watch(node: Node, options: argparse.Namespace) -> int:
     del options
     node.watch()
+    return 0
+
+
+def _fib(node: Node, options: argparse.Namespace) -> int:
+    if options.what:
+        if len(options.what) != 2 or options.what[0] != "get" or options.audit or options.watch:  # noqa: PLR2004
+            raise UsageError("not understood", code="node.fib-usage", hint="rbops-node fib get ADDRESS")
+        try:
+            address = int(IPv4Address(options.what[1]))
+        except ValueError as error:
+            raise UsageError(str(error), code="node.fib-address", hint="an IPv4 address: 203.0.113.9") from error
+        return _print(node.fib_get(address), options)
+    if options.audit:
+        found = node.fib_audit()
+        _print(found, options)
+        return 1 if found["differences"] else 0
+    if options.watch:
+        for line in node.fib_changes():
+            print(line, flush=True)
+        return 0
+    node.fib_follow(lambda line: print(f"rbops-node: {line}", file=sys.stderr, flush=True))
     return 0
 
 

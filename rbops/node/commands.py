@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rbops import __version__
 from rbops.dataplane import registry
-from rbops.errors import Locked, Mismatch, StateUnknown
-from rbops.node import kernel_stages, lock, netlink, pending, queues, routes, vrf, watch
+from rbops.dataplane.base import Followable, RouteTable
+from rbops.errors import Locked, Mismatch, StateUnknown, Where
+from rbops.node import fib, kernel_stages, lock, netlink, pending, queues, routes, vrf, watch
 from rbops.node.dataplane import Opener
 from rbops.node.devices import PROTOCOL, TABLE, inventory, resolve
 from rbops.node.engine import Applied, Engine, prepare
@@ -34,6 +36,7 @@ _WAIT_S, _AGAIN_WAIT_S = 10.0, 1.0
 _UNITS = (
     "rbops.service",
     "rbops-watch.service",
+    "rbops-fib.service",
     *(plane.unit for plane in registry.node_halves() if plane.unit),
     "irqbalance.service",
 )
@@ -117,7 +120,7 @@ class Node:
             transaction.require(run)
             generations = self._generations()
             found = generations.find(number)
-            fresh = self.state.fresh
+            fresh = self.state.base / "restored"
             shutil.rmtree(fresh, ignore_errors=True)
             done: list[Applied] = []
             try:
@@ -132,7 +135,12 @@ class Node:
         with self.state.exclusive():
             transaction = self._transaction()
             transaction.require(run)
-            transaction.change_to(None, self.state.base / "nothing", self._remove_all)
+            nothing = self.state.base / "nothing"
+            nothing.mkdir(mode=0o700, exist_ok=True)
+            try:
+                transaction.change_to(None, nothing, self._remove_all)
+            finally:
+                nothing.rmdir()
 
     def revert(self, run: str | None) -> bool:
         """Undo the open change; False when there is none."""
@@ -206,6 +214,8 @@ class Node:
                 "separation": "vrf" if vrf.chosen(config, self.system) else "rules",
                 "dataplane": self.open_plane(config, names).status(),
             }
+            if (follower := fib.read_status()) is not None:
+                found["routes"] = follower
         return found
 
     def watch(self) -> None:
@@ -213,6 +223,37 @@ class Node:
         config = self._config()
         names = resolve_names(config, self.system)
         watch.watch(config, names, self.open_plane(config, names))
+
+    def fib_follow(self, say: Callable[[str], None]) -> None:
+        """Let the data plane's table follow the kernel's until killed."""
+        self._follower(say).run()
+
+    def fib_audit(self) -> dict[str, Any]:
+        """Kernel and data plane compared."""
+        return fib.audit(self._followed())
+
+    def fib_get(self, address: int) -> dict[str, Any]:
+        """Where packets for an address go."""
+        return {"server": self._config().server, **fib.trace(self._followed(reading=True), address)}
+
+    def fib_changes(self) -> Iterator[str]:
+        """A line for every change of the table, until killed."""
+        return fib.changes(self._followed())
+
+    def _follower(self, say: Callable[[str], None]) -> fib.Follower:
+        return fib.Follower(self._followed(), say)
+
+    def _followed(self, *, reading: bool = False) -> RouteTable:
+        config = self._config()
+        plane = self.open_plane(config, resolve_names(config, self.system))
+        if not isinstance(plane, Followable) or not (plane.follows or reading):
+            raise Mismatch(
+                "the data plane has static routes alone: its table does not follow the kernel's",
+                code="node.not-followed",
+                where=Where(server=config.server),
+                hint="write `routing:` in the spec",
+            )
+        return plane.table()
 
     def _config(self) -> NodeConfig:
         return load(self.config_path)

@@ -14,7 +14,7 @@ from rbops.common.limits import MAX_EXTERNAL_PORTS
 from rbops.errors import Mismatch
 from rbops.node.schema.dataplane import NextHop
 
-__all__ = ["next_hop"]
+__all__ = ["adjacency_of", "next_hop"]
 
 _BYTE = 256
 _ADJACENCIES = 65536
@@ -34,3 +34,14 @@ def next_hop(port: int, adjacency: int) -> NextHop:
             code="node.next-hops",
         )
     return NextHop(IPv4Address((0xF << 28) | (port << 16) | adjacency), fabric_mac(port, adjacency))
+
+
+def adjacency_of(address: int) -> tuple[int, int] | None:
+    """The port and adjacency of a made-up next hop, None for any other address.
+
+    >>> adjacency_of(int(IPv4Address("169.254.3.1")))
+    (3, 1)
+    """
+    if address >> 16 == (169 << 8 | 254):
+        return address >> 8 & 0xFF, address & 0xFF
+    return (address >> 16 & 0xFFF, address & 0xFFFF) if address >> 28 == 0xF else None  # noqa: PLR2004 - 240.0.0.0/4

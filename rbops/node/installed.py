@@ -13,9 +13,9 @@ from rbops.node.system import System
 
 __all__ = ["PATHS", "Installed"]
 
-_UNITS = ("rbops.service", "rbops-watch.service")
+_UNITS = ("rbops.service", "rbops-watch.service", "rbops-fib.service")
 _SYSTEMD = "etc/systemd/system"
-_WATCH = "rbops-watch.service"
+_RUNNING = ("rbops-watch.service", "rbops-fib.service")
 _STARTED_BY = tuple(path for plane in registry.node_halves() for path in plane.started_by)
 PATHS = (
     "usr/sbin/rbops-node",
@@ -43,8 +43,8 @@ class Installed:
                 shutil.copy2(source, target, follow_symlinks=False)
 
     def pause(self) -> None:
-        """Stop the watch of links: what it works on is about to change under it."""
-        self.system.run(("systemctl", "stop", _WATCH))
+        """Stop what watches links and routes: what it works on is about to change under it."""
+        self.system.run(("systemctl", "stop", *_RUNNING))
 
     def stop(self) -> None:
         """Stop what is to go: without its file a unit stays active in systemd's memory."""
@@ -61,13 +61,14 @@ class Installed:
             self.system.run(("systemctl", "daemon-reload"))
 
     def put_back(self, folder: Path) -> None:
-        """Make the files what :meth:`save` found, absent ones included, and start the watch if it was enabled."""
+        """Make the files what :meth:`save` found, absent ones included, and start what was enabled."""
         changed = [name for name in PATHS if self._restore(folder / name, self.root / name)]
         if any(name.startswith(_SYSTEMD) for name in changed):
             self.system.run(("systemctl", "daemon-reload"))
-        if os.path.lexists(folder / _SYSTEMD / "multi-user.target.wants" / _WATCH):
-            # Not to be waited for: at boot this runs inside a unit that it is ordered after.
-            self.system.run(("systemctl", "restart", "--no-block", _WATCH))
+        enabled = [unit for unit in _RUNNING if os.path.lexists(folder / _SYSTEMD / "multi-user.target.wants" / unit)]
+        if enabled:
+            # Not to be waited for: at boot this runs inside a unit that they are ordered after.
+            self.system.run(("systemctl", "restart", "--no-block", *enabled))
 
     def _restore(self, saved: Path, target: Path) -> bool:
         if not os.path.lexists(saved):
@@ -79,14 +80,6 @@ class Installed:
         part = target.with_name(f".{target.name}.restored")
         part.unlink(missing_ok=True)
         target.parent.mkdir(parents=True, exist_ok=True)
-        _link_or_copy(saved, part)
+        shutil.copy2(saved, part, follow_symlinks=False)
         part.replace(target)
         return True
-
-
-def _link_or_copy(saved: Path, part: Path) -> None:
-    """A second link needs no room on a full disk; another file system cannot have one."""
-    try:
-        part.hardlink_to(saved)
-    except OSError:
-        shutil.copy2(saved, part, follow_symlinks=False)

@@ -51,7 +51,11 @@ def table(plan: ClusterPlan) -> Table:
     Where a prefix is named twice, connected goes before static, static before the file.
     UsageError (2) when the route file changed since it was planned.
     """
-    known = {(port.id, near.index): near.mac for s in plan.servers for port in s.ports for near in port.adjacencies}
+    # A data plane that follows the kernel learns the MACs that are not planned.
+    late = None if plan.routing is None else ""
+    known = {
+        (port.id, near.index): near.mac or late for s in plan.servers for port in s.ports for near in port.adjacencies
+    }
     hops: dict[tuple[int, int, str], int] = {}
     own = _few((*plan.routes.connected, *plan.routes.static), known, hops)
     parts = [own] if plan.routes.file is None else [own, _from_file(plan, known, hops)]

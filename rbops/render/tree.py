@@ -47,7 +47,9 @@ def render(plan: ClusterPlan) -> Rendered:
     listed = File(_ROUTES, routes.csv)
     common = (*rendering.common, listed, File(_PROGRAM, node_program(), 0o755))
     shared = cluster(plan, digest, RouteTable(_ROUTES, listed.sha256, routes.count), rendering)
-    units = tuple(File(f"/etc/systemd/system/{unit}", _unit(unit, plan.name, digest)) for unit in _UNITS)
+    follower = () if plan.routing is None or plane.follower is None else (plane.follower,)
+    names = (*_UNITS, *follower)
+    units = tuple(File(f"/etc/systemd/system/{unit}", _unit(unit, plan.name, digest)) for unit in names)
     hosts = {}
     for server in plan.servers:
         node, *own = server_files(server, shared)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rbops.dataplane.base import NOT_LOADED
@@ -14,12 +14,27 @@ __all__ = ["problems", "status_blocks", "status_json"]
 
 _SHORT = 12
 _ALWAYS_ACTIVE = "rbops-watch.service"
+_FOLLOWER = "rbops-fib.service"
+_ROUTES = (
+    "server",
+    "routes",
+    "by protocol",
+    "unresolved",
+    "updates",
+    "read anew",
+    "overruns",
+    "repaired",
+    "memory",
+)
 _COLUMNS = ("server", "state", "plan", "data plane", "kept apart by", "kernel", "up", "open change", "locked by")
 
 
 def status_blocks(found: Sequence[ServerStatus], digest: str) -> Iterator[Block]:
     """A row a server; below, what waits for a reboot."""
     yield Table(f"Servers, plan {digest[:_SHORT]}", _COLUMNS, tuple(_row(server, digest) for server in found))
+    follow = [(server.name, server.node["routes"]) for server in found if server.node.get("routes")]
+    if follow:
+        yield Table("Routes", _ROUTES, tuple(_routes(name, routes) for name, routes in follow))
     waiting = [
         f"{server.name}: reboot required: {'; '.join(map(str, server.waiting))}" for server in found if server.waiting
     ]
@@ -70,10 +85,32 @@ def _problems(server: ServerStatus, digest: str) -> Iterator[str]:
     for unit, state in server.services.items():
         if state == "failed" or (unit == _ALWAYS_ACTIVE and state != "active"):
             yield f"{unit.removesuffix('.service')} {state}"
+    if (server.node.get("dataplane") or {}).get("follows") and server.services.get(_FOLLOWER) != "active":
+        yield f"{_FOLLOWER.removesuffix('.service')} {server.services.get(_FOLLOWER)}: routes are not followed"
+    if (routes := server.node.get("routes") or {}).get("full"):
+        yield f"no memory for the routes of {routes['full']} /16s"
     if server.waiting:
         yield "reboot required"
     if server.transaction:
         yield "change not confirmed"
+
+
+def _routes(name: str, routes: Mapping[str, Any]) -> tuple[str | Styled, ...]:
+    """What follows the routes of a server says of itself."""
+    known = {"82": "static", "12": "bird", "11": "zebra", "186": "bgp", "188": "ospf", "3": "by hand", "2": "kernel"}
+    protocols = ", ".join(f"{count:,} {known.get(number, number)}" for number, count in routes["protocols"].items())
+    unresolved = routes["unresolved"]
+    return (
+        name,
+        f"{routes['routes']:,}",
+        protocols or "-",
+        Styled(f"{unresolved:,}", "bad") if unresolved else "0",
+        f"{routes['updates']:,}",
+        str(routes["resyncs"]),
+        str(routes["overruns"]),
+        Styled(str(routes["repaired"]), "bad") if routes["repaired"] else "0",
+        f"{routes['memory_bytes'] >> 10:,} of {routes['room_bytes'] >> 10:,} KiB" if "room_bytes" in routes else "-",
+    )
 
 
 def _row(server: ServerStatus, digest: str) -> tuple[str | Styled, ...]:

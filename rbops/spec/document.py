@@ -25,6 +25,7 @@ from rbops.spec.ports import PortSpec
 from rbops.spec.punts import Punts
 from rbops.spec.router import Router
 from rbops.spec.routes import RouteFile, Routes, StaticRoute
+from rbops.spec.routing import Routing
 from rbops.spec.scalars import HostName, RouterName, one_of
 from rbops.spec.section import CONFIG, Section, Unwritten
 from rbops.spec.source import Source
@@ -64,6 +65,8 @@ class Spec(Section):
     """Real servers, by name."""
     routes: Routes = ()
     """Static routes, or {file: routes.csv} for very many."""
+    routing: Routing | None = None
+    """Routes that come and go; left out: static routes alone."""
     # Warnings about keys and values that once were called otherwise.
     deprecated: Annotated[tuple[Diagnostic, ...], Unwritten()] = dataclasses.field(
         default=(), compare=False, repr=False

@@ -100,6 +100,16 @@ def _data_plane(parts: Parts) -> Iterator[Diagnostic]:
             yield located(
                 parts.root, ("router", "click_element"), message, "add `dataplane: click`", code="spec.unsupported"
             )
+        routing = parts.root.child("routing")
+        if routing is not None and routing.value is not None and not chosen.dynamic:
+            message = f"the {kind} data plane has static routes alone"
+            yield located(
+                parts.root,
+                ("routing",),
+                message,
+                "write `dataplane: xdp` or `dataplane: kernel`",
+                code="spec.unsupported",
+            )
     for each in registry.controllers():
         yield from each.mistakes(parts.root)
 

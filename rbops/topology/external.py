@@ -64,13 +64,18 @@ def routes(spec: Spec, ports: Sequence[External]) -> Routes:
     """Connected, local and static routes; those of a file by its path and digest.
 
     Every port has its network and its own address (both to the owner's kernel) and a host route
-    per neighbour with a known MAC, which spares those packets the kernel.
+    per neighbour with a known MAC, which spares those packets the kernel. Where the data plane follows the kernel,
+    it learns the other MACs too.
     """
     connected: list[Route] = []
     for port in ports:
         connected.append(Route(str(port.address.network), port.id, PUNT, None))
         connected.append(Route(f"{port.address.ip}/32", port.id, PUNT, None))
-        connected += [Route(f"{near.address}/32", port.id, near.index, None) for near in port.adjacencies if near.mac]
+        connected += [
+            Route(f"{near.address}/32", port.id, near.index, None)
+            for near in port.adjacencies
+            if near.mac or spec.routing
+        ]
     hops = _hops(ports)
     own = {route.prefix for route in connected}
     static = tuple(

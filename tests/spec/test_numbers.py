@@ -60,6 +60,7 @@ nic:
 kernel: {hugepages: {size: 1GB, count: 8}}
 ports: [{id: 0, address: 192.0.2.1/24, neighbors: [{address: 192.0.2.2}]}]
 routes: [{prefix: 203.0.113.0/24, via: 192.0.2.2}]
+routing: {daemon: none, routes: 1000}
 """)
 WHOLE["punts"] = dict.fromkeys(PUNTED, "10")
 WHOLE["servers"] = {"hardware": yaml.safe_load(HARDWARE)}

@@ -22,6 +22,7 @@ _ORDER = (
     "test_verify_faults",
     "test_selftest_faults",
     "test_interrupts",
+    "test_routing",
     "test_kernel",
     "test_click",
     "test_click_life",

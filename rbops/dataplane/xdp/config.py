@@ -3,23 +3,53 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface
 
 from rbops.dataplane.xdp.guard import Guard
 from rbops.node.fabric import next_hop
 from rbops.node.schema.dataplane import Fabric, NextHop, PlannedFile
 from rbops.node.schema.fields import Fields
 
-__all__ = ["XdpConfig"]
+__all__ = ["Follow", "XdpConfig"]
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """That the forwarding table follows the kernel's: room for so many routes, and the neighbours that are planned.
+
+    ``neighbors`` of this server's ports: (port, index, address as a number).
+    """
+
+    routes: int
+    neighbors: tuple[tuple[int, int, int], ...]
+
+    @classmethod
+    def parse(cls, fields: Fields) -> Follow:
+        """FieldError for what is wrong."""
+        near = [entry.fields() for entry in fields["neighbors"].items()]
+        known = (
+            (n["port"].number(), n["index"].number(), int(IPv4Interface(n["address"].interface()).ip)) for n in near
+        )
+        return cls(fields["routes"].number(), tuple(known))
+
+    def to_json(self) -> dict[str, object]:
+        """As in node.json."""
+        near = [{"port": p, "index": i, "address": f"{IPv4Address(a)}/32"} for p, i, a in self.neighbors]
+        return {"routes": self.routes, "neighbors": near}
 
 
 @dataclass(frozen=True, slots=True)
 class XdpConfig:
-    """``program`` is the compiled program, ``fib`` the compiled forwarding table, ``guard`` what is refused."""
+    """``program`` is the compiled program, ``fib`` the compiled forwarding table, ``guard`` what is refused.
+
+    ``follow`` None: static routes alone.
+    """
 
     fabric: Fabric
     program: PlannedFile
     fib: PlannedFile
     guard: Guard
+    follow: Follow | None = None
 
     @property
     def kind(self) -> str:
@@ -39,7 +69,9 @@ class XdpConfig:
     def parse(cls, fields: Fields) -> XdpConfig:
         """FieldError for what is wrong."""
         program, fib = PlannedFile.parse(fields, "object"), PlannedFile.parse(fields, "fib")
-        return cls(Fabric.parse(fields), program, fib, Guard.parse(fields))
+        follow = fields.find("follow")
+        followed = None if follow is None else Follow.parse(follow.fields())
+        return cls(Fabric.parse(fields), program, fib, Guard.parse(fields), followed)
 
     def to_json(self) -> dict[str, object]:
         """As in node.json."""
@@ -49,6 +81,7 @@ class XdpConfig:
             "fib": self.fib.path,
             "object_sha256": self.program.sha256,
             "fib_sha256": self.fib.sha256,
+            **({} if self.follow is None else {"follow": self.follow.to_json()}),
             **self.fabric.to_json(),
             **self.guard.to_json(),
         }

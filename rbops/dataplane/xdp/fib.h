@@ -62,11 +62,24 @@ __noinline __u32 find_long(__u32 active, __u32 offset, __u32 low)
 	return hop;
 }
 
+/* The member of a group (multipath) that a flow goes to; `offset` is that of GROUP_BUCKETS 16-bit numbers. */
+__noinline __u32 find_member(__u32 active, __u32 offset, __u32 bucket)
+{
+	__u8 *body = (__u8 *)(generation_at(active) + 1);
+	__u64 at = (__u64)offset + 2 * (__u64)(bucket & (GROUP_BUCKETS - 1));
+
+	opaque(at);
+	if (at > body_bytes - 8)
+		return 0;
+	return *(volatile __u16 *)(body + at);
+}
+
 /* The next hop's number for an address in host byte order; 0: no route. */
 static __always_inline __u32 fib_find(struct generation *gen, __u32 active, __u32 address)
 {
 	__u8 *body = (__u8 *)(gen + 1), *chunk;
-	__u32 entry = ((__u32 *)body)[address >> 16], form = entry & 7, octet = (address >> 8) & 0xff;
+	/* Read once: the loader replaces a chunk by writing this entry. */
+	__u32 entry = ((volatile __u32 *)body)[address >> 16], form = entry & 7, octet = (address >> 8) & 0xff;
 	__u64 at = entry & ~7U, key = octet * ONES, rank, first;
 
 	/* The largest step from `at` below is 40 + 2 * 255. */

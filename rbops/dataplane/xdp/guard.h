@@ -79,17 +79,20 @@ static __always_inline int is_own(struct generation *gen, __u32 address)
 	return address == own[0] || address == own[1] || address == own[2] || address == own[3];
 }
 
-/* Unicast reverse path forwarding. 0 when a route leads back to the source as the port asks. */
+/*
+ * Unicast reverse path forwarding. 0 when a route leads back to the source as the port asks. A source that is to be
+ * dropped (blackhole) or answered has none; one with several next hops passes on every port.
+ */
 static __noinline int is_astray(__u32 place, __u32 ingress, __u32 source)
 {
 	struct generation *gen = generation_at(place);
 	struct next_hop *hop = &gen->next_hops[fib_find(gen, place, source) & (MAX_NEXT_HOPS - 1)];
 
-	if (hop->kind == NO_ROUTE)
+	if (hop->kind == NO_ROUTE || hop->kind > GROUP)
 		return 1;
 	if (!(gen->devices[ingress & (MAX_DEVICES - 1)].flags & DEVICE_URPF_STRICT))
 		return 0;
-	return (hop->kind != LOCAL && hop->kind != PUNT) || hop->device != ingress;
+	return hop->kind != GROUP && ((hop->kind != LOCAL && hop->kind != PUNT) || hop->device != ingress);
 }
 
 /* Whether the cable's far end sent this: who sent the first fabric frame since the cable was up is the neighbour. */

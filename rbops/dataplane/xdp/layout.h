@@ -67,11 +67,14 @@ struct port {
 
 #define NOWHERE 0xffff
 
-enum next_hop_kind { NO_ROUTE, LOCAL, REMOTE, PUNT, PUNT_REMOTE };
+/* From GROUP on: what is not a next hop, but several (multipath), or an answer. */
+enum next_hop_kind { NO_ROUTE, LOCAL, REMOTE, PUNT, PUNT_REMOTE, GROUP, BLACKHOLE, UNREACHABLE };
 
-/* A next hop of the forwarding table, resolved for this server. */
+#define GROUP_BUCKETS 256
+
+/* A next hop of the forwarding table, resolved for this server. What changes later is `mac`, by one write. */
 struct next_hop {
-	__u64 mac; /* the frame's destination: the neighbour's, or 02:52:PP:PP:AA:AA */
+	__u64 mac; /* the frame's destination: the neighbour's, or 02:52:PP:PP:AA:AA; GROUP: where its buckets are */
 	__u16 kind;
 	__u16 server; /* owner of the port */
 	__u16 device; /* LOCAL, PUNT */
@@ -117,6 +120,7 @@ enum dropped {
 	DROP_REVERSE_PATH,
 	DROP_FABRIC_MAC,
 	DROP_UNKNOWN_NEIGHBOR,
+	DROP_BLACKHOLE,
 	DROP_REASONS,
 	DROP_COUNT = 32,
 };

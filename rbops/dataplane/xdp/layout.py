@@ -23,7 +23,8 @@ MAGIC = 0x52423031
 MAX_SERVERS, MAX_DEVICES, MAX_INGRESS = MAX_XDP_SERVERS, MAX_XDP_DEVICES, 1024
 MAX_PORTS, MAX_ADJACENCIES, MAX_NEXT_HOPS = MAX_EXTERNAL_PORTS, 8192, 16384
 NOWHERE = 0xFFFF
-NO_ROUTE, LOCAL, REMOTE, PUNT, PUNT_REMOTE = range(5)
+NO_ROUTE, LOCAL, REMOTE, PUNT, PUNT_REMOTE, GROUP, BLACKHOLE, UNREACHABLE = range(8)
+GROUP_BUCKETS = 256
 NO_ROUTE_VALUE = 0xFFFFFFFF
 _URPF = {"off": 0, "loose": 2, "strict": 4}
 BURST_TICKS, MAX_FLOWLET_TICKS = 10, 60_000
@@ -51,6 +52,7 @@ DROPPED = (
     "reverse_path",
     "fabric_mac",
     "unknown_neighbor",
+    "blackhole",
 )
 POLICED = tuple(f"policed_{reason}" for reason in PUNTED)
 
@@ -155,17 +157,22 @@ class Layout:
         return cls(*fields) if version == LAYOUT_VERSION else None
 
     @classmethod
-    def wanted(cls, fabric: Fabric, *, cpus: int, flowlets: int, fib: Fib) -> Layout:
-        """Room for ``fib`` and a quarter more, so that a growing table does not need new maps each time."""
+    def wanted(cls, fabric: Fabric, *, cpus: int, flowlets: int, fib: Fib, routes: int = 0) -> Layout:
+        """Room for ``fib`` and a quarter more, so that a growing table does not need new maps each time.
+
+        ``routes`` that come later have room besides: of the densest tables each takes 8 bytes, and as much while it
+        is replaced.
+        """
         # Counters belong to a device's number: other devices, or the same in another order, need new ones.
         names = "\0".join(f"{port.name} {port.kind}" for port in fabric.ports)
         devices = int.from_bytes(hashlib.sha256(names.encode()).digest()[:4], "little")
-        body = -(-(len(fib.body) * 5 // 4 + _SLACK) // (1 << 18)) * (1 << 18)
+        body = -(-(len(fib.body) * 5 // 4 + 12 * routes + _SLACK) // (1 << 18)) * (1 << 18)
         return cls(cpus, fabric.servers, flowlets, devices, body)
 
-    def holds(self, other: Layout, fib: Fib) -> bool:
+    def holds(self, other: Layout, fib: Fib, routes: int = 0) -> bool:
         """Whether ``fib`` goes into maps of this layout, where ``other`` is what would be made anew."""
-        return replace(self, body=other.body) == other and len(fib.body) + _SLACK <= self.body
+        room = other.body if routes else len(fib.body) + _SLACK
+        return replace(self, body=other.body) == other and room <= self.body
 
 
 def read_fib(blob: bytes, name: str) -> Fib:

@@ -11,7 +11,8 @@ import ctypes
 import hashlib
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from rbops.dataplane.base import Difference
 from rbops.dataplane.xdp import layout as shape
 from rbops.dataplane.xdp.config import XdpConfig
 from rbops.dataplane.xdp.counters import read_counters
+from rbops.dataplane.xdp.follow import XdpTable, macs_of, numbers_of, ports_of, read_rib
+from rbops.dataplane.xdp.followed import FOLLOWED, Followed, locked
 from rbops.dataplane.xdp.layout import Device, Fib, Layout
 from rbops.dataplane.xdp.libbpf import (
     BpfError,
@@ -34,6 +37,7 @@ from rbops.dataplane.xdp.libbpf import (
 )
 from rbops.dataplane.xdp.netdev import check_queues, find_device
 from rbops.dataplane.xdp.pins import Loaded, Pins, ensure_bpffs
+from rbops.dataplane.xdp.table import DIRECT_BYTES
 from rbops.errors import Mismatch, Where
 
 __all__ = ["DataPlane"]
@@ -87,7 +91,7 @@ class DataPlane:
             have = dict(zip(have, (loaded.object_sha256.hex(), fib.hex(), config.hex()), strict=True))
         want = {
             "program": self._config.program.sha256,
-            "forwarding table": self._config.fib.sha256,
+            "forwarding table": self._config.fib.sha256 if self._config.follow is None else FOLLOWED.hex(),
             "configuration": shape.config_digest(self._config.fabric, self._config.guard, devices).hex(),
         }
         found = [Difference("data plane", key, have[key], want[key]) for key in have if have[key] != want[key]]
@@ -111,8 +115,10 @@ class DataPlane:
             done.append("mounted /sys/fs/bpf")
         object_path, fib = self._object(), self._fib()
         loaded = before = self._pins.load()
-        wanted = Layout.wanted(self._config.fabric, cpus=possible_cpus(), flowlets=self._flowlets, fib=fib)
-        fits = before is not None and before.layout.holds(wanted, fib)
+        routes = 0 if self._config.follow is None else self._config.follow.routes
+        fabric = self._config.fabric
+        wanted = Layout.wanted(fabric, cpus=possible_cpus(), flowlets=self._flowlets, fib=fib, routes=routes)
+        fits = before is not None and before.layout.holds(wanted, fib, routes)
         if before is None or not fits or before.object_sha256.hex() != self._config.program.sha256:
             loaded = _load(object_path, before if fits else None, wanted, clock=self._clock)
             done.append(f"loaded {object_path}")
@@ -120,10 +126,10 @@ class DataPlane:
             raise BpfError("nothing is loaded", code="xdp.not-loaded")
         digests = (fib.sha256, shape.config_digest(self._config.fabric, self._config.guard, devices))
         if loaded.head()[2:] != digests:
-            serial = _write_generation(loaded, self._config, devices, fib)
-            done.append(
-                f"activated generation {serial}: {len(fib.values) - 1} next hops, table {fib.sha256.hex()[:12]}"
-            )
+            with locked(self._pins.root) if self._pins.root.is_dir() else nullcontext():
+                serial = _write_generation(loaded, self._config, devices, fib, self._filler(loaded))
+            table = f"table {fib.sha256.hex()[:12]}" if routes == 0 else "the kernel's table"
+            done.append(f"activated generation {serial}: {table}")
         done += self._attach(loaded, before, devices)
         if loaded is not before:
             self._pins.store(loaded)
@@ -181,6 +187,7 @@ class DataPlane:
             result |= {
                 "object_sha256": loaded.object_sha256.hex(),
                 "fib_sha256": fib.hex(),
+                "follows": fib == FOLLOWED,
                 "config_sha256": config.hex(),
                 "generation": serial,
                 "dead": [server for server, flag in enumerate(dead) if flag],
@@ -209,7 +216,36 @@ class DataPlane:
         _read(path, self._config.program.sha256)
         return path
 
+    @property
+    def follows(self) -> bool:
+        """Whether the table is to follow the kernel's."""
+        return self._config.follow is not None
+
+    def table(self) -> XdpTable:
+        """The table, to be changed where it follows the kernel's, and to be read in any case."""
+        ports = ports_of(self._config.fabric, self._names)
+        return XdpTable(self._pins, numbers_of(self._config), ports, self._rewrite, _wait_for_readers)
+
+    def _rewrite(self, loaded: Loaded, fill: Callable[[int], None]) -> None:
+        """Write the idle generation by ``fill`` and make it the active one."""
+        _write_generation(loaded, self._config, self._devices(), self._fib(), fill)
+
+    def _filler(self, loaded: Loaded) -> Callable[[int], None] | None:
+        """Fills a generation from the kernel's table, where it is to follow that."""
+        if self._config.follow is None:
+            return None
+        ports = ports_of(self._config.fabric, self._names)
+        table = Followed(loaded, numbers_of(self._config), _wait_for_readers)
+
+        def fill(generation: int) -> None:
+            rib = read_rib(ports)
+            table.fill(generation, ((key, rib.hop(key)) for key in rib.all()), macs_of(rib, ports))
+
+        return fill
+
     def _fib(self) -> Fib:
+        if self._config.follow is not None:
+            return Fib((shape.NO_ROUTE_VALUE,), 1, memoryview(bytes(DIRECT_BYTES)), FOLLOWED)
         path = Path(self._config.fib.path)
         return shape.read_fib(_read(path, self._config.fib.sha256), str(path))
 
@@ -316,8 +352,13 @@ def _new_memory(layout: Layout) -> dict[str, Map]:
     }
 
 
-def _write_generation(loaded: Loaded, config: XdpConfig, devices: list[Device], fib: Fib) -> int:
-    """Fill the idle generation and make it the active one; returns its serial number."""
+def _write_generation(
+    loaded: Loaded, config: XdpConfig, devices: list[Device], fib: Fib, fill: Callable[[int], None] | None = None
+) -> int:
+    """Fill the idle generation, its table by ``fill`` if there is one, and make it the active one.
+
+    Returns its serial number.
+    """
     _wait_for_readers()
     magic, serial, _, _ = loaded.head()
     serial = serial + 1 if magic == shape.MAGIC else 1
@@ -327,6 +368,8 @@ def _write_generation(loaded: Loaded, config: XdpConfig, devices: list[Device], 
     head = shape.generation_bytes(config.fabric, config.guard, devices, fib, serial)
     arena[at : at + len(head)] = head
     arena[at + len(head) : at + len(head) + len(fib.body)] = fib.body
+    if fill is not None:
+        fill(idle)
     table = loaded.maps["devices"]
     for number in range(shape.MAX_DEVICES):
         key = (idle * shape.MAX_DEVICES + number).to_bytes(4, "little")

@@ -161,6 +161,15 @@ static __always_inline int send_over_fabric(struct frame *frame, struct next_hop
 	return send_to(frame, link, hop->mac);
 }
 
+/* One of several next hops, the same for all packets of a flow; other routers that hash alike choose otherwise. */
+static __always_inline struct next_hop *member_of(struct frame *frame, struct next_hop *group, __u64 hash)
+{
+	__u32 bucket = ((hash ^ frame->gen->devices[0].mac) * 0x9E3779B97F4A7C15ULL) >> 56;
+	__u32 number = find_member(frame->place, group->mac, bucket);
+
+	return &frame->gen->next_hops[number & (MAX_NEXT_HOPS - 1)];
+}
+
 static __always_inline int route(struct frame *frame, struct ip_header *ip, void *end)
 {
 	__u32 number = fib_find(frame->gen, frame->place, bpf_ntohl(ip->destination));
@@ -168,6 +177,14 @@ static __always_inline int route(struct frame *frame, struct ip_header *ip, void
 	__u32 kind = hop->kind;
 	__u64 hash;
 
+	if (unlikely(kind >= GROUP)) {
+		if (kind == BLACKHOLE)
+			return discard(frame, DROP_BLACKHOLE);
+		if (kind == UNREACHABLE)
+			return give_to_kernel(frame, PUNT_NO_ROUTE);
+		hop = member_of(frame, hop, flow_hash(ip, end));
+		kind = hop->kind;
+	}
 	if (unlikely(kind == NO_ROUTE))
 		return give_to_kernel(frame, PUNT_NO_ROUTE);
 	if (unlikely(kind == PUNT))

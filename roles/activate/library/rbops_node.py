@@ -53,6 +53,10 @@ reboot:
   type: list
   elements: dict
   sample: [{subject: boot, setting: nohz_full, have: absent, want: 1-3}]
+follows:
+  description: Whether the service runs by which the data plane follows the kernel's routes.
+  returned: when applied
+  type: bool
 installed:
   description: Whether the node program is on the server, which a check of a fresh one finds it is not.
   returned: success
@@ -124,7 +128,13 @@ def _apply(module, program):
     if waiting:
         said = "; ".join("{subject} {setting}: {have} -> {want}".format(**entry) for entry in waiting)
         module.warn(f"reboot required: {said}")
-    more = {"unsupported": done.get("unsupported", []), "reboot_required": bool(waiting), "reboot": waiting}
+    follows = status.get("services", {}).get("rbops-fib.service") == "active"
+    more = {
+        "follows": follows,
+        "unsupported": done.get("unsupported", []),
+        "reboot_required": bool(waiting),
+        "reboot": waiting,
+    }
     return _parse(done), more
 
 

@@ -21,6 +21,7 @@ __all__ = ["HALF"]
 class _Kernel(Controller):
     kind = "kernel"
     balances = False
+    dynamic = True
     checks = Path(__file__).with_name("checks") / "test_dataplane.py"
 
     def packet_cycles(self, spec: Spec) -> float:

@@ -20,8 +20,10 @@ __all__ = ["HALF"]
 
 class _Xdp(Controller):
     kind = "xdp"
+    dynamic = True
+    follower = "rbops-fib.service"
     rings_by_cpu = True
-    places = Places(own=("/etc/rbops/xdp", "/etc/rbops/fib.bin"))
+    places = Places(own=("/etc/rbops/xdp", "/etc/rbops/fib.bin"), beside=("/etc/systemd/system/rbops-fib.service",))
     checks = Path(__file__).with_name("checks") / "test_dataplane.py"
 
     def offloads(self, spec: Spec, driver: str, *, steering: bool) -> Iterator[tuple[str, bool]]:

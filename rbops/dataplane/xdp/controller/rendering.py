@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
 
 from rbops.dataplane.base import ServerPart
-from rbops.dataplane.xdp.config import XdpConfig
+from rbops.dataplane.xdp.config import Follow, XdpConfig
 from rbops.dataplane.xdp.controller.fib import compile_fib
 from rbops.dataplane.xdp.guard import PUNTED, Guard
 from rbops.errors import UsageError
-from rbops.node.schema import Fabric, NodePort, PlannedFile
+from rbops.node.schema import Adjacency, Fabric, NodePort, PlannedFile
 from rbops.plan import ClusterPlan, Punts, Server
 from rbops.render.files import File
 from rbops.render.routes import Table
@@ -17,24 +18,33 @@ from rbops.resources import bpf_object
 
 __all__ = ["FIB", "XdpRendering", "rendering"]
 
+NO_MAC = "00:00:00:00:00:00"
+"""A neighbour whose MAC the kernel finds."""
 _OBJECT, FIB = "/etc/rbops/xdp/router.bpf.o", "/etc/rbops/fib.bin"
 
 
 @dataclass(frozen=True, slots=True)
 class XdpRendering:
-    """All servers have the same program and the same table."""
+    """All servers have the same program and the same table; ``routes``: how many it has memory for if it follows."""
 
     common: tuple[File, ...]
     program: PlannedFile
     fib: PlannedFile
     punts: Punts
     addresses: tuple[str, ...]
+    routes: int | None = None
 
     def server(self, server: Server, fabric: Fabric) -> ServerPart:
-        """No files of its own."""
+        """No files of its own. Where it follows the kernel's table, neighbours without a MAC have a place too."""
         urpf = {port.name: port.urpf for port in server.ports if port.urpf != "off"}
         punts = {reason: getattr(self.punts, reason) for reason in PUNTED}
-        return ServerPart(XdpConfig(fabric, self.program, self.fib, Guard(punts, self.addresses, urpf)))
+        guard = Guard(punts, self.addresses, urpf)
+        if self.routes is None:
+            return ServerPart(XdpConfig(fabric, self.program, self.fib, guard))
+        near = [(port.id, near) for port in server.ports if port.id is not None for near in port.adjacencies]
+        adjacencies = tuple(Adjacency(port, each.index, each.mac or NO_MAC) for port, each in near)
+        follow = Follow(self.routes, tuple((port, each.index, int(IPv4Address(each.address))) for port, each in near))
+        return ServerPart(XdpConfig(replace(fabric, adjacencies=adjacencies), self.program, self.fib, guard, follow))
 
     def port(self, _: Server, port: NodePort) -> NodePort:
         """As it is."""
@@ -52,4 +62,5 @@ def rendering(plan: ClusterPlan, routes: Table) -> XdpRendering:
         address.partition("/")[0] for server in plan.servers for port in server.ports for address in port.addresses
     )
     files = PlannedFile(_OBJECT, program.sha256), PlannedFile(FIB, fib.sha256)
-    return XdpRendering((fib, program), *files, plan.forwarding.punts, own)
+    routes_to_come = None if plan.routing is None else plan.routing.routes
+    return XdpRendering((fib, program), *files, plan.forwarding.punts, own, routes_to_come)

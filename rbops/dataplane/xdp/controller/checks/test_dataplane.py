@@ -5,6 +5,8 @@ PYTEST_DONT_REWRITE: a check's own message is what users are shown, not pytest's
 
 from __future__ import annotations
 
+import json
+
 from rbops.dataplane.xdp.config import XdpConfig
 from rbops.verify.host import ServerUnderTest
 from rbops.verify.plugin import Case
@@ -47,8 +49,24 @@ def test_no_click(server_case: Case) -> None:
 
 
 def test_routes(server_case: Case) -> None:
-    """The forwarding table in use is the rendered one."""
+    """The forwarding table in use is the rendered one, or has every route as the kernel's table has it."""
     server = server_case.server
+    if _config(server).follow is not None:
+        _followed(server)
+        return
     live = server.json("rbops-node status --json")["dataplane"]["fib_sha256"]
     want = _config(server).fib.sha256
     assert live == want, f"the data plane forwards by table {live}, planned {want}"
+
+
+def _followed(server: ServerUnderTest) -> None:
+    service = server.host.service("rbops-fib.service")
+    assert service.is_running, "rbops-fib.service does not run: look at `journalctl -u rbops-fib.service`"
+    assert service.is_enabled, "rbops-fib.service is not enabled: after a reboot no route would be followed"
+    done = server.host.run("rbops-node fib --audit --json")
+    assert done.rc in (0, 1), f"rbops-node fib --audit: {done.stderr.strip()}"
+    found = json.loads(done.stdout)
+    first = "; ".join(
+        "{addresses}: kernel {kernel}, data plane {data_plane}".format(**one) for one in found["differing"][:3]
+    )
+    assert not found["differences"], f"{found['differences']} differences between kernel and data plane: {first}"

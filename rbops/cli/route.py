@@ -1,0 +1,56 @@
+"""The verb ``route get``: where packets for an address go, server by server."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from rbops.cli.options import InventoryPath, Limit, Output, Spec
+from rbops.cli.output import Format, conclude_json, show
+
+__all__ = ["app", "register"]
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at the router's routes.")
+
+
+def register(root: typer.Typer) -> None:
+    """Add the verbs to the application."""
+    root.add_typer(app, name="route")
+
+
+@app.command("get")
+def get(
+    spec: Spec,
+    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="An IPv4 address: 203.0.113.9.")],
+    inventory: InventoryPath,
+    limit: Limit = None,
+    output: Output = Format.TEXT,
+) -> None:
+    """Show what each server does with packets for an address, and why.
+
+    Its kernel's route, what that means for the router, and the entry of the data plane. Reads over SSH and changes
+    nothing.
+    """
+    from ipaddress import IPv4Address
+
+    from rbops.deploy.inventory import load_inventory
+    from rbops.deploy.routes import trace
+    from rbops.errors import Unreachable, UsageError
+    from rbops.planner import load_plan
+    from rbops.report.route import route_blocks, route_json
+
+    try:
+        wanted = str(IPv4Address(address))
+    except ValueError as wrong:
+        raise UsageError(str(wrong), code="route.address", hint="an IPv4 address: 203.0.113.9") from wrong
+    plan = load_plan(spec)
+    found = trace(plan, load_inventory(inventory, limit), wanted)
+    lost = [entry.error for entry in found if entry.error]
+    error = Unreachable("\n".join(lost), code="status.unreachable") if lost else None
+    if output is Format.JSON:
+        conclude_json(route_json(wanted, found), error)
+        return
+    show(route_blocks(wanted, found))
+    if error is not None:
+        raise error

@@ -1,0 +1,216 @@
+"""The table that follows the kernel's, as rbops-node asks for it: opened, changed, compared and searched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from ipaddress import IPv4Address
+from typing import Any
+
+from rbops.common.hops import Hop
+from rbops.dataplane.xdp.config import XdpConfig
+from rbops.dataplane.xdp.followed import FOLLOWED, Entry, Followed, Numbers, Outgrown, answer_text, locked
+from rbops.dataplane.xdp.layout import mac_number
+from rbops.dataplane.xdp.pins import Loaded, Pins
+from rbops.dataplane.xdp.table import Prefixes
+from rbops.errors import Mismatch
+from rbops.node.devices import TABLE
+from rbops.node.fabric import adjacency_of
+from rbops.node.rib import Rib
+from rbops.node.rtnetlink import Reader
+from rbops.node.rtsocket import dump
+from rbops.node.schema.dataplane import Fabric
+from rbops.node.ways import Ports
+
+__all__ = ["XdpTable", "macs_of", "numbers_of", "ports_of", "read_rib"]
+
+
+def ports_of(fabric: Fabric, devices: Mapping[str, str]) -> Ports:
+    """The data ports by the names of their devices; ``devices``: planned port -> device."""
+    external = {devices.get(port.name, port.name): port.id for port in fabric.ports if port.id is not None}
+    internal = frozenset(devices.get(port.name, port.name) for port in fabric.ports if port.kind == "internal")
+    return Ports(external, internal, fabric.owners, fabric.server, adjacency_of)
+
+
+def numbers_of(config: XdpConfig) -> Numbers:
+    """What next hops are made of."""
+    return Numbers.of(config.fabric, () if config.follow is None else config.follow.neighbors)
+
+
+def read_rib(ports: Ports) -> Rib:
+    """The kernel's table as it is now."""
+    rib, reader = Rib(ports), Reader(TABLE)
+    for data in dump(TABLE):
+        for message in reader.read(data):
+            rib.take(message, dumped=True)
+    rib.lost_links.clear()
+    rib.settle()
+    return rib
+
+
+def macs_of(rib: Rib, ports: Ports) -> dict[tuple[int, int], int]:
+    """(port, address) of every neighbour on an external port whose MAC is known -> MAC, as the data plane writes it."""
+    found = {}
+    for (device, address), mac in rib.neighbors.items():
+        link = rib.links.get(device)
+        port = None if link is None else ports.external.get(link.name)
+        if port is not None:
+            found[port, address] = mac_number(mac)
+    return found
+
+
+class XdpTable:
+    """Opened anew whenever something else was loaded or activated: then the whole table is written once more."""
+
+    def __init__(
+        self,
+        pins: Pins,
+        numbers: Numbers,
+        ports: Ports,
+        rewrite: Callable[[Loaded, Callable[[int], None]], None],
+        wait: Callable[[], None],
+    ) -> None:
+        self.ports = ports
+        self._pins, self._numbers, self._rewrite, self._wait = pins, numbers, rewrite, wait
+        self._open: tuple[object, int, Followed] | None = None
+
+    def update(self, rib: Rib, changes: Iterable[tuple[int, Hop | None]]) -> int:
+        """Take changes over, in place where that is possible; returns how many /16s changed (65,536: all anew).
+
+        Mismatch (3) while nothing is loaded that follows.
+        """
+        with self._locked():
+            table = self._current()
+            if table is None:
+                return self._renew(rib)
+            try:
+                changed = table.update(changes)
+            except Outgrown:
+                return self._renew(rib)
+            return changed + table.set_macs(macs_of(rib, self.ports))
+
+    def renew(self, rib: Rib) -> None:
+        """Write the whole table."""
+        with self._locked():
+            self._renew(rib)
+
+    def is_current(self) -> bool:
+        """Whether what is loaded is still what was written here."""
+        return self._current() is not None
+
+    def reclaim(self) -> None:
+        """Use again what was given up."""
+        with self._locked():
+            if (table := self._current()) is not None:
+                table.reclaim()
+
+    def facts(self) -> dict[str, Any]:
+        """Routes in the table, its memory, /16s for which there is none."""
+        table = self._opened()
+        used, room = table.memory_bytes
+        return {"prefixes": len(table), "memory_bytes": used, "room_bytes": room, "full": len(table.full)}
+
+    def compare(self, rib: Rib, most: int = 100) -> tuple[int, list[dict[str, str]]]:
+        """Every address' way by ``rib`` and in memory: how many ranges differ, and the first of them."""
+        table = self._reading()
+        wanted, hops = _wanted(rib)
+        macs = macs_of(rib, self.ports)
+        expected = {number: table.expected(hop, macs) for number, hop in hops.items()}
+        found: dict[int, Any] = {}
+        count = 0
+        listed: list[dict[str, str]] = []
+        direct = table.read_direct()
+        for top, entry in enumerate(direct):
+            leaf = entry & 7 == 0 and top not in wanted.fine
+            mine = [(0, wanted.base[top])] if leaf else wanted.ranges(top)
+            theirs = [(0, entry >> 3)] if leaf else table.read(top)
+            for start, end, number, have in _overlaps(mine, theirs):
+                if have not in found:
+                    found[have] = table.read_hop(have)
+                if not _alike(found[have], expected[number]):
+                    count += 1
+                    if len(listed) < most:
+                        listed.append(self._difference(top, start, end, expected[number], found[have]))
+        return count, listed
+
+    def get(self, address: int) -> dict[str, Any]:
+        """What the data plane does with packets for an address."""
+        table = self._reading()
+        low = address & 0xFFFF
+        number = next(number for start, number in reversed(table.read(address >> 16)) if start <= low)
+        return {"number": number, "entry": self._text(table.read_hop(number))}
+
+    def _difference(self, top: int, start: int, end: int, want: Any, have: Any) -> dict[str, str]:
+        first, last = IPv4Address(top << 16 | start), IPv4Address(top << 16 | end - 1)
+        return {"addresses": f"{first}-{last}", "kernel": self._text(want), "data_plane": self._text(have)}
+
+    def _text(self, entry: Any) -> str:
+        names = {at: port.name for at, port in enumerate(self._numbers.fabric.ports)}
+        if isinstance(entry, tuple):
+            return answer_text(entry, names)
+        parts: list[tuple[Entry, int]] = sorted(entry.items(), key=repr)
+        return "spread: " + ", ".join(f"{answer_text(part, names)} x{share}" for part, share in parts)
+
+    def _locked(self) -> Any:
+        if not self._pins.root.is_dir():
+            raise _not_loaded(self._pins)
+        return locked(self._pins.root)
+
+    def _current(self) -> Followed | None:
+        if self._open is None or self._pins.instance() != self._open[0]:
+            return None
+        return self._open[2] if self._open[2].serial == self._open[1] else None
+
+    def _opened(self) -> Followed:
+        if self._open is None:
+            raise _not_loaded(self._pins)
+        return self._open[2]
+
+    def _reading(self) -> Followed:
+        loaded = self._pins.load()
+        if loaded is None:
+            raise _not_loaded(self._pins)
+        return Followed(loaded, self._numbers, self._wait)
+
+    def _renew(self, rib: Rib) -> int:
+        loaded = self._pins.load()
+        if loaded is None or loaded.head()[2] != FOLLOWED:
+            self._open = None
+            raise _not_loaded(self._pins)
+        table = Followed(loaded, self._numbers, self._wait)
+        entries = ((key, rib.hop(key)) for key in rib.all())
+        self._rewrite(loaded, lambda idle: table.fill(idle, entries, macs_of(rib, self.ports)))
+        self._open = self._pins.instance(), table.serial, table
+        return 65536
+
+
+def _not_loaded(pins: Pins) -> Mismatch:
+    return Mismatch(
+        f"no router whose table follows the kernel's is loaded below {pins.root}",
+        hint="rbops-node apply",
+        code="xdp.not-followed",
+    )
+
+
+def _alike(have: Any, want: Any) -> bool:
+    """Whether a next hop is the same; of a group the members, with a bucket more or less."""
+    if isinstance(have, tuple) or isinstance(want, tuple):
+        return bool(have == want)
+    return have.keys() == want.keys() and all(abs(have[part] - want[part]) <= 1 for part in have)
+
+
+def _wanted(rib: Rib) -> tuple[Prefixes, dict[int, Hop | None]]:
+    prefixes, numbers, dirty = Prefixes(), {}, set()  # type: tuple[Prefixes, dict[Hop, int], set[int]]
+    for key in rib.all():
+        hop = rib.hop(key)
+        if hop is not None:
+            prefixes.put(key, numbers.setdefault(hop, len(numbers) + 1), dirty)
+    return prefixes, {0: None, **{number: hop for hop, number in numbers.items()}}
+
+
+def _overlaps(mine: list[tuple[int, int]], theirs: list[tuple[int, int]]) -> Iterable[tuple[int, int, int, int]]:
+    """(start, end, number of mine, of theirs) of every piece in which neither changes."""
+    edges = sorted({*(start for start, _ in mine), *(start for start, _ in theirs)})
+    left, right, a, b = dict(mine), dict(theirs), 0, 0
+    for at, start in enumerate(edges):
+        a, b = left.get(start, a), right.get(start, b)
+        yield start, edges[at + 1] if at + 1 < len(edges) else 0x10000, a, b

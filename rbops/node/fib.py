@@ -1,0 +1,345 @@
+"""``rbops-node fib``: keeps the data plane's table equal to the kernel's, by what the kernel says of each change."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+from rbops.common.hops import Hop
+from rbops.dataplane.base import RouteTable
+from rbops.errors import Mismatch
+from rbops.node.detour import Detour
+from rbops.node.devices import TABLE
+from rbops.node.rib import Rib, prefix_text
+from rbops.node.rtnetlink import Reader
+from rbops.node.rtsocket import Socket, dump, touch_neighbor
+from rbops.node.state import write_whole
+from rbops.node.ways import Ports, text_of
+
+__all__ = ["STATUS", "Follower", "audit", "changes", "read_status", "trace"]
+
+STATUS = Path("/run/rbops-fib.json")
+"""What the follower says of itself, for ``rbops-node status``."""
+
+_TOUCH_S, _STATUS_S, _AUDIT_S, _RESYNC_S, _HOLD_S, _WAIT_S = 20.0, 1.0, 60.0, 1.0, 5.0, 0.5
+_AUDIT_SHARE = 50
+_IN_FLIGHT_S = 0.5
+_MOST = 1000
+
+
+@dataclass(slots=True)
+class Counts:
+    """What happened since the start."""
+
+    messages: int = 0
+    updates: int = 0
+    renewed: int = 0
+    overruns: int = 0
+    resyncs: int = 0
+    audits: int = 0
+    repaired: int = 0
+    moved: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)
+
+
+class Follower:
+    """Follows until ``rounds`` are over (None: for ever). ``say`` gets a line for what an operator should know."""
+
+    def __init__(
+        self, table: RouteTable, say: Callable[[str], None], status: Path = STATUS, *, audits: bool = True
+    ) -> None:
+        self._table, self._say, self._status_path, self._audits = table, say, status, audits
+        self.counts = Counts()
+        self._reader = Reader(TABLE)
+        self._rib = Rib(table.ports)
+        self._detour = Detour(table.ports)
+        self._touch = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
+        self._touch.bind((0, 0))
+        self._next = {"touch": 0.0, "status": 0.0, "resync": 0.0, "audit": time.monotonic() + _AUDIT_S}
+        self._child: subprocess.Popen[str] | None = None
+        self._child_began = 0.0
+        self._held: dict[int, float] = {}
+        self._lost = False
+        self._waiting = ""
+
+    def run(self, rounds: int | None = None) -> None:
+        """Follow. Raises CheckFailed when the kernel refuses to list its routes."""
+        events = Socket()
+        try:
+            self.resync()
+            while rounds is None or rounds > 0:
+                rounds = None if rounds is None else rounds - 1
+                self.step(events, _WAIT_S)
+        finally:
+            events.close()
+            self.close()
+
+    def close(self) -> None:
+        """Follow no more."""
+        self._touch.close()
+
+    def step(self, events: Socket, timeout_s: float) -> None:
+        """Take over what the kernel says within ``timeout_s``, and what is due."""
+        ready, _, _ = select.select([events], [], [], timeout_s)
+        data = events.receive() if ready else b""
+        if data is None:
+            self.counts.overruns += 1
+            self._lost = True
+            self._say("messages of the kernel were lost (its buffer was full): reading everything again")
+        elif data:
+            for message in self._reader.read(data):
+                self.counts.messages += 1
+                self._rib.take(message)
+                if self._rib.lost_links:
+                    self._move()
+        if self._lost and self._due("resync", _RESYNC_S):
+            self.resync()
+        self._move()
+        self._apply()
+        self._regular()
+
+    def _move(self) -> None:
+        """Routes over cables that are cut go over others, in the kernel too; meanwhile the data plane keeps them."""
+        before = self._rib.changed.copy() if self._rib.lost_links else set()
+        moved = self._detour.move(self._rib)
+        self.counts.moved += moved
+        if moved:
+            self._say(f"{moved} routes of the kernel moved to other internal ports")
+        if self._rib.lost_links:
+            held = self._rib.drop_lost(keep=self._detour.is_behind_fabric)
+            until = time.monotonic() + _HOLD_S
+            self._held.update(dict.fromkeys(held - before, until))
+        for key in self._rib.changed & self._held.keys():
+            del self._held[key]
+        now = time.monotonic()
+        over = {key for key, until in self._held.items() if until < now}
+        self._rib.changed |= over
+        for key in over:
+            del self._held[key]
+
+    def _apply(self) -> None:
+        try:
+            if not self._rib.pending and self._table.is_current() and not self._waiting:
+                return
+            changed = list(self._rib.derive())
+            if not self._table.is_current():
+                self._table.renew(self._rib)
+                self.counts.renewed += 1
+            else:
+                self.counts.updates += self._table.update(self._rib, changed)
+            self._waiting = ""
+        except Mismatch as error:
+            if not self._waiting:
+                self._say(f"waiting: {error}")
+            self._waiting = str(error)
+
+    def resync(self) -> None:
+        """Read everything again. What was said meanwhile is taken afterwards, which does no harm."""
+        fresh = Rib(self._table.ports)
+        for data in dump(TABLE):
+            for message in self._reader.read(data):
+                fresh.take(message, dumped=True)
+        fresh.lost_links.clear()
+        fresh.changed |= self._rib.all()
+        held = {key: self._rib.routes[key] for key in self._held if key in self._rib.routes}
+        fresh.routes.update({key: route for key, route in held.items() if key not in fresh.routes})
+        self._rib, self._lost = fresh, False
+        self.counts.resyncs += 1
+        self._next["resync"] = time.monotonic() + _RESYNC_S
+        self._apply()
+
+    def _regular(self) -> None:
+        if self._due("touch", _TOUCH_S):
+            self._keep_neighbors()
+        self._table_reclaim()
+        self._audit()
+        if self._due("status", _STATUS_S):
+            self.write_status()
+
+    def _table_reclaim(self) -> None:
+        try:
+            if not self._waiting and self._table.is_current():
+                self._table.reclaim()
+        except Mismatch:
+            return
+
+    def _keep_neighbors(self) -> None:
+        """Next hops are asked for, and confirmed: the kernel does not see the packets that go to them."""
+        indexes = {
+            self._table.ports.external[link.name]: link.index
+            for link in self._rib.links.values()
+            if link.name in self._table.ports.external
+        }
+        for hop in self._rib.near_hops():
+            if hop.port in indexes and (indexes[hop.port], hop.address) not in self._rib.fixed:
+                try:
+                    touch_neighbor(self._touch, indexes[hop.port], hop.address)
+                except OSError:
+                    continue
+
+    def _audit(self) -> None:
+        """Compare kernel and data plane by a process of its own; what it finds is repaired, and said."""
+        if not self._audits:
+            return
+        if self._child is None:
+            if time.monotonic() >= self._next["audit"] or self._rib.doubts:
+                self._rib.doubts = 0
+                self._child_began = time.monotonic()
+                self._child = _audit_process()
+            return
+        if self._child.poll() is None:
+            return
+        text = self._child.stdout.read() if self._child.stdout else ""
+        took, self._child = time.monotonic() - self._child_began, None
+        self._next["audit"] = time.monotonic() + max(_AUDIT_S, _AUDIT_SHARE * took)
+        self.counts.audits += 1
+        try:
+            count = int(json.loads(text)["differences"])
+        except (ValueError, KeyError):
+            return
+        if count:
+            self.counts.repaired += count
+            self._lost = True
+            self._say(f"the audit found {count} differences between the kernel's table and the data plane's: repairing")
+
+    def _due(self, what: str, every_s: float) -> bool:
+        now = time.monotonic()
+        if now < self._next[what]:
+            return False
+        self._next[what] = now + every_s
+        return True
+
+    def status(self) -> dict[str, Any]:
+        """As it is in the status file."""
+        self.counts.skipped = self._reader.skipped
+        count, listed = self._rib.unresolved()
+        protocols: dict[str, int] = {}
+        for have in self._rib.routes.values():
+            for route in have if isinstance(have, tuple) else (have,):
+                protocols[str(route.protocol)] = protocols.get(str(route.protocol), 0) + 1
+        counts = self.counts
+        found = {
+            "schema_version": 1,
+            "pid": os.getpid(),
+            "routes": sum(protocols.values()),
+            "protocols": protocols,
+            "unresolved": count,
+            "unresolved_routes": [{"prefix": r.prefix, "route": r.route, "reason": r.reason} for r in listed],
+            "held": len(self._held),
+            "waiting": self._waiting or None,
+            "messages": counts.messages,
+            "updates": counts.updates,
+            "renewed": counts.renewed,
+            "overruns": counts.overruns,
+            "resyncs": counts.resyncs,
+            "audits": counts.audits,
+            "repaired": counts.repaired,
+            "moved": counts.moved,
+            "skipped": counts.skipped,
+        }
+        return found | ({} if self._waiting else self._table.facts())
+
+    def write_status(self) -> None:
+        """For ``rbops-node status``; only where something happened since."""
+        mark = (self.counts.messages, self.counts.updates, self.counts.audits, self.counts.resyncs, self._waiting)
+        if mark == getattr(self, "_mark", None):
+            return
+        self._mark = mark
+        write_whole(self._status_path, json.dumps(self.status()).encode())
+
+
+def read_status(path: Path = STATUS) -> dict[str, Any] | None:
+    """What a follower that runs says of itself; None where none does."""
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        os.kill(int(found["pid"]), 0)
+    except (OSError, ValueError, KeyError):
+        return None
+    return found
+
+
+def _audit_process() -> subprocess.Popen[str]:
+    command = [sys.executable, "-I", sys.argv[0], "fib", "--audit", "--json"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, preexec_fn=_nice)  # noqa: PLW1509 - one thread
+
+
+def _nice() -> None:
+    os.nice(19)
+
+
+def audit(table: RouteTable) -> dict[str, Any]:
+    """Kernel and data plane compared, address by address. A difference counts if it outlives what is in flight."""
+    count, rib = 0, Rib(table.ports)
+    listed: list[dict[str, str]] = []
+    for attempt in range(3):
+        if attempt:
+            time.sleep(_IN_FLIGHT_S)
+        rib = read(table.ports)
+        before = {entry["addresses"] for entry in listed}
+        count, now = table.compare(rib, _MOST)
+        listed = [entry for entry in now if not attempt or entry["addresses"] in before]
+        if count <= _MOST:
+            count = len(listed)
+        if not count:
+            break
+    unresolved, reasons = rib.unresolved()
+    return {
+        "routes": len(rib.routes),
+        "differences": count,
+        "differing": listed[:100],
+        "unresolved": unresolved,
+        "unresolved_routes": [{"prefix": r.prefix, "route": r.route, "reason": r.reason} for r in reasons],
+    }
+
+
+def read(ports: Ports) -> Rib:
+    """The kernel's table as it is now."""
+    rib, reader = Rib(ports), Reader(TABLE)
+    for data in dump(TABLE):
+        for message in reader.read(data):
+            rib.take(message, dumped=True)
+    rib.lost_links.clear()
+    rib.settle()
+    return rib
+
+
+def trace(table: RouteTable, address: int) -> dict[str, Any]:
+    """Which route of the kernel decides about an address, what it means, and what the data plane does."""
+    rib = read(table.ports)
+    found = rib.longest(address)
+    result: dict[str, Any] = {"address": str(IPv4Address(address)), "prefix": None, "route": None, "hop": "no route"}
+    if found is not None:
+        key, hop = found
+        result |= {"prefix": prefix_text(key), "route": rib.route_text(key), "hop": text_of(hop)}
+    return {**result, "data_plane": table.get(address)}
+
+
+def changes(table: RouteTable) -> Iterator[str]:
+    """A line for every prefix whose way changes, until killed."""
+    events, reader, rib = Socket(), Reader(TABLE), Rib(table.ports)
+    rib = read(table.ports)
+    known: dict[int, Hop | None] = {key: rib.hop(key) for key in rib.all()}
+    while True:
+        select.select([events], [], [])
+        data = events.receive()
+        if data is None:
+            yield "messages were lost: some changes are not shown"
+            rib = read(table.ports)
+            rib.changed |= rib.all() | known.keys()
+        for message in reader.read(data or b""):
+            rib.take(message)
+        rib.drop_lost(keep=lambda _: False)
+        for key, hop in rib.derive():
+            if known.get(key) != hop:
+                known[key] = hop
+                yield f"{prefix_text(key)}: {text_of(hop)}"

@@ -1,0 +1,351 @@
+"""The router's table as the kernel has it, and where each route of it leads.
+
+The kernel says nothing of many changes: IPv4 routes vanish with their link or next-hop object, without a message of
+their own. So messages about links, next hops, addresses and neighbours count like those about routes, and all that
+hangs on them is derived again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from ipaddress import IPv4Address
+
+from rbops.common.hops import KERNEL, Hop, Near, Spread
+from rbops.node.rtnetlink import Address, Change, Link, Message, Neighbor, NextHopObject, Path, Route
+from rbops.node.ways import Ports, Ways
+
+__all__ = ["Rib", "Unresolved", "prefix_text"]
+
+_HOST = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Unresolved:
+    """A route that the data plane does not have as it is: what it does with the packets, and why."""
+
+    prefix: str
+    route: str
+    reason: str
+
+
+class Rib:
+    """The kernel's table, kept by :meth:`take`. ``changed`` are keys to look at again, ``doubts`` what did not fit."""
+
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
+        self.routes: dict[int, Route | tuple[Route, ...]] = {}
+        self.objects: dict[int, NextHopObject] = {}
+        self.links: dict[int, Link] = {}
+        self.neighbors: dict[tuple[int, int], bytes] = {}
+        self.fixed: set[tuple[int, int]] = set()
+        self.addresses: set[tuple[int, int]] = set()
+        self.changed: set[int] = set()
+        self.lost_links: set[int] = set()
+        self.doubts = 0
+        self._stale = False
+        self._hops: dict[Route, Hop | None] = {}
+        self._ways = Ways(ports, self.links, self.objects, self.routes)
+        self._hosts: dict[int, Near] = {}
+        self._own: set[int] = set()
+        self._near: set[int] = set()
+
+    # What the kernel says.
+
+    def take(self, message: Message, *, dumped: bool = False) -> None:
+        """Let the table be as it is after ``message``; of a dump, routes come in the kernel's order."""
+        match message:
+            case Change():
+                self._take_route(message, "appended" if dumped else message.how)
+            case Link():
+                self._take_link(message)
+            case NextHopObject():
+                self._take_object(message)
+            case Address():
+                item = (message.device, message.address)
+                if message.gone:
+                    self.addresses.discard(item)
+                else:
+                    self.addresses.add(item)
+                self._stale = True
+            case Neighbor():
+                place = message.device, message.address
+                if message.mac is None:
+                    self.neighbors.pop(place, None)
+                else:
+                    self.neighbors[place] = message.mac
+                (self.fixed.add if message.fixed and message.mac else self.fixed.discard)(place)
+                self._stale = self._stale or self._external(message.device) is not None
+
+    def _take_route(self, change: Change, how: str) -> None:
+        key, route = change.key, change.route
+        self.changed.add(key)
+        have = self.routes.get(key)
+        if have is None:
+            if how == "gone":
+                self.doubts += 1
+            else:
+                self.routes[key] = route
+            return
+        several = list(have) if isinstance(have, tuple) else [have]
+        if how == "gone":
+            gone = next((at for at, other in enumerate(several) if other.like(route)), None)
+            if gone is None:
+                self.doubts += 1
+                return
+            del several[gone]
+        else:
+            _insert(several, route, how)
+        self._put(key, several)
+
+    def _put(self, key: int, several: list[Route]) -> None:
+        if len(several) > 1:
+            self.routes[key] = tuple(several)
+        elif several:
+            self.routes[key] = several[0]
+        else:
+            self.routes.pop(key, None)
+
+    def _take_link(self, link: Link) -> None:
+        before = self.links.get(link.index)
+        if link.gone:
+            self.links.pop(link.index, None)
+        else:
+            self.links[link.index] = link
+        if before is not None and before.up and (link.gone or not link.up):
+            self.lost_links.add(link.index)
+        self._stale = self._stale or link != before
+
+    def _take_object(self, item: NextHopObject) -> None:
+        if item.gone:
+            self._forget(item.number)
+            self._drop(partial(_uses, item.number))
+        else:
+            self.objects[item.number] = item
+        self._stale = True
+
+    def _forget(self, gone: int) -> None:
+        """A next-hop object is no more; groups go on without it, and end with their last."""
+        self.objects.pop(gone, None)
+        for number, other in list(self.objects.items()):
+            if any(member == gone for member, _ in other.group):
+                left = tuple(entry for entry in other.group if entry[0] != gone)
+                self.objects[number] = replace(other, group=left)
+                if not left:
+                    self._forget(number)
+                    self._drop(partial(_uses, number))
+
+    @property
+    def pending(self) -> bool:
+        """Whether :meth:`derive` has something to say."""
+        return self._stale or bool(self.changed)
+
+    def drop_lost(self, *, keep: Callable[[tuple[Path, ...]], bool]) -> set[int]:
+        """Forget the routes that the kernel dropped with a link that went down; returns the keys of those to ``keep``.
+
+        They are not in ``changed``: what the data plane has of them stays until something is said of them.
+        """
+        if not self.lost_links:
+            return set()
+        lost, before = self.lost_links, set(self.changed)
+
+        def vanished(route: Route) -> bool:
+            paths = self._ways.paths(route)
+            return bool(paths) and all(path.device in lost or self._is_down(path.device) for path in paths)
+
+        held = self._drop(lambda route: vanished(route) and keep(self._ways.paths(route)))
+        self.changed.difference_update(held - before)
+        self._drop(vanished)
+        for number, item in list(self.objects.items()):
+            if item.path is not None and item.path.device in lost:
+                self._forget(number)
+        self.lost_links = set()
+        return held
+
+    def _is_down(self, device: int) -> bool:
+        link = self.links.get(device)
+        return link is None or not link.up
+
+    def _drop(self, which: Callable[[Route], bool]) -> set[int]:
+        """Take routes out; returns their keys, which are in ``changed`` then."""
+        distinct = {route for have in self.routes.values() for route in (have if isinstance(have, tuple) else (have,))}
+        chosen = {route for route in distinct if which(route)}
+        if not chosen:
+            return set()
+        found = set()
+        for key, have in list(self.routes.items()):
+            several = have if isinstance(have, tuple) else (have,)
+            if any(route in chosen for route in several):
+                self._put(key, [route for route in several if route not in chosen])
+                found.add(key)
+        self.changed |= found
+        return found
+
+    # Where it leads.
+
+    def derive(self) -> Iterator[tuple[int, Hop | None]]:
+        """(key, hop) of every prefix that may have changed since the last call; None: nothing leads there."""
+        if self._stale or (self._ways.recursive and self.changed):
+            self._derive_again()
+        near = any(key >> 22 in self._near for key in self.changed) if len(self.changed) < 10_000 else bool(self._near)  # noqa: PLR2004 - longer than to do it
+        if self._stale or near or any(key & 63 <= 16 for key in self.changed):  # noqa: PLR2004 - covers many /16s
+            self._find_hosts()
+        self._stale = False
+        keys, self.changed = self.changed, set()
+        for key in keys:
+            yield key, self.hop(key)
+
+    def settle(self) -> None:
+        """Derive everything, where nobody wants to know what changed."""
+        for _ in self.derive():
+            pass
+
+    def hop(self, key: int) -> Hop | None:
+        """Where packets for a prefix go; None where it is not in the table."""
+        if key & 63 == _HOST and key >> 6 in self._own:
+            return KERNEL
+        have = self.routes.get(key)
+        if have is None:
+            return self._hosts.get(key)
+        for route in have if isinstance(have, tuple) else (have,):
+            found = self._hops.get(route, self)
+            if found is self:
+                found = self._hops[route] = self._ways.resolve(route)
+            if found is not None:
+                return found  # type: ignore[return-value]
+        return self._hosts.get(key)
+
+    def _derive_again(self) -> None:
+        """Every distinct route once more; the prefixes of those that lead elsewhere now have changed."""
+        self._ways.recursive.clear()
+        moved = set()
+        for route, before in list(self._hops.items()):
+            self._ways.reasons.pop(route, None)
+            now = self._hops[route] = self._ways.resolve(route)
+            if now != before:
+                moved.add(route)
+        if not moved:
+            return
+        for key, have in self.routes.items():
+            if have in moved if not isinstance(have, tuple) else any(route in moved for route in have):
+                self.changed.add(key)
+
+    def _find_hosts(self) -> None:
+        """The server's own addresses, and neighbours in connected networks: entries besides the table's."""
+        own = {address for _, address in self.addresses}
+        hosts: dict[int, Near] = {}
+        for device, address in self.neighbors:
+            port = self._external(device)
+            if port is None or address in own:
+                continue
+            covering = self._covering(address)
+            if covering is not None and any(path.device == device and path.gateway is None for path in covering.paths):
+                hosts[address << 6 | _HOST] = Near(port, address)
+        mine = {address for device, address in self.addresses if self._external(device) is not None}
+        self.changed |= {address << 6 | _HOST for address in mine ^ self._own}
+        self.changed |= hosts.keys() ^ self._hosts.keys()
+        self._hosts, self._own = hosts, mine
+        self._near = {key >> 22 for key in hosts} | {
+            address >> 16 for device, address in self.neighbors if self._external(device) is not None
+        }
+
+    def _covering(self, address: int) -> Route | None:
+        for length in range(_HOST - 1, -1, -1):
+            have = self.routes.get((address >> (_HOST - length) << (_HOST - length)) << 6 | length)
+            if have is not None:
+                return have[0] if isinstance(have, tuple) else have
+        return None
+
+    def _external(self, device: int) -> int | None:
+        link = self.links.get(device)
+        return None if link is None else self._ports.external.get(link.name)
+
+    # What an operator asks.
+
+    def unresolved(self, most: int = 100) -> tuple[int, list[Unresolved]]:
+        """How many routes the data plane has not as they are, and the first of them."""
+        if not self._ways.reasons:
+            return 0, []
+        count = 0
+        found: list[Unresolved] = []
+        for key, have in self.routes.items():
+            for route in have if isinstance(have, tuple) else (have,):
+                if route in self._ways.reasons:
+                    count += 1
+                    if len(found) < most:
+                        found.append(Unresolved(prefix_text(key), self.describe(route), self._ways.reasons[route]))
+        return count, found
+
+    def describe(self, route: Route) -> str:
+        """A route as ``ip route`` has it, about."""
+        words = {6: "blackhole", 7: "unreachable", 8: "prohibit", 9: "throw", 2: "local", 3: "broadcast"}
+        parts = [words[route.kind]] if route.kind in words else []
+        if route.next_hop:
+            parts.append(f"nhid {route.next_hop}")
+        for path in self._ways.paths(route):
+            via = "" if path.gateway is None else f"via {IPv4Address(path.gateway)} "
+            link = self.links.get(path.device)
+            parts.append(
+                f"{via}dev {link.name if link else path.device}"
+                + (f" weight {path.weight}" if len(route.paths) > 1 else "")
+            )
+        parts.append(f"proto {route.protocol}")
+        if route.metric:
+            parts.append(f"metric {route.metric}")
+        return " ".join(parts)
+
+    def route_text(self, key: int) -> str | None:
+        """The kernel's routes to a prefix, the one that counts first."""
+        have = self.routes.get(key)
+        if have is None:
+            return "neighbour in a connected network" if key in self._hosts else "this server's own address"
+        return "; ".join(self.describe(route) for route in (have if isinstance(have, tuple) else (have,)))
+
+    def near_hops(self) -> set[Near]:
+        """Every neighbour that routes lead to."""
+        found: set[Near] = set()
+        for hop in self._hops.values():
+            found |= (
+                {member for member, _ in hop.members if isinstance(member, Near)}
+                if isinstance(hop, Spread)
+                else {hop}
+                if isinstance(hop, Near)
+                else set()
+            )
+        return found
+
+    def longest(self, address: int) -> tuple[int, Hop] | None:
+        """(key, hop) that decides about an address."""
+        for length in range(_HOST, -1, -1):
+            key = (address >> (_HOST - length) << (_HOST - length)) << 6 | length
+            hop = self.hop(key)
+            if hop is not None:
+                return key, hop
+        return None
+
+    def all(self) -> set[int]:
+        """Every key that may lead somewhere."""
+        return {*self.routes, *self._hosts, *(address << 6 | _HOST for address in self._own)}
+
+
+def _insert(several: list[Route], route: Route, how: str) -> None:
+    """In the kernel's order: by type of service and metric, of equals the last added first, or last if appended."""
+    equal = [at for at, other in enumerate(several) if other.place == route.place]
+    if how == "replaced" and equal:
+        several[equal[0]] = route
+        return
+    if how == "appended":
+        at = next((at for at, other in enumerate(several) if other.place > route.place), len(several))
+    else:
+        at = next((at for at, other in enumerate(several) if other.place >= route.place), len(several))
+    several.insert(at, route)
+
+
+def _uses(number: int, route: Route) -> bool:
+    return route.next_hop == number
+
+
+def prefix_text(key: int) -> str:
+    """``198.18.0.0/24``."""
+    return f"{IPv4Address(key >> 6)}/{key & 63}"

@@ -1,0 +1,305 @@
+"""What the kernel says of routes, next hops, links, addresses and neighbours, as it changes: rtnetlink(7).
+
+Only IPv4, only the router's table. What cannot be read is skipped and counted, and the next message is read.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+__all__ = [
+    "Address",
+    "Change",
+    "Link",
+    "Message",
+    "Neighbor",
+    "NextHopObject",
+    "Path",
+    "Reader",
+    "Route",
+]
+
+_HEAD, _IPV4 = 16, 4
+_REPLACE, _APPEND = 0x100, 0x800
+_NEWLINK, _DELLINK, _NEWADDR, _DELADDR, _NEWROUTE, _DELROUTE = 16, 17, 20, 21, 24, 25
+_NEWNEIGH, _DELNEIGH, _NEWNEXTHOP, _DELNEXTHOP = 28, 29, 104, 105
+_GROUP, _BLACKHOLE, _NH_OIF, _NH_GATEWAY, _NH_ENCAP = 2, 4, 5, 6, 8
+_DST, _OIF, _GATEWAY, _PRIORITY, _MULTIPATH, _TABLE, _VIA, _ENCAP, _NH_ID = 1, 4, 5, 6, 9, 15, 18, 22, 30
+_TABLE_HEAD, _DST_HEAD = struct.pack("=HH", 8, _TABLE), struct.pack("=HH", 8, _DST)
+_DEAD, _ONLINK, _LINKDOWN = 1, 4, 16
+_CLONED = 0x200
+_VALID = 0x2 | 0x4 | 0x8 | 0x10 | 0x40 | 0x80
+"""States of a neighbour whose MAC can be used: reachable, stale, delay, probe, without ARP, permanent."""
+_PERMANENT, _ETHERNET = 0x80, 6
+_UP, _LOWER_UP = 0x1, 0x10000
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """One next hop of a route: interface index, gateway (None: connected), weight; ``down``: its link has no carrier.
+
+    ``odd`` says what of it is not understood.
+    """
+
+    device: int
+    gateway: int | None
+    weight: int = 1
+    down: bool = False
+    odd: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route without its destination, shared by all that are alike; ``kind`` is rtnetlink's type (1: unicast).
+
+    ``rest`` are the attributes that stand for themselves, as the kernel wrote them: source address, metrics.
+    """
+
+    kind: int
+    metric: int
+    tos: int
+    protocol: int
+    scope: int
+    paths: tuple[Path, ...]
+    next_hop: int = 0
+    rest: bytes = b""
+    odd: str = ""
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """What orders routes to one prefix: the kernel takes the first."""
+        return -self.tos, self.metric
+
+    def like(self, other: Route) -> bool:
+        """Whether it is the same but for the state of its links."""
+        mine, others = ([(path.device, path.gateway) for path in route.paths] for route in (self, other))
+        same = (self.kind, self.metric, self.tos, self.protocol, self.next_hop)
+        return same == (other.kind, other.metric, other.tos, other.protocol, other.next_hop) and mine == others
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A route message. ``key`` is address << 6 | length; ``how`` new, replaced, appended or gone."""
+
+    how: str
+    key: int
+    route: Route
+
+
+@dataclass(frozen=True, slots=True)
+class NextHopObject:
+    """A next-hop object: a path, a group of (id, weight), or a blackhole; ``gone``: deleted."""
+
+    number: int
+    path: Path | None
+    group: tuple[tuple[int, int], ...] = ()
+    blackhole: bool = False
+    gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A device; ``up``: set up, ``carrier``: frames can pass."""
+
+    index: int
+    name: str
+    up: bool
+    carrier: bool
+    gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An IPv4 address of this server's."""
+
+    device: int
+    address: int
+    gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbor:
+    """A neighbour; ``mac`` None: not known at the moment. ``fixed``: by configuration, not found by the kernel."""
+
+    device: int
+    address: int
+    mac: bytes | None
+    fixed: bool = False
+
+
+Message = Change | NextHopObject | Link | Address | Neighbor
+
+
+class Reader:
+    """Turns datagrams into messages; ``skipped`` counts what it could not read, by reason."""
+
+    def __init__(self, table: int) -> None:
+        self._table = struct.pack("=I", table)
+        self._routes: dict[bytes, Route] = {}
+        self._same: dict[Route, Route] = {}
+        self.skipped: dict[str, int] = {}
+
+    def read(self, data: bytes) -> Iterator[Message]:
+        """The messages of one datagram that matter here."""
+        offset, end = 0, len(data)
+        while offset + _HEAD <= end:
+            length, kind, flags = struct.unpack_from("=IHH", data, offset)
+            if length < _HEAD or offset + length > end:
+                self._skip("cut message")
+                return
+            found: Message | None
+            try:
+                if kind in (_NEWROUTE, _DELROUTE):
+                    found = self._route(data, offset + 16, offset + length, kind, flags)
+                else:
+                    found = self._other(data, offset + 16, offset + length, kind)
+            except (struct.error, IndexError, ValueError, UnicodeDecodeError):
+                self._skip(f"malformed message of type {kind}")
+                found = None
+            if found is not None:
+                yield found
+            offset += (length + 3) & ~3
+
+    def _skip(self, reason: str) -> None:
+        self.skipped[reason] = self.skipped.get(reason, 0) + 1
+
+    def _route(self, data: bytes, start: int, end: int, kind: int, flags: int) -> Change | None:
+        if data[start] != socket.AF_INET:
+            return None
+        rest, length = start + 12, data[start + 1]
+        # fib_dump_info() of the kernel puts the table first, then the destination.
+        if data[rest : rest + 4] != _TABLE_HEAD:
+            self._skip("route without a table")
+            return None
+        if data[rest + 4 : rest + 8] != self._table:
+            return None
+        rest += 8
+        address = 0
+        if data[rest : rest + 4] == _DST_HEAD:
+            address = int.from_bytes(data[rest + 4 : rest + 8], "big")
+            rest += 8
+        elif length:
+            self._skip("route without a destination")
+            return None
+        text = data[start + 3 : start + 12] + data[rest:end]
+        route = self._routes.get(text)
+        if route is None:
+            route = self._parse(data, start, rest, end)
+            route = self._same.setdefault(route, route)
+            if len(self._routes) > 100_000:  # noqa: PLR2004 - flapping flags must not fill the memory
+                self._routes.clear()
+            self._routes[text] = route
+        if route.kind not in (1, 2, 3, 6, 7, 8, 9) or struct.unpack_from("=I", data, start + 8)[0] & _CLONED:
+            self._skip(f"route of type {route.kind}")
+            return None
+        how = "gone" if kind == _DELROUTE else "new"
+        if kind == _NEWROUTE and flags & (_REPLACE | _APPEND):
+            how = "replaced" if flags & _REPLACE else "appended"
+        return Change(how, address << 6 | length, route)
+
+    def _parse(self, data: bytes, start: int, rest: int, end: int) -> Route:
+        tos, protocol, scope, kind = data[start + 3], *data[start + 5 : start + 8]
+        flags = struct.unpack_from("=I", data, start + 8)[0]
+        values = dict(_attributes(data, rest, end))
+        number = _number(values.get(_NH_ID))
+        odd = f"type of service {tos}" if tos else ""
+        paths: tuple[Path, ...] = ()
+        if not number and _MULTIPATH in values:
+            paths = tuple(_multipath(values[_MULTIPATH]))
+        elif not number and _OIF in values:
+            paths = (_path(values, _number(values[_OIF]), flags, 1),)
+        metric = _number(values.get(_PRIORITY))
+        known = (_TABLE, _OIF, _GATEWAY, _PRIORITY, _MULTIPATH, _NH_ID)
+        other = b"".join(_attribute(kind, value) for kind, value in values.items() if kind not in known)
+        return Route(kind, metric, tos, protocol, scope, paths, number, b"" if number else other, odd)
+
+    def _other(self, data: bytes, start: int, end: int, kind: int) -> Message | None:
+        if kind in (_NEWNEXTHOP, _DELNEXTHOP):
+            return _next_hop(data, start, end, gone=kind == _DELNEXTHOP)
+        if kind in (_NEWLINK, _DELLINK):
+            return _link(data, start, end, gone=kind == _DELLINK and data[start] == socket.AF_UNSPEC)
+        if data[start] == socket.AF_INET and kind in (_NEWADDR, _DELADDR):
+            return _address(data, start, end, gone=kind == _DELADDR)
+        if data[start] == socket.AF_INET and kind in (_NEWNEIGH, _DELNEIGH):
+            return _neighbor(data, start, end, gone=kind == _DELNEIGH)
+        return None
+
+
+def _link(data: bytes, start: int, end: int, *, gone: bool) -> Link:
+    index, flags = struct.unpack_from("=iI", data, start + 4)
+    name = dict(_attributes(data, start + 16, end)).get(3, b"").rstrip(b"\0").decode()
+    up = bool(flags & _UP)
+    return Link(index, name, up, up and bool(flags & _LOWER_UP), gone)
+
+
+def _address(data: bytes, start: int, end: int, *, gone: bool) -> Address | None:
+    device = struct.unpack_from("=I", data, start + 4)[0]
+    values = dict(_attributes(data, start + 8, end))
+    local = values.get(2) or values.get(1)
+    return None if local is None else Address(device, int.from_bytes(local, "big"), gone)
+
+
+def _neighbor(data: bytes, start: int, end: int, *, gone: bool) -> Neighbor | None:
+    device, state = struct.unpack_from("=iH", data, start + 4)
+    values = dict(_attributes(data, start + 12, end))
+    if 1 not in values:
+        return None
+    known = not gone and state & _VALID and len(values.get(2, b"")) == _ETHERNET
+    address = int.from_bytes(values[1], "big")
+    return Neighbor(device, address, values[2] if known else None, bool(state & _PERMANENT))
+
+
+def _attributes(data: bytes, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+    while start + 4 <= end:
+        length, kind = struct.unpack_from("=HH", data, start)
+        if length < 4 or start + length > end:  # noqa: PLR2004 - the attribute's own header
+            raise ValueError("attribute")
+        yield kind & 0x3FFF, data[start + 4 : start + length]
+        start += (length + 3) & ~3
+
+
+def _path(values: dict[int, bytes], device: int, flags: int, weight: int) -> Path:
+    gateway = values.get(_GATEWAY)
+    odd = "next hop of another family" if _VIA in values else "encapsulated" if _ENCAP in values else ""
+    down = bool(flags & (_DEAD | _LINKDOWN))
+    return Path(device, None if gateway is None else int.from_bytes(gateway, "big"), weight, down, odd)
+
+
+def _multipath(data: bytes) -> Iterator[Path]:
+    offset = 0
+    while offset + 8 <= len(data):
+        length, flags, hops, device = struct.unpack_from("=HBBi", data, offset)
+        if length < 8:  # noqa: PLR2004 - struct rtnexthop
+            raise ValueError("next hop")
+        yield _path(dict(_attributes(data, offset + 8, offset + length)), device, flags, hops + 1)
+        offset += (length + 3) & ~3
+
+
+def _next_hop(data: bytes, start: int, end: int, *, gone: bool) -> NextHopObject:
+    values = dict(_attributes(data, start + 8, end))
+    number, flags = _number(values.get(1)), struct.unpack_from("=I", data, start + 4)[0]
+    if _GROUP in values:
+        entries = struct.iter_unpack("=IBBH", values[_GROUP])
+        members = tuple((hop, low + (high << 8) + 1) for hop, low, high, _ in entries)
+        return NextHopObject(number, None, members, gone=gone)
+    if _BLACKHOLE in values:
+        return NextHopObject(number, None, blackhole=True, gone=gone)
+    gateway = values.get(_NH_GATEWAY)
+    odd = "encapsulated" if _NH_ENCAP in values else ""
+    if data[start] == socket.AF_INET6 or (gateway is not None and len(gateway) != _IPV4):
+        gateway, odd = None, "next hop of another family"
+    down = bool(flags & (_DEAD | _LINKDOWN))
+    address = None if gateway is None else int.from_bytes(gateway, "big")
+    return NextHopObject(number, Path(_number(values.get(_NH_OIF)), address, 1, down, odd), gone=gone)
+
+
+def _number(value: bytes | None) -> int:
+    return 0 if value is None else int.from_bytes(value, sys.byteorder)
+
+
+def _attribute(kind: int, value: bytes) -> bytes:
+    return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)

@@ -1,0 +1,170 @@
+"""Asking the kernel of routes and next hops, hearing of changes, and having it change some: rtnetlink(7)."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from collections.abc import Iterator
+
+from rbops.errors import CheckFailed
+from rbops.node.rtnetlink import Path, Route
+
+__all__ = ["Socket", "dump", "neighbor_message", "no_neighbor_message", "route_message", "touch_neighbor"]
+
+_HEADER = struct.Struct("=IHHII")
+_RTMSG = struct.Struct("=BBBBBBBBI")
+_SOL_NETLINK, _GET_STRICT_CHK, _ADD_MEMBERSHIP = 270, 12, 1
+_SO_RCVBUFFORCE, _BUFFER = 33, 128 << 20
+_NLMSG_ERROR, _NLMSG_DONE, _HEAD = 2, 3, 16
+_REQUEST, _REPLACE, _DUMP, _CREATE = 0x1, 0x100, 0x300, 0x400
+_GETLINK, _GETADDR, _NEWROUTE, _GETROUTE, _NEWNEIGH, _DELNEIGH, _GETNEIGH, _GETNEXTHOP = 18, 22, 24, 26, 28, 29, 30, 106
+_GROUPS = (1, 3, 5, 7, 32)
+"""Links, neighbours, IPv4 addresses, IPv4 routes, next hops."""
+_DST, _OIF, _GATEWAY, _PRIORITY, _MULTIPATH, _TABLE = 1, 4, 5, 6, 9, 15
+_ONLINK, _PERMANENT, _USE = 4, 0x80, 1
+_BYTE = 256
+
+
+class Socket:
+    """Hears of every change from its making on."""
+
+    def __init__(self) -> None:
+        self._link = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
+        try:
+            self._link.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
+        except OSError:
+            self._link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
+        self._link.bind((0, 0))
+        for group in _GROUPS:
+            self._link.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
+
+    def fileno(self) -> int:
+        """For select(2)."""
+        return self._link.fileno()
+
+    def receive(self, *, limit: int = 4 << 20) -> bytes | None:
+        """What is there by now, up to about ``limit`` bytes, without waiting; None: some was lost (ENOBUFS)."""
+        parts, size = [], 0
+        while size < limit:
+            try:
+                data = self._link.recv(1 << 18, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno == errno.ENOBUFS:
+                    return None
+                raise
+            parts.append(data)
+            size += len(data)
+        return b"".join(parts)
+
+    def close(self) -> None:
+        """Hear nothing any more."""
+        self._link.close()
+
+
+_DUMPS = (
+    (_GETLINK, struct.pack("=BxHiII", 0, 0, 0, 0, 0)),
+    (_GETADDR, struct.pack("=BBBBi", socket.AF_INET, 0, 0, 0, 0)),
+    (_GETNEIGH, struct.pack("=BxxxiHBB", socket.AF_INET, 0, 0, 0, 0)),
+    (_GETNEXTHOP, struct.pack("=BBBBI", 0, 0, 0, 0, 0)),
+)
+
+
+def dump(table: int) -> Iterator[bytes]:
+    """Datagrams with all links, addresses, neighbours, next hops, then the routes of ``table``.
+
+    A dump that changed underneath is given as it is: what changed comes as messages too. Raises CheckFailed when the
+    kernel refuses.
+    """
+    routes = _RTMSG.pack(socket.AF_INET, 0, 0, 0, table if table < _BYTE else 0, 0, 0, 0, 0)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as link:
+        link.settimeout(30)
+        link.setsockopt(_SOL_NETLINK, _GET_STRICT_CHK, 1)
+        link.bind((0, 0))
+        for kind, body in (*_DUMPS, (_GETROUTE, routes)):
+            link.send(_HEADER.pack(16 + len(body), kind, _REQUEST | _DUMP, 1, 0) + body)
+            yield from _dumped(link, kind)
+
+
+def _dumped(link: socket.socket, asked: int) -> Iterator[bytes]:
+    while True:
+        data = link.recv(1 << 20)
+        yield data
+        offset = 0
+        while offset + _HEAD <= len(data):
+            length, kind = struct.unpack_from("=IH", data, offset)
+            if kind == _NLMSG_DONE:
+                return
+            if kind == _NLMSG_ERROR:
+                error = -struct.unpack_from("=i", data, offset + 16)[0]
+                if error == errno.ENOENT:
+                    return  # a table without routes
+                raise CheckFailed(
+                    f"the kernel refuses to list (request {asked}): {errno.errorcode.get(error, error)}",
+                    code="node.netlink",
+                )
+            offset += (max(length, _HEAD) + 3) & ~3
+
+
+def route_message(key: int, route: Route, table: int) -> bytes:
+    """A request that makes the kernel have ``route`` to ``key``, in the place of one with the same metric."""
+    flags = 0
+    body = _attribute(_DST, (key >> 6).to_bytes(4, "big")) + _attribute(_TABLE, struct.pack("=I", table)) + route.rest
+    if route.metric:
+        body += _attribute(_PRIORITY, struct.pack("=I", route.metric))
+    if len(route.paths) == 1:
+        (path,) = route.paths
+        body += _attribute(_OIF, struct.pack("=i", path.device))
+        if path.gateway is not None:
+            flags = _ONLINK
+            body += _attribute(_GATEWAY, path.gateway.to_bytes(4, "big"))
+    else:
+        body += _attribute(_MULTIPATH, b"".join(map(_hop_message, route.paths)))
+    head = (
+        socket.AF_INET,
+        key & 63,
+        0,
+        route.tos,
+        table if table < _BYTE else 0,
+        route.protocol,
+        route.scope,
+        route.kind,
+    )
+    body = _RTMSG.pack(*head, flags) + body
+    return _HEADER.pack(16 + len(body), _NEWROUTE, _REQUEST | _CREATE | _REPLACE, 0, 0) + body
+
+
+def _hop_message(path: Path) -> bytes:
+    gateway = b"" if path.gateway is None else _attribute(_GATEWAY, path.gateway.to_bytes(4, "big"))
+    flags = 0 if path.gateway is None else _ONLINK
+    return struct.pack("=HBBi", 8 + len(gateway), flags, path.weight - 1, path.device) + gateway
+
+
+def neighbor_message(device: int, address: int, mac: bytes) -> bytes:
+    """A request for a permanent neighbour."""
+    body = struct.pack("=BxxxiHBB", socket.AF_INET, device, _PERMANENT, 0, 0)
+    body += _attribute(1, address.to_bytes(4, "big")) + _attribute(2, mac)
+    return _HEADER.pack(16 + len(body), _NEWNEIGH, _REQUEST | _CREATE | _REPLACE, 0, 0) + body
+
+
+def no_neighbor_message(device: int, address: int) -> bytes:
+    """A request that a neighbour be forgotten."""
+    body = struct.pack("=BxxxiHBB", socket.AF_INET, device, 0, 0, 0) + _attribute(1, address.to_bytes(4, "big"))
+    return _HEADER.pack(16 + len(body), _DELNEIGH, _REQUEST, 0, 0) + body
+
+
+def touch_neighbor(link: socket.socket, device: int, address: int) -> None:
+    """Have the kernel find, or confirm, a neighbour's MAC (NTF_USE): what the data plane sends it does not see.
+
+    Not of a permanent neighbour: the kernel would take it for one that it has found.
+    """
+    body = struct.pack("=BxxxiHBB", socket.AF_INET, device, 0, _USE, 0)
+    body += _attribute(1, address.to_bytes(4, "big"))
+    message = _HEADER.pack(16 + len(body), _NEWNEIGH, _REQUEST | _CREATE, 0, 0) + body
+    link.send(message)
+
+
+def _attribute(kind: int, value: bytes) -> bytes:
+    return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
