@@ -33,11 +33,17 @@ class _Layer:
     ethertype: int | None
 
 
+_RAW, _LOOPBACK = _Layer(0, None), _Layer(4, None)
 _LAYERS = {
+    0: _LOOPBACK,  # BSD's and Windows's loopback; the address family, in the byte order of that machine
+    12: _RAW,  # raw IP as some systems number it, and OpenBSD
+    14: _RAW,
+    108: _LOOPBACK,  # OpenBSD's, in network order
     1: _Layer(_ETHERNET_HEADER, 12),
-    101: _Layer(0, None),  # raw IP
+    101: _RAW,
     113: _Layer(16, 14),  # Linux "cooked", as of `tcpdump -i any`
-    228: _Layer(0, None),  # raw IPv4
+    228: _RAW,  # IPv4
+    229: _RAW,  # IPv6
     276: _Layer(20, 0),  # Linux "cooked", version 2
 }
 
@@ -107,7 +113,7 @@ def _arrays(path: Path, data: bytes, found: Ints, warning: str | None) -> Captur
     header, ethertype = np.zeros_like(link), np.full_like(link, -1)
     for kind in np.unique(link).tolist():
         if kind not in _LAYERS:
-            known = "Ethernet, Linux cooked and IP packets can be read"
+            known = "Ethernet, Linux cooked, loopback and IP packets can be read"
             raise _refused(path, "capture.link-type", f"packets of link type {kind}", known)
         layer = _LAYERS[kind]
         header[link == kind] = layer.header

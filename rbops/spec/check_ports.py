@@ -199,6 +199,9 @@ def _via_hint(parts: Parts, via: str, hops: dict[str, int]) -> str:
             if str(IPv4Interface(port.address).ip) == via:
                 return f"it is the router's own address on port {port.id}"
             return f"add it to ports[{index}].neighbors, whose subnet it is in"
+    for number, network in _generated(parts).items():
+        if str(network[1]) == via:
+            return f"it is the router's own address on port {number}"
     some = [f"{address} (port {port})" for address, port in sorted(hops.items(), key=lambda item: item[1])]
     more = f" and {len(some) - _SHOWN} more" if len(some) > _SHOWN else ""
     return f"neighbours are {', '.join(some[:_SHOWN])}{more}" if some else "no port has a neighbour"

@@ -105,6 +105,8 @@ def _careful(line: str, known: set[int] | None, *, header: bool) -> tuple[int, i
         cells = [cell.strip() for cell in next(csv.reader([stripped]), [])]
     except csv.Error as error:
         raise InvalidValue(f"malformed CSV: {error}", code="spec.csv") from None
+    while len(cells) > len(_HEADER) and not cells[-1]:  # spreadsheets end lines with empty cells
+        cells.pop()
     if header and tuple(cell.lower() for cell in cells) == _HEADER:
         return None
     wrong = header_mistake(cells) if header else None

@@ -153,9 +153,11 @@ def mac(text: str) -> str:
     """A device's own (unicast) MAC in lower case with colons, and none of the fabric's."""
     plain = text.lower().replace("-", ":")
     if not re.fullmatch(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}", plain):
+        digits = re.sub(r"[.:]", "", plain)  # as routers write it, 3cfd.fe00.0001, or bare
+        meant = ":".join(re.findall("..", digits)) if re.fullmatch(r"[0-9a-f]{12}", digits) else None
         raise InvalidValue(
             f"{shown(text)} is not a valid MAC address",
-            "six pairs of hex digits, for example 3c:fd:fe:00:00:01",
+            f"did you mean {meant}?" if meant else "six pairs of hex digits, for example 3c:fd:fe:00:00:01",
             code="spec.mac",
         )
     if int(plain[:2], 16) & 1:
@@ -209,6 +211,8 @@ def neighbor_address(text: str) -> str:
 
 def prefix(text: str) -> str:
     """A route's prefix, ``203.0.113.0/24``, without host bits; ``0.0.0.0/0`` is the default route."""
+    if text.strip().lower() in {"default", "any", "0/0"}:
+        raise InvalidValue(f"{shown(text)} is not a prefix", "did you mean 0.0.0.0/0?", code="spec.address")
     address, length = _split(text, "203.0.113.0/24")
     if int(address) & ~_mask(length):
         meant = IPv4Network((int(address) & _mask(length), length))
@@ -244,10 +248,18 @@ def _split(text: str, example: str) -> tuple[IPv4Address, int]:
     if not slash:
         raise InvalidValue(f"{shown(text)} has no prefix length", f"for example {example}", code="spec.address")
     if not re.fullmatch(r"[0-9]{1,2}", tail) or int(tail) > _ADDRESS_BITS:
-        raise InvalidValue(
-            f"{shown(text)}: the prefix length is 0 to 32", f"for example {example}", code="spec.address"
-        )
+        masked = _masked(address, tail)
+        hint = f"did you mean {masked}?" if masked else f"for example {example}"
+        raise InvalidValue(f"{shown(text)}: the prefix length is 0 to 32", hint, code="spec.address")
     return address, int(tail)
+
+
+def _masked(address: IPv4Address, mask: str) -> str | None:
+    """``address`` with the length of a mask such as 255.255.255.0; None where it is none."""
+    try:
+        return f"{address}/{IPv4Network(f'0.0.0.0/{mask}').prefixlen}" if "." in mask else None
+    except ValueError:
+        return None
 
 
 def _address(text: str, whole: str) -> IPv4Address:

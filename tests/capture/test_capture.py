@@ -98,8 +98,27 @@ def test_pcapng_of_two_sections_and_link_layers(tmp_path: Path) -> None:
         (228, IP),
         (113, bytes(14) + b"\x08\x00" + IP),
         (276, b"\x08\x00" + bytes(18) + IP),
+        (0, b"\x02\0\0\0" + IP),
+        (0, b"\0\0\0\x02" + IP),
+        (108, b"\0\0\0\x02" + IP),
+        (12, IP),
+        (14, IP),
+        (229, IP),
     ],
-    ids=["Ethernet", "VLAN", "raw", "raw IPv4", "cooked", "cooked 2"],
+    ids=[
+        "Ethernet",
+        "VLAN",
+        "raw",
+        "raw IPv4",
+        "cooked",
+        "cooked 2",
+        "null",
+        "null big",
+        "loop",
+        "raw 12",
+        "raw 14",
+        "v6",
+    ],
 )
 def test_link_layers(tmp_path: Path, link: int, octets: bytes) -> None:
     found = packets_of(read(tmp_path, pcap_head(link=link) + pcap_record(octets)), "x")

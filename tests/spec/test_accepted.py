@@ -115,6 +115,24 @@ def test_headers_and_byte_order_marks_of_route_files(tmp_path: Path, head: str) 
     assert plan(tmp_path, "routes: {file: r.csv}\n", **{"r.csv": rows}).routes.count == 13
 
 
+@pytest.mark.parametrize("tail", ["", ",", ",,,"])
+def test_spreadsheets_end_lines_with_empty_cells(tmp_path: Path, tail: str) -> None:
+    rows = f"prefix,via{tail}\r\n203.0.113.0/24,198.18.1.2{tail}\r\n203.0.114.0/24,198.18.1.2{tail}\r\n"
+    assert plan(tmp_path, "routes: {file: r.csv}\n", **{"r.csv": rows}).routes.count == 14
+
+
+def test_addresses_that_yaml_takes_for_numbers(tmp_path: Path) -> None:
+    """Unquoted MACs of digits alone are base-60 integers in YAML 1.1, and PCI addresses too."""
+    made = plan(
+        tmp_path,
+        "ports: [{id: 0, neighbors: [{address: 198.18.0.2, mac: 52:54:00:12:34:56}]}]\n"
+        "hosts: {n0: {ports: {int1: {mac: 52:54:00:44:49:56}, int2: {pci: 0000:03:00.0}}}}\n",
+    )
+    assert adjacencies(made, 0) == [("198.18.0.2", "52:54:00:12:34:56")]
+    picked = {port.name: port.selector for port in made.servers[0].ports}
+    assert (picked["int1"].mac, picked["int2"].pci) == ("52:54:00:44:49:56", "0000:03:00.0")
+
+
 def test_byte_order_mark_of_a_traffic_matrix(tmp_path: Path) -> None:
     path = tmp_path / "matrix.csv"
     path.write_bytes(codecs.BOM_UTF8 + b"0,1\n1,0\n")
