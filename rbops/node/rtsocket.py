@@ -120,7 +120,7 @@ def route_message(key: int, route: Route, table: int) -> bytes:
         if path.gateway is not None:
             flags = _ONLINK
             body += _attribute(_GATEWAY, path.gateway.to_bytes(4, "big"))
-    else:
+    elif route.paths:
         body += _attribute(_MULTIPATH, b"".join(map(_hop_message, route.paths)))
     head = (
         socket.AF_INET,

@@ -111,7 +111,7 @@ class XdpTable:
 
     def compare(self, rib: Rib, most: int = 100) -> tuple[int, list[dict[str, str]]]:
         """Every address' way by ``rib`` and in memory: how many ranges differ, and the first of them."""
-        table = self._reading()
+        table = self.reading()
         wanted, hops = _wanted(rib)
         macs = macs_of(rib, self.ports)
         expected = {number: table.expected(hop, macs) for number, hop in hops.items()}
@@ -134,7 +134,7 @@ class XdpTable:
 
     def get(self, address: int) -> dict[str, Any]:
         """What the data plane does with packets for an address."""
-        table = self._reading()
+        table = self.reading()
         low = address & 0xFFFF
         number = next(number for start, number in reversed(table.read(address >> 16)) if start <= low)
         return {"number": number, "entry": self._text(table.read_hop(number))}
@@ -165,7 +165,8 @@ class XdpTable:
             raise _not_loaded(self._pins)
         return self._open[2]
 
-    def _reading(self) -> Followed:
+    def reading(self) -> Followed:
+        """What is loaded, to be read alone; Mismatch (3) when nothing is."""
         loaded = self._pins.load()
         if loaded is None:
             raise _not_loaded(self._pins)
