@@ -247,7 +247,8 @@ class Forwarding:
     s*R/M, R/N for one port a server; each core holds an equal share. ``flowlet_timeout_s`` 0 turns
     flowlets off. ``click_prefix`` is where Click is installed on the servers, an unpacked archive too (None: where
     systemd looks for programs), ``click_package`` what it is installed from. ``punts``: what a core may give its
-    kernel from one port, in packets a second. ``separation`` is how servers keep their management network apart.
+    kernel from one port, in packets a second. ``separation`` is how servers keep their management network apart,
+    ``services`` what listens on the router's addresses.
     """
 
     dataplane: str
@@ -262,6 +263,7 @@ class Forwarding:
     tunnels: tuple[Tunnel, ...] = ()
     punts: Punts = field(default_factory=Punts)
     separation: str = "auto"
+    services: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

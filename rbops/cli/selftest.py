@@ -100,7 +100,8 @@ def measure(spec: Path, inventory: Path, limit: str | None, options: SelftestOpt
     ports_with_testers(plan, found.testers, options)  # refuse what cannot work before a server is contacted
     with CounterReader(targets) as read_counters:
         routes = read_routes(plan)
-        return run_selftest(plan, found.testers, read_counters, options, routes=routes, progress=say)
+        result = run_selftest(plan, found.testers, read_counters, options, routes=routes, progress=say)
+        return replace(result, faults=(*result.faults, *read_counters.incomplete()))
 
 
 def _write_junit(path: Path, result: SelftestResult) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from rbops import __version__
 from rbops.dataplane import registry
 from rbops.dataplane.base import Followable, RouteTable
 from rbops.errors import Locked, Mismatch, StateUnknown, Where
-from rbops.node import fib, kernel_stages, lock, netlink, pending, queues, routes, vrf, watch
+from rbops.node import fib, guard, kernel_stages, lock, netlink, pending, queues, routes, vrf, watch
 from rbops.node.dataplane import Opener
 from rbops.node.devices import PROTOCOL, TABLE, inventory, resolve
 from rbops.node.engine import Applied, Engine, prepare
@@ -211,6 +213,10 @@ class Node:
                 "digest": config.digest,
                 "applied": (read_json(self.state.applied) or {}).get("digest"),
                 "ports": names,
+                "missing": [
+                    setting.to_json() for setting in guard.missing(guard.network(config, self.system, self.state))
+                ],
+                "restored": guard.restored(self.state),
                 "separation": "vrf" if vrf.chosen(config, self.system) else "rules",
                 "dataplane": self.open_plane(config, names).status(),
             }
@@ -219,9 +225,10 @@ class Node:
         return found
 
     def watch(self) -> None:
-        """Follow the internal links until killed."""
+        """Follow the internal links until killed, and restore what other programs take away of the network."""
         config = self._config()
         names = resolve_names(config, self.system)
+        Thread(target=self._guard, daemon=True).start()
         watch.watch(config, names, self.open_plane(config, names))
 
     def fib_follow(self, say: Callable[[str], None]) -> None:
@@ -254,6 +261,24 @@ class Node:
                 hint="write `routing:` in the spec",
             )
         return plane.table()
+
+    def _guard(self) -> None:
+        """For as long as the watch runs: without it the watch ends too, and systemd starts both again."""
+        try:
+            guard.follow(self._mend)
+        finally:
+            os._exit(1)
+
+    def _mend(self) -> bool:
+        """Restore what is missing of what was applied last; False while another rbops-node is at work."""
+        try:
+            with self.state.exclusive(wait_s=0):
+                config = self._last_config()
+                if config is not None:
+                    guard.mended(config, self.system, self.state)
+        except Locked:
+            return False
+        return True
 
     def _config(self) -> NodeConfig:
         return load(self.config_path)
@@ -290,7 +315,7 @@ class Node:
                 "; ".join(failures), code="node.undo-failed", hint=f"what is left to undo is in {self.state.undo}"
             )
         pending.commit(self.system)
-        for path in (self.state.applied, self.state.routes, self.state.boot):
+        for path in (self.state.applied, self.state.routes, self.state.boot, self.state.services, self.state.restored):
             path.unlink(missing_ok=True)
 
     def _forget_all(self) -> None:

@@ -119,6 +119,7 @@ class Engine:
         return [
             ("huge pages", lambda: hugepages.settings(self.config, self.system)),
             ("drivers", lambda: binding.settings(self.config, self.system)),
+            ("other managers", self.network.managers),
             *self.network.before_ports(),
             *self._device_stages(STAGES),
             *self.network.after_ports(),
@@ -176,7 +177,7 @@ class Engine:
         write_whole(self.state.applied, json.dumps(record).encode())
         prior = Prior(self.state.undo)
         done = [self._settle(name, stage, prior) for name, stage in self.stages()]
-        self.network.remember_routes()
+        self.network.remember()
         boot.remember(self.config.kernel.boot, self.state, self.system)
         left = prior.leftovers([setting for part in done for setting in part.settings])
         if left:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 
 from rbops.errors import CheckFailed, Where
-from rbops.node.settings import Action, Ip, Put, Run, Write
+from rbops.node.settings import Action, Ip, Nft, Put, Run, Write
 from rbops.node.system import Done, System, unsupported
 
 __all__ = ["NotSupported", "execute", "undo"]
@@ -33,6 +33,8 @@ def execute(system: System, actions: Iterable[Action]) -> None:
             _batch(system, [action.line for action in batch if isinstance(action, Ip)])
         elif isinstance(first, Run):
             _report(system.run(first.argv), " ".join(first.argv))
+        elif isinstance(first, Nft):
+            _report(system.run(("nft", "-f", "-"), first.text), "nft -f -")
         elif isinstance(first, Put):
             _put(system, first)
         else:

@@ -9,8 +9,8 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from rbops.node import addresses, devices, host, neighbors, netlink, routes, rules, table, vrf
-from rbops.node.devices import PROTOCOL, TABLE, Device
+from rbops.node import addresses, devices, host, managers, neighbors, netlink, routes, rules, services, table, vrf
+from rbops.node.devices import PROTOCOL, TABLE, VRF, Device
 from rbops.node.schema import NodeConfig
 from rbops.node.settings import Setting
 from rbops.node.state import State, read_json, write_whole
@@ -47,7 +47,18 @@ class Network:
             ("neighbors", self._neighbors),
             ("routes", self._routes),
             ("rules", self._rules),
+            ("services", lambda: services.settings(self.config, self._devices(), self.state, self.system)),
         ]
+
+    def managers(self) -> list[Setting]:
+        """What others who manage this server's network are told."""
+        return managers.settings(self._devices(), self.system)
+
+    def _devices(self) -> list[str]:
+        """The router's on this server."""
+        names = [self.names[port.name] for port in self.config.kernel_ports]
+        more = [] if self.config.host is None else [self.config.host.device]
+        return [*names, *more, *([VRF] if vrf.chosen(self.config, self.system) else [])]
 
     def _host(self) -> list[Setting]:
         if self.config.host is None:
@@ -85,7 +96,12 @@ class Network:
         apart = vrf.chosen(self.config, self.system)
         return rules.settings(self.config, self.names, rules.read(self.system), vrf=apart)
 
-    def remember_routes(self) -> None:
+    def remember(self) -> None:
+        """After all was read back as planned: what is compared by its whole later."""
+        self._remember_routes()
+        services.remember(self.config, self.state, self.system)
+
+    def _remember_routes(self) -> None:
         """After the routes were read back as planned: the kernel's bytes now represent the planned table."""
         dump = netlink.dump_routes(PROTOCOL, TABLE)
         known = read_json(self.state.routes)

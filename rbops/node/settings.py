@@ -5,7 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Action", "Ip", "Note", "Put", "Run", "Setting", "Write", "action_from_json", "action_to_json", "differing"]
+__all__ = [
+    "Action",
+    "Ip",
+    "Nft",
+    "Note",
+    "Put",
+    "Run",
+    "Setting",
+    "Write",
+    "action_from_json",
+    "action_to_json",
+    "differing",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +50,14 @@ class Put:
     text: str | None
 
 
-Action = Run | Ip | Write | Put
+@dataclass(frozen=True, slots=True)
+class Nft:
+    """A text for ``nft -f``, carried out as a whole or not at all."""
+
+    text: str
+
+
+Action = Run | Ip | Write | Put | Nft
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +119,8 @@ def action_to_json(action: Action) -> dict[str, Any]:
         return {"run": list(action.argv)}
     if isinstance(action, Ip):
         return {"ip": action.line}
+    if isinstance(action, Nft):
+        return {"nft": action.text}
     if isinstance(action, Put):
         return {"put": action.path, "text": action.text}
     return {"write": action.path, "value": action.value}
@@ -110,6 +131,8 @@ def action_from_json(value: dict[str, Any]) -> Action:
     match value:
         case {"run": [*argv]}:
             return Run(tuple(str(word) for word in argv))
+        case {"nft": str(text)}:
+            return Nft(text)
         case {"ip": str(line)}:
             return Ip(line)
         case {"write": str(path), "value": str(text)}:

@@ -51,6 +51,16 @@ class State:
         return self.base / "routes.json"
 
     @property
+    def restored(self) -> Path:
+        """What the watch put back after another program had taken it away."""
+        return self.base / "restored.json"
+
+    @property
+    def services(self) -> Path:
+        """How nft listed rbops's table after it was made last."""
+        return self.base / "services.json"
+
+    @property
     def refused(self) -> Path:
         """What drivers and kernel refused at the last apply, and why."""
         return self.base / "refused.json"

@@ -57,6 +57,7 @@ def _forwarding(spec: Spec, choice: Choice) -> Forwarding:
         tunnels=spec.ipsec,
         punts=spec.punts,
         separation=spec.router.separation,
+        services=spec.router.services,
     )
 
 

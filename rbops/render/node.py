@@ -76,6 +76,7 @@ def server_files(server: Server, shared: Cluster) -> tuple[File, ...]:
         routes=shared.routes,
         host=part.host,
         separation=shared.plan.forwarding.separation,
+        services=shared.plan.forwarding.services,
         dataplane=part.config,
     )
     return File(_NODE, config.to_text().encode()), *part.files

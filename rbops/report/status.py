@@ -13,6 +13,7 @@ from rbops.report.words import duration
 __all__ = ["problems", "status_blocks", "status_json"]
 
 _SHORT = 12
+_SHOWN = 3
 _ALWAYS_ACTIVE = "rbops-watch.service"
 _FOLLOWER = "rbops-fib.service"
 _ROUTES = (
@@ -38,8 +39,9 @@ def status_blocks(found: Sequence[ServerStatus], digest: str) -> Iterator[Block]
     waiting = [
         f"{server.name}: reboot required: {'; '.join(map(str, server.waiting))}" for server in found if server.waiting
     ]
-    if waiting:
-        yield "\n".join(waiting)
+    lines = [*waiting, *_network(found)]
+    if lines:
+        yield "\n".join(lines)
 
 
 _NOT_READ = {
@@ -57,6 +59,20 @@ _NOT_READ = {
     "ssh.timeout": "unreachable",
 }
 """Why a server could not be read, in a word or two, by the error's code."""
+
+
+def _network(found: Sequence[ServerStatus]) -> Iterator[str]:
+    """What is missing of rules, routes and addresses, and what the watch has put back."""
+    for server in found:
+        missing = [f"{one['subject']}: {one['setting']}" for one in server.node.get("missing", ())]
+        if missing:
+            more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+            yield f"{server.name}: missing: {'; '.join(missing[:_SHOWN])}{more}"
+        back = server.node.get("restored")
+        if back:
+            ago = duration(back["age_s"])
+            last = f"{back['last']}, {ago} ago ({back['count']} in all)"
+            yield f"{server.name}: restored after another program took it away: {last}"
 
 
 def status_json(found: Sequence[ServerStatus], digest: str) -> dict[str, Any]:
@@ -89,6 +105,8 @@ def _problems(server: ServerStatus, digest: str) -> Iterator[str]:
         yield f"{_FOLLOWER.removesuffix('.service')} {server.services.get(_FOLLOWER)}: routes are not followed"
     if (routes := server.node.get("routes") or {}).get("full"):
         yield f"no memory for the routes of {routes['full']} /16s"
+    if server.node.get("missing"):
+        yield "network incomplete"
     if server.waiting:
         yield "reboot required"
     if server.transaction:

@@ -39,6 +39,7 @@ Kind = Literal[
     "late",
     "loss",
     "misdelivered",
+    "network incomplete",
     "next-hop MAC",
     "nothing arrived",
     "nothing tested",

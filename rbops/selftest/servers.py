@@ -10,8 +10,11 @@ from rbops.deploy.inventory import Target
 from rbops.deploy.node import RemoteNode
 from rbops.deploy.ssh import Session, each, open_session, raise_errors
 from rbops.errors import RbopsError, Unreachable
+from rbops.selftest.result import Fault
 
 __all__ = ["CounterReader"]
+
+_SHOWN = 3
 
 
 class CounterReader:
@@ -45,6 +48,29 @@ class CounterReader:
         answers = each(self._sessions.items(), _read)
         raise_errors(answers)
         return {name: answer for name, answer in answers.items() if not isinstance(answer, RbopsError)}
+
+    def incomplete(self) -> tuple[Fault, ...]:
+        """A fault for each server whose rules, routes or addresses are not all there: packets may not show it."""
+        answers = each(self._sessions.items(), _incomplete)
+        raise_errors(answers)
+        return tuple(
+            Fault("network incomplete", f"{name} misses {text}", "all", server=name)
+            for name, text in answers.items()
+            if isinstance(text, str) and text
+        )
+
+
+def _incomplete(session: Session) -> str:
+    """What the server's node program misses of rules, routes and addresses, as text; empty where it cannot say."""
+    try:
+        missing = RemoteNode(session).call("status").get("missing", ())
+    except Unreachable:
+        raise
+    except RbopsError:
+        return ""
+    names = [f"{one['subject']} {one['setting']}" for one in missing]
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{', '.join(names[:_SHOWN])}{more}"
 
 
 def _read(session: Session) -> Mapping[str, Any]:

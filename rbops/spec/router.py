@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 from rbops.common.limits import MAX_EXTERNAL_PORTS
-from rbops.spec.scalars import FilePath, Packets, Rate, number, one_of
+from rbops.spec.scalars import FilePath, Packets, Rate, ServiceName, number, one_of
 from rbops.spec.section import CONFIG, Section, default, key
 
 __all__ = ["RULES", "Application", "Guarantee", "Router", "Rule", "Separation", "Traffic", "Urpf"]
@@ -25,6 +25,10 @@ RULES: Mapping[str, Literal["rule1", "rule2"]] = {"shared-queues": "rule1", "cro
 
 def _each_once(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
     return tuple(sorted(set(rules)))
+
+
+def _in_order(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted(set(names)))
 
 
 @dataclass(frozen=True, slots=True, config=CONFIG)
@@ -49,6 +53,8 @@ class Router(Section):
     """Sources at external ports: loose, a route must lead to them; strict, one by the port that they come in at."""
     separation: Annotated[Separation, one_of(Separation)] = "auto"
     """How servers keep their management network apart: vrf, rules, or auto for a VRF where the kernel has them."""
+    services: Annotated[tuple[ServiceName, ...], AfterValidator(_in_order)] = ()
+    """Services on the router's addresses but ICMP: ssh, bgp, bfd, ospf, snmp, ntp, tcp/PORT, udp/PORT ip/NUMBER."""
     click_element: Annotated[FilePath | None, Field(examples=["firewall.click"])] = None
     """A Click file whose compound element is put in the packets' way at the input server (Click only)."""
 

@@ -185,6 +185,9 @@ RouterName = Annotated[str, Scalar(words.router_name, _text("^[a-z0-9]([a-z0-9-]
 HostName = Annotated[str, Scalar(words.host_name, _text(f"^{_NAME}$", "n0", "n0.example.net"))]
 InterfaceName = Annotated[str, Scalar(words.interface_name, _text("^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$", "enp3s0f0"))]
 PortName = Annotated[str, Scalar(words.port_name, _text("^(ext[0-9]+|int[0-9]+(p[0-9]+)?)$", "ext0", "int1"))]
+ServiceName = Annotated[
+    str, Scalar(words.service, _text("^([a-z]+|tcp/[0-9]{1,5}|udp/[0-9]{1,5}|ip/[0-9]{1,3})$", "bgp", "tcp/8080"))
+]
 Word = Annotated[str, Scalar(words.word, _text("^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"))]
 Package = Annotated[str, Scalar(words.package, _text("^[A-Za-z0-9/~][A-Za-z0-9+._:/~@=-]*$", "click"))]
 FilePath = Annotated[str, _ControllersPath(words.file_path, _text("^[^-]", "routes.csv"))]

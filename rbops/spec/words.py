@@ -13,6 +13,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv4Interface, IPv4Network
 from rbops.common.cpulist import parse_list
 from rbops.common.fabric import FABRIC_MAC
 from rbops.common.limits import HIGHEST_CPU
+from rbops.common.services import NAMES, services
 from rbops.spec.units import InvalidValue, shown
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "port_name",
     "prefix",
     "router_name",
+    "service",
     "word",
 ]
 
@@ -46,6 +48,19 @@ _RESERVED = (
     (IPv4Network("224.0.0.0/4"), "multicast (RFC 5771)"),
     (IPv4Network("240.0.0.0/4"), "reserved (RFC 1112)"),
 )
+
+
+def service(text: str) -> str:
+    """A service on the router's addresses: a name, or a protocol and a number."""
+    try:
+        services(text)
+    except ValueError as error:
+        raise InvalidValue(
+            f"{shown(text)} is not a service",
+            f"one of {', '.join(NAMES)}, or tcp/PORT, udp/PORT, ip/PROTOCOL, for example tcp/8080",
+            code="spec.service",
+        ) from error
+    return text
 
 
 def router_name(text: str) -> str:

@@ -79,13 +79,15 @@ stable = {
     "hooks": sorted(" ".join(line.split()[:5:2]) for line in run("tc", "qdisc").splitlines() if "clsact" in line),
     "filters": {dev: re.sub(r" id \d+", "", run("tc", "filter", "show", "dev", dev, "ingress")) for dev in links()},
     "files": tree("/etc/rbops", "/etc/modprobe.d", "/etc/modules-load.d", "/etc/default", "/usr/sbin/rbops-node",
-                  "/etc/systemd/system/irqbalance.service.d", *glob.glob("/etc/systemd/system/*rbops*"),
+                  "/etc/systemd/system/irqbalance.service.d", "/etc/systemd/networkd.conf.d",
+                  "/etc/systemd/network", *glob.glob("/etc/systemd/system/*rbops*"),
                   *glob.glob("/etc/systemd/system/*.wants/rbops*")),
     "links": links(),
     "addresses": sorted("%s %s/%s" % (link["ifname"], address["local"], address["prefixlen"])
                         for link in json.loads(run("ip", "-j", "-4", "addr")) for address in link["addr_info"]),
     "routes": sorted(line.replace("linkdown", "").strip()
                      for line in run("ip", "-4", "route", "show", "table", "all").splitlines()),
+    "rules": sorted(run("ip", "rule").splitlines()), "nft": run("nft", "-s", "list", "ruleset"),
     "neighbours": neighbours(), "sysctl": sysctl(),
     "units": {unit: run("systemctl", "is-active", unit).strip() + " " + run("systemctl", "is-enabled", unit).strip()
               for unit in ("rbops-watch.service", "rbops-revert.timer", "rbops-revert.service")},

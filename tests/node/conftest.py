@@ -91,6 +91,7 @@ class Server:
             },
             "addresses": self.run("ip", "-4", "-o", "address", "show").stdout,
             "neighbors": sorted(f"{n['dev']} {n['dst']} {n['lladdr']}" for n in neighbors),
+            "filters": self.run("nft", "-s", "list", "ruleset").stdout,
             "rules": sorted(self.run("ip", "rule").stdout.splitlines()),
             "routes": self.run("ip", "route", "show", "table", "all", "proto", "82").stdout,
             "sysctl": sorted(sysctl.stdout.splitlines()),

@@ -16,52 +16,26 @@ import pytest
 
 from tests.node.conftest import Server, command, made_server
 from tests.support.netns import inside
+from tests.support.packets import (
+    ARP,
+    DF,
+    EVERYONE,
+    ICMP,
+    IPV4,
+    TCP,
+    TESTER,
+    arp,
+    datagram,
+    echo,
+    listen,
+    said,
+    segment,
+)
 
 pytestmark = pytest.mark.root
 
-TESTER = bytes.fromhex("024e00000002")
-EVERYONE = b"\xff" * 6
 NEAR, OWN, MANAGEMENT, OUTSIDE = "198.18.0.2", "198.18.0.1", "10.1.0.1", "8.8.8.8"
 FAR = "198.18.1.2"
-ICMP, TCP, UDP = 1, 6, 17
-DF = 0x4000
-ARP, IPV4 = 0x0806, 0x0800
-
-
-def checksum(data: bytes) -> int:
-    words = struct.unpack(f"!{(len(data) + 1) // 2}H", data + bytes(len(data) % 2))
-    total = sum(words)
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
-
-
-def packet(source: str, target: str, protocol: int, payload: bytes, *, ttl: int = 64, flags: int = 0) -> bytes:
-    ends = IPv4Address(source).packed + IPv4Address(target).packed
-    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(payload), 7, flags, ttl, protocol, 0) + ends
-    return head[:10] + struct.pack("!H", checksum(head)) + head[12:] + payload
-
-
-def echo(source: str, target: str, *, ttl: int = 64, flags: int = 0, size: int = 8) -> bytes:
-    body = struct.pack("!BBHHH", 8, 0, 0, 9, 9) + bytes(size)
-    body = body[:2] + struct.pack("!H", checksum(body)) + body[4:]
-    return packet(source, target, ICMP, body, ttl=ttl, flags=flags)
-
-
-def segment(source: str, target: str, port: int, flags: int = 2) -> bytes:
-    ends = IPv4Address(source).packed + IPv4Address(target).packed
-    body = struct.pack("!HHIIBBHHH", 4321, port, 1, 0, 0x50, flags, 1000, 0, 0)
-    said = checksum(ends + struct.pack("!HH", TCP, len(body)) + body)
-    return packet(source, target, TCP, body[:16] + struct.pack("!H", said) + body[18:])
-
-
-def datagram(source: str, target: str, port: int) -> bytes:
-    return packet(source, target, UDP, struct.pack("!HHHH", 4321, port, 12, 0) + b"ping")
-
-
-def arp(target: str) -> bytes:
-    ends = TESTER + IPv4Address(NEAR).packed + bytes(6) + IPv4Address(target).packed
-    return struct.pack("!HHBBH", 1, IPV4, 6, 4, 1) + ends
 
 
 @dataclass
@@ -95,20 +69,6 @@ class Wires:
             link.settimeout(10)
         kinds = (struct.pack("!H", IPV4), struct.pack("!H", ARP))
         return {port: [frame for frame in frames if frame[12:14] in kinds] for port, frames in found.items()}
-
-
-def said(frame: bytes) -> tuple[str, str, int, int]:
-    """Source, destination, and the first two bytes of an ICMP message."""
-    source, target = (str(IPv4Address(frame[at : at + 4])) for at in (26, 30))
-    return source, target, frame[34], frame[35]
-
-
-def listen(port: str) -> socket.socket:
-    link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-    link.bind((port, 3))
-    link.setsockopt(263, 23, 1)  # SOL_PACKET, PACKET_IGNORE_OUTGOING
-    link.settimeout(10)
-    return link
 
 
 @pytest.fixture(scope="module", params=["default", "none"], ids=["routed", "isolated"])
@@ -155,7 +115,7 @@ def test_answers_come_from_the_routers_addresses(wires: Wires) -> None:
     wires.server.run("sysctl", "-q", "net.ipv4.icmp_ratelimit=0")
     wires.server.run("ip", "link", "set", "ext0", "mtu", "1280")
     wires.send(echo(NEAR, "9.9.9.9"))
-    wires.send(arp(OWN), ARP, EVERYONE)
+    wires.send(arp(NEAR, OWN), ARP, EVERYONE)
     wires.send(echo(NEAR, OWN))
     wires.send(echo(NEAR, "203.0.113.9", ttl=1))
     # To this server's kernel, and a neighbour whose MAC it does not know: over the fabric's address for the kernel.
@@ -177,8 +137,8 @@ def test_nothing_of_a_data_port_reaches_or_leaves_by_the_management(wires: Wires
         wires.send(echo(OUTSIDE, target))
         wires.send(segment(NEAR, target, 22))
         wires.send(datagram(NEAR, target, 7))
-        wires.send(arp(target), ARP, EVERYONE)
-        wires.send(arp(target), ARP)
+        wires.send(arp(NEAR, target), ARP, EVERYONE)
+        wires.send(arp(NEAR, target), ARP)
     wires.send(echo(NEAR, "255.255.255.255"), to=EVERYONE)
     wires.send(datagram(OUTSIDE, "255.255.255.255", 7), to=EVERYONE)
     wires.send(echo(OUTSIDE, "224.0.0.1"), to=bytes.fromhex("01005e000001"))
@@ -231,4 +191,47 @@ def test_a_vrf_where_the_kernel_has_them(wires: Wires) -> None:
     assert (("VRF", "rbops") in rows) == has
     assert (("policy rules", "pref 82 iif rbops lookup 82") in rows) == has
     assert wires.server.node("status")["separation"] == ("vrf" if has else "rules")
+    assert wires.server.node("diff") == []
+
+
+SEEN = {
+    "ssh": lambda wires: wires.send(segment(NEAR, OWN, 22)),
+    "closed": lambda wires: wires.send(segment(NEAR, OWN, 23)),
+    "udp": lambda wires: wires.send(datagram(NEAR, OWN, 7)),
+}
+
+
+def replies(wires: Wires) -> set[str]:
+    """What a tester finds open: by flags of TCP, by echoes and errors."""
+    for send in SEEN.values():
+        send(wires)
+    found = set()
+    for frame in wires.answers()["ext0"]:
+        protocol, port = frame[23], int.from_bytes(frame[34:36], "big")
+        if protocol == TCP:
+            found.add(f"{port} {'open' if frame[47] & 2 else 'refused'}")
+        elif protocol == ICMP and frame[34] == 3:
+            found.add(f"unreachable {frame[35]}")
+    return found
+
+
+def test_no_service_listens_on_the_routers_addresses(wires: Wires) -> None:
+    """One does on all addresses of the server, and is not reached until the plan names it."""
+    assert replies(wires) == {"22 refused", "23 refused", "unreachable 3"}
+    wires.server.install(services=["ssh", "udp/7"])
+    changes = wires.server.node("apply")["changes"]
+    assert ("services", "ssh, udp/7") in {(c["subject"], c["want"]) for c in changes}
+    assert replies(wires) == {"22 open", "23 refused"}
+    wires.server.install()
+    wires.server.node("apply")
+    # An open connection's answer is sent again for a while.
+    assert replies(wires) - {"22 open"} == {"22 refused", "23 refused", "unreachable 3"}
+
+
+def test_a_changed_filter_is_seen_and_restored(wires: Wires) -> None:
+    assert wires.server.node("diff") == []
+    wires.server.run("nft", "flush", "chain", "ip", "rbops", "input")
+    (found,) = wires.server.node("diff", code=1)
+    assert (found["subject"], found["have"]) == ("services", "another table ip rbops")
+    wires.server.node("apply")
     assert wires.server.node("diff") == []

@@ -19,6 +19,7 @@ _ORDER = (
     "test_main_job",
     "test_host_traffic",
     "test_strangers",
+    "test_management",
     "test_verify_faults",
     "test_selftest_faults",
     "test_interrupts",

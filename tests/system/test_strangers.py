@@ -223,6 +223,17 @@ def flooded(cluster: Cluster, kind: str) -> Iterator[None]:
 FLOODS = [("ttl", "ttl"), ("options", "options"), ("arp", "arp"), ("udp", "local_delivery"), ("syn", "local_delivery")]
 
 
+@pytest.fixture
+def ssh_listens(cluster: Cluster) -> Iterator[None]:
+    """As with `services: [ssh]` in the spec; by default nothing listens on the router's addresses."""
+    cluster.on("n0", "nft", "insert", "rule", "ip", "rbops", "input", "tcp", "dport", "22", "accept")
+    try:
+        yield
+    finally:
+        cluster.on("n0", "rbops-node", "apply")
+
+
+@pytest.mark.usefixtures("ssh_listens")
 @pytest.mark.parametrize(("kind", "reason"), FLOODS)
 def test_who_uses_the_router_is_not_drowned(cluster: Cluster, kind: str, reason: str) -> None:
     """A TCP session to a router's address, pings from near and far: all live while one port is flooded."""

@@ -16,8 +16,9 @@ from tests.system.injection import misroute
 
 pytestmark = [pytest.mark.lab, pytest.mark.root]
 
+# The watch would restore what is missing of the network.
 BREAK = (
-    ("n0", "systemctl stop rbops-watch.service"),
+    *((server, "systemctl stop rbops-watch.service") for server in ("n0", "n2", "n3")),
     ("n0", "sed -i 's/^203.0.113.0/203.0.112.0/' /etc/rbops/routes.csv"),
     ("n1", "systemctl disable rbops.service"),
     ("n1", "ip link set dev int0 xdp off"),

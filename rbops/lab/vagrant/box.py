@@ -28,7 +28,7 @@ SIZE_GB = 4
 
 PACKAGES = (
     "linux-image-amd64,grub-pc-bin,grub2-common,systemd,systemd-sysv,dbus,udev,kmod,openssh-server,sudo,python3,"
-    "python3-apt,python3-ethtool,iproute2,ethtool,bpftool,libbpf1,procps,pciutils,iputils-ping,tcpdump"
+    "python3-apt,python3-ethtool,iproute2,ethtool,bpftool,libbpf1,procps,pciutils,iputils-ping,tcpdump,nftables"
 )
 
 # Drivers that no server of packets has: the box is smaller and quicker to build without them.

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rbops.common.services import services
 from rbops.dataplane import registry
 from rbops.errors import UsageError, Where
 from rbops.node.schema.dataplane import Dataplane
@@ -85,6 +86,7 @@ class NodeConfig:
     """One server; ``index`` is its number in the cluster, ``cores`` are those of its data plane.
 
     ``separation``: how the management network is kept apart from the router's, ``auto``, ``vrf`` or ``rules``.
+    ``services``: what listens on the router's addresses (``rbops.common.services``); None does not limit it.
     ``sysctl``: a part of a key that is a planned port means the device that it is on the server.
     """
 
@@ -101,6 +103,7 @@ class NodeConfig:
     routes: RouteTable
     host: HostInterface | None = None
     separation: str = "auto"
+    services: tuple[str, ...] | None = None
     dataplane: Dataplane
 
     @property
@@ -122,6 +125,7 @@ class NodeConfig:
             **self.userspace.to_json(),
             **self.kernel.to_json(),
             "separation": self.separation,
+            **({} if self.services is None else {"services": list(self.services)}),
             "sysctl": dict(self.sysctl),
             "routes": self.routes.to_json(),
             **({"host": self.host.to_json()} if self.host else {}),
@@ -141,7 +145,7 @@ class NodeConfig:
         if twice:
             raise node["ports"].error(f"port {twice[0]} appears twice")
         cores, routes, host = node["cores"].fields(), node["routes"].fields(), node.find("host")
-        separation = node.find("separation")
+        separation, listed = node.find("separation"), node.find("services")
         return cls(
             cluster=node["cluster"].text(),
             digest=node["digest"].text(),
@@ -156,6 +160,7 @@ class NodeConfig:
             routes=RouteTable(routes["file"].text(), routes["sha256"].text(), routes["count"].number()),
             host=None if host is None else HostInterface.parse(host.fields()),
             separation="auto" if separation is None else separation.choice(*SEPARATIONS),
+            services=None if listed is None else tuple(_service(word) for word in listed.items()),
             dataplane=registry.node_half(node["dataplane"].fields()["kind"].text()).parse(node["dataplane"].fields()),
         )
 
@@ -201,6 +206,16 @@ def _userspace(node: Fields) -> Userspace:
     pages = node.find("hugepages")
     sizes = {} if pages is None else {int(size): count.number() for size, count in pages.fields().keys(_NUMBER)}
     return Userspace(sizes, node.flag("noiommu", default=False))
+
+
+def _service(value: Field) -> str:
+    """A word that is one: it becomes a part of what nft reads."""
+    text = value.text()
+    try:
+        services(text)
+    except ValueError as error:
+        raise value.error(str(error)) from error
+    return text
 
 
 def _line(value: Field) -> str:

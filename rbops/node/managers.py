@@ -1,0 +1,88 @@
+"""Other managers of a server's network: told to leave the router's ports, rules and routes alone.
+
+systemd-networkd takes away rules and routes that are not its own when it starts or configures a link again, and both it
+and NetworkManager configure every link that a file of theirs matches (systemd.network(5), networkd.conf(5),
+NetworkManager.conf(5)). cloud-init and tuned write settings of their own: they are named to the operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rbops.node.settings import Action, Put, Run, Setting
+from rbops.node.system import System
+
+__all__ = ["NETWORKD", "NETWORK_MANAGER", "SUBJECT", "settings"]
+
+SUBJECT = "other managers"
+NETWORKD = ("/etc/systemd/networkd.conf.d/zz-rbops.conf", "/etc/systemd/network/00-rbops.network")
+NETWORK_MANAGER = "/etc/NetworkManager/conf.d/zz-rbops.conf"
+
+_FOREIGN = """\
+# Written by rbops: rules and routes of others are not networkd's to take away.
+[Network]
+ManageForeignRoutingPolicyRules=no
+ManageForeignRoutes=no
+"""
+_UNMANAGED = """\
+# Written by rbops: the router's ports are not networkd's.
+[Match]
+Name={names}
+
+[Link]
+Unmanaged=yes
+"""
+_KEYFILE = """\
+# Written by rbops: the router's ports are not NetworkManager's.
+[keyfile]
+unmanaged-devices+={names}
+"""
+_CLOUD = "/etc/cloud/cloud.cfg"
+
+
+def settings(devices: Iterable[str], system: System) -> list[Setting]:
+    """One for each manager on this server; ``devices`` are the router's. None where they manage another namespace's."""
+    if "system" not in system.names("/run/systemd") or not _manages_these(system):
+        return []
+    names = list(devices)
+    found = []
+    if system.read("/lib/systemd/system/systemd-networkd.service") is not None:
+        texts = (_FOREIGN, _UNMANAGED.format(names=" ".join(names)))
+        files = dict(zip(NETWORKD, texts, strict=True))
+        found.append(
+            _files("systemd-networkd", files, ("systemctl", "try-restart", "systemd-networkd.service"), system)
+        )
+    if system.names("/etc/NetworkManager"):
+        text = _KEYFILE.format(names=";".join(f"interface-name:{name}" for name in names))
+        reload = ("systemctl", "try-reload-or-restart", "NetworkManager.service")
+        found.append(_files("NetworkManager", {NETWORK_MANAGER: text}, reload, system))
+    return found + _named(system)
+
+
+def _manages_these(system: System) -> bool:
+    """Whether init is in this network namespace: the kernel names it by a number."""
+    own, init = (system.real(f"/proc/{who}/ns/net").rpartition(":")[2] for who in ("self", "1"))
+    return own == init
+
+
+def _files(name: str, files: dict[str, str], command: tuple[str, ...], system: System) -> Setting:
+    present = {path: system.read(path) for path in files}
+    same = all(present[path] == text.strip() for path, text in files.items())
+    do: tuple[Action, ...] = (*(Put(path, text) for path, text in files.items()), Run(command))
+    back = (Put(path, None if text is None else f"{text}\n") for path, text in present.items())
+    want = "leaves the router's ports alone"
+    return Setting(SUBJECT, name, want if same else "not told", want, do, (*back, Run(command)))
+
+
+def _named(system: System) -> list[Setting]:
+    found = []
+    if system.run(("systemctl", "is-active", "tuned.service")).stdout.strip() == "active":
+        reason = "its profile sets the governor, sysctls and interrupts too: `rbops verify` shows what it changed"
+        found.append(Setting(SUBJECT, "tuned", "running", "no setting of rbops's in its profile", unsupported=reason))
+    off = system.read("/etc/cloud/cloud-init.disabled") is not None
+    folder = "/etc/cloud/cloud.cfg.d"
+    texts = [system.read(f"{folder}/{name}") or "" for name in system.names(folder)]
+    if system.read(_CLOUD) is not None and not off and not any("config: disabled" in text for text in texts):
+        reason = f"it writes the network's configuration at boot: put `network: {{config: disabled}}` into {folder}"
+        found.append(Setting(SUBJECT, "cloud-init", "configures the network", "does not", unsupported=reason))
+    return found

@@ -1,0 +1,118 @@
+"""Which services listen on the router's addresses: what else comes in on data ports finds nobody there.
+
+An nftables table of rbops's own, ``ip rbops``, without state: ICMP is answered as RFC 1812 asks (4.3), a new
+connection or datagram for a service that the spec does not name is refused as where nothing listens. It also keeps the
+two networks apart for what the server forwards: nothing from a data port leaves by another device, nor the other way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from rbops.common.services import Service, services
+from rbops.node.schema import NodeConfig
+from rbops.node.settings import Nft, Setting
+from rbops.node.state import State, read_json, write_whole
+from rbops.node.system import Done, NotInstalled, System
+
+__all__ = ["SUBJECT", "remember", "ruleset", "settings"]
+
+SUBJECT = "services"
+_NAME = "router addresses"
+_LIST = ("nft", "-s", "list", "table", "ip", "rbops")
+GONE = "table ip rbops\ndelete table ip rbops\n"
+"""For nft -f: removes the table, also where there is none."""
+
+_DIGEST = re.compile(r'comment "rbops ([0-9a-f]{64})"')
+_RULESET = """\
+{gone}
+table ip rbops {{
+  comment "rbops {digest}"
+  set ports {{
+    type ifname
+    elements = {{ {ports} }}
+  }}
+  chain input {{
+    type filter hook input priority filter; policy accept;
+    iifname != @ports accept
+    ip protocol icmp icmp type {{ redirect, router-advertisement, timestamp-request, address-mask-request }} drop
+    ip protocol icmp accept
+    tcp flags & (fin | syn | rst | ack) != syn accept
+{accepted}    ip daddr 224.0.0.0/3 drop
+    meta pkttype != host drop
+    tcp flags & (fin | syn | rst | ack) == syn limit rate 100/second reject with tcp reset
+    tcp flags & (fin | syn | rst | ack) == syn drop
+    meta l4proto udp limit rate 100/second reject with icmp type port-unreachable
+    limit rate 100/second reject with icmp type prot-unreachable
+    drop
+  }}
+  chain forward {{
+    type filter hook forward priority filter; policy accept;
+    iifname @ports oifname != @ports drop
+    iifname != @ports oifname @ports drop
+  }}
+}}
+"""
+
+
+def ruleset(allowed: Sequence[Service], devices: Sequence[str]) -> str:
+    """What nft reads: the table as a whole, in place of one that is there."""
+    rules = []
+    for protocol in ("tcp", "udp"):
+        numbers = sorted({each.number for each in allowed if each.protocol == protocol})
+        if numbers:
+            rules.append(f"    {protocol} dport {{ {', '.join(map(str, numbers))} }} accept\n")
+    numbers = sorted({each.number for each in allowed if each.protocol == "ip"})
+    if numbers:
+        rules.append(f"    ip protocol {{ {', '.join(map(str, numbers))} }} accept\n")
+    ports = ", ".join(f'"{name}"' for name in devices)
+    text = _RULESET.format(gone=GONE, ports=ports, accepted="".join(rules), digest="{digest}")
+    return text.replace("{digest}", _digest(text))
+
+
+def settings(config: NodeConfig, devices: Sequence[str], state: State, system: System) -> list[Setting]:
+    """One setting: whether the table is there, made of this text, and listed as when it was made; nothing unplanned."""
+    if config.services is None:
+        return []
+    text = ruleset(_wanted(config.services), devices)
+    want = ", ".join(config.services) or "none but ICMP"
+    try:
+        done = system.run(_LIST)
+    except NotInstalled:
+        # Apply's role installs it first.
+        done = Done(1, "", "")
+    have = "not limited" if done.returncode else want
+    if not done.returncode and not _same(text, done.stdout, read_json(state.services) or {}):
+        have = "another table ip rbops"
+    return [Setting(SUBJECT, _NAME, have, want, (Nft(text),), (Nft(GONE),))]
+
+
+def remember(config: NodeConfig, state: State, system: System) -> None:
+    """After it was made: how the kernel lists it, which differs by version of nft."""
+    if config.services is None:
+        state.services.unlink(missing_ok=True)
+        return
+    listed = system.run(_LIST).stdout
+    made = _DIGEST.search(listed)
+    record = {"made": made[1] if made else "", "listed": _digest(listed)}
+    if read_json(state.services) != record:
+        write_whole(state.services, json.dumps(record).encode())
+
+
+def _same(text: str, listed: str, record: Mapping[str, str]) -> bool:
+    """The table carries the digest of the text that it was made of; its rules may have been changed since."""
+    made, want = _DIGEST.search(listed), _DIGEST.search(text)
+    if made is None or want is None or made[1] != want[1]:
+        return False
+    return record.get("made") != made[1] or record.get("listed") == _digest(listed)
+
+
+def _wanted(words: Iterable[str]) -> list[Service]:
+    return [each for word in words for each in services(word)]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

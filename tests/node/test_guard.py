@@ -1,0 +1,135 @@
+"""What another manager of the network takes away comes back, is recorded and is told."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from rbops.node import guard, managers
+from rbops.node.settings import Put, Run, Setting
+from rbops.node.state import State
+from rbops.node.system import Done
+from tests.node.conftest import DRIVER, ROOT, Server
+from tests.node.recorded import Recorded
+from tests.system.driver import wait_for
+
+TAKEN = (
+    "ip rule del pref 85",
+    "ip rule del pref 83 iif ext0; ip rule del pref 82 iif ext0",
+    "ip rule add pref 0 lookup local",
+    "ip route flush table 82",
+    "ip address flush dev ext0",
+    "ip address del 198.18.0.1/32 dev int2",
+    "nft delete table ip rbops; ip rule del pref 85",
+    "ip link set int1 down; ip link set int1 up",
+)
+
+
+@contextmanager
+def watched(server: Server, log: Path) -> Iterator[None]:
+    words = ("nsenter", f"--target={server.pid}", "--mount", "--net", "env", f"PYTHONPATH={ROOT}", sys.executable)
+    with log.open("w", encoding="utf-8") as said:
+        process = subprocess.Popen([*words, str(DRIVER), server.state, server.etc / "node.json", "watch"], stderr=said)
+        try:
+            yield
+        finally:
+            process.kill()
+            process.wait()
+
+
+@pytest.mark.root
+def test_what_was_taken_away_comes_back(server: Server, tmp_path: Path) -> None:
+    server.install()
+    server.node("apply")
+    before, log = server.kernel(), tmp_path / "journal"
+    assert server.node("status")["restored"] is None
+    with watched(server, log):
+        for number, command in enumerate(TAKEN, 1):
+            server.run("sh", "-c", command)
+            wait_for(f"{command} undone", lambda: server.kernel() == before, 30)
+            wait_for("its record", lambda number=number: log.read_text().count("restored") >= number, 30)
+    status = server.node("status")
+    assert status["missing"] == []
+    assert status["restored"]["count"] >= len(TAKEN)
+    assert "restored: policy rules: pref 85 iif lo lookup 82 suppress_prefixlength 0 (was absent)" in log.read_text()
+    assert server.node("diff") == []
+
+
+@pytest.mark.root
+def test_without_the_watch_status_names_what_is_missing(server: Server) -> None:
+    server.install()
+    server.node("apply")
+    server.run("ip", "rule", "del", "pref", "82", "iif", "ext0")
+    found = [(one["subject"], one["setting"]) for one in server.node("status")["missing"]]
+    assert found == [("policy rules", "pref 82 iif ext0 lookup 82")]
+
+
+def test_what_somebody_adds_stays(tmp_path: Path) -> None:
+    stranger = Setting("port ext0", "address 10.0.0.1/8", "present", "absent")
+    assert not guard._lacks(stranger)
+    assert guard._lacks(Setting("policy rules", "pref 0 lookup local", "present", "absent"))
+    assert guard._lacks(Setting("port ext0", "address 198.18.0.1/24", "absent", "present"))
+    state = State(tmp_path)
+    assert guard.restored(state) is None
+    for at in range(30):
+        guard.record(state, [stranger], now=100.0 + at)
+    assert guard.restored(state, now=139.0) == {"count": 30, "age_s": 10, "last": "port ext0: address 10.0.0.1/8"}
+
+
+class OneNamespace(Recorded):
+    """As on a server: init is in the same network namespace."""
+
+    def real(self, path: str) -> str:
+        return "/proc/9/ns/net:[4026531840]" if path.endswith("/ns/net") else super().real(path)
+
+    def run(self, argv: tuple[str, ...], stdin: str = "") -> Done:
+        if argv[:2] == ("systemctl", "is-active"):
+            return Done(0, "active\n", "")
+        return super().run(argv, stdin)
+
+
+FILES = {
+    "/run/systemd/system/x": "",
+    "/lib/systemd/system/systemd-networkd.service": "[Unit]",
+    "/etc/NetworkManager/NetworkManager.conf": "",
+    "/etc/cloud/cloud.cfg": "",
+}
+
+
+def test_managers_are_told_or_named() -> None:
+    system = OneNamespace(files=dict(FILES))
+    found = {setting.name: setting for setting in managers.settings(["eth7", "eth8"], system)}
+    assert set(found) == {"systemd-networkd", "NetworkManager", "tuned", "cloud-init"}
+    assert {name for name, setting in found.items() if setting.differs} == {"systemd-networkd", "NetworkManager"}
+    conf, network, restart = found["systemd-networkd"].actions
+    assert isinstance(conf, Put)
+    assert "ManageForeignRoutingPolicyRules=no\nManageForeignRoutes=no" in str(conf.text)
+    assert isinstance(network, Put)
+    assert "Name=eth7 eth8\n\n[Link]\nUnmanaged=yes" in str(network.text)
+    assert restart == Run(("systemctl", "try-restart", "systemd-networkd.service"))
+    keyfile = found["NetworkManager"].actions[0]
+    assert isinstance(keyfile, Put)
+    assert "unmanaged-devices+=interface-name:eth7;interface-name:eth8" in str(keyfile.text)
+    for setting in found.values():
+        for action in setting.actions:
+            if isinstance(action, Put):
+                system.put(action.path, action.text)
+    assert not any(setting.differs for setting in managers.settings(["eth7", "eth8"], system))
+    system.files["/etc/cloud/cloud.cfg.d/99-off.cfg"] = "network: {config: disabled}"
+    assert "cloud-init" not in {setting.name for setting in managers.settings(["eth7"], system)}
+
+
+@pytest.mark.parametrize("files", [{}, {k: v for k, v in FILES.items() if "/run" not in k}])
+def test_no_manager_no_files(files: dict[str, str]) -> None:
+    assert managers.settings(["eth7"], OneNamespace(files=files)) == []
+
+
+def test_another_namespace_is_not_theirs() -> None:
+    """A server in a namespace of its own on a machine with systemd: its manager does not see these devices."""
+    numbers = {"/proc/self/ns/net": "net:[1]", "/proc/1/ns/net": "net:[2]"}
+    assert managers.settings(["eth7"], Recorded(files=dict(FILES), links=numbers)) == []
