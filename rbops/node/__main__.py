@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rbops import __version__
-from rbops.errors import CheckFailed, RbopsError, UsageError
+from rbops.errors import CheckFailed, RbopsError, UsageError, Where
 from rbops.node import cabling, session
 from rbops.node.commands import Node
 from rbops.node.dataplane import open_plane
@@ -50,6 +51,8 @@ _VERBS = {
     "facts": "what this server is: processors, NICs, kernel; changes nothing",
     "cabling": "for `rbops discover`: send frames out of ports and report what they receive",
 }
+_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
+"""What a disk says that is full, over quota, mounted read-only or broken."""
 _NEED_RUN = ("begin", "confirm", "restore", "remove", "lock", "unlock")
 
 
@@ -71,6 +74,13 @@ def run(argv: Sequence[str], node: Node | None = None) -> int:
     except KeyboardInterrupt:
         _print_error(CheckFailed("interrupted", code="node.interrupted"), options)
         return CheckFailed.exit_code
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        place = Where(file=str(error.filename)) if error.filename else None
+        told = CheckFailed(f"cannot write: {error.strerror}", code="node.disk", where=place)
+        _print_error(told, options)
+        return told.exit_code
     except Exception as error:  # noqa: BLE001 - the outermost frame: whatever is left is a bug of ours
         _print_error(RbopsError(f"a bug in rbops: {error!r}, see {_traceback()}", code="node.bug"), options)
         return RbopsError.exit_code

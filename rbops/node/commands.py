@@ -122,7 +122,7 @@ class Node:
             transaction.require(run)
             generations = self._generations()
             found = generations.find(number)
-            fresh = self.state.base / "restored"
+            fresh = self.state.fresh
             shutil.rmtree(fresh, ignore_errors=True)
             done: list[Applied] = []
             try:
@@ -137,12 +137,7 @@ class Node:
         with self.state.exclusive():
             transaction = self._transaction()
             transaction.require(run)
-            nothing = self.state.base / "nothing"
-            nothing.mkdir(mode=0o700, exist_ok=True)
-            try:
-                transaction.change_to(None, nothing, self._remove_all)
-            finally:
-                nothing.rmdir()
+            transaction.change_to(None, self.state.base / "nothing", self._remove_all)
 
     def revert(self, run: str | None) -> bool:
         """Undo the open change; False when there is none."""

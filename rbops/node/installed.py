@@ -80,6 +80,14 @@ class Installed:
         part = target.with_name(f".{target.name}.restored")
         part.unlink(missing_ok=True)
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(saved, part, follow_symlinks=False)
+        _link_or_copy(saved, part)
         part.replace(target)
         return True
+
+
+def _link_or_copy(saved: Path, part: Path) -> None:
+    """A second link needs no room on a full disk; another file system cannot have one."""
+    try:
+        part.hardlink_to(saved)
+    except OSError:
+        shutil.copy2(saved, part, follow_symlinks=False)

@@ -7,6 +7,7 @@ import filecmp
 import json
 import os
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,19 @@ from typing import Any
 
 from rbops.errors import Locked, StateUnknown, Where
 
-__all__ = ["State", "copy_tree", "read_json", "same_file", "sync_folder", "sync_tree", "write_whole"]
+__all__ = [
+    "State",
+    "copy_tree",
+    "read_json",
+    "same_file",
+    "same_tree",
+    "sweep_parts",
+    "sync_folder",
+    "sync_tree",
+    "write_whole",
+]
+
+_PART = ".part."
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +42,16 @@ class State:
     def snapshot(self) -> Path:
         """What was there before the running transaction; there exactly as long as it is not confirmed."""
         return self.base / "snapshot"
+
+    @property
+    def confirmed(self) -> Path:
+        """The run that was confirmed last, and whose it was."""
+        return self.base / "confirmed.json"
+
+    @property
+    def fresh(self) -> Path:
+        """An earlier configuration on its way to /etc/rbops."""
+        return self.base / "restored"
 
     @property
     def generations(self) -> Path:
@@ -124,9 +147,14 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def write_whole(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Replace a file in one step that survives a power cut; the old one stays whole when it fails."""
+    """Replace a file in one step that survives a power cut; the old one stays whole when it fails.
+
+    Writes nothing where the file has this content already: that works on a full disk too.
+    """
+    if _holds(path, data, mode):
+        return
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part = path.with_name(f".{path.name}{_PART}{os.getpid()}")
     handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -138,6 +166,20 @@ def write_whole(path: Path, data: bytes, mode: int = 0o600) -> None:
         part.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def _holds(path: Path, data: bytes, mode: int) -> bool:
+    try:
+        info = path.lstat()
+        return stat.S_ISREG(info.st_mode) and stat.S_IMODE(info.st_mode) == mode and path.read_bytes() == data
+    except OSError:
+        return False
+
+
+def sweep_parts(folder: Path) -> None:
+    """Remove what :func:`write_whole` left in a folder when it was killed; nobody else may be writing there."""
+    for part in folder.glob(f".*{_PART}*"):
+        part.unlink(missing_ok=True)
 
 
 def copy_tree(source: Path, target: Path, leave_out: frozenset[str] = frozenset()) -> None:
@@ -163,6 +205,18 @@ def same_file(one: Path, other: Path) -> bool:
     if not other.is_file():
         return False
     return one.stat().st_mode == other.stat().st_mode and filecmp.cmp(one, other, shallow=False)
+
+
+def same_tree(one: Path, other: Path) -> bool:
+    """Whether two folders hold the same files, links and folders, with the same modes."""
+    mine, others = ({str(path.relative_to(top)): path for path in top.rglob("*")} for top in (one, other))
+    return mine.keys() == others.keys() and all(_same_entry(mine[name], others[name]) for name in mine)
+
+
+def _same_entry(one: Path, other: Path) -> bool:
+    if one.is_dir() and not one.is_symlink():
+        return other.is_dir() and not other.is_symlink() and one.stat().st_mode == other.stat().st_mode
+    return same_file(one, other)
 
 
 def sync_tree(target: Path) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +12,15 @@ from typing import Any
 
 from rbops.errors import CheckFailed, Locked, Mismatch, RbopsError, StateUnknown
 from rbops.node import lock
+from rbops.node.clock import uptime
 from rbops.node.installed import Installed
-from rbops.node.state import State, copy_tree, read_json, sync_folder, sync_tree, write_whole
+from rbops.node.state import State, copy_tree, read_json, same_tree, sweep_parts, sync_folder, sync_tree, write_whole
 from rbops.node.timer import Timer
 
 __all__ = ["Transaction"]
+
+_SHOWN = 3
+_PROGRAM = "rbops-node"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class Transaction:
         manifest = self.manifest()
         if manifest is None:
             return None
-        now = time.time()
+        now = uptime()
         return {
             "run": manifest["run"],
             "holder": manifest["holder"],
@@ -50,7 +52,7 @@ class Transaction:
         }
 
     def begin(self, holder: str, run: str, timeout_s: int) -> None:
-        """Snapshot the configuration and arm the timer.
+        """Arm the timer and take a snapshot of the configuration.
 
         Again by the same run re-arms the timer. Locked (7) while another run holds the server or
         has an open change; Mismatch (3), with nothing changed, when the timer cannot be armed.
@@ -58,27 +60,28 @@ class Transaction:
         lock.check(self.state, run)
         manifest = self.manifest()
         if manifest is not None and manifest["run"] != run:
-            age = max(0, int(time.time() - manifest["since"]))
+            age = max(0, int(uptime() - manifest["since"]))
             raise Locked(
                 f"{manifest['holder']} has an open change on this server since {age} s (run {manifest['run']})",
                 code="node.change-open",
                 hint="wait until it is confirmed or reverted: `rbops status` shows the time left",
             )
-        record = {"schema_version": 1, "run": run, "holder": holder, "since": time.time(), "timeout_s": timeout_s}
+        record = {"schema_version": 1, "run": run, "holder": holder, "since": uptime(), "timeout_s": timeout_s}
         if manifest is not None:
-            record["configured"] = manifest["configured"]
+            record |= {name: manifest[name] for name in ("configured", "etc")}
             self.timer.arm(timeout_s, self._command(run))
             write_whole(self.state.snapshot / "manifest.json", json.dumps(record).encode())
             return
+        # The timer comes first: one that fires without a snapshot does nothing, a snapshot without a timer would hold
+        # this server for ever.
+        self._sweep()
+        self.timer.arm(timeout_s, self._command(run))
         try:
             self._take(record)
         except OSError as error:
-            raise Mismatch(f"cannot take a snapshot, nothing was changed: {error}", code="node.snapshot") from error
-        try:
-            self.timer.arm(timeout_s, self._command(run))
-        except RbopsError:
             self._forget()
-            raise
+            self.timer.disarm()
+            raise Mismatch(f"cannot take a snapshot, nothing was changed: {error}", code="node.snapshot") from error
 
     def belongs_to(self, run: str) -> bool:
         """Whether the open change is that run's."""
@@ -95,10 +98,16 @@ class Transaction:
     def confirm(self, run: str, keep: Callable[[], None] = lambda: None) -> str:
         """Keep the change: ``keep`` it, forget the snapshot, then stop the timer, which alone would find nothing to do.
 
-        Whose it was. Raises as :meth:`require`.
+        Whose it was. Again for the run that was confirmed last, whose answer may have been lost, it changes nothing.
+        Raises as :meth:`require`.
         """
+        done = read_json(self.state.confirmed)
+        if done and done["run"] == run and self.manifest() is None:
+            self.timer.disarm()
+            return str(done["holder"])
         manifest = self.require(run)
         keep()
+        write_whole(self.state.confirmed, json.dumps({"run": run, "holder": manifest["holder"]}).encode())
         self._forget()
         self.timer.disarm()
         return str(manifest["holder"])
@@ -115,9 +124,10 @@ class Transaction:
         return manifest
 
     def change_to(self, etc: Path | None, installed: Path, reapply: Callable[[], None]) -> None:
-        """Within the open change: the files of an earlier configuration, then the kernel by ``reapply``.
+        """The files of another configuration, then the kernel by ``reapply``; where it stopped before, it goes on.
 
-        ``etc`` None, and an empty ``installed``: no configuration; ``reapply`` comes first then, and takes all away.
+        ``etc`` is moved to its place; None: no configuration, ``installed`` need not be there then, and ``reapply``,
+        which needs to know what was loaded, comes before the files.
         """
         if self.installed:
             self.installed.pause()
@@ -125,13 +135,14 @@ class Transaction:
             reapply()
             if self.installed:
                 self.installed.stop()
-            self._put_back(None)
+            self._put_etc(None)
         else:
-            self._put_back(etc)
+            self._put_etc(etc)
             if self.installed:
                 self.installed.put_back_planes(installed)
             reapply()
         if self.installed:
+            # Last of all: what runs here may be the very program that is replaced.
             self.installed.put_back(installed)
 
     def revert(self, run: str | None, reapply: Callable[[], None], remove_all: Callable[[], None]) -> bool:
@@ -147,24 +158,17 @@ class Transaction:
         if run is not None:
             self._own(manifest, run)
         try:
-            if self.installed:
-                self.installed.pause()
-            # The kernel's part needs to know what was loaded, so that the files go back after a first-time undo.
             if manifest["configured"]:
-                self._put_back(self._saved(configured=True))
-                self._put_planes_back()
-                reapply()
+                self.change_to(self._saved, self._saved_installed, reapply)
             else:
-                remove_all()
-                if self.installed:
-                    self.installed.stop()
-                self._put_back(self._saved(configured=False))
-            self._put_program_back()
+                self.change_to(None, self._saved_installed, remove_all)
+                self._restore_etc(manifest)
         except (OSError, RbopsError) as error:
             raise StateUnknown(
-                f"the rollback failed: {error}",
+                f"the rollback failed: {_reason(error)}",
                 code="node.rollback-failed",
-                hint=f"the state before is in {self.state.snapshot}",
+                hint=f"what is left of the state before is in {self.state.snapshot}; "
+                "`rbops-node revert` goes on where it stopped",
             ) from error
         self._forget()
         self.timer.disarm()
@@ -175,82 +179,127 @@ class Transaction:
         manifest = self.manifest()
         if manifest is None:
             return False
-        self._put_back(self._saved(configured=manifest["configured"]))
-        self._put_planes_back()
+        self._restore_etc(manifest)
+        if self.installed:
+            self.installed.put_back_planes(self._saved_installed)
         return True
 
     def finish_boot(self) -> None:
         """At boot, after the old configuration is active."""
-        self._put_program_back()
+        if self.installed:
+            self.installed.put_back(self._saved_installed)
         self._forget()
-
-    def _put_planes_back(self) -> None:
-        saved = self.state.snapshot / "installed"
-        if self.installed and saved.is_dir():
-            self.installed.put_back_planes(saved)
-
-    def _put_program_back(self) -> None:
-        """Last of all: what runs here may be the very program that is replaced."""
-        saved = self.state.snapshot / "installed"
-        if self.installed and saved.is_dir():
-            self.installed.put_back(saved)
 
     def _command(self, run: str) -> tuple[str, ...]:
         """What the timer runs: the copy of this program in the snapshot, which no push replaces."""
-        program = self.state.snapshot / "rbops-node"
-        start = (str(program),) if program.exists() else ("-m", "rbops.node")
+        start = (str(self.state.snapshot / _PROGRAM),) if _own_program() else ("-m", "rbops.node")
         return (sys.executable, *start, "revert", "--run", run, *self.options)
 
     def _take(self, record: dict[str, Any]) -> None:
-        part = self.state.base / "snapshot.part"
-        shutil.rmtree(part, ignore_errors=True)
+        part = self._part
         part.mkdir(mode=0o700, parents=True)
         record["configured"] = (self.etc / "node.json").exists()
-        if self.etc.is_dir():
+        record["etc"] = self.etc.is_dir() and (record["configured"] or any(self.etc.iterdir()))
+        if record["etc"]:
             copy_tree(self.etc, part / "etc")
         if self.installed:
             (part / "installed").mkdir(mode=0o700)
             self.installed.save(part / "installed")
-        program = Path(sys.argv[0])
-        if program.is_file() and program.name == "rbops-node":
-            shutil.copyfile(program, part / "rbops-node")
+        program = _own_program()
+        if program:
+            shutil.copyfile(program, part / _PROGRAM)
         write_whole(part / "manifest.json", json.dumps(record).encode())
         sync_tree(part)
         part.rename(self.state.snapshot)
         sync_folder(self.state.base)
 
-    def _saved(self, *, configured: bool) -> Path | None:
-        """What /etc/rbops was; None when it is not to be there."""
-        saved = self.state.snapshot / "etc"
-        return saved if saved.is_dir() and (configured or any(saved.iterdir())) else None
+    @property
+    def _part(self) -> Path:
+        return self.state.base / "snapshot.part"
 
-    def _put_back(self, saved: Path | None) -> None:
-        fresh, old = (self.etc.with_name(f".{self.etc.name}.{word}") for word in ("restored", "discarded"))
+    @property
+    def _gone(self) -> Path:
+        return self.state.base / "snapshot.gone"
+
+    @property
+    def _saved(self) -> Path:
+        """What /etc/rbops was; there until it is back at its place."""
+        return self.state.snapshot / "etc"
+
+    @property
+    def _saved_installed(self) -> Path:
+        return self.state.snapshot / "installed"
+
+    def _restore_etc(self, manifest: dict[str, Any]) -> None:
+        self._put_etc(self._saved if manifest["etc"] else None)
+
+    def _put_etc(self, saved: Path | None) -> None:
+        """Make /etc/rbops what ``saved`` is, by moving it there: a full disk has room for that, a copy it may not have.
+
+        None: no /etc/rbops. A ``saved`` that is gone is at its place already.
+        """
+        fresh, old = self._beside
         for path in (fresh, old):
-            if path.exists():
-                shutil.rmtree(path)
+            shutil.rmtree(path, ignore_errors=True)
+        if saved is not None and not saved.exists():
+            return
+        if saved is not None and same_tree(saved, self.etc):
+            return
         if saved is not None:
-            copy_tree(saved, fresh)
+            self._bring(saved, fresh)
         if self.etc.exists():
             self.etc.rename(old)
-        if fresh.exists():
-            fresh.rename(self.etc)
-        sync_folder(self.etc.parent)
-        if old.exists():
-            shutil.rmtree(old)
+        if saved is not None:
+            (fresh if fresh.exists() else saved).rename(self.etc)
+        if self.etc.parent.is_dir():
+            sync_folder(self.etc.parent)
+        if saved is not None:
+            shutil.rmtree(saved, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+    def _bring(self, saved: Path, fresh: Path) -> None:
+        """Copy to the file system of /etc where that is another one, so that a rename puts it in place."""
+        if saved.stat().st_dev != self.etc.parent.stat().st_dev:
+            copy_tree(saved, fresh)
+
+    @property
+    def _beside(self) -> tuple[Path, Path]:
+        fresh, old = (self.etc.with_name(f".{self.etc.name}.{word}") for word in ("restored", "discarded"))
+        return fresh, old
 
     def _forget(self) -> None:
-        gone = self.state.base / f"snapshot.gone.{os.getpid()}"
+        """From the rename on no change is open; what is left of the folder then goes with the next :meth:`_sweep`."""
+        shutil.rmtree(self._gone, ignore_errors=True)
         if self.state.snapshot.exists():
-            self.state.snapshot.rename(gone)
+            self.state.snapshot.rename(self._gone)
             sync_folder(self.state.base)
-            shutil.rmtree(gone)
+        for path in (self._gone, self._part):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _sweep(self) -> None:
+        """Remove what was left by changes that were interrupted in the middle of a write."""
+        for path in (self._part, self._gone, *self._beside, self.state.fresh):
+            shutil.rmtree(path, ignore_errors=True)
+        sweep_parts(self.state.base)
 
     def _own(self, manifest: dict[str, Any], run: str) -> None:
         if manifest["run"] != run:
-            age = max(0, int(time.time() - manifest["since"]))
+            age = max(0, int(uptime() - manifest["since"]))
             raise Locked(
                 f"the open change is of {manifest['holder']}, {age} s old (run {manifest['run']}), expected run {run}",
                 code="node.other-run",
                 hint="wait until it is confirmed or reverted: `rbops status` shows the time left",
             )
+
+
+def _own_program() -> Path | None:
+    """The file that this process runs, where it is rbops-node's and not Python's module."""
+    program = Path(sys.argv[0])
+    return program if program.is_file() and program.name == _PROGRAM else None
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong in words: copying a folder gathers its errors in a list of tuples."""
+    if isinstance(error, shutil.Error):
+        return "; ".join(str(entry[-1]) for entry in error.args[0][:_SHOWN])
+    return str(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -16,6 +17,7 @@ import pytest
 from rbops.dataplane.base import Plane
 from rbops.errors import CheckFailed, Locked, Mismatch, StateUnknown
 from rbops.node import lock, state, transaction
+from rbops.node.__main__ import run
 from rbops.node.commands import Node
 from rbops.node.installed import Installed
 from rbops.node.state import State, write_whole
@@ -160,7 +162,7 @@ def test_timer_that_cannot_be_armed(tmp_path: Path, etc: Path) -> None:
         change.begin("ann", "r1", 60)
     assert contents(etc) == before
     assert change.manifest() is None
-    assert list((tmp_path / "state").iterdir()) == []
+    assert not (tmp_path / "state").exists()
 
 
 def test_disk_full(change: Transaction, etc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,6 +193,21 @@ def test_confirm(change: Transaction, etc: Path) -> None:
     assert not change.timer.armed()
     assert (etc / "node.json").read_text() == "new"
     assert not change.revert(None, fail("no"), fail("no"))
+    with raises(CheckFailed, "node.no-change"):
+        change.confirm("r2")
+
+
+def test_confirm_can_be_repeated_whose_answer_was_lost(change: Transaction) -> None:
+    change.begin("ann", "r1", 60)
+    assert [change.confirm("r1", lambda: None), change.confirm("r1", fail("not again"))] == ["ann", "ann"]
+    change.begin("bob", "r2", 60)
+    with raises(Locked, "node.other-run"):
+        change.confirm("r1")
+
+
+def test_a_reverted_run_cannot_be_confirmed(change: Transaction) -> None:
+    change.begin("ann", "r1", 60)
+    change.revert("r1", lambda: None, fail("no"))
     with raises(CheckFailed, "node.no-change"):
         change.confirm("r1")
 
@@ -369,3 +386,16 @@ def test_a_click_that_was_not_there_keeps_its_unit_until_it_is_stopped(with_clic
     assert change.revert("r1", lambda: seen.append((root / UNIT).read_text()), fail("not this"))
     assert seen == ["new"]
     assert not (root / UNIT).exists()
+
+
+def test_a_full_disk_is_told_without_a_traceback(
+    change: Transaction, etc: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/var/lib/rbops/lock.json")
+
+    monkeypatch.setattr(lock, "write_whole", full)
+    node = Node(Recorded(), change.state, etc / "node.json", change.timer, no_plane)
+    assert run(["lock", "--run", "r1", "--json"], node) == CheckFailed.exit_code
+    error = json.loads(capsys.readouterr().err)["error"]
+    assert (error["code"], error["message"]) == ("node.disk", "cannot write: No space left on device")
