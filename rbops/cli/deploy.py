@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rbops.cli.options import InventoryPath, Limit, Output, Spec
+from rbops.cli.options import Output, Spec
 from rbops.cli.output import Format, conclude_json, emit, emit_json, say, show
+from rbops.cli.servers import Servers, reaches_servers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,18 +79,17 @@ RebootTimeout = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the application."""
-    app.command("diff")(diff)
-    app.command("apply")(apply)
-    app.command("status")(status)
-    app.command("history")(history)
-    app.command("rollback")(rollback)
-    app.command("remove")(remove)
+    app.command("diff")(reaches_servers(diff))
+    app.command("apply")(reaches_servers(apply))
+    app.command("status")(reaches_servers(status))
+    app.command("history")(reaches_servers(history))
+    app.command("rollback")(reaches_servers(rollback))
+    app.command("remove")(reaches_servers(remove))
 
 
 def apply(  # noqa: PLR0917 - a parameter an option
     spec: Spec,
-    inventory: InventoryPath,
-    limit: Limit = None,
+    servers: Servers,
     check: Check = False,
     show_diff: ShowDiff = False,
     tags: Tags = None,
@@ -111,7 +111,6 @@ def apply(  # noqa: PLR0917 - a parameter an option
     """
     from rbops.cli.progress import deploy_progress
     from rbops.deploy.apply import ApplyOptions, apply
-    from rbops.deploy.inventory import load_inventory
     from rbops.deploy.reboot import Reboots
     from rbops.deploy.runner import PlayOptions
     from rbops.deploy.runs import Run
@@ -119,21 +118,21 @@ def apply(  # noqa: PLR0917 - a parameter an option
     from rbops.planner import load_plan
 
     plan = load_plan(spec)
-    servers = load_inventory(inventory, limit)
+    found = servers.load(tuple(extra_vars or ()))
     play = PlayOptions(check, show_diff, tags, skip_tags, forks, tuple(extra_vars or ()))
     options = ApplyOptions(play, revert_timeout, break_lock, reason)
     with stoppable() as stop, deploy_progress(show_diff=show_diff) as reporter:
-        acceptance = partial(_accept, spec, inventory, limit) if selftest else None
-        done = apply(plan, servers, options, reporter, stop, acceptance)
+        acceptance = partial(_accept, spec, servers) if selftest else None
+        done = apply(plan, found, options, reporter, stop, acceptance)
         rebooted: dict[str, float] = {}
         if reboot and done.waiting:
             run = Run(done.run, done.folder)
-            work = Reboots(run, plan, servers.matching(plan), reporter, stop, reboot_timeout)
+            work = Reboots(run, plan, found.matching(plan), reporter, stop, reboot_timeout)
             rebooted = work.all(list(done.waiting))
     _print_applied(done, output, rebooted)
 
 
-def _accept(spec: Path, inventory: Path, limit: str | None) -> None:
+def _accept(spec: Path, servers: Servers) -> None:
     """Raise CheckFailed with the first faults when the new configuration does not forward."""
     from rbops.cli.selftest import QUICK_S, measure
     from rbops.errors import CheckFailed
@@ -141,19 +140,18 @@ def _accept(spec: Path, inventory: Path, limit: str | None) -> None:
     from rbops.selftest.options import SelftestOptions
     from rbops.selftest.phases import quick
 
-    result = measure(spec, inventory, limit, SelftestOptions(duration_s=QUICK_S, phases=quick()))
+    result = measure(spec, servers, SelftestOptions(duration_s=QUICK_S, phases=quick()))
     if not result.passed:
         faults = "; ".join(fault.text for fault in result.faults[:3])
         raise CheckFailed(f"{counted(len(result.faults), 'fault')} in the self-test: {faults}", code="apply.selftest")
 
 
-def history(inventory: InventoryPath, limit: Limit = None, output: Output = Format.TEXT) -> None:
+def history(servers: Servers, output: Output = Format.TEXT) -> None:
     """Show the last ten confirmed configurations, as the servers keep them."""
     from rbops.deploy.history import history
-    from rbops.deploy.inventory import load_inventory
     from rbops.report.history import history_blocks, history_json
 
-    found = history(load_inventory(inventory, limit))
+    found = history(servers.load())
     if output is Format.JSON:
         emit_json(history_json(found))
     else:
@@ -161,9 +159,8 @@ def history(inventory: InventoryPath, limit: Limit = None, output: Output = Form
 
 
 def rollback(
-    inventory: InventoryPath,
+    servers: Servers,
     back: Back = "1",
-    limit: Limit = None,
     reason: Reason = "",
     revert_timeout: RevertTimeout = 120,
     break_lock: BreakLock = False,
@@ -176,15 +173,14 @@ def rollback(
     """
     from rbops.cli.progress import deploy_progress
     from rbops.deploy.apply import ApplyOptions
-    from rbops.deploy.inventory import load_inventory
     from rbops.deploy.rollback import rollback
     from rbops.deploy.stop import stoppable
 
     number = _back(back)
-    servers = load_inventory(inventory, limit)
+    inventory = servers.load()
     options = ApplyOptions(revert_timeout_s=revert_timeout, break_lock=break_lock, reason=reason or f"rollback {back}")
     with stoppable() as stop, deploy_progress(show_diff=False) as reporter:
-        done = rollback(servers, number, options, reporter, stop)
+        done = rollback(inventory, number, options, reporter, stop)
     _print_rolled_back(done, output)
 
 
@@ -201,8 +197,7 @@ def _back(text: str) -> int:
 
 
 def remove(
-    inventory: InventoryPath,
-    limit: Limit = None,
+    servers: Servers,
     revert_timeout: RevertTimeout = 120,
     break_lock: BreakLock = False,
     output: Output = Format.TEXT,
@@ -213,14 +208,13 @@ def remove(
     """
     from rbops.cli.progress import deploy_progress
     from rbops.deploy.apply import ApplyOptions
-    from rbops.deploy.inventory import load_inventory
     from rbops.deploy.rollback import remove
     from rbops.deploy.stop import stoppable
 
-    servers = load_inventory(inventory, limit)
+    inventory = servers.load()
     options = ApplyOptions(revert_timeout_s=revert_timeout, break_lock=break_lock)
     with stoppable() as stop, deploy_progress(show_diff=False) as reporter:
-        done = remove(servers, options, reporter, stop)
+        done = remove(inventory, options, reporter, stop)
     _print_rolled_back(done, output)
 
 
@@ -234,9 +228,8 @@ def _print_rolled_back(done: RolledBack, output: Format) -> None:
     say(f"journal: {done.run.folder}")
 
 
-def diff(spec: Spec, inventory: InventoryPath, limit: Limit = None, output: Output = Format.TEXT) -> None:
+def diff(spec: Spec, servers: Servers, output: Output = Format.TEXT) -> None:
     """Show what apply would change on each server. Exits with 1 if there are differences."""
-    from rbops.deploy.inventory import load_inventory
     from rbops.deploy.status import diff_servers
     from rbops.errors import CheckFailed
     from rbops.planner import load_plan
@@ -244,7 +237,7 @@ def diff(spec: Spec, inventory: InventoryPath, limit: Limit = None, output: Outp
     from rbops.report.words import counted
 
     plan = load_plan(spec)
-    found = diff_servers(plan, load_inventory(inventory, limit))
+    found = diff_servers(plan, servers.load())
     changed = [server.name for server in found if not server.equal]
     text = f"{len(changed)} of {counted(len(found), 'server')} differ from the plan: {', '.join(changed)}"
     error = CheckFailed(text, code="diff.different") if changed else None
@@ -256,16 +249,15 @@ def diff(spec: Spec, inventory: InventoryPath, limit: Limit = None, output: Outp
         raise error
 
 
-def status(spec: Spec, inventory: InventoryPath, limit: Limit = None, output: Output = Format.TEXT) -> None:
+def status(spec: Spec, servers: Servers, output: Output = Format.TEXT) -> None:
     """Show the state of each server: plan, data plane, uptime, open change, lock."""
-    from rbops.deploy.inventory import load_inventory
     from rbops.deploy.status import status_servers
     from rbops.errors import Unreachable
     from rbops.planner import load_plan
     from rbops.report.status import status_blocks, status_json
 
     plan = load_plan(spec)
-    found = status_servers(plan, load_inventory(inventory, limit))
+    found = status_servers(plan, servers.load())
     lost = [server.error for server in found if server.error]
     error = Unreachable("\n".join(lost), code="status.unreachable") if lost else None
     if output is Format.JSON:

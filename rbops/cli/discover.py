@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rbops.cli.options import InventoryPath, Limit, Output
+from rbops.cli.options import Output
 from rbops.cli.output import Format, conclude_json, say, show
+from rbops.cli.servers import Servers, reaches_servers
 
 if TYPE_CHECKING:
     from rbops.discover.run import Discovered
@@ -49,17 +50,16 @@ AllPorts = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the application."""
-    app.command("discover")(discover)
+    app.command("discover")(reaches_servers(discover))
 
 
 def discover(
-    inventory: InventoryPath,
+    servers: Servers,
     spec: Planned = None,
     output_spec: Written = None,
     fix: Fix = False,
     cabling: Check = None,
     all_ports: AllPorts = False,
-    limit: Limit = None,
     output: Output = Format.TEXT,
 ) -> None:
     """Read CPUs, NICs and kernel of servers, and check their cabling against a spec.
@@ -67,7 +67,6 @@ def discover(
     Settings are not changed; ports that are down are up during the cabling check. Exits with 3 if the cabling
     differs from the plan.
     """
-    from rbops.deploy.inventory import load_inventory
     from rbops.discover.run import DiscoverOptions
     from rbops.discover.run import discover as run
     from rbops.errors import UsageError
@@ -79,7 +78,7 @@ def discover(
             hint="rbops discover SPEC -i INVENTORY --fix",
         )
     options = DiscoverOptions(spec, output_spec, fix, cabling, all_ports)
-    _print(run(load_inventory(inventory, limit), options, say), output)
+    _print(run(servers.load(), options, say), output)
 
 
 def _print(found: Discovered, output: Format) -> None:

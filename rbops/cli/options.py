@@ -9,7 +9,7 @@ import typer
 
 from rbops.cli.output import Format
 
-__all__ = ["InventoryPath", "JunitFile", "Limit", "Output", "Spec", "wants_json"]
+__all__ = ["JunitFile", "Output", "Spec", "wants_json"]
 
 _FORMAT = "rbops.format"
 
@@ -21,16 +21,6 @@ def _remember_format(ctx: typer.Context, value: Format) -> Format:
 
 
 Spec = Annotated[Path, typer.Argument(metavar="SPEC", help="Spec of the router, a YAML file.", show_default=False)]
-InventoryPath = Annotated[
-    Path,
-    typer.Option(
-        "-i", "--inventory", metavar="INVENTORY", help="Ansible inventory of the servers.", show_default=False
-    ),
-]
-Limit = Annotated[
-    str | None,
-    typer.Option("-l", "--limit", metavar="PATTERN", help="Limit to these servers, an Ansible host pattern."),
-]
 Output = Annotated[
     Format,
     # Eager: an error in another option is written in this format too.

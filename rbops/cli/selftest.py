@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rbops.cli.options import InventoryPath, JunitFile, Limit, Output, Spec
+from rbops.cli.options import JunitFile, Output, Spec
 from rbops.cli.output import Format, conclude_json, say, show
+from rbops.cli.servers import Servers, reaches_servers
 from rbops.errors import CheckFailed, UsageError, Where
 
 if TYPE_CHECKING:
@@ -25,13 +26,12 @@ _USUAL_S = 12.0
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the application."""
-    app.command("selftest")(selftest)
+    app.command("selftest")(reaches_servers(selftest))
 
 
 def selftest(  # noqa: PLR0917 - a verb has as many options as it has
     spec: Spec,
-    inventory: InventoryPath,
-    limit: Limit = None,
+    servers: Servers,
     duration: Annotated[
         float | None,
         typer.Option(
@@ -61,7 +61,7 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
     phases = quick_phases() if quick else ()
     seconds = duration if duration is not None else QUICK_S if quick else _USUAL_S
     options = SelftestOptions(duration_s=seconds, packets=packets, size=size, seed=seed, phases=phases)
-    result = measure(spec, inventory, limit, options)
+    result = measure(spec, servers, options)
     if junit is not None:
         _write_junit(junit, result)
     error = None if result.passed else _failure(result)
@@ -81,11 +81,10 @@ def _failure(result: SelftestResult) -> CheckFailed:
     return CheckFailed(f"{counted(len(result.faults), 'fault')} in the self-test: {first}", code="selftest.failed")
 
 
-def measure(spec: Path, inventory: Path, limit: str | None, options: SelftestOptions) -> SelftestResult:
+def measure(spec: Path, servers: Servers, options: SelftestOptions) -> SelftestResult:
     """Run the self-test on the spec's router as the verb does, progress on stderr."""
     from dataclasses import replace
 
-    from rbops.deploy.inventory import load_inventory
     from rbops.planner import load_plan
     from rbops.selftest.routefile import read_routes
     from rbops.selftest.run import run_selftest
@@ -93,9 +92,9 @@ def measure(spec: Path, inventory: Path, limit: str | None, options: SelftestOpt
     from rbops.selftest.setup import ports_with_testers
 
     plan = load_plan(spec)
-    found = load_inventory(inventory, limit=limit)
+    found = servers.load()
     targets = found.for_plan(plan)
-    if limit is not None:
+    if servers.limit is not None:
         options = replace(options, servers=tuple(target.name for target in targets))
     ports_with_testers(plan, found.testers, options)  # refuse what cannot work before a server is contacted
     with CounterReader(targets) as read_counters:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
 
-from rbops.cli.options import InventoryPath, JunitFile, Limit, Output, Spec
+from rbops.cli.options import JunitFile, Output, Spec
 from rbops.cli.output import Format, conclude_json, console, show
+from rbops.cli.servers import Servers, reaches_servers
 from rbops.errors import CheckFailed
 
 if TYPE_CHECKING:
@@ -18,13 +19,12 @@ __all__ = ["register", "verify"]
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the application."""
-    app.command("verify")(verify)
+    app.command("verify")(reaches_servers(verify))
 
 
 def verify(
     spec: Spec,
-    inventory: InventoryPath,
-    limit: Limit = None,
+    servers: Servers,
     select: Annotated[
         str | None,
         typer.Option(
@@ -41,7 +41,7 @@ def verify(
     from rbops.report.verify import verify_blocks
     from rbops.report.words import counted
 
-    result = _verify(spec, inventory, limit, select, junit)
+    result = _verify(spec, servers, select, junit)
     failed = counted(len(result.failures), "check") + " failed" if result.failures else "no check was run"
     error = None if result.passed else CheckFailed(failed, code="verify.failed")
     if output is Format.JSON:
@@ -52,10 +52,9 @@ def verify(
         raise error
 
 
-def _verify(spec: Spec, inventory: InventoryPath, limit: Limit, select: str | None, junit: JunitFile) -> VerifyResult:
+def _verify(spec: Spec, servers: Servers, select: str | None, junit: JunitFile) -> VerifyResult:
     from pathlib import Path
 
-    from rbops.deploy.inventory import load_inventory
     from rbops.deploy.ssh import require_reachable
     from rbops.node.schema import parse
     from rbops.planner import load_plan
@@ -63,7 +62,7 @@ def _verify(spec: Spec, inventory: InventoryPath, limit: Limit, select: str | No
     from rbops.verify.run import run_verify
 
     plan = load_plan(spec)
-    targets = load_inventory(inventory, limit=limit).for_plan(plan)
+    targets = servers.load().for_plan(plan)
     require_reachable(targets)
     rendered = render(plan)
     files = {

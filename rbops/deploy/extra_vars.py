@@ -13,28 +13,38 @@ from typing import Any
 
 import yaml
 
-from rbops.deploy.unsafe_yaml import dump_unsafe, load_plain
-from rbops.errors import UsageError
+from rbops.deploy.logins import LOGIN_VARIABLES
+from rbops.deploy.unsafe_yaml import dump_unsafe, load_plain, opened
+from rbops.deploy.vault import Vault, is_vaulted
+from rbops.errors import UsageError, Where
 
-__all__ = ["extra_vars_yaml"]
+__all__ = ["extra_vars", "extra_vars_yaml"]
 
 
-def extra_vars_yaml(arguments: Iterable[str]) -> str:
-    """The variables of all ``-e`` arguments, later ones winning, as YAML. Raises UsageError for invalid ones."""
+def extra_vars(arguments: Iterable[str], vault: Vault) -> dict[str, Any]:
+    """The variables of all ``-e`` arguments, later ones winning. UsageError for invalid ones."""
     values: dict[str, Any] = {}
     for argument in arguments:
-        values |= _parse(argument)
-    return dump_unsafe(values)
+        values |= _parse(argument, vault)
+    return values
 
 
-def _parse(argument: str) -> dict[str, Any]:
+def extra_vars_yaml(arguments: Iterable[str], vault: Vault) -> str:
+    """The same as YAML for Ansible, without what says how to log in: that is worked out for every host."""
+    values = opened(extra_vars(arguments, vault), vault)
+    return dump_unsafe({key: value for key, value in values.items() if key not in LOGIN_VARIABLES})
+
+
+def _parse(argument: str, vault: Vault) -> dict[str, Any]:
     text = argument.strip()
     if text.startswith("@"):
         path = Path(text[1:]).expanduser()
         try:
-            return _mapping(path.read_text(encoding="utf-8"), f"-e {argument}")
+            content = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(str(error), code="extra-vars.file", where=f"-e {argument}") from error
+        plain = vault.decrypt(content, Where(file=str(path))) if is_vaulted(content) else content
+        return _mapping(plain, f"-e {argument}")
     if text.startswith(("{", "[")):
         return _mapping(text, "-e")
     try:

@@ -1,26 +1,26 @@
 """The servers and testers of an Ansible inventory, read by Ansible itself.
 
 Whatever Ansible accepts as an inventory works: YAML, INI, a folder with ``group_vars``, a script, a
-plugin's configuration. Ansible lists it once (``ansible-inventory --list``, which evaluates no
-template); every value is then inert text, here and in the run (:func:`Inventory.for_ansible`).
+plugin's configuration, several of them together. Ansible lists it once; every value is then inert text, here and in
+the run (:func:`Inventory.for_ansible`).
 """
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import subprocess
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rbops.deploy.logins import connection_of, field_of, target_of, text_of
+from rbops.deploy.credentials import Asking, obtain
+from rbops.deploy.extra_vars import extra_vars
+from rbops.deploy.listing import list_inventory
+from rbops.deploy.logins import Means, connection_of, field_of, target_of, text_of, variables_for_ansible
+from rbops.deploy.settings import read_settings
 from rbops.deploy.ssh.target import Target
-from rbops.deploy.unsafe_yaml import dump_unsafe
+from rbops.deploy.unsafe_yaml import dump_unsafe, opened
 from rbops.errors import Mismatch, UsageError, Where
 from rbops.plan import ClusterPlan
 
@@ -29,7 +29,6 @@ __all__ = ["Inventory", "Target", "Tester", "load_inventory"]
 SERVERS = "rbops_servers"
 TESTERS = "rbops_testers"
 
-_TIMEOUT_S = 60.0
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
@@ -51,8 +50,8 @@ class Tester:
 class Inventory:
     """Servers (those that ``limit`` leaves) and testers (all) of an inventory.
 
-    ``known`` are the names of all its servers, with or without a limit. ``listing`` is Ansible's
-    own JSON of it.
+    ``path`` is it, or several, as given. ``known`` are the names of all its servers, with or without a limit.
+    ``variables`` are those of each host, as Ansible lists them.
     """
 
     path: str
@@ -60,7 +59,8 @@ class Inventory:
     testers: tuple[Tester, ...]
     known: tuple[str, ...]
     limit: str | None = None
-    listing: str = field(default="{}", repr=False)
+    variables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+    means: Means = field(default_factory=Means, repr=False)
 
     def server(self, name: str) -> Target:
         """The server called ``name``; KeyError when the inventory (or the limit) has none."""
@@ -101,42 +101,69 @@ class Inventory:
     def for_ansible(self) -> str:
         """An inventory in YAML of the same servers for a run, every text marked ``!unsafe``.
 
-        A template in a value is then never evaluated; vaulted values stay vaulted.
+        A template in a value is then never evaluated. A vaulted value is decrypted where its password was given, and
+        stays vaulted otherwise. With :attr:`secret` it is to be encrypted.
         """
-        listing = json.loads(self.listing)
-        variables = listing["_meta"]["hostvars"]
-        # rbops needs root on a server: by sudo unless the login is root already.
+        vault = self.means.credentials.vault
         hosts = {
-            target.name: {**variables.get(target.name, {}), "ansible_become": target.become} for target in self.servers
+            target.name: opened(variables_for_ansible(target, self.variables[target.name], self.means), vault)
+            for target in self.servers
         }
-        body = {"all": {"children": {SERVERS: {"hosts": hosts}}}}
-        return dump_unsafe(body)
+        return dump_unsafe({"all": {"children": {SERVERS: {"hosts": hosts}}}})
+
+    @property
+    def secret(self) -> bool:
+        """Whether :meth:`for_ansible` has passwords in it, or what was encrypted with one."""
+        passwords = (password for target in self.servers for password in (target.password, target.become_password))
+        return bool(self.means.credentials.vault.passwords) or any(password is not None for password in passwords)
 
 
-def load_inventory(path: Path | str, limit: str | None = None) -> Inventory:
-    """Read an inventory with Ansible; ``limit`` is a host pattern as ``--limit`` of Ansible takes.
+def load_inventory(
+    sources: Path | str | Sequence[Path | str],
+    limit: str | None = None,
+    asking: Asking | None = None,
+    extra: Sequence[str] = (),
+) -> Inventory:
+    """Read inventories with Ansible, merged as it merges several.
 
-    Raises UsageError (2) for an inventory that is missing, cannot be parsed, or has values rbops
-    cannot use literally, Mismatch (3) when it names no servers.
+    ``limit`` is a host pattern as ``--limit`` of Ansible takes. ``asking``: where passwords come from. ``extra``: the
+    arguments of ``-e``, variables of every host that come before its own. Raises UsageError (2) for an inventory that
+    is missing, cannot be parsed, or has values rbops cannot use literally, Mismatch (3) when it names no servers.
     """
-    source = str(path)
-    if "," not in source and not Path(source).exists():
-        raise UsageError(
-            "the inventory does not exist",
-            code="inventory.not-found",
-            where=Where(file=source),
-            hint="`rbops lab up SPEC` writes one for a lab",
-        )
+    names = [str(source) for source in ([sources] if isinstance(sources, Path | str) else sources)]
+    for name in names:
+        if "," not in name and not Path(name).exists():
+            raise UsageError(
+                "the inventory does not exist",
+                code="inventory.not-found",
+                where=Where(file=name),
+                hint="`rbops lab up SPEC` writes one for a lab",
+            )
+    settings = read_settings()
+    means = Means(settings, obtain(asking or Asking(), settings))
+    vault = means.credentials.vault
     with ThreadPoolExecutor(max_workers=2) as pool:
-        full = pool.submit(_list, source, None)
-        limited = pool.submit(_list, source, limit) if limit else full
+        full = pool.submit(list_inventory, names, None, vault)
+        limited = pool.submit(list_inventory, names, limit, vault) if limit else full
         listing, chosen = full.result(), limited.result()
+    return _inventory(names, listing, chosen, limit, means, extra_vars(extra, vault))
+
+
+def _inventory(
+    sources: Sequence[str],
+    listing: Mapping[str, Any],
+    chosen: Mapping[str, Any],
+    limit: str | None,
+    means: Means,
+    extra: Mapping[str, Any],
+) -> Inventory:
+    where = Where(file=", ".join(sources))
     known = _group(listing, SERVERS)
     if not known:
         raise Mismatch(
             f"no host in the group {SERVERS}",
             code="inventory.no-servers",
-            where=Where(file=source),
+            where=where,
             hint=f"put the router's servers into the group {SERVERS}; `rbops init` shows how",
         )
     names = [name for name in _group(chosen, SERVERS) if name in known]
@@ -144,52 +171,16 @@ def load_inventory(path: Path | str, limit: str | None = None) -> Inventory:
         raise UsageError(
             f"--limit {limit} matches no server, the inventory has {', '.join(known)}",
             code="inventory.limit",
-            where=Where(file=source),
+            where=where,
         )
-    variables: Mapping[str, Mapping[str, Any]] = listing["_meta"]["hostvars"]
+    own: Mapping[str, Mapping[str, Any]] = listing["_meta"]["hostvars"]
+    testers = _group(listing, TESTERS)
+    variables = {name: own.get(name, {}) for name in testers} | {name: {**own.get(name, {}), **extra} for name in names}
     with ThreadPoolExecutor(max_workers=8) as pool:
-        targets = list(pool.map(lambda name: target_of(name, variables.get(name, {})), names))
-        testers = list(pool.map(lambda name: _tester(name, variables.get(name, {})), _group(listing, TESTERS)))
-    testers.sort(key=lambda tester: (tester.port, tester.name))
-    return Inventory(source, tuple(targets), tuple(testers), tuple(known), limit, json.dumps(listing))
-
-
-def _list(source: str, limit: str | None) -> dict[str, Any]:
-    command = [sys.executable, "-m", "ansible.cli.inventory", "-i", source, "--list"]
-    if limit:
-        command += ["--limit", limit]
-    environment = {**os.environ, "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "1", "ANSIBLE_NOCOLOR": "1"}
-    environment |= {"LC_ALL": "C.UTF-8", "ANSIBLE_FORCE_COLOR": "0"}
-    try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=_TIMEOUT_S,
-            env=environment,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise UsageError(
-            f"ansible-inventory did not finish in {_TIMEOUT_S:.0f} s",
-            code="inventory.timeout",
-            where=Where(file=source),
-        ) from error
-    if done.returncode != 0:
-        raise UsageError(
-            f"ansible-inventory cannot read it:\n{_reason(done.stderr)}",
-            code="inventory.unreadable",
-            where=Where(file=source),
-        )
-    listing: dict[str, Any] = json.loads(done.stdout)
-    return listing
-
-
-def _reason(stderr: str) -> str:
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    return "\n".join(f"  {line}" for line in dict.fromkeys(lines)) or "  no reason given"
+        targets = list(pool.map(lambda name: target_of(name, variables[name], means), names))
+        found = list(pool.map(lambda name: _tester(name, variables[name], means), testers))
+    found.sort(key=lambda tester: (tester.port, tester.name))
+    return Inventory(str(where.file), tuple(targets), tuple(found), tuple(known), limit, variables, means)
 
 
 def _group(listing: Mapping[str, Any], group: str) -> list[str]:
@@ -214,8 +205,8 @@ def _group(listing: Mapping[str, Any], group: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _tester(name: str, variables: Mapping[str, Any]) -> Tester:
-    port = text_of(name, variables, "rbops_port")
+def _tester(name: str, variables: Mapping[str, Any], means: Means) -> Tester:
+    port = text_of(name, variables, "rbops_port", means=means)
     if port is None or not port.isdecimal():
         raise Mismatch(
             f"{port!r} is not a valid port id, expected the external port that the tester is on"
@@ -224,11 +215,11 @@ def _tester(name: str, variables: Mapping[str, Any]) -> Tester:
             code="inventory.tester-port",
             where=field_of(name, "rbops_port"),
         )
-    local = connection_of(name, variables) == "local"
+    local = connection_of(name, variables, means) == "local"
     return Tester(
         name=name,
         port=int(port),
-        netns=text_of(name, variables, "rbops_netns"),
-        device=text_of(name, variables, "rbops_device") or f"ext{port}",
-        target=None if local else target_of(name, variables),
+        netns=text_of(name, variables, "rbops_netns", means=means),
+        device=text_of(name, variables, "rbops_device", means=means) or f"ext{port}",
+        target=None if local else target_of(name, variables, means),
     )

@@ -25,6 +25,7 @@ from rbops.deploy.events import TaskEvent, parse_event
 from rbops.deploy.extra_vars import extra_vars_yaml
 from rbops.deploy.inventory import Inventory
 from rbops.deploy.runs import Run
+from rbops.deploy.sealed import Sealing
 from rbops.deploy.sockets import remove, sockets_folder
 from rbops.deploy.stop import Stop
 from rbops.errors import UsageError
@@ -132,8 +133,9 @@ def run_playbook(
     children with it.
     """
     started = time.monotonic()
-    run.write("inventory/hosts.yml", inventory.for_ansible())
-    run.write("env/extravars", extra_vars_yaml(options.extra_vars))
+    sealing = Sealing(needed=inventory.secret)
+    run.write("inventory/hosts.yml", sealing.seal(inventory.for_ansible()))
+    run.write("env/extravars", sealing.seal(extra_vars_yaml(options.extra_vars, inventory.means.credentials.vault)))
     # ansible-runner would make it 0755.
     (run.folder / "artifacts").mkdir(mode=0o700, exist_ok=True)
     sockets = sockets_folder()
@@ -149,7 +151,11 @@ def run_playbook(
             binary=str(_launcher(run)),
             cmdline=_arguments(playbook, options),
             inventory=str(run.folder / "inventory" / "hosts.yml"),
-            envvars={**_environment(run.write("ansible.cfg", config)), "RBOPS_RUN": run.id},
+            envvars={
+                **_environment(run.write("ansible.cfg", config)),
+                **sealing.environment,
+                "RBOPS_RUN": run.id,
+            },
             settings={"pexpect_timeout": _POLL_S, "suppress_ansible_output": True, "job_timeout": timeout},
             event_handler=watcher.event,
             cancel_callback=watcher.canceled,
@@ -161,6 +167,7 @@ def run_playbook(
         _close_masters(sockets)
         _end_children(run.id)
         remove(sockets)
+        sealing.close()
     outcome = "canceled" if stop.requested else str(ended.status)
     return _result(run, outcome, watcher, time.monotonic() - started)
 

@@ -7,7 +7,10 @@ from typing import Any
 
 import yaml
 
-__all__ = ["dump_unsafe", "load_plain"]
+from rbops.deploy.vault import Vault
+from rbops.errors import UsageError, Where
+
+__all__ = ["dump_unsafe", "load_plain", "opened"]
 
 
 class _Unsafe(str):
@@ -52,6 +55,20 @@ def _mark(value: Any) -> Any:
 def dump_unsafe(body: Any) -> str:
     """YAML in which every text is ``!unsafe``, and what ``ansible-inventory`` shows as vaulted is ``!vault``."""
     return yaml.dump(_mark(body), Dumper=_Dumper, sort_keys=True, allow_unicode=True, width=10**9)
+
+
+def opened(value: Any, vault: Vault) -> Any:
+    """``value`` with what is vaulted in it decrypted, where one of the passwords does it."""
+    if isinstance(value, Mapping):
+        if set(value) == {"__ansible_vault"}:
+            try:
+                return vault.decrypt(str(value["__ansible_vault"]), Where())
+            except UsageError:
+                return value
+        return {key: opened(item, vault) for key, item in value.items()}
+    if isinstance(value, list):
+        return [opened(item, vault) for item in value]
+    return value
 
 
 class _Loader(yaml.SafeLoader):

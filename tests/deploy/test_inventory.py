@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rbops.deploy.inventory import load_inventory
+from rbops.deploy.logins import target_of
 from rbops.deploy.ssh.options import resolve
 from rbops.errors import Mismatch, RbopsError, UsageError
 from tests.lab.plans import mesh
@@ -95,12 +96,12 @@ def test_vaulted_values_stay_vaulted(tmp_path: Path) -> None:
             rbops_servers:
               hosts:
                 n0:
-                  ansible_become_password: !vault |
+                  motd: !vault |
                     $ANSIBLE_VAULT;1.1;AES256
                     36643064
         """,
     )
-    assert "ansible_become_password: !vault |" in load_inventory(path).for_ansible()
+    assert "motd: !vault |" in load_inventory(path).for_ansible()
 
 
 def test_limit_is_ansibles(tmp_path: Path) -> None:
@@ -182,3 +183,130 @@ def test_openssh_resolves_jump_hosts_and_files(tmp_path: Path) -> None:
     assert (options.jump, options.client_only) == ("gate.example", ("ProxyJump",))
     options = resolve("10.82.0.10", ["-F", "none", "-o", "ProxyCommand=nc %h %p"], name="n0")
     assert (options.jump, options.client_only) == ("a ProxyCommand", ("ProxyCommand",))
+
+
+def test_several_inventories_are_merged(tmp_path: Path) -> None:
+    first = write(tmp_path, "[rbops_servers]\nn0 ansible_host=10.82.0.10 ansible_user=a\n", "a.ini")
+    second = write(tmp_path, "[rbops_servers]\nn1 ansible_host=10.82.0.11\n[all:vars]\nansible_user=b\n", "b.ini")
+    inventory = load_inventory([first, second])
+    assert [(target.name, target.user) for target in inventory.servers] == [("n0", "a"), ("n1", "b")]
+    with raises(UsageError, "inventory.not-found", file=str(tmp_path / "c.ini")):
+        load_inventory([first, tmp_path / "c.ini"])
+
+
+CANARY = "canary-7"
+
+FOREIGN = {
+    "verbosity": {"ANSIBLE_VERBOSITY": "4"},
+    "debug": {"ANSIBLE_DEBUG": "1"},
+    "colour": {"ANSIBLE_FORCE_COLOR": "1"},
+    "callbacks": {"ANSIBLE_STDOUT_CALLBACK": "minimal", "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1"},
+    "a warning for each thing": {"ANSIBLE_DEPRECATION_WARNINGS": "1", "ANSIBLE_LOCALHOST_WARNING": "1"},
+    "a locale": {"LANG": "de_DE.UTF-8", "LC_ALL": "C"},
+}
+
+
+@pytest.mark.parametrize("variables", FOREIGN.values(), ids=FOREIGN.keys())
+def test_the_callers_environment_changes_no_listing(
+    tmp_path: Path, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert [target.host for target in load_inventory(two(tmp_path)).servers] == ["10.82.0.10", "10.82.0.11"]
+
+
+def test_ansible_cfg_is_honoured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "key").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n")
+    (tmp_path / "ansible.cfg").write_text(
+        "[defaults]\nremote_user = ops\nremote_port = 2222\nprivate_key_file = ./key\nverbosity = 3\ntimeout = 33\n"
+        "[privilege_escalation]\nbecome_flags = -H -S -i\n"
+        "[ssh_connection]\nssh_args = -F none -o ControlMaster=auto -o ProxyJump=gate\nssh_common_args = -o Ciphers=aes256-ctr\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    inventory = load_inventory(
+        write(tmp_path, "[rbops_servers]\nn0\nn1 ansible_user=root ansible_ssh_args=-Fnone\n", "hosts.ini")
+    )
+    n0, n1 = inventory.servers
+    assert (n0.user, n0.port, n0.key_files, n0.jump, n0.become) == ("ops", 2222, (tmp_path / "key",), "gate", True)
+    assert (n0.connect_timeout_s, n0.become_with, n0.client_only) == (33.0, ("sudo", "-i"), ("Ciphers", "ProxyJump"))
+    assert (n1.user, n1.jump, n1.become) == ("root", None, False)
+    text = inventory.for_ansible()
+    assert "ProxyJump=gate" in text
+    (tmp_path / "ansible.cfg").write_text("no section\n")
+    with raises(UsageError, "settings.unreadable"):
+        load_inventory(tmp_path / "hosts.ini")
+
+
+def test_vaulted_logins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rbops.deploy.credentials import Asking
+    from rbops.deploy.vault import encrypt
+
+    def vaulted(text: str, indent: int) -> str:
+        return "!vault |\n" + textwrap.indent(encrypt(text, "the vault's"), " " * indent)
+
+    path = tmp_path / "hosts.yml"
+    path.write_text(
+        "all:\n  children:\n    rbops_servers:\n      hosts:\n        n0:\n          ansible_user: "
+        f"{vaulted('ops', 12)}          ansible_become_password: {vaulted(CANARY, 12)}          motd: {vaulted('hello', 12)}"
+    )
+    with raises(UsageError, "vault.password", field="n0.ansible_user"):
+        load_inventory(path)
+    password = tmp_path / "password"
+    password.write_text("the vault's\n")
+    asking = Asking(vault_password_files=(password,))
+    inventory = load_inventory(path, None, asking)
+    n0 = inventory.server("n0")
+    assert (n0.user, n0.become, n0.become_password) == ("ops", True, CANARY)
+    assert inventory.secret
+    assert 'motd: !unsafe "hello"' in inventory.for_ansible()
+    assert "canary" not in repr(inventory) + str(inventory) + repr(n0)
+    monkeypatch.setenv("ANSIBLE_VAULT_PASSWORD_FILE", str(password))
+    assert load_inventory(path).server("n0").become_password == CANARY
+    # A whole file, as group_vars usually are.
+    folder = tmp_path / "group_vars"
+    folder.mkdir()
+    (folder / "all.yml").write_text(encrypt("ansible_port: 2299\n", "the vault's"))
+    assert load_inventory(path).server("n0").port == 2299
+    monkeypatch.delenv("ANSIBLE_VAULT_PASSWORD_FILE")
+    assert load_inventory(path, None, asking).server("n0").port == 2299
+    password.write_text("another\n")
+    with raises(UsageError, "inventory.unreadable"):
+        load_inventory(path, None, asking)
+
+
+def test_extra_variables_come_first(tmp_path: Path) -> None:
+    inventory = load_inventory(two(tmp_path), None, None, ["ansible_user=deploy", '{"ansible_port": 2200}'])
+    assert {(target.user, target.port, target.become) for target in inventory.servers} == {("deploy", 2200, True)}
+
+
+@pytest.mark.parametrize(
+    "connection", ["ansible.builtin.ssh", "ansible.legacy.ssh", "ansible.builtin.paramiko_ssh", "smart"]
+)
+def test_names_of_connections(connection: str) -> None:
+    assert target_of("n0", {"ansible_connection": connection, "ansible_ssh_common_args": "-F none"}).host == "n0"
+
+
+@pytest.mark.parametrize(
+    ("variables", "error", "code"),
+    [
+        ({"ansible_become_method": "su"}, Mismatch, "inventory.become-method"),
+        ({"ansible_become_method": "community.general.doas"}, Mismatch, "inventory.become-method"),
+        ({"ansible_become_user": "www-data"}, Mismatch, "inventory.become-user"),
+        ({"ansible_ssh_executable": "/opt/other/ssh"}, UsageError, "inventory.ssh-executable"),
+        ({"ansible_ssh_private_key": "-----BEGIN"}, UsageError, "inventory.unsupported"),
+        ({"ansible_ssh_pkcs11_provider": "/lib/x.so"}, UsageError, "inventory.unsupported"),
+        ({"ansible_connection": "community.docker.docker"}, Mismatch, "inventory.connection"),
+        ({"ansible_user": "{{ who }}"}, UsageError, "inventory.template"),
+    ],
+)
+def test_what_is_not_supported_is_said(variables: dict[str, str], error: type[RbopsError], code: str) -> None:
+    with raises(error, code):
+        target_of("n0", variables)
+
+
+def test_a_public_key_file_stands_for_an_agents_key(tmp_path: Path) -> None:
+    (tmp_path / "id.pub").write_text("ssh-ed25519 AAAA me\n")
+    target = target_of(
+        "n0", {"ansible_ssh_private_key_file": str(tmp_path / "id.pub"), "ansible_ssh_common_args": "-F none"}
+    )
+    assert target.client_only == (f"IdentityFile {tmp_path}/id.pub",)

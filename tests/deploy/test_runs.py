@@ -15,6 +15,7 @@ from rbops.deploy.probe import Probe, check_identities
 from rbops.deploy.runs import new_run
 from rbops.deploy.stop import stoppable
 from rbops.deploy.unsafe_yaml import load_plain
+from rbops.deploy.vault import Vault
 from rbops.errors import Mismatch, UsageError
 from tests.support.errors import raises
 
@@ -62,7 +63,7 @@ def test_only_old_finished_runs_are_forgotten(state: Path) -> None:
 def test_extra_vars_are_inert(tmp_path: Path) -> None:
     file = tmp_path / "more.yml"
     file.write_text('d: {deep: [\'{{ lookup("pipe", "id") }}\']}\nport: 5\n')
-    text = extra_vars_yaml(["a=1 b='{{ c }}'", '{"c": "{{ x }}", "n": 2}', f"@{file}", "a=3"])
+    text = extra_vars_yaml(["a=1 b='{{ c }}'", '{"c": "{{ x }}", "n": 2}', f"@{file}", "a=3"], Vault())
     assert load_plain(text) == {
         "a": "3",
         "b": "{{ c }}",
@@ -90,7 +91,7 @@ def test_extra_vars_are_inert(tmp_path: Path) -> None:
 )
 def test_invalid_extra_vars(argument: str, reason: str) -> None:
     with raises(UsageError, f"extra-vars.{reason}"):
-        extra_vars_yaml([argument])
+        extra_vars_yaml([argument], Vault())
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

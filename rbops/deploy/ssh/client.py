@@ -56,7 +56,7 @@ class ClientConnection:
     def __init__(self, target: Target) -> None:
         self._folder = sockets_folder()
         self._socket = self._folder / "s"
-        self._handover = Handover(target.password, self._folder / "askpass") if target.password else None
+        self._handover = Handover(target.password) if target.password else None
         command = [
             "ssh",
             *self._options(target),
@@ -85,7 +85,8 @@ class ClientConnection:
     def _environment(self) -> dict[str, str]:
         environment = {**os.environ, "LC_ALL": "C.UTF-8", "SSH_ASKPASS_REQUIRE": "never"}
         if self._handover:
-            environment |= {"SSH_ASKPASS": str(self._handover.script), "SSH_ASKPASS_REQUIRE": "force"}
+            script = self._handover.script(self._folder / "askpass")
+            environment |= {"SSH_ASKPASS": str(script), "SSH_ASKPASS_REQUIRE": "force"}
         return environment
 
     def wait(self, target: Target) -> None:
