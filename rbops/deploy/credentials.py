@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import getpass
-import warnings
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,17 +39,19 @@ class Credentials:
 
 
 def _ask(prompt: str) -> str:
-    with warnings.catch_warnings():
-        # Without a terminal it reads standard input, as Ansible does, and would say so as a warning.
-        warnings.simplefilter("ignore", getpass.GetPassWarning)
-        try:
-            return getpass.getpass(prompt)
-        except EOFError as error:
-            raise UsageError(
-                "no password was given: standard input has ended",
-                code="login.no-password",
-                hint="give it at the terminal, or in a file: --become-password-file, --vault-password-file",
-            ) from error
+    """Ask at the terminal; without one a line of standard input is taken, as Ansible does."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        line = sys.stdin.readline()
+        if line:
+            return line.rstrip("\n")
+        raise UsageError(
+            "no password was given: standard input has ended",
+            code="login.no-password",
+            hint="give it at the terminal, or in a file: --become-password-file, --vault-password-file",
+        ) from None
+    return getpass.getpass(prompt)
 
 
 def obtain(asking: Asking, settings: Settings, ask: Callable[[str], str] = _ask) -> Credentials:

@@ -26,7 +26,7 @@ from rbops.deploy.extra_vars import extra_vars_yaml
 from rbops.deploy.inventory import Inventory
 from rbops.deploy.runs import Run
 from rbops.deploy.sealed import Sealing
-from rbops.deploy.sockets import remove, sockets_folder
+from rbops.deploy.sockets import SocketsFolder
 from rbops.deploy.stop import Stop
 from rbops.errors import UsageError
 from rbops.node.settings import Note
@@ -138,10 +138,10 @@ def run_playbook(
     run.write("env/extravars", sealing.seal(extra_vars_yaml(options.extra_vars, inventory.means.credentials.vault)))
     # ansible-runner would make it 0755.
     (run.folder / "artifacts").mkdir(mode=0o700, exist_ok=True)
-    sockets = sockets_folder()
+    sockets = SocketsFolder()
     forks = options.forks or max(5, min(50, len(inventory.servers)))
     roles = playbook.parent / "roles"
-    config = _CONFIG.format(forks=forks, roles=roles, tmp=run.folder / "tmp", sockets=sockets)
+    config = _CONFIG.format(forks=forks, roles=roles, tmp=run.folder / "tmp", sockets=sockets.path)
     watcher = _Watcher(run, on_event, stop)
     try:
         ended = ansible_runner.run(
@@ -166,7 +166,7 @@ def run_playbook(
     finally:
         _close_masters(sockets)
         _end_children(run.id)
-        remove(sockets)
+        sockets.close()
         sealing.close()
     outcome = "canceled" if stop.requested else str(ended.status)
     return _result(run, outcome, watcher, time.monotonic() - started)
@@ -273,9 +273,9 @@ def _arguments(playbook: Path, options: PlayOptions) -> str:
     return shlex.join(arguments)
 
 
-def _close_masters(sockets: Path) -> None:
+def _close_masters(sockets: SocketsFolder) -> None:
     """End OpenSSH's shared connections instead of letting them idle."""
-    for path in sockets.iterdir():
+    for path in sockets.sockets():
         with contextlib.suppress(subprocess.TimeoutExpired):
             subprocess.run(
                 ["ssh", "-O", "exit", "-o", f"ControlPath={path}", "rbops"],

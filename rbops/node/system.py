@@ -15,6 +15,8 @@ from rbops.node.state import sync_folder, write_whole
 __all__ = ["Done", "Kernel", "NotInstalled", "System", "unsupported"]
 
 _TIMEOUT_S = 120
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Whoever started rbops-node: sudo's ``secure_path`` and a login's own PATH may lack the sbin folders."""
 _PACKAGES = {
     "ip": "iproute2",
     "systemd-run": "systemd",
@@ -74,7 +76,7 @@ class Kernel:
 
     def run(self, argv: tuple[str, ...], stdin: str = "") -> Done:
         """Run ``argv`` with a bounded time; Mismatch when the program is not installed."""
-        environment = {**os.environ, "LC_ALL": "C"}
+        environment = {**os.environ, "LC_ALL": "C", "PATH": _PATH}
         limit = _SLOW.get(argv[0], _TIMEOUT_S)
         try:
             done = subprocess.run(

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
-
-import pytest
 
 from rbops.deploy.credentials import Asking, obtain
 from rbops.deploy.settings import Settings
@@ -60,11 +60,18 @@ def test_passwords_are_not_shown() -> None:
     assert "canary" not in repr(found)
 
 
-def test_no_terminal_and_no_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    def ended(prompt: str) -> str:
-        del prompt
-        raise EOFError
+def test_without_a_terminal_lines_of_standard_input_are_taken() -> None:
+    script = (
+        "from rbops.deploy.credentials import Asking, obtain\n"
+        "from rbops.deploy.settings import Settings\n"
+        "found = obtain(Asking(ask_become_pass=True, ask_vault_pass=True), Settings())\n"
+        "print(found.become, found.vault.passwords)\n"
+    )
 
-    monkeypatch.setattr("getpass.getpass", ended)
-    with raises(UsageError, "login.no-password"):
-        obtain(Asking(ask_become_pass=True), Settings())
+    def run(typed: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", script]
+        return subprocess.run(command, input=typed, capture_output=True, text=True, check=False, start_new_session=True)
+
+    assert run("one\ntwo\n").stdout == "one (('default', 'two'),)\n"
+    assert "login.no-password" not in run("one\n").stdout
+    assert "standard input has ended" in run("one\n").stderr

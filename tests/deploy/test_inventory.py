@@ -220,7 +220,8 @@ def test_ansible_cfg_is_honoured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "ansible.cfg").write_text(
         "[defaults]\nremote_user = ops\nremote_port = 2222\nprivate_key_file = ./key\nverbosity = 3\ntimeout = 33\n"
         "[privilege_escalation]\nbecome_flags = -H -S -i\n"
-        "[ssh_connection]\nssh_args = -F none -o ControlMaster=auto -o ProxyJump=gate\nssh_common_args = -o Ciphers=aes256-ctr\n"
+        "[ssh_connection]\nssh_args = -F none -o ControlMaster=auto -o ProxyJump=gate\n"
+        "ssh_common_args = -o Ciphers=aes256-ctr\n"
     )
     monkeypatch.chdir(tmp_path)
     inventory = load_inventory(
@@ -247,7 +248,8 @@ def test_vaulted_logins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     path = tmp_path / "hosts.yml"
     path.write_text(
         "all:\n  children:\n    rbops_servers:\n      hosts:\n        n0:\n          ansible_user: "
-        f"{vaulted('ops', 12)}          ansible_become_password: {vaulted(CANARY, 12)}          motd: {vaulted('hello', 12)}"
+        f"{vaulted('ops', 12)}          ansible_become_password: {vaulted(CANARY, 12)}"
+        f"          motd: {vaulted('hello', 12)}"
     )
     with raises(UsageError, "vault.password", field="n0.ansible_user"):
         load_inventory(path)

@@ -13,7 +13,7 @@ import time
 from typing import IO
 
 from rbops.deploy.handover import Handover
-from rbops.deploy.sockets import remove, sockets_folder
+from rbops.deploy.sockets import SocketsFolder
 from rbops.deploy.ssh.channel import Broken
 from rbops.deploy.ssh.refused import explained, no_answer
 from rbops.deploy.ssh.target import Target
@@ -54,8 +54,8 @@ class ClientConnection:
     __slots__ = ("_folder", "_handover", "_master", "_socket")
 
     def __init__(self, target: Target) -> None:
-        self._folder = sockets_folder()
-        self._socket = self._folder / "s"
+        self._folder = SocketsFolder()
+        self._socket = self._folder.path / "s"
         self._handover = Handover(target.password) if target.password else None
         command = [
             "ssh",
@@ -66,7 +66,7 @@ class ClientConnection:
             "--",
             target.destination or target.host,
         ]
-        with (self._folder / "log").open("wb") as log:
+        with (self._folder.path / "log").open("wb") as log:
             self._master = subprocess.Popen(
                 ["sh", "-c", _GUARD, "rbops-ssh", *command],
                 stdin=subprocess.PIPE,
@@ -85,7 +85,7 @@ class ClientConnection:
     def _environment(self) -> dict[str, str]:
         environment = {**os.environ, "LC_ALL": "C.UTF-8", "SSH_ASKPASS_REQUIRE": "never"}
         if self._handover:
-            script = self._handover.script(self._folder / "askpass")
+            script = self._handover.script(self._folder.path / "askpass")
             environment |= {"SSH_ASKPASS": str(script), "SSH_ASKPASS_REQUIRE": "force"}
         return environment
 
@@ -109,7 +109,7 @@ class ClientConnection:
 
     def log(self) -> str:
         """What ssh printed."""
-        return (self._folder / "log").read_text(encoding="utf-8", errors="replace")
+        return (self._folder.path / "log").read_text(encoding="utf-8", errors="replace")
 
     def alive(self) -> bool:
         """Whether the login still stands."""
@@ -145,7 +145,7 @@ class ClientConnection:
         _pipe(self._master.stdout).close()
         if self._handover:
             self._handover.close()
-        remove(self._folder)
+        self._folder.close()
 
 
 class ClientChannel:

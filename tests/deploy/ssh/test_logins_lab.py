@@ -108,6 +108,14 @@ def test_hashed_known_hosts(rack: Rack, tmp_path: Path) -> None:
     assert hostname(target) == "n0"
 
 
+def test_host_key_alias(rack: Rack, tmp_path: Path) -> None:
+    known = tmp_path / "known"
+    known.write_text(f"the-server {rack.host_key('n0')}\n")
+    for options in ((), ("AddressFamily=inet",)):
+        arguments = rack.arguments("HostKeyAlias=the-server", *options, known=known)
+        assert hostname(rack.target("n0", ansible_ssh_common_args=arguments)) == "n0"
+
+
 def test_a_key_that_is_unknown_changed_or_revoked(rack: Rack, tmp_path: Path) -> None:
     address, key = rack.address("n0"), rack.host_key("n0")
     other = " ".join(rack.new_key("changed").with_suffix(".pub").read_text().split()[:2])
