@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from rbops.cli.options import InventoryPath, Limit, Output, Spec
+from rbops.cli.options import Output, Spec
 from rbops.cli.output import Format, conclude_json, show
+from rbops.cli.servers import Servers, reaches_servers
 
 __all__ = ["app", "register"]
 
@@ -20,11 +21,11 @@ def register(root: typer.Typer) -> None:
 
 
 @app.command("get")
+@reaches_servers
 def get(
     spec: Spec,
     address: Annotated[str, typer.Argument(metavar="ADDRESS", help="An IPv4 address: 203.0.113.9.")],
-    inventory: InventoryPath,
-    limit: Limit = None,
+    servers: Servers,
     output: Output = Format.TEXT,
 ) -> None:
     """Show what each server does with packets for an address, and why.
@@ -34,7 +35,6 @@ def get(
     """
     from ipaddress import IPv4Address
 
-    from rbops.deploy.inventory import load_inventory
     from rbops.deploy.routes import trace
     from rbops.errors import Unreachable, UsageError
     from rbops.planner import load_plan
@@ -45,7 +45,7 @@ def get(
     except ValueError as wrong:
         raise UsageError(str(wrong), code="route.address", hint="an IPv4 address: 203.0.113.9") from wrong
     plan = load_plan(spec)
-    found = trace(plan, load_inventory(inventory, limit), wanted)
+    found = trace(plan, servers.load(), wanted)
     lost = [entry.error for entry in found if entry.error]
     error = Unreachable("\n".join(lost), code="status.unreachable") if lost else None
     if output is Format.JSON:
