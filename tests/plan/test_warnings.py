@@ -14,6 +14,8 @@ from rbops.predict.cluster import direct_vlb_factor
 from rbops.spec.document import Spec
 from rbops.spec.hosts import Servers
 from rbops.spec.interconnect import Interconnect
+from rbops.spec.ports import PortSpec
+from rbops.spec.punts import Punts
 from rbops.spec.router import Router
 from rbops.vlb.fluid import leg_loads
 from rbops.vlb.matrix import by_server, make
@@ -86,3 +88,23 @@ def test_one_server_is_not_divided_by_hops() -> None:
     plan = made(1)
     span = plan.forecast.bounds
     assert (span.low_bps, span.at_3r_bps, span.low_factor) == (plan.forecast.app.rate_bps,) * 2 + (1,)
+
+
+@pytest.mark.parametrize(("dataplane", "urpf", "punts"), [("xdp", 0, 0), ("click", 1, 1), ("kernel", 0, 1)])
+def test_what_a_data_plane_does_not_refuse_is_said(dataplane: str, urpf: int, punts: int) -> None:
+    """Sources are checked by xdp and the kernel, what goes to the kernel is limited by xdp alone."""
+    spec = Spec("x", Router(4, R), Servers("lab"), dataplane=dataplane)
+    wanted = replace(spec, ports=(PortSpec(1, urpf="strict"),), punts=Punts(arp=50))
+    found = planning(wanted)
+    assert len(said(found, "urpf:", "port 1 takes")) == urpf
+    assert len(said(found, "punts:")) == punts
+    assert not said(planning(spec), "urpf:")
+    assert not said(planning(spec), "punts:")
+
+
+def test_a_ports_urpf_goes_before_the_routers() -> None:
+    spec = Spec("x", Router(3, R, urpf="loose"), Servers("lab"))
+    found = planning(replace(spec, ports=(PortSpec(0, urpf="off"), PortSpec(2, urpf="strict"))))
+    external = {port.id: port.urpf for server in found.plan.servers for port in server.ports if port.id is not None}
+    assert external == {0: "off", 1: "loose", 2: "strict"}
+    assert {port.urpf for server in found.plan.servers for port in server.ports if port.id is None} == {"off"}

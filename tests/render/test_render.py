@@ -255,3 +255,18 @@ def test_port_names_differ_from_sysctl_words(rb4: ClusterPlan) -> None:
         config = parse(content.decode(), Path("node.json"))
         assert config.server == server.name
         assert [port.name for port in config.ports] == [port.name for port in server.ports if isinstance(port, Port)]
+
+
+def test_sources_are_checked_by_the_data_plane_or_the_kernel(rb4: ClusterPlan) -> None:
+    checked = first_port(rb4, urpf="strict")
+    plane = node(render(checked), "n0")["dataplane"]
+    assert isinstance(plane, dict)
+    assert plane["urpf"] == {"ext0": "strict"}
+    assert set(plane["addresses"]) >= {"198.18.0.1", "198.18.3.1"}
+    assert plane["punts"]["ttl"] == 1000
+    for urpf, value in (("off", "0"), ("strict", "1"), ("loose", "2")):
+        kernel = replace(checked, forwarding=replace(rb4.forwarding, dataplane="kernel"))
+        sysctl = node(render(first_port(kernel, urpf=urpf)), "n0")["sysctl"]
+        assert isinstance(sysctl, dict)
+        assert sysctl["net.ipv4.conf.ext0.rp_filter"] == value
+        assert sysctl["net.ipv4.conf.int1.rp_filter"] == sysctl["net.ipv4.conf.all.rp_filter"] == "0"
