@@ -34,4 +34,4 @@ def test_programs_load_and_are_swapped(tmp_path: Path) -> None:
 @pytest.mark.timeout(1500)
 def test_the_management_is_kept_apart_by_a_vrf(tmp_path: Path) -> None:
     """The same frames as on a kernel without VRFs; one set of routes suffices here."""
-    _in_full_kernel(tmp_path / "out", "tests/node/test_management.py", "-k", "routed")
+    _in_full_kernel(tmp_path / "out", "tests/node/test_management.py", "-k", "routed and not no_service")

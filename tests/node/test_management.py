@@ -78,6 +78,20 @@ def wires(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield made
 
 
+def serving(device: str) -> list[socket.socket]:
+    """SSH's port and echo's on all addresses, as daemons have them; in a VRF where ``device`` is one."""
+    found = []
+    for kind, port in ((socket.SOCK_STREAM, 22), (socket.SOCK_DGRAM, 7)):
+        service = socket.socket(socket.AF_INET, kind)
+        if device:
+            service.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
+        service.bind(("0.0.0.0", port))  # noqa: S104
+        if kind == socket.SOCK_STREAM:
+            service.listen()
+        found.append(service)
+    return found
+
+
 @contextmanager
 def managed(server: Server, routes: str) -> Iterator[Wires]:
     command("ip", "-n", server.peer, "link", "add", "p-mgmt", "type", "veth", "peer", "name", "mgmt")
@@ -96,13 +110,11 @@ def managed(server: Server, routes: str) -> Iterator[Wires]:
     with inside(server.peer):
         sockets = {port: listen(f"p-{port}") for port in ports}
     with inside(f"/proc/{server.pid}/ns/net"):
-        service = socket.create_server(("0.0.0.0", 22))  # noqa: S104 - as sshd does
-        echoed = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        echoed.bind(("0.0.0.0", 7))  # noqa: S104
+        services = [service for device in ("", *(["rbops"] if "rbops" in links else [])) for service in serving(device)]
     try:
         yield Wires(server, sockets, macs)
     finally:
-        for link in (*sockets.values(), service, echoed):
+        for link in (*sockets.values(), *services):
             link.close()
 
 
