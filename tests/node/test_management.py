@@ -110,7 +110,7 @@ def managed(server: Server, routes: str) -> Iterator[Wires]:
     with inside(server.peer):
         sockets = {port: listen(f"p-{port}") for port in ports}
     with inside(f"/proc/{server.pid}/ns/net"):
-        services = [service for device in ("", *(["rbops"] if "rbops" in links else [])) for service in serving(device)]
+        services = serving("rbops" if "rbops" in links else "")
     try:
         yield Wires(server, sockets, macs)
     finally:
