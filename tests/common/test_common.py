@@ -69,7 +69,7 @@ def test_the_xdp_program_has_the_limits_and_the_mac_prefix() -> None:
         MAX_EXTERNAL_PORTS,
     )
     prefix = int.from_bytes(bytes.fromhex(FABRIC_MAC.replace(":", "")), "little")
-    program = (plane / "router.bpf.c").read_text(encoding="utf-8")
+    program = (plane / "check.h").read_text(encoding="utf-8")
     assert f"#define FABRIC_MAC {prefix:#06x} " in program
 
 
