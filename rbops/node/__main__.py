@@ -100,6 +100,7 @@ def parser() -> argparse.ArgumentParser:
             sub.add_argument("--run", required=True, help="the run's id")
         elif verb == "revert":
             sub.add_argument("--run", help="only if this run's change is the open one")
+            sub.add_argument("--unlock", action="store_true", help="also give the server back, as the timer does")
         if verb in ("begin", "lock"):
             sub.add_argument("--holder", default=_holder(), help="who, for the message to others")
         if verb == "begin":
@@ -202,7 +203,7 @@ def _confirm(node: Node, options: argparse.Namespace) -> int:
 
 
 def _revert(node: Node, options: argparse.Namespace) -> int:
-    return _print({"reverted": node.revert(options.run)}, options)
+    return _print({"reverted": node.revert(options.run, unlock=options.unlock)}, options)
 
 
 def _history(node: Node, options: argparse.Namespace) -> int:

@@ -139,11 +139,14 @@ class Node:
             transaction.require(run)
             transaction.change_to(None, self.state.base / "nothing", self._remove_all)
 
-    def revert(self, run: str | None) -> bool:
-        """Undo the open change; False when there is none."""
+    def revert(self, run: str | None, *, unlock: bool = False) -> bool:
+        """Undo the open change; False when there is none. ``unlock``: give the server back too, if ``run`` has it."""
         # The timer may fire while an apply of a killed run is still running: what it does is undone after it.
         with self.state.exclusive(wait_s=_REVERT_WAIT_S):
-            return self._transaction().revert(run, self._reapply, self._remove_all)
+            done = self._transaction().revert(run, self._reapply, self._remove_all)
+            if unlock and run is not None and (lock.held(self.state) or {}).get("run") == run:
+                self._give_back(run)
+            return done
 
     def boot(self) -> dict[str, Any]:
         """After a reboot: the old files if the last change was not confirmed, then the kernel equal to them."""
@@ -172,11 +175,14 @@ class Node:
     def unlock(self, run: str) -> bool:
         """Give the server back; where rbops is not installed, nothing stays of what it kept there."""
         with self.state.exclusive():
-            there = lock.unlock(self.state, run)
-            needed = (self.config_path, self.state.snapshot, self.state.undo)
-            if not any(path.exists() for path in needed):
-                shutil.rmtree(self.state.base)
-            return there
+            return self._give_back(run)
+
+    def _give_back(self, run: str) -> bool:
+        there = lock.unlock(self.state, run)
+        needed = (self.config_path, self.state.snapshot, self.state.undo)
+        if not any(path.exists() for path in needed):
+            shutil.rmtree(self.state.base)
+        return there
 
     def counters(self, *, by_queue: bool = False) -> dict[str, Any]:
         """The data plane's counters; ``by_queue`` also what the kernel counted of queues and interrupts."""

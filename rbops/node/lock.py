@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 from rbops.errors import Locked
+from rbops.node.clock import boot_id, uptime
 from rbops.node.state import State, read_json, write_whole
 
 __all__ = ["check", "held", "lock", "unlock"]
 
 
 def held(state: State) -> dict[str, Any] | None:
-    """``{"holder", "run", "age_s"}`` of the lock, None when it is free."""
+    """``{"holder", "run", "age_s"}`` of the lock, None when it is free.
+
+    A lock from before the last boot is free once no change is open: what its run did here is undone.
+    """
     record = read_json(state.lock)
     if record is None:
         return None
-    return {"holder": record["holder"], "run": record["run"], "age_s": max(0, int(time.time() - record["since"]))}
+    earlier = record.get("boot", boot_id()) != boot_id()
+    if earlier and read_json(state.snapshot / "manifest.json") is None:
+        return None
+    age = uptime() if earlier else uptime() - record["since"]
+    return {"holder": record["holder"], "run": record["run"], "age_s": max(0, int(age))}
 
 
 def check(state: State, run: str | None) -> None:
@@ -46,7 +53,7 @@ def lock(state: State, holder: str, run: str, *, takeover: bool) -> None:
             code="node.open-change",
             hint="wait until it is confirmed or reverted: `rbops status` shows the time left",
         )
-    record = {"holder": holder, "run": run, "since": time.time()}
+    record = {"holder": holder, "run": run, "since": uptime(), "boot": boot_id()}
     if (held(state) or {}).get("run") != run:
         write_whole(state.lock, json.dumps(record).encode())
 

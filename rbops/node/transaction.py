@@ -193,7 +193,8 @@ class Transaction:
     def _command(self, run: str) -> tuple[str, ...]:
         """What the timer runs: the copy of this program in the snapshot, which no push replaces."""
         start = (str(self.state.snapshot / _PROGRAM),) if _own_program() else ("-m", "rbops.node")
-        return (sys.executable, *start, "revert", "--run", run, *self.options)
+        # Nobody is left to give the server back then; a run that is still there finds its change undone.
+        return (sys.executable, *start, "revert", "--run", run, "--unlock", *self.options)
 
     def _take(self, record: dict[str, Any]) -> None:
         part = self._part

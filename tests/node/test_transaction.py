@@ -7,7 +7,6 @@ import json
 import os
 import stat
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from rbops.dataplane.base import Plane
 from rbops.errors import CheckFailed, Locked, Mismatch, StateUnknown
 from rbops.node import lock, state, transaction
 from rbops.node.__main__ import run
+from rbops.node.clock import uptime
 from rbops.node.commands import Node
 from rbops.node.installed import Installed
 from rbops.node.state import State, write_whole
@@ -258,7 +258,8 @@ def test_lock(tmp_path: Path) -> None:
     lock.lock(place, "ann", "r1", takeover=False)
     lock.lock(place, "ann", "r1", takeover=False)
     record = json.loads(place.lock.read_text())
-    place.lock.write_text(json.dumps({**record, "since": time.time() - 100}))
+    place.lock.write_text(json.dumps({**record, "since": uptime() - 100}))
+    assert (lock.held(place) or {})["age_s"] in range(100, 105)
     with raises(Locked, "node.locked"):
         lock.lock(place, "bob", "r2", takeover=False)
     with pytest.raises(Locked):
@@ -269,6 +270,22 @@ def test_lock(tmp_path: Path) -> None:
     assert (lock.held(place) or {})["holder"] == "bob"
     assert lock.unlock(place, "r2")
     assert not lock.unlock(place, "r2")
+
+
+def test_a_lock_from_before_the_last_boot_is_free_unless_its_change_is_open(tmp_path: Path) -> None:
+    place = State(tmp_path)
+    lock.lock(place, "ann", "r1", takeover=False)
+    record = json.loads(place.lock.read_text())
+    place.lock.write_text(json.dumps({**record, "since": 1e9, "boot": "another"}))
+    place.snapshot.mkdir()
+    (place.snapshot / "manifest.json").write_text(json.dumps({"run": "r1"}))
+    with raises(Locked, "node.locked"):
+        lock.lock(place, "bob", "r2", takeover=False)
+    assert (lock.held(place) or {})["age_s"] <= uptime()
+    (place.snapshot / "manifest.json").unlink()
+    assert lock.held(place) is None
+    lock.lock(place, "bob", "r2", takeover=False)
+    assert (lock.held(place) or {})["run"] == "r2"
 
 
 def test_one_program_at_a_time(tmp_path: Path) -> None:
@@ -326,7 +343,7 @@ def test_timer_runs_the_program_of_before(change: Transaction, tmp_path: Path, m
     assert isinstance(change.timer, FakeTimer)
     ((_, command),) = change.timer.running
     assert Path(command[1]).read_text() == "the old one"
-    assert command[2:] == ("revert", "--run", "r1")
+    assert command[2:] == ("revert", "--run", "r1", "--unlock")
 
 
 UNIT = "etc/systemd/system/rbops-click.service"
@@ -386,6 +403,17 @@ def test_a_click_that_was_not_there_keeps_its_unit_until_it_is_stopped(with_clic
     assert change.revert("r1", lambda: seen.append((root / UNIT).read_text()), fail("not this"))
     assert seen == ["new"]
     assert not (root / UNIT).exists()
+
+
+def test_the_timers_revert_gives_the_server_back(change: Transaction, etc: Path) -> None:
+    node = Node(Recorded(), change.state, etc / "node.json", change.timer, no_plane)
+    lock.lock(change.state, "ann", "r1", takeover=False)
+    assert run(["revert", "--run", "r1", "--json"], node) == 0
+    assert (lock.held(change.state) or {})["run"] == "r1", "a controller gives it back itself"
+    assert run(["revert", "--run", "r2", "--unlock", "--json"], node) == 0
+    assert (lock.held(change.state) or {})["run"] == "r1", "somebody else's"
+    assert run(["revert", "--run", "r1", "--unlock", "--json"], node) == 0
+    assert lock.held(change.state) is None
 
 
 def test_a_full_disk_is_told_without_a_traceback(

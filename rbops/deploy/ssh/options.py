@@ -122,7 +122,7 @@ def _parse(text: str) -> dict[str, list[str]]:
 def _options(found: Mapping[str, list[str]], usual: Mapping[str, list[str]]) -> SshOptions:
     single = {key: values[0] for key, values in found.items()}
     files = [single.get(f"{whose}knownhostsfile", "") for whose in ("user", "global")]
-    keys = _existing(found.get("identityfile", []))
+    keys = _existing([path.replace("%%", "%") for path in found.get("identityfile", [])])
     others = [word for key, word in _CLIENT_ONLY.items() if found.get(key) != usual.get(key)]
     others += [f"IdentityFile {path}" for path in keys if not _is_private(path)]
     return SshOptions(
