@@ -242,8 +242,9 @@ def _arguments(name: str, variables: Mapping[str, Any], means: Means) -> list[st
                 code="inventory.key-file",
                 where=field_of(name, "ansible_ssh_private_key_file"),
             )
-        # ssh expands tokens with % in it.
-        arguments += ["-i", os.path.expanduser(key).replace("%", "%%")]  # noqa: PTH111 - Path would drop a leading ./
+        # ssh expands tokens with % in it; -i would not.
+        escaped = os.path.expanduser(key).replace("%", "%%")  # noqa: PTH111 - Path would drop a leading ./
+        arguments += ["-o", f'IdentityFile="{escaped}"']
     for flag, keys, usual in (("-p", _PORTS, settings.remote_port), ("-l", _USERS, settings.remote_user)):
         value = text_of(name, variables, *keys, means=means) or usual
         if value:
