@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import json
+import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -84,3 +87,54 @@ def test_a_packet_as_large_as_the_mtu_passes_unfragmented(cluster: Cluster) -> N
 @pytest.mark.parametrize("target", ["198.18.2.2", "198.18.2.1"])
 def test_fragments_arrive_whole(cluster: Cluster, target: str) -> None:
     assert f"8008 bytes from {target}" in ping(cluster, 0, target, "-s", "8000")
+
+
+def without_path(cluster: Cluster) -> dict[str, int]:
+    """Server -> packets that were dropped since no link led on."""
+    found = {}
+    for server in ("n0", "n1", "n2", "n3"):
+        counted = json.loads(cluster.on(server, "rbops-node", "counters", "--json"))
+        found[server] = counted["total"]["dropped"].get("no_path", 0)
+    return found
+
+
+@contextmanager
+def pings(cluster: Cluster) -> Iterator[list[str]]:
+    """Echo requests between all testers and their next one, 50 a second each; then what each `ping` counted."""
+    counted: list[str] = []
+    running = [
+        subprocess.Popen(
+            cluster.lab.command(f"t{tester}", ["ping", "-n", "-q", "-i", "0.02", f"198.18.{(tester + 1) % 4}.2"]),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for tester in range(4)
+    ]
+    try:
+        yield counted
+    finally:
+        for process in running:
+            process.send_signal(signal.SIGINT)
+            counted.append(process.communicate(timeout=30)[0])
+
+
+def test_an_apply_of_routes_and_a_watch_that_starts_lose_no_packet(cluster: Cluster) -> None:
+    """A watch that starts took links for dead that the kernel told it in a later datagram."""
+    text, before = cluster.spec.read_text(), without_path(cluster)
+    try:
+        with pings(cluster) as counted:
+            for _ in range(5):
+                for server in before:
+                    cluster.on(server, "systemctl", "restart", "rbops-watch")
+            cluster.spec.write_text(f"{text.rstrip()}\n  - {{prefix: 203.0.114.0/24, via: 198.18.2.2}}\n")
+            done = cluster.verb("apply", seconds=300)
+            assert done.code == 0, done.err
+    finally:
+        cluster.spec.write_text(text)
+        done = cluster.verb("apply", seconds=300)
+    assert done.code == 0, done.err
+    assert without_path(cluster) == before
+    for line in counted:
+        sent, received = (int(number) for number in re.findall(r"(\d+) (?:packets transmitted|received)", line))
+        assert sent - received <= 1, line  # the last one may be on its way
+        assert sent > 100
