@@ -15,10 +15,10 @@ from pathlib import Path
 from rbops.deploy.inventory import Inventory
 from rbops.deploy.keys import PATH as KEYS_PATH
 from rbops.deploy.keys import Keys, keys_of_project
-from rbops.deploy.node import RemoteNode, stage
+from rbops.deploy.node import RemoteNode
 from rbops.deploy.probe import Probe, probe
-from rbops.deploy.reboot import Waiting, reboot_needed
-from rbops.deploy.report import Reporter
+from rbops.deploy.reboot import Waiting, waiting_of_all
+from rbops.deploy.report import Journaling, Reporter
 from rbops.deploy.runner import PlayOptions, PlayResult, run_playbook
 from rbops.deploy.runs import Run, new_run
 from rbops.deploy.ssh import Session
@@ -102,8 +102,9 @@ def apply(
     left_out = [server.name for server in plan.servers if server.name not in {t.name for t in chosen.servers}]
     if left_out:
         reporter.warn(f"--limit excludes {', '.join(left_out)}: their configuration stays as it is")
-    reporter.step("rendering")
     run = new_run("apply")
+    reporter = Journaling(run, reporter)
+    reporter.step("rendering")
     write(render(plan), run.project)
     run.write("plan.json", plan.to_json(indent=2))
     return push(Push(run, plan.name, plan.digest, chosen), options, reporter, stop, acceptance)
@@ -140,19 +141,11 @@ def _push(
         times = (options.revert_timeout_s, reporter, stop, options.reason)
         change = Transaction(what.run, targets, sessions, before, program, *times)
         result = change.carry_out(
-            lambda session: _validate(what, change, session),
+            lambda name: (what.run.project / "hosts" / name / "etc" / "rbops" / "node.json").read_bytes(),
             lambda: _change(what, keys, options, change, reporter, stop, acceptance),
             break_lock=options.break_lock,
         )
-        waiting = reboot_needed(sessions)
-    return _applied(what, options, result, waiting)
-
-
-def _validate(what: Push, change: Transaction, session: Session) -> None:
-    """rbops-node checks that the server can be as planned: CPUs, devices, modules, boot loader."""
-    planned = what.run.project / "hosts" / session.target.name / "etc" / "rbops" / "node.json"
-    stage(session, change.folder, {"node.json": planned.read_bytes()})
-    change.node(session).call("validate", "--config", f"{change.folder}/node.json")
+    return _applied(what, options, result, waiting_of_all(change.confirmed))
 
 
 def _change(

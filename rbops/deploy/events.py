@@ -73,7 +73,7 @@ def parse_event(event: Mapping[str, Any]) -> TaskEvent | None:
 
 
 def _notes(found: object) -> Iterator[Note]:
-    """What the module ``rbops_node`` returns as ``unsupported``."""
+    """What the role activate returns as ``unsupported``."""
     for entry in found if isinstance(found, list) else []:
         if isinstance(entry, Mapping) and {"subject", "setting", "reason"} <= entry.keys():
             yield Note(str(entry["subject"]), str(entry["setting"]), str(entry["reason"]))

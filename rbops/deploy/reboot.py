@@ -23,7 +23,7 @@ from rbops.deploy.transaction import holder
 from rbops.errors import CheckFailed, RbopsError, StateUnknown, Unreachable
 from rbops.plan import ClusterPlan
 
-__all__ = ["REBOOT_TIMEOUT_S", "Reboots", "Waiting", "reboot_needed", "waiting_of"]
+__all__ = ["REBOOT_TIMEOUT_S", "Reboots", "Waiting", "waiting_of", "waiting_of_all"]
 
 REBOOT_TIMEOUT_S = 600
 """How long a server may take from the command to forwarding again; some test their memory for minutes."""
@@ -52,10 +52,10 @@ def waiting_of(status: Mapping[str, Any]) -> tuple[Waiting, ...]:
     return tuple(Waiting(e["subject"], e["setting"], e["have"], e["want"]) for e in status.get("reboot", ()))
 
 
-def reboot_needed(sessions: Mapping[str, Session]) -> dict[str, tuple[Waiting, ...]]:
-    """Server -> what waits for its reboot, of those where something does and that answer."""
-    found = each(sessions.items(), lambda session: waiting_of(RemoteNode(session).call("status")))
-    return {name: waiting for name, waiting in found.items() if not isinstance(waiting, RbopsError) and waiting}
+def waiting_of_all(answers: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[Waiting, ...]]:
+    """Server -> what waits for its reboot, of those where something does."""
+    found = {name: waiting_of(answer) for name, answer in answers.items()}
+    return {name: waiting for name, waiting in found.items() if waiting}
 
 
 @dataclass(frozen=True, slots=True)

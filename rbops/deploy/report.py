@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from rbops.deploy.events import TaskEvent
+from rbops.deploy.runs import Run
 
-__all__ = ["Reporter", "Silent"]
+__all__ = ["Journaling", "Reporter", "Silent"]
 
 
 class Reporter(Protocol):
@@ -39,3 +41,28 @@ class Silent:
 
     def warn(self, text: str) -> None:
         """Ignored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Journaling:
+    """Passes everything on, and notes the steps in the run's journal with their times."""
+
+    run: Run
+    reporter: Reporter
+
+    def step(self, text: str) -> None:
+        """Noted."""
+        self.run.note("step", step=text)
+        self.reporter.step(text)
+
+    def server(self, name: str, text: str) -> None:
+        """Passed on."""
+        self.reporter.server(name, text)
+
+    def task(self, event: TaskEvent) -> None:
+        """Passed on."""
+        self.reporter.task(event)
+
+    def warn(self, text: str) -> None:
+        """Passed on."""
+        self.reporter.warn(text)

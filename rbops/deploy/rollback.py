@@ -11,7 +11,7 @@ from rbops.deploy.history import Generation, ServerHistory, read_history
 from rbops.deploy.inventory import Inventory
 from rbops.deploy.node import REVERT_WAIT_S, RemoteNode, stage, unstage
 from rbops.deploy.probe import Probe, probe
-from rbops.deploy.reboot import Waiting, reboot_needed
+from rbops.deploy.reboot import Waiting, waiting_of_all
 from rbops.deploy.report import Reporter
 from rbops.deploy.runs import Run, new_run
 from rbops.deploy.ssh import Session
@@ -49,18 +49,17 @@ def rollback(inventory: Inventory, back: int, options: ApplyOptions, reporter: R
         change = _change("rollback", inventory, sessions, before, options, reporter, stop)
         chosen = _choose(change, back)
 
-        def validate(session: Session) -> None:
-            config = f"{_GENERATIONS}/{chosen[session.target.name].number:06}/etc/node.json"
-            change.node(session).call("validate", "--config", config)
+        def planned(name: str) -> str:
+            return f"{_GENERATIONS}/{chosen[name].number:06}/etc/node.json"
 
-        def work() -> Mapping[str, tuple[Waiting, ...]]:
+        def work() -> None:
             reporter.step("restoring")
             with change.kept_open():
                 change.call(lambda session: _restore(session, change, chosen[session.target.name]))
             change.confirm_unless_stopped()
-            return reboot_needed(sessions)
 
-        waiting = _journaled(change, lambda: change.carry_out(validate, work, break_lock=options.break_lock))
+        _journaled(change, lambda: change.carry_out(planned, work, break_lock=options.break_lock))
+    waiting = waiting_of_all(change.confirmed)
     return RolledBack(change.run, next(iter(chosen.values())).digest, tuple(chosen), waiting)
 
 

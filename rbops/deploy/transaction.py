@@ -15,17 +15,17 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rbops.deploy.inventory import Target
-from rbops.deploy.node import REVERT_WAIT_S, RemoteNode, stage, unstage
+from rbops.deploy.node import REVERT_WAIT_S, RemoteNode, unstage
 from rbops.deploy.probe import Probe, check_identities, probe
 from rbops.deploy.report import Reporter
 from rbops.deploy.revert import Revert
 from rbops.deploy.runs import Run
 from rbops.deploy.ssh import Session, each, open_session, raise_errors
 from rbops.deploy.stop import Stop
-from rbops.errors import ApplyFailed, RbopsError, StateUnknown
+from rbops.errors import ApplyFailed, CheckFailed, RbopsError, StateUnknown
 
 __all__ = ["Transaction", "connected", "look"]
 
@@ -38,7 +38,10 @@ _SWEEP_TIMEOUT_S = 20.0
 
 @dataclass(slots=True)
 class Transaction:
-    """One run's change of all its servers. ``before`` is what each looked like at the start."""
+    """One run's change of all its servers.
+
+    ``before`` is what each looked like at the start, ``confirmed`` what rbops-node answered to the confirmation.
+    """
 
     run: Run
     targets: Sequence[Target]
@@ -50,7 +53,7 @@ class Transaction:
     stop: Stop
     reason: str = ""
     begun: bool = field(default=False, init=False)
-    _begun: bool = field(default=False, init=False)
+    confirmed: dict[str, Mapping[str, Any]] = field(default_factory=dict, init=False)
     _expires: float = field(default=0.0, init=False)
 
     @property
@@ -59,14 +62,14 @@ class Transaction:
         return f"/run/rbops-{self.run.id}"
 
     def carry_out(
-        self, validate: Callable[[Session], None], work: Callable[[], _Result], *, break_lock: bool
+        self, planned: Callable[[str], bytes | str | None], work: Callable[[], _Result], *, break_lock: bool
     ) -> _Result:
         """:meth:`open`, then ``work``, which ends with :meth:`confirm`; rolls every server back when it fails.
 
         Raises what :meth:`open` and :meth:`fail` do.
         """
         self.reporter.step("locking, snapshot, revert timers")
-        self.open(validate, break_lock=break_lock)
+        self.open(planned, break_lock=break_lock)
         try:
             return work()
         except RbopsError as error:
@@ -78,20 +81,29 @@ class Transaction:
             self.fail(RbopsError(f"unexpected {type(error).__name__}", code="apply.bug"))
             raise
 
-    def open(self, validate: Callable[[Session], None], *, break_lock: bool) -> None:
-        """Lock all servers, let each ``validate`` what is planned for it, then begin on all.
+    def open(self, planned: Callable[[str], bytes | str | None], *, break_lock: bool) -> None:
+        """Lock all servers, let each check that it can be as planned, snapshot and arm the timers.
 
+        ``planned`` is a server's node.json, or its path there; None: nothing is checked.
         On any failure none is left locked or begun. Raises Locked (7) with holder, age and run, Mismatch (3) when
         a server cannot carry out what is planned or a timer cannot be armed: nothing was changed then.
         """
+        identity = ("--run", self.run.id, "--holder", holder(), "--timeout", str(self.timeout_s))
         takeover = ("--takeover",) if break_lock else ()
+
+        def begin(session: Session) -> None:
+            node = planned(session.target.name)
+            files = {"rbops-node": self.program}
+            if isinstance(node, bytes):
+                files["node.json"], node = node, f"{self.folder}/node.json"
+            check = ("--planned", node) if node else ()
+            self.node(session).call_staged(self.folder, files, "open", *identity, *takeover, *check)
+
         try:
-            self._all(lambda session: stage(session, self.folder, {"rbops-node": self.program}))
-            identity = ("--run", self.run.id, "--holder", holder())
-            self._all(lambda session: self.node(session).call("lock", *identity, *takeover))
+            self._all(begin)
+            # Counted from the answer: no timer fires later than this.
+            self._expires = time.monotonic() + self.timeout_s
             self._all(self._sweep)
-            self._all(validate)
-            self._begin()
         except RbopsError:
             self._abandon()
             raise
@@ -105,7 +117,7 @@ class Transaction:
         def beat() -> None:
             while not done.wait(self.timeout_s * _BEAT):
                 try:
-                    self._begin()
+                    self._rearm(self.sessions)
                 except RbopsError as error:
                     self.run.note("timer not re-armed", reason=str(error))
 
@@ -134,12 +146,11 @@ class Transaction:
         the first one confirmed. A server lost in between is tried until its timer is about to fire.
         Raises the reason, with nothing confirmed, in the first half; StateUnknown (6) in the second.
         """
-        self._begin()
         fresh = each(((target.name, target) for target in self.targets), open_session)
         try:
             raise_errors(fresh)
             sessions = {name: session for name, session in fresh.items() if isinstance(session, Session)}
-            raise_errors(each(sessions.items(), self._still_open))
+            self._rearm(sessions)
             results = each(sessions.items(), self._confirm_one)
             lost = {name: error for name, error in results.items() if isinstance(error, RbopsError)}
             # From here on a revert on all servers could not restore the state before.
@@ -193,11 +204,20 @@ class Transaction:
         """Seconds until the servers' timers fire, from the last begin."""
         return self._expires - time.monotonic()
 
-    def _begin(self) -> None:
-        arguments = ("--run", self.run.id, "--holder", holder(), "--timeout", str(self.timeout_s))
-        self._begun = True
-        self._all(lambda session: self.node(session).call("begin", *arguments))
-        # Counted from the answer: no timer fires later than this.
+    def _rearm(self, sessions: Mapping[str, Session]) -> None:
+        """Start the timers anew; ApplyFailed when the change is not open any more."""
+
+        def rearm(session: Session) -> None:
+            try:
+                self.node(session).call("rearm", "--run", self.run.id, "--timeout", str(self.timeout_s))
+            except CheckFailed as error:
+                raise ApplyFailed(
+                    "the commit timer expired before the confirmation, the server rolled itself back",
+                    code="apply.timer",
+                    where=session.target.where,
+                ) from error
+
+        raise_errors(each(sessions.items(), rearm))
         self._expires = time.monotonic() + self.timeout_s
 
     def _sweep(self, session: Session) -> None:
@@ -215,19 +235,10 @@ class Transaction:
         raise_errors(results)
         return {name: result for name, result in results.items() if not isinstance(result, RbopsError)}
 
-    def _still_open(self, session: Session) -> None:
-        found = self.node(session).call("status")["transaction"]
-        if not found or found["run"] != self.run.id or not found["timer_armed"] or found["left_s"] < _MARGIN_S:
-            raise ApplyFailed(
-                "the commit timer expired before the confirmation, the server rolled itself back",
-                code="apply.timer",
-                where=session.target.where,
-            )
-
     def _confirm_one(self, session: Session) -> None:
         while True:
             try:
-                arguments = ("--run", self.run.id, "--reason", self.reason)
+                arguments = ("--run", self.run.id, "--reason", self.reason, "--unlock")
                 done = self.node(session).call("confirm", *arguments, timeout=REVERT_WAIT_S)
             except RbopsError:
                 if self.expires_in() < _MARGIN_S:
@@ -236,6 +247,9 @@ class Transaction:
                 session = self._again(session)
             else:
                 self.run.note("confirmed", server=session.target.name)
+                self.confirmed[session.target.name] = done
+                if "left" in done:
+                    self.reporter.warn(f"{session.target.name}: confirmed, but not unlocked: {done['left']}")
                 if "not_kept" in done:
                     self.reporter.warn(
                         f"{session.target.name}: confirmed, but not kept for a rollback: {done['not_kept']}"
@@ -260,8 +274,7 @@ class Transaction:
         def leave(session: Session) -> None:
             node = self.node(session)
             try:
-                if self._begun:
-                    node.call("revert", "--run", self.run.id)
+                node.call("revert", "--run", self.run.id)
                 node.call("unlock", "--run", self.run.id)
             finally:
                 unstage(session, self.folder)
@@ -269,13 +282,8 @@ class Transaction:
         self._noted("not cleaned up", each(self.sessions.items(), leave))
 
     def _leave(self, sessions: Mapping[str, Session]) -> None:
-        """After a confirmed change: unlock, and remove this run's files."""
-
-        def leave(session: Session) -> None:
-            self.node(session).call("unlock", "--run", self.run.id)
-            unstage(session, self.folder)
-
-        self._noted("not unlocked", each(sessions.items(), leave))
+        """After a confirmed change: remove this run's files."""
+        self._noted("not cleaned up", each(sessions.items(), lambda session: unstage(session, self.folder)))
 
     def _noted(self, what: str, results: Mapping[str, object]) -> None:
         for name, error in results.items():

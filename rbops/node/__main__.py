@@ -35,7 +35,9 @@ _VERBS = {
     "diff": "what differs; exit 1 when something does",
     "validate": "check that this server can carry out node.json; exit 3 with the reason if not",
     "apply": "make the server what node.json says, and read it back",
+    "open": "lock, validate and begin in one step",
     "begin": "snapshot the configuration and arm the revert timer",
+    "rearm": "start the revert timer of the open change anew",
     "confirm": "keep the change: delete the snapshot, stop the timer",
     "revert": "roll back to the state at begin",
     "history": "the configurations that were confirmed last, oldest first",
@@ -53,7 +55,7 @@ _VERBS = {
 }
 _DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 """What a disk says that is full, over quota, mounted read-only or broken."""
-_NEED_RUN = ("begin", "confirm", "restore", "remove", "lock", "unlock")
+_NEED_RUN = ("open", "begin", "rearm", "confirm", "restore", "remove", "lock", "unlock")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -96,35 +98,43 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("--config", type=Path, default=Path("/etc/rbops/node.json"), help="its configuration")
         sub.add_argument("--state", type=Path, default=Path("/var/lib/rbops"), help="folder for its own state")
         sub.add_argument("--json", action="store_true", help="one line of JSON")
-        if verb in _NEED_RUN:
-            sub.add_argument("--run", required=True, help="the run's id")
-        elif verb == "revert":
-            sub.add_argument("--run", help="only if this run's change is the open one")
-            sub.add_argument("--unlock", action="store_true", help="also give the server back, as the timer does")
-        if verb in ("begin", "lock"):
-            sub.add_argument("--holder", default=_holder(), help="who, for the message to others")
-        if verb == "begin":
-            sub.add_argument("--timeout", type=_seconds, required=True, metavar="S", help="seconds until the revert")
-        if verb == "confirm":
-            sub.add_argument("--reason", default="", help="kept with the generation")
-        if verb == "restore":
-            sub.add_argument(
-                "--generation", type=int, required=True, metavar="NUMBER", help="as `history` numbers them"
-            )
-        _own_options(verb, sub)
+        for names, option, about in _options():
+            if verb in names:
+                sub.add_argument(option, **about)
     return root
 
 
-def _own_options(verb: str, sub: argparse.ArgumentParser) -> None:
-    """What one verb alone has."""
-    if verb == "counters":
-        sub.add_argument("--queues", action="store_true", help="also each queue's packets and interrupts by CPU")
-    if verb == "fib":
-        sub.add_argument("what", nargs="*", metavar="get ADDRESS", help="where packets for an address go, and why")
-        sub.add_argument("--audit", action="store_true", help="compare kernel and data plane; exit 1 if they differ")
-        sub.add_argument("--watch", action="store_true", help="a line for every change, until killed")
-    if verb == "lock":
-        sub.add_argument("--takeover", action="store_true", help="take a stale lock from another run")
+def _options() -> tuple[tuple[tuple[str, ...], str, dict[str, Any]], ...]:
+    """The options that only some verbs have: verbs, option, what argparse is told of it."""
+    flag = {"action": "store_true"}
+    return (
+        (_NEED_RUN, "--run", {"required": True, "help": "the run's id"}),
+        (("revert",), "--run", {"help": "only if this run's change is the open one"}),
+        (("open", "begin", "lock"), "--holder", {"default": _holder(), "help": "who, for the message to others"}),
+        (
+            ("open", "begin", "rearm"),
+            "--timeout",
+            {"type": _seconds, "required": True, "metavar": "S", "help": "seconds until the revert"},
+        ),
+        (("open",), "--planned", {"type": Path, "metavar": "FILE", "help": "the node.json to validate"}),
+        (("open", "lock"), "--takeover", {**flag, "help": "take a stale lock from another run"}),
+        (("confirm",), "--reason", {"default": "", "help": "kept with the generation"}),
+        (("revert",), "--unlock", {**flag, "help": "also give the server back, as the timer does"}),
+        (("confirm",), "--unlock", {**flag, "help": "and give the server back"}),
+        (
+            ("restore",),
+            "--generation",
+            {"type": int, "required": True, "metavar": "NUMBER", "help": "as `history` numbers them"},
+        ),
+        (("counters",), "--queues", {**flag, "help": "also each queue's packets and interrupts by CPU"}),
+        (
+            ("fib",),
+            "what",
+            {"nargs": "*", "metavar": "get ADDRESS", "help": "where packets for an address go, and why"},
+        ),
+        (("fib",), "--audit", {**flag, "help": "compare kernel and data plane; exit 1 if they differ"}),
+        (("fib",), "--watch", {**flag, "help": "a line for every change, until killed"}),
+    )
 
 
 def _verb(name: str) -> Callable[[Node, argparse.Namespace], int]:
@@ -133,7 +143,9 @@ def _verb(name: str) -> Callable[[Node, argparse.Namespace], int]:
         "diff": _diff,
         "validate": _validate,
         "apply": _apply,
+        "open": _open,
         "begin": _begin,
+        "rearm": _rearm,
         "confirm": _confirm,
         "revert": _revert,
         "history": _history,
@@ -187,10 +199,20 @@ def _apply(node: Node, options: argparse.Namespace) -> int:
     for note in applied.notes:
         print(f"rbops-node: {note.subject}: {note.setting}: {note.reason}", file=sys.stderr)
     if options.json:
-        return _print(applied.to_json(), options)
+        return _print({**applied.to_json(), "reboot": node.waiting()}, options)
     for change in applied.changes:
         print("{subject}: {setting}: {have} -> {want}".format(**change))
     return 0
+
+
+def _open(node: Node, options: argparse.Namespace) -> int:
+    node.open(options.holder, options.run, options.timeout, takeover=options.takeover, config=options.planned)
+    return _print({"run": options.run, "timeout_s": options.timeout}, options)
+
+
+def _rearm(node: Node, options: argparse.Namespace) -> int:
+    node.rearm(options.run, options.timeout)
+    return _print({"run": options.run, "timeout_s": options.timeout}, options)
 
 
 def _begin(node: Node, options: argparse.Namespace) -> int:
@@ -199,7 +221,8 @@ def _begin(node: Node, options: argparse.Namespace) -> int:
 
 
 def _confirm(node: Node, options: argparse.Namespace) -> int:
-    return _print({"confirmed": options.run, **node.confirm(options.run, options.reason)}, options)
+    kept = node.confirm(options.run, options.reason)
+    return _print({"confirmed": options.run, **kept, **node.after_confirm(options.run, unlock=options.unlock)}, options)
 
 
 def _revert(node: Node, options: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from rbops import __version__
 from rbops.dataplane import registry
 from rbops.dataplane.base import Followable, RouteTable
-from rbops.errors import Locked, Mismatch, StateUnknown, Where
+from rbops.errors import Locked, Mismatch, RbopsError, StateUnknown, Where
 from rbops.node import fib, guard, kernel_stages, lock, netlink, pending, queues, routes, vrf, watch
 from rbops.node.dataplane import Opener
 from rbops.node.devices import PROTOCOL, TABLE, inventory, resolve
@@ -73,6 +73,11 @@ class Node:
                 pending.commit(self.system)
             return done
 
+    def waiting(self) -> list[dict[str, str]]:
+        """What is planned and takes effect with the next reboot only."""
+        found = kernel_stages.after_reboot(self._config(), self.system, self.state)
+        return [setting.to_json() for setting in found]
+
     def validate(self) -> bool:
         """Check that this server can be as planned: Mismatch (3) when it cannot. Changes nothing.
 
@@ -83,6 +88,29 @@ class Node:
         except NotInstalled:
             return False
         return True
+
+    def open(self, holder: str, run: str, timeout_s: int, *, takeover: bool, config: Path | None) -> None:
+        """What a run does first: take the server, check ``config`` where one is given, snapshot and timer.
+
+        Raises what :meth:`lock`, :meth:`validate` and :meth:`begin` do; the lock stays then.
+        """
+        self.lock(holder, run, takeover=takeover)
+        if config is not None:
+            replace(self, config_path=config).validate()
+        self.begin(holder, run, timeout_s)
+
+    def rearm(self, run: str, timeout_s: int) -> None:
+        """Re-arm the timer of the open change of ``run``; CheckFailed (1) when it was rolled back, Locked (7)."""
+        transaction = self._transaction()
+        try:
+            with self.state.exclusive(wait_s=_AGAIN_WAIT_S):
+                transaction.begin(transaction.require(run)["holder"], run, timeout_s)
+        except Locked as error:
+            if error.code != "node.busy":
+                raise
+            # The run's own apply is running, for minutes where it makes GRUB's menu.
+            transaction.require(run)
+            transaction.rearm(run, timeout_s)
 
     def begin(self, holder: str, run: str, timeout_s: int) -> None:
         """Open a change: snapshot and timer. Again for the same change: re-arm the timer."""
@@ -110,6 +138,18 @@ class Node:
             except OSError as error:
                 # What was confirmed is in force all the same.
                 return {"generation": None, "not_kept": str(error)}
+
+    def after_confirm(self, run: str, *, unlock: bool) -> dict[str, Any]:
+        """What waits for a reboot, and the lock given back. Nothing here fails: the change is in force."""
+        answer: dict[str, Any] = {"reboot": []}
+        try:
+            if self.config_path.exists():
+                answer["reboot"] = self.waiting()
+            if unlock:
+                self.unlock(run)
+        except (OSError, RbopsError) as error:
+            answer["left"] = str(error)
+        return answer
 
     def history(self) -> list[dict[str, Any]]:
         """The generations on this server, oldest first."""

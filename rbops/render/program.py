@@ -13,7 +13,6 @@ __all__ = ["node_program"]
 
 # -I: neither the environment nor the working folder decides what a root program imports.
 _START = b"#!/usr/bin/python3 -I\n"
-_MAIN = b"from rbops.node.__main__ import main\n\nmain()\n"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -29,7 +28,7 @@ def node_program() -> bytes:
     members = {f"rbops/{path.relative_to(root).as_posix()}": path.read_bytes() for path in sources}
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:
-        for name, data in sorted({**members, "__main__.py": _MAIN}.items()):
+        for name, data in sorted({**members, "__main__.py": members["rbops/node/start.py"]}.items()):
             info = zipfile.ZipInfo(name, _EPOCH)
             info.create_system = 3
             info.external_attr = 0o100644 << 16

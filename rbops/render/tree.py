@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import rbops
 from rbops.dataplane import registry
@@ -25,6 +26,8 @@ _ROUTES, _PROGRAM = "/etc/rbops/routes.csv", "/usr/sbin/rbops-node"
 _UNITS = ("rbops.service", "rbops-watch.service")
 _START_TIMEOUT_S = 600
 _FORKS = 32
+_PLAYBOOK = "site.yml"
+_CONDITION = re.compile(r"'/common/([^']+)'\) is file")
 
 
 def render(plan: ClusterPlan) -> Rendered:
@@ -54,7 +57,8 @@ def render(plan: ClusterPlan) -> Rendered:
     for server in plan.servers:
         node, *own = server_files(server, shared)
         hosts[server.name] = (node, *units, *own)
-    return Rendered(digest, (*_top(plan), *_shipped()), common, hosts)
+    shared_names = {PurePosixPath(file.path).name for file in common}
+    return Rendered(digest, (*_top(plan), *_shipped(shared_names)), common, hosts)
 
 
 def unplanned(dataplane: str, planned: Collection[str], found: Iterable[str]) -> list[str]:
@@ -84,15 +88,31 @@ def _top(plan: ClusterPlan) -> tuple[File, ...]:
     )
 
 
-def _shipped() -> Iterator[File]:
-    """Playbooks at the top, roles beside them: what `ansible-playbook site.yml` needs without rbops."""
+def _shipped(common: Collection[str]) -> Iterator[File]:
+    """Playbooks at the top, roles beside them: what `ansible-playbook site.yml` needs without rbops.
+
+    ``common``: the names of the files that all servers share.
+    """
     for base, prefix in ((shared("playbooks"), ""), (shared("roles"), "roles/")):
         for path in sorted(base.rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
-                yield File(f"{prefix}{path.relative_to(base).as_posix()}", path.read_bytes(), _mode(path))
+                content = path.read_bytes()
+                if path.name == _PLAYBOOK:
+                    content = _without_idle_roles(content.decode(), common)
+                yield File(f"{prefix}{path.relative_to(base).as_posix()}", content, _mode(path))
     # The role's module runs where nothing of rbops is installed.
     build = Path(rbops.__file__).parent / "dataplane" / "click" / "controller" / "build.py"
     yield File("roles/click/module_utils/rbops_click_build.py", build.read_bytes())
+
+
+def _without_idle_roles(playbook: str, common: Collection[str]) -> bytes:
+    """Leave out the lines of roles whose condition, a shared file's presence, is not met by this plan.
+
+    Ansible would start a process for each of their tasks and servers to find that.
+    """
+    lines = playbook.splitlines(keepends=True)
+    asked = ((line, _CONDITION.search(line)) for line in lines)
+    return "".join(line for line, found in asked if not found or found[1] in common).encode()
 
 
 def _mode(path: Path) -> int:

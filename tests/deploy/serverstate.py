@@ -74,6 +74,8 @@ def clicks():
     found = (text(path) or "" for path in glob.glob("/proc/[0-9]*/cmdline"))
     return sorted(line.replace("\0", " ").strip() for line in found if line.split("\0")[0].endswith("/bin/click"))
 
+# An installed node program keeps its compiled modules in memory; without one they are left behind.
+COMPILED = {"/run/rbops-node"} if os.path.exists("/usr/sbin/rbops-node") else set()
 stable = {
     "click": clicks(), "pins": os.path.isdir("/sys/fs/bpf/rbops"),
     "hooks": sorted(" ".join(line.split()[:5:2]) for line in run("tc", "qdisc").splitlines() if "clsact" in line),
@@ -92,7 +94,8 @@ stable = {
     "units": {unit: run("systemctl", "is-active", unit).strip() + " " + run("systemctl", "is-enabled", unit).strip()
               for unit in ("rbops-watch.service", "rbops-revert.timer", "rbops-revert.service")},
     "lock": text("/var/lib/rbops/lock.json"), "snapshot": os.path.exists("/var/lib/rbops/snapshot"),
-    "management": MANAGEMENT, "run": sorted(glob.glob("/run/rbops*")), "installed": run("dpkg-query", "-W").count("\n"),
+    "management": MANAGEMENT, "run": sorted(set(glob.glob("/run/rbops*")) - COMPILED),
+    "installed": run("dpkg-query", "-W").count("\n"),
 }
 print(json.dumps({"stable": stable, "programs": programs()}))
 """

@@ -17,7 +17,7 @@ PLAYBOOK = """\
 - hosts: n0
   gather_facts: false
   vars: {rbops_files: "{{ playbook_dir }}"}
-  # rbops_copy comes with the role node.
+  # rbops_push comes with the role node.
   roles: [{role: node, when: false}, click]
 """
 # ansible-core prints results for people only.

@@ -1,4 +1,4 @@
-"""The module rbops_copy alone: what lies at places that are to be clean goes, and nothing else."""
+"""The server's half of rbops_push alone, sent as the action sends it: files are put, and what is not planned goes."""
 
 from __future__ import annotations
 
@@ -23,16 +23,50 @@ def run(folder: Path, *, check: bool = False, **more: Any) -> dict[str, Any]:
         for path in sorted(folder.glob("elements/kept*"))
     ]
     clean = [str(folder / name) for name in ("elements", "single", "absent")]
-    arguments = {"files": wanted, "write": False, "clean": clean, "_ansible_check_mode": check, "_ansible_diff": True}
+    request = {"step": "files", "files": wanted, "write": False, "clean": clean, "check": check, "diff": True}
+    return push({**request, **more})
+
+
+def push(request: dict[str, Any], *contents: bytes) -> dict[str, Any]:
+    """The answer of the server's half."""
+    header = json.dumps({**request, "sizes": [len(content) for content in contents]}).encode() + b"\n"
     done = subprocess.run(
-        [sys.executable, shared("roles", "node", "library", "rbops_copy.py")],
-        input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments | more}),
+        [sys.executable, "-I", shared("playbooks", "library", "rbops_push.py")],
+        input=header + b"".join(contents),
         capture_output=True,
-        text=True,
         check=True,
     )
     found: dict[str, Any] = json.loads(done.stdout)
     return found
+
+
+def entry(path: Path, content: bytes, mode: str = "0644") -> dict[str, str]:
+    return {"dest": str(path), "mode": mode, "sha256": hashlib.sha256(content).hexdigest()}
+
+
+@pytest.mark.root
+def test_files_are_put_whole_with_their_modes(tmp_path: Path) -> None:
+    key, text = tmp_path / "made/key", tmp_path / "made/text"
+    wanted = [entry(key, b"secret", "0600"), entry(text, b"\xff\n")]
+    asked = {"step": "files", "files": wanted, "clean": [], "check": False, "diff": False, "write": False}
+    assert [stale["reason"] for stale in push(asked)["stale"]] == ["absent", "absent"]
+    assert push({**asked, "write": True}, b"secret", b"\xff\n") == {"stale": []}
+    assert push(asked)["stale"] == []
+    assert (key.read_bytes(), key.stat().st_mode & 0o7777) == (b"secret", 0o600)
+    assert (text.read_bytes(), text.stat().st_mode & 0o7777) == (b"\xff\n", 0o644)
+    text.chmod(0o666)
+    assert push(asked)["stale"] == [{"dest": str(text), "reason": "mode or owner", "before": None}]
+    assert sorted(path.name for path in text.parent.iterdir()) == ["key", "text"]
+
+
+@pytest.mark.root
+def test_content_that_was_cut_on_its_way_is_not_put(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    asked = {"step": "files", "files": [entry(path, b"new content")], "clean": [], "write": True}
+    answer = push({**asked, "check": False, "diff": False}, b"new con")
+    assert answer == {"failed": True, "msg": f"{path} arrived damaged"}
+    assert [left.read_bytes() for left in tmp_path.iterdir()] == [b"old"]
 
 
 @pytest.fixture
@@ -60,9 +94,9 @@ def test_what_is_not_copied_goes(folder: Path) -> None:
     assert texts["older.cc"] == "text of elements/older.cc\n"
     assert texts["key"] is None  # what only root may read is shown to nobody
     assert files(folder) == before
-    assert run(folder)["changed"]
+    assert run(folder)["stale"]
     assert files(folder) == {"elements", "elements/kept.cc", "single.not"}
-    assert not run(folder)["changed"]
+    assert not run(folder)["stale"]
 
 
 def test_diff_and_role_know_the_same_places() -> None:

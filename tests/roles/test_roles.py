@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 import yaml
 
+from rbops.render import render
 from rbops.resources import shared
+from tests.lab.plans import mesh
 
 ROLES = sorted(path for path in shared("roles").iterdir() if path.is_dir())
-OWN = {"rbops_click", "rbops_copy", "rbops_keys", "rbops_node"}
+OWN = {"rbops_click", "rbops_keys", "rbops_push"}
 KEYWORDS = {
     "name", "register", "changed_when", "check_mode", "failed_when", "when", "vars", "notify", "loop", "loop_control",
     "diff",
@@ -58,8 +60,8 @@ def test_tasks_are_named_and_modules_fully_qualified(role: Path) -> None:
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_every_copied_file_has_a_mode(role: Path) -> None:
     for task in tasks(role):
-        if module(task) == "rbops_copy":
-            for entry in task["rbops_copy"].get("files", ()):
+        if module(task) == "rbops_push":
+            for entry in task["rbops_push"].get("files", ()):
                 assert re.fullmatch(r"0[0-7]{3}", entry["mode"]), entry
 
 
@@ -89,29 +91,51 @@ NODE = """\
 #!/bin/sh
 case "$1" in
   apply) echo '{"changes": [{"subject": "boot", "setting": "next boot", "have": "absent", "want": "1"}],
-                "unsupported": [{"subject": "CPU 1", "setting": "governor", "reason": "no cpufreq driver"}]}' ;;
-  status) echo '{"reboot": [{"subject": "boot", "setting": "isolcpus", "have": "absent", "want": "1-3"}]}' ;;
+                "unsupported": [{"subject": "CPU 1", "setting": "governor", "reason": "no cpufreq driver"}],
+                "reboot": [{"subject": "boot", "setting": "isolcpus", "have": "absent", "want": "1-3"}]}' ;;
   diff) echo '[]' ;;
 esac
 """
 
 
 @pytest.mark.parametrize("check", [False, True])
-def test_rbops_node_tells_what_waits_for_a_reboot(tmp_path: Path, check: bool) -> None:  # noqa: FBT001 - a table's column
-    program = tmp_path / "rbops-node"
-    program.write_text(NODE)
-    program.chmod(0o755)
-    arguments = {"program": str(program), "config": "{}", "_ansible_check_mode": check}
+def test_activation_tells_what_waits_for_a_reboot(tmp_path: Path, check: bool) -> None:  # noqa: FBT001 - a table's column
+    """With a node program and a systemctl of the test's own: this machine's units stay as they are."""
+    for name, text in (("rbops-node", NODE), ("systemctl", '#!/bin/sh\necho "$@" >> "${0}.calls"\n')):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    request = {
+        "step": "activate",
+        "check": check,
+        "diff": False,
+        "clean": [],
+        "keep": [],
+        "sizes": [2] if check else [],
+    }
+    request["program"] = str(tmp_path / "rbops-node")
     done = subprocess.run(
-        [sys.executable, shared("roles", "activate", "library", "rbops_node.py")],
-        input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
+        [sys.executable, shared("playbooks", "library", "rbops_push.py")],
+        input=json.dumps(request) + "\n{}",
         capture_output=True,
         text=True,
         check=True,
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
     )
     result = json.loads(done.stdout)
-    assert result["changed"] is not check
-    if not check:
+    calls = (tmp_path / "systemctl.calls").read_text()
+    if check:
+        assert "enable" not in calls
+        assert "restart" not in calls
+        assert "reload" not in calls
+    else:
+        assert "restart rbops-watch.service" in calls
         assert result["reboot_required"] is True
         assert result["unsupported"][0]["reason"] == "no cpufreq driver"
-        assert "reboot required: boot isolcpus: absent -> 1-3" in json.dumps(result["warnings"])
+        assert result["warnings"] == ["reboot required: boot isolcpus: absent -> 1-3"]
+
+
+def test_the_playbook_has_only_the_roles_that_a_plan_needs() -> None:
+    """Each task that is skipped costs Ansible a process for every server."""
+    text = next(file.content for file in render(mesh(2)).top if file.path == "site.yml").decode()
+    roles = [entry["role"] for entry in yaml.safe_load(text)[0]["roles"]]
+    assert roles == ["preflight", "packages", "node", "xdp", "activate"]
