@@ -16,11 +16,9 @@ from typing import Any
 
 from rbops import __version__
 from rbops.errors import CheckFailed, RbopsError, UsageError, Where
-from rbops.node import cabling, session
+from rbops.node import session
 from rbops.node.commands import Node
 from rbops.node.dataplane import open_plane
-from rbops.node.facts import to_json
-from rbops.node.gather import gather
 from rbops.node.installed import Installed
 from rbops.node.lock import check as check_lock
 from rbops.node.settings import Setting
@@ -291,10 +289,15 @@ def _fib(node: Node, options: argparse.Namespace) -> int:
 
 
 def _facts(node: Node, options: argparse.Namespace) -> int:
+    from rbops.node.facts import to_json
+    from rbops.node.gather import gather
+
     return _print(to_json(gather(node.system, session.environment(node.system, os.environ))), options)
 
 
 def _cabling(node: Node, options: argparse.Namespace) -> int:
+    from rbops.node import cabling
+
     del options
     check_lock(node.state, None)
     return cabling.converse(node.system, session.environment(node.system, os.environ))

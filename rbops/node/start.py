@@ -11,7 +11,6 @@ import hashlib
 import marshal
 import os
 import sys
-import zipfile
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -54,10 +53,12 @@ class Compiled:
 
     def get_source(self, name: str) -> str | None:
         """Its text, for tracebacks."""
+        from zipfile import BadZipFile, ZipFile
+
         try:
-            with zipfile.ZipFile(self._archive) as file:
+            with ZipFile(self._archive) as file:
                 return file.read(self._modules[name][0]).decode()
-        except (OSError, KeyError, zipfile.BadZipFile):
+        except (OSError, KeyError, BadZipFile):
             return None
 
 
@@ -79,14 +80,17 @@ def load(archive: str, folder: str) -> Compiled | None:
         part.replace(kept)
         for old in sorted(Path(folder).iterdir(), key=lambda path: path.stat().st_mtime)[:-_KEPT]:
             old.unlink(missing_ok=True)
-    except (OSError, zipfile.BadZipFile):
+    except OSError:
         return None
     return Compiled(archive, modules)
 
 
 def _compile(archive: str) -> dict[str, tuple[str, bool, CodeType]]:
+    # Not where the code is there already: it takes as long to import as all of that to read.
+    from zipfile import ZipFile
+
     modules = {}
-    with zipfile.ZipFile(archive) as file:
+    with ZipFile(archive) as file:
         for name in file.namelist():
             if name.startswith("rbops/"):
                 words = name.removesuffix(".py").split("/")
