@@ -9,6 +9,7 @@ from typing import Any
 
 from rbops.dataplane import registry
 from rbops.dataplane.base import NOT_LOADED
+from rbops.deploy.effect import Effect, effect
 from rbops.deploy.inventory import Inventory
 from rbops.deploy.keys import PATH as KEYS_PATH
 from rbops.deploy.keys import Keys, keys_of
@@ -36,9 +37,14 @@ class Change:
     have: str
     want: str
 
+    @property
+    def effect(self) -> Effect:
+        """What making it does to packets."""
+        return effect(self.subject, self.setting)
+
     def to_dict(self) -> dict[str, str]:
         """The form for JSON."""
-        return dataclasses.asdict(self)
+        return {**dataclasses.asdict(self), "effect": str(self.effect)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rbops.deploy.apply import Applied
+from rbops.deploy.effect import Effect
 from rbops.deploy.reboot import Waiting
 from rbops.deploy.status import ServerDiff
 from rbops.report.notes import note_lines
@@ -15,6 +16,13 @@ from rbops.report.words import counted
 __all__ = ["applied_json", "applied_lines", "diff_json", "diff_lines"]
 
 SCHEMA_VERSION = 1
+
+_MEANING = {
+    Effect.HITLESS: "hitless",
+    Effect.MOVES: "moving traffic (no packet lost, some may be out of order)",
+    Effect.RESETS: "resetting a port (packets in it are lost)",
+    Effect.REBOOT: "in force after a reboot",
+}
 
 
 def applied_lines(done: Applied, rebooted: Mapping[str, float]) -> Iterator[str]:
@@ -63,7 +71,11 @@ def diff_lines(found: Sequence[ServerDiff]) -> Iterator[str]:
         if server.waiting:
             yield f"  reboot required{'' if server.equal else ' after them'}: {_listed(server.waiting)}"
         for change in server.changes:
-            yield f"  {change.subject}: {change.setting}: {change.have} -> {change.want}"
+            yield f"  {change.subject}: {change.setting}: {change.have} -> {change.want} - {change.effect}"
+    effects = [change.effect for server in found for change in server.changes]
+    if effects:
+        said = (f"{effects.count(kind)} {_MEANING[kind]}" for kind in _MEANING if kind in effects)
+        yield f"of {counted(len(effects), 'difference')}: {', '.join(said)}"
 
 
 def diff_json(found: Sequence[ServerDiff], digest: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from rbops.deploy.ssh import Session, open_session
 from rbops.node.cpus import parse_list
 from rbops.node.irq import Interrupt, parse_names
 from rbops.node.schema import NodeConfig, NodePort
+from rbops.verify.reach import Reach
 from rbops.verify.rows import Row, parse, unread, with_every_port
 
 __all__ = ["ServerUnderTest"]
@@ -43,7 +44,8 @@ class ServerUnderTest:
     """A server of the plan, what was rendered for it (``node``), and the facts read so far.
 
     ``node`` is the server's ``/etc/rbops/node.json``; ``files`` maps each rendered
-    path on the server to its SHA-256. Connects at once; raises Unreachable.
+    path on the server to its SHA-256. ``reach`` is shared by the servers of
+    one verification. Connects at once; raises Unreachable.
     """
 
     def __init__(self, target: Target, node: NodeConfig, files: dict[str, str]) -> None:
@@ -54,6 +56,7 @@ class ServerUnderTest:
         self.host = Host(_SshBackend(self._session))
         self._output: dict[tuple[str, ...], str] = {}
         self._rows: tuple[Row, ...] | None = None
+        self.reach = Reach([self])
 
     def output(self, command: str, *args: str) -> str:
         """Stdout of a command that only reads, run once however many checks ask for it.
@@ -107,10 +110,9 @@ class ServerUnderTest:
         """The parsed JSON of :meth:`output`."""
         return json.loads(self.output(command, *args) or "null")
 
-    def fresh_json(self, command: str, *args: str) -> Any:
-        """As :meth:`json`, but read now: for counters, which move. :meth:`json` gives the same until read again."""
-        self._output.pop((command, *args), None)
-        return self.json(command, *args)
+    def fresh(self, command: str, *args: str) -> str:
+        """As :meth:`output`, but read now: for what moves."""
+        return str(self.host.check_output(command, *args))
 
     @property
     def external_address(self) -> str:

@@ -12,10 +12,12 @@ import pytest
 
 from rbops.dataplane import registry
 from rbops.deploy.inventory import Target
+from rbops.deploy.ssh import each, raise_errors
 from rbops.errors import CheckFailed, RbopsError
 from rbops.node.schema import NodeConfig
 from rbops.verify.host import ServerUnderTest
 from rbops.verify.plugin import VerifyPlugin
+from rbops.verify.reach import Reach
 from rbops.verify.result import Check, VerifyResult
 
 __all__ = ["run_verify"]
@@ -44,10 +46,16 @@ def run_verify(
     KeyboardInterrupt when it is interrupted.
     """
     with ExitStack() as stack:
-        servers = []
-        for target in targets:
-            servers.append(ServerUnderTest(target, nodes[target.name], files[target.name]))
-            stack.callback(servers[-1].close)
+        opened = each(
+            ((target.name, target) for target in targets),
+            lambda target: ServerUnderTest(target, nodes[target.name], files[target.name]),
+        )
+        servers = [server for server in opened.values() if isinstance(server, ServerUnderTest)]
+        reach = Reach(servers)
+        for server in servers:
+            server.reach = reach
+            stack.callback(server.close)
+        raise_errors(opened)
         # Before the checks are made of them, and on all servers at once.
         with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
             list(pool.map(lambda server: server.rows, servers))

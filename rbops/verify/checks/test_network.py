@@ -19,11 +19,10 @@ def test_slow_path(peer_case: Case) -> None:
     """The kernel reaches every other server over the internal link the plan names, or through its data plane."""
     server, peer = peer_case.server, peer_case.peer
     assert peer is not None
-    # Fails, with a message instead of JSON, where the kernel has no route at all.
-    route = (server.json("ip -j route get %s || true", peer.external_address) or [{"dev": "no route at all"}])[0]
+    have = server.reach.device(server, peer)
     if server.node.host is not None:
         want = server.node.host.device
     else:
         planned = server.node.dataplane.fabric.next_hop[peer.node.index]
         want = server.device(next(port for port in server.node.ports if port.name == planned))
-    assert route["dev"] == want, f"the kernel sends to {peer.name} by {route['dev']}, planned {want}"
+    assert have == want, f"the kernel sends to {peer.name} by {have}, planned {want}"
