@@ -17,6 +17,8 @@ from rbops.lab.manifest import LabServer, Manifest
 
 __all__ = [
     "INVENTORY",
+    "add_known_host",
+    "client_key",
     "command",
     "make_client_key",
     "make_host_key",
@@ -43,6 +45,17 @@ def make_host_key(path: Path, server: str) -> str:
 def _make_key(path: Path, comment: str) -> str:
     run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)])
     return path.with_name(path.name + ".pub").read_text(encoding="ascii")
+
+
+def client_key(directory: Path) -> str:
+    """The public half of the lab's client key."""
+    return (directory / f"{_CLIENT_KEY}.pub").read_text(encoding="ascii")
+
+
+def add_known_host(directory: Path, address: str, key: str) -> None:
+    """One server more."""
+    with (directory / _KNOWN_HOSTS).open("a", encoding="ascii") as file:
+        file.write(f"{address} {' '.join(key.split()[:2])}\n")
 
 
 def write_known_hosts(directory: Path, keys: dict[str, str]) -> None:

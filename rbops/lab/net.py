@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from rbops.lab.command import ip_batch, run
-from rbops.lab.manifest import LabServer, LabTester, Manifest
+from rbops.lab.manifest import LabPort, LabServer, LabTester, Manifest
 
 __all__ = [
     "build",
+    "cable_line",
     "configure_tester",
     "exists",
     "links",
@@ -28,6 +29,7 @@ __all__ = [
     "plug",
     "quiet",
     "remove",
+    "tester_line",
 ]
 
 _NETNS = Path("/run/netns")
@@ -73,7 +75,7 @@ def build(manifest: Manifest) -> None:
             f"addr add {manifest.gateway}/24 dev {manifest.bridge}",
             f"link set {manifest.bridge} up",
             *_cables(manifest),
-            *(_tester_cable(manifest, tester) for tester in testers),
+            *(tester_line(manifest, tester) for tester in testers),
         ]
     )
     for tester in testers:
@@ -87,16 +89,22 @@ def _cables(manifest: Manifest) -> list[str]:
         peer = ports.get(port.peer)
         if peer is None or name > port.peer:
             continue  # an external port, or the end of a cable that its other end has made
-        lines.append(
-            f"link add {port.panel} netns {manifest.panel} mtu {port.mtu} address {port.mac} "
-            f"numtxqueues {port.queues} numrxqueues {port.queues} type veth "
-            f"peer name {peer.panel} netns {manifest.panel} mtu {peer.mtu} address {peer.mac} "
-            f"numtxqueues {peer.queues} numrxqueues {peer.queues}"
-        )
+        lines.append(cable_line(manifest, port, peer))
     return lines
 
 
-def _tester_cable(manifest: Manifest, tester: LabTester) -> str:
+def cable_line(manifest: Manifest, port: LabPort, peer: LabPort) -> str:
+    """What makes a cable between two ports, both ends on the panel."""
+    return (
+        f"link add {port.panel} netns {manifest.panel} mtu {port.mtu} address {port.mac} "
+        f"numtxqueues {port.queues} numrxqueues {port.queues} type veth "
+        f"peer name {peer.panel} netns {manifest.panel} mtu {peer.mtu} address {peer.mac} "
+        f"numtxqueues {peer.queues} numrxqueues {peer.queues}"
+    )
+
+
+def tester_line(manifest: Manifest, tester: LabTester) -> str:
+    """What makes a tester's cable: one end in its namespace, the other on the panel."""
     port = next(port for server in manifest.servers for port in server.ports if port.panel == tester.panel)
     return (
         f"link add {port.panel} netns {manifest.panel} mtu {port.mtu} address {port.mac} "

@@ -21,9 +21,11 @@ from rbops.lab.command import require_tools, run
 from rbops.lab.fit import check_fit, check_inotify
 from rbops.lab.lock import try_locked
 from rbops.lab.manifest import LabServer, Manifest
+from rbops.lab.merge import changes
 from rbops.lab.model import Lab, LabStatus
 from rbops.lab.progress import Progress, silent
 from rbops.lab.ready import wait_ready
+from rbops.lab.reconcile import Machines, reconcile
 from rbops.lab.registry import complete, existing, refuse_existing, require_cables, require_root, reserve, take_down
 from rbops.lab.releases import Releases
 from rbops.plan import ClusterPlan
@@ -50,15 +52,23 @@ class NspawnProvider:
         """Build and boot the lab."""
         require_root()
         directory = layout.folder(name)
-        refuse_existing(directory)
+        running = _running(directory)
+        if running is None:
+            refuse_existing(directory)
         check_fit(plan, online_cpus())
         check_inotify(len(plan.servers), int(_INOTIFY.read_text(encoding="ascii")))
         require_tools(_TOOLS)
         plane = registry.controller(plan.forwarding.dataplane)
         folder = plane.lab_folder(plan)
         wanted = (releases or Releases()).of_plan(plan)
+        # A server that is there keeps its system.
+        wanted |= {server.name: server.release for server in running.servers} if running else {}
+        wanted = {server.name: wanted[server.name] for server in plan.servers}
         images = {release: str(base.ensure(progress, release)) for release in sorted(set(wanted.values()))}
         systems = {server: manifests.System(release, images[release]) for server, release in wanted.items()}
+        if running is not None:
+            planned = manifests.from_plan(plan, name, running.subnet, systems, "nspawn", folder=folder)
+            return Lab(_changed(running, planned, plane, progress), directory, self)
         with ExitStack() as held:
             manifest = reserve(
                 name,
@@ -125,6 +135,41 @@ class NspawnProvider:
         """The argument list that logs in to ``target`` or runs ``command`` there."""
         require_root()
         return access.command(existing(name), layout.folder(name), target, command, tty=tty)
+
+
+def _running(directory: Path) -> Manifest | None:
+    """The lab that is there, complete, and made by this provider."""
+    manifest = manifests.read(directory)
+    return manifest if manifest is not None and (manifest.state, manifest.provider) == ("up", "nspawn") else None
+
+
+def _changed(running: Manifest, planned: Manifest, plane: Controller, progress: Progress) -> Manifest:
+    """The running lab, made what is planned now."""
+    with try_locked(layout.folder(running.name), f"lab {running.name}"):
+        require_cables(running)
+        todo = changes(running, planned)
+        if todo.empty:
+            progress(f"lab {running.name} is as planned")
+            directory = layout.folder(running.name)
+            manifests.write(todo.target, directory)
+            return todo.target
+        machines = Machines(lambda manifest, servers: _boot_new(manifest, servers, plane, progress), _power_off)
+        return reconcile(todo, machines, progress)
+
+
+def _boot_new(manifest: Manifest, servers: Sequence[LabServer], plane: Controller, progress: Progress) -> None:
+    """Servers that join a running lab."""
+    directory = layout.folder(manifest.name)
+    client = access.client_key(directory)
+    for server in servers:
+        key = _make_disk(manifest, server, client)
+        access.add_known_host(directory, server.address, key)
+    if manifest.folder is not None:
+        roots = [layout.root_of(manifest.name, server) for server in servers]
+        plane.prepare_lab(manifest.folder, directory, [root.with_name("upper") for root in roots], progress)
+    for server in servers:
+        _boot(manifest, server)
+    _wait(manifest, servers, _BOOT_S, strict=True)
 
 
 def _build(manifest: Manifest, plane: Controller, progress: Progress) -> None:

@@ -11,10 +11,10 @@ from pathlib import Path
 from rbops.errors import StateUnknown
 from rbops.lab import layout, net
 from rbops.lab.cgroup import lab_cgroup, remove_empty_parent
-from rbops.lab.command import run
-from rbops.lab.manifest import Manifest
+from rbops.lab.command import ip_batch, run
+from rbops.lab.manifest import LabServer, LabTester, Manifest
 
-__all__ = ["remove"]
+__all__ = ["remove", "remove_server", "remove_tester"]
 
 _NSPAWN_RUN = Path("/run/systemd/nspawn")
 
@@ -35,6 +35,29 @@ def remove(manifest: Manifest | None, directory: Path) -> None:
         group.remove()
         remove_empty_parent(group)
     _remove_folder(directory)
+
+
+def remove_server(manifest: Manifest, server: LabServer) -> None:
+    """Remove what one server has, which is off; ``manifest`` is of it alone. Can be repeated."""
+    group = layout.server_cgroup(lab_cgroup(manifest.name), server)
+    group.kill()
+    _end_in_namespaces([server.netns])
+    _remove_nspawn_traces(manifest)
+    folder = layout.server_folder(manifest.name, server)
+    _unmount_below(folder)
+    if net.exists(server.netns):
+        ip_batch([f"netns del {server.netns}"], force=True)
+    if Path("/sys/class/net", server.management_port).exists():
+        ip_batch([f"link del {server.management_port}"], force=True)
+    group.remove()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_tester(tester: LabTester) -> None:
+    """Remove a tester with its cable. Can be repeated."""
+    if net.exists(tester.netns):
+        _end_in_namespaces([tester.netns])
+        ip_batch([f"netns del {tester.netns}"], force=True)
 
 
 def _end_in_namespaces(names: Iterable[str]) -> None:

@@ -14,9 +14,9 @@ import sys
 from pathlib import Path
 
 from rbops.lab import net
-from rbops.lab.cgroup import Cgroup, lab_cgroup
+from rbops.lab.cgroup import lab_cgroup
 from rbops.lab.layout import root_of, server_cgroup
-from rbops.lab.manifest import LabServer, Manifest
+from rbops.lab.manifest import LabServer
 from rbops.lab.registry import existing
 
 __all__ = ["main", "nspawn_command"]
@@ -52,16 +52,17 @@ def nspawn_command(server: LabServer, root: Path, folder: str | None = None) -> 
 def main(args: list[str]) -> int:
     """Run the server named by ``args`` (lab, server) until it stays off."""
     lab, name = args
-    manifest = existing(lab)
-    server = manifest.server(name)
-    cgroup = server_cgroup(lab_cgroup(lab), server)
     code = REBOOT
     while code == REBOOT:
-        code = _boot(manifest, server, cgroup)
+        code = _boot(lab, name)
     return code
 
 
-def _boot(manifest: Manifest, server: LabServer, cgroup: Cgroup) -> int:
+def _boot(lab: str, name: str) -> int:
+    # Read anew each time: a changed spec may have given the lab other cables meanwhile.
+    manifest = existing(lab)
+    server = manifest.server(name)
+    cgroup = server_cgroup(lab_cgroup(lab), server)
     net.park(manifest, server)
     net.plug(manifest, server)
     try:
@@ -71,7 +72,8 @@ def _boot(manifest: Manifest, server: LabServer, cgroup: Cgroup) -> int:
     finally:
         # The system outlives a systemd-nspawn that was killed.
         cgroup.child("payload").kill()
-        net.park(manifest, server)
+        manifest = existing(lab)
+        net.park(manifest, manifest.server(name))
 
 
 if __name__ == "__main__":

@@ -12,12 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from rbops.errors import UsageError
 from rbops.lab import layout
 from rbops.lab.model import Lab
 from rbops.lab.providers import load, provider
 from tests.lab.plans import mesh
-from tests.support.errors import raises
 
 pytestmark = pytest.mark.lab
 
@@ -56,9 +54,8 @@ def test_a_lab_is_loaded_by_name(lab: Lab) -> None:
     assert load(lab.name) == lab
 
 
-def test_the_same_name_again_is_refused(lab: Lab) -> None:
-    with raises(UsageError, "lab.exists"):
-        provider().up(mesh(2), lab.name)
+def test_the_same_again_changes_nothing(lab: Lab) -> None:
+    assert provider().up(mesh(2, cores=(0, 1)), lab.name).manifest == lab.manifest
     assert lab.status().state == "up"
 
 
