@@ -54,7 +54,7 @@ class Changes:
 
 def changes(old: Manifest, planned: Manifest) -> Changes:
     """What to do to make the lab ``old`` what the plan's manifest says; Mismatch (3) for what needs a new lab."""
-    _refuse(old, planned)
+    _check_places(old, planned)
     before = {server.name: server for server in old.servers}
     kept = _kept_ports(old, planned)
     servers = tuple(_server(server, before.get(server.name), kept) for server in planned.servers)
@@ -81,7 +81,7 @@ def changes(old: Manifest, planned: Manifest) -> Changes:
     )
 
 
-def _refuse(old: Manifest, planned: Manifest) -> None:
+def _check_places(old: Manifest, planned: Manifest) -> None:
     indexes = {server.name: server.index for server in old.servers}
     owners = {server.index: server.name for server in old.servers}
     for server in planned.servers:
