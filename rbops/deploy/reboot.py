@@ -171,11 +171,12 @@ class Reboots:
         """Wait until rbops.service has activated the configuration."""
         target = session.target
         while True:
-            done = session.run(["systemctl", "show", "--value", "--property=ActiveState", "rbops.service"], _COMMAND_S)
-            state = done.stdout.strip()
+            asked = ["systemctl", "show", "--value", "--property=ActiveState,SubState", "rbops.service"]
+            state, sub = [*session.run(asked, _COMMAND_S).stdout.split(), "", ""][:2]
             if state == "active":
                 return
-            if state == "failed":
+            # systemd tries it again; the next server is not rebooted on that hope.
+            if state == "failed" or sub == "auto-restart":
                 raise StateUnknown(
                     "is back, but rbops.service failed: its configuration is not active",
                     code="reboot.service",

@@ -20,8 +20,9 @@ __all__ = ["FOLDER", "Compiled", "load", "start"]
 
 FOLDER = "/run/rbops-node"
 _KEPT = 4
-# Installed, or of a run: elsewhere it leaves nothing behind.
+# Installed, or of a run that changes the server: elsewhere, and where `rbops discover` looks, it leaves nothing behind.
 _PLACES = ("/usr/sbin/", "/run/")
+_LOOKS_ONLY = "-discover-"
 _WRITABLE_BY_OTHERS = 0o022
 
 
@@ -102,7 +103,7 @@ def _compile(archive: str) -> dict[str, tuple[str, bool, CodeType]]:
 
 def start() -> None:
     """Run rbops-node."""
-    own = os.geteuid() == 0 and sys.argv[0].startswith(_PLACES)
+    own = os.geteuid() == 0 and sys.argv[0].startswith(_PLACES) and _LOOKS_ONLY not in sys.argv[0]
     found = load(sys.argv[0], FOLDER) if own else None
     if found is not None:
         sys.meta_path.insert(0, found)

@@ -63,6 +63,9 @@ class _NoServers:
     def __exit__(self, *_: object) -> None:
         pass
 
+    def incomplete(self) -> tuple[Fault, ...]:
+        return ()
+
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
