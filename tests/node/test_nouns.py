@@ -227,3 +227,11 @@ def test_undo_takes_what_is_gone_as_done() -> None:
 @pytest.mark.parametrize("action", [Ip("a b"), Run(("a", "b c")), Write("/proc/x", "1")])
 def test_actions_are_stored(action: Action) -> None:
     assert action_from_json(json.loads(json.dumps(action_to_json(action)))) == action
+
+
+def test_undo_of_an_offload_that_the_other_end_forbids_now() -> None:
+    """A veth's TSO comes back by itself when the far end's XDP program goes: the kernel keeps what was asked for."""
+    refused = Done(1, "", "Could not change any device features\n")
+    asked = Recorded({"ethtool -K int1 tso on": refused})
+    assert undo(asked, [Run(("ethtool", "-K", "int1", "tso", "on"))]) == []
+    assert ("ethtool -K int1 tso on", "") in asked.ran

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 import rbops
+from rbops.dataplane.click.controller import rendering
 from rbops.dataplane.click.controller.build import build, find
 from rbops.deploy.apply import ApplyOptions, apply
 from rbops.deploy.inventory import load_inventory
@@ -26,7 +27,7 @@ from rbops.deploy.report import Silent
 from rbops.deploy.stop import Stop
 from rbops.errors import ApplyFailed, CheckFailed
 from rbops.planner import load_plan
-from rbops.render import File, tree
+from rbops.render import File
 from tests.deploy.serverstate import change_open, state, states
 from tests.support.errors import raises
 from tests.system.driver import Cluster, Done, wait_for
@@ -243,10 +244,10 @@ def other_elements(cluster: Cluster, folder: Path, monkeypatch: pytest.MonkeyPat
         ["tar", "-C", package.parent.parent, "-c", f"packages/{package.name}"], capture_output=True, check=True
     )
     subprocess.run(cluster.lab.command("n0", ["python3", "-c", script]), input=packed.stdout, check=True)
-    before = tree.element_files()
+    before = rendering.element_files()
     files = tuple(File(file.path, (sources / Path(file.path).name).read_bytes(), file.mode) for file in before)
     with monkeypatch.context() as patch:
-        patch.setattr(tree, "element_files", lambda: files)
+        patch.setattr(rendering, "element_files", lambda: files)
         patch.setenv("XDG_STATE_HOME", cluster.environment["XDG_STATE_HOME"])
         yield package.name
 
