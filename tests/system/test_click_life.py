@@ -195,7 +195,7 @@ def test_what_handlers_cannot_change_is_swapped_while_it_runs(click_cluster: Clu
     failed = verb(click_cluster, "apply", bad, "--limit", "n0")
     assert failed.code == ApplyFailed.exit_code
     assert "n0: activate: The configuration takes effect" in failed.err
-    assert "Click refused the new configuration and goes on with the old one" in failed.err
+    assert "Click refused the new configuration and still runs the old one" in failed.err
     assert "own_ext0_c0/f :: IPFilter" in failed.err
     assert "nonsense" in failed.err
     assert process(click_cluster, "n0") == pid
