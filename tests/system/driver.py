@@ -26,7 +26,7 @@ from tests.lab.traces import traces
 __all__ = ["Cluster", "Done", "Running", "wait_for"]
 
 RBOPS = Path(sys.executable).with_name("rbops")
-LONGEST_S = 90.0
+LONGEST_S = 180.0
 
 
 @dataclass(frozen=True)
