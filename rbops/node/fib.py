@@ -21,10 +21,11 @@ from rbops.errors import Mismatch
 from rbops.node.detour import Detour
 from rbops.node.devices import TABLE
 from rbops.node.rib import Rib, prefix_text
+from rbops.node.ribdump import read_rib
 from rbops.node.rtnetlink import Reader
 from rbops.node.rtsocket import Socket, dump, touch_neighbor
 from rbops.node.state import write_whole
-from rbops.node.ways import Ports, text_of
+from rbops.node.ways import text_of
 
 __all__ = ["STATUS", "Follower", "audit", "changes", "read_status", "trace"]
 
@@ -284,7 +285,7 @@ def audit(table: RouteTable) -> dict[str, Any]:
     for attempt in range(3):
         if attempt:
             time.sleep(_IN_FLIGHT_S)
-        rib = read(table.ports)
+        rib = read_rib(table.ports)
         before = {entry["addresses"] for entry in listed}
         count, now = table.compare(rib, _MOST)
         listed = [entry for entry in now if not attempt or entry["addresses"] in before]
@@ -302,20 +303,9 @@ def audit(table: RouteTable) -> dict[str, Any]:
     }
 
 
-def read(ports: Ports) -> Rib:
-    """The kernel's table as it is now."""
-    rib, reader = Rib(ports), Reader(TABLE)
-    for data in dump(TABLE):
-        for message in reader.read(data):
-            rib.take(message, dumped=True)
-    rib.lost_links.clear()
-    rib.settle()
-    return rib
-
-
 def trace(table: RouteTable, address: int) -> dict[str, Any]:
     """Which route of the kernel decides about an address, what it means, and what the data plane does."""
-    rib = read(table.ports)
+    rib = read_rib(table.ports)
     found = rib.longest(address)
     result: dict[str, Any] = {"address": str(IPv4Address(address)), "prefix": None, "route": None, "hop": "no route"}
     if found is not None:
@@ -327,14 +317,14 @@ def trace(table: RouteTable, address: int) -> dict[str, Any]:
 def changes(table: RouteTable) -> Iterator[str]:
     """A line for every prefix whose way changes, until killed."""
     events, reader, rib = Socket(), Reader(TABLE), Rib(table.ports)
-    rib = read(table.ports)
+    rib = read_rib(table.ports)
     known: dict[int, Hop | None] = {key: rib.hop(key) for key in rib.all()}
     while True:
         select.select([events], [], [])
         data = events.receive()
         if data is None:
             yield "messages were lost: some changes are not shown"
-            rib = read(table.ports)
+            rib = read_rib(table.ports)
             rib.changed |= rib.all() | known.keys()
         for message in reader.read(data or b""):
             rib.take(message)

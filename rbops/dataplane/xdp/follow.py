@@ -13,15 +13,12 @@ from rbops.dataplane.xdp.layout import mac_number
 from rbops.dataplane.xdp.pins import Loaded, Pins
 from rbops.dataplane.xdp.table import Prefixes
 from rbops.errors import Mismatch
-from rbops.node.devices import TABLE
 from rbops.node.fabric import adjacency_of
 from rbops.node.rib import Rib
-from rbops.node.rtnetlink import Reader
-from rbops.node.rtsocket import dump
 from rbops.node.schema.dataplane import Fabric
 from rbops.node.ways import Ports
 
-__all__ = ["XdpTable", "macs_of", "numbers_of", "ports_of", "read_rib"]
+__all__ = ["XdpTable", "macs_of", "numbers_of", "ports_of"]
 
 
 def ports_of(fabric: Fabric, devices: Mapping[str, str]) -> Ports:
@@ -34,17 +31,6 @@ def ports_of(fabric: Fabric, devices: Mapping[str, str]) -> Ports:
 def numbers_of(config: XdpConfig) -> Numbers:
     """What next hops are made of."""
     return Numbers.of(config.fabric, () if config.follow is None else config.follow.neighbors)
-
-
-def read_rib(ports: Ports) -> Rib:
-    """The kernel's table as it is now."""
-    rib, reader = Rib(ports), Reader(TABLE)
-    for data in dump(TABLE):
-        for message in reader.read(data):
-            rib.take(message, dumped=True)
-    rib.lost_links.clear()
-    rib.settle()
-    return rib
 
 
 def macs_of(rib: Rib, ports: Ports) -> dict[tuple[int, int], int]:

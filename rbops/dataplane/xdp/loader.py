@@ -22,7 +22,7 @@ from rbops.dataplane.base import Difference
 from rbops.dataplane.xdp import layout as shape
 from rbops.dataplane.xdp.config import XdpConfig
 from rbops.dataplane.xdp.counters import read_counters
-from rbops.dataplane.xdp.follow import XdpTable, macs_of, numbers_of, ports_of, read_rib
+from rbops.dataplane.xdp.follow import XdpTable, macs_of, numbers_of, ports_of
 from rbops.dataplane.xdp.followed import FOLLOWED, Followed, locked
 from rbops.dataplane.xdp.layout import Device, Fib, Layout
 from rbops.dataplane.xdp.libbpf import (
@@ -39,6 +39,7 @@ from rbops.dataplane.xdp.netdev import check_queues, find_device
 from rbops.dataplane.xdp.pins import Loaded, Pins, ensure_bpffs
 from rbops.dataplane.xdp.table import DIRECT_BYTES
 from rbops.errors import Mismatch, Where
+from rbops.node.ribdump import read_rib
 
 __all__ = ["DataPlane"]
 
