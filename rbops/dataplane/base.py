@@ -39,6 +39,8 @@ __all__ = [
     "NodeHalf",
     "Places",
     "Plane",
+    "Probeable",
+    "Probing",
     "Rendering",
     "RouteTable",
     "ServerPart",
@@ -124,6 +126,36 @@ class Followable(Protocol):
 
     def table(self) -> RouteTable:
         """The table, to be changed where it follows, and to be read in any case."""
+
+
+class Probing(Protocol):
+    """Probes that neighbours' data planes answer themselves. A port is its place in the fabric's list."""
+
+    def frame(self, mac: bytes, sequence: int, now_ns: int) -> bytes:
+        """A probe that leaves by the device with that MAC."""
+
+    def answered_ns(self, port: int) -> int:
+        """When the last answer came, ns of the monotonic clock; 0: none yet."""
+
+    def noted(self, port: int) -> tuple[int, int, int, int]:
+        """(sent, missed, transitions, state) as they were noted last."""
+
+    def note(self, port: int, sent: int, missed: int, transitions: int, state: int) -> None:
+        """For status and counters, and for a prober that starts again."""
+
+    def set_silent(self, server: int, *, silent: bool) -> None:
+        """Leave the direct link towards ``server`` out of all choices, or use it again."""
+
+
+@runtime_checkable
+class Probeable(Protocol):
+    """A data plane that answers its neighbours' probes."""
+
+    def probing(self) -> Probing:
+        """What it notes of probes; Mismatch while nothing is loaded."""
+
+    def instance(self) -> object:
+        """As :meth:`Plane.instance`."""
 
 
 class NodeHalf(Protocol):

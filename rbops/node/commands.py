@@ -13,9 +13,9 @@ from typing import Any
 
 from rbops import __version__
 from rbops.dataplane import registry
-from rbops.dataplane.base import Followable, RouteTable
+from rbops.dataplane.base import Followable, Probeable, RouteTable
 from rbops.errors import Locked, Mismatch, RbopsError, StateUnknown, Where
-from rbops.node import fib, guard, kernel_stages, lock, netlink, pending, queues, routes, vrf, watch
+from rbops.node import fib, guard, kernel_stages, lock, netlink, pending, prober, queues, routes, vrf, watch
 from rbops.node.dataplane import Opener
 from rbops.node.devices import PROTOCOL, TABLE, inventory, resolve
 from rbops.node.engine import Applied, Engine, prepare
@@ -266,11 +266,14 @@ class Node:
         return found
 
     def watch(self) -> None:
-        """Follow the internal links until killed, and restore what other programs take away of the network."""
+        """Follow and probe the internal links until killed; restore what others take away of the network."""
         config = self._config()
         names = resolve_names(config, self.system)
+        plane = self.open_plane(config, names)
+        if isinstance(plane, Probeable):
+            prober.start(config.dataplane.fabric, names, plane)
         Thread(target=self._guard, daemon=True).start()
-        watch.watch(config, names, self.open_plane(config, names))
+        watch.watch(config, names, plane)
 
     def fib_follow(self, say: Callable[[str], None]) -> None:
         """Let the data plane's table follow the kernel's until killed."""

@@ -16,6 +16,7 @@ _SHORT = 12
 _SHOWN = 3
 _ALWAYS_ACTIVE = "rbops-watch.service"
 _FOLLOWER = "rbops-fib.service"
+_ANSWERS = "alive"
 _ROUTES = (
     "server",
     "routes",
@@ -27,6 +28,7 @@ _ROUTES = (
     "repaired",
     "memory",
 )
+_CABLES = ("server", "answer", "round trip", "longest", "probes", "missed", "changes", "not answering")
 _COLUMNS = ("server", "state", "plan", "data plane", "kept apart by", "kernel", "up", "open change", "locked by")
 
 
@@ -36,6 +38,9 @@ def status_blocks(found: Sequence[ServerStatus], digest: str) -> Iterator[Block]
     follow = [(server.name, server.node["routes"]) for server in found if server.node.get("routes")]
     if follow:
         yield Table("Routes", _ROUTES, tuple(_routes(name, routes) for name, routes in follow))
+    probing = [(server.name, cables) for server in found if (cables := _cables_of(server))]
+    if probing:
+        yield Table("Cables, by the probes that far ends answer", _CABLES, tuple(_cables(*one) for one in probing))
     waiting = [
         f"{server.name}: reboot required: {'; '.join(map(str, server.waiting))}" for server in found if server.waiting
     ]
@@ -101,16 +106,45 @@ def _problems(server: ServerStatus, digest: str) -> Iterator[str]:
     for unit, state in server.services.items():
         if state == "failed" or (unit == _ALWAYS_ACTIVE and state != "active"):
             yield f"{unit.removesuffix('.service')} {state}"
+    yield from _network_problems(server)
+    if server.waiting:
+        yield "reboot required"
+    if server.transaction:
+        yield "change not confirmed"
+
+
+def _network_problems(server: ServerStatus) -> Iterator[str]:
+    """Of routes, rules and cables."""
     if (server.node.get("dataplane") or {}).get("follows") and server.services.get(_FOLLOWER) != "active":
         yield f"{_FOLLOWER.removesuffix('.service')} {server.services.get(_FOLLOWER)}: routes are not followed"
     if (routes := server.node.get("routes") or {}).get("full"):
         yield f"no memory for the routes of {routes['full']} /16s"
     if server.node.get("missing"):
         yield "network incomplete"
-    if server.waiting:
-        yield "reboot required"
-    if server.transaction:
-        yield "change not confirmed"
+    silent = [port for port, cable in _cables_of(server).items() if cable["state"] != _ANSWERS]
+    if silent:
+        more = f" and {len(silent) - _SHOWN} more" if len(silent) > _SHOWN else ""
+        yield f"no answer on {', '.join(silent[:_SHOWN])}{more}"
+
+
+def _cables_of(server: ServerStatus) -> Mapping[str, Any]:
+    """What the data plane knows of cables that are probed, by port."""
+    cables: Mapping[str, Any] = (server.node.get("dataplane") or {}).get("cables") or {}
+    return {port: cable for port, cable in cables.items() if cable["sent"]}
+
+
+def _cables(name: str, cables: Mapping[str, Any]) -> tuple[str | Styled, ...]:
+    times = sorted(cable["round_trip_us"] for cable in cables.values() if cable["round_trip_us"] is not None)
+    silent = [f"{port} ({cable['state']})" for port, cable in cables.items() if cable["state"] != _ANSWERS]
+    totals = [sum(cable[key] for cable in cables.values()) for key in ("sent", "missed", "transitions")]
+    return (
+        name,
+        f"{len(cables) - len(silent)} of {len(cables)}",
+        f"{times[len(times) // 2]:,.0f} us" if times else "-",
+        f"{times[-1]:,.0f} us" if times else "-",
+        *(f"{total:,}" for total in totals),
+        Styled(", ".join(silent), "bad") if silent else "-",
+    )
 
 
 def _routes(name: str, routes: Mapping[str, Any]) -> tuple[str | Styled, ...]:

@@ -231,6 +231,8 @@ def test_layout_is_that_of_the_programs(tmp_path: Path) -> None:
         "struct port": shape.PORT.size,
         "struct next_hop": shape.NEXT_HOP.size,
         "struct punt_bucket": 8,
+        "struct link": shape.LINK_STATE.size,
+        "struct probe": shape.PROBE.size,
     }
     offsets = {
         "struct generation, devices": shape.DEVICES_AT,
@@ -249,9 +251,11 @@ def test_layout_is_that_of_the_programs(tmp_path: Path) -> None:
         "struct control, tick": shape.TICK_AT,
         "struct control, active": shape.ACTIVE_AT,
         "struct control, object_sha256": shape.OBJECT_AT,
-        "struct control, dead": shape.DEAD_AT,
+        "struct control, links": shape.LINK_STATES_AT,
         "struct control, layout": shape.LAYOUT_AT,
         "struct control, peers": shape.PEERS_AT,
+        "struct control, probes": shape.PROBES_AT,
+        "struct control, cut": shape.CUT_AT,
     }
     # Each reason's number is its place in the tuple of names.
     reasons = {f"PUNT_{name.upper()}": number for number, name in enumerate(PUNTED)}

@@ -58,3 +58,29 @@ def test_what_is_wrong(server: ServerStatus, found: tuple[str, ...]) -> None:
 def test_what_waits_for_a_reboot_is_listed() -> None:
     waiting = replace(HEALTHY, waiting=(Waiting("boot", "isolcpus", "absent", "1-3"),))
     assert plain(status_blocks([waiting], DIGEST)).endswith("n0: reboot required: boot isolcpus: absent -> 1-3\n")
+
+
+def cable(state: str = "alive", round_trip_us: float | None = 30.0, transitions: int = 0) -> dict[str, object]:
+    counts = {"sent": 1000, "answered": 990, "missed": 10, "asked": 1000, "transitions": transitions}
+    return {"state": state, "round_trip_us": round_trip_us, **counts}
+
+
+def test_cables_are_a_row_a_server_and_who_does_not_answer_is_named() -> None:
+    cables = {"int1": cable(), "int2": cable(round_trip_us=2500.0, transitions=2)}
+    well = replace(HEALTHY, node={"dataplane": {"cables": cables}})
+    assert problems(well, DIGEST) == ()
+    text = plain(status_blocks([well], DIGEST))
+    assert [part.split() for part in text.splitlines()][-1] == (
+        ["n0", "2", "of", "2", "2,500", "us", "2,500", "us", "2,000", "20", "2", "-"]
+    )
+    cables = {"int1": cable(), "int2": cable("dead"), "int3": cable("never answered", None)}
+    ill = replace(HEALTHY, node={"dataplane": {"cables": cables}})
+    assert problems(ill, DIGEST) == ("no answer on int2, int3",)
+    assert "int2 (dead), int3 (never answered)" in plain(status_blocks([ill], DIGEST))
+
+
+def test_cables_that_nobody_probes_are_not_shown() -> None:
+    """As on a server whose watch has just started: it says nothing of them."""
+    new = replace(HEALTHY, node={"dataplane": {"cables": {"int1": {**cable("never answered", None), "sent": 0}}}})
+    assert problems(new, DIGEST) == ()
+    assert "Cables" not in plain(status_blocks([new], DIGEST))

@@ -20,6 +20,7 @@ _ORDER = (
     "test_host_traffic",
     "test_strangers",
     "test_management",
+    "test_liveness",
     "test_verify_faults",
     "test_selftest_faults",
     "test_interrupts",

@@ -6,7 +6,7 @@
  *   arena    two generations of everything that is configured, forwarding table included; the
  *            loader fills the idle one, then `control.active` makes all ports use it at once
  *   cores    what packets change: one block per CPU, so that no core writes what another reads
- *   control  the clock, which generation is active, which links are dead
+ *   control  the clock, which generation is active, which links are dead, what probes found
  */
 #ifndef RBOPS_LAYOUT_H
 #define RBOPS_LAYOUT_H
@@ -22,6 +22,7 @@
 #define OWN_BUCKETS 8192 /* most, of OWN_BUCKET addresses each */
 #define OWN_BUCKET 4
 #define PUNT_CLASSES 4 /* buckets of a port and reason */
+#define CUT_WORDS (MAX_SERVERS / 32)
 
 /*
  * A token bucket's constants. Buckets count the bytes that are missing to full, so that zeroed memory
@@ -194,6 +195,28 @@ struct core {
 	struct punt_bucket punts[MAX_DEVICES][PUNT_COUNT][PUNT_CLASSES];
 };
 
+/* The direct link towards a server. All zero: it is used. Each byte has one writer, so none overwrites another's. */
+struct link {
+	__u8 no_carrier; /* rbops-watch, by netlink */
+	__u8 silent; /* rbops-watch, by probes */
+	__u8 drained; /* an operator: no intermediate */
+	__u8 partial; /* the program: that server has no link to some others, see `cut` */
+};
+
+/* What is known of the far end of an internal cable. The first half is the program's, the second rbops-watch's. */
+struct probe {
+	__u64 at; /* of the last answer, ns of the monotonic clock */
+	__u64 round_trip; /* ns */
+	__u32 sequence; /* of the last probe that was answered */
+	__u32 serial; /* generation of the server that answered */
+	__u32 answers;
+	__u32 asked; /* the far end's probes, sent back */
+	__u32 sent;
+	__u32 missed;
+	__u32 transitions; /* dead or alive again */
+	__u32 state; /* 0: never answered, 1: alive, 2: dead */
+};
+
 /* The first bytes of the programs' .bss. */
 struct control {
 	__u32 tick; /* ms, advanced by a timer and alone in its cache line */
@@ -201,9 +224,11 @@ struct control {
 	__u32 active; /* generation, 0 or 1 */
 	__u32 magic;
 	__u8 object_sha256[32];
-	__u8 dead[MAX_SERVERS]; /* 1: the link towards that server is down */
+	struct link links[MAX_SERVERS]; /* by server */
 	__u32 layout[6]; /* what the loader must find equal to use the maps again */
 	__u64 peers[MAX_DEVICES]; /* MAC of an internal cable's far end, as its first fabric frame said; 0: none came yet */
+	struct probe probes[MAX_DEVICES];
+	__u32 cut[MAX_SERVERS][CUT_WORDS]; /* by server: those that it has no link to, a bit each */
 };
 
 #endif

@@ -37,6 +37,7 @@ from rbops.dataplane.xdp.libbpf import (
 )
 from rbops.dataplane.xdp.netdev import check_queues, find_device
 from rbops.dataplane.xdp.pins import Loaded, Pins, ensure_bpffs
+from rbops.dataplane.xdp.probing import LinkStates, XdpProbing, read_probes
 from rbops.dataplane.xdp.table import DIRECT_BYTES
 from rbops.errors import Mismatch, Where
 from rbops.node.ribdump import read_rib
@@ -154,13 +155,17 @@ class DataPlane:
         Raises Mismatch when the router is not loaded.
         """
         control = self._loaded().memory("control")
-        control[shape.DEAD_AT + server] = int(not alive)
+        LinkStates(control, self._config.fabric.servers).set(server, shape.NO_CARRIER, on=not alive)
         if not alive:
             # Whatever the cable leads to when it is up again: its first frame tells the MAC.
             for number, port in enumerate(self._config.fabric.ports):
                 if port.peer_server == server:
                     at = shape.PEERS_AT + 8 * number
                     control[at : at + 8] = bytes(8)
+
+    def probing(self) -> XdpProbing:
+        """What the programs note of probes; raises Mismatch when the router is not loaded."""
+        return XdpProbing(self._config.fabric, self._loaded().memory("control"))
 
     def instance(self) -> object:
         """Another value after each load, which may believe all links alive; None while nothing is loaded."""
@@ -169,7 +174,8 @@ class DataPlane:
     def counters(self) -> dict[str, Any]:
         """What was counted since the maps were made, all cores; raises Mismatch when the router is not loaded."""
         loaded = self._loaded()
-        return read_counters(self._config.fabric, loaded.layout, loaded.memory("cores"))
+        found = read_counters(self._config.fabric, loaded.layout, loaded.memory("cores"))
+        return {**found, "probes": read_probes(self._config.fabric, loaded.memory("control"))}
 
     def status(self) -> dict[str, Any]:
         """Programs, digests and generation as they are in the kernel; ``loaded`` False when there is none."""
@@ -183,7 +189,8 @@ class DataPlane:
             result["devices"][port.name] = entry
         if loaded:
             _, serial, fib, config = loaded.head()
-            dead = loaded.memory("control")[shape.DEAD_AT : shape.DEAD_AT + self._config.fabric.servers]
+            control = loaded.memory("control")
+            links = LinkStates(control, self._config.fabric.servers)
             dropped = self.counters()["total"].get("dropped", {})
             result |= {
                 "object_sha256": loaded.object_sha256.hex(),
@@ -191,7 +198,9 @@ class DataPlane:
                 "follows": fib == FOLLOWED,
                 "config_sha256": config.hex(),
                 "generation": serial,
-                "dead": [server for server, flag in enumerate(dead) if flag],
+                "dead": links.all(shape.NO_CARRIER, shape.SILENT),
+                "silent": links.all(shape.SILENT),
+                "cables": read_probes(self._config.fabric, control),
                 "refused": {reason: number for reason, number in dropped.items() if number and reason in _REFUSED},
             }
         return result
@@ -383,7 +392,7 @@ def _write_generation(
     control = loaded.memory("control")
     control[shape.ACTIVE_AT] = idle
     # The cables' far ends may have changed with it: they tell their MACs anew.
-    control[shape.PEERS_AT : shape.CONTROL_SIZE] = bytes(8 * shape.MAX_DEVICES)
+    control[shape.PEERS_AT : shape.PROBES_AT] = bytes(8 * shape.MAX_DEVICES)
     return serial
 
 

@@ -11,6 +11,7 @@
 #include "clock.h"
 #include "fib.h"
 #include "guard.h"
+#include "liveness.h"
 #include "vlb.h"
 
 #define MAX_REBUILD_CPUS 64
@@ -288,6 +289,19 @@ static __always_inline int leave(struct frame *frame, struct port *port, __u32 a
 	return send_to(frame, port->device, mac);
 }
 
+/* No packet of the fabric. Probes are not counted as received: they are nobody's packets. */
+static __always_inline int receive_other(struct frame *frame, __u64 mac, void *end)
+{
+	struct port_traffic *traffic = &frame->core->ports[frame->ingress & (MAX_DEVICES - 1)];
+	int verdict = answer_probe(frame->gen, frame->ingress, mac, frame->mac, end);
+
+	if (verdict < 0)
+		return give_to_kernel(frame, PUNT_NOT_FABRIC);
+	traffic->received.packets--;
+	traffic->received.bytes -= frame->size;
+	return verdict;
+}
+
 SEC("xdp")
 int internal(struct xdp_md *ctx)
 {
@@ -305,7 +319,7 @@ int internal(struct xdp_md *ctx)
 	if (unlikely(!is_neighbor(frame.ingress, data)))
 		return discard(&frame, DROP_UNKNOWN_NEIGHBOR);
 	if (unlikely((mac & 0xffff) != FABRIC_MAC))
-		return give_to_kernel(&frame, PUNT_NOT_FABRIC);
+		return receive_other(&frame, mac, end);
 	number = bpf_ntohs((__u16)(mac >> 16));
 	opaque(number); /* Linux 6.1's verifier wants the mask behind the byte swap, clang in front of it */
 	port = &frame.gen->ports[number & (MAX_PORTS - 1)];
@@ -315,7 +329,7 @@ int internal(struct xdp_md *ctx)
 	if (unlikely(dest >= MAX_SERVERS))
 		return discard(&frame, DROP_NO_PORT);
 	link = frame.gen->link[dest];
-	if (unlikely(link == NOWHERE || !is_alive(dest)))
+	if (unlikely(link == NOWHERE || !is_alive(dest, dest)))
 		return discard(&frame, DROP_NO_PATH);
 	take(&frame.core->links[link & (MAX_DEVICES - 1)], &frame.gen->devices[link & (MAX_DEVICES - 1)].rate, frame.size);
 	frame.core->forwarded[FWD_PHASE2]++;

@@ -60,9 +60,22 @@ static __always_inline int holds(__s32 used, const struct rate *rate, __u32 size
 	return size ? used + (__s32)size <= rate->depth : used <= rate->slack;
 }
 
-static __always_inline int is_alive(__u32 via)
+/* Whether frames for `dest` may go to `via` first, when something is said of that link. */
+static __noinline int is_usable(__u32 via, __u32 dest)
 {
-	return !control.dead[via & (MAX_SERVERS - 1)];
+	struct link *link = &control.links[via & (MAX_SERVERS - 1)];
+
+	if (link->no_carrier || link->silent)
+		return 0;
+	if (via == dest)
+		return 1;
+	dest &= MAX_SERVERS - 1;
+	return !link->drained && !(control.cut[via & (MAX_SERVERS - 1)][dest / 32] >> (dest % 32) & 1);
+}
+
+static __always_inline int is_alive(__u32 via, __u32 dest)
+{
+	return likely(!*(__u32 *)&control.links[via & (MAX_SERVERS - 1)]) || is_usable(via, dest);
 }
 
 /*
@@ -104,7 +117,7 @@ static __always_inline __u32 try_next(struct generation *gen, struct core *core,
 		return NO_VIA;
 	if (via == gen->self)
 		via = dest;
-	if (!is_alive(via))
+	if (!is_alive(via, dest))
 		return NO_VIA;
 	if (search->condition != ALIVE && !path_holds(gen, core, via, dest, search->size))
 		return NO_VIA;
@@ -158,7 +171,7 @@ static __always_inline void compare_room(struct generation *gen, struct core *co
 {
 	__s32 room;
 
-	if (!is_alive(via))
+	if (!is_alive(via, search->dest))
 		return;
 	room = room_of(gen, core, via, search->dest);
 	if (room < (__s32)search->size || (search->via != NO_VIA && room <= search->room))
@@ -204,18 +217,18 @@ static __always_inline __u32 choose_one(struct generation *gen, struct core *cor
 	__u32 via;
 
 	if (joining) {
-		if (gen->direct_quota && is_alive(dest) && path_holds(gen, core, dest, dest, 0))
+		if (gen->direct_quota && is_alive(dest, dest) && path_holds(gen, core, dest, dest, 0))
 			return dest;
 		via = rotate(place, dest, 0, HEADROOM);
 		if (likely(via != NO_VIA))
 			return via;
 	}
-	if (gen->direct_quota && is_alive(dest) && path_holds(gen, core, dest, dest, size))
+	if (gen->direct_quota && is_alive(dest, dest) && path_holds(gen, core, dest, dest, size))
 		return dest;
 	via = rotate(place, dest, size, FITS);
 	if (via == NO_VIA)
 		via = rotate(place, dest, size, ALIVE);
-	if (via == NO_VIA && is_alive(dest))
+	if (via == NO_VIA && is_alive(dest, dest))
 		via = dest;
 	return via;
 }
@@ -231,7 +244,7 @@ static __always_inline __u32 choose_path(struct generation *gen, struct core *co
 		return choose_one(gen, core, place, dest, size, 0);
 	old = *entry;
 	via = (old >> 16) & 0xffff;
-	if (old >> 32 == tag && ((tick - (__u32)old) & 0xffff) <= gen->flowlet_ticks && is_alive(via)) {
+	if (old >> 32 == tag && ((tick - (__u32)old) & 0xffff) <= gen->flowlet_ticks && is_alive(via, dest)) {
 		*entry = flowlet_entry(tag, via, tick);
 		if (path_holds(gen, core, via, dest, size))
 			return via;

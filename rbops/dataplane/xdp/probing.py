@@ -1,0 +1,98 @@
+"""Probes of the internal cables, as the XDP programs answer and note them. Standard library only."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+from rbops.dataplane.xdp import layout as shape
+from rbops.node.schema.dataplane import Fabric
+
+__all__ = ["LinkStates", "XdpProbing", "read_probes"]
+
+PROBE_MAC, PROTOCOL = b"\x02\x56\0\0\0\0", 0x88B6
+FRAME = struct.Struct(f"<6s6s2sHIIQ{shape.CUT_BYTES}s")
+"""liveness.h's struct probe_frame: the asking server, sequence, the answer's generation, ns, what it cannot reach."""
+_NOTED = struct.Struct("<IIII")
+_NOTED_AT = shape.PROBE.size - _NOTED.size
+_STATES = ("never answered", "alive", "dead")
+
+
+class LinkStates:
+    """What is said of the direct links, by server, in the control map's memory."""
+
+    def __init__(self, control: memoryview, servers: int) -> None:
+        self._control, self._servers = control, servers
+
+    def set(self, server: int, what: int, *, on: bool) -> None:
+        """``what``: one of layout.NO_CARRIER, SILENT, DRAINED."""
+        self._control[shape.LINK_STATES_AT + shape.LINK_STATE.size * server + what] = int(on)
+
+    def all(self, *what: int) -> list[int]:
+        """The servers of which any of ``what`` is said."""
+        return [server for server, said in enumerate(self._each()) if any(said[one] for one in what)]
+
+    def cut(self) -> bytes:
+        """The servers without a direct link that works, a bit each, as a probe tells them."""
+        bits = sum(1 << server for server in self.all(shape.NO_CARRIER, shape.SILENT))
+        return bits.to_bytes(shape.CUT_BYTES, "little")
+
+    def _each(self) -> Iterator[tuple[int, ...]]:
+        end = shape.LINK_STATES_AT + shape.LINK_STATE.size * self._servers
+        return shape.LINK_STATE.iter_unpack(self._control[shape.LINK_STATES_AT : end])
+
+
+class XdpProbing:
+    """rbops.dataplane.base.Probing. A port is its place in the fabric's list."""
+
+    def __init__(self, fabric: Fabric, control: memoryview) -> None:
+        self._server = fabric.server
+        self._control = control
+        self._links = LinkStates(control, fabric.servers)
+
+    def frame(self, mac: bytes, sequence: int, now_ns: int) -> bytes:
+        """A probe that leaves by the device with that MAC."""
+        protocol = PROTOCOL.to_bytes(2, "big")
+        return FRAME.pack(PROBE_MAC, mac, protocol, self._server, sequence, 0, now_ns, self._links.cut())
+
+    def answered_ns(self, port: int) -> int:
+        """When the last answer came, ns of the monotonic clock; 0: none yet."""
+        at, *_ = shape.PROBE.unpack_from(self._control, shape.PROBES_AT + shape.PROBE.size * port)
+        return int(at)
+
+    def noted(self, port: int) -> tuple[int, int, int, int]:
+        """(sent, missed, transitions, state) as they were noted last."""
+        at = shape.PROBES_AT + shape.PROBE.size * port + _NOTED_AT
+        sent, missed, transitions, state = _NOTED.unpack_from(self._control, at)
+        return sent, missed, transitions, state
+
+    def note(self, port: int, sent: int, missed: int, transitions: int, state: int) -> None:
+        """For status and counters, and for a prober that starts again."""
+        at = shape.PROBES_AT + shape.PROBE.size * port + _NOTED_AT
+        most = 0xFFFFFFFF
+        _NOTED.pack_into(self._control, at, sent & most, missed & most, transitions & most, state)
+
+    def set_silent(self, server: int, *, silent: bool) -> None:
+        """Leave the direct link towards ``server`` out of all choices, or use it again."""
+        self._links.set(server, shape.SILENT, on=silent)
+
+
+def read_probes(fabric: Fabric, control: memoryview) -> dict[str, dict[str, Any]]:
+    """What is known of each internal cable, by port; ``round_trip_us`` None while nothing was answered."""
+    found: dict[str, dict[str, Any]] = {}
+    for number, port in enumerate(fabric.ports):
+        if port.kind != "internal":
+            continue
+        at = shape.PROBES_AT + shape.PROBE.size * number
+        _, round_trip, _, _, answers, asked, sent, missed, transitions, state = shape.PROBE.unpack_from(control, at)
+        found[port.name] = {
+            "state": _STATES[state] if state < len(_STATES) else "unknown",
+            "sent": sent,
+            "answered": answers,
+            "missed": missed,
+            "asked": asked,
+            "round_trip_us": round(round_trip / 1000, 1) if answers else None,
+            "transitions": transitions,
+        }
+    return found

@@ -1,1 +1,0 @@
-"""A running lab's cables, taken apart: cut, captured, impaired."""

@@ -1,0 +1,135 @@
+"""Whether neighbours' data planes forward: probes over every internal cable, and what follows from their answers.
+
+A cable whose carrier is up may still swallow packets: a program that was detached, a CPU that hangs, a transceiver that
+is silent. So each server sends a probe over each cable every 10 ms, which the far data plane itself sends back.
+The data plane notes the answers, this process reads them: what counts is when an answer came, not when it is read.
+
+A prober that gets no CPU for a while must not blame others: a round that is late counts no probe as missed. Nor does
+silence on all cables at once, which is more likely our own, until it has lasted twice as long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rbops.dataplane.base import Probing
+from rbops.node.schema.dataplane import Fabric
+
+__all__ = ["ALIVE", "DEAD", "INTERVAL_NS", "UNKNOWN", "Cable", "Judge", "cables"]
+
+UNKNOWN, ALIVE, DEAD = range(3)
+"""UNKNOWN: the far end has never answered (it may run a program that cannot), and is used."""
+
+INTERVAL_NS = 10_000_000
+LATE_NS = INTERVAL_NS // 2
+"""A round that begins later than this says nothing of neighbours."""
+MISSED = 3
+"""Rounds without an answer until a cable is dead: between 30 and 40 ms after the last one that came."""
+MISSED_BY_ALL = 8
+BACK_NS = 1_000_000_000
+"""How long a dead cable must have answered before it is used again."""
+_NOTE_EVERY = 16
+
+
+@dataclass(slots=True)
+class Cable:
+    """An internal port: its place in the fabric's list, and the servers that packets go to by it."""
+
+    port: int
+    servers: tuple[int, ...]
+    state: int = UNKNOWN
+    sent: int = 0
+    missed: int = 0
+    """In all."""
+    transitions: int = 0
+    silent_rounds: int = 0
+    """Rounds without an answer since the last one that came."""
+    answering_since: int = 0
+    """ns; 0: it does not answer."""
+
+
+def cables(fabric: Fabric) -> list[Cable]:
+    """The internal ports that packets leave by."""
+    servers: dict[str, list[int]] = {}
+    for server, port in sorted(fabric.next_hop.items()):
+        servers.setdefault(port, []).append(server)
+    return [
+        Cable(number, tuple(servers[port.name])) for number, port in enumerate(fabric.ports) if port.name in servers
+    ]
+
+
+class Judge:
+    """The state of all cables, from what the data plane noted. ``previous`` states are kept over a restart."""
+
+    def __init__(self, all_cables: Sequence[Cable], probing: Probing) -> None:
+        self._cables = all_cables
+        self._probing = probing
+        self._rounds = 0
+        self._last: int | None = None
+        self._was_late = False
+        for cable in all_cables:
+            cable.sent, cable.missed, cable.transitions, cable.state = probing.noted(cable.port)
+            self._tell(cable)
+
+    def suspects(self) -> bool:
+        """Whether the next round might declare a cable dead: then look first whether the data plane was loaded anew."""
+        return any(cable.state == ALIVE and cable.silent_rounds + 1 >= MISSED for cable in self._cables)
+
+    def round(self, now: int) -> list[Cable]:
+        """What the answers say at ``now`` (ns), just before the next probes; returns the cables that changed."""
+        last, self._last = self._last, now
+        if last is None:
+            return []
+        slow = now - last > INTERVAL_NS + LATE_NS
+        # Once is a hiccup of ours; who is slow all the time must judge nevertheless.
+        late, self._was_late = slow and not self._was_late, slow
+        for cable in self._cables:
+            self._read(cable, last, late=late)
+        changed = [cable for cable in self._cables if self._judge(cable, now)]
+        for cable in changed:
+            cable.transitions += 1
+            self._tell(cable)
+        self._rounds += 1
+        for cable in self._cables if self._rounds % _NOTE_EVERY == 0 else changed:
+            self._probing.note(cable.port, cable.sent, cable.missed, cable.transitions, cable.state)
+        return changed
+
+    def sent(self, failed: Iterable[int]) -> None:
+        """Probes left by all ports but ``failed``."""
+        lost = frozenset(failed)
+        for cable in self._cables:
+            cable.sent += cable.port not in lost
+
+    def _tell(self, cable: Cable) -> None:
+        for server in cable.servers:
+            self._probing.set_silent(server, silent=cable.state == DEAD)
+
+    def _read(self, cable: Cable, last: int, *, late: bool) -> None:
+        answered = self._probing.answered_ns(cable.port)
+        if answered >= last:
+            cable.silent_rounds = 0
+            cable.answering_since = cable.answering_since or answered
+            if cable.state == UNKNOWN:
+                cable.state = ALIVE
+        elif not late:
+            cable.missed += cable.state != UNKNOWN
+            cable.silent_rounds += 1
+            if cable.silent_rounds > 1:
+                cable.answering_since = 0
+
+    def _judge(self, cable: Cable, now: int) -> bool:
+        """Whether the state changed."""
+        if cable.state == ALIVE and cable.silent_rounds >= self._patience():
+            cable.state = DEAD
+            return True
+        if cable.state == DEAD and cable.answering_since and now - cable.answering_since >= BACK_NS:
+            cable.state = ALIVE
+            return True
+        return False
+
+    def _patience(self) -> int:
+        """Longer while no neighbour at all is heard."""
+        known = [cable for cable in self._cables if cable.state != UNKNOWN]
+        alone = len(known) > 1 and all(cable.silent_rounds >= MISSED for cable in known)
+        return MISSED_BY_ALL if alone else MISSED

@@ -1,0 +1,155 @@
+"""Probes of the internal cables: what the programs send back, note, and no longer choose."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Callable
+
+import pytest
+
+from rbops.dataplane.xdp.libbpf import XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX
+from tests.dataplane.frames import ethernet, fabric, ipv4
+from tests.dataplane.router import Router
+
+pytestmark = pytest.mark.root
+
+PROBE, ANSWER, FAR = b"\x02\x56\0\0\0\0", b"\x02\x56\0\0\0\1", b"\x02\x4f\0\0\0\x09"
+INT1 = 1
+"""The number of port int1."""
+THEM = "198.18.{}.9"
+
+
+def probe(server: int, cut: int = 0, *, sequence: int = 7, sent_ns: int = 0, destination: bytes = PROBE) -> bytes:
+    """What ``server`` sends that cannot reach the servers whose bits are in ``cut``."""
+    body = struct.pack("<HIIQ", server, sequence, 0, sent_ns) + cut.to_bytes(32, "little")
+    return ethernet(destination, body, source=FAR, protocol=0x88B6)
+
+
+def ways(router: Router, dest: int, count: int = 12) -> set[int | None]:
+    """The first servers of new flows to ``dest``; None: dropped."""
+    found: set[int | None] = set()
+    macs = {router.mac(f"int{peer}"): peer for peer in range(1, 4)}
+    for number in range(count):
+        frame = ethernet(router.mac("ext0"), ipv4(THEM.format(dest), source=f"203.0.113.{number}"))
+        ran = router.receive("ext0", frame)
+        found.add(macs[ran.frame[6:12]] if ran.verdict == XDP_REDIRECT else None)
+    return found
+
+
+def test_a_probe_is_sent_back_as_it_came(make_router: Callable[..., Router]) -> None:
+    router = make_router()
+    frame = probe(1, sequence=0x01020304, sent_ns=99)
+    ran = router.receive("int1", frame)
+    assert ran.verdict == XDP_TX
+    assert ran.frame[:14] == ANSWER + router.mac("int1") + b"\x88\xb6"
+    serial = router.plane.status()["generation"]
+    assert ran.frame[14:] == frame[14:20] + struct.pack("<I", serial) + frame[24:]
+    assert len(ran.frame) == 64
+
+
+def test_the_frame_that_is_sent_is_the_one_that_is_answered(make_router: Callable[..., Router]) -> None:
+    router = make_router()
+    router.plane.set_alive(2, alive=False)
+    frame = router.plane.probing().frame(router.mac("int1"), 7, 12345)
+    assert frame == ethernet(PROBE, probe(0, 1 << 2, sent_ns=12345)[14:], source=router.mac("int1"), protocol=0x88B6)
+    assert router.receive("int3", frame).verdict == XDP_TX
+
+
+def test_an_answer_is_noted_with_its_round_trip(make_router: Callable[..., Router]) -> None:
+    router = make_router()
+    probing, before = router.plane.probing(), time.monotonic_ns()
+    assert (probing.answered_ns(INT1), router.plane.status()["cables"]["int1"]["round_trip_us"]) == (0, None)
+    ran = router.receive("int1", probe(0, sent_ns=before, destination=ANSWER))
+    assert ran.verdict == XDP_DROP
+    assert before < probing.answered_ns(INT1) < time.monotonic_ns()
+    cable = router.plane.status()["cables"]["int1"]
+    assert cable["answered"] == 1
+    assert cable["round_trip_us"] == round((probing.answered_ns(INT1) - before) / 1000, 1)
+    assert probing.answered_ns(INT1 + 1) == 0
+
+
+def test_probes_are_no_packets_in_any_counter(make_router: Callable[..., Router]) -> None:
+    router = make_router()
+    router.receive("int1", probe(1))
+    router.receive("int1", probe(0, destination=ANSWER))
+    assert router.counted() == {}
+    assert router.plane.counters()["ports"]["int1"] == dict.fromkeys(
+        ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes"), 0
+    )
+    assert router.plane.counters()["probes"]["int1"]["asked"] == 1
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        probe(1)[:63],
+        ethernet(PROBE, probe(1)[14:], protocol=0x88B5),
+        ethernet(b"\x02\x56\0\0\0\2", probe(1)[14:], protocol=0x88B6),
+    ],
+    ids=["cut", "another EtherType", "another address"],
+)
+def test_what_only_looks_like_one_is_for_the_kernel(make_router: Callable[..., Router], frame: bytes) -> None:
+    router = make_router()
+    assert router.receive("int1", frame).verdict == XDP_PASS
+    assert router.counted() == {"received.internal": 1, "punted.not_fabric": 1}
+
+
+def test_probes_of_strangers_count_for_nothing(make_router: Callable[..., Router]) -> None:
+    """On a cable whose far end is known, and on external ports."""
+    router = make_router()
+    router.receive("int1", ethernet(fabric(0, 1), ipv4("198.18.0.9"), source=b"\x02\x4f\0\0\0\x01"))
+    before = router.counted()
+    assert router.receive("int1", probe(0, destination=ANSWER)).verdict == XDP_DROP
+    assert router.receive("ext0", probe(2, 0xF)).verdict == XDP_DROP
+    after = router.counted()
+    assert after.get("dropped.unknown_neighbor", 0) - before.get("dropped.unknown_neighbor", 0) == 1
+    assert after["dropped.fabric_mac"] == 1
+    assert router.plane.probing().answered_ns(INT1) == 0
+
+
+def test_silence_and_carrier_do_not_overwrite_each_other(make_router: Callable[..., Router]) -> None:
+    router = make_router()
+    probing = router.plane.probing()
+    assert ways(router, 1) == {1}
+    probing.set_silent(1, silent=True)
+    router.plane.set_alive(1, alive=False)
+    assert ways(router, 1) == {2, 3}
+    router.plane.set_alive(1, alive=True)
+    assert ways(router, 1) == {2, 3}
+    assert (router.plane.status()["dead"], router.plane.status()["silent"]) == ([1], [1])
+    probing.set_silent(1, silent=False)
+    router.next_tick()
+    assert ways(router, 1) == {1}
+
+
+def test_no_path_leads_through_a_server_that_cannot_go_on(make_router: Callable[..., Router]) -> None:
+    """What a neighbour says in its probes of its own cables counts at once, for what goes through it alone."""
+    router = make_router()
+    router.plane.probing().set_silent(3, silent=True)
+    assert ways(router, 3) == {1, 2}
+    router.receive("int1", probe(1, 1 << 3))
+    assert ways(router, 3) == {2}
+    assert ways(router, 1) == {1}
+    router.receive("int2", probe(2, 1 << 3))
+    assert ways(router, 3) == {None}
+    router.receive("int1", probe(1))
+    assert ways(router, 3) == {1}
+
+
+def test_a_flow_leaves_a_path_that_died_behind_its_first_server(make_router: Callable[..., Router]) -> None:
+    router = make_router()
+    router.plane.probing().set_silent(3, silent=True)
+    frame = ethernet(router.mac("ext0"), ipv4(THEM.format(3)))
+    first = router.receive("ext0", frame).frame[6:12]
+    port = next(name for name in ("int1", "int2") if router.mac(name) == first)
+    router.receive(port, probe(int(port[3:]), 1 << 3))
+    assert router.receive("ext0", frame).frame[6:12] not in (first, router.mac("int3"))
+
+
+def test_a_probe_of_a_server_that_cannot_be_is_answered_and_forgotten(make_router: Callable[..., Router]) -> None:
+    router = make_router()
+    before = bytes(router.plane._pins.load().memory("control")[64:])
+    assert router.receive("int1", probe(0xFFFF, 0xFFFFFFFF)).verdict == XDP_TX
+    after = bytes(router.plane._pins.load().memory("control")[64:])
+    assert sum(a != b for a, b in zip(before, after, strict=True)) <= 2  # its counter, and nothing else
