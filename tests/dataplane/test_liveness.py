@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
+from rbops.dataplane.xdp.guard import PUNTED
 from rbops.dataplane.xdp.libbpf import XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX
-from tests.dataplane.frames import ethernet, fabric, ipv4
+from tests.dataplane.frames import checksum, ethernet, fabric, ipv4
 from tests.dataplane.router import Router
 
 pytestmark = pytest.mark.root
@@ -153,3 +154,91 @@ def test_a_probe_of_a_server_that_cannot_be_is_answered_and_forgotten(make_route
     assert router.receive("int1", probe(0xFFFF, 0xFFFFFFFF)).verdict == XDP_TX
     after = bytes(router.plane._pins.load().memory("control")[64:])
     assert sum(a != b for a, b in zip(before, after, strict=True)) <= 2  # its counter, and nothing else
+
+
+def alone(router: Router) -> None:
+    """Nothing leads to server 3 any more."""
+    router.plane.probing().set_silent(3, silent=True)
+    router.receive("int1", probe(1, 1 << 3))
+    router.receive("int2", probe(2, 1 << 3))
+
+
+def icmp_of(packet: bytes) -> tuple[int, int, bytes]:
+    """Type, code and quote, its checksum checked."""
+    assert checksum(packet) == 0
+    kind, code, _, unused = struct.unpack_from(">BBHI", packet)
+    assert unused == 0
+    return kind, code, packet[8:]
+
+
+UDP = struct.pack(">HHHH", 1000, 2000, 8, 0)
+
+
+@pytest.mark.parametrize("size", [0, 4, 18, 1400])
+def test_the_sender_is_told_that_a_server_is_gone(make_router: Callable[..., Router], size: int) -> None:
+    router = make_router(answer_from={"ext0": "198.18.0.1"})
+    alone(router)
+    frame = ethernet(router.mac("ext0"), ipv4(THEM.format(3), source="203.0.113.7", payload=UDP + bytes(size), ttl=9))
+    before = router.counted()
+    ran = router.receive("ext0", frame)
+    assert ran.verdict == XDP_TX
+    assert ran.frame[:14] == frame[6:12] + router.mac("ext0") + b"\x08\0"
+    head = ran.frame[14:34]
+    assert checksum(head) == 0
+    assert struct.unpack(">BBHHHBB", head[:10]) == (0x45, 0xC0, 56, 0, 0x4000, 64, 1)
+    assert head[12:] == bytes([198, 18, 0, 1, 203, 0, 113, 7])
+    kind, code, quote = icmp_of(ran.frame[34:])
+    assert (kind, code) == (3, 1)
+    assert checksum(quote[:20]) == 0
+    assert (quote[8], quote[:8], quote[12:]) == (8, frame[14:22], frame[26:42])
+    moved = {key: number - before.get(key, 0) for key, number in router.counted().items()}
+    assert {key: number for key, number in moved.items() if number} == {
+        "received.external": 1,
+        "dropped.unreachable": 1,
+    }
+    assert router.plane.counters()["ports"]["ext0"]["tx_packets"] == 1
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        ipv4(THEM.format(3), protocol=1, payload=b"\x03\x01" + bytes(30)),
+        ipv4(THEM.format(3), protocol=1, payload=b"\0\0" + bytes(30)),
+        ipv4(THEM.format(3), fragment=0x00B9),
+        ipv4(THEM.format(3), payload=bytes(7)),
+    ],
+    ids=["an ICMP error", "an echo reply", "a later fragment", "too short to quote"],
+)
+def test_what_is_not_answered_is_dropped(make_router: Callable[..., Router], packet: bytes) -> None:
+    router = make_router(answer_from={"ext0": "198.18.0.1"})
+    alone(router)
+    assert router.receive("ext0", ethernet(router.mac("ext0"), packet)).verdict == XDP_DROP
+    assert router.counted()["dropped.no_path"] == 1
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [ipv4(THEM.format(3), protocol=1, payload=b"\x08\0" + bytes(30)), ipv4(THEM.format(3), fragment=0x2000)],
+    ids=["an echo request", "a first fragment"],
+)
+def test_what_is_answered_too(make_router: Callable[..., Router], packet: bytes) -> None:
+    router = make_router(answer_from={"ext0": "198.18.0.1"})
+    alone(router)
+    assert router.receive("ext0", ethernet(router.mac("ext0"), packet)).verdict == XDP_TX
+
+
+def test_answers_have_a_rate(make_router: Callable[..., Router]) -> None:
+    router = make_router(answer_from={"ext0": "198.18.0.1"}, punts=dict.fromkeys(PUNTED, 1000))
+    router.set_tick(1_000_000)
+    alone(router)
+    frame = ethernet(router.mac("ext0"), ipv4(THEM.format(3)))
+    verdicts = [router.receive("ext0", frame).verdict for _ in range(120)]
+    assert verdicts == [XDP_TX] * 100 + [XDP_DROP] * 20
+    assert (router.counted()["dropped.unreachable"], router.counted()["dropped.no_path"]) == (100, 20)
+
+
+def test_without_an_address_nobody_is_told(make_router: Callable[..., Router]) -> None:
+    router = make_router()
+    alone(router)
+    assert router.receive("ext0", ethernet(router.mac("ext0"), ipv4(THEM.format(3)))).verdict == XDP_DROP
+    assert router.counted()["dropped.no_path"] == 1

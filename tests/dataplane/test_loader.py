@@ -244,6 +244,7 @@ def test_layout_is_that_of_the_programs(tmp_path: Path) -> None:
         "struct generation, next_hops": shape.NEXT_HOPS_AT,
         "struct generation, punt_rate": shape.RATES_AT,
         "struct generation, own": shape.OWN_AT,
+        "struct generation, answer_from": shape.ANSWERS_AT,
         "struct core, ports": shape.PORT_TRAFFIC_AT,
         "struct core, links": shape.LINKS_AT,
         "struct core, dests": shape.DESTS_AT,

@@ -12,6 +12,26 @@
 #define IP_HEADER 20
 #define MORE_FRAGMENTS_OR_OFFSET 0x3fff
 
+/*
+ * Where the frame begins and ends. Read by hand into whole registers: newer compilers (clang 19) keep the context's
+ * 32-bit fields as such and spill them so, which the verifier refuses for pointers into packets.
+ */
+static __always_inline void *packet(struct xdp_md *ctx)
+{
+	void *at;
+
+	asm volatile("%0 = *(u32 *)(%1 + %2)" : "=r"(at) : "r"(ctx), "i"(__builtin_offsetof(struct xdp_md, data)));
+	return at;
+}
+
+static __always_inline void *packet_end(struct xdp_md *ctx)
+{
+	void *at;
+
+	asm volatile("%0 = *(u32 *)(%1 + %2)" : "=r"(at) : "r"(ctx), "i"(__builtin_offsetof(struct xdp_md, data_end)));
+	return at;
+}
+
 /* The IPv4 header without options, in the words in which it is read. */
 struct ip_header {
 	__u8 version_ihl;

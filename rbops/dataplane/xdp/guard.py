@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
 from rbops.node.schema.fields import Fields
@@ -41,25 +41,35 @@ class Guard:
     """``punts``: reason -> packets a second of a port and core; those not named: none.
 
     ``addresses`` are the router's own, of all servers. ``urpf``: external port -> how its sources are checked.
+    ``answer_from``: external port -> the address that ICMP errors about its packets come from.
     """
 
     punts: Mapping[str, int]
     addresses: tuple[str, ...]
     urpf: Mapping[str, str]
+    answer_from: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, fields: Fields) -> Guard:
         """FieldError for what is wrong."""
         punts, urpf = fields["punts"].fields(), fields["urpf"].fields()
+        told = fields.find("answer_from")
+        sources = () if told is None else told.fields().keys(NAME)
         return cls(
             {reason: punts[reason].number() for reason in PUNTED},
             fields["addresses"].texts(),
             {port: mode.choice(*URPF) for port, mode in urpf.keys(NAME)},
+            {port: address.address() for port, address in sources},
         )
 
     def to_json(self) -> dict[str, object]:
         """As in node.json."""
-        return {"punts": dict(self.punts), "addresses": list(self.addresses), "urpf": dict(self.urpf)}
+        return {
+            "punts": dict(self.punts),
+            "addresses": list(self.addresses),
+            "urpf": dict(self.urpf),
+            "answer_from": dict(self.answer_from),
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,6 +122,7 @@ enum dropped {
 	DROP_FABRIC_MAC,
 	DROP_UNKNOWN_NEIGHBOR,
 	DROP_BLACKHOLE,
+	DROP_UNREACHABLE,
 	DROP_REASONS,
 	DROP_COUNT = 32,
 };
@@ -145,6 +146,7 @@ struct generation {
 	__u32 own_shift; /* shifted right by this */
 	__u32 pad;
 	__u32 punt_rate[PUNT_COUNT]; /* packets a second of each bucket */
+	__be32 answer_from[MAX_DEVICES]; /* source of ICMP errors about what came in there; 0: none are sent */
 	struct device devices[MAX_DEVICES];
 	struct ingress ingress[MAX_INGRESS];
 	__u16 link[MAX_SERVERS]; /* device towards a server; NOWHERE: none */

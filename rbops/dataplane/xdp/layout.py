@@ -11,6 +11,7 @@ import json
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
 
 from rbops.common.limits import MAX_EXTERNAL_PORTS, MAX_XDP_DEVICES, MAX_XDP_SERVERS
 from rbops.dataplane.xdp.guard import OWN_BUCKET, OWN_BUCKETS, PUNTED, Guard, own_addresses
@@ -53,6 +54,7 @@ DROPPED = (
     "fabric_mac",
     "unknown_neighbor",
     "blackhole",
+    "unreachable",
 )
 POLICED = tuple(f"policed_{reason}" for reason in PUNTED)
 
@@ -63,7 +65,8 @@ INGRESS = struct.Struct("<II")
 PORT = struct.Struct("<HHHH")
 NEXT_HOP = struct.Struct("<QHHHH")
 RATES_AT = HEAD.size
-DEVICES_AT = RATES_AT + RATES.size
+ANSWERS_AT = RATES_AT + RATES.size
+DEVICES_AT = ANSWERS_AT + 4 * MAX_DEVICES
 INGRESS_AT = DEVICES_AT + MAX_DEVICES * DEVICE.size
 LINK_AT = INGRESS_AT + MAX_INGRESS * INGRESS.size
 ROTATION_AT = LINK_AT + 2 * MAX_SERVERS
@@ -82,7 +85,7 @@ PUNTS_AT = DESTS_AT + MAX_SERVERS * 8
 PATHS_AT = PUNTS_AT + MAX_DEVICES * PUNTED_COUNT * 4 * 8
 
 LAYOUT = struct.Struct("<6I")
-LAYOUT_VERSION = 5
+LAYOUT_VERSION = 6
 TICK_AT, ACTIVE_AT, OBJECT_AT, LINK_STATES_AT = 0, 64, 72, 104
 LINK_STATE = struct.Struct("<BBBB")  # no carrier, silent, drained, partial
 NO_CARRIER, SILENT, DRAINED, PARTIAL = range(4)
@@ -290,6 +293,9 @@ def _write_devices(out: bytearray, fabric: Fabric, guard: Guard, devices: Sequen
         longest = device.mtu + ETHERNET_HEADER
         flags = int(device.keeps_packet_type) | _URPF[guard.urpf.get(port.name, "off")]
         DEVICE.pack_into(out, DEVICES_AT + at * DEVICE.size, mac_number(device.mac), longest, flags, *rate)
+        if port.name in guard.answer_from:
+            place = ANSWERS_AT + 4 * at
+            out[place : place + 4] = IPv4Address(guard.answer_from[port.name]).packed
         place = device.ifindex % MAX_INGRESS
         if place in taken:
             hint = "create one of the devices anew, so that it gets another index"

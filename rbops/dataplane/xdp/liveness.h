@@ -23,20 +23,24 @@ struct probe_frame {
 	__u32 serial; /* generation of who answers */
 	__u64 sent; /* ns of the asking server's monotonic clock */
 	__u32 cut[CUT_WORDS]; /* servers that the asking one has no cable to that works, a bit each */
-} __attribute__((packed));
+};
 
 _Static_assert(sizeof(struct probe_frame) == 64, "layout.py makes the same frame");
 
 /* What the neighbour cannot reach itself: no path through it leads there. */
 static __always_inline void note_cut(const struct probe_frame *probe)
 {
-	__u32 server = probe->server, any = 0, i;
+	__u64 server = probe->server;
+	__u32 any = 0, i, *row;
 
 	if (server >= MAX_SERVERS)
 		return;
+	opaque(server);
+	server &= MAX_SERVERS - 1;
+	row = control.cut[server];
 #pragma unroll
 	for (i = 0; i < CUT_WORDS; i++) {
-		control.cut[server][i] = probe->cut[i];
+		row[i] = probe->cut[i];
 		any |= probe->cut[i];
 	}
 	control.links[server].partial = !!any;

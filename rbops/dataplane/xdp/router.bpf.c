@@ -12,9 +12,11 @@
 #include "fib.h"
 #include "guard.h"
 #include "liveness.h"
+#include "unreachable.h"
 #include "vlb.h"
 
 #define MAX_REBUILD_CPUS 64
+#define NO_WAY (-1) /* in place of a verdict: nothing leads to the output server */
 
 char _license[] SEC("license") = "GPL";
 
@@ -32,26 +34,6 @@ struct {
 	__type(value, __u32);
 	__uint(max_entries, MAX_REBUILD_CPUS);
 } rebuild SEC(".maps");
-
-/*
- * Where the frame begins and ends. Read by hand into whole registers: newer compilers (clang 19) keep the context's
- * 32-bit fields as such and spill them so, which the verifier refuses for pointers into packets.
- */
-static __always_inline void *packet(struct xdp_md *ctx)
-{
-	void *at;
-
-	asm volatile("%0 = *(u32 *)(%1 + %2)" : "=r"(at) : "r"(ctx), "i"(__builtin_offsetof(struct xdp_md, data)));
-	return at;
-}
-
-static __always_inline void *packet_end(struct xdp_md *ctx)
-{
-	void *at;
-
-	asm volatile("%0 = *(u32 *)(%1 + %2)" : "=r"(at) : "r"(ctx), "i"(__builtin_offsetof(struct xdp_md, data_end)));
-	return at;
-}
 
 /* What the steps on a frame's way need. */
 struct frame {
@@ -153,7 +135,7 @@ static __always_inline int send_over_fabric(struct frame *frame, struct next_hop
 
 	via = choose_path(frame->gen, frame->core, frame->place, dest, frame->tick, frame->size, hash);
 	if (unlikely(via == NO_VIA))
-		return discard(frame, DROP_NO_PATH);
+		return NO_WAY;
 	charge(frame->gen, frame->core, via, dest, frame->size);
 	path = path_of(frame->core, dest, via);
 	path->packets++;
@@ -232,6 +214,24 @@ static __always_inline int begin(struct frame *frame, struct xdp_md *ctx)
 	return ingress->ifindex == ifindex;
 }
 
+/* The sender is told, as often as the kernel would be asked for packets without a route. */
+static __always_inline int refuse(struct xdp_md *ctx, struct frame *frame)
+{
+	__u32 device = frame->ingress & (MAX_DEVICES - 1), length;
+	__u32 number = (device * PUNT_COUNT + PUNT_NO_ROUTE) * PUNT_CLASSES + sender_class(frame->mac);
+	struct port_traffic *traffic = &frame->core->ports[device];
+
+	if (!may_pass(frame->place, number, frame->tick))
+		return discard(frame, DROP_NO_PATH);
+	length = make_unreachable(ctx, frame->gen->devices[device].mac, frame->gen->answer_from[device]);
+	if (!length)
+		return discard(frame, DROP_NO_PATH);
+	discard(frame, DROP_UNREACHABLE);
+	traffic->sent.packets++;
+	traffic->sent.bytes += length;
+	return XDP_TX;
+}
+
 SEC("xdp")
 int external(struct xdp_md *ctx)
 {
@@ -269,7 +269,8 @@ int external(struct xdp_md *ctx)
 	}
 	if (unlikely(verdict != FORWARD))
 		return give_to_kernel(&frame, verdict);
-	return route(&frame, ip, end);
+	verdict = route(&frame, ip, end);
+	return likely(verdict != NO_WAY) ? verdict : refuse(ctx, &frame);
 }
 
 /* The output port is on this server: to its neighbour, or to this server's kernel. */

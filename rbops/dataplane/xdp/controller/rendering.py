@@ -38,7 +38,12 @@ class XdpRendering:
         """No files of its own. Where it follows the kernel's table, neighbours without a MAC have a place too."""
         urpf = {port.name: port.urpf for port in server.ports if port.urpf != "off"}
         punts = {reason: getattr(self.punts, reason) for reason in PUNTED}
-        guard = Guard(punts, self.addresses, urpf)
+        own = {
+            port.name: port.addresses[0].partition("/")[0]
+            for port in server.ports
+            if port.id is not None and port.addresses
+        }
+        guard = Guard(punts, self.addresses, urpf, own)
         if self.routes is None:
             return ServerPart(XdpConfig(fabric, self.program, self.fib, guard))
         near = [(port.id, near) for port in server.ports if port.id is not None for near in port.adjacencies]
