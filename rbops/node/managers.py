@@ -2,15 +2,17 @@
 
 systemd-networkd takes away rules and routes that are not its own when it starts or configures a link again, and both it
 and NetworkManager configure every link that a file of theirs matches (systemd.network(5), networkd.conf(5),
-NetworkManager.conf(5)). cloud-init and tuned write settings of their own: they are named to the operator.
+NetworkManager.conf(5)). cloud-init, tuned, ifupdown (interfaces(5)) and a firewall that forwards nothing (Docker's, for
+one) do as their own files say: they are named to the operator.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator
 
 from rbops.node.settings import Action, Put, Run, Setting
-from rbops.node.system import System
+from rbops.node.system import NotInstalled, System
 
 __all__ = ["NETWORKD", "NETWORK_MANAGER", "SUBJECT", "settings"]
 
@@ -38,6 +40,8 @@ _KEYFILE = """\
 unmanaged-devices+={names}
 """
 _CLOUD = "/etc/cloud/cloud.cfg"
+_INTERFACES = "/etc/network/interfaces"
+_STANZAS = ("auto", "iface", "mapping")
 
 
 def settings(devices: Iterable[str], system: System) -> list[Setting]:
@@ -56,7 +60,7 @@ def settings(devices: Iterable[str], system: System) -> list[Setting]:
         text = _KEYFILE.format(names=";".join(f"interface-name:{name}" for name in names))
         reload = ("systemctl", "try-reload-or-restart", "NetworkManager.service")
         found.append(_files("NetworkManager", {NETWORK_MANAGER: text}, reload, system))
-    return found + _named(system)
+    return [*found, *_named(system), *_ifupdown(names, system), *_firewall(system)]
 
 
 def _manages_these(system: System) -> bool:
@@ -86,3 +90,38 @@ def _named(system: System) -> list[Setting]:
         reason = f"it writes the network's configuration at boot: put `network: {{config: disabled}}` into {folder}"
         found.append(Setting(SUBJECT, "cloud-init", "configures the network", "does not", unsupported=reason))
     return found
+
+
+def _ifupdown(devices: Iterable[str], system: System) -> Iterator[Setting]:
+    """The router's ports that ifupdown configures too, at boot and when networking.service starts again."""
+    folder = f"{_INTERFACES}.d"
+    texts = [system.read(_INTERFACES) or "", *(system.read(f"{folder}/{name}") or "" for name in system.names(folder))]
+    lines = [line.split() for text in texts for line in text.splitlines()]
+    named = {
+        name
+        for words in lines
+        if words and (words[0] in _STANZAS or words[0].startswith("allow-"))
+        for name in words[1:]
+    }
+    mine = sorted(named & set(devices))
+    if mine:
+        reason = f"it configures {', '.join(mine)} too: take the stanza out of {_INTERFACES}"
+        yield Setting(SUBJECT, "ifupdown", "configures ports", "leaves them alone", unsupported=reason)
+
+
+def _firewall(system: System) -> Iterator[Setting]:
+    """Chains that drop what the kernel forwards: an accept ends one chain only, no other can undo it (nft(8))."""
+    try:
+        done = system.run(("nft", "-j", "list", "chains"))
+    except NotInstalled:
+        return  # apply installs it
+    listed = json.loads(done.stdout)["nftables"] if done.returncode == 0 and done.stdout else []
+    chains = [entry["chain"] for entry in listed if "chain" in entry]
+    for chain in chains:
+        if chain.get("hook") == "forward" and chain.get("policy") == "drop" and chain["family"] in ("ip", "inet"):
+            name = f"{chain['family']} {chain['table']} {chain['name']}"
+            reason = (
+                "what the kernel forwards for the data plane (neighbours without a `mac`, fragments to be made) is "
+                "lost where no rule in it accepts the router's ports (beside Docker: in its chain DOCKER-USER)"
+            )
+            yield Setting(SUBJECT, f"firewall {name}", "drops by default", "accepts", unsupported=reason)

@@ -23,7 +23,7 @@ def note_lines(found: Mapping[str, Sequence[Note]]) -> Iterator[str]:
             grouped.setdefault(key, {}).setdefault(server, []).append(note)
     if not grouped:
         return
-    yield "planned, but not supported by the hardware:"
+    yield "planned, but not so on the servers:"
     for (setting, reason), servers in list(grouped.items())[:_MOST_LINES]:
         every = [note for notes in servers.values() for note in notes]
         numbers = {int(number) for note in every if (number := _split(note.setting)[1])}

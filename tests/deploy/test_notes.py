@@ -57,7 +57,7 @@ def done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Applied:
 def test_apply_ends_with_what_is_not_supported(done: Applied) -> None:
     lines = list(applied_lines(done, {}))
     assert lines[-3:] == [
-        "planned, but not supported by the hardware:",
+        "planned, but not so on the servers:",
         f"  governor: {NO_CPUFREQ} (n0, n2: CPU 1-2)",
         "  rx ring: veth has none (n0: port ext0; n2: port ext2)",
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -122,6 +123,47 @@ def test_managers_are_told_or_named() -> None:
     assert not any(setting.differs for setting in managers.settings(["eth7", "eth8"], system))
     system.files["/etc/cloud/cloud.cfg.d/99-off.cfg"] = "network: {config: disabled}"
     assert "cloud-init" not in {setting.name for setting in managers.settings(["eth7"], system)}
+
+
+def test_ifupdown_is_named_where_it_configures_a_port() -> None:
+    texts = {
+        "/etc/network/interfaces": "# iface eth9\nauto lo eth1\niface lo inet loopback\nsource interfaces.d/*\n",
+        "/etc/network/interfaces.d/data": "allow-hotplug eth7\niface eth7 inet dhcp\n",
+    }
+    found = managers.settings(["eth7", "eth8", "eth9"], OneNamespace(files=FILES | texts))
+    told = {setting.name: setting.unsupported for setting in found}
+    assert told["ifupdown"] == "it configures eth7 too: take the stanza out of /etc/network/interfaces"
+    assert "ifupdown" not in {
+        each.name for each in managers.settings(["eth8", "eth9"], OneNamespace(files=FILES | texts))
+    }
+
+
+class Firewall(OneNamespace):
+    """Chains as `nft -j list chains` gives them on a server with Docker."""
+
+    policy = "drop"
+
+    def run(self, argv: tuple[str, ...], stdin: str = "") -> Done:
+        if argv[:3] == ("nft", "-j", "list"):
+            base = {"family": "ip", "table": "filter", "handle": 1, "type": "filter", "hook": "forward", "prio": 0}
+            rows = [
+                {"metainfo": {"json_schema_version": 1}},
+                {"chain": {**base, "name": "FORWARD", "policy": self.policy}},
+                {"chain": {**base, "name": "INPUT", "hook": "input", "policy": "drop"}},
+                {"chain": {**base, "family": "ip6", "name": "FORWARD", "policy": "drop"}},
+                {"chain": {"family": "ip", "table": "filter", "name": "DOCKER-USER", "handle": 2}},
+            ]
+            return Done(0, json.dumps({"nftables": rows}), "")
+        return super().run(argv, stdin)
+
+
+def test_a_firewall_that_forwards_nothing_is_named() -> None:
+    found = [each for each in managers.settings(["eth7"], Firewall(files=dict(FILES))) if "firewall" in each.name]
+    assert [each.name for each in found] == ["firewall ip filter FORWARD"]
+    assert "DOCKER-USER" in found[0].unsupported
+    system = Firewall(files=dict(FILES))
+    system.policy = "accept"
+    assert not [each for each in managers.settings(["eth7"], system) if "firewall" in each.name]
 
 
 @pytest.mark.parametrize("files", [{}, {k: v for k, v in FILES.items() if "/run" not in k}])

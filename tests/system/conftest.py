@@ -26,6 +26,7 @@ _ORDER = (
     "test_interrupts",
     "test_routing",
     "test_kernel",
+    "test_managers",
     "test_click",
     "test_click_life",
     "test_ipsec",

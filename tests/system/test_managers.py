@@ -1,0 +1,130 @@
+"""Servers that others manage too: NetworkManager, tuned and ifupdown of Debian, and a firewall such as Docker's."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rbops.lab.base import recipe_digest
+from rbops.lab.bootstrap import CACHE, built
+from rbops.lab.layout import root_of
+from tests.system.conftest import make_cluster
+from tests.system.driver import Cluster, wait_for
+
+pytestmark = [pytest.mark.lab, pytest.mark.root]
+
+NAMES = ("ifupdown", "network-manager", "tuned", "udev")
+SPEC = "name: mg2\nrouter: {external_ports: 2, line_rate: 10Gbps}\nservers: {profile: lab}\n"
+
+# In a container udev does not run and veths are not NetworkManager's: here they are as a server's NICs.
+AS_ON_A_SERVER = """
+set -e
+systemctl unmask systemd-udevd.service systemd-udevd-control.socket systemd-udevd-kernel.socket
+mkdir -p /etc/udev/rules.d
+: > /etc/udev/rules.d/85-nm-unmanaged.rules
+systemctl start systemd-udevd-control.socket systemd-udevd-kernel.socket systemd-udevd.service
+udevadm trigger --subsystem-match=net --action=add
+udevadm settle
+printf '[main]\\nno-auto-default=*\\n' > /etc/NetworkManager/conf.d/none.conf
+systemctl restart NetworkManager
+for _ in $(seq 50); do nmcli --get-values GENERAL.STATE device show ext0 | grep -qv '^10 ' && break; sleep 0.2; done
+nmcli connection add type ethernet ifname ext0 con-name uplink ipv4.method manual ipv4.addresses 203.0.113.9/24 \\
+    ipv4.routing-rules "priority 90 from all table 99" ipv6.method disabled
+nmcli connection up uplink
+"""
+
+
+@pytest.fixture(scope="module")
+def packages() -> Path:
+    """The files of the packages and of what they need beside a lab's base system; kept from run to run."""
+    release = "bookworm"
+    digest = hashlib.sha256(f"{recipe_digest(release)} {NAMES}".encode()).hexdigest()[:12]
+    target = CACHE / f"packages-{release}-{digest}"
+    status = CACHE / f"base-{release}-{recipe_digest(release)}" / "var/lib/dpkg/status"
+    with built(target) as partial:
+        if partial is not None:
+            (partial / "partial").mkdir(parents=True)
+            get = ["apt-get", "-qq", "-y", "--no-install-recommends", "--download-only", "install"]
+            places = [f"Dir::State::status={status}", f"Dir::Cache::archives={partial}"]
+            options = [word for place in places for word in ("-o", place)]
+            subprocess.run([*get, *options, *NAMES], check=True, stdin=subprocess.DEVNULL)
+    return target
+
+
+@pytest.fixture(scope="module")
+def managed(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Two servers before their first apply; on n0 NetworkManager has ext0."""
+    made = make_cluster(tmp_path_factory.mktemp("mg2"), "rbt-mg2")
+    made.run("lab", "down", "none", "--name", made.name)
+    made.spec.write_text(SPEC)
+    try:
+        done = made.run("lab", "up", str(made.spec), "--name", made.name)
+        assert done.code == 0, done.err
+        shutil.copytree(packages, root_of(made.name, made.lab.manifest.server("n0")) / "root/packages")
+        # Once more for those whose order matters: dpkg knows no order among what it is given.
+        made.on("n0", "sh", "-c", "cd /root/packages; dpkg -i *.deb || dpkg -i *.deb; rm -r /root/packages")
+        made.on("n0", "sh", "-c", AS_ON_A_SERVER)
+        yield made
+    finally:
+        made.run("lab", "down", "none", "--name", made.name)
+
+
+def rules(cluster: Cluster) -> list[str]:
+    return cluster.on("n0", "ip", "rule").splitlines()
+
+
+def state_of(cluster: Cluster, device: str) -> str:
+    """As NetworkManager says: 100 (connected), 10 (unmanaged)."""
+    words = ("nmcli", "--terse", "--fields", "GENERAL.STATE", "device", "show", device)
+    return cluster.on("n0", *words).strip().partition(":")[2]
+
+
+def test_network_manager_gives_the_ports_up_and_stays_off_them(managed: Cluster) -> None:
+    assert state_of(managed, "ext0").startswith("100")
+    assert "203.0.113.9" in managed.on("n0", "ip", "address", "show", "ext0")
+    done = managed.verb("apply")
+    assert done.code == 0, done.err
+    wait_for("unmanaged", lambda: state_of(managed, "ext0").startswith("10 "), 10)
+    before = rules(managed)
+    assert [line for line in before if "lookup 82" in line]
+    assert not [line for line in before if "table 99" in line or "lookup 99" in line], "the connection's own rule"
+    managed.on("n0", "systemctl", "restart", "NetworkManager")
+    wait_for("its start", lambda: state_of(managed, "ext0").startswith("10 "), 10)
+    assert rules(managed) == before
+    addresses = managed.on("n0", "ip", "-br", "address", "show", "ext0")
+    assert "198.18.0.1/24" in addresses
+    assert "203.0.113.9" not in addresses
+    assert managed.verb("verify").code == 0
+
+
+def test_the_others_are_named(managed: Cluster) -> None:
+    firewall = "table ip filter {\nchain FORWARD {\ntype filter hook forward priority 0; policy drop;\n}\n}\n"
+    managed.on("n0", "sh", "-c", "printf 'auto ext0\\niface ext0 inet dhcp\\n' > /etc/network/interfaces.d/data")
+    managed.on("n0", "nft", "-f", "-", stdin=firewall)
+    managed.on("n0", "systemctl", "start", "tuned")
+    try:
+        done = managed.verb("apply", "--format", "json")
+        assert done.code == 0, done.err
+        told = {note["setting"]: note["reason"] for note in done.json["unsupported"]["n0"]}
+        assert "configures ext0" in told["ifupdown"]
+        assert "governor" in told["tuned"]
+        assert "DOCKER-USER" in told["firewall ip filter FORWARD"]
+        assert "n1" not in done.json["unsupported"] or "tuned" not in json.dumps(done.json["unsupported"]["n1"])
+    finally:
+        managed.on("n0", "rm", "/etc/network/interfaces.d/data")
+        managed.on("n0", "nft", "delete table ip filter")
+        managed.on("n0", "systemctl", "stop", "tuned")
+
+
+def test_network_manager_has_the_ports_again_after_a_removal(managed: Cluster) -> None:
+    done = managed.run("remove", "-i", str(managed.inventory))
+    assert done.code == 0, done.err
+    assert managed.on("n0", "ls", "/etc/NetworkManager/conf.d").split() == ["none.conf"]
+    managed.on("n0", "nmcli", "connection", "up", "uplink")
+    assert "203.0.113.9" in managed.on("n0", "ip", "address", "show", "ext0")
