@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from rbops.errors import Mismatch, Where
+from rbops.errors import CheckFailed, Mismatch, Where
 from rbops.nic.drivers import driver as known
 from rbops.node import rss, steering
 from rbops.node.ethtool import ask, sections
@@ -13,7 +13,7 @@ from rbops.node.schema import NodePort
 from rbops.node.settings import Run, Setting
 from rbops.node.system import System
 
-__all__ = ["ChannelFacts", "parse", "read", "settings"]
+__all__ = ["ChannelFacts", "explained", "parse", "read", "settings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +97,32 @@ def _command(device: str, counts: dict[str, int]) -> tuple[str, ...]:
 
 def _text(counts: dict[str, int]) -> str:
     return " ".join(f"{kind} {count}" for kind, count in counts.items())
+
+
+def explained(error: CheckFailed, system: System) -> CheckFailed:
+    """``error`` as it is; where a driver only says that its device is busy, with what holds its queues."""
+    words = str(error).partition(":")[0].split()
+    if words[:2] != ["ethtool", "-L"] or "busy" not in str(error).lower():
+        return error
+    device = words[2]
+    held = list(_holders(device, system))
+    said = f"in use there: {', '.join(held)}" if held else "neither VFs, RDMA, AF_XDP sockets nor mqprio were found"
+    return CheckFailed(
+        str(error),
+        code="nic.busy",
+        where=Where(device=device),
+        hint=f"{said}; see also the driver's line in `dmesg`",
+    )
+
+
+def _holders(device: str, system: System) -> Iterator[str]:
+    """Who keeps a driver from changing its queues: ice, i40e, ixgbe, mlx5 and bnxt answer EBUSY for each of these."""
+    folder = f"/sys/class/net/{device}/device"
+    if (count := system.read(f"{folder}/sriov_numvfs")) not in (None, "0"):
+        yield f"{count} VFs (sriov_numvfs)"
+    yield from (f"RDMA device {name}" for name in system.names(f"{folder}/infiniband"))
+    if "mqprio" in system.run(("tc", "qdisc", "show", "dev", device)).stdout:
+        yield "a qdisc mqprio"
+    sockets = system.run(("ss", "--xdp", "--no-header", "--numeric")).stdout.splitlines()
+    if any(f"{device}:" in line for line in sockets):
+        yield "AF_XDP sockets"

@@ -206,7 +206,7 @@ class Engine:
     def feasible(self) -> None:
         """Look at every stage that may find a device unfit; Mismatch (3)."""
         binding.settings(self.config, self.system)
-        for stage in ("channels", "rings", "rss", "steering"):
+        for stage in ("channels", "rings", "offloads", "rss", "steering"):
             self._device_stage(stage)
 
     def _settle(self, name: str, stage: Callable[[], list[Setting]], prior: Prior) -> _Settled:
@@ -222,7 +222,10 @@ class Engine:
             if name == "channels":
                 self._detach_for(todo)
             fresh = prior.remember(todo)
-            refused.update(_carry_out(self.system, todo))
+            try:
+                refused.update(_carry_out(self.system, todo))
+            except CheckFailed as error:
+                raise channels.explained(error, self.system) from error
             prior.forget(fresh & refused.keys())
             for setting in todo:
                 if setting.key not in refused:

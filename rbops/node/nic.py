@@ -16,6 +16,7 @@ from rbops.node.system import System
 __all__ = ["settings"]
 
 _TAGS = frozenset({"rxvlan", "rx-vlan-stag-hw-parse"})
+_MERGED = frozenset({"lro", "rx-gro-hw"})
 
 
 def settings(stage: str, port: NodePort, device: str, system: System, server: str) -> list[Setting]:
@@ -62,6 +63,13 @@ def _setting(row: Row, port: NodePort, device: str, name: str, want: str, fact: 
             code="nic.tags-in-metadata",
             where=Where(server=server, device=device, field=f"nic.{row.key}"),
             hint="take another device for this port, or `dataplane: kernel`",
+        )
+    if fact is not None and fact.fixed and name in _MERGED and want == "off":
+        raise Mismatch(
+            f"port {port.name}: the device merges packets before the data plane sees them ({name} is fixed on)",
+            code="nic.merges-packets",
+            where=Where(server=server, device=device, field=f"nic.{row.key}"),
+            hint="switch it off where the device is made (the host of a virtual machine), or take another device",
         )
     if fact is None or fact.fixed:
         reason = row.tool.lacking.format(driver=port.driver, name=name, have=have)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from rbops.errors import Mismatch
+from rbops.errors import CheckFailed, Mismatch
 from rbops.node import channels, cpus, nic
 from rbops.node.devices import Device, inventory, management, resolve, select
 from rbops.node.system import Done
@@ -205,3 +205,30 @@ def test_a_device_that_always_takes_tags_out_of_frames_is_refused(feature: str) 
     for harmless in (f"{feature}: off [fixed]\n", ""):
         system = Recorded({"ethtool -k ext0": f"Features for ext0:\n{harmless}"})
         assert [setting.differs for setting in nic.settings("offloads", port, "ext0", system, "n0")] == [False]
+
+
+@pytest.mark.parametrize("feature", ["rx-gro-hw", "large-receive-offload"])
+def test_a_device_that_always_merges_packets_is_refused(feature: str) -> None:
+    """As virtio_net does where the host gives no control of its offloads: it takes no XDP program then."""
+    name = {"large-receive-offload": "lro"}.get(feature, feature)
+    (port,) = config(ports=[external(nic={"offloads": {name: False}})]).ports
+    fixed = Recorded({"ethtool -k ext0": f"Features for ext0:\n{feature}: on [fixed]\n"})
+    with raises(Mismatch, "nic.merges-packets", server="n0", device="ext0", field="nic.offloads"):
+        nic.settings("offloads", port, "ext0", fixed, "n0")
+    can = Recorded({"ethtool -k ext0": f"Features for ext0:\n{feature}: on\n"})
+    assert [setting.differs for setting in nic.settings("offloads", port, "ext0", can, "n0")] == [True]
+
+
+def test_a_driver_that_says_only_busy_is_explained() -> None:
+    busy = CheckFailed("ethtool -L ext0 combined 4: netlink error: Device or resource busy", code="node.command")
+    system = Recorded(
+        {"tc qdisc show dev ext0": "qdisc mqprio 8001: root tc 2", "ss --xdp --no-header --numeric": "xdp ext0:3 0"},
+        files={"/sys/class/net/ext0/device/sriov_numvfs": "2", "/sys/class/net/ext0/device/infiniband/mlx5_0/x": ""},
+    )
+    told = channels.explained(busy, system)
+    assert (told.code, str(told)) == ("nic.busy", f"ext0: {busy}")
+    assert "in use there: 2 VFs (sriov_numvfs), RDMA device mlx5_0, a qdisc mqprio, AF_XDP sockets;" in str(told.hint)
+    free = Recorded(files={"/sys/class/net/ext0/device/sriov_numvfs": "0"})
+    assert "neither VFs, RDMA, AF_XDP sockets nor mqprio were found" in str(channels.explained(busy, free).hint)
+    other = CheckFailed("ethtool -G ext0 rx 9: Device or resource busy", code="node.command")
+    assert channels.explained(other, system) is other
