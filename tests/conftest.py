@@ -6,13 +6,14 @@ import os
 import shutil
 import signal
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
 
 from rbops.dataplane.click.controller.build import Click, build, find
 from tests.support import leftovers
+from tests.support.lab import give_back
 
 ELEMENTS = Path(__file__).parent.parent / "rbops" / "dataplane" / "click"
 """The sources of the element package."""
@@ -100,6 +101,17 @@ def _hear_signals() -> None:
     for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A lab test that fails leaves its lab usable for the next one."""
+    report = yield
+    if call.when == "call" and report.failed and item.get_closest_marker("lab"):
+        give_back()
+    return report
 
 
 @pytest.hookimpl(trylast=True)  # xdist's workers have ended

@@ -28,6 +28,7 @@ from rbops.planner import load_plan
 from tests.deploy.conftest import Cluster
 from tests.deploy.serverstate import change_open, inside, programs, state, states
 from tests.support.errors import raises
+from tests.support.lab import give_back
 
 pytestmark = [pytest.mark.lab, pytest.mark.root]
 
@@ -284,6 +285,14 @@ def test_management_lost_after_the_push(cluster: Cluster, lose: str, mend: str) 
         cluster.apply(cluster.variant("flowlets", FASTER_FLOWLETS), acceptance=cut, revert_timeout_s=12)
     threads[0].join()
     assert states(cluster.lab) == before
+
+
+def test_a_test_that_fails_in_the_middle_of_a_run_leaves_the_lab_free(cluster: Cluster) -> None:
+    before = state(cluster.lab, "n0")
+    inside(cluster.lab, "n0", "rbops-node", "open", "--run", "r", "--timeout", "600")
+    assert change_open(cluster.lab, "n0")
+    give_back()
+    assert state(cluster.lab, "n0") == before
 
 
 def test_a_revert_that_fails_is_named(cluster: Cluster) -> None:

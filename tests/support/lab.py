@@ -6,20 +6,47 @@ in a test, marked ``lab``: ``lab = make_lab(plan, "rbt-apply")``.
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 
 from rbops.lab.model import Lab
-from rbops.lab.providers import provider
+from rbops.lab.providers import load, provider
+from rbops.lab.registry import every_lab
 from rbops.lab.releases import Releases
 from rbops.plan import ClusterPlan
 from tests.support.leftovers import LAB_PREFIX
 
-__all__ = ["MakeLab", "make_lab"]
+__all__ = ["MakeLab", "give_back", "make_lab"]
 
 MakeLab = Callable[..., Lab]
+
+_GIVE_BACK = """\
+lock=/var/lib/rbops/lock.json
+test -e $lock || exit 0
+run=$(python3 -c "import json; print(json.load(open('$lock'))['run'])")
+rbops-node revert --run "$run" --unlock
+rbops-node unlock --run "$run"
+"""
+_LONGEST_S = 30
+
+
+def give_back() -> None:
+    """Undo the change that is open on a server of any lab of the tests, and free its lock.
+
+    A test that failed in the middle of a run would otherwise fail all tests after it that share the lab. Servers that
+    do not answer stay as they are.
+    """
+    for known in every_lab():
+        if known.state != "up" or not known.name.startswith(LAB_PREFIX):
+            continue
+        lab = load(known.name)
+        for server in lab.servers:
+            command = lab.command(server.name, ("sh", "-c", _GIVE_BACK))
+            with suppress(subprocess.TimeoutExpired):
+                subprocess.run(command, check=False, capture_output=True, stdin=subprocess.DEVNULL, timeout=_LONGEST_S)
 
 
 @pytest.fixture(scope="session")
