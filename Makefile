@@ -19,7 +19,7 @@ test-vagrant: setup ## the tests that need virtual machines: about half an hour 
 test-trixie: ## set-up, and the tests that need no lab, in a Debian 13 system: Python 3.13
 	@scripts/test-trixie.sh
 
-# Seconds for each target (3600 is an hour), and which ones: all seven unless named.
+# Seconds (3600 is an hour) for all targets side by side, and which ones: all seven unless named.
 SECONDS ?= 60
 TARGETS ?=
 fuzz: setup ## coverage-guided fuzzing of what rbops reads: SECONDS=3600 TARGETS="spec click facts netlink capture agent node"

@@ -41,7 +41,7 @@ from rbops.dataplane.click.controller.build import ClickError, find
 from rbops.dataplane.xdp.config import XdpConfig
 from rbops.dataplane.xdp.controller.compile import compile_one
 from rbops.dataplane.xdp.controller.fib import compile_fib
-from rbops.dataplane.xdp.guard import PUNTED, URPF
+from rbops.dataplane.xdp.guard import PUNTED
 from rbops.dataplane.xdp.libbpf import Map, Object, Program, xdp_attach, xdp_context, xdp_detach
 from rbops.dataplane.xdp.loader import DataPlane
 from rbops.dataplane.xdp.netdev import find_device
@@ -361,7 +361,10 @@ def main() -> None:
         "--line-rate", type=float, default=10, help="Gbps; at 2 and below much of the traffic takes two hops"
     )
     parser.add_argument(
-        "--urpf", choices=URPF, default="off", help="check of sources at the port that frames come in at"
+        "--urpf",
+        choices=("off", "loose"),
+        default="off",
+        help="check of sources at the port that frames come in at (strict: no route of the bench leads back there)",
     )
     arguments = parser.parse_args()
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})

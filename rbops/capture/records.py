@@ -45,6 +45,17 @@ class Damaged(ValueError):
     """The data is not of a kind known here, or breaks its rules."""
 
 
+_OTHERS = {
+    b"BZh": "compressed by bzip2",
+    b"\xfd7zXZ": "compressed by xz",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd",
+    b"PK\3\4": "a zip archive",
+    b"\x34\xcd\xb2\xa1": "pcap with longer records, as old Red Hat kernels wrote it: `editcap -F pcap` makes the usual one",
+    b"snoop\0": "snoop's: `editcap -F pcap` makes the usual one",
+}
+"""The first bytes of files that people take for captures."""
+
+
 class Cut(EOFError):
     """The data ends within a record: a capture that was stopped while it wrote, or copied in part."""
 
@@ -57,7 +68,8 @@ def records(data: bytes) -> Iterator[Record]:
             return _pcap(data, order, _PCAP[magic])
         if magic == _SECTION:
             return _pcapng(data)
-    raise Damaged("not a pcap or pcapng file")
+    other = next((f": it is {what}" for magic, what in _OTHERS.items() if data.startswith(magic)), "")
+    raise Damaged(f"not a pcap or pcapng file{other}")
 
 
 def _pcap(data: bytes, order: str, unit: int) -> Iterator[Record]:

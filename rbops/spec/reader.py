@@ -245,6 +245,11 @@ class _Builder:
             self._entry(parent.node.value, key, node.under(place))
 
     def _entry(self, mapping: dict[str, Node], key: str, node: Node) -> None:
+        if key == "<<" and node.key is not None:
+            hint = "write the keys out here; anchors and aliases of whole values work"
+            said = self.text.diagnostic(node.key, "YAML's merge key << is not supported", hint, code="spec.merge-key")
+            self.errors.append(said)
+            return
         first = mapping.get(key)
         if first is None or first.key is None or node.key is None:
             mapping[key] = node

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import struct
 from pathlib import Path
 
@@ -170,6 +172,23 @@ def test_what_cannot_be_read(tmp_path: Path, data: bytes, code: str) -> None:
     with pytest.raises(UsageError) as caught:
         read(tmp_path, data)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (bz2.compress(bytes(99)), "compressed by bzip2"),
+        (lzma.compress(bytes(99)), "compressed by xz"),
+        (struct.pack("<I", 0xA1B2CD34) + bytes(40), "pcap with longer records"),
+        (b"snoop\0\0\0" + bytes(40), "snoop's"),
+    ],
+    ids=["bzip2", "xz", "longer records", "snoop"],
+)
+def test_other_files_are_named(tmp_path: Path, data: bytes, what: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        read(tmp_path, data)
+    assert caught.value.code == "capture.damaged"
+    assert f"not a pcap or pcapng file: it is {what}" in str(caught.value)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

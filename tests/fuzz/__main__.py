@@ -2,8 +2,9 @@
 
     python -m tests.fuzz [--seconds 60] [--memory-mb 1500] [TARGET ...]
 
-Each target has a folder build/fuzz/TARGET: `corpus` keeps the inputs that reached new code, also for the next run;
-an input that crashed, hung (20 s) or used too much memory lies beside it as crash-*, timeout-* or oom-*. Exit 1 then.
+The targets run side by side. Each has a folder build/fuzz/TARGET: `log` is what the fuzzer said, `corpus` keeps the
+inputs that reached new code, also for the next run; an input that crashed, hung (20 s) or used too much memory lies
+beside them as crash-*, timeout-* or oom-*. Exit 1 then.
 `python -m tests.fuzz TARGET --input FILE` runs one input again.
 """
 
@@ -15,6 +16,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 _FOLDER = Path(__file__).parents[2] / "build" / "fuzz"
@@ -74,15 +76,29 @@ def main() -> int:
         for name in options.targets:
             TARGETS[name].run(options.input.read_bytes())
         return 0
-    failed = []
-    for name in options.targets or _NAMES:
-        limits = ("--seconds", str(options.seconds), "--memory-mb", str(options.memory_mb))
-        command = [sys.executable, "-m", "tests.fuzz", "--one", name, *limits]
-        with tempfile.TemporaryDirectory(prefix="rbops-fuzz-") as folder:
-            done = subprocess.run(command, env={**os.environ, "RBOPS_FUZZ_FOLDER": folder}, check=False)
-        failed += [name] if done.returncode else []
-        print(f"{name}: {'FAILED' if done.returncode else 'nothing found'} in {options.seconds} s", flush=True)  # noqa: T201
+    names = tuple(options.targets or _NAMES)
+    with ThreadPoolExecutor(len(names)) as pool:
+        failed = [
+            name for name, good in zip(names, pool.map(lambda n: _process(n, options), names), strict=True) if not good
+        ]
     return 1 if failed else 0
+
+
+def _process(name: str, options: argparse.Namespace) -> bool:
+    """Fuzz a target in a process of its own, its words in a log; whether nothing was found."""
+    log = _FOLDER / name / "log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    limits = ("--seconds", str(options.seconds), "--memory-mb", str(options.memory_mb))
+    command = [sys.executable, "-m", "tests.fuzz", "--one", name, *limits]
+    with tempfile.TemporaryDirectory(prefix="rbops-fuzz-") as folder, log.open("w") as said:
+        environment = {**os.environ, "RBOPS_FUZZ_FOLDER": folder}
+        done = subprocess.run(command, env=environment, check=False, stdout=said, stderr=subprocess.STDOUT)
+    runs = [
+        line.split()[-1] for line in log.read_text(errors="replace").splitlines() if "number_of_executed_units" in line
+    ]
+    found = f"nothing found in {runs[-1] if runs else '?'} inputs" if done.returncode == 0 else f"FAILED, see {log}"
+    print(f"{name}: {found}, {options.seconds} s", flush=True)  # noqa: T201
+    return done.returncode == 0
 
 
 if __name__ == "__main__":

@@ -254,14 +254,38 @@ def test_missing_device(server: Server) -> None:
     assert (error["code"], error["where"]) == ("node.no-device", {"server": "n0", "device": "int3"})
 
 
-def test_a_port_in_use_is_refused(server: Server) -> None:
-    server.run("sh", "-c", "ip link add br0 type bridge && ip link set int3 master br0")
+@pytest.mark.parametrize(
+    ("upper", "make"),
+    [
+        ("br0", "ip link add br0 type bridge && ip link set int3 master br0"),
+        ("bond9", "ip link add bond9 type bond && ip link set int3 down && ip link set int3 master bond9"),
+        ("int3.7", "ip link add link int3 name int3.7 type vlan id 7"),
+        ("mv0", "ip link add link int3 name mv0 type macvlan"),
+    ],
+)
+def test_a_port_in_use_is_refused(server: Server, upper: str, make: str) -> None:
+    done = server.run("sh", "-c", make, check=False)
+    if "Unknown device type" in done.stderr:
+        pytest.skip("this kernel lacks bonds, VLANs or macvlans: tests/fullkernel has them")
     server.install()
     before = server.kernel()
     error = server.node("apply", code=3)
     assert (error["code"], error["where"]) == ("node.port-in-use", {"server": "n0", "device": "int3"})
-    assert "br0 is on top of it" in error["message"]
+    assert f"{upper} is on top of it" in error["message"]
     assert server.kernel() == before
+
+
+def test_a_vrf_is_refused_where_the_kernel_has_none(server: Server) -> None:
+    """And made where it has."""
+    server.install(separation="vrf")
+    before = server.kernel()
+    if "Unknown device type" in server.run("ip", "link", "add", "v", "type", "vrf", "table", "9", check=False).stderr:
+        error = server.node("apply", code=3)
+        assert (error["code"], error["where"]) == ("node.no-vrf", {"server": "n0"})
+        assert server.kernel() == before
+    else:
+        server.node("apply")
+        assert "vrf table 82" in server.run("ip", "-d", "link", "show", "rbops").stdout
 
 
 def test_management_nic_is_refused(server: Server) -> None:
