@@ -50,7 +50,7 @@ _OTHERS = {
     b"\xfd7zXZ": "compressed by xz",
     b"\x28\xb5\x2f\xfd": "compressed by zstd",
     b"PK\3\4": "a zip archive",
-    b"\x34\xcd\xb2\xa1": "pcap with longer records, as old Red Hat kernels wrote it: `editcap -F pcap` makes the usual one",
+    b"\x34\xcd\xb2\xa1": "pcap with longer records, of old Linux kernels: `editcap -F pcap` makes the usual one",
     b"snoop\0": "snoop's: `editcap -F pcap` makes the usual one",
 }
 """The first bytes of files that people take for captures."""
