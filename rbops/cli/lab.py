@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rbops.lab.model import Provider
     from rbops.lab.progress import Progress
 
-__all__ = ["app", "register", "timed_progress"]
+__all__ = ["app", "lab_name", "provider_of", "register", "timed_progress"]
 
 
 class ProviderKind(StrEnum):
@@ -89,7 +89,7 @@ def timed_progress() -> Iterator[Progress]:
     say(f"done in {time.monotonic() - started:.1f} s")
 
 
-def _name(lab: str, name: str | None) -> str:
+def lab_name(lab: str, name: str | None) -> str:
     """The name of the lab that a verb is about: ``--name``, or the argument, a spec's path or the name itself."""
     from pathlib import Path
 
@@ -104,7 +104,7 @@ def _name(lab: str, name: str | None) -> str:
     return load_spec(path).name
 
 
-def _provider_of(lab: str, kind: ProviderKind | None) -> Provider:
+def provider_of(lab: str, kind: ProviderKind | None) -> Provider:
     """The provider of a lab: what ``up`` wrote down, whether the lab was finished or not."""
     from rbops.errors import UsageError
     from rbops.lab.providers import made_by, provider
@@ -183,8 +183,8 @@ def build_box(
 @app.command("down")
 def down(lab: Lab, name: Name = None, kind: Made = None) -> None:
     """Remove a lab and everything that belongs to it, whatever its state. Safe to repeat."""
-    lab = _name(lab, name)
-    if _provider_of(lab, kind).down(lab):
+    lab = lab_name(lab, name)
+    if provider_of(lab, kind).down(lab):
         say(f"lab {lab} removed")
     else:
         say(f"there is no lab called {lab}: nothing to remove")
@@ -196,8 +196,8 @@ def status(lab: Lab, name: Name = None, kind: Made = None, output: Output = Form
     from rbops.errors import CheckFailed
     from rbops.report.lab import lab_blocks
 
-    lab = _name(lab, name)
-    found = _provider_of(lab, kind).status(lab)
+    lab = lab_name(lab, name)
+    found = provider_of(lab, kind).status(lab)
     off = [server.name for server in found.servers if not (server.running and server.ssh)]
     detail = f": no answer from {', '.join(off)}" if off else ""
     error = (
@@ -221,7 +221,7 @@ def ssh(
     kind: Made = None,
 ) -> None:
     """Log in to a server of a lab, or open a shell at a tester."""
-    _become(_name(lab, name), kind, host, [])
+    _become(lab_name(lab, name), kind, host, [])
 
 
 @app.command("exec")
@@ -235,7 +235,7 @@ def execute(
     kind: Made = None,
 ) -> None:
     """Run a command on a server of a lab or in a tester's namespace. Exits with its exit code."""
-    _become(_name(lab, name), kind, host, command)
+    _become(lab_name(lab, name), kind, host, command)
 
 
 def _become(lab: str, kind: ProviderKind | None, target: str, command: list[str]) -> None:
@@ -244,5 +244,5 @@ def _become(lab: str, kind: ProviderKind | None, target: str, command: list[str]
     import sys
 
     tty = bool(command) and sys.stdin.isatty() and sys.stdout.isatty()
-    args = _provider_of(lab, kind).command(lab, target, command, tty=tty)
+    args = provider_of(lab, kind).command(lab, target, command, tty=tty)
     os.execvp(args[0], args)  # noqa: S606 - an argument list, without a shell

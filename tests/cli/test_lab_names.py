@@ -9,20 +9,20 @@ import pytest
 from typer.testing import CliRunner
 
 from rbops.cli.app import build
-from rbops.cli.lab import _name
+from rbops.cli.lab import lab_name
 from rbops.errors import SpecError
 
 
 def test_a_name_a_spec_and_the_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "router.yml").write_text("name: rb9\nrouter: {external_ports: 4, line_rate: 10Gbps}\n")
     monkeypatch.chdir(tmp_path)
-    assert _name("rb4", None) == "rb4"
-    assert _name("router.yml", None) == "rb9"
-    assert _name(str(tmp_path / "router.yml"), None) == "rb9"
-    assert _name("gone.yml", "rb4") == "rb4"
+    assert lab_name("rb4", None) == "rb4"
+    assert lab_name("router.yml", None) == "rb9"
+    assert lab_name(str(tmp_path / "router.yml"), None) == "rb9"
+    assert lab_name("gone.yml", "rb4") == "rb4"
     for gone in ("gone.yml", "specs/gone"):
         with pytest.raises(SpecError):
-            _name(gone, None)
+            lab_name(gone, None)
 
 
 def test_labs_are_listed_whatever_their_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

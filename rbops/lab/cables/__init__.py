@@ -1,0 +1,1 @@
+"""A running lab's cables, taken apart: cut, captured, impaired."""
