@@ -52,5 +52,7 @@ class Host(Section):
     """Its own hardware, or the YAML file that describes it."""
     ports: Mapping[PortName, Selector] = Field(default_factory=dict, examples=[{"ext0": {"pci": "0000:03:00.0"}}])
     """Which device is which planned port: ext0 is external port 0, int1 the port towards server 1."""
+    rack: Word | None = Field(default=None, examples=["R12-U07"])
+    """Where it stands, for the cable sheet."""
     nic: NicSection = Field(default_factory=NicTuning)
     """How its devices are set, where that differs from the spec's own nic."""

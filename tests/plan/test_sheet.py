@@ -17,6 +17,7 @@ SPEC = """\
 router: {external_ports: 4, line_rate: 10Gbps}
 servers: {profile: lab}
 hosts:
+  n1: {rack: R12-U07}
   n0: {ports: {ext0: {pci: "0000:03:00.0"}, int1: {mac: "3c:fd:fe:00:00:01"}, int2: {name: enp5s0}}}
 """
 
@@ -47,6 +48,7 @@ def test_a_row_a_cable_with_both_ends(spec: Path) -> None:
         "",
         "int0",
     )
+    assert (first["a_rack"], first["b_rack"]) == ("", "R12-U07")
     assert cables[1]["a_device"] == "enp5s0"
     # Of one server no two ends are at the same place of a card.
     places = [(row[f"{end}_server"], row[f"{end}_card"], row[f"{end}_card_port"]) for row in cables for end in "ab"]
