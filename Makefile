@@ -50,4 +50,4 @@ bpf:        ## compile the BPF programs in place
 	@$(PYTHON) -m rbops.dataplane.xdp.controller.compile
 
 clean:      ## remove what was built here; labs are removed by `rbops lab down`
-	@rm -rf build dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache rbops/dataplane/xdp/obj rbops/selftest/obj
+	@rm -rf build dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache rbops/dataplane/xdp/obj rbops/lab/cables/obj rbops/selftest/obj

@@ -1,9 +1,11 @@
-"""The verbs of a running lab's parts: ``lab kill``, ``restart``, ``cut`` and ``plug``."""
+"""The verbs of a running lab's parts: ``lab kill``, ``restart``, ``cut``, ``plug`` and ``capture``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Annotated
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,10 +25,13 @@ Ports = Annotated[
 ]
 
 
+_LOOK_S = 0.02
+
+
 def register(root: typer.Typer) -> None:
     """Add the verbs to ``rbops lab``."""
     del root
-    for verb in (kill, restart, cut, plug):
+    for verb in (kill, restart, cut, plug, capture):
         app.command(verb.__name__)(verb)
 
 
@@ -64,20 +69,113 @@ def plug(lab: Lab, ports: Ports, name: Name = None) -> None:
         say(f"{near} and {far} are up")
 
 
-def _both(
-    lab: str, name: str | None, ports: Iterable[str], action: Callable[[Manifest, str], tuple[End, End]]
-) -> list[tuple[str, str]]:
-    """Do it to each cable under the lab's lock, when all ports are known; the names of the ends."""
-    from rbops.lab import layout
-    from rbops.lab.cables.ends import one_end, require_namespaces
-    from rbops.lab.lock import try_locked
+def capture(
+    lab: Lab,
+    ports: Annotated[
+        list[str],
+        typer.Argument(metavar="NODE[:PORT]...", help="Ports (n0:int1), or nodes for all their ports (n0, t0)."),
+    ],
+    file: Annotated[str, typer.Option("-w", "--write", metavar="FILE", help="pcapng file to write; - for stdout.")],
+    count: Annotated[
+        int | None, typer.Option("-c", "--count", metavar="N", help="Stop after this many frames.")
+    ] = None,
+    duration: Annotated[
+        float | None, typer.Option("--duration", metavar="SECONDS", help="Stop after this time.")
+    ] = None,
+    snaplen: Annotated[
+        int, typer.Option("-s", "--snapshot-length", metavar="BYTES", help="Bytes of each frame, 14 to 16384.")
+    ] = 16384,
+    name: Name = None,
+) -> None:
+    """Capture every frame at ports of a running lab, also those that XDP redirects and tcpdump does not see.
+
+    Each frame has its interface (n0:int1) and direction. Runs until Ctrl-C. Exits with 1 if frames came faster than
+    they could be written.
+    """
+    from contextlib import suppress
+
+    from rbops import __version__
+    from rbops.capture.pcapng import PcapngWriter
+    from rbops.errors import CheckFailed, UsageError
+    from rbops.lab.cables.capture import LARGEST, Capture
+    from rbops.lab.cables.ends import find_ends
+    from rbops.lab.interrupts import uninterrupted
+
+    if not 14 <= snaplen <= LARGEST or (count or 1) < 1 or (duration or 0.0) < 0:  # noqa: PLR2004 - Ethernet's header
+        raise UsageError(
+            "a capture keeps 14 to 16,384 bytes of a frame, and ends after one frame or more",
+            code="lab.capture-limits",
+        )
+    manifest = _running(lab, name)
+    ends = find_ends(manifest, ports)
+    end = None if duration is None else time.monotonic() + duration
+    with _opened(file) as output:
+        writer = PcapngWriter(output, f"rbops {__version__}", snaplen=snaplen)
+        running = Capture(manifest, ends, writer, snaplen=snaplen)
+        with suppress(KeyboardInterrupt), running:
+            output.flush()
+            say(f"capturing at {', '.join(one.name for one in ends)}; Ctrl-C ends it")
+            while (count is None or running.frames < count) and (end is None or time.monotonic() < end):
+                time.sleep(_LOOK_S)
+                with uninterrupted():
+                    running.follow()
+                    running.take(count)
+                    output.flush()
+        running.take(count)
+        found = running.finish()
+    for side in found:
+        say(f"{side.end} {side.direction}: {side.frames:,} frames" + (f", {side.missed:,} missed" * bool(side.missed)))
+    missed = sum(side.missed for side in found)
+    if missed:
+        raise CheckFailed(
+            f"{missed:,} frames came faster than they could be written",
+            code="lab.capture-missed",
+            hint="capture fewer ports, or fewer bytes of each frame: -s 96",
+        )
+
+
+@contextmanager
+def _opened(file: str) -> Iterator[IO[bytes]]:
+    """The file to write, or stdout; UsageError where it cannot be written."""
+    import sys
+
+    from rbops.errors import UsageError, Where
+
+    if file == "-":
+        yield sys.stdout.buffer
+        return
+    try:
+        output = open(file, "wb")  # noqa: PTH123, SIM115 - closed below
+    except OSError as error:
+        raise UsageError(
+            f"cannot be written: {error.strerror}", code="lab.capture-file", where=Where(file=file)
+        ) from error
+    with output:
+        yield output
+
+
+def _running(lab: str, name: str | None) -> Manifest:
+    """The manifest of a lab whose cables can be reached."""
+    from rbops.lab.cables.ends import require_namespaces
     from rbops.lab.registry import existing, require_cables, require_root
 
     require_root()
     manifest = existing(lab_name(lab, name))
     require_namespaces(manifest)
+    require_cables(manifest)
+    return manifest
+
+
+def _both(
+    lab: str, name: str | None, ports: Iterable[str], action: Callable[[Manifest, str], tuple[End, End]]
+) -> list[tuple[str, str]]:
+    """Do it to each cable under the lab's lock, when all ports are known; the names of the ends."""
+    from rbops.lab import layout
+    from rbops.lab.cables.ends import one_end
+    from rbops.lab.lock import try_locked
+
+    manifest = _running(lab, name)
     for text in ports:
         one_end(manifest, text)
     with try_locked(layout.folder(manifest.name), f"lab {manifest.name}"):
-        require_cables(manifest)
         return [(near.name, far.name) for near, far in (action(manifest, text) for text in ports)]

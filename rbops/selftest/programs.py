@@ -12,7 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rbops.dataplane.xdp.ctlibbpf import library
-from rbops.dataplane.xdp.libbpf import BpfError, Object, Program, xdp_context
+from rbops.dataplane.xdp.libbpf import (
+    BpfError,
+    Map,
+    Object,
+    Program,
+    behind,
+    tap_of,
+    xdp_context,
+    xdp_detach,
+    xdp_outermost,
+)
 from rbops.selftest.device import TesterDevice, private_namespace, transmitted
 from rbops.selftest.wire import UDP_PORT, Epoch, FrameFault
 
@@ -36,6 +46,35 @@ class Link:
         hint = "is another self-test running, or another XDP program attached there?"
         fd = library().call(what, "bpf_link_create", program.fd, ifindex, _XDP, options, hint=hint)
         self.close = weakref.finalize(self, os.close, fd)
+
+
+class BehindTap:
+    """A program behind the taps that a lab has on a device (``rbops lab capture``), until it is closed."""
+
+    def __init__(self, program: Program, ifindex: int, tapped: Map) -> None:
+        tapped.update(_ZERO, program.fd.to_bytes(4, "little"))
+        self.close = weakref.finalize(self, _leave, program, ifindex, tapped)
+
+
+def _leave(program: Program, ifindex: int, tapped: Map) -> None:
+    if behind(tapped) == program.id:
+        tapped.delete(_ZERO)
+    if xdp_outermost(ifindex)[0] == program.id:  # the tap went first, and put it in its own place
+        xdp_detach(ifindex)
+
+
+def _attached(program: Program, ifindex: int) -> Link | BehindTap:
+    """The program at work on a device, also where the lab has taps on it; raises BpfError where another one is."""
+    try:
+        return Link(program, ifindex)
+    except BpfError:
+        number, tapped = xdp_outermost(ifindex)[0], None
+        while number and (found := tap_of(Program.from_id(number))) is not None:
+            tapped, number = found, behind(found)
+        # A sink that was killed stays behind a tap.
+        if tapped is None or (number and Program.from_id(number).name != program.name):
+            raise
+        return BehindTap(program, ifindex, tapped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +190,7 @@ class Sink:
             self._maps = {name: source.map(name) for name in source.map_names()}
         self._memory = {name: self._maps[name].memory() for name in _SHARED}
         self._words, self._epoch = 0, Epoch(0, (0, 0), 0, 0)
-        self.link = Link(program, device.ifindex)
+        self.link = _attached(program, device.ifindex)
 
     def expect(self, epoch: Epoch, own: int, words: int, entries: Mapping[int, bytes], sources: Sequence[str]) -> None:
         """Start an epoch: ``entries`` are packed headers of each source's flows, ``words`` the bitmap's per flow.

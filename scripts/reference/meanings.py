@@ -21,6 +21,7 @@ MEANINGS = {
     "discover.unreadable": "the spec to be changed cannot be read, with the reason",
     "extra-vars.file": "the file of `-e @FILE` cannot be read, with the system's reason",
     "nic.busy": "`ethtool -L` found the device busy; what holds its queues is named where it can be found",
+    "lab.tap": "a device takes no program for a capture, with what the kernel said",
     "node.config-field": "a field of node.json is missing or has a value that it cannot have",
     "node.config-unreadable": "node.json cannot be read, with the system's reason",
     "node.fib-address": "what follows `fib get` is no IPv4 address",

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+import signal
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
+from rbops.capture.records import records
+from rbops.dataplane.xdp.controller.compile import compile_one
+from rbops.dataplane.xdp.libbpf import Object, Program, xdp_attach, xdp_attached, xdp_detach, xdp_outermost
 from rbops.errors import Mismatch, UsageError
-from rbops.lab.cables.ends import all_ends, find_ends, one_end
+from rbops.lab.cables.ends import all_ends, find_ends, inside, one_end
 from rbops.lab.manifest import from_plan
 from rbops.lab.model import Lab
 from tests.lab.plans import mesh, systems
@@ -98,3 +107,129 @@ def test_a_server_is_killed_and_restarted(lab: Lab) -> None:
     assert done.returncode == 0, done.stderr
     assert lab.status().state == "up"
     assert rbops("kill", lab.name, "n7").returncode == 3
+
+
+_REFLECT = """
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+SEC("xdp") int reflect(struct xdp_md *ctx) { (void)ctx; return XDP_TX; }
+char _license[] SEC("license") = "GPL";
+"""
+_SEND = """
+import socket
+sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+sock.bind(("ext0", 0x88b5))
+for number in range({count}):
+    sock.send(bytes.fromhex("020000000001020000000002" "88b5") + number.to_bytes(4, "big") + bytes(42))
+"""
+
+
+@pytest.fixture
+def reflecting(lab: Lab, tmp_path: Path) -> Iterator[int]:
+    """n0's external port sends every frame back in its driver, where no packet socket sees it; its program's id."""
+    source, target = tmp_path / "reflect.bpf.c", tmp_path / "reflect.bpf.o"
+    source.write_text(_REFLECT, encoding="ascii")
+    compile_one(source, target)
+    end = all_ends(lab.manifest)["n0:ext0"]
+    subprocess.run(lab.command("n0", ["ip", "link", "set", "ext0", "up"]), check=True)
+    with Object(target) as loaded, inside(end.netns):
+        loaded.load()
+        xdp_attach(socket.if_nametoindex("ext0"), loaded.program("reflect"))
+    yield _outermost(lab, "n0:ext0")
+    with inside(end.netns):
+        xdp_detach(socket.if_nametoindex("ext0"))
+
+
+def _outermost(lab: Lab, name: str) -> int:
+    end = all_ends(lab.manifest)[name]
+    with inside(end.netns):
+        return xdp_outermost(socket.if_nametoindex(end.device))[0]
+
+
+def _send(lab: Lab, count: int) -> None:
+    subprocess.run(lab.command("t0", [sys.executable, "-c", _SEND.format(count=count)]), check=True)
+
+
+@contextmanager
+def _verb(*args: str) -> Iterator[subprocess.Popen[str]]:
+    """A verb that runs until it is ended; it has said that it is at work."""
+    command = [sys.executable, "-c", "from rbops.cli import main; main()", "lab", *args]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        try:
+            line = process.stderr.readline()
+            assert "Ctrl-C ends it" in line, line + process.stderr.read()
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.lab
+def test_a_capture_has_what_xdp_sent_back(lab: Lab, reflecting: int, tmp_path: Path) -> None:
+    path = tmp_path / "x.pcapng"
+    with _verb("capture", lab.name, "n0:ext0", "-w", str(path)) as process:
+        assert _outermost(lab, "n0:ext0") != reflecting
+        end = all_ends(lab.manifest)["n0:ext0"]
+        with inside(end.netns):  # what rbops-node asks looks through the tap
+            assert xdp_attached(socket.if_nametoindex("ext0")) == (reflecting, "native")
+        _send(lab, 50)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert said.splitlines() == ["n0:ext0 in: 50 frames", "n0:ext0 out: 50 frames"]
+    data = path.read_bytes()
+    found = [data[one.begin + 14 : one.begin + 18] for one in records(data)]
+    assert sorted(found) == sorted(number.to_bytes(4, "big") for number in range(50) for _ in range(2))
+    assert [_outermost(lab, name) for name in ("n0:ext0", "t0:ext0")] == [reflecting, 0]
+
+
+@pytest.mark.lab
+def test_a_capture_that_is_killed_leaves_nothing(lab: Lab, reflecting: int, tmp_path: Path) -> None:
+    with _verb("capture", lab.name, "n0", "-w", str(tmp_path / "x")) as process:
+        process.kill()
+        process.wait()
+        _until(lambda: [_outermost(lab, name) for name in ("n0:ext0", "t0:ext0", "n1:int0")] == [reflecting, 0, 0])
+
+
+@pytest.mark.lab
+def test_captures_of_one_port_end_in_any_order(lab: Lab, reflecting: int, tmp_path: Path) -> None:
+    inner, outer = tmp_path / "inner", tmp_path / "outer"
+    with (
+        _verb("capture", lab.name, "n0:ext0", "-w", str(inner)) as first,
+        _verb("capture", lab.name, "t0", "-w", str(outer)) as second,
+    ):
+        _send(lab, 10)
+        first.send_signal(signal.SIGTERM)
+        assert first.wait(timeout=20) == 0
+        _send(lab, 10)
+        second.send_signal(signal.SIGTERM)
+        assert second.wait(timeout=20) == 0
+    assert [len(list(records(path.read_bytes()))) for path in (inner, outer)] == [20, 40]
+    assert [_outermost(lab, name) for name in ("n0:ext0", "t0:ext0")] == [reflecting, 0]
+
+
+@pytest.mark.lab
+def test_a_program_that_is_replaced_is_captured_too(lab: Lab, reflecting: int, tmp_path: Path) -> None:
+    end = all_ends(lab.manifest)["n0:ext0"]
+    with _verb("capture", lab.name, "n0:ext0", "-w", str(tmp_path / "x"), "--count", "20") as process:
+        tap = _outermost(lab, "n0:ext0")
+        with inside(end.netns):
+            xdp_attach(socket.if_nametoindex("ext0"), Program.from_id(reflecting))
+        _until(lambda: _outermost(lab, "n0:ext0") == tap)
+        _send(lab, 30)
+        assert process.wait(timeout=20) == 0
+    assert _outermost(lab, "n0:ext0") == reflecting
+
+
+@pytest.mark.lab
+def test_a_file_that_cannot_be_written_is_named(lab: Lab, tmp_path: Path) -> None:
+    done = rbops("capture", lab.name, "n0", "-w", str(tmp_path / "none" / "x"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "cannot be written: No such file or directory" in done.stderr
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 15
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -45,14 +45,20 @@ __all__ = [
     "Object",
     "Program",
     "ProgramRun",
+    "behind",
     "possible_cpus",
+    "tap_of",
     "xdp_attach",
     "xdp_attached",
     "xdp_context",
     "xdp_detach",
+    "xdp_outermost",
 ]
 
 XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX, XDP_REDIRECT = range(5)
+
+TAP = "rbops_tap"
+"""What a lab's taps are called (rbops/lab/cables/tap.h)."""
 
 _DRV_MODE, _REPLACE = 1 << 2, 1 << 4
 _MAX_FRAME = 4096
@@ -211,6 +217,15 @@ class Program(_Descriptor):
     def from_id(cls, number: int) -> Self:
         """The program with that id; raises BpfError (ENOENT) when there is none."""
         return cls(library().call(f"no BPF program {number}", "bpf_prog_get_fd_by_id", number))
+
+    def maps(self) -> list[Map]:
+        """The maps that it uses."""
+        info, count = ProgInfo(), ProgInfo()
+        self._info(count)
+        numbers = (ctypes.c_uint32 * count.map_count)()
+        info.map_count, info.map_ids = count.map_count, ctypes.addressof(numbers)
+        self._info(info)
+        return [Map.from_id(number) for number in numbers]
 
     def run(self, frame: bytes, *, context: bytes = b"", repeat: int = 1) -> ProgramRun:
         """BPF_PROG_RUN on ``frame`` (>= 14 bytes for XDP); nothing is sent, maps do change.
@@ -383,8 +398,35 @@ def xdp_detach(ifindex: int) -> None:
 
 
 def xdp_attached(ifindex: int) -> tuple[int, str]:
-    """(program id, mode) on a device: mode is native, generic, offload, several or none (id 0)."""
+    """(program id, mode) on a device: mode is native, generic, offload, several or none (id 0).
+
+    Looks through a lab's taps (``rbops lab capture`` and ``impair``): they hand on to the program that is meant. 0 with
+    mode ``none`` also where a tap is alone.
+    """
+    number, mode = xdp_outermost(ifindex)
+    try:
+        while number and (tapped := tap_of(Program.from_id(number))) is not None:
+            number = behind(tapped)
+    except BpfError:  # it was replaced meanwhile, or this process may not look at programs: no tap that is known of
+        return number, mode
+    return number, mode if number else "none"
+
+
+def xdp_outermost(ifindex: int) -> tuple[int, str]:
+    """As :func:`xdp_attached`, the tap itself where there is one."""
     opts = XdpQueryOpts(sz=ctypes.sizeof(XdpQueryOpts))
     library().call(f"cannot query XDP of interface {ifindex}", "bpf_xdp_query", ifindex, 0, ctypes.byref(opts))
     modes = ("none", "native", "generic", "offload", "several")
     return int(opts.prog_id or opts.drv_prog_id), modes[opts.attach_mode]
+
+
+def tap_of(program: Program) -> Map | None:
+    """The map in which a tap keeps the program behind it; None for any other program."""
+    if program.name != TAP:
+        return None
+    return next((found for found in program.maps() if found.name == "behind"), None)
+
+
+def behind(tapped: Map) -> int:
+    """The id of the program that a tap hands on to, 0: none."""
+    return int.from_bytes(tapped.lookup(bytes(4)) or bytes(4), "little")
