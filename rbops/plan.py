@@ -26,8 +26,10 @@ from rbops.spec.router import Urpf
 __all__ = [
     "Adjacency",
     "Batching",
+    "BgpNeighbor",
     "ClusterPlan",
     "Cores",
+    "Daemon",
     "Forwarding",
     "Fragment",
     "Kernel",
@@ -35,6 +37,7 @@ __all__ = [
     "Latency",
     "Link",
     "LinkRate",
+    "OspfPort",
     "PerComponent",
     "Port",
     "Prediction",
@@ -46,6 +49,7 @@ __all__ = [
     "Routing",
     "Selector",
     "Server",
+    "Speaker",
     "Steering",
     "Topology",
     "Tunnel",
@@ -295,11 +299,68 @@ class Routes:
 
 
 @dataclass(frozen=True, slots=True)
+class BgpNeighbor:
+    """A BGP router of another AS on external port ``port``. ``password`` is a file on the controller.
+
+    Filters are prefixes, ``PREFIX+`` or ``PREFIX{LOW,HIGH}``; None lets everything through.
+    """
+
+    port: int
+    address: str
+    as_number: int
+    password: str | None
+    imports: tuple[str, ...] | None
+    exports: tuple[str, ...] | None
+    bfd: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OspfPort:
+    """External port ``port`` speaks OSPF in ``area``, and sending by it costs ``cost``."""
+
+    port: int
+    area: str
+    cost: int
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """A server with external ports: its router id, and the address at which other servers' daemons reach its own."""
+
+    server: str
+    router_id: str
+    address: str
+    reflector: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """How the servers' routing daemons are set. ``own`` is the user's own configuration instead, ``keys`` its file."""
+
+    as_number: int | None
+    speakers: tuple[Speaker, ...]
+    neighbors: tuple[BgpNeighbor, ...] = ()
+    announce: tuple[str, ...] = ()
+    ospf: tuple[OspfPort, ...] = ()
+    bfd_interval_s: float = 0.3
+    graceful_restart: bool = True
+    paths: int = 1
+    own: str | None = None
+    keys: str | None = None
+
+    @property
+    def has_reflectors(self) -> bool:
+        """Whether servers tell each other by route reflectors, and not each one all others."""
+        return any(speaker.reflector for speaker in self.speakers)
+
+
+@dataclass(frozen=True, slots=True)
 class Routing:
-    """Routes that come and go besides: by ``daemon``, with memory for ``routes``."""
+    """Routes that come and go besides: by ``daemon``, with memory for ``routes``; ``speaks`` how it is set."""
 
     daemon: str
     routes: int
+    speaks: Daemon | None = None
 
 
 @dataclass(frozen=True, slots=True)

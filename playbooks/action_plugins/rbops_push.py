@@ -104,7 +104,7 @@ class ActionModule(ActionBase):
             "activate",
             [text] if self._task.check_mode else [],
             clean=clean,
-            keep=[dest for _, dest, _ in planned],
+            keep=_kept(planned),
         )
         if done.get("failed"):
             return done
@@ -184,6 +184,12 @@ def _tree(tree):
             path = os.path.join(folder, name)
             found.append((path, "/" + os.path.relpath(path, tree), f"0{os.stat(path).st_mode & 0o777:o}"))
     return found
+
+
+def _kept(planned):
+    """What stays on the server: what is planned, and the passwords of a planned daemon, which are in no folder here."""
+    found = [dest for _, dest, _ in planned]
+    return [*found, "/etc/rbops/bird/keys.conf"] if "/etc/rbops/bird/bird.conf" in found else found
 
 
 def _entry(dest, mode, content):

@@ -112,6 +112,7 @@ SHOWN_BYTES = 104448
 PROGRAM = "/usr/sbin/rbops-node"
 UNITS = "/etc/systemd/system/"
 BOOT, WATCH, FIB = "rbops.service", "rbops-watch.service", "rbops-fib.service"
+BIRD, DEBIANS_BIRD = "rbops-bird.service", "bird.service"
 
 
 class Failed(Exception):
@@ -136,7 +137,11 @@ def packages(request, _contents):
     if done.returncode not in (0, 1):
         raise Failed(f"dpkg-query: {done.stderr.strip() or done.returncode}")
     installed = {line.split(" ")[0] for line in done.stdout.splitlines() if line.endswith(" installed")}
-    return {"missing": [name for name in request["names"] if name not in installed]}
+    missing = [name for name in request["names"] if name not in installed]
+    if "bird2" in missing and not request["check"]:
+        # The package starts its own unit, with a configuration of its own, beside the router's.
+        _systemctl("mask", DEBIANS_BIRD)
+    return {"missing": missing}
 
 
 def files(request, contents):
@@ -252,7 +257,8 @@ def activate(request, contents):
     # Where the data plane's table follows the kernel's, a service does that.
     follows = UNITS + FIB in request["keep"]
     running = (WATCH, FIB) if follows else (WATCH,)
-    units = _units(running)
+    speaks = UNITS + BIRD in request["keep"]
+    units = _units((*running, BIRD) if speaks else running)
     if check:
         return {**answer, "changes": _diff(program, contents[0]) + units}
     # Known before they are used: a data plane's unit is started by what follows.
@@ -265,12 +271,17 @@ def activate(request, contents):
     if not follows and os.path.lexists(f"{UNITS}multi-user.target.wants/{FIB}"):
         # Before its unit goes with the files that are not planned.
         _systemctl("disable", "--now", FIB)
+    if not speaks and os.path.lexists(f"{UNITS}multi-user.target.wants/{BIRD}"):
+        _systemctl("disable", "--now", BIRD)
     _remove(request["clean"], left)
     if any(path.startswith(UNITS) for path in left):
         _systemctl("daemon-reload")
     # What it follows has changed under it.
     if done["changes"] or any(change["setting"] == "state" for change in units):
         _systemctl("restart", *running)
+    if speaks:
+        # Its sessions live on where it runs: it reads its files again. It refuses what it cannot use.
+        _systemctl("reload-or-restart", BIRD)
     return {**answer, **done, "changes": done["changes"] + units}
 
 

@@ -139,12 +139,14 @@ def render(
     ] = False,
 ) -> None:
     """Write all files for the servers, with playbooks to push them without rbops."""
+    from rbops.deploy.daemon import check_daemon
     from rbops.planner import load_plan
     from rbops.render import render as render_plan
     from rbops.render import write
 
     plan = load_plan(spec)
     rendered = render_plan(plan)
+    check_daemon(plan)
     write(rendered, directory, force=force)
     say(f"{len(plan.servers)} servers, plan {plan.digest[:12]}: {directory}")
     say(f"next: rbops apply {spec} -i INVENTORY, or ansible-playbook -i INVENTORY site.yml in {directory}")

@@ -75,6 +75,10 @@ def check(spec: Spec, output: Output = Format.TEXT) -> None:
     try:
         checked = load_spec(spec)
         plan = plan_spec(checked)
+        if plan.routing is not None and plan.routing.speaks is not None:
+            from rbops.deploy.daemon import check_daemon
+
+            check_daemon(plan)
     except SpecError as error:
         if output is Format.JSON:
             errors = [item.to_json() for item in error.diagnostics]

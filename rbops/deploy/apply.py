@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rbops.deploy.daemon import check_daemon
 from rbops.deploy.inventory import Inventory
-from rbops.deploy.keys import PATH as KEYS_PATH
 from rbops.deploy.keys import Keys, keys_of_project
 from rbops.deploy.node import RemoteNode
 from rbops.deploy.probe import Probe, probe
@@ -106,6 +106,8 @@ def apply(
     reporter = Journaling(run, reporter)
     reporter.step("rendering")
     write(render(plan), run.project)
+    if not check_daemon(plan):
+        reporter.warn("bird is not installed here: the servers check its configuration, after the push")
     run.write("plan.json", plan.to_json(indent=2))
     return push(Push(run, plan.name, plan.digest, chosen), options, reporter, stop, acceptance)
 
@@ -130,7 +132,12 @@ def push(
 
 
 def _push(
-    what: Push, keys: Keys, options: ApplyOptions, reporter: Reporter, stop: Stop, acceptance: Acceptance | None
+    what: Push,
+    keys: Mapping[str, tuple[Keys, ...]],
+    options: ApplyOptions,
+    reporter: Reporter,
+    stop: Stop,
+    acceptance: Acceptance | None,
 ) -> Applied:
     targets = what.inventory.servers
     with connected(targets, what.cluster, reporter) as (sessions, before):
@@ -150,7 +157,7 @@ def _push(
 
 def _change(
     what: Push,
-    keys: Keys,
+    keys: Mapping[str, tuple[Keys, ...]],
     options: ApplyOptions,
     change: Transaction,
     reporter: Reporter,
@@ -229,7 +236,7 @@ def _unsupported(
     return {name: found for name, found in left.items() if found}
 
 
-def _read_back(what: Push, keys: Keys, session: Session) -> None:
+def _read_back(what: Push, keys: Mapping[str, tuple[Keys, ...]], session: Session) -> None:
     """Raise CheckFailed unless files and kernel of the server are what was pushed."""
     name = session.target.name
     found = probe(session)
@@ -243,13 +250,14 @@ def _read_back(what: Push, keys: Keys, session: Session) -> None:
             code="apply.files",
             where=session.target.where,
         )
-    stale = keys.difference(found.files)
-    if stale:
-        raise CheckFailed(
-            f"the key file is not what was pushed: {stale[0]}, expected {stale[1]}",
-            code="apply.keys",
-            where=Where(server=name, file=KEYS_PATH),
-        )
+    for each in keys.get(name, ()):
+        stale = each.difference(found.files)
+        if stale:
+            raise CheckFailed(
+                f"the key file is not what was pushed: {stale[0]}, expected {stale[1]}",
+                code="apply.keys",
+                where=Where(server=name, file=each.path),
+            )
     if found.digest != what.digest:
         raise CheckFailed(
             f"the server has plan {found.digest}, expected {what.digest}",

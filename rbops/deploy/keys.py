@@ -1,4 +1,4 @@
-"""The tunnels' keys that a push installs on the servers: compared with what they have, without showing any."""
+"""The keys and passwords that a push installs on the servers: compared with what they have, without showing any."""
 
 from __future__ import annotations
 
@@ -11,28 +11,33 @@ from pathlib import Path
 from typing import Any
 
 from rbops.dataplane.click.controller.files import ETC, KEYS
-from rbops.spec.keyfile import click_keys
+from rbops.plan import ClusterPlan
+from rbops.render.bird import KEYS as DAEMON_PATH
+from rbops.render.bird import node_part
+from rbops.spec.keyfile import click_keys, daemon_keys
 
-__all__ = ["PATH", "Keys", "keys_of", "keys_of_project"]
+__all__ = ["DAEMON_PATH", "PATH", "Keys", "keys_of", "keys_of_plan", "keys_of_project", "passwords_of"]
 
 PATH = f"{ETC}/{KEYS}"
-"""The file on every server, root's with mode 0600."""
+"""The tunnels' keys on every server, root's with mode 0600; those of sessions are in ``DAEMON_PATH``."""
 
 _MODE = "0o600"
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The content of :data:`PATH` for a plan's tunnels; ``files`` are their key files, none without tunnels."""
+    """The content of ``path`` on a server; ``files`` are the files here that it is made of, none if it is not there."""
 
     files: tuple[str, ...]
     _content: bytes = field(repr=False)
+    path: str = PATH
+    none: str = "keys of no tunnel"
 
     def difference(self, found: Mapping[str, tuple[str, str]]) -> tuple[str, str] | None:
         """What a server has and what is expected, as text; ``found`` maps its files to (mode, SHA-256)."""
-        mode, digest = found.get(PATH, ("", ""))
+        mode, digest = found.get(self.path, ("", ""))
         if not self.files:
-            return ("keys of no tunnel", "absent") if digest else None
+            return (self.none, "absent") if digest else None
         want = f"the keys in {', '.join(self.files)}"
         if not digest:
             return "absent", want
@@ -47,9 +52,24 @@ def keys_of(files: Iterable[str]) -> Keys:
     return Keys(names, click_keys(names))
 
 
-def keys_of_project(project: Path) -> Keys:
-    """The keys that rendered files ask for: the same on every server."""
+def passwords_of(files: Iterable[tuple[str, str]]) -> Keys:
+    """The passwords of sessions, as (name, file). Mismatch (3) for a file that cannot be used."""
+    pairs = tuple(files)
+    return Keys(tuple(path for _, path in pairs), daemon_keys(pairs), DAEMON_PATH, "passwords of no session")
+
+
+def keys_of_plan(plan: ClusterPlan) -> dict[str, tuple[Keys, ...]]:
+    """Server -> the files with keys that it is to have. Mismatch (3) as above."""
+    tunnels = keys_of(tunnel.keys for tunnel in plan.forwarding.tunnels)
+    parts = {server.name: node_part(plan, server) for server in plan.servers}
+    return {name: (tunnels, passwords_of(part.keys if part else ())) for name, part in parts.items()}
+
+
+def keys_of_project(project: Path) -> dict[str, tuple[Keys, ...]]:
+    """The same of rendered files."""
+    found: dict[str, tuple[Keys, ...]] = {}
     for path in sorted(project.glob("hosts/*/etc/rbops/node.json")):
-        plane: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["dataplane"]
-        return keys_of(plane.get("ipsec_keys", ()))
-    return keys_of(())
+        node: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        pairs = [(name, file) for name, file in (node.get("routing") or {}).get("keys", ())]
+        found[path.parents[2].name] = (keys_of(node["dataplane"].get("ipsec_keys", ())), passwords_of(pairs))
+    return found

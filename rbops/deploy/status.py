@@ -11,8 +11,7 @@ from rbops.dataplane import registry
 from rbops.dataplane.base import NOT_LOADED
 from rbops.deploy.effect import Effect, effect
 from rbops.deploy.inventory import Inventory
-from rbops.deploy.keys import PATH as KEYS_PATH
-from rbops.deploy.keys import Keys, keys_of
+from rbops.deploy.keys import Keys, keys_of_plan
 from rbops.deploy.node import INSTALLED, RemoteNode, stage, unstage
 from rbops.deploy.probe import Probe, check_identities, probe
 from rbops.deploy.reboot import Waiting, waiting_of
@@ -91,16 +90,17 @@ def diff_servers(plan: ClusterPlan, inventory: Inventory) -> list[ServerDiff]:
     """
     targets = inventory.matching(plan).servers
     rendered = render(plan)
-    keys = keys_of(tunnel.keys for tunnel in plan.forwarding.tunnels)
+    keys = keys_of_plan(plan)
     folder = f"/run/rbops-{run_id('diff')}"
 
     def compare(session: Session) -> tuple[Probe, ServerDiff]:
         found = probe(session)
-        planned = {KEYS_PATH, *(file.path for file in rendered.files_of(found.name))}
+        own = keys[found.name]
+        planned = {*(each.path for each in own), *(file.path for file in rendered.files_of(found.name))}
         gone = unplanned(plan.forwarding.dataplane, planned, found.files)
         others = (
             *(Change("file", path, found.files[path][1][:_SHORT], "absent") for path in gone),
-            *_keys(found, keys),
+            *_keys(found, own),
         )
         return found, _difference(session, found, rendered, others, folder)
 
@@ -153,10 +153,10 @@ def _file(found: Probe, file: File) -> Change | None:
     return Change("file", file.path, have[1][:_SHORT], want[1][:_SHORT])
 
 
-def _keys(found: Probe, keys: Keys) -> tuple[Change, ...]:
+def _keys(found: Probe, keys: Sequence[Keys]) -> tuple[Change, ...]:
     """Shows no digest: it would confirm a guess of the keys."""
-    stale = keys.difference(found.files)
-    return (Change("file", KEYS_PATH, *stale),) if stale else ()
+    stale = ((each.path, each.difference(found.files)) for each in keys)
+    return tuple(Change("file", path, *how) for path, how in stale if how)
 
 
 def status_servers(plan: ClusterPlan, inventory: Inventory) -> list[ServerStatus]:

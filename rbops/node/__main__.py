@@ -48,6 +48,7 @@ _VERBS = {
     "status": "digest, data plane, open change, lock, services",
     "watch": "for rbops-watch.service: report dead links to the data plane",
     "fib": "for rbops-fib.service: let the data plane's table follow the kernel's; or compare, watch, get ADDRESS",
+    "daemon": "for rbops-bird.service: prepare the routing daemon's files, reload them, or say what its sessions are",
     "facts": "what this server is: processors, NICs, kernel; changes nothing",
     "cabling": "for `rbops discover`: send frames out of ports and report what they receive",
 }
@@ -130,6 +131,7 @@ def _options() -> tuple[tuple[tuple[str, ...], str, dict[str, Any]], ...]:
             "what",
             {"nargs": "*", "metavar": "get ADDRESS", "help": "where packets for an address go, and why"},
         ),
+        (("daemon",), "step", {"choices": ("prepare", "reload", "status"), "help": "what to do"}),
         (("fib",), "--audit", {**flag, "help": "compare kernel and data plane; exit 1 if they differ"}),
         (("fib",), "--watch", {**flag, "help": "a line for every change, until killed"}),
     )
@@ -156,6 +158,7 @@ def _verb(name: str) -> Callable[[Node, argparse.Namespace], int]:
         "status": _status,
         "watch": _watch,
         "fib": _fib,
+        "daemon": _daemon,
         "facts": _facts,
         "cabling": _cabling,
     }[name]
@@ -286,6 +289,16 @@ def _fib(node: Node, options: argparse.Namespace) -> int:
         return 0
     node.fib_follow(lambda line: print(f"rbops-node: {line}", file=sys.stderr, flush=True))
     return 0
+
+
+def _daemon(node: Node, options: argparse.Namespace) -> int:
+    if options.step == "prepare":
+        node.bird.prepare()
+        node.bird.recovery()
+        return 0
+    if options.step == "reload":
+        return _print({"said": node.bird.reload()}, options)
+    return _print(node.bird.status() or {"daemon": None, "sessions": []}, options)
 
 
 def _facts(node: Node, options: argparse.Namespace) -> int:

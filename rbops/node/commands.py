@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -16,6 +16,7 @@ from rbops.dataplane import registry
 from rbops.dataplane.base import Followable, Probeable, RouteTable
 from rbops.errors import Locked, Mismatch, RbopsError, StateUnknown, Where
 from rbops.node import fib, guard, kernel_stages, lock, netlink, pending, prober, queues, routes, vrf, watch
+from rbops.node.daemon import Bird
 from rbops.node.dataplane import Opener
 from rbops.node.devices import PROTOCOL, TABLE, inventory, resolve
 from rbops.node.engine import Applied, Engine, prepare
@@ -39,6 +40,7 @@ _UNITS = (
     "rbops.service",
     "rbops-watch.service",
     "rbops-fib.service",
+    "rbops-bird.service",
     *(plane.unit for plane in registry.node_halves() if plane.unit),
     "irqbalance.service",
 )
@@ -55,6 +57,7 @@ class Node:
     open_plane: Opener
     options: tuple[str, ...] = ()
     installed: Installed | None = None
+    bird: Bird = field(default_factory=Bird)
 
     def settings(self) -> list[Setting]:
         """Everything in node.json, as it is and as planned."""
@@ -263,6 +266,8 @@ class Node:
             }
             if (follower := fib.read_status()) is not None:
                 found["routes"] = follower
+            if config.routing is not None:
+                found["daemon"] = self.bird.status() or {"daemon": "bird", "sessions": [], "error": "it does not run"}
         return found
 
     def watch(self) -> None:

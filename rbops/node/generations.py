@@ -21,6 +21,7 @@ from typing import Any
 
 from rbops.dataplane import registry
 from rbops.errors import Mismatch, Where
+from rbops.node.daemon import KEYS
 from rbops.node.installed import Installed
 from rbops.node.state import State, copy_tree, read_json, same_file, sync_folder, sync_tree, write_whole
 
@@ -152,7 +153,8 @@ class Generations:
 
 
 def _secret_names() -> Iterator[str]:
-    return (name for plane in registry.node_halves() for name in plane.secrets)
+    yield KEYS
+    yield from (name for plane in registry.node_halves() for name in plane.secrets)
 
 
 def _mark(content: bytes, salt: bytes) -> str:

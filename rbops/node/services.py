@@ -41,7 +41,7 @@ table ip rbops {{
     ip protocol icmp icmp type {{ redirect, router-advertisement, timestamp-request, address-mask-request }} drop
     ip protocol icmp accept
     tcp flags & (fin | syn | rst | ack) != syn accept
-{accepted}    ip daddr 224.0.0.0/3 drop
+{accepted}{sessions}    ip daddr 224.0.0.0/3 drop
     meta pkttype != host drop
     tcp flags & (fin | syn | rst | ack) == syn limit rate 100/second reject with tcp reset
     tcp flags & (fin | syn | rst | ack) == syn drop
@@ -58,8 +58,8 @@ table ip rbops {{
 """
 
 
-def ruleset(allowed: Sequence[Service], devices: Sequence[str]) -> str:
-    """What nft reads: the table as a whole, in place of one that is there."""
+def ruleset(allowed: Sequence[Service], devices: Sequence[str], sessions: Sequence[tuple[Service, str]] = ()) -> str:
+    """What nft reads: the table as a whole, in place of one that is there. ``sessions``: those of a prefix."""
     rules = []
     for protocol in ("tcp", "udp"):
         numbers = sorted({each.number for each in allowed if each.protocol == protocol})
@@ -69,7 +69,8 @@ def ruleset(allowed: Sequence[Service], devices: Sequence[str]) -> str:
     if numbers:
         rules.append(f"    ip protocol {{ {', '.join(map(str, numbers))} }} accept\n")
     ports = ", ".join(f'"{name}"' for name in devices)
-    text = _RULESET.format(gone=GONE, ports=ports, accepted="".join(rules), digest="{digest}")
+    parts = {"accepted": "".join(rules), "sessions": "".join(_session(*each) for each in sessions)}
+    text = _RULESET.format(gone=GONE, ports=ports, digest="{digest}", **parts)
     return text.replace("{digest}", _digest(text))
 
 
@@ -77,8 +78,12 @@ def settings(config: NodeConfig, devices: Sequence[str], state: State, system: S
     """One setting: whether the table is there, made of this text, and listed as when it was made; nothing unplanned."""
     if config.services is None:
         return []
-    text = ruleset(_wanted(config.services), devices)
+    asked = config.routing.sessions if config.routing else ()
+    sessions = [(each, session.source) for session in asked for each in services(session.service)]
+    text = ruleset(_wanted(config.services), devices, sessions)
     want = ", ".join(config.services) or "none but ICMP"
+    if sessions:
+        want += f", {len(asked)} of the routing daemon's"
     try:
         done = system.run(_LIST)
     except NotInstalled:
@@ -108,6 +113,12 @@ def _same(text: str, listed: str, record: Mapping[str, str]) -> bool:
     if made is None or want is None or made[1] != want[1]:
         return False
     return record.get("made") != made[1] or record.get("listed") == _digest(listed)
+
+
+def _session(service: Service, source: str) -> str:
+    if service.protocol == "ip":
+        return f"    ip saddr {source} ip protocol {service.number} accept\n"
+    return f"    ip saddr {source} {service.protocol} dport {service.number} accept\n"
 
 
 def _wanted(words: Iterable[str]) -> list[Service]:

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from rbops.affinity.rules import check
 from rbops.dataplane.base import Additions
-from rbops.plan import ClusterPlan, Forwarding, LinkRate, Processing, Routing, Topology, Violation
+from rbops.plan import ClusterPlan, Forwarding, LinkRate, Processing, Topology, Violation
 from rbops.planning.prediction import Forecast
+from rbops.planning.routing import routing
 from rbops.planning.servers import Built
 from rbops.planning.topology import setting
 from rbops.planning.warnings import unused_routes, warnings
@@ -40,7 +41,7 @@ def assemble(
         violations=(*_breaches(built), *additions.breaches(built.servers)),
         warnings=(*warnings(spec, choice, demand, built, made), *unused_routes(spec, ports)),
         prediction=made.prediction,
-        routing=None if spec.routing is None else Routing(spec.routing.daemon, spec.routing.routes),
+        routing=routing(spec, ports, built.servers),
     )
     known = {(breach.rule, breach.server) for breach in plan.violations}
     found = tuple(breach for breach in check(plan) if (breach.rule, breach.server) not in known)

@@ -20,6 +20,7 @@ from rbops.node.schema import (
     Rule,
 )
 from rbops.plan import ClusterPlan, Port, Server
+from rbops.render.bird import node_part
 from rbops.render.files import File
 from rbops.render.kernel import kernel
 from rbops.render.nic import rules, spread, userspace
@@ -77,6 +78,7 @@ def server_files(server: Server, shared: Cluster) -> tuple[File, ...]:
         host=part.host,
         separation=shared.plan.forwarding.separation,
         services=shared.plan.forwarding.services,
+        routing=node_part(shared.plan, server),
         dataplane=part.config,
     )
     return File(_NODE, config.to_text().encode()), *part.files

@@ -11,6 +11,7 @@ from rbops.dataplane import registry
 from rbops.errors import UsageError
 from rbops.node.schema import RouteTable
 from rbops.plan import ClusterPlan
+from rbops.render.bird import CONFIG, PLACES, bird_files
 from rbops.render.files import File, Rendered
 from rbops.render.inventory import inventory
 from rbops.render.names import check_names
@@ -56,9 +57,10 @@ def render(plan: ClusterPlan) -> Rendered:
     hosts = {}
     for server in plan.servers:
         node, *own = server_files(server, shared)
-        hosts[server.name] = (node, *units, *own)
+        hosts[server.name] = (node, *units, *own, *bird_files(plan, server, digest))
     shared_names = {PurePosixPath(file.path).name for file in common}
-    return Rendered(digest, (*_top(plan), *_shipped(shared_names)), common, hosts)
+    idle = () if any(file.path == CONFIG for files in hosts.values() for file in files) else ("bird",)
+    return Rendered(digest, (*_top(plan), *_shipped(shared_names, idle)), common, hosts)
 
 
 def unplanned(dataplane: str, planned: Collection[str], found: Iterable[str]) -> list[str]:
@@ -66,7 +68,7 @@ def unplanned(dataplane: str, planned: Collection[str], found: Iterable[str]) ->
 
     A data plane's files beside /etc/rbops are planned or go, and all of another one's.
     """
-    places = [place for each in registry.controllers() for place in each.places.beside]
+    places = [*PLACES, *(place for each in registry.controllers() for place in each.places.beside)]
     for each in registry.controllers():
         places += each.places.stale if each.kind == dataplane else each.places.own
     return sorted(
@@ -88,31 +90,32 @@ def _top(plan: ClusterPlan) -> tuple[File, ...]:
     )
 
 
-def _shipped(common: Collection[str]) -> Iterator[File]:
+def _shipped(common: Collection[str], idle: Collection[str]) -> Iterator[File]:
     """Playbooks at the top, roles beside them: what `ansible-playbook site.yml` needs without rbops.
 
-    ``common``: the names of the files that all servers share.
+    ``common``: the names of the files that all servers share; ``idle``: roles without work in this plan.
     """
     for base, prefix in ((shared("playbooks"), ""), (shared("roles"), "roles/")):
         for path in sorted(base.rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
                 content = path.read_bytes()
                 if path.name == _PLAYBOOK:
-                    content = _without_idle_roles(content.decode(), common)
+                    content = _without_idle_roles(content.decode(), common, idle)
                 yield File(f"{prefix}{path.relative_to(base).as_posix()}", content, _mode(path))
     # The role's module runs where nothing of rbops is installed.
     build = Path(rbops.__file__).parent / "dataplane" / "click" / "controller" / "build.py"
     yield File("roles/click/module_utils/rbops_click_build.py", build.read_bytes())
 
 
-def _without_idle_roles(playbook: str, common: Collection[str]) -> bytes:
-    """Leave out the lines of roles whose condition, a shared file's presence, is not met by this plan.
+def _without_idle_roles(playbook: str, common: Collection[str], idle: Collection[str]) -> bytes:
+    """Leave out the lines of ``idle`` roles, and of those whose condition, a shared file's presence, is not met.
 
     Ansible would start a process for each of their tasks and servers to find that.
     """
     lines = playbook.splitlines(keepends=True)
     asked = ((line, _CONDITION.search(line)) for line in lines)
-    return "".join(line for line, found in asked if not found or found[1] in common).encode()
+    kept = [line for line, found in asked if not found or found[1] in common]
+    return "".join(line for line in kept if not any(f"{{role: {role}," in line for role in idle)).encode()
 
 
 def _mode(path: Path) -> int:

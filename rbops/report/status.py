@@ -29,6 +29,7 @@ _ROUTES = (
     "memory",
 )
 _CABLES = ("server", "answer", "round trip", "longest", "probes", "missed", "changes", "not answering")
+_SESSIONS = ("server", "session", "with", "AS", "state", "since", "accepted", "filtered", "announced")
 _COLUMNS = ("server", "state", "plan", "data plane", "kept apart by", "kernel", "up", "open change", "locked by")
 
 
@@ -41,6 +42,13 @@ def status_blocks(found: Sequence[ServerStatus], digest: str) -> Iterator[Block]
     probing = [(server.name, cables) for server in found if (cables := _cables_of(server))]
     if probing:
         yield Table("Cables, by the probes that far ends answer", _CABLES, tuple(_cables(*one) for one in probing))
+    sessions = [
+        _session(server.name, each)
+        for server in found
+        for each in (server.node.get("daemon") or {}).get("sessions", ())
+    ]
+    if sessions:
+        yield Table("Sessions", _SESSIONS, tuple(sessions))
     waiting = [
         f"{server.name}: reboot required: {'; '.join(map(str, server.waiting))}" for server in found if server.waiting
     ]
@@ -115,10 +123,7 @@ def _problems(server: ServerStatus, digest: str) -> Iterator[str]:
 
 def _network_problems(server: ServerStatus) -> Iterator[str]:
     """Of routes, rules and cables."""
-    if (server.node.get("dataplane") or {}).get("follows") and server.services.get(_FOLLOWER) != "active":
-        yield f"{_FOLLOWER.removesuffix('.service')} {server.services.get(_FOLLOWER)}: routes are not followed"
-    if (routes := server.node.get("routes") or {}).get("full"):
-        yield f"no memory for the routes of {routes['full']} /16s"
+    yield from _routing_problems(server)
     if server.node.get("missing"):
         yield "network incomplete"
     silent = [port for port, cable in _cables_of(server).items() if cable["state"] != _ANSWERS]
@@ -147,6 +152,15 @@ def _cables(name: str, cables: Mapping[str, Any]) -> tuple[str | Styled, ...]:
     )
 
 
+def _routing_problems(server: ServerStatus) -> Iterator[str]:
+    if (server.node.get("dataplane") or {}).get("follows") and server.services.get(_FOLLOWER) != "active":
+        yield f"{_FOLLOWER.removesuffix('.service')} {server.services.get(_FOLLOWER)}: routes are not followed"
+    if (routes := server.node.get("routes") or {}).get("full"):
+        yield f"no memory for the routes of {routes['full']} /16s"
+    if error := (server.node.get("daemon") or {}).get("error"):
+        yield f"{server.node['daemon']['daemon']}: {error}"
+
+
 def _routes(name: str, routes: Mapping[str, Any]) -> tuple[str | Styled, ...]:
     """What follows the routes of a server says of itself."""
     known = {"82": "static", "12": "bird", "11": "zebra", "186": "bgp", "188": "ospf", "3": "by hand", "2": "kernel"}
@@ -162,6 +176,21 @@ def _routes(name: str, routes: Mapping[str, Any]) -> tuple[str | Styled, ...]:
         str(routes["overruns"]),
         Styled(str(routes["repaired"]), "bad") if routes["repaired"] else "0",
         f"{routes['memory_bytes'] >> 10:,} of {routes['room_bytes'] >> 10:,} KiB" if "room_bytes" in routes else "-",
+    )
+
+
+def _session(name: str, session: Mapping[str, Any]) -> tuple[str | Styled, ...]:
+    """A routing daemon's session; of OSPF all neighbours together."""
+    return (
+        name,
+        str(session["name"]),
+        str(session.get("description") or session.get("neighbor") or "-"),
+        str(session.get("as", "-")),
+        str(session["info"]) if session["up"] else Styled(str(session["info"] or "down"), "bad"),
+        str(session["since"]),
+        f"{session['imported']:,}",
+        f"{session['filtered']:,}",
+        f"{session['exported']:,}",
     )
 
 

@@ -1,4 +1,4 @@
-"""A tunnel's key file on this machine. What is in it is never shown."""
+"""Files with keys and passwords on this machine. What is in them is never shown."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from pathlib import Path
 from rbops.errors import Mismatch
 from rbops.spec.units import InvalidValue
 
-__all__ = ["check_keys", "click_keys"]
+__all__ = ["check_keys", "check_password", "check_secret", "click_keys", "daemon_keys"]
 
 _KEYS = re.compile(rb"\s*([0-9a-fA-F]{32})\s+([0-9a-fA-F]{32})\s*")
+_PASSWORD = re.compile(rb"([!#-\[\]-~]{1,80})\r?\n?")
 _LONGEST = 200
+_MOST_BYTES = 65536
 
 
 def check_keys(path: Path) -> None:
@@ -36,7 +38,59 @@ def click_keys(paths: Iterable[str]) -> bytes:
     return text
 
 
+def check_password(path: Path) -> None:
+    """Raises InvalidValue with what is wrong with a file that holds one password."""
+    _password(path)
+
+
+def check_secret(path: Path) -> None:
+    """Raises InvalidValue for a file with secrets that cannot be read, or that others may use."""
+    if len(_read(path, _MOST_BYTES + 1)) > _MOST_BYTES:
+        raise InvalidValue(f"{path} has more than {_MOST_BYTES} bytes", code="spec.key-file")
+
+
+def daemon_keys(files: Iterable[tuple[str, str]]) -> bytes:
+    """What the role ``bird`` makes of (name, password file), or ("", any file); Mismatch (3) where one cannot be used.
+
+    In memory, to compare with what a server has: it belongs into no file and no message.
+    """
+    text = b""
+    for name, path in files:
+        try:
+            if not name:
+                check_secret(Path(path))
+                text += _read(Path(path), _MOST_BYTES)
+            else:
+                text += b'define %b = "%b";\n' % (name.encode(), _password(Path(path)))
+        except InvalidValue as wrong:
+            raise Mismatch(f"key file: {wrong.message}", hint=wrong.hint, code="spec.key-file") from None
+    return text
+
+
+def _password(path: Path) -> bytes:
+    found = _PASSWORD.fullmatch(_read(path, _LONGEST))
+    if not found:
+        raise InvalidValue(
+            f"{path} does not hold one password: 1 to 80 characters of ASCII but space, quote and backslash",
+            "for example: (umask 077; openssl rand -hex 16 > FILE)",
+            code="spec.key-file",
+        )
+    return found[1]
+
+
 def _words(path: Path) -> tuple[bytes, bytes]:
+    found = _KEYS.fullmatch(_read(path, _LONGEST))
+    if not found:
+        raise InvalidValue(
+            f"{path} does not hold two words of 32 hex digits",
+            "for example: (umask 077; openssl rand -hex 32 | fold -w 32 > FILE)",
+            code="spec.key-file",
+        )
+    return found[1], found[2]
+
+
+def _read(path: Path, most: int) -> bytes:
+    """Its first bytes. InvalidValue where others than its owner may use it."""
     try:
         info = path.stat()
         if not stat.S_ISREG(info.st_mode):
@@ -49,13 +103,6 @@ def _words(path: Path) -> tuple[bytes, bytes]:
                 code="spec.key-file",
             )
         with path.open("rb") as file:
-            found = _KEYS.fullmatch(file.read(_LONGEST))
+            return file.read(most)
     except OSError as error:
         raise InvalidValue(f"{path}: {error.strerror}", code="spec.key-file") from None
-    if not found:
-        raise InvalidValue(
-            f"{path} does not hold two words of 32 hex digits",
-            "for example: (umask 077; openssl rand -hex 32 | fold -w 32 > FILE)",
-            code="spec.key-file",
-        )
-    return found[1], found[2]

@@ -16,6 +16,7 @@ from rbops.spec.check_ipsec import check_ipsec
 from rbops.spec.check_kernel import check_kernel
 from rbops.spec.check_nic import check_nic
 from rbops.spec.check_ports import check_ports, check_routes, neighbors
+from rbops.spec.check_routing import check_routing
 from rbops.spec.document import Spec
 from rbops.spec.include import attach_hardware, override
 from rbops.spec.reader import MAX_SPEC_BYTES, decode, parse, read_bytes
@@ -67,6 +68,7 @@ def load_bytes(data: bytes, file: Path, overrides: Mapping[str, str]) -> Spec:
     route_file, found = _route_file(parts, base)
     errors += found + _click_element(parts, base)
     errors += check_ipsec(parts, spec.ipsec if spec else (), base)
+    errors += check_routing(parts, spec.routing if spec else None, base)
     if errors or spec is None:
         raise SpecError(_first(errors))
     return replace(spec, routes=route_file or spec.routes, source=Source(root), deprecated=tuple(deprecated))

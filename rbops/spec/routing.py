@@ -1,16 +1,58 @@
 """The section ``routing:``: routes that come and go, written to the router's table by a daemon or by hand."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from rbops.spec.scalars import number, one_of
-from rbops.spec.section import CONFIG, Section
+from rbops.common.limits import MAX_EXTERNAL_PORTS
+from rbops.spec import routing_words
+from rbops.spec.scalars import Address, FilePath, Flag, HostName, Prefix, Scalar, number, one_of
+from rbops.spec.section import CONFIG, Section, default, key
 
-__all__ = ["Daemon", "Routing"]
+__all__ = ["BgpNeighbor", "Daemon", "OspfPort", "Routing"]
 
-Daemon = Literal["none"]
+Daemon = Literal["none", "bird"]
+
+_AS = {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string"}], "examples": [64512, "1.10"]}
+_FILTER = {"type": "string", "examples": ["203.0.113.0/24", "10.0.0.0/8+", "10.0.0.0/8{16,24}"]}
+_INTERVAL = {"type": "string", "pattern": "^[0-9]+", "examples": ["300ms"]}
+
+AsNumber = Annotated[int, Scalar(routing_words.as_number, _AS)]
+PrefixFilter = Annotated[str, Scalar(routing_words.prefix_filter, _FILTER)]
+Interval = Annotated[float, Scalar(routing_words.interval, _INTERVAL)]
+Area = Annotated[str, Scalar(routing_words.area, {"type": "string", "examples": ["0", "0.0.0.1"]})]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
+class BgpNeighbor(Section):
+    """A BGP router of another AS, on the external port whose subnet has its address."""
+
+    address: Address
+    """Its IPv4 address."""
+    as_number: Annotated[AsNumber, key("as", examples=[65001])]
+    """Its AS, as 65001 or 1.10."""
+    password: Annotated[FilePath | None, Field(examples=["peer.password"])] = None
+    """A file for its owner alone (mode 0600) with the session's password (TCP MD5, RFC 2385) on one line."""
+    import_: Annotated[tuple[PrefixFilter, ...] | None, key("import")] = None
+    """The prefixes to accept: exactly, `PREFIX+` longer ones too, `PREFIX{16,24}` of these lengths; left out: all."""
+    export: tuple[PrefixFilter, ...] | None = None
+    """The prefixes to announce to it; left out: all that other ASs announced, and `announce`."""
+    bfd: Flag = False
+    """Whether BFD watches the way to it (RFC 5881); it must do the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
+class OspfPort(Section):
+    """An external port that speaks OSPF (version 2)."""
+
+    port: Annotated[int, number(0, MAX_EXTERNAL_PORTS - 1), Field(examples=[0])]
+    """The external port."""
+    area: Area = "0.0.0.0"  # noqa: S104 - an area
+    """Its area, as 1 or 0.0.0.1."""
+    cost: Annotated[int, number(1, 65535)] = 10
+    """What sending by it costs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
@@ -18,6 +60,26 @@ class Routing(Section):
     """Routes that come and go: the data planes follow the routing table 82 of their servers' kernels."""
 
     daemon: Annotated[Daemon, one_of(Daemon)]
-    """none: whoever writes routes to table 82 of the servers is the user's own affair."""
+    """bird: BIRD 2 on every server with external ports; none: whoever writes to table 82 is the user's own affair."""
     routes: Annotated[int, number(1, 8_000_000), Field(examples=[1_000_000])] = 1_000_000
     """For how many routes each server has memory: 24 bytes a route."""
+    as_number: Annotated[AsNumber | None, key("as", examples=[64512])] = None
+    """The router's AS, as 64512 or 1.10."""
+    router_ids: Mapping[HostName, Address] = Field(default_factory=dict)
+    """Router ids by server; left out: the address of the server's first external port."""
+    neighbors: tuple[BgpNeighbor, ...] = ()
+    """BGP routers of other ASs."""
+    announce: tuple[Prefix, ...] = ()
+    """Prefixes that the router announces as its own AS's."""
+    ospf: tuple[OspfPort, ...] = ()
+    """External ports that speak OSPF."""
+    bfd: Interval = default(0.3, "300ms")
+    """How often BFD sends; three that are missed end a session."""
+    graceful_restart: Flag = True
+    """Whether neighbours keep the router's routes while a daemon of it restarts (RFC 4724)."""
+    paths: Annotated[int, number(1, 64)] = 8
+    """Over how many equally good paths flows are spread."""
+    config: Annotated[FilePath | None, Field(examples=["my-bird.conf"])] = None
+    """The daemon's configuration as a file of one's own, instead of all above but `daemon` and `routes`."""
+    keys: Annotated[FilePath | None, Field(examples=["my-bird.keys"])] = None
+    """What that file includes as `keys.conf`, for passwords: a file for its owner alone (mode 0600)."""

@@ -35,7 +35,7 @@ class External:
 
 
 def externals(spec: Spec) -> tuple[External, ...]:
-    """All external ports in order, with the neighbours that only routes name added (their MAC unknown).
+    """All external ports in order, with the neighbours that only routes and sessions name added (their MAC unknown).
 
     Raises SpecError when networks overlap, or a route's next hop is on none of them.
     """
@@ -153,13 +153,13 @@ def _with_next_hops(spec: Spec, ports: list[External]) -> tuple[External, ...]:
     lookup = _Networks(ports)
     added: dict[int, list[int]] = {}
     wrong: list[Diagnostic] = []
-    for path, via in _vias(spec):
+    for path, via, what in _vias(spec):
         if via in known:
             continue
         port = lookup.port_of(via)
         if port is None or via in own:
             problem = "is the router's own address" if via in own else "is not in the network of any external port"
-            text = f"next hop {IPv4Address(via)} {problem}"
+            text = f"{what} {IPv4Address(via)} {problem}"
             wrong.append(spec.source.mistake(path, text, lookup.hint(), code="plan.next-hop"))
             continue
         known[via] = (port, 0)
@@ -178,12 +178,14 @@ def _extended(port: External, vias: list[int]) -> External:
     return External(port.id, port.address, port.adjacencies + more)
 
 
-def _vias(spec: Spec) -> Iterable[tuple[Path, int]]:
+def _vias(spec: Spec) -> Iterable[tuple[Path, int, str]]:
+    for index, near in enumerate(spec.routing.neighbors if spec.routing else ()):
+        yield ("routing", "neighbors", index, "address"), int(IPv4Address(near.address)), "neighbour"
     for index, route in enumerate(spec.static_routes):
-        yield ("routes", index, "via"), int(IPv4Address(route.via))
+        yield ("routes", index, "via"), int(IPv4Address(route.via)), "next hop"
     if spec.route_file is not None:
         for via in np.unique(np.frombuffer(spec.route_file.columns.vias, dtype=np.uint32)):
-            yield ("routes", "file"), int(via)
+            yield ("routes", "file"), int(via), "next hop"
 
 
 class _Networks:

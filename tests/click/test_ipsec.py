@@ -26,7 +26,7 @@ from tests.render.test_click import breaches, files, spec
 from tests.spec.test_numbers import BAD
 from tests.support.errors import raises
 
-ACTION = Path(__file__).parents[2] / "roles" / "click" / "action_plugins" / "rbops_keys.py"
+ACTION = Path(__file__).parents[2] / "playbooks" / "action_plugins" / "rbops_keys.py"
 KEY, AUTH = "00c1f2a3b4d5e6f708192a3b4c5d6e7f", "a0b1c2d3e4f5061728394a5b6c7d8e9f"
 TUNNEL = "[{peer: 198.18.3.2, prefixes: [203.0.113.0/24], spi: 7, keys: peer.keys}]"
 SIZES = (20, 21, 27, 28, 40, 64, 100, 576, 1400)

@@ -188,6 +188,9 @@ def test_spec_snippets_can_be_planned(text: str, tmp_path: Path) -> None:
     keys = tmp_path / "peer.keys"
     keys.touch(0o600)
     keys.write_text(f"{'0' * 32}\n{'1' * 32}\n", encoding="ascii")
+    password = tmp_path / "peer0.password"
+    password.touch(0o600)
+    password.write_text("x\n", encoding="ascii")
     assert plan_spec(load_spec(path)).servers
 
 

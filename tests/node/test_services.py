@@ -42,6 +42,17 @@ def test_the_table() -> None:
     assert action_from_json(action_to_json(action)) == action
 
 
+def test_a_daemons_sessions_are_open_for_their_sources_alone() -> None:
+    given = [(each, "198.18.0.2/32") for word in ("bgp", "udp/3784") for each in services(word)]
+    text = table.ruleset([], ["eth7"], [*given, (*services("ospf"), "198.18.0.0/24")])
+    assert (
+        "    ip saddr 198.18.0.2/32 tcp dport 179 accept\n"
+        "    ip saddr 198.18.0.2/32 udp dport 3784 accept\n"
+        "    ip saddr 198.18.0.0/24 ip protocol 89 accept\n"
+        "    ip daddr 224.0.0.0/3 drop\n"
+    ) in text
+
+
 def test_a_table_is_known_by_its_text_and_its_listing(tmp_path: Path) -> None:
     wanted, state = config(services=["ssh"]), State(tmp_path)
     system = Recorded({LIST: Done(1, "", "No such file or directory")})

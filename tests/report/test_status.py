@@ -46,6 +46,7 @@ def test_a_server_that_did_not_boot_since_is_healthy() -> None:
         (replace(HEALTHY, services={"rbops-watch.service": "inactive"}), ("rbops-watch inactive",)),
         (replace(HEALTHY, services={"rbops.service": "failed"}), ("rbops failed",)),
         (replace(HEALTHY, waiting=(Waiting("boot", "isolcpus", "absent", "1-3"),)), ("reboot required",)),
+        (replace(HEALTHY, node={"daemon": {"daemon": "bird", "error": "it does not run"}}), ("bird: it does not run",)),
         (replace(HEALTHY, transaction="run r1 by me, reverts in 9 s"), ("change not confirmed",)),
     ],
 )
@@ -84,3 +85,15 @@ def test_cables_that_nobody_probes_are_not_shown() -> None:
     new = replace(HEALTHY, node={"dataplane": {"cables": {"int1": {**cable("never answered", None), "sent": 0}}}})
     assert problems(new, DIGEST) == ()
     assert "Cables" not in plain(status_blocks([new], DIGEST))
+
+
+def test_sessions_are_listed_and_a_neighbour_that_is_away_is_no_fault_of_the_server() -> None:
+    one = {"name": "server_1", "protocol": "bgp", "up": True, "since": "20:31:09", "info": "Established"}
+    one |= {"description": "server n1", "as": 64512, "imported": 12345, "filtered": 3, "exported": 7}
+    other = {**one, "name": "port0_198_18_0_2", "up": False, "info": "Active", "description": "port 0", "as": 65000}
+    server = replace(HEALTHY, node={"daemon": {"daemon": "bird", "sessions": [one, other]}})
+    assert problems(server, DIGEST) == ()
+    lines = plain(status_blocks([server], DIGEST)).splitlines()
+    rows = [line.split() for line in lines if "server_1" in line or "port0" in line]
+    assert rows[0] == ["n0", "server_1", "server", "n1", "64512", "Established", "20:31:09", "12,345", "3", "7"]
+    assert rows[1][4:6] == ["65000", "Active"]

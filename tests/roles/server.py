@@ -17,7 +17,7 @@ PLAYBOOK = """\
 - hosts: n0
   gather_facts: false
   vars: {rbops_files: "{{ playbook_dir }}"}
-  # rbops_push comes with the role node.
+  # rbops_push and rbops_keys come with the playbook.
   roles: [{role: node, when: false}, click]
 """
 # ansible-core prints results for people only.

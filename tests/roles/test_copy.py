@@ -14,6 +14,7 @@ import yaml
 
 from rbops.dataplane import registry
 from rbops.render import unplanned
+from rbops.render.bird import PLACES
 from rbops.resources import shared
 
 
@@ -103,7 +104,7 @@ def test_diff_and_role_know_the_same_places() -> None:
     defaults = yaml.safe_load(Path(shared("roles", "activate", "defaults", "main.yml")).read_text(encoding="utf-8"))
     planes = list(registry.controllers())
     assert defaults["activate_places"] == {
-        "host": [place for plane in planes for place in plane.places.beside],
+        "host": [*PLACES, *(place for plane in planes for place in plane.places.beside)],
         **{plane.kind: list(plane.places.own) for plane in planes},
     }
 

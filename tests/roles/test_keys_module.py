@@ -21,7 +21,7 @@ def play(dest: Path, content: str, *, check: bool = False) -> str:
     """The reason of a change, empty for none; a failure's message."""
     arguments = {"dest": str(dest), "content": content, "_ansible_check_mode": check, "_ansible_diff": True}
     done = subprocess.run(
-        [sys.executable, shared("roles", "click", "library", "rbops_keys.py")],
+        [sys.executable, shared("playbooks", "library", "rbops_keys.py")],
         input=json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, "_ansible_no_log": True}}),
         capture_output=True,
         text=True,

@@ -60,7 +60,14 @@ nic:
 kernel: {hugepages: {size: 1GB, count: 8}}
 ports: [{id: 0, address: 192.0.2.1/24, neighbors: [{address: 192.0.2.2}]}]
 routes: [{prefix: 203.0.113.0/24, via: 192.0.2.2}]
-routing: {daemon: none, routes: 1000}
+routing:
+  daemon: bird
+  routes: 1000
+  as: 64512
+  bfd: 300ms
+  paths: 4
+  neighbors: [{address: 192.0.2.2, as: 65001}]
+  ospf: [{port: 1, cost: 7}]
 """)
 WHOLE["punts"] = dict.fromkeys(PUNTED, "10")
 WHOLE["servers"] = {"hardware": yaml.safe_load(HARDWARE)}
@@ -74,7 +81,7 @@ BAD = (
 """No number of the spec is any of these."""
 
 ZERO_IS_MEANT = {
-    "interconnect.flowlet_timeout", "batching.timeout", "ports.id", "cpus.id", "cpus.socket", "cpus.core",
+    "interconnect.flowlet_timeout", "batching.timeout", "ports.id", "ospf.port", "cpus.id", "cpus.socket", "cpus.core",
     "cpus.numa_node", "housekeeping", "offline", "slots.numa_node", "nics.numa_node", "coalescing.rx",
     "coalescing.tx", "nic.defer_hard_irqs", "nic.flush_timeout", "hugepages.count",
     *(f"punts.{reason}" for reason in PUNTED),

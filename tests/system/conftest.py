@@ -25,6 +25,7 @@ _ORDER = (
     "test_selftest_faults",
     "test_interrupts",
     "test_routing",
+    "test_bgp",
     "test_kernel",
     "test_managers",
     "test_click",

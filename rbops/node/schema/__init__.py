@@ -5,6 +5,7 @@ from rbops.node.schema.dataplane import Adjacency, Dataplane, Fabric, FabricPort
 from rbops.node.schema.kernel import KernelConfig
 from rbops.node.schema.nic import Rule
 from rbops.node.schema.port import Neighbor, NodePort, Queue
+from rbops.node.schema.routing import RoutingDaemon, Session
 
 __all__ = [
     "Adjacency",
@@ -19,7 +20,9 @@ __all__ = [
     "PlannedFile",
     "Queue",
     "RouteTable",
+    "RoutingDaemon",
     "Rule",
+    "Session",
     "Userspace",
     "load",
     "parse",

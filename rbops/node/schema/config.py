@@ -16,6 +16,7 @@ from rbops.node.schema.fields import Field, FieldError, Fields
 from rbops.node.schema.kernel import KernelConfig
 from rbops.node.schema.nic import MAC
 from rbops.node.schema.port import NAME, NodePort
+from rbops.node.schema.routing import RoutingDaemon
 
 __all__ = ["HostInterface", "NodeConfig", "RouteTable", "Userspace", "load", "parse"]
 
@@ -87,6 +88,7 @@ class NodeConfig:
 
     ``separation``: how the management network is kept apart from the router's, ``auto``, ``vrf`` or ``rules``.
     ``services``: what listens on the router's addresses (``rbops.common.services``); None does not limit it.
+    ``routing``: the daemon that speaks routing protocols here, if one does.
     ``sysctl``: a part of a key that is a planned port means the device that it is on the server.
     """
 
@@ -104,6 +106,7 @@ class NodeConfig:
     host: HostInterface | None = None
     separation: str = "auto"
     services: tuple[str, ...] | None = None
+    routing: RoutingDaemon | None = None
     dataplane: Dataplane
 
     @property
@@ -126,6 +129,7 @@ class NodeConfig:
             **self.kernel.to_json(),
             "separation": self.separation,
             **({} if self.services is None else {"services": list(self.services)}),
+            **({} if self.routing is None else {"routing": self.routing.to_json()}),
             "sysctl": dict(self.sysctl),
             "routes": self.routes.to_json(),
             **({"host": self.host.to_json()} if self.host else {}),
@@ -145,7 +149,7 @@ class NodeConfig:
         if twice:
             raise node["ports"].error(f"port {twice[0]} appears twice")
         cores, routes, host = node["cores"].fields(), node["routes"].fields(), node.find("host")
-        separation, listed = node.find("separation"), node.find("services")
+        separation, listed, daemon = node.find("separation"), node.find("services"), node.find("routing")
         return cls(
             cluster=node["cluster"].text(),
             digest=node["digest"].text(),
@@ -161,6 +165,7 @@ class NodeConfig:
             host=None if host is None else HostInterface.parse(host.fields()),
             separation="auto" if separation is None else separation.choice(*SEPARATIONS),
             services=None if listed is None else tuple(_service(word) for word in listed.items()),
+            routing=None if daemon is None else RoutingDaemon.parse(daemon.fields()),
             dataplane=registry.node_half(node["dataplane"].fields()["kind"].text()).parse(node["dataplane"].fields()),
         )
 

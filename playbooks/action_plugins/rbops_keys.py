@@ -11,7 +11,9 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 _WORDS = re.compile(rb"\s*([0-9a-fA-F]{32})\s+([0-9a-fA-F]{32})\s*")
+_PASSWORD = re.compile(rb"([!#-\[\]-~]{1,80})\r?\n?")
 _LONGEST = 200
+_MOST_BYTES = 65536
 
 
 class ActionModule(ActionBase):
@@ -20,13 +22,16 @@ class ActionModule(ActionBase):
     The task's own ``no_log`` would hide from reports, too, whether anything changed and what went wrong.
     """
 
-    _VALID_ARGS = frozenset({"dest", "keys"})
+    _VALID_ARGS = frozenset({"dest", "keys", "passwords"})
 
     def run(self, tmp=None, task_vars=None):
         """Read the files, and have the server's one made equal to them."""
         result = super().run(tmp, task_vars)
         dest, names = str(self._task.args["dest"]), self._task.args.get("keys") or []
+        passwords = self._task.args.get("passwords") or []
         content = "".join(_definitions(number, name) for number, name in enumerate(names))
+        content += "".join(_password(name, path) for name, path in passwords)
+        names = [*names, *(path for _, path in passwords)]
         with self._unlogged():
             found = self._execute_module(
                 module_name="rbops_keys", module_args={"dest": dest, "content": content}, task_vars=task_vars
@@ -52,23 +57,39 @@ class ActionModule(ActionBase):
 
 def _definitions(number, name):
     """What Click reads of a key file. AnsibleActionFail for one that is wrong, or that others may use."""
-    try:
-        with open(name, "rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            words = _WORDS.fullmatch(file.read(_LONGEST))
-    except OSError as error:
-        raise AnsibleActionFail(f"{name}: {error.strerror}") from error
-    if mode & 0o077:
-        raise AnsibleActionFail(f"others than its owner may use {name} (mode {mode:04o}): chmod 600 it")
+    words = _WORDS.fullmatch(_read(name, _LONGEST))
     if not words:
         raise AnsibleActionFail(f"{name} does not hold two words of 32 hex digits")
     key, authentication = (word.decode() for word in words.groups())
     return f"define($ESP_KEY{number} \\<{key}>);\ndefine($ESP_AUTH{number} \\<{authentication}>);\n"
 
 
+def _password(name, path):
+    """What BIRD reads of a password's file: a definition, or without a name the file as it is."""
+    if not name:
+        return _read(path, _MOST_BYTES).decode("utf-8", "strict")
+    word = _PASSWORD.fullmatch(_read(path, _LONGEST))
+    if not word:
+        raise AnsibleActionFail(f"{path} does not hold one password of 1 to 80 printable characters")
+    return f'define {name} = "{word[1].decode()}";\n'
+
+
+def _read(name, most):
+    """A file's first bytes. AnsibleActionFail for one that others may use."""
+    try:
+        with open(name, "rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            content = file.read(most)
+    except OSError as error:
+        raise AnsibleActionFail(f"{name}: {error.strerror}") from error
+    if mode & 0o077:
+        raise AnsibleActionFail(f"others than its owner may use {name} (mode {mode:04o}): chmod 600 it")
+    return content
+
+
 def _said(dest, names, reason):
     """For --diff."""
     if not names:
-        return f"{dest}: removed: no tunnel is planned\n"
+        return f"{dest}: removed: none is planned\n"
     word = {"absent": "keys", "content": "other keys"}.get(reason, f"{reason} differs: keys")
     return f"{dest}: {word} (not shown), of {', '.join(names)}\n"

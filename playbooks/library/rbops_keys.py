@@ -1,11 +1,11 @@
 #!/usr/bin/python
-"""Ansible module: the tunnels' keys, from files on the controller to where root alone reads them."""
+"""Ansible module: keys and passwords, from files on the controller to where root alone reads them."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: rbops_keys
-short_description: Put the keys of ESP tunnels onto a server
+short_description: Put the keys of ESP tunnels, or the passwords of routing sessions, onto a server
 description:
   - Reads key files on the controller and writes what Click reads to one file of root's, mode 0600.
   - Keys are in no result, not with C(--diff) or C(-vvv), in no log, and in no temporary file with pipelining.
@@ -18,6 +18,12 @@ options:
     description: The key files, in the order of the tunnels; without any, the file on the server is removed.
     type: list
     elements: path
+  passwords:
+    description:
+      - Pairs of a name and a file with one password, which BIRD reads as C(define NAME = "PASSWORD";).
+      - A file without a name is copied as it is.
+    type: list
+    elements: list
 attributes:
   check_mode: {support: full}
   diff_mode: {support: full, details: Shows that keys differ, not the keys.}
@@ -86,7 +92,7 @@ def main():
         },
         supports_check_mode=True,
     )
-    dest, content = module.params["dest"], module.params["content"].encode("ascii")
+    dest, content = module.params["dest"], module.params["content"].encode()
     # Keeps folders that makedirs makes readable under any umask of the login.
     os.umask(0o022)
     try:

@@ -1,0 +1,79 @@
+"""Routing daemons: which servers run one, who speaks to whom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from rbops.errors import SpecError
+from rbops.plan import BgpNeighbor, Daemon, OspfPort, Routing, Server, Speaker
+from rbops.spec.document import Spec
+from rbops.topology.external import External
+
+__all__ = ["REFLECTED", "routing"]
+
+REFLECTED = 16
+"""From more servers than these on, two of them reflect routes: a full mesh of n has n(n-1)/2 sessions."""
+_REFLECTORS = 2
+
+
+def routing(spec: Spec, ports: Sequence[External], servers: Sequence[Server]) -> Routing | None:
+    """The section of the plan; None without one in the spec. Raises SpecError for servers that do not exist."""
+    wanted = spec.routing
+    if wanted is None:
+        return None
+    if wanted.daemon == "none":
+        return Routing(wanted.daemon, wanted.routes)
+    speakers = _speakers(spec, ports, servers)
+    if wanted.config is not None:
+        text = Path(wanted.config).read_text(encoding="utf-8")
+        return Routing(wanted.daemon, wanted.routes, Daemon(None, speakers, own=text, keys=wanted.keys))
+    owner = {near.address: port.id for port in ports for near in port.adjacencies}
+    near = sorted(wanted.neighbors, key=lambda each: (owner[each.address], IPv4Address(each.address)))
+    neighbors = tuple(
+        BgpNeighbor(owner[n.address], n.address, n.as_number, n.password, n.import_, n.export, n.bfd) for n in near
+    )
+    made = Daemon(
+        as_number=wanted.as_number,
+        speakers=speakers,
+        neighbors=neighbors,
+        announce=wanted.announce,
+        ospf=tuple(OspfPort(each.port, each.area, each.cost) for each in wanted.ospf),
+        bfd_interval_s=wanted.bfd,
+        graceful_restart=wanted.graceful_restart,
+        paths=wanted.paths,
+    )
+    return Routing(wanted.daemon, wanted.routes, made)
+
+
+def _speakers(spec: Spec, ports: Sequence[External], servers: Sequence[Server]) -> tuple[Speaker, ...]:
+    """The servers with external ports, in their order; the first ones reflect."""
+    address = {port.id: str(port.address.ip) for port in ports}
+    given = dict(spec.routing.router_ids) if spec.routing else {}
+    speaking = [server for server in servers if server.external_ports]
+    unknown = sorted(given.keys() - {server.name for server in speaking})
+    if unknown:
+        names = ", ".join(server.name for server in speaking)
+        wrong = spec.source.mistake(
+            ("routing", "router_ids", unknown[0]),
+            "no server with external ports has this name",
+            f"they are {names}",
+            code="plan.unknown-speaker",
+        )
+        raise SpecError([wrong])
+    found = []
+    for number, server in enumerate(speaking):
+        own = address[min(server.external_ports)]
+        reflects = len(speaking) > REFLECTED and number < _REFLECTORS
+        found.append(Speaker(server.name, given.get(server.name, own), own, reflects))
+    ids = [speaker.router_id for speaker in found]
+    twice = next((speaker for speaker in found if ids.count(speaker.router_id) > 1), None)
+    if twice is not None:
+        wrong = spec.source.mistake(
+            ("routing", "router_ids"),
+            f"router id {twice.router_id} is a duplicate: every server has one of its own",
+            code="plan.router-id",
+        )
+        raise SpecError([wrong])
+    return tuple(found)

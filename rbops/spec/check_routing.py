@@ -1,0 +1,113 @@
+"""The section ``routing:``: what contradicts itself, filters that let nothing through, files that cannot be used."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from rbops.errors import Diagnostic
+from rbops.spec.keyfile import check_password, check_secret
+from rbops.spec.routing import Routing
+from rbops.spec.units import InvalidValue
+from rbops.spec.validate import Parts, located, text_at
+
+__all__ = ["MOST_BYTES", "check_routing"]
+
+MOST_BYTES = 1 << 20
+_DAEMONS = ("as_number", "router_ids", "neighbors", "announce", "ospf")
+_KEYS = {"as_number": "as"}
+_PASSWORD = re.compile(rb"^[^#\n]*\bpassword\s+\"", re.MULTILINE)
+
+
+def check_routing(parts: Parts, routing: Routing | None, base: Path) -> Iterator[Diagnostic]:
+    """Mistakes of a section that is valid by itself; paths start at ``base``."""
+    if routing is None:
+        return
+    yield from _conflicts(parts, routing)
+    yield from _neighbors(parts, routing, base)
+    seen: set[int] = set()
+    for number, ospf in enumerate(routing.ospf):
+        path = ("routing", "ospf", number, "port")
+        if ospf.port in seen:
+            yield located(parts.root, path, f"port {ospf.port} is a duplicate", code="spec.duplicate")
+        seen.add(ospf.port)
+        if parts.external_ports is not None and ospf.port >= parts.external_ports:
+            message = f"port {ospf.port} of a router with {parts.external_ports} external ports"
+            yield located(parts.root, path, message, code="spec.range")
+    yield from _own(parts, routing, base)
+
+
+def _conflicts(parts: Parts, routing: Routing) -> Iterator[Diagnostic]:
+    given = [name for name in _DAEMONS if getattr(routing, name)]
+    if routing.daemon == "none" or routing.config is not None:
+        why = "a daemon" if routing.daemon == "none" else "a configuration that rbops writes, not for `config:`"
+        for name in given:
+            word = _KEYS.get(name, name)
+            yield located(parts.root, ("routing", word), f"{word} is for {why}", key=True, code="spec.conflict")
+    if routing.daemon == "none" and routing.config is not None:
+        message = "a configuration for no daemon"
+        yield located(parts.root, ("routing", "config"), message, "write `daemon: bird`", code="spec.conflict")
+    if routing.keys is not None and routing.config is None:
+        message = "keys are for `config:`; a neighbour's password is its own key"
+        yield located(parts.root, ("routing", "keys"), message, key=True, code="spec.conflict")
+    needs_as = [name for name in ("neighbors", "ospf", "announce") if getattr(routing, name)]
+    if routing.daemon != "none" and routing.config is None and routing.as_number is None:
+        what = f"{needs_as[0]} need" if needs_as else "the servers' sessions with each other need"
+        message = f"as is missing: {what} the router's AS number"
+        yield located(parts.root, ("routing",), message, "for example as: 64512", code="spec.missing")
+
+
+def _neighbors(parts: Parts, routing: Routing, base: Path) -> Iterator[Diagnostic]:
+    seen: dict[str, int] = {}
+    for number, near in enumerate(routing.neighbors):
+        path = ("routing", "neighbors", number)
+        if near.address in seen:
+            message = f"{near.address} is a duplicate of neighbour {seen[near.address]}"
+            yield located(parts.root, (*path, "address"), message, code="spec.duplicate")
+        seen.setdefault(near.address, number)
+        if near.as_number == routing.as_number:
+            message = f"AS {near.as_number} is the router's own: neighbours are of other ASs"
+            yield located(parts.root, (*path, "as"), message, code="spec.conflict")
+        for word, filters in (("import", near.import_), ("export", near.export)):
+            if filters is not None and not filters:
+                message = "the filter lets nothing through"
+                hint = "leave it out for all, or name prefixes"
+                yield located(parts.root, (*path, word), message, hint, code="spec.prefix-filter")
+        if near.password is not None:
+            try:
+                check_password(base / (text_at(parts.root, *path, "password") or near.password))
+            except InvalidValue as wrong:
+                yield located(parts.root, (*path, "password"), wrong.message, wrong.hint, code=wrong.code)
+
+
+def _own(parts: Parts, routing: Routing, base: Path) -> Iterator[Diagnostic]:
+    if routing.keys is not None:
+        try:
+            check_secret(base / (text_at(parts.root, "routing", "keys") or routing.keys))
+        except InvalidValue as wrong:
+            yield located(parts.root, ("routing", "keys"), wrong.message, wrong.hint, code=wrong.code)
+    if routing.config is None:
+        return
+    path = base / (text_at(parts.root, "routing", "config") or routing.config)
+    where = ("routing", "config")
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        yield located(parts.root, where, f"{path}: {error.strerror}", code="spec.file")
+        return
+    if len(content) > MOST_BYTES or not _is_text(content):
+        yield located(parts.root, where, f"{path} is no text of up to 1 MiB", code="spec.file")
+    elif _PASSWORD.search(content):
+        message = f"{path} has a password in it, and is shown by plans, diffs and servers"
+        hint = 'write `define NAME = "..."` into a file of mode 0600, name it as `keys:`, and `include "keys.conf";`'
+        yield located(parts.root, where, message, hint, code="spec.key-file")
+
+
+def _is_text(content: bytes) -> bool:
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return all(char.isprintable() or char in "\n\t\r" for char in text)

@@ -1,0 +1,163 @@
+"""BIRD's configuration as it is planned and rendered, and as BIRD's own checker takes it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from rbops.deploy import daemon
+from rbops.deploy.daemon import check_daemon
+from rbops.errors import Mismatch, SpecError
+from rbops.plan import ClusterPlan
+from rbops.planner import load_plan
+from rbops.render import render
+from rbops.render.bird import CONFIG, UNIT, bird_files, node_part
+from tests.support.errors import raises
+
+needs_bird = pytest.mark.skipif(shutil.which("bird", path="/usr/sbin:/usr/bin") is None, reason="needs bird2")
+
+SPEC = """\
+name: rb{ports}
+router: {{external_ports: {ports}, line_rate: 10Mbps}}
+servers: {{profile: lab}}
+routing:
+  daemon: bird
+  as: 1.10
+  announce: [198.51.100.0/24]
+  neighbors:
+    - {{address: 198.18.0.9, as: 65001, bfd: true, password: p, import: [10.0.0.0/8+, "192.0.2.0/24"]}}
+    - {{address: 198.18.1.2, as: 65003, export: ["0.0.0.0/0{{0,24}}"]}}
+  ospf: [{{port: 0, area: 1, cost: 7}}]
+  {more}
+"""
+
+
+def plan(folder: Path, *, ports: int = 4, more: str = "") -> ClusterPlan:
+    (folder / "p").touch(0o600)
+    (folder / "p").write_text("canary\n")
+    (folder / "router.yml").write_text(SPEC.format(ports=ports, more=more))
+    return load_plan(folder / "router.yml")
+
+
+def config(made: ClusterPlan, name: str) -> str:
+    files = {file.path: file for file in bird_files(made, made.server(name), "0" * 64)}
+    assert "canary" not in "".join(file.content.decode() for file in files.values())
+    return files[CONFIG].content.decode()
+
+
+def test_each_server_speaks_to_its_own_neighbours_and_to_all_servers(tmp_path: Path) -> None:
+    made = plan(tmp_path)
+    zero, one = config(made, "n0"), config(made, "n1")
+    assert re.findall(r"neighbor (\S+) as (\d+)", zero) == [
+        ("198.18.1.1", "65546"), ("198.18.2.1", "65546"), ("198.18.3.1", "65546"), ("198.18.0.9", "65001"),
+    ]  # fmt: skip
+    assert "password key_port0_198_18_0_9;" in zero
+    assert "net !~ [ 10.0.0.0/8+, 192.0.2.0/24 ]" in zero
+    assert "area 0.0.0.1 {\n    interface 198.18.0.0/24 {\n      cost 7;" in zero
+    assert "net !~ [ 0.0.0.0/0{0,24} ]" in one
+    assert ("protocol bfd" in zero, "protocol bfd" in one) == (True, False)
+    assert ("protocol ospf" in zero, "protocol ospf" in one) == (True, False)
+    assert re.findall(r"router id (\S+);", zero + one) == ["198.18.0.1", "198.18.1.1"]
+
+
+def test_a_neighbour_becomes_a_next_hop_that_all_servers_know(tmp_path: Path) -> None:
+    (port,) = (port for port in plan(tmp_path).server("n0").ports if port.id == 0)
+    assert [(near.index, near.address, near.mac) for near in port.adjacencies][1:] == [(2, "198.18.0.9", None)]
+
+
+def test_what_the_server_has_to_know(tmp_path: Path) -> None:
+    made = plan(tmp_path)
+    part = node_part(made, made.server("n0"))
+    assert part is not None
+    assert part.keys == (("key_port0_198_18_0_9", str(tmp_path / "p")),)
+    assert [(session.service, session.source) for session in part.sessions] == [
+        ("tcp/179", "198.18.0.9/32"), ("udp/3784", "198.18.0.9/32"), ("udp/3785", "198.18.0.9/32"),
+        ("tcp/179", "198.18.1.1/32"), ("tcp/179", "198.18.2.1/32"), ("tcp/179", "198.18.3.1/32"),
+        ("ip/89", "198.18.0.0/24"),
+    ]  # fmt: skip
+
+
+def test_files_and_roles_are_there_where_a_daemon_is_planned(tmp_path: Path) -> None:
+    rendered = render(plan(tmp_path))
+    site = next(file.content.decode() for file in rendered.top if file.path == "site.yml")
+    assert "{role: bird," in site
+    assert {f"/etc/systemd/system/{UNIT}", CONFIG} <= {file.path for file in rendered.files_of("n3")}
+    (tmp_path / "router.yml").write_text("router: {external_ports: 4, line_rate: 10Mbps}\nrouting: {daemon: none}\n")
+    rendered = render(load_plan(tmp_path / "router.yml"))
+    assert "{role: bird," not in next(file.content.decode() for file in rendered.top if file.path == "site.yml")
+    assert not any("bird" in file.path for file in rendered.files_of("n0"))
+
+
+def test_two_servers_reflect_routes_from_a_size_on(tmp_path: Path) -> None:
+    made = plan(tmp_path, ports=18)
+    reflector, client = config(made, "n0"), config(made, "n17")
+    assert (reflector.count("rr client;"), reflector.count("as 65546;\n  rr client")) == (16, 16)
+    assert re.findall(r'description "server (n\d+)"', client) == ["n0", "n1"]
+    assert "rr client" not in client
+    assert config(plan(tmp_path, ports=16), "n0").count("from rbops_server") == 15
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        ("router_ids: {n9: 192.0.2.1}", "plan.unknown-speaker"),
+        ("router_ids: {n1: 198.18.0.1}", "plan.router-id"),
+    ],
+)
+def test_router_ids(tmp_path: Path, more: str, code: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        plan(tmp_path, more=more)
+    assert [item.code for item in caught.value.diagnostics] == [code]
+
+
+def test_a_neighbour_is_in_a_ports_subnet(tmp_path: Path) -> None:
+    (tmp_path / "router.yml").write_text(
+        "router: {external_ports: 2, line_rate: 10Mbps}\n"
+        "routing: {daemon: bird, as: 64512, neighbors: [{address: 192.0.2.1, as: 65001}]}\n"
+    )
+    with pytest.raises(SpecError) as caught:
+        load_plan(tmp_path / "router.yml")
+    assert [item.code for item in caught.value.diagnostics] == ["plan.next-hop"]
+
+
+@needs_bird
+@pytest.mark.parametrize(
+    "more", ["", "graceful_restart: false\n  paths: 1\n  bfd: 50ms", "router_ids: {n0: 192.0.2.1}"]
+)
+def test_bird_takes_it(tmp_path: Path, more: str) -> None:
+    assert check_daemon(plan(tmp_path, more=more))
+    assert check_daemon(plan(tmp_path, ports=18, more=more))
+
+
+@needs_bird
+def test_a_configuration_of_ones_own(tmp_path: Path) -> None:
+    spec, own, keys = tmp_path / "router.yml", tmp_path / "my.conf", tmp_path / "my.keys"
+    spec.write_text(
+        "router: {external_ports: 4, line_rate: 10Mbps}\nservers: {profile: lab}\n"
+        "routing: {daemon: bird, config: my.conf, keys: my.keys}\n"
+    )
+    keys.touch(0o600)
+    keys.write_text('define SECRET = "canary";\n')
+    own.write_text(
+        'router id RBOPS_ROUTER_ID;\ninclude "keys.conf";\nprotocol device { }\nprotocol bgp a {\ninclude "vrf.conf";\n'
+        "  local RBOPS_ADDRESS as 1;\n  neighbor 198.18.0.2 as 2;\n  password SECRET;\n"
+        "  ipv4 { import all; export none; };\n}\n"
+    )
+    made = load_plan(spec)
+    assert check_daemon(made)
+    assert config(made, "n1").endswith(
+        "define RBOPS_SERVER = 1;\ndefine RBOPS_ROUTER_ID = 198.18.1.1;\ndefine RBOPS_ADDRESS = 198.18.1.1;\n"
+        'include "own.conf";\n'
+    )
+    own.write_text("router id RBOPS_ROUTER_ID;\nprotocol bgp { neighbour x; }\n")
+    with raises(Mismatch, "daemon.refused", server="n0", file=CONFIG) as caught:
+        check_daemon(load_plan(spec))
+    assert "own.conf:2:16 syntax error" in str(caught.value)
+
+
+def test_without_bird_nothing_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(daemon, "_PATH", str(tmp_path))
+    assert not check_daemon(plan(tmp_path))

@@ -1,0 +1,208 @@
+"""BIRD on every server, and BIRD of other ASs beside the router: routes come, go and move, and packets follow them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.system.driver import Cluster, wait_for
+from tests.system.peers import ROUTER_AS, Peer, kill, peer
+from tests.system.test_routing import audit, get
+
+pytestmark = [pytest.mark.lab, pytest.mark.root]
+
+PASSWORD = "canary-5Tq9-of-a-password"  # noqa: S105 - looked for where it must not be
+SERVERS = ("n0", "n1", "n2", "n3")
+ROUTING = f"""
+routing:
+  daemon: bird
+  routes: 100000
+  as: {ROUTER_AS}
+  bfd: 100ms
+  announce: [198.51.100.0/24]
+  neighbors:
+    - {{address: 198.18.0.2, as: 65000, bfd: true, password: peer0.password}}
+    - {{address: 198.18.1.2, as: 65001, bfd: true}}
+    - {{address: 198.18.3.2, as: 65003, import: [192.0.2.0/24]}}
+"""
+
+
+@pytest.fixture(scope="module")
+def router(cluster: Cluster) -> Iterator[Cluster]:
+    """The cluster with BIRD; afterwards as it was."""
+    before = cluster.spec.read_text()
+    path = cluster.folder / "peer0.password"
+    path.touch(0o600)
+    path.write_text(PASSWORD + "\n")
+    cluster.spec.write_text(before + ROUTING)
+    done = cluster.verb("apply", "--diff")
+    assert done.code == 0, done.err
+    assert PASSWORD not in done.out + done.err
+    yield cluster
+    cluster.spec.write_text(before)
+    done = cluster.verb("apply")
+    assert done.code == 0, done.err
+    for server in SERVERS:
+        assert cluster.on(server, "systemctl", "is-active", "rbops-bird.service", check=False).strip() == "inactive"
+        assert cluster.on(server, "sh", "-c", "ls -d /etc/rbops/bird /run/rbops-bird 2>/dev/null", check=False) == ""
+        assert "proto bird" not in cluster.on(server, "ip", "route", "show", "table", "82")
+    assert cluster.verb("diff").code == 0
+
+
+@pytest.fixture(scope="module")
+def peers(router: Cluster) -> Iterator[dict[int, Peer]]:
+    """AS 65000 on port 0 and, a longer way round, AS 65001 on port 1 have 100.64.0.0/24; AS 65003 on port 3 is far."""
+    longer = "bgp_path.prepend(65001);"
+    with (
+        peer(router, 0, 65000, ("100.64.0.0/24",), options=f'bfd on; password "{PASSWORD}";') as zero,
+        peer(router, 1, 65001, ("100.64.0.0/24",), prepend=longer) as one,
+        peer(router, 3, 65003, ("192.0.2.0/24", "100.64.3.0/24"), options="") as three,
+    ):
+        found = {0: zero, 1: one, 3: three}
+        for each in found.values():
+            wait_for(f"the session on port {each.port}", lambda each=each: each.since())
+        yield found
+
+
+def entry(router: Cluster, server: str, address: str) -> str:
+    """What a server's data plane does with packets for an address."""
+    return str(get(router, server, address)["data_plane"]["entry"])
+
+
+def sessions(router: Cluster, server: str) -> dict[str, Any]:
+    said = json.loads(router.on(server, "rbops-node", "daemon", "status", "--json"))
+    return {each["name"]: each for each in said["sessions"]}
+
+
+def ping(router: Cluster, count: int = 3) -> str:
+    command = ("ping", "-n", "-c", str(count), "-i", "0.1", "-W", "2", "-I", "192.0.2.1", "100.64.0.1")
+    return router.on("t3", *command, check=False)
+
+
+def test_two_ases_reach_each_other_through_the_router(router: Cluster, peers: dict[int, Peer]) -> None:
+    wait_for("the far AS", lambda: peers[3].path_to("100.64.0.0/24") == f"{ROUTER_AS} 65000")
+    wait_for("the way back", lambda: peers[0].path_to("192.0.2.0/24") == f"{ROUTER_AS} 65003")
+    assert peers[3].path_to("198.51.100.0/24") == str(ROUTER_AS)
+    assert peers[0].path_to("100.64.3.0/24") is None
+    wait_for("n3's data plane", lambda: entry(router, "n3", "100.64.0.1") == "server 0, port 0, adjacency 1")
+    assert entry(router, "n2", "192.0.2.1") == "server 3, port 3, adjacency 1"
+    assert entry(router, "n0", "100.64.0.1").startswith("port ext0 to ")
+    assert "3 received" in ping(router)
+    for server in SERVERS:
+        wait_for(server, lambda server=server: audit(router, server)["differences"] == 0)
+    assert router.verb("verify").code == 0
+    assert router.verb("diff").code == 0
+    found = sessions(router, "n0")
+    assert {name: each["info"] for name, each in found.items()} == dict.fromkeys(found, "Established")
+    assert (found["port0_198_18_0_2"]["imported"], found["port0_198_18_0_2"]["as"]) == (1, 65000)
+    said = json.loads(router.verb("status", "--format", "json").out)["servers"]["n0"]
+    assert said["problems"] == []
+    assert {each["name"] for each in said["node"]["daemon"]["sessions"]} == set(found)
+    assert "Sessions" in router.verb("status").out
+
+
+def test_nobody_else_reaches_the_daemons(router: Cluster, peers: dict[int, Peer]) -> None:
+    del peers
+    knock = "import socket; socket.create_connection(('198.18.0.1', 179), 5)"
+    assert router.on("t2", "python3", "-c", f"try:\n {knock}\nexcept ConnectionRefusedError:\n print('no')") == "no\n"
+
+
+def test_passwords_are_nowhere_but_in_their_file(router: Cluster, peers: dict[int, Peer]) -> None:
+    del peers
+    assert router.on("n0", "stat", "-c", "%a %U", "/etc/rbops/bird/keys.conf").split() == ["600", "root"]
+    assert router.on("n0", "stat", "-c", "%a %U", "/run/rbops-bird/keys.conf").split() == ["400", "bird"]
+    said = router.on("n0", "sh", "-c", "journalctl --no-pager; cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
+    assert PASSWORD not in said
+    where = router.on("n0", "grep", "-rl", PASSWORD, "/etc", "/run", "/var/lib/rbops", "/tmp", check=False).split()
+    assert sorted(where) == ["/etc/rbops/bird/keys.conf", "/run/rbops-bird/keys.conf"]
+    assert router.on("n1", "cat", "/run/rbops-bird/keys.conf") == "# none\n"
+
+
+def test_routes_go_and_come(router: Cluster, peers: dict[int, Peer]) -> None:
+    peers[3].ask("disable net0")
+    wait_for("its end at AS 65000", lambda: peers[0].path_to("192.0.2.0/24") is None)
+    wait_for("its end on n2", lambda: entry(router, "n2", "192.0.2.1") == "no route: the kernel")
+    peers[3].ask("enable net0")
+    wait_for("its return", lambda: entry(router, "n2", "192.0.2.1") == "server 3, port 3, adjacency 1")
+
+
+def test_a_session_outlives_what_does_not_concern_it(router: Cluster, peers: dict[int, Peer]) -> None:
+    before = {port: each.since() for port, each in peers.items()}
+    text = router.spec.read_text()
+    router.spec.write_text(text.replace("[198.51.100.0/24]", "[198.51.100.0/24, 198.51.101.0/24]"))
+    try:
+        done = router.verb("apply")
+        assert done.code == 0, done.err
+        wait_for("the new prefix", lambda: peers[3].path_to("198.51.101.0/24") == str(ROUTER_AS))
+        assert {port: each.since() for port, each in peers.items()} == before
+    finally:
+        router.spec.write_text(text)
+    assert router.verb("apply").code == 0
+    wait_for("its end", lambda: peers[3].path_to("198.51.101.0/24") is None)
+    assert {port: each.since() for port, each in peers.items()} == before
+
+
+def test_routes_outlive_a_daemon_that_is_killed(router: Cluster, peers: dict[int, Peer]) -> None:
+    """Port 3's session has no BFD: the peer keeps the routes, and the kernel too, until the daemon is back."""
+    first = peers[3].since()
+    pid = router.on("n3", "systemctl", "show", "-P", "MainPID", "rbops-bird.service").strip()
+    router.on("n3", "systemctl", "kill", "-s", "KILL", "rbops-bird.service")
+    assert "20 received" in ping(router, 20)
+    wait_for("the session", lambda: peers[3].since() not in ("", first))
+    assert router.on("n3", "systemctl", "show", "-P", "MainPID", "rbops-bird.service").strip() != pid
+    wait_for("the route", lambda: peers[3].path_to("100.64.0.0/24") == f"{ROUTER_AS} 65000")
+    wait_for("n3", lambda: audit(router, "n3")["differences"] == 0)
+    assert "3 received" in ping(router)
+
+
+def test_a_dead_peers_prefixes_move_to_another_ports(router: Cluster, peers: dict[int, Peer]) -> None:
+    router.on("t0", "ip", "address", "add", "100.64.0.99/32", "dev", "lo")
+    kill(peers[0], "KILL")
+    try:
+        wait_for("the other port", lambda: entry(router, "n3", "100.64.0.1") == "server 1, port 1, adjacency 1", 20)
+        wait_for("packets", lambda: "3 received" in ping(router))
+        assert not sessions(router, "n0")["port0_198_18_0_2"]["up"]
+    finally:
+        router.on("t0", "ip", "address", "del", "100.64.0.99/32", "dev", "lo")
+        folder = peers[0].folder
+        files = ["-c", str(folder / "bird.conf"), "-s", str(folder / "ctl"), "-P", str(folder / "pid")]
+        router.on("t0", "bird", *files)
+    wait_for("its return", lambda: entry(router, "n3", "100.64.0.1") == "server 0, port 0, adjacency 1")
+
+
+def test_a_dead_server_takes_only_its_own_peers_along(router: Cluster, peers: dict[int, Peer]) -> None:
+    before = peers[3].since()
+    ports = ("ext1", "int0", "int2", "int3")
+    for port in ports:
+        router.on("n1", "ip", "link", "set", port, "down")
+    try:
+        wait_for("n0's view", lambda: not sessions(router, "n0")["server_1"]["up"])
+        assert "3 received" in ping(router)
+        assert peers[3].since() == before
+        assert sessions(router, "n0")["server_3"]["up"]
+    finally:
+        for port in ports:
+            router.on("n1", "ip", "link", "set", port, "up")
+    wait_for("n1's peer", lambda: peers[1].path_to("192.0.2.0/24") == f"{ROUTER_AS} 65003")
+    for server in SERVERS:
+        wait_for(server, lambda server=server: audit(router, server)["differences"] == 0)
+    assert router.verb("verify").code == 0
+
+
+def test_what_bird_refuses_changes_nothing(router: Cluster, peers: dict[int, Peer]) -> None:
+    before = peers[0].since()
+    text = router.spec.read_text()
+    (router.folder / "own.conf").write_text("router id RBOPS_ROUTER_ID;\nprotocol nonsense { }\n")
+    router.spec.write_text(text.replace(ROUTING, "\nrouting: {daemon: bird, routes: 100000, config: own.conf}\n"))
+    try:
+        for verb in ("check", "apply"):
+            done = router.run("check", str(router.spec)) if verb == "check" else router.verb(verb)
+            assert done.code == 3, done.out + done.err
+            assert "own.conf:2:10 syntax error" in done.err
+    finally:
+        router.spec.write_text(text)
+    assert router.verb("diff").code == 0
+    assert peers[0].since() == before
