@@ -45,6 +45,14 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
     size: Annotated[int, typer.Option(metavar="BYTES", help="Frame size with FCS, 64 to 1518.")] = 64,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of destination addresses and payload.")] = 1,
     quick: Annotated[bool, typer.Option("--quick", help="Without the search for the highest rate.")] = False,
+    failures: Annotated[
+        bool,
+        typer.Option(
+            "--failures",
+            help="Afterwards break cables and programs of servers under traffic, and mend them: what is lost until "
+            "packets go round. Disturbs the router's traffic.",
+        ),
+    ] = False,
     junit: JunitFile = None,
     output: Output = Format.TEXT,
 ) -> None:
@@ -56,9 +64,11 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
     """
     from rbops.report.selftest import selftest_blocks
     from rbops.selftest.options import SelftestOptions
+    from rbops.selftest.phases import failures as failing
     from rbops.selftest.phases import quick as quick_phases
+    from rbops.selftest.phases import usual
 
-    phases = quick_phases() if quick else ()
+    phases = (*(quick_phases() if quick else usual()), *((failing.NAME,) if failures else ()))
     seconds = duration if duration is not None else QUICK_S if quick else _USUAL_S
     options = SelftestOptions(duration_s=seconds, packets=packets, size=size, seed=seed, phases=phases)
     result = measure(spec, servers, options)
@@ -99,7 +109,9 @@ def measure(spec: Path, servers: Servers, options: SelftestOptions) -> SelftestR
     ports_with_testers(plan, found.testers, options)  # refuse what cannot work before a server is contacted
     with CounterReader(targets) as read_counters:
         routes = read_routes(plan)
-        result = run_selftest(plan, found.testers, read_counters, options, routes=routes, progress=say)
+        result = run_selftest(
+            plan, found.testers, read_counters, options, routes=routes, progress=say, run_on=read_counters.run_on
+        )
         return replace(result, faults=(*result.faults, *read_counters.incomplete()))
 
 

@@ -240,6 +240,8 @@ class Controller(Protocol):
     """Whether ``router.click_element`` has a place in it."""
     balances: bool = True
     """Whether it balances load (VLB), on frames whose destination MAC is their output port."""
+    answers_probes: bool = False
+    """Whether it answers its neighbours' probes, so that one that does not forward is left out."""
     dynamic: bool = False
     """Whether it has routes that come and go (``routing:`` in the spec)."""
     follower: str | None = None

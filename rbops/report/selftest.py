@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from rbops.report.junit import Case, Suite
 from rbops.report.tables import Block, Cell, Styled, Table
 from rbops.report.words import counted
+from rbops.selftest.outage import Outage
 from rbops.selftest.result import Pair, PathCount, Phase, PortService, QueueService, RateResult, SelftestResult
 
 __all__ = ["selftest_blocks", "selftest_junit"]
@@ -56,6 +57,8 @@ def selftest_blocks(result: SelftestResult) -> Iterator[Block]:
     if result.rate is not None:
         yield _rate_line(result.rate)
         yield _prediction_line(result.predicted_pps, result.rate)
+    if result.outages:
+        yield _outages(result.outages)
     yield from (f"note: {note}" for note in result.notes)
     if result.faults:
         yield Styled("\n".join(f"FAULT {fault.phase}: {fault.text}" for fault in result.faults), "bad")
@@ -137,6 +140,22 @@ def _numbered(counts: Iterable[tuple[int, int]]) -> str:
 
 def _vector(queue: QueueService) -> str:
     return f"{queue.queue}: " + " + ".join(f"{count:,} on CPU {cpu}" for cpu, count in queue.interrupts)
+
+
+def _outages(outages: Iterable[Outage]) -> Table:
+    rows = [
+        (
+            f"{outage.event}{', mended' if outage.back else ''}",
+            f"{outage.server}:{','.join(outage.ports)}" if outage.ports else outage.server,
+            f"{outage.pps:,.0f}",
+            f"{outage.sent:,}",
+            f"{outage.lost:,}",
+            f"{outage.seconds * 1000:.1f} ms",
+        )
+        for outage in outages
+    ]
+    columns = ("event", "at", "packets a second", "sent", "lost", "lost for")
+    return Table("Failures, one stream of packets through the router", columns, tuple(rows))
 
 
 def _rate_line(rate: RateResult) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,8 +53,11 @@ class Outcome:
     samples: dict[int, dict[FrameFault, bytes]]
 
 
-def run_phase(bench: Bench, traffic: Traffic) -> Outcome:
-    """Send the traffic and check what arrives. Raises CheckFailed when a tester fails."""
+def run_phase(bench: Bench, traffic: Traffic, meanwhile: Callable[[], None] | None = None) -> Outcome:
+    """Send the traffic and check what arrives. Raises CheckFailed when a tester fails.
+
+    ``meanwhile`` runs in a thread of its own while packets are sent; what it raises is raised here.
+    """
     epoch = bench.epoch(traffic)
     frames, words = _fit(bench, traffic)
     addresses = [tester.at.address for tester in bench.testers]
@@ -72,10 +77,22 @@ def run_phase(bench: Bench, traffic: Traffic) -> Outcome:
     ]
     bench.agents.each("expect", expectations)
     bench.agents.each("prepare", _preparations(bench, traffic, epoch, shape))
-    sent = _send(bench, traffic, frames)
+    with _beside(meanwhile):
+        sent = _send(bench, traffic, frames)
     _drain(bench, sum(source.sent - source.unsent for source in sent))
     found = bench.agents.call("collect")
     return _outcome(bench, traffic, sent, found)
+
+
+@contextmanager
+def _beside(action: Callable[[], None] | None) -> Iterator[None]:
+    if action is None:
+        yield
+        return
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        running = pool.submit(action)
+        yield
+        running.result()
 
 
 def _text(entries: bytes) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from rbops.selftest.outage import Outage
 from rbops.selftest.reordering import Reordering
 
 __all__ = [
@@ -43,6 +44,7 @@ Kind = Literal[
     "next-hop MAC",
     "nothing arrived",
     "nothing tested",
+    "reroute",
     "source MAC",
     "TTL",
     "unsent",
@@ -269,6 +271,7 @@ class SelftestResult:
     seconds: float
     notes: tuple[str, ...] = ()
     predicted_pps: int = 0
+    outages: tuple[Outage, ...] = ()
 
     @property
     def checked(self) -> int:
@@ -294,6 +297,7 @@ class SelftestResult:
             "phases": [_phase(phase, [port for port, _ in self.ports]) for phase in self.phases],
             "rate": _rate(self.rate) if self.rate else None,
             "predicted_pps": self.predicted_pps,
+            "failures": [outage.to_dict() for outage in self.outages],
             "faults": [_fault(fault) for fault in self.faults],
             "notes": list(self.notes),
         }

@@ -12,7 +12,7 @@ from rbops.selftest.counters import ReadCounters
 from rbops.selftest.options import SelftestOptions
 from rbops.selftest.phases import PhaseKind, choose
 from rbops.selftest.result import Fault, SelftestResult
-from rbops.selftest.session import Session, usual_flows
+from rbops.selftest.session import RunOn, Session, usual_flows
 from rbops.selftest.setup import TesterLike, launch, make_bench, ports_with_testers
 
 __all__ = ["SelftestOptions", "run_selftest"]
@@ -26,11 +26,13 @@ def run_selftest(
     *,
     routes: Iterable[Route] = (),
     progress: Callable[[str], None] = lambda _: None,
+    run_on: RunOn | None = None,
 ) -> SelftestResult:
     """Send packets into every external port for every other one and check each of them at its exit.
 
     ``read_counters`` gives the servers' counters (see rbops.selftest.counters), None leaves them out;
-    ``routes`` are those of the plan's route file. Needs root. Faults are part of the result. Raises
+    ``routes`` are those of the plan's route file; ``run_on`` runs commands on servers, for phases that break something
+    there. Needs root. Faults are part of the result. Raises
     Mismatch (3) when a port has no usable tester, Unreachable (4) from ``read_counters``, CheckFailed
     (1) when a tester fails in the middle.
     """
@@ -45,7 +47,7 @@ def run_selftest(
         )
         hops = partial(registry.controller(plan.forwarding.dataplane).hops, plan)
         bench = make_bench(where, agents, options, flows, faults, hops)
-        session = Session(plan, bench, options, read_counters, progress)
+        session = Session(plan, bench, options, read_counters, progress, run_on)
         if plan.forwarding.tunnels:
             session.notes.append(
                 "what goes through tunnels leaves as ESP: not tested, `rbops verify` looks at the keys"
@@ -65,6 +67,7 @@ def run_selftest(
         seconds=time.monotonic() - started,
         notes=tuple(session.notes),
         predicted_pps=plan.prediction.rate_pps,
+        outages=tuple(session.outages),
     )
 
 

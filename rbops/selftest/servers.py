@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Self
 
 from rbops.deploy.inventory import Target
 from rbops.deploy.node import RemoteNode
 from rbops.deploy.ssh import Session, each, open_session, raise_errors
-from rbops.errors import RbopsError, Unreachable
+from rbops.errors import CheckFailed, RbopsError, Unreachable, Where
 from rbops.selftest.result import Fault
 
 __all__ = ["CounterReader"]
 
 _SHOWN = 3
+_COMMAND_S = 60.0
 
 
 class CounterReader:
@@ -48,6 +50,17 @@ class CounterReader:
         answers = each(self._sessions.items(), _read)
         raise_errors(answers)
         return {name: answer for name, answer in answers.items() if not isinstance(answer, RbopsError)}
+
+    def run_on(self, server: str, argv: Sequence[str]) -> str:
+        """Run a command on a server as root. Raises CheckFailed (1) when it fails, Unreachable (4)."""
+        done = self._sessions[server].run(argv, _COMMAND_S)
+        if done.returncode:
+            raise CheckFailed(
+                f"`{shlex.join(argv)}` failed: {done.stderr.strip()}",
+                code="selftest.command",
+                where=Where(server=server),
+            )
+        return done.stdout
 
     def incomplete(self) -> tuple[Fault, ...]:
         """A fault for each server whose rules, routes or addresses are not all there: packets may not show it."""

@@ -5,20 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from rbops.errors import CheckFailed
 from rbops.plan import ClusterPlan
 from rbops.selftest.bench import Bench, Outcome, run_phase
 from rbops.selftest.counters import ReadCounters, Readings, difference, parse, spread, suspicions
 from rbops.selftest.diagnosis import Evidence, diagnose
 from rbops.selftest.options import SelftestOptions
+from rbops.selftest.outage import Outage
 from rbops.selftest.pace import slower
 from rbops.selftest.ports import PortUnderTest
 from rbops.selftest.result import Fault, Phase, PortService, RateResult
 from rbops.selftest.serving import affinity_faults, parse_queue_counts, service
 from rbops.selftest.traffic import Traffic, flows_per_pair
 
-__all__ = ["Session", "usual_flows"]
+__all__ = ["RunOn", "Session", "usual_flows"]
 
 _ATTEMPTS = 3
+
+RunOn = Callable[[str, Sequence[str]], str]
+"""Runs a command on a server as root; its stdout. CheckFailed (1) when it fails."""
 
 
 def usual_flows(ports: Sequence[PortUnderTest], options: SelftestOptions) -> int:
@@ -31,12 +36,13 @@ class Session:
 
     def __init__(
         self, plan: ClusterPlan, bench: Bench, options: SelftestOptions, read_counters: ReadCounters | None,
-        say: Callable[[str], None],
+        say: Callable[[str], None], run_on: RunOn | None = None,
     ) -> None:  # fmt: skip
         self.plan, self.bench, self.options = plan, bench, options
-        self._read_counters, self.say = read_counters, say
+        self._read_counters, self.say, self._run_on = read_counters, say, run_on
         self.phases: list[Phase] = []
         self.rate: RateResult | None = None
+        self.outages: list[Outage] = []
         self.faults: list[Fault] = []
         self.notes: list[str] = []
 
@@ -54,6 +60,17 @@ class Session:
     def readings(self) -> dict[str, Mapping[str, object]]:
         """The counters as they are now; empty without a reader."""
         return dict(self._read_counters()) if self._read_counters else {}
+
+    @property
+    def reaches_servers(self) -> bool:
+        """Whether :meth:`on` can be used."""
+        return self._run_on is not None
+
+    def on(self, server: str, command: str) -> str:
+        """Run a shell command on a server as root; its stdout. Raises CheckFailed (1) when it fails."""
+        if self._run_on is None:
+            raise CheckFailed("no way to run commands on the servers", code="selftest.command")
+        return self._run_on(server, ["sh", "-c", command])
 
     def checked(self, traffic: Traffic, *, ordered: bool, queues: bool = False) -> Outcome:
         """Run a phase with counters around it, slower again if it overloaded something; diagnose its faults.

@@ -66,6 +66,9 @@ class _NoServers:
     def incomplete(self) -> tuple[Fault, ...]:
         return ()
 
+    def run_on(self, server: str, argv: Any) -> str:
+        raise AssertionError(f"{server}: {argv}")
+
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:

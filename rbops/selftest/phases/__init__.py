@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from rbops.selftest.phases import matrix, pair, rate
+from rbops.selftest.phases import failures, matrix, pair, rate
 from rbops.selftest.session import Session
 
-__all__ = ["PHASES", "PhaseKind", "choose", "quick"]
+__all__ = ["PHASES", "PhaseKind", "choose", "quick", "usual"]
 
 
 def _usual_flows(testers: int) -> int:
@@ -26,7 +26,8 @@ class PhaseKind:
 
     ``run`` gets the session and the phase's seconds and leaves what it found in the session. ``flows`` says how many
     flows between two ports it may send, by the number of testers (0: the usual number). ``quick``: ``--quick`` runs
-    it too. ``after_faults`` False: it is skipped when an earlier phase found a fault.
+    it too. ``after_faults`` False: it is skipped when an earlier phase found a fault. ``asked``: it runs only if it
+    is named.
     """
 
     name: str
@@ -35,19 +36,26 @@ class PhaseKind:
     flows: Callable[[int], int] = _usual_flows
     quick: bool = False
     after_faults: bool = True
+    asked: bool = False
 
 
 PHASES = (
     PhaseKind("matrix", 0.5, matrix.run, quick=True),
     PhaseKind("pair", 0.15, pair.run, flows=pair.flows, quick=True),
     PhaseKind("rate", 0.35, rate.run, after_faults=False),
+    PhaseKind(failures.NAME, 0, failures.run, after_faults=False, asked=True),
 )
 """In the order in which they run."""
 
 
 def choose(names: Sequence[str]) -> tuple[PhaseKind, ...]:
-    """The phases of these names in the table's order; all of them when none is named."""
-    return tuple(kind for kind in PHASES if kind.name in names) if names else PHASES
+    """The phases of these names in the table's order; when none is named all but those that must be."""
+    return tuple(kind for kind in PHASES if kind.name in (names or usual()))
+
+
+def usual() -> tuple[str, ...]:
+    """The names of the phases that run when none is named."""
+    return tuple(kind.name for kind in PHASES if not kind.asked)
 
 
 def quick() -> tuple[str, ...]:

@@ -20,6 +20,7 @@ __all__ = ["HALF"]
 
 class _Xdp(Controller):
     kind = "xdp"
+    answers_probes = True
     dynamic = True
     follower = "rbops-fib.service"
     rings_by_cpu = True
