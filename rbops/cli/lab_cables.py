@@ -1,16 +1,19 @@
-"""The verbs of a running lab's parts: ``lab kill``, ``restart``, ``cut``, ``plug`` and ``capture``."""
+"""The verbs of a running lab's parts: ``lab kill``, ``restart``, ``cut``, ``plug``, ``capture`` and ``impair``."""
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Annotated
+from enum import StrEnum
+from typing import IO, TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from rbops.cli.lab import Lab, Made, Name, app, lab_name, provider_of, timed_progress
-from rbops.cli.output import say
+from rbops.cli.options import Output
+from rbops.cli.output import Format, emit_json, say, show
 
 if TYPE_CHECKING:
     from rbops.lab.cables.ends import End
@@ -28,10 +31,23 @@ Ports = Annotated[
 _LOOK_S = 0.02
 
 
+class Direction(StrEnum):
+    """Of frames, seen from the port that is named."""
+
+    IN = "in"
+    OUT = "out"
+    BOTH = "both"
+
+    @property
+    def sides(self) -> tuple[Literal["in", "out"], ...]:
+        """The directions that it stands for."""
+        return ("in", "out") if self is Direction.BOTH else ("in",) if self is Direction.IN else ("out",)
+
+
 def register(root: typer.Typer) -> None:
     """Add the verbs to ``rbops lab``."""
     del root
-    for verb in (kill, restart, cut, plug, capture):
+    for verb in (kill, restart, cut, plug, capture, impair):
         app.command(verb.__name__)(verb)
 
 
@@ -132,6 +148,87 @@ def capture(
             code="lab.capture-missed",
             hint="capture fewer ports, or fewer bytes of each frame: -s 96",
         )
+
+
+def impair(  # noqa: PLR0917 - a verb has as many options as it has
+    lab: Lab,
+    ports: Annotated[
+        list[str],
+        typer.Argument(metavar="NODE[:PORT]...", help="Ports (n0:int1), or nodes for all their ports (n0, t0)."),
+    ],
+    loss: Annotated[str, typer.Option(metavar="PERCENT", help="Frames lost.")] = "0%",
+    delay: Annotated[str, typer.Option(metavar="TIME", help="Delay of every frame (2ms).")] = "0",
+    jitter: Annotated[str, typer.Option(metavar="TIME", help="Up to this much more, in order.")] = "0",
+    reorder: Annotated[str, typer.Option(metavar="PERCENT", help="Frames held back, so that others overtake.")] = "0%",
+    hold: Annotated[str, typer.Option(metavar="TIME", help="How long --reorder holds frames back.")] = "1ms",
+    duplicate: Annotated[str, typer.Option(metavar="PERCENT", help="Frames that come twice.")] = "0%",
+    corrupt: Annotated[str, typer.Option(metavar="PERCENT", help="Frames with one bit changed.")] = "0%",
+    direction: Annotated[Direction, typer.Option(help="What arrives at the port, what it sends, or both.")] = (
+        Direction.BOTH
+    ),
+    duration: Annotated[
+        float | None, typer.Option("--duration", metavar="SECONDS", help="End after this time.")
+    ] = None,
+    name: Name = None,
+    output: Output = Format.TEXT,
+) -> None:
+    """Make cables of a running lab bad: lose, delay, reorder, double or corrupt frames, those of XDP too.
+
+    Percentages are exact, the frames are chosen at random. Runs until Ctrl-C, then says what was done to how many
+    frames; the cables are as new.
+    """
+    from contextlib import suppress
+    from dataclasses import asdict
+
+    from rbops.lab.cables.ends import find_ends
+    from rbops.lab.cables.impair import Impairment, Impairments
+    from rbops.lab.interrupts import uninterrupted
+    from rbops.report.lab import impairment_blocks
+
+    what = Impairment(
+        loss=_part(loss, "--loss"),
+        corrupt=_part(corrupt, "--corrupt"),
+        duplicate=_part(duplicate, "--duplicate"),
+        reorder=_part(reorder, "--reorder"),
+        delay_s=_seconds(delay, "--delay"),
+        jitter_s=_seconds(jitter, "--jitter"),
+        hold_s=_seconds(hold, "--hold"),
+    )
+    manifest = _running(lab, name)
+    ends = find_ends(manifest, ports)
+    end = None if duration is None else time.monotonic() + duration
+    running = Impairments(manifest, ends, what, direction.sides)
+    with suppress(KeyboardInterrupt), running:
+        say(f"impairing {', '.join(one.name for one in ends)}; Ctrl-C ends it")
+        while end is None or time.monotonic() < end:
+            time.sleep(_LOOK_S)
+            with uninterrupted():
+                running.follow()
+    measured = running.measured()
+    if output is Format.JSON:
+        emit_json({"schema_version": 1, "ports": [asdict(one) for one in measured]})
+    else:
+        show(impairment_blocks(measured))
+
+
+def _part(text: str, option: str) -> float:
+    """``1%`` as 0.01; UsageError for anything else."""
+    from rbops.errors import UsageError
+
+    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,9})?%", text):
+        raise UsageError(f"{option}: {text!r} is not a percentage", code="lab.impairment-value", hint="for example 1%")
+    return float(text.removesuffix("%")) / 100
+
+
+def _seconds(text: str, option: str) -> float:
+    """``2ms`` in seconds; UsageError for anything else."""
+    from rbops.errors import UsageError
+    from rbops.spec.units import SECONDS, InvalidValue
+
+    try:
+        return float(SECONDS(text))
+    except InvalidValue as error:
+        raise UsageError(f"{option}: {error.message}", code="lab.impairment-value", hint=error.hint) from error
 
 
 @contextmanager

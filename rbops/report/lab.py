@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from rbops.lab.cables.impair import Measured
 from rbops.lab.model import LabStatus
 from rbops.lab.registry import KnownLab
 from rbops.report.tables import Block, Cell, Styled, Table
 
-__all__ = ["lab_blocks", "list_blocks"]
+__all__ = ["impairment_blocks", "lab_blocks", "list_blocks"]
 
 
 def lab_blocks(found: LabStatus) -> Iterator[Block]:
@@ -36,6 +37,26 @@ def lab_blocks(found: LabStatus) -> Iterator[Block]:
         for tester in found.testers
     )
     yield Table("Testers", ("tester", "port", "namespace", "state"), testers)
+
+
+def impairment_blocks(measured: Sequence[Measured]) -> Iterator[Block]:
+    """What bad cables did: a row for each port and direction."""
+    rows = tuple(
+        (
+            one.end,
+            one.direction,
+            f"{one.frames:,}",
+            *(
+                f"{count:,} ({count / max(1, one.frames):.3%})"
+                for count in (one.lost, one.corrupted, one.duplicated, one.reordered)
+            ),
+            "-" if one.delay_s is None else f"{one.delay_s[0] * 1e3:.3f} ms, up to {one.delay_s[1] * 1e3:.3f} ms",
+            Styled(f"{one.overrun:,}", "bad") if one.overrun else "0",
+        )
+        for one in measured
+    )
+    columns = ("port", "direction", "frames", "lost", "corrupted", "doubled", "held back", "waited", "no room")
+    yield Table("Impaired", columns, rows)
 
 
 def list_blocks(labs: Sequence[KnownLab]) -> Iterator[Block]:

@@ -135,12 +135,12 @@ def reflecting(lab: Lab, tmp_path: Path) -> Iterator[int]:
     with Object(target) as loaded, inside(end.netns):
         loaded.load()
         xdp_attach(socket.if_nametoindex("ext0"), loaded.program("reflect"))
-    yield _outermost(lab, "n0:ext0")
+    yield outermost(lab, "n0:ext0")
     with inside(end.netns):
         xdp_detach(socket.if_nametoindex("ext0"))
 
 
-def _outermost(lab: Lab, name: str) -> int:
+def outermost(lab: Lab, name: str) -> int:
     end = all_ends(lab.manifest)[name]
     with inside(end.netns):
         return xdp_outermost(socket.if_nametoindex(end.device))[0]
@@ -151,7 +151,7 @@ def _send(lab: Lab, count: int) -> None:
 
 
 @contextmanager
-def _verb(*args: str) -> Iterator[subprocess.Popen[str]]:
+def verb(*args: str) -> Iterator[subprocess.Popen[str]]:
     """A verb that runs until it is ended; it has said that it is at work."""
     command = [sys.executable, "-c", "from rbops.cli import main; main()", "lab", *args]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -167,8 +167,8 @@ def _verb(*args: str) -> Iterator[subprocess.Popen[str]]:
 @pytest.mark.lab
 def test_a_capture_has_what_xdp_sent_back(lab: Lab, reflecting: int, tmp_path: Path) -> None:
     path = tmp_path / "x.pcapng"
-    with _verb("capture", lab.name, "n0:ext0", "-w", str(path)) as process:
-        assert _outermost(lab, "n0:ext0") != reflecting
+    with verb("capture", lab.name, "n0:ext0", "-w", str(path)) as process:
+        assert outermost(lab, "n0:ext0") != reflecting
         end = all_ends(lab.manifest)["n0:ext0"]
         with inside(end.netns):  # what rbops-node asks looks through the tap
             assert xdp_attached(socket.if_nametoindex("ext0")) == (reflecting, "native")
@@ -180,23 +180,23 @@ def test_a_capture_has_what_xdp_sent_back(lab: Lab, reflecting: int, tmp_path: P
     data = path.read_bytes()
     found = [data[one.begin + 14 : one.begin + 18] for one in records(data)]
     assert sorted(found) == sorted(number.to_bytes(4, "big") for number in range(50) for _ in range(2))
-    assert [_outermost(lab, name) for name in ("n0:ext0", "t0:ext0")] == [reflecting, 0]
+    assert [outermost(lab, name) for name in ("n0:ext0", "t0:ext0")] == [reflecting, 0]
 
 
 @pytest.mark.lab
 def test_a_capture_that_is_killed_leaves_nothing(lab: Lab, reflecting: int, tmp_path: Path) -> None:
-    with _verb("capture", lab.name, "n0", "-w", str(tmp_path / "x")) as process:
+    with verb("capture", lab.name, "n0", "-w", str(tmp_path / "x")) as process:
         process.kill()
         process.wait()
-        _until(lambda: [_outermost(lab, name) for name in ("n0:ext0", "t0:ext0", "n1:int0")] == [reflecting, 0, 0])
+        until(lambda: [outermost(lab, name) for name in ("n0:ext0", "t0:ext0", "n1:int0")] == [reflecting, 0, 0])
 
 
 @pytest.mark.lab
 def test_captures_of_one_port_end_in_any_order(lab: Lab, reflecting: int, tmp_path: Path) -> None:
     inner, outer = tmp_path / "inner", tmp_path / "outer"
     with (
-        _verb("capture", lab.name, "n0:ext0", "-w", str(inner)) as first,
-        _verb("capture", lab.name, "t0", "-w", str(outer)) as second,
+        verb("capture", lab.name, "n0:ext0", "-w", str(inner)) as first,
+        verb("capture", lab.name, "t0", "-w", str(outer)) as second,
     ):
         _send(lab, 10)
         first.send_signal(signal.SIGTERM)
@@ -205,20 +205,20 @@ def test_captures_of_one_port_end_in_any_order(lab: Lab, reflecting: int, tmp_pa
         second.send_signal(signal.SIGTERM)
         assert second.wait(timeout=20) == 0
     assert [len(list(records(path.read_bytes()))) for path in (inner, outer)] == [20, 40]
-    assert [_outermost(lab, name) for name in ("n0:ext0", "t0:ext0")] == [reflecting, 0]
+    assert [outermost(lab, name) for name in ("n0:ext0", "t0:ext0")] == [reflecting, 0]
 
 
 @pytest.mark.lab
 def test_a_program_that_is_replaced_is_captured_too(lab: Lab, reflecting: int, tmp_path: Path) -> None:
     end = all_ends(lab.manifest)["n0:ext0"]
-    with _verb("capture", lab.name, "n0:ext0", "-w", str(tmp_path / "x"), "--count", "20") as process:
-        tap = _outermost(lab, "n0:ext0")
+    with verb("capture", lab.name, "n0:ext0", "-w", str(tmp_path / "x"), "--count", "20") as process:
+        tap = outermost(lab, "n0:ext0")
         with inside(end.netns):
             xdp_attach(socket.if_nametoindex("ext0"), Program.from_id(reflecting))
-        _until(lambda: _outermost(lab, "n0:ext0") == tap)
+        until(lambda: outermost(lab, "n0:ext0") == tap)
         _send(lab, 30)
         assert process.wait(timeout=20) == 0
-    assert _outermost(lab, "n0:ext0") == reflecting
+    assert outermost(lab, "n0:ext0") == reflecting
 
 
 @pytest.mark.lab
@@ -228,7 +228,7 @@ def test_a_file_that_cannot_be_written_is_named(lab: Lab, tmp_path: Path) -> Non
     assert "cannot be written: No such file or directory" in done.stderr
 
 
-def _until(condition: Callable[[], bool]) -> None:
+def until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 15
     while not condition():
         assert time.monotonic() < deadline

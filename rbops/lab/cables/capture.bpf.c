@@ -35,7 +35,7 @@ const volatile __u32 watch, snaplen = LARGEST;
 SEC("xdp")
 int rbops_tap(struct xdp_md *ctx)
 {
-	__u32 length = ctx->data_end - ctx->data, captured = length, zero = 0, number = watch;
+	__u32 length = bpf_xdp_get_buff_len(ctx), captured = length, zero = 0, number = watch;
 	struct frame *to = bpf_map_lookup_elem(&scratch, &zero);
 	__u64 *count;
 
