@@ -10,6 +10,7 @@ demo: setup ## the main job: lab up, apply, verify, self-test on the RB4 preset
 
 test: setup ## every test this machine can run
 	@scripts/setup-full-kernel.sh
+	@scripts/setup-browser.sh
 	@$(PYTHON) -m pytest -n 2 --dist loadgroup
 
 test-vagrant: setup ## the tests that need virtual machines: about half an hour without KVM

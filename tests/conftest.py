@@ -48,6 +48,10 @@ def _no_full_kernel(config: pytest.Config) -> str | None:
     return _no_root(config) or (None if found else "needs QEMU: scripts/setup-full-kernel.sh installs it")
 
 
+def _no_browser(_config: pytest.Config) -> str | None:
+    return None if shutil.which("chromium") else "needs Chromium: scripts/setup-browser.sh installs it"
+
+
 def _no_vagrant(config: pytest.Config) -> str | None:
     # Minutes of work for both cores: only when they are asked for by name.
     if "vagrant" not in config.getoption("markexpr"):
@@ -60,6 +64,7 @@ _LACKING = {
     "lab": _no_lab,
     "click": _no_click,
     "full_kernel": _no_full_kernel,
+    "browser": _no_browser,
     "vagrant": _no_vagrant,
 }
 """For each marker of what a test needs: why this machine cannot run it, or None."""

@@ -13,7 +13,21 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from rbops import __version__
-from rbops.cli import click_check, demo, deploy, discover, lab, lab_cables, plan, predict, route, selftest, spec, verify
+from rbops.cli import (
+    click_check,
+    demo,
+    deploy,
+    discover,
+    lab,
+    lab_cables,
+    plan,
+    predict,
+    report,
+    route,
+    selftest,
+    spec,
+    verify,
+)
 from rbops.cli.command import Verb
 from rbops.cli.options import wants_json
 from rbops.cli.output import Reported, emit, emit_json, error_json, say, warnings_on_stderr
@@ -116,7 +130,21 @@ def build() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    for module in (spec, plan, predict, click_check, lab, lab_cables, discover, deploy, verify, route, selftest, demo):
+    for module in (
+        spec,
+        plan,
+        predict,
+        click_check,
+        lab,
+        lab_cables,
+        discover,
+        deploy,
+        verify,
+        route,
+        selftest,
+        report,
+        demo,
+    ):
         module.register(app)
     for group in (app, *(info.typer_instance for info in app.registered_groups)):
         for command in group.registered_commands if group is not None else ():

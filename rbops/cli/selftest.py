@@ -95,6 +95,8 @@ def measure(spec: Path, servers: Servers, options: SelftestOptions) -> SelftestR
     """Run the self-test on the spec's router as the verb does, progress on stderr."""
     from dataclasses import replace
 
+    from rbops.cli.context import context_of
+    from rbops.node.facts import from_json
     from rbops.planner import load_plan
     from rbops.selftest.routefile import read_routes
     from rbops.selftest.run import run_selftest
@@ -109,10 +111,11 @@ def measure(spec: Path, servers: Servers, options: SelftestOptions) -> SelftestR
     ports_with_testers(plan, found.testers, options)  # refuse what cannot work before a server is contacted
     with CounterReader(targets) as read_counters:
         routes = read_routes(plan)
+        context = context_of(plan, {name: from_json(facts) for name, facts in read_counters.facts().items()})
         result = run_selftest(
             plan, found.testers, read_counters, options, routes=routes, progress=say, run_on=read_counters.run_on
         )
-        return replace(result, faults=(*result.faults, *read_counters.incomplete()))
+        return replace(result, faults=(*result.faults, *read_counters.incomplete()), context=context)
 
 
 def _write_junit(path: Path, result: SelftestResult) -> None:

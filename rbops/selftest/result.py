@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from rbops.selftest.context import Context
 from rbops.selftest.outage import Outage
 from rbops.selftest.reordering import Reordering
 
@@ -272,6 +273,7 @@ class SelftestResult:
     notes: tuple[str, ...] = ()
     predicted_pps: int = 0
     outages: tuple[Outage, ...] = ()
+    context: Context | None = None
 
     @property
     def checked(self) -> int:
@@ -300,6 +302,7 @@ class SelftestResult:
             "failures": [outage.to_dict() for outage in self.outages],
             "faults": [_fault(fault) for fault in self.faults],
             "notes": list(self.notes),
+            "context": self.context.to_dict() if self.context else None,
         }
 
 

@@ -62,6 +62,12 @@ class CounterReader:
             )
         return done.stdout
 
+    def facts(self) -> dict[str, Mapping[str, Any]]:
+        """Server name -> the JSON of ``rbops-node facts``, of those that can say it."""
+        answers = each(self._sessions.items(), _facts)
+        raise_errors(answers)
+        return {name: answer for name, answer in answers.items() if not isinstance(answer, RbopsError) and answer}
+
     def incomplete(self) -> tuple[Fault, ...]:
         """A fault for each server whose rules, routes or addresses are not all there: packets may not show it."""
         answers = each(self._sessions.items(), _incomplete)
@@ -84,6 +90,17 @@ def _incomplete(session: Session) -> str:
     names = [f"{one['subject']} {one['setting']}" for one in missing]
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return f"{', '.join(names[:_SHOWN])}{more}"
+
+
+def _facts(session: Session) -> Mapping[str, Any]:
+    """Empty where an older rbops-node has no such verb, or fails."""
+    try:
+        found: Mapping[str, Any] = RemoteNode(session).call("facts")
+    except Unreachable:
+        raise
+    except RbopsError:
+        return {}
+    return found
 
 
 def _read(session: Session) -> Mapping[str, Any]:

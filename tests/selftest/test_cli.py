@@ -69,6 +69,9 @@ class _NoServers:
     def run_on(self, server: str, argv: Any) -> str:
         raise AssertionError(f"{server}: {argv}")
 
+    def facts(self) -> dict[str, Any]:
+        return {}
+
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:

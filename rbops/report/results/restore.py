@@ -1,0 +1,101 @@
+"""A result that was read back, as the values that the verb itself reports from."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from rbops.report.results.document import ContextDoc, OutageDoc, PairDoc, PhaseDoc, PortServiceDoc, RateDoc, ResultDoc
+from rbops.selftest.context import Context, PortContext, ServerContext
+from rbops.selftest.outage import Outage
+from rbops.selftest.result import (
+    Fault,
+    Kind,
+    Pair,
+    PathCount,
+    Phase,
+    PortService,
+    QueueService,
+    RateResult,
+    SelftestResult,
+    Source,
+    Trial,
+)
+
+__all__ = ["restored"]
+
+
+def restored(document: ResultDoc) -> SelftestResult:
+    """The result; of a queue that was not served as planned it is known that it was not, and no more."""
+    return SelftestResult(
+        name=document.name,
+        digest=document.digest,
+        seed=document.seed,
+        ports=tuple((port.id, port.server) for port in document.ports),
+        phases=tuple(_phase(phase) for phase in document.phases),
+        rate=_rate(document.rate) if document.rate else None,
+        faults=tuple(Fault(**{**fault.model_dump(), "kind": cast("Kind", fault.kind)}) for fault in document.faults),
+        seconds=document.seconds,
+        notes=tuple(document.notes),
+        predicted_pps=document.predicted_pps,
+        outages=tuple(_outage(one) for one in document.failures),
+        context=_context(document.context) if document.context else None,
+    )
+
+
+def _outage(one: OutageDoc) -> Outage:
+    values = one.model_dump(exclude={"seconds", "ports"})
+    return Outage(**values, ports=tuple(one.ports))
+
+
+def _phase(one: PhaseDoc) -> Phase:
+    return Phase(
+        name=one.name,
+        size=one.size,
+        seconds=one.seconds,
+        sources=tuple(Source(source.port, source.sent, source.unsent, source.seconds) for source in one.sources),
+        pairs=tuple(_pair(pair) for pair in one.pairs),
+        spread=tuple(PathCount(path.source, path.destination, path.via, path.packets) for path in one.spread),
+        service=tuple(_service(port) for port in one.queues),
+        stray=one.stray,
+    )
+
+
+def _pair(one: PairDoc) -> Pair:
+    values = one.model_dump(exclude={"lost", "misdelivered", "reordered_sequences"})
+    misdelivered = tuple((each.port, each.packets) for each in one.misdelivered)
+    return Pair(**values, misdelivered=misdelivered, sequences=one.reordered_sequences)
+
+
+def _service(one: PortServiceDoc) -> PortService:
+    queues = tuple(
+        QueueService(
+            one.server,
+            one.port,
+            queue.queue,
+            queue.core,
+            queue.packets,
+            tuple((int(cpu), count) for cpu, count in queue.interrupts.items()),
+            None if queue.as_planned else "not as planned",
+        )
+        for queue in one.queues
+    )
+    return PortService(one.server, one.port, queues, tuple((int(cpu), count) for cpu, count in one.cores.items()))
+
+
+def _rate(one: RateDoc) -> RateResult:
+    trials = tuple(Trial(**trial.model_dump(exclude={"passed"})) for trial in one.trials)
+    return RateResult(one.size, float(one.rate_pps), one.limit, trials)
+
+
+def _context(one: ContextDoc) -> Context:
+    servers = tuple(
+        ServerContext(
+            server.server,
+            server.kernel,
+            server.processor,
+            server.virtualisation,
+            tuple(PortContext(**port.model_dump()) for port in server.ports),
+        )
+        for server in one.servers
+    )
+    return Context(one.version, one.started, one.command, one.lab, servers)

@@ -1,0 +1,150 @@
+"""Saved results: read back as they were, by the schema that ships, as text, page and JUnit, and compared."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+from typer.testing import CliRunner
+
+from rbops.cli.app import build
+from rbops.errors import UsageError
+from rbops.report.results.compare import changes, series
+from rbops.report.results.document import ResultDoc, read, schema
+from rbops.report.results.page import page
+from rbops.report.results.restore import restored
+from rbops.report.selftest import selftest_blocks
+from rbops.report.tables import plain
+from rbops.selftest.context import Context, PortContext, ServerContext
+from rbops.selftest.outage import Outage
+from rbops.selftest.result import RateResult, SelftestResult, Trial
+from tests.report.test_selftest_report import result as made
+from tests.support.browser import opened
+from tests.support.errors import raises
+
+CONTEXT = Context(
+    "0.1.0",
+    "2026-11-29T20:00:00+00:00",
+    "rbops selftest router.yml -i hosts.yml",
+    lab=True,
+    servers=(ServerContext("n0", "6.1.0", "a <processor>", "none", (PortContext("ext0", "eth7", "ice", "4.2"),)),),
+)
+
+
+def result(*, broken: bool = False) -> SelftestResult:
+    outages = (Outage("cable cut", False, "n0", ("int1",), 4000, 8000, 2, 0.5),)  # noqa: FBT003 - a row
+    return replace(made(broken=broken), context=CONTEXT, outages=outages)
+
+
+def saved(folder: Path, measured: SelftestResult, name: str = "result") -> Path:
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(measured.to_dict()))
+    return path
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_what_is_written_is_what_the_schema_says_and_reads_back(tmp_path: Path, *, broken: bool) -> None:
+    value = result(broken=broken).to_dict()
+    Draft202012Validator.check_schema(schema())
+    Draft202012Validator(schema()).validate(value)
+    again = restored(read(saved(tmp_path, result(broken=broken))))
+    assert again.to_dict() == json.loads(json.dumps(value))
+    assert not list(Draft202012Validator(schema()).iter_errors({**value, "a newer key": 1}))
+    assert list(Draft202012Validator(schema()).iter_errors({**value, "seed": "one"}))
+
+
+def test_text_is_the_verbs_own(tmp_path: Path) -> None:
+    done = CliRunner().invoke(build(), ["report", str(saved(tmp_path, result()))])
+    assert (done.exit_code, done.stdout) == (0, plain(selftest_blocks(result())))
+
+
+def test_junit_is_the_verbs_own(tmp_path: Path) -> None:
+    target = tmp_path / "report.xml"
+    done = CliRunner().invoke(build(), ["report", str(saved(tmp_path, result())), "--junit", str(target)])
+    assert done.exit_code == 0
+    assert 'name="port 0 to port 1"' in target.read_text()
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (None, "report.unreadable"),
+        ("name: x", "report.no-json"),
+        ('{"schema_version": 2}', "report.no-result"),
+        ("[]", "report.no-result"),
+    ],
+)
+def test_what_is_no_result(tmp_path: Path, content: str | None, code: str) -> None:
+    path = tmp_path / "other.json"
+    if content is not None:
+        path.write_text(content)
+    with raises(UsageError, code):
+        read(path)
+
+
+def document(rate_pps: float, *, lost: int = 0) -> ResultDoc:
+    measured = result()
+    phase = measured.phases[0]
+    pairs = (replace(phase.pairs[0], received=phase.pairs[0].received - lost), *phase.pairs[1:])
+    phases = (replace(phase, pairs=pairs), *measured.phases[1:])
+    rate = RateResult(64, rate_pps, "precision", (Trial(None, rate_pps, 100, 0, 0),))
+    return ResultDoc.model_validate(replace(measured, phases=phases, rate=rate).to_dict())
+
+
+def test_a_change_is_more_than_the_spread_of_the_runs_before() -> None:
+    steady = [document(rate) for rate in (4.0e6, 4.2e6, 3.9e6, 4.1e6, 4.3e6)]
+    assert [change for change in changes(series(steady)) if "highest" in change.series.name and change.run > 1] == []
+    (slower,) = [c for c in changes(series([*steady[2:], document(2.0e6)])) if "highest" in c.series.name and c.run > 2]
+    assert (slower.run, slower.good, round(slower.ratio, 2)) == (3, False, 0.49)
+    # What comes after it is compared with the new level.
+    after = [*steady[2:], document(2.0e6), document(2.01e6)]
+    assert [c.run for c in changes(series(after)) if "highest" in c.series.name and c.run > 2] == [3]
+
+
+def test_loss_after_none_is_worse() -> None:
+    (change,) = [one for one in changes(series([document(4e6), document(4e6, lost=5)])) if one.series.name == "lost"]
+    assert (change.run, change.before, change.good) == (1, 0, False)
+
+
+def test_several_are_a_table_with_the_changes(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{name}.json" for name in ("mon", "tue")]
+    for path, rate in zip(paths, (4e6, 2e6), strict=True):
+        path.write_text(document(rate).model_dump_json(by_alias=True))
+    done = CliRunner().invoke(build(), ["report", *map(str, paths)])
+    assert done.exit_code == 0
+    assert "highest rate without loss (Mpps)" in done.stdout
+    assert "tue: highest rate without loss is 0.5 times what the runs before had (worse)" in done.stdout
+    target = tmp_path / "both.html"
+    done = CliRunner().invoke(build(), ["report", *map(str, paths), "-o", str(target)])
+    assert done.exit_code == 0
+    assert "2 *" in target.read_text()
+
+
+def test_a_page_is_whole_in_itself(tmp_path: Path) -> None:
+    text = page(read(saved(tmp_path, result(broken=True))))
+    assert "a &lt;processor&gt;" in text, "what servers say of themselves is no markup"
+    assert "http" not in text.replace("http-equiv", "").split("data:application/json")[0], "nothing is fetched"
+    assert "<script" not in text
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)], ids=["desktop", "phone, dark"])
+def test_a_browser_shows_it(tmp_path: Path, width: int, *, dark: bool) -> None:
+    target = tmp_path / "page.html"
+    target.write_text(page(read(saved(tmp_path, result(broken=True)))))
+    with opened(target, tmp_path / "profile", width=width, dark=dark) as found:
+        tree = found.tree()
+        headings = [name for role, name in tree if role == "heading"]
+        assert headings[0] == "Self-test of rb4"
+        assert {"Faults", "Phases", "Load of the cores: matrix", "How it was measured"} <= set(headings)
+        pictures = [name for role, name in tree if role in {"image", "img"}]
+        assert pictures
+        assert all(pictures), "each picture has a description"
+        cells = [name for role, name in tree if role in {"cell", "gridcell"}]
+        assert "2,999,988 (12 lost)" in cells, "a loss is said in words, not by colour alone"
+        assert found.value("document.documentElement.scrollWidth") <= width, "no part is wider than the window"
+        paper = found.value("getComputedStyle(document.body).backgroundColor")
+        assert paper == ("rgb(20, 24, 29)" if dark else "rgb(255, 255, 255)")
