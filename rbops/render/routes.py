@@ -30,11 +30,6 @@ class Table:
     lengths: Array
     values: Array
 
-    def covers(self, address: str) -> bool:
-        """Whether any route leads to ``address``, an IPv4 address."""
-        masks = ((1 << 32) - (1 << (32 - self.lengths.astype(np.int64)))).astype(np.uint32)
-        return bool(np.any((np.uint32(int(IPv4Address(address))) & masks) == self.networks))
-
 
 @dataclass(frozen=True, slots=True)
 class _Columns:

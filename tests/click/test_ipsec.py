@@ -300,18 +300,34 @@ def test_click_looks_up_the_longest_prefix(tmp_path: Path, installed: Click) -> 
 
 @pytest.mark.parametrize("tunnel", ["[{peer: 198.18.3.1, spi: 1, keys: peer.keys}]", pair(("198.18.1.1/32",))])
 def test_no_tunnel_leads_to_the_router_itself(tunnel: str, tmp_path: Path) -> None:
-    with raises(UsageError, "click.own-address", field="ipsec"):
-        render(load_plan(written(tmp_path, tunnel)))
+    with pytest.raises(SpecError) as caught:
+        load_plan(written(tmp_path, tunnel))
+    assert [one.code for one in caught.value.diagnostics] == ["plan.tunnel-own"]
 
 
 @pytest.mark.parametrize(("peer", "leads"), [("198.51.100.7", False), ("203.0.113.200", True), ("198.18.3.77", True)])
 def test_a_route_leads_to_the_peer(peer: str, leads: bool, tmp_path: Path) -> None:  # noqa: FBT001 - a table's column
-    plan = load_plan(written(tmp_path, TUNNEL.replace("198.18.3.2", peer)))
+    path = written(tmp_path, TUNNEL.replace("198.18.3.2", peer))
     if leads:
-        assert f" {peer} 1 " in files(plan)["/etc/rbops/click/router.click"]
-    else:
-        with raises(UsageError, "click.no-route", field="ipsec"):
-            render(plan)
+        assert f" {peer} 1 " in files(load_plan(path))["/etc/rbops/click/router.click"]
+        return
+    with pytest.raises(SpecError) as caught:
+        load_plan(path)
+    assert [one.code for one in caught.value.diagnostics] == ["plan.tunnel-route"]
+
+
+def test_a_route_of_a_file_leads_to_the_peer(tmp_path: Path) -> None:
+    (tmp_path / "routes.csv").write_text("198.51.100.0/24,198.18.3.2\n")
+    for peer, leads in (("198.51.100.7", True), ("198.51.101.7", False)):
+        path = written(tmp_path, TUNNEL.replace("198.18.3.2", peer))
+        lines = path.read_text().splitlines(keepends=True)
+        kept = [line for line in lines if not line.startswith(("routes:", "  - {prefix"))]
+        path.write_text("".join(kept) + "routes: {file: routes.csv}\n")
+        if leads:
+            load_plan(path)
+        else:
+            with pytest.raises(SpecError):
+                load_plan(path)
 
 
 def test_tunnels_without_the_application(tmp_path: Path) -> None:

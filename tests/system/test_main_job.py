@@ -7,7 +7,9 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
+from jsonschema import Draft202012Validator
 
+from rbops.report.results.document import schema
 from tests.lab.traces import subnet_of
 from tests.system.driver import Cluster, Done
 
@@ -66,6 +68,9 @@ def test_the_selftest_passes_between_all_ports(cluster: Cluster, tmp_path: Path)
     _spread_over_direct_and_two_hop_paths(phases["pair"])
     assert found["rate"]["rate_pps"] > 0
     assert ET.parse(junit).getroot().find(".//failure") is None
+    Draft202012Validator(schema()).validate(found)
+    (server, *_) = found["context"]["servers"]
+    assert (server["server"], server["ports"][0]["driver"], found["context"]["lab"]) == ("n0", "veth", True)
 
 
 def _whole_matrix(phase: dict[str, Any]) -> None:

@@ -63,12 +63,12 @@ class ClickRendering:
 
 def rendering(plan: ClusterPlan, digest: str, routes: Table) -> ClickRendering:
     """UsageError (2) for routes and tunnels that Click cannot have."""
-    _check_tunnels(plan.forwarding, routes)
+    _check_tunnels(plan.forwarding)
     library = library_file(plan, routes)
     return ClickRendering(plan, digest, (library, *element_files()), PlannedFile(library.path, library.sha256))
 
 
-def _check_tunnels(forwarding: Forwarding, routes: Table) -> None:
+def _check_tunnels(forwarding: Forwarding) -> None:
     if forwarding.application == "ipsec" and not forwarding.tunnels:
         raise UsageError(
             "application ipsec without a tunnel, expected one or more",
@@ -83,14 +83,6 @@ def _check_tunnels(forwarding: Forwarding, routes: Table) -> None:
             code="click.kernel-ipsec",
             where=Where(field="click.dialect"),
         )
-    for tunnel in forwarding.tunnels:
-        if not routes.covers(tunnel.peer):
-            raise UsageError(
-                f"no route to {tunnel.peer}, a tunnel's peer: packets encrypted for it would be dropped",
-                hint="add one under `routes:`, or name a neighbour as peer",
-                code="click.no-route",
-                where=Where(field="ipsec"),
-            )
 
 
 def _host(server: Server) -> HostInterface:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from ipaddress import IPv4Network
 
 from rbops.common.fabric import fabric_mac
 from rbops.dataplane.click.controller.hops import Outputs
@@ -19,7 +18,7 @@ from rbops.dataplane.click.controller.model import (
     Thread,
     UserClass,
 )
-from rbops.errors import UsageError, Where
+from rbops.errors import UsageError
 from rbops.plan import PUNT, ClusterPlan, Fragment, Port, Server
 
 __all__ = ["HOST_DEVICE", "HOST_MAC", "first_cpu", "router"]
@@ -162,7 +161,6 @@ def _associations(plan: ClusterPlan, server: Server) -> tuple[Association, ...]:
             f"{server.name}: expected at most {_SPI_SERVERS} servers of {_SPI_SERVERS} cores, for distinct SPIs",
             code="click.spi",
         )
-    _check_tunnels(plan)
     # The longest prefix counts: a half that stands in a tunnel of its own is that one's.
     written = {prefix for tunnel in plan.forwarding.tunnels for prefix in tunnel.prefixes}
     halves = tuple(half for half in _HALVES if half not in written)
@@ -172,28 +170,6 @@ def _associations(plan: ClusterPlan, server: Server) -> tuple[Association, ...]:
         for text in tunnel.prefixes
         for prefix in (halves if text == "0.0.0.0/0" else (text,))
     )
-
-
-def _check_tunnels(plan: ClusterPlan) -> None:
-    """UsageError (2) for what is no address, and for tunnels to the router itself, whose packets are its kernels'."""
-    own = set(_own_addresses(plan))
-    for tunnel in plan.forwarding.tunnels:
-        for text in (tunnel.peer, *tunnel.prefixes):
-            try:
-                IPv4Network(text)
-            except ValueError as error:
-                raise UsageError(
-                    f"a tunnel's {text!r} is not a valid IPv4 address or prefix",
-                    code="click.tunnel-address",
-                    where=Where(field="ipsec"),
-                ) from error
-            if text.removesuffix("/32") in own:
-                raise UsageError(
-                    f"a tunnel's {text} is an address of the router itself, expected another gateway",
-                    hint="name another gateway as peer, and the networks behind it as prefixes",
-                    code="click.own-address",
-                    where=Where(field="ipsec"),
-                )
 
 
 def _own_addresses(plan: ClusterPlan) -> Iterator[str]:
