@@ -1,6 +1,6 @@
 # One entry for people. `make demo` and `make test` do all the set-up on a fresh Debian 12 or 13 machine.
 PYTHON := .venv/bin/python
-.PHONY: setup demo test test-vagrant test-trixie fuzz coverage check format bench docs bpf clean
+.PHONY: setup demo test test-faults soak test-vagrant test-trixie fuzz coverage check format bench docs bpf clean
 
 setup:      ## install what is missing: Debian packages by name, .venv
 	@scripts/setup.sh
@@ -12,6 +12,13 @@ test: setup ## every test this machine can run
 	@scripts/setup-full-kernel.sh
 	@scripts/setup-browser.sh
 	@$(PYTHON) -m pytest -n 2 --dist loadgroup
+
+test-faults: setup ## every fault of the matrix and every promise; writes docs/faults.md. An hour and a half on two cores
+	@$(PYTHON) -m scripts.faults run
+
+CHANGES ?= 200
+soak: setup ## random changes under traffic with random kills: CHANGES=200
+	@$(PYTHON) -m tests.faults.soak --changes $(CHANGES)
 
 test-vagrant: setup ## the tests that need virtual machines: about half an hour without KVM
 	@scripts/setup-vagrant.sh

@@ -59,6 +59,11 @@ def _no_vagrant(config: pytest.Config) -> str | None:
     return None if shutil.which("vagrant") else "need VMs: scripts/setup-vagrant.sh installs what makes them"
 
 
+def _no_faults(config: pytest.Config) -> str | None:
+    # An hour and more: `make test` has a sample of them, without the marker.
+    return None if "faults" in config.getoption("markexpr") else "the whole matrix of faults: make test-faults"
+
+
 _LACKING = {
     "root": _no_root,
     "lab": _no_lab,
@@ -66,6 +71,7 @@ _LACKING = {
     "full_kernel": _no_full_kernel,
     "browser": _no_browser,
     "vagrant": _no_vagrant,
+    "faults": _no_faults,
 }
 """For each marker of what a test needs: why this machine cannot run it, or None."""
 

@@ -12,7 +12,7 @@ from rbops.deploy.inventory import Inventory
 from rbops.deploy.node import REVERT_WAIT_S, RemoteNode, stage, unstage
 from rbops.deploy.probe import Probe, probe
 from rbops.deploy.reboot import Waiting, waiting_of_all
-from rbops.deploy.report import Reporter
+from rbops.deploy.report import Journaling, Reporter
 from rbops.deploy.runs import Run, new_run
 from rbops.deploy.ssh import Session
 from rbops.deploy.stop import Stop
@@ -53,7 +53,7 @@ def rollback(inventory: Inventory, back: int, options: ApplyOptions, reporter: R
             return f"{_GENERATIONS}/{chosen[name].number:06}/etc/node.json"
 
         def work() -> None:
-            reporter.step("restoring")
+            change.reporter.step("restoring")
             with change.kept_open():
                 change.call(lambda session: _restore(session, change, chosen[session.target.name]))
             change.confirm_unless_stopped()
@@ -72,7 +72,7 @@ def remove(inventory: Inventory, options: ApplyOptions, reporter: Reporter, stop
         change = _change("remove", inventory, sessions, before, options, reporter, stop)
 
         def work() -> None:
-            reporter.step("removing")
+            change.reporter.step("removing")
             with change.kept_open():
                 change.call(lambda session: _remove(session, change))
             change.confirm_unless_stopped()
@@ -91,8 +91,9 @@ def _change(
     stop: Stop,
 ) -> Transaction:
     stop.end_if_requested("nothing was changed")
-    settings = (options.revert_timeout_s, reporter, stop, options.reason)
-    return Transaction(new_run(verb), inventory.servers, sessions, before, node_program(), *settings)
+    run = new_run(verb)
+    settings = (options.revert_timeout_s, Journaling(run, reporter), stop, options.reason)
+    return Transaction(run, inventory.servers, sessions, before, node_program(), *settings)
 
 
 def _choose(change: Transaction, back: int) -> dict[str, Generation]:

@@ -34,6 +34,7 @@ _RETRY_S = 1.0
 _MARGIN_S = 5.0
 _BEAT = 1 / 3
 _SWEEP_TIMEOUT_S = 20.0
+_ROLLED_BACK = "node.no-change"
 
 
 @dataclass(slots=True)
@@ -240,8 +241,9 @@ class Transaction:
             try:
                 arguments = ("--run", self.run.id, "--reason", self.reason, "--unlock")
                 done = self.node(session).call("confirm", *arguments, timeout=REVERT_WAIT_S)
-            except RbopsError:
-                if self.expires_in() < _MARGIN_S:
+            except RbopsError as error:
+                # A server that has rolled itself back says so for ever.
+                if error.code == _ROLLED_BACK or self.expires_in() < _MARGIN_S:
                     raise
                 time.sleep(_RETRY_S)
                 session = self._again(session)
@@ -257,11 +259,28 @@ class Transaction:
                 return
 
     def _again(self, session: Session) -> Session:
-        """A new connection to the same server, or the broken one while there is none."""
+        """A new connection to the same server, or the broken one while there is none.
+
+        CheckFailed (1) when it has rebooted since: it has booted what it had before, and can confirm nothing.
+        """
         try:
-            return open_session(session.target)
+            fresh = open_session(session.target)
         except RbopsError:
             return session
+        try:
+            boot_id = probe(fresh).boot_id
+        except RbopsError:
+            fresh.close()
+            return session
+        before = self.before.get(session.target.name)
+        if before is not None and boot_id != before.boot_id:
+            fresh.close()
+            raise CheckFailed(
+                "it rebooted before the confirmation and boots the configuration before the change",
+                code="apply.rebooted",
+                where=session.target.where,
+            )
+        return fresh
 
     def _half_confirmed(self, lost: Mapping[str, RbopsError]) -> str:
         kept = [target.name for target in self.targets if target.name not in lost]

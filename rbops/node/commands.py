@@ -95,8 +95,11 @@ class Node:
     def open(self, holder: str, run: str, timeout_s: int, *, takeover: bool, config: Path | None) -> None:
         """What a run does first: take the server, check ``config`` where one is given, snapshot and timer.
 
+        A first change that lost its server's power before its unit was there is undone before.
         Raises what :meth:`lock`, :meth:`validate` and :meth:`begin` do; the lock stays then.
         """
+        if self._transaction().forgotten():
+            self.boot()
         self.lock(holder, run, takeover=takeover)
         if config is not None:
             replace(self, config_path=config).validate()
@@ -208,6 +211,7 @@ class Node:
             pending.commit(self.system)
             if restored:
                 transaction.finish_boot()
+            lock.sweep(self.state)
             return {"schema_version": 1, "restored": restored, "changes": changes}
 
     def lock(self, holder: str, run: str, *, takeover: bool) -> None:

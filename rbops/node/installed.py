@@ -34,6 +34,11 @@ class Installed:
     system: System
     root: Path = Path("/")
 
+    def starts_at_boot(self) -> bool:
+        """Whether this program puts the server back at boot."""
+        unit, link = (f"{_SYSTEMD}/{folder}{_UNITS[0]}" for folder in ("", "multi-user.target.wants/"))
+        return all(os.path.lexists(self.root / name) for name in (PATHS[0], unit, link))
+
     def save(self, folder: Path) -> None:
         """Copy what there is, links as links, into ``folder``."""
         for name in PATHS:
@@ -80,7 +85,8 @@ class Installed:
     def _restore(self, saved: Path, target: Path) -> bool:
         if not os.path.lexists(saved):
             there = os.path.lexists(target)
-            target.unlink(missing_ok=True)
+            if there:  # a file system that turned read-only refuses even to remove what is not
+                target.unlink(missing_ok=True)
             return there
         if same_file(saved, target):
             return False

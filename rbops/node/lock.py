@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -9,7 +10,7 @@ from rbops.errors import Locked
 from rbops.node.clock import boot_id, uptime
 from rbops.node.state import State, read_json, write_whole
 
-__all__ = ["check", "held", "lock", "unlock"]
+__all__ = ["check", "held", "lock", "sweep", "unlock"]
 
 
 def held(state: State) -> dict[str, Any] | None:
@@ -25,6 +26,13 @@ def held(state: State) -> dict[str, Any] | None:
         return None
     age = uptime() if earlier else uptime() - record["since"]
     return {"holder": record["holder"], "run": record["run"], "age_s": max(0, int(age))}
+
+
+def sweep(state: State) -> None:
+    """Remove a lock that is free because the server has booted since."""
+    if state.lock.exists() and held(state) is None:
+        with contextlib.suppress(OSError):  # on a disk that is read-only it stays, and is free all the same
+            state.lock.unlink()
 
 
 def check(state: State, run: str | None) -> None:

@@ -111,7 +111,9 @@ class Kernel:
         """Write beside the file and rename; the folder is made, and both are on the disk at return."""
         target = Path(path)
         if text is None:
-            target.unlink(missing_ok=True)
+            # A file system that turned read-only refuses even to remove what is not there.
+            if os.path.lexists(target):
+                target.unlink(missing_ok=True)
             return
         target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         write_whole(target, text.encode(), 0o644)

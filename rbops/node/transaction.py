@@ -12,7 +12,7 @@ from typing import Any
 
 from rbops.errors import CheckFailed, Locked, Mismatch, RbopsError, StateUnknown
 from rbops.node import lock
-from rbops.node.clock import uptime
+from rbops.node.clock import boot_id, uptime
 from rbops.node.installed import Installed
 from rbops.node.state import State, copy_tree, read_json, same_tree, sweep_parts, sync_folder, sync_tree, write_whole
 from rbops.node.timer import Timer
@@ -67,6 +67,7 @@ class Transaction:
                 hint="wait until it is confirmed or reverted: `rbops status` shows the time left",
             )
         record = {"schema_version": 1, "run": run, "holder": holder, "since": uptime(), "timeout_s": timeout_s}
+        record["boot"] = boot_id()
         if manifest is not None:
             record |= {name: manifest[name] for name in ("configured", "etc")}
             self.timer.arm(timeout_s, self._command(run))
@@ -82,6 +83,12 @@ class Transaction:
             self._forget()
             self.timer.disarm()
             raise Mismatch(f"cannot take a snapshot, nothing was changed: {error}", code="node.snapshot") from error
+
+    def forgotten(self) -> bool:
+        """Whether a change is open that nothing will revert: its timer went with a reboot, and no unit ran at boot."""
+        manifest = self.manifest()
+        earlier = manifest is not None and manifest.get("boot", boot_id()) != boot_id()
+        return earlier and self.installed is not None and not self.installed.starts_at_boot()
 
     def belongs_to(self, run: str) -> bool:
         """Whether the open change is that run's."""

@@ -50,6 +50,7 @@ def links():
             "xps": {path: text(path) for path in glob.glob("/sys/class/net/%s/queues/tx-*/xps_cpus" % link["ifname"])},
             "threaded": text("/sys/class/net/%s/threaded" % link["ifname"]),
             "channels": re.sub(r"\s+", " ", run("ethtool", "-l", link["ifname"])),
+            "offloads": re.findall(r"^(\S+): (on|off)$", run("ethtool", "-k", link["ifname"]), re.MULTILINE),
         }
     return found
 
@@ -62,7 +63,7 @@ def sysctl():
         for name in names:
             path = os.path.join(folder, name)
             if name in ("ip_forward", "rp_filter", "arp_ignore", "arp_announce", "accept_redirects", "send_redirects",
-                        "arp_filter", "accept_local", "forwarding"):
+                        "arp_filter", "accept_local", "forwarding", "log_martians"):
                 found[path] = text(path)
     return found
 
@@ -117,7 +118,7 @@ def inside(lab: Lab, server: str, *command: str, stdin: str = "") -> str:
 
 def change_open(lab: Lab, server: str) -> bool:
     """Whether the server has an unconfirmed change."""
-    return inside(lab, server, "ls", "/var/lib/rbops").split().count("snapshot") == 1
+    return inside(lab, server, "sh", "-c", "ls -d /var/lib/rbops/snapshot 2>/dev/null || true").strip() != ""
 
 
 def state(lab: Lab, server: str) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +13,10 @@ import pytest
 from rbops.errors import CheckFailed, Mismatch
 from rbops.node import boot, pending
 from rbops.node.execute import execute
+from rbops.node.installed import Installed
 from rbops.node.settings import Run, Setting
 from rbops.node.state import State
+from rbops.node.system import Kernel
 from tests.node.recorded import Recorded
 from tests.support.errors import raises
 
@@ -241,8 +245,6 @@ def test_changed_options_of_modules_in_the_initramfs_go_into_it(module: str, ren
 
 
 def test_the_kernel_program_puts_and_moves_files(tmp_path: Path) -> None:
-    from rbops.node.system import Kernel
-
     kernel, path = Kernel(), tmp_path / "new" / "file"
     kernel.put(str(path), "text\n")
     assert (path.read_text(), path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (
@@ -256,3 +258,21 @@ def test_the_kernel_program_puts_and_moves_files(tmp_path: Path) -> None:
     kernel.put(str(tmp_path / "none" / "file"), None)
     assert list(path.parent.iterdir()) == []
     assert isinstance(boot.settings(WANTED, frozenset(), server())[0].actions[1], Run)
+
+
+def test_what_is_not_there_is_removed_from_a_read_only_file_system_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Linux has it: EROFS comes before ENOENT."""
+
+    def refused(path: Path, **_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    Kernel().put(str(tmp_path / "absent"), None)
+    Installed(Recorded(), tmp_path).put_back(tmp_path / "nothing")
+    there = tmp_path / "usr/sbin/rbops-node"
+    there.parent.mkdir(parents=True)
+    there.touch()
+    with pytest.raises(OSError, match="Read-only"):
+        Installed(Recorded(), tmp_path).put_back(tmp_path / "nothing")

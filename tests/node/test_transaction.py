@@ -282,9 +282,14 @@ def test_a_lock_from_before_the_last_boot_is_free_unless_its_change_is_open(tmp_
     with raises(Locked, "node.locked"):
         lock.lock(place, "bob", "r2", takeover=False)
     assert (lock.held(place) or {})["age_s"] <= uptime()
+    lock.sweep(place)
+    assert place.lock.exists()
     (place.snapshot / "manifest.json").unlink()
     assert lock.held(place) is None
+    lock.sweep(place)
+    assert not place.lock.exists()
     lock.lock(place, "bob", "r2", takeover=False)
+    lock.sweep(place)
     assert (lock.held(place) or {})["run"] == "r2"
 
 

@@ -1,0 +1,1 @@
+"""What is promised whatever happens, tried: runs the tests and writes the page of their last results."""

@@ -1,0 +1,222 @@
+"""A lab between two configurations: one change with one fault, and the verdict over every server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rbops.lab.model import Lab
+from tests.deploy.serverstate import change_open, inside, state
+from tests.faults.damage import Damage, Ground
+from tests.faults.verb import Verb
+
+__all__ = ["Arena", "Outcome", "States"]
+
+States = Mapping[str, Mapping[str, Any]]
+
+_FIRST_S = 2.0
+# A revert does not wait for the units that it starts again.
+_NO_JOBS = "timeout 20 sh -c 'while systemctl list-jobs --no-legend | grep -q rbops; do sleep 0.1; done'"
+_UNKNOWN, _BUG = 6, 70
+_BACK = frozenset({1, 2, 3, 4, 5, 7})
+"""Exit codes that say that nothing is changed."""
+_LEFT = frozenset({"run"})
+"""What a killed rbops, or a revert that failed, leaves until the next run: its folder in the servers' memory."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one change with a fault ended. ``code`` is negative where a signal ended rbops; ``hit``: it struck."""
+
+    code: int
+    hit: bool
+    output: str
+    verdicts: Mapping[str, str]
+    """``old``, ``new``, or ``other:`` with what differs from the nearer one, by server."""
+
+    def wrong(self) -> str | None:
+        """The promise that was broken; None when all were kept."""
+        kinds = {verdict.partition(":")[0] for verdict in self.verdicts.values()}
+        named = all(name in self.output for name in self.verdicts if len(kinds) > 1)
+        checks = {
+            "a server is neither as before nor as planned": "other" in kinds,
+            "a traceback": "Traceback" in self.output,
+            "a bug of rbops": self.code == _BUG,
+            "success was reported, and not every server is as planned": self.code == 0 and kinds != {"new"},
+            # Where all are alike in the end the timers, or a person, have done what was said to be left.
+            "servers differ, and exit 6 does not name them": self.code == _UNKNOWN and not named,
+            f"exit {self.code} was reported, and not every server is as before": self.code in _BACK
+            and kinds != {"old"},
+        }
+        return next((text for text, broken in checks.items() if broken), None)
+
+    def __str__(self) -> str:
+        ends = ", ".join(f"{name} {verdict}" for name, verdict in self.verdicts.items())
+        return f"exit {self.code}, {'struck' if self.hit else 'never struck'}; {ends}\n{self.output[-4000:]}"
+
+
+@dataclass
+class Arena:
+    """``specs``: the configurations by name; ``known``: the servers' states with each, as a clean change made them."""
+
+    lab: Lab
+    specs: Mapping[str, Path]
+    known: dict[str, States] = field(default_factory=dict)
+    present: str | None = None
+    """The state that the last verdict found all servers in."""
+    _abandoned: set[str] = field(default_factory=set)
+    """Folders in the servers' memory of runs that were killed: the next that begins a change removes them."""
+
+    def arguments(self, verb: str, *arguments: str, spec: str | None = None) -> list[str]:
+        """A verb on this lab."""
+        return [verb, *([str(self.specs[spec])] if spec else []), "-i", str(self.lab.inventory), *arguments]
+
+    def run(self, verb: str, *arguments: str, spec: str | None = None) -> Verb:
+        """A verb without any fault."""
+        return self.undisturbed(self.arguments(verb, *arguments, spec=spec))
+
+    def undisturbed(self, arguments: Sequence[str]) -> Verb:
+        """The same by its arguments."""
+        done = Verb(arguments)
+        done.run(lambda: None, lambda _: None)
+        return done
+
+    @property
+    def names(self) -> list[str]:
+        """The servers."""
+        return [server.name for server in self.lab.servers]
+
+    def shown(self, server: str) -> dict[str, Any]:
+        """A server's state; where it is configured, with whether its kernel, programs and maps are equal to that."""
+        inside(self.lab, server, "sh", "-c", _NO_JOBS)
+        found = state(self.lab, server)
+        script = "[ ! -e /etc/rbops/node.json ] || rbops-node diff --json || true"
+        return {**found, "differs": inside(self.lab, server, "sh", "-c", script).strip() or "[]"}
+
+    def which(self) -> str | None:
+        """The known state that all servers are in; None for any other."""
+        now = {name: self.shown(name) for name in self.names}
+        return next((name for name, found in self.known.items() if found == now), None)
+
+    def settle(self, *names: str) -> str:
+        """One of the states ``names``: the present one where it is among them, else the first, made cleanly."""
+        self.present = self.present or self.which()
+        if self.present in names:
+            return str(self.present)
+        made = self.run("remove") if names[0] == "fresh" else self.run("apply", spec=names[0])
+        assert made.code == 0, f"the next run is not clean: {made.output}"
+        found = {name: self.shown(name) for name in self.names}
+        if names[0] not in self.known:
+            self.known[names[0]] = found
+        odd = {name: _differences(self.known[names[0]][name], state) for name, state in found.items()}
+        assert not any(odd.values()), f"a clean {names[0]} is not what it was: {odd}"
+        self.present = names[0]
+        return names[0]
+
+    def strike(
+        self, arguments: Sequence[str], point: str, damage: Damage, servers: Sequence[str], ends: tuple[str, str]
+    ) -> Outcome:
+        """Run a verb with the damage at the point. ``ends``: what the servers were, and are to be."""
+        verb = self.damaged(arguments, point, damage, servers)
+        self.fire_timers(strict=not damage.cripples)
+        left = _LEFT if verb.code == _UNKNOWN or (verb.code or 0) < 0 else frozenset[str]()
+        if "--reboot" in arguments and left:
+            left |= {"lock"}  # no timer gives back what is locked for reboots alone
+        if verb.code == 0:
+            self._abandoned.clear()
+        verdicts = {name: self.verdict(name, ends, left) for name in self.names}
+        if ends[0] == ends[1] and verb.code == 0:
+            verdicts = {name: "new" if found == "old" else found for name, found in verdicts.items()}
+        ended = set(verdicts.values())
+        if len(ended) == 1 and ended <= {"old", "new"}:
+            self.present = ends["new" in ended]
+        return Outcome(int(verb.code or 0), verb.hit, verb.output, verdicts)
+
+    def damaged(self, arguments: Sequence[str], point: str, damage: Damage, servers: Sequence[str]) -> Verb:
+        """A verb to its end, with the damage at the point; mended afterwards, or when a lasting one has to be."""
+        verb, self.present = Verb(arguments, point), None
+        ground = Ground(self.lab, verb, servers, lambda: int(self.run("apply", spec="old").code or 0))
+        mended = False
+
+        def meanwhile(seconds: float) -> None:
+            # What the server does alone comes by hand and at once: no test waits for a timer.
+            nonlocal mended
+            if damage.lasts and not mended and seconds > _FIRST_S:
+                mended = True
+                if damage.fires:
+                    self.fire_timers()
+                damage.mend(ground)
+
+        try:
+            verb.run(lambda: damage.strike(ground), meanwhile)
+        finally:
+            if verb.hit and not mended:
+                damage.mend(ground)
+        for name in servers:
+            self.lab.wait(name)
+        return verb
+
+    def digest(self, server: str) -> str:
+        """The plan that a server has; empty for none."""
+        script = "[ ! -e /etc/rbops/node.json ] || cat /etc/rbops/node.json"
+        found = inside(self.lab, server, "sh", "-c", script)
+        return str(json.loads(found)["digest"]) if found else ""
+
+    def fire_timers(self, *, strict: bool = True) -> None:
+        """Where a change is open its timer is armed: what it would run, now.
+
+        Without ``strict`` the timer may have fired in vain before: what an operator is told to do then, is done.
+        """
+        for name in self.names:
+            if not change_open(self.lab, name):
+                continue
+            armed = inside(self.lab, name, "sh", "-c", "systemctl is-active rbops-revert.timer || true").strip()
+            assert armed == "active" or not strict, f"{name}: a change is open and its timer is {armed}"
+            if armed == "active":
+                inside(self.lab, name, "sh", "-c", "systemctl start --wait rbops-revert.service || true")
+            if change_open(self.lab, name):
+                inside(self.lab, name, "sh", "-c", "systemctl reset-failed 'rbops-revert*' || true")
+                inside(self.lab, name, "python3", "/var/lib/rbops/snapshot/rbops-node", "revert")
+
+    def rescue(self) -> None:
+        """After a promise that was broken: the servers are fit for the next case, whatever it takes."""
+        self.present = None
+        for name in self.names:
+            self.lab.wait(name)
+        self.fire_timers(strict=False)
+        for name in self.names:
+            inside(self.lab, name, "sh", "-c", "rm -f /var/lib/rbops/lock.json")
+        done = self.run("apply", "--break-lock", spec="old")
+        assert done.code == 0, done.output
+
+    def verdict(self, server: str, ends: tuple[str, str], left: frozenset[str]) -> str:
+        """``old``, ``new`` or ``other:`` with the differences, of a server; ``left``: what does not count."""
+        found = self.shown(server)
+        if "run" in left:
+            self._abandoned |= set(found["run"])
+        found["run"] = [path for path in found["run"] if path not in self._abandoned]
+        now = {key: value for key, value in found.items() if key not in left}
+        for word, name in zip(("old", "new"), ends, strict=True):
+            if now == {key: value for key, value in self.known[name][server].items() if key not in left}:
+                return word
+        both = (_differences(self.known[name][server], now) for name in ends)
+        return f"other: {min((json.dumps(found) for found in both), key=len)[:3000]}"
+
+
+def _differences(known: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """What is not as known, one level down where that is a mapping: what it was, and is."""
+    found: dict[str, Any] = {}
+    for key, value in now.items():
+        was = known.get(key)
+        if isinstance(value, dict) and isinstance(was, dict):
+            found |= {
+                f"{key} {name}": [was.get(name), value.get(name)]
+                for name in {*was, *value}
+                if was.get(name) != value.get(name)
+            }
+        elif was != value:
+            found[key] = [was, value]
+    return found

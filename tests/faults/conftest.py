@@ -1,0 +1,57 @@
+"""One lab of two servers for the whole room, between two configurations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rbops.planner import load_plan
+from tests.faults.arena import Arena
+from tests.support.lab import MakeLab, make_lab
+
+__all__ = ["make_lab"]
+
+_OLD = """\
+name: rbftest
+router: {external_ports: 2, line_rate: 1Gbps}
+servers: {profile: lab}
+routes:
+  - {prefix: 203.0.113.0/24, via: 198.18.1.2}
+"""
+# Files, routes, a sysctl of each server, the data plane's configuration, and ports that are reset.
+_NEW = """\
+name: rbftest
+router: {external_ports: 2, line_rate: 1Gbps, services: [bgp]}
+servers: {profile: lab}
+nic: {offloads: {tx-nocache-copy: true}}
+punts: {arp: 500}
+interconnect: {flowlet_timeout: 50ms}
+kernel: {sysctl: {net.ipv4.conf.ext0.log_martians: 1, net.ipv4.conf.ext1.log_martians: 1}}
+routes:
+  - {prefix: 203.0.113.0/24, via: 198.18.0.2}
+  - {prefix: 192.0.2.0/24, via: 198.18.1.2}
+"""
+
+
+@pytest.fixture(scope="package")
+def state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Journals of tests lie in pytest's folder."""
+    folder = tmp_path_factory.mktemp("state")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="package")
+def arena(make_lab: MakeLab, state_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Arena:
+    """The lab with nothing of rbops on it, at first."""
+    del state_home
+    folder = tmp_path_factory.mktemp("specs")
+    specs = {"old": folder / "old.yml", "new": folder / "new.yml"}
+    for name, text in (("old", _OLD), ("new", _NEW)):
+        specs[name].write_text(text, encoding="utf-8")
+    made = Arena(make_lab(load_plan(specs["old"]), "rbt-faults"), specs)
+    made.known["fresh"] = {name: made.shown(name) for name in made.names}
+    return made

@@ -1,0 +1,161 @@
+"""The soak itself: change, fault, look, and a line for each in a log."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.faults.arena import Arena
+from tests.faults.cases import POINTS
+from tests.faults.damage import DAMAGES, KILLS, Damage
+from tests.faults.soak.changes import BASE, changed, text
+from tests.faults.soak.stream import Stream
+
+__all__ = ["Change", "Soak", "table"]
+
+_FAULTS = 0.3
+_GENTLE = {"management-cut", "hang", "clock-ahead", "disk-full-var", "sshd-restarted"}
+"""Damage that by itself loses no packet."""
+_HANGS = "hang"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change. ``effects`` are what diff said of it, ``code`` is the exit code of an apply that was disturbed."""
+
+    number: int
+    what: str
+    effects: tuple[str, ...]
+    fault: str
+    code: int
+    sent: int
+    lost: int
+    wrong: str
+    seconds: float
+
+    @property
+    def hitless(self) -> bool:
+        """Whether diff called all of it so, and the fault itself lets packets through."""
+        return set(self.effects) <= {"hitless"} and _HANGS not in self.fault
+
+
+class Soak:
+    """``minutes`` ends it before the number of changes does."""
+
+    def __init__(self, arena: Arena, stream: Stream, seed: int, minutes: float = 600) -> None:
+        self._arena = arena
+        self._stream = stream
+        self._dice = random.Random(seed)  # noqa: S311 - a soak that can be repeated
+        self._until = time.monotonic() + 60 * minutes
+        self._spec = BASE
+
+    def run(self, count: int, log: Path, say: Callable[[str], None]) -> list[Change]:
+        """Make the changes; the log has a line of JSON for each."""
+        self._write("old", self._spec)
+        self._planned("old")
+        done: list[Change] = []
+        with log.open("w", encoding="utf-8") as file:
+            for change in self._changes(count):
+                file.write(json.dumps(asdict(change)) + "\n")
+                file.flush()
+                say(f"{change.number:4} {change.what:12} {change.fault or '-':40} {change.lost:5} lost  {change.wrong}")
+                done.append(change)
+        return done
+
+    def _changes(self, count: int) -> Iterator[Change]:
+        for number in range(1, count + 1):
+            if time.monotonic() > self._until:
+                return
+            what, spec = changed(self._dice, self._spec)
+            yield self._change(number, what, spec)
+            self._spec = spec
+
+    def _change(self, number: int, what: str, spec: dict[str, Any]) -> Change:
+        self._write("old", self._spec)
+        self._write("new", spec)
+        effects = self._effects()
+        damage, point = self._fault()
+        start, mark = time.monotonic(), self._stream.mark()
+        code, wrong = 0, ""
+        if damage is not None:
+            code, wrong = self._disturbed(damage, point)
+        wrong = wrong or self._planned("new")
+        sent, lost = self._stream.lost(mark)
+        fault = f"{damage.name} {point}" if damage else ""
+        seconds = round(time.monotonic() - start, 1)
+        change = Change(number, what, effects, fault, code, sent, lost, wrong, seconds)
+        return change if not (change.hitless and lost and not wrong) else _lossy(change)
+
+    def _write(self, name: str, spec: dict[str, Any]) -> None:
+        self._arena.specs[name].write_text(text(spec), encoding="utf-8")
+
+    def _effects(self) -> tuple[str, ...]:
+        """What diff says of the change, each word once."""
+        found = self._arena.run("diff", "--format", "json", spec="new")
+        servers = json.loads(found.output[found.output.index("{") : found.output.rindex("}") + 1])["servers"]
+        return tuple(sorted({change["effect"] for changes in servers.values() for change in changes}))
+
+    def _fault(self) -> tuple[Damage | None, str]:
+        if self._dice.random() > _FAULTS:
+            return None, ""
+        gentle = [damage for damage in DAMAGES if damage.name in _GENTLE]
+        damage = self._dice.choice([*KILLS, *KILLS, *gentle])
+        return damage, self._dice.choice(POINTS["apply"])
+
+    def _disturbed(self, damage: Damage, point: str) -> tuple[int, str]:
+        """An apply with a fault: all servers end in a plan that they had or were to have."""
+        servers = [self._dice.choice(self._arena.names)]
+        digests = {self._digest("old"), self._digest("new")}
+        verb = self._arena.damaged(self._arena.arguments("apply", spec="new"), point, damage, servers)
+        self._arena.fire_timers()
+        found = {name: self._arena.shown(name) for name in self._arena.names}
+        odd = [name for name, state in found.items() if state["differs"] != "[]"]
+        if odd:
+            return int(verb.code or 0), f"{odd} differ from their own configuration"
+        plans = {self._arena.digest(name) for name in self._arena.names}
+        return int(verb.code or 0), "" if plans <= digests else f"plans {plans}, expected of {digests}"
+
+    def _digest(self, name: str) -> str:
+        from rbops.planner import load_plan
+
+        return load_plan(self._arena.specs[name]).digest
+
+    def _planned(self, name: str) -> str:
+        """Apply without a fault; what is not as planned afterwards."""
+        done = self._arena.run("apply", spec=name)
+        if done.code:
+            return f"apply: exit {done.code}: {done.output[-600:]}"
+        compared = self._arena.run("diff", spec=name)
+        return "" if compared.code == 0 else f"diff: {compared.output[-600:]}"
+
+
+def _lossy(change: Change) -> Change:
+    return Change(**{**asdict(change), "wrong": f"was called hitless, and {change.lost} packets were lost"})
+
+
+def table(day: str, command: str, done: Sequence[Change]) -> str:
+    """The figures of a soak for the documentation."""
+    kinds = Counter(change.what for change in done)
+    hitless = [change for change in done if change.hitless]
+    faults = Counter(change.fault.partition(" ")[0] for change in done if change.fault)
+    wrong = [change for change in done if change.wrong]
+    gentle_sent, gentle_lost = (sum(getattr(change, word) for change in hitless) for word in ("sent", "lost"))
+    sent, lost = (sum(getattr(change, word) for change in done) for word in ("sent", "lost"))
+    lines = [
+        f"Last run: {day}, `{command}`: {len(done)} changes in {sum(c.seconds for c in done) / 60:.0f} minutes.",
+        "",
+        "| | |",
+        "| --- | --- |",
+        f"| changes of | {', '.join(f'{name} {number}' for name, number in sorted(kinds.items()))} |",
+        f"| with a fault | {sum(faults.values())}: {', '.join(f'{n} {c}' for n, c in sorted(faults.items())) or '-'} |",
+        f"| called hitless | {len(hitless)}: {gentle_sent:,} packets sent meanwhile, {gentle_lost} lost |",
+        f"| others | {len(done) - len(hitless)}: {sent - gentle_sent:,} sent, {lost - gentle_lost} lost |",
+        f"| ended otherwise than planned | {len(wrong)} |",
+    ]
+    return "\n".join(lines) + "\n"
