@@ -35,6 +35,7 @@ __all__ = [
     "Additions",
     "Controller",
     "Difference",
+    "Drainable",
     "Followable",
     "NodeHalf",
     "Places",
@@ -158,6 +159,14 @@ class Probeable(Protocol):
         """As :meth:`Plane.instance`."""
 
 
+@runtime_checkable
+class Drainable(Protocol):
+    """A data plane that can leave a server out of its intermediates."""
+
+    def set_drained(self, server: int, *, drained: bool) -> None:
+        """Send nothing through ``server`` that is not for its own ports, or again; Mismatch while nothing is loaded."""
+
+
 class NodeHalf(Protocol):
     """What rbops-node asks of a kind of data plane. Each is a module-level value ``HALF`` of ``node.py``."""
 
@@ -242,6 +251,8 @@ class Controller(Protocol):
     """Whether it balances load (VLB), on frames whose destination MAC is their output port."""
     answers_probes: bool = False
     """Whether it answers its neighbours' probes, so that one that does not forward is left out."""
+    drains: bool = False
+    """Whether a server can be left out as an intermediate."""
     dynamic: bool = False
     """Whether it has routes that come and go (``routing:`` in the spec)."""
     follower: str | None = None

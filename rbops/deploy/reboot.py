@@ -1,6 +1,7 @@
 """Rolling reboot: the next server only when the previous one forwards again.
 
-While a server is down Direct VLB avoids it: the others' watches exclude its links. So at most one is down at a time,
+A server is drained before: nothing goes through it when it goes down. While it is down Direct VLB avoids it: the
+others' watches exclude its links. So at most one is down at a time,
 and a server that does not come back ends the rolling reboot.
 """
 
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from rbops.deploy.drain import drain
 from rbops.deploy.inventory import Inventory, Target
 from rbops.deploy.node import RemoteNode
 from rbops.deploy.probe import probe
@@ -119,6 +121,31 @@ class Reboots:
                 self.run.note(f"no {verb}", server=name, reason=str(error))
 
     def _one(self, target: Target) -> float:
+        with self._drained(target.name):
+            return self._rebooted(target)
+
+    @contextmanager
+    def _drained(self, name: str) -> Iterator[None]:
+        """Nothing goes through the server while it is away, where the others can do without it."""
+        try:
+            mine = not drain(self.plan, self.inventory, name, drained=True).already
+        except RbopsError as error:
+            self.run.note("not drained", server=name, reason=str(error))
+            mine = False
+        try:
+            yield
+        finally:
+            if mine:
+                self._undrain(name)
+
+    def _undrain(self, name: str) -> None:
+        try:
+            drain(self.plan, self.inventory, name, drained=False)
+        except RbopsError as error:
+            self.run.note("still drained", server=name, reason=str(error))
+            self.reporter.step(f"{name} is still drained: {error.message}; `rbops undrain`")
+
+    def _rebooted(self, target: Target) -> float:
         start = time.monotonic()
         with open_session(target) as session:
             before = probe(session).boot_id

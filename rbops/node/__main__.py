@@ -44,6 +44,8 @@ _VERBS = {
     "boot": "for rbops.service: the last confirmed configuration",
     "lock": "take this server for a run",
     "unlock": "give it back",
+    "drain": "send nothing through the server with index SERVER that is not for its own ports",
+    "undrain": "use that server as an intermediate again",
     "counters": "the data plane's counters",
     "status": "digest, data plane, open change, lock, services",
     "watch": "for rbops-watch.service: report dead links to the data plane",
@@ -125,6 +127,7 @@ def _options() -> tuple[tuple[tuple[str, ...], str, dict[str, Any]], ...]:
             "--generation",
             {"type": int, "required": True, "metavar": "NUMBER", "help": "as `history` numbers them"},
         ),
+        (("drain", "undrain"), "server", {"type": int, "metavar": "SERVER", "help": "its index in the cluster"}),
         (("counters",), "--queues", {**flag, "help": "also each queue's packets and interrupts by CPU"}),
         (
             ("fib",),
@@ -154,6 +157,8 @@ def _verb(name: str) -> Callable[[Node, argparse.Namespace], int]:
         "boot": _boot,
         "lock": _lock,
         "unlock": _unlock,
+        "drain": _drain,
+        "undrain": _drain,
         "counters": _counters,
         "status": _status,
         "watch": _watch,
@@ -254,6 +259,10 @@ def _lock(node: Node, options: argparse.Namespace) -> int:
 
 def _unlock(node: Node, options: argparse.Namespace) -> int:
     return _print({"unlocked": node.unlock(options.run)}, options)
+
+
+def _drain(node: Node, options: argparse.Namespace) -> int:
+    return _print(node.drain(options.server, drained=options.verb == "drain"), options)
 
 
 def _counters(node: Node, options: argparse.Namespace) -> int:

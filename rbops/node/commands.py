@@ -15,7 +15,7 @@ from rbops import __version__
 from rbops.dataplane import registry
 from rbops.dataplane.base import Followable, Probeable, RouteTable
 from rbops.errors import Locked, Mismatch, RbopsError, StateUnknown, Where
-from rbops.node import fib, guard, kernel_stages, lock, netlink, pending, prober, queues, routes, vrf, watch
+from rbops.node import drain, fib, guard, kernel_stages, lock, netlink, pending, prober, queues, routes, vrf, watch
 from rbops.node.daemon import Bird
 from rbops.node.dataplane import Opener
 from rbops.node.devices import PROTOCOL, TABLE, inventory, resolve
@@ -257,6 +257,7 @@ class Node:
             waiting = kernel_stages.after_reboot(config, self.system, self.state)
             found |= {
                 "server": config.server,
+                "index": config.dataplane.fabric.server,
                 "reboot": [setting.to_json() for setting in waiting],
                 "digest": config.digest,
                 "applied": (read_json(self.state.applied) or {}).get("digest"),
@@ -282,7 +283,14 @@ class Node:
         if isinstance(plane, Probeable):
             prober.start(config.dataplane.fabric, names, plane)
         Thread(target=self._guard, daemon=True).start()
-        watch.watch(config, names, plane)
+        watch.watch(config, names, plane, renew=lambda: drain.renew(plane, self.state, config))
+
+    def drain(self, server: int, *, drained: bool) -> dict[str, Any]:
+        """Leave the server with that index out as an intermediate, or use it again; those that are left out now."""
+        with self.state.exclusive():
+            config = self._config()
+            plane = self.open_plane(config, resolve_names(config, self.system))
+            return {"drained": drain.change(plane, self.state, config, server, drained=drained)}
 
     def fib_follow(self, say: Callable[[str], None]) -> None:
         """Let the data plane's table follow the kernel's until killed."""

@@ -69,6 +69,11 @@ class State:
         return self.base / "applied.json"
 
     @property
+    def drained(self) -> Path:
+        """The servers that are left out as intermediates, and of how many servers."""
+        return self.base / "drained.json"
+
+    @property
     def routes(self) -> Path:
         """The fingerprint of the kernel's routes after they were last made equal to the table."""
         return self.base / "routes.json"

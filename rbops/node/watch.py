@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import struct
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
@@ -113,9 +113,17 @@ def _ask(link: socket.socket) -> None:
     link.send(struct.pack("=IHHII", 16 + len(body), _RTM_GETLINK, _REQUEST_DUMP, 1, 0) + body)
 
 
-def watch(config: NodeConfig, devices: Mapping[str, str], plane: Switchable, *, rounds: int | None = None) -> None:
+def watch(
+    config: NodeConfig,
+    devices: Mapping[str, str],
+    plane: Switchable,
+    *,
+    rounds: int | None = None,
+    renew: Callable[[], None] = lambda: None,
+) -> None:
     """Follow the links until killed (or for ``rounds`` events), reporting every change to the data plane.
 
+    ``renew`` is called when the data plane was loaded again, for what else it must be told then.
     While no data plane is loaded changes are kept, and reported as soon as there is one.
     """
     links: dict[str, bool] = {}
@@ -128,6 +136,7 @@ def watch(config: NodeConfig, devices: Mapping[str, str], plane: Switchable, *, 
         if now != known or time.monotonic() - refreshed > _RELOAD_S:
             # A data plane that was loaded again takes all links for alive.
             reported, known, refreshed = {}, now, time.monotonic()
+            renew()
         reported = _report(plane, alive_servers(config, devices, links), reported)
         if rounds is not None and number >= rounds:
             return

@@ -52,7 +52,7 @@ def status_blocks(found: Sequence[ServerStatus], digest: str) -> Iterator[Block]
     waiting = [
         f"{server.name}: reboot required: {'; '.join(map(str, server.waiting))}" for server in found if server.waiting
     ]
-    lines = [*waiting, *_network(found)]
+    lines = [*waiting, *_drained(found), *_network(found)]
     if lines:
         yield "\n".join(lines)
 
@@ -72,6 +72,17 @@ _NOT_READ = {
     "ssh.timeout": "unreachable",
 }
 """Why a server could not be read, in a word or two, by the error's code."""
+
+
+def _drained(found: Sequence[ServerStatus]) -> Iterator[str]:
+    """Which servers are no intermediates, and of whom."""
+    names = {server.node["index"]: server.name for server in found if "index" in server.node}
+    by: dict[int, list[str]] = {}
+    for server in found:
+        for index in (server.node.get("dataplane") or {}).get("drained", ()):
+            by.setdefault(index, []).append(server.name)
+    for index, told in sorted(by.items()):
+        yield f"{names.get(index, f'server {index}')} is drained: {', '.join(told)} send nothing through it"
 
 
 def _network(found: Sequence[ServerStatus]) -> Iterator[str]:

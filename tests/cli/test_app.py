@@ -16,7 +16,20 @@ from rbops import __version__
 
 VERBS = (
     *("init", "check", "schema", "plan", "explain", "predict", "scale", "graph", "simulate", "render", "click-check"),
-    *("lab", "diff", "apply", "status", "history", "rollback", "remove", "verify", "selftest", "demo"),
+    *(
+        "lab",
+        "diff",
+        "apply",
+        "status",
+        "history",
+        "rollback",
+        "remove",
+        "drain",
+        "undrain",
+        "verify",
+        "selftest",
+        "demo",
+    ),
 )
 
 

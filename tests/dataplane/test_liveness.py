@@ -138,6 +138,33 @@ def test_no_path_leads_through_a_server_that_cannot_go_on(make_router: Callable[
     assert ways(router, 3) == {1}
 
 
+def test_a_drained_server_is_no_intermediate_and_keeps_its_ports(make_router: Callable[..., Router]) -> None:
+    router = make_router()
+    frame = ethernet(router.mac("ext0"), ipv4(THEM.format(3)))
+    router.plane.probing().set_silent(3, silent=True)
+    first = router.receive("ext0", frame).frame[6:12]
+    used, other = (1, 2) if first == router.mac("int1") else (2, 1)
+    router.plane.set_drained(used, drained=True)
+    assert router.plane.status()["drained"] == [used]
+    assert router.plane.status()["dead"] == [3]
+    assert router.receive("ext0", frame).frame[6:12] == router.mac(f"int{other}"), "its flowlet moves at once"
+    assert ways(router, 3) == {other}
+    assert ways(router, used) == {used}, "its own ports"
+    router.plane.set_drained(used, drained=False)
+    router.next_tick()
+    assert ways(router, 3) == {1, 2}
+
+
+@pytest.mark.parametrize("routing", ["direct-vlb", "vlb"])
+def test_all_that_is_left_out_is_left_out_together(make_router: Callable[..., Router], routing: str) -> None:
+    router = make_router(routing=routing)
+    router.plane.set_drained(1, drained=True)
+    router.plane.set_drained(2, drained=True)
+    assert ways(router, 3) == {3}
+    router.plane.probing().set_silent(3, silent=True)
+    assert ways(router, 3) == {None}
+
+
 def test_a_flow_leaves_a_path_that_died_behind_its_first_server(make_router: Callable[..., Router]) -> None:
     router = make_router()
     router.plane.probing().set_silent(3, silent=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.system.driver import Cluster, wait_for
+from tests.system.driver import Cluster, Done, wait_for
 
 pytestmark = [pytest.mark.lab, pytest.mark.root]
 
@@ -115,3 +115,32 @@ def test_the_selftest_breaks_and_mends(cluster: Cluster) -> None:
     assert all(row["lost"] < row["sent"] / 2 for row in rows.values())
     assert not any(plane(cluster, server)["dead"] for server in SERVERS)
     cluster.healthy()
+
+
+def vias(done: Done) -> set[str]:
+    return {path["via"] for phase in done.json["phases"] for path in phase["spread"] if path["via"] is not None}
+
+
+def test_a_drained_server_is_no_intermediate_until_it_is_used_again(cluster: Cluster) -> None:
+    """By the counters of a test that goes over intermediates: also after its watch and its data plane began anew."""
+    done = cluster.verb("drain", "n1")
+    assert done.code == 0, done.err
+    assert "n1 is drained: nothing goes through it" in done.out
+    try:
+        cluster.on("n0", "systemctl", "restart", "rbops-watch")
+        tested = cluster.verb("selftest", "--quick", "--duration", "2", "--format", "json")
+        assert tested.code == 0, tested.out
+        assert "n2" in vias(tested)
+        assert "n1" not in vias(tested)
+        assert "n1 is drained: n0, n2, n3 send nothing through it" in cluster.verb("status").out
+        with detached(cluster, "n3", "int0"):
+            wait_for("n0 to notice", lambda: silent(cluster, "n0") == [3])
+            refused = cluster.verb("drain", "n2")
+            assert refused.code == 3, refused.out
+            assert "without n2 no path is left from n0 to n3" in refused.err
+            assert reaches(cluster, "198.18.3.2")
+    finally:
+        done = cluster.verb("undrain", "n1", "--format", "json")
+    assert (done.code, done.json["told"]) == (0, ["n0", "n2", "n3"])
+    tested = cluster.verb("selftest", "--quick", "--duration", "2", "--format", "json")
+    assert "n1" in vias(tested)

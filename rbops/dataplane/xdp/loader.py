@@ -163,6 +163,14 @@ class DataPlane:
                     at = shape.PEERS_AT + 8 * number
                     control[at : at + 8] = bytes(8)
 
+    def set_drained(self, server: int, *, drained: bool) -> None:
+        """Leave ``server`` out as an intermediate, or use it again; kept by ``apply`` while its memory is.
+
+        Raises Mismatch when the router is not loaded.
+        """
+        control = self._loaded().memory("control")
+        LinkStates(control, self._config.fabric.servers).set(server, shape.DRAINED, on=drained)
+
     def probing(self) -> XdpProbing:
         """What the programs note of probes; raises Mismatch when the router is not loaded."""
         return XdpProbing(self._config.fabric, self._loaded().memory("control"))
@@ -200,6 +208,7 @@ class DataPlane:
                 "generation": serial,
                 "dead": links.all(shape.NO_CARRIER, shape.SILENT),
                 "silent": links.all(shape.SILENT),
+                "drained": links.all(shape.DRAINED),
                 "cables": read_probes(self._config.fabric, control),
                 "refused": {reason: number for reason, number in dropped.items() if number and reason in _REFUSED},
             }

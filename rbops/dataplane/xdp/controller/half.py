@@ -21,6 +21,7 @@ __all__ = ["HALF"]
 class _Xdp(Controller):
     kind = "xdp"
     answers_probes = True
+    drains = True
     dynamic = True
     follower = "rbops-fib.service"
     rings_by_cpu = True

@@ -1,0 +1,53 @@
+"""Servers that are left out: kept, told again, and forgotten with another cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rbops.errors import Mismatch, UsageError
+from rbops.node import drain
+from rbops.node.state import State
+from tests.node.recorded import config, plane
+
+
+class Plane:
+    def __init__(self) -> None:
+        self.told: list[tuple[int, bool]] = []
+
+    def set_drained(self, server: int, *, drained: bool) -> None:
+        self.told.append((server, drained))
+
+
+def change(made: Any, state: State, server: int, *, drained: bool = True) -> list[int]:
+    return drain.change(made, state, config(), server, drained=drained)
+
+
+def test_it_is_kept_and_told_to_a_new_data_plane(tmp_path: Path) -> None:
+    state, made = State(tmp_path), Plane()
+    assert drain.drained_of(state, config()) == []
+    assert change(made, state, 2) == [2]
+    assert change(made, state, 1) == [1, 2]
+    assert change(made, state, 1) == [1, 2]
+    assert change(made, state, 2, drained=False) == [1]
+    assert made.told == [(2, True), (1, True), (1, True), (2, False)]
+    new = Plane()
+    drain.renew(new, state, config())
+    assert new.told == [(1, True)]
+
+
+def test_another_number_of_servers_begins_without(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    change(Plane(), state, 2)
+    assert drain.drained_of(state, config(dataplane=plane(servers=5))) == []
+
+
+def test_wrong_servers_and_other_data_planes(tmp_path: Path) -> None:
+    for server in (-1, 0, 4):
+        with pytest.raises(UsageError, match="the index of no other server"):
+            change(Plane(), State(tmp_path), server)
+    with pytest.raises(Mismatch):
+        change(object(), State(tmp_path), 1)
+    drain.renew(object(), State(tmp_path), config())
