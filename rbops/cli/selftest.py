@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,6 +24,13 @@ __all__ = ["QUICK_S", "measure", "register", "selftest"]
 QUICK_S = 3.0
 
 _USUAL_S = 12.0
+
+
+class Method(StrEnum):
+    """How rates are searched."""
+
+    MLR = "mlr"
+    RFC2544 = "rfc2544"
 
 
 def register(app: typer.Typer) -> None:
@@ -45,6 +54,18 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
     size: Annotated[int, typer.Option(metavar="BYTES", help="Frame size with FCS, 64 to 1518.")] = 64,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of destination addresses and payload.")] = 1,
     quick: Annotated[bool, typer.Option("--quick", help="Without the search for the highest rate.")] = False,
+    rates: Annotated[
+        bool,
+        typer.Option("--rates", help="Search NDR and PDR with their bounds (MLRsearch) instead of the highest rate."),
+    ] = False,
+    sizes: Annotated[
+        str | None, typer.Option(metavar="BYTES,...", help="Frame sizes for --rates. Default: that of --size.")
+    ] = None,
+    runs: Annotated[int, typer.Option(metavar="N", help="Searches for each size with --rates.")] = 1,
+    method: Annotated[Method, typer.Option(help="mlr: several trials for each bound; rfc2544: one.")] = Method.MLR,
+    search: Annotated[
+        float, typer.Option("--search-time", metavar="SECONDS", help="Longest time of one search of --rates.")
+    ] = 60.0,
     failures: Annotated[
         bool,
         typer.Option(
@@ -63,14 +84,21 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
     without loss. Needs root and the testers of the inventory. Exits with 1 if there is a fault.
     """
     from rbops.report.selftest import selftest_blocks
-    from rbops.selftest.options import SelftestOptions
+    from rbops.selftest.options import RateOptions, SelftestOptions
     from rbops.selftest.phases import failures as failing
     from rbops.selftest.phases import quick as quick_phases
+    from rbops.selftest.phases import rates as searching
     from rbops.selftest.phases import usual
+    from rbops.selftest.rates import SearchShape
 
-    phases = (*(quick_phases() if quick else usual()), *((failing.NAME,) if failures else ()))
+    asked = (*((searching.NAME,) if rates else ()), *((failing.NAME,) if failures else ()))
+    phases = (*(quick_phases() if quick or rates else usual()), *asked)
+    # A trial is a part of a search's time, within what a trial can be.
+    trial = min(1.0, max(0.1, search / 120))
+    shape = SearchShape(method=method.value, trial_s=trial, sum_s=3 * trial, limit_s=search)
+    wanted = RateOptions(_sizes(sizes) if sizes is not None else (size,), runs, shape)
     seconds = duration if duration is not None else QUICK_S if quick else _USUAL_S
-    options = SelftestOptions(duration_s=seconds, packets=packets, size=size, seed=seed, phases=phases)
+    options = SelftestOptions(duration_s=seconds, packets=packets, size=size, seed=seed, phases=phases, rates=wanted)
     result = measure(spec, servers, options)
     if junit is not None:
         _write_junit(junit, result)
@@ -81,6 +109,14 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
     show(selftest_blocks(result))
     if error is not None:
         raise error
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    if not re.fullmatch(r"[0-9]{1,5}(,[0-9]{1,5})*", text):
+        raise UsageError(
+            f"{text!r} is not a list of frame sizes", code="selftest.sizes", hint="for example --sizes 64,512,1518"
+        )
+    return tuple(dict.fromkeys(int(size) for size in text.split(",")))
 
 
 def _failure(result: SelftestResult) -> CheckFailed:

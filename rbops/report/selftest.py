@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from rbops.report.junit import Case, Suite
 from rbops.report.tables import Block, Cell, Styled, Table
 from rbops.report.words import counted
 from rbops.selftest.outage import Outage
+from rbops.selftest.rateresult import Bounds, RateRun, RateSummary, summaries
 from rbops.selftest.result import Pair, PathCount, Phase, PortService, QueueService, RateResult, SelftestResult
 
 __all__ = ["selftest_blocks", "selftest_junit"]
@@ -42,6 +43,11 @@ def selftest_junit(result: SelftestResult) -> Suite:
     if result.rate is not None:
         failures = () if result.rate.rate_pps else ("no rate without loss was found",)
         cases.append(Case("selftest.rate", "highest rate without loss", 0.0, failures, output=_rate_line(result.rate)))
+    for run in result.rate_runs:
+        failures = () if run.pdr.lower_pps else ("no rate with little loss was found",)
+        name = f"NDR and PDR of {run.size}-byte frames, run {run.run}"
+        text = f"NDR {_bounds(run.ndr)[1]}, PDR {_bounds(run.pdr)[1]} Mpps, limit: {_rate_limit(run)}"
+        cases.append(Case("selftest.rates", name, run.seconds, failures, output=text))
     properties = (("plan", result.digest), ("seed", str(result.seed)), ("checked", str(result.checked)))
     return Suite(f"rbops selftest {result.name}", tuple(cases), result.seconds, properties)
 
@@ -57,6 +63,9 @@ def selftest_blocks(result: SelftestResult) -> Iterator[Block]:
     if result.rate is not None:
         yield _rate_line(result.rate)
         yield _prediction_line(result.predicted_pps, result.rate)
+    if result.rate_runs:
+        yield _rates(result.rate_runs)
+        yield from (_summary(one) for one in summaries(result.rate_runs) if len(one.rates_pps) > 1)
     if result.outages:
         yield _outages(result.outages)
     yield from (f"note: {note}" for note in result.notes)
@@ -170,6 +179,42 @@ def _rate_line(rate: RateResult) -> str:
         f"highest rate without loss: {rate.rate_pps / 1e6:.{digits}f} Mpps, {rate.rate_bps / 1e9:.{digits}f} Gbps of "
         f"{rate.size}-byte frames, all ports at once ({_LIMITS[rate.limit]}; "
         f"{counted(len(rate.trials), 'trial')})"
+    )
+
+
+def _rates(runs: Sequence[RateRun]) -> Table:
+    columns = ("bytes", "run", "NDR Mpps", "bounds", "PDR Mpps", "bounds", "trials", "seconds", "limit")
+    rows = tuple(
+        (
+            str(run.size),
+            str(run.run),
+            *(cell for bounds in (run.ndr, run.pdr) for cell in _bounds(bounds)),
+            f"{len(run.trials)} of {run.trial_s:g} s",
+            f"{run.seconds:.0f}",
+            _rate_limit(run),
+        )
+        for run in runs
+    )
+    return Table("Rates of all ports at once: NDR without loss, PDR with 0.5% at most", columns, rows)
+
+
+def _bounds(bounds: Bounds) -> tuple[str, str]:
+    upper = "-" if bounds.upper_pps is None else f"{bounds.upper_pps / 1e6:.4f}"
+    width = "" if bounds.width is None else f" ({bounds.width:.2%})"
+    return f"{bounds.lower_pps / 1e6:.4f}", f"{bounds.lower_pps / 1e6:.4f} to {upper}{width}"
+
+
+def _rate_limit(run: RateRun) -> str:
+    if not run.complete:
+        return "time"
+    names = [name for name, bounds in (("NDR", run.ndr), ("PDR", run.pdr)) if bounds.limited]
+    return f"testers ({', '.join(names)})" if names else "router"
+
+
+def _summary(one: RateSummary) -> str:
+    return (
+        f"{one.name.upper()} of {one.size}-byte frames over {len(one.rates_pps)} runs: "
+        f"mean {one.mean_pps / 1e6:.4f} Mpps, spread {one.spread:.2%}"
     )
 
 

@@ -2,18 +2,56 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rbops.errors import UsageError
+from rbops.selftest.rates import SearchShape
 from rbops.selftest.wire import LARGEST_SIZE, SMALLEST_SIZE
 
-__all__ = ["OVERALL_S", "SelftestOptions"]
+__all__ = ["OVERALL_S", "RateOptions", "SelftestOptions"]
 
 OVERALL_S = 60.0
 """No phase takes longer, in seconds."""
 
 _SHORTEST_S = 0.5
 _MOST_FLOWS = 1024
+_MOST_RUNS = 100
+_SHORTEST_SEARCH_S, _LONGEST_SEARCH_S = 5.0, 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class RateOptions:
+    """The rates to search: frame sizes in bytes with FCS, runs of each, and how a search goes."""
+
+    sizes: tuple[int, ...] = (64,)
+    runs: int = 1
+    shape: SearchShape = field(default_factory=SearchShape)
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for values that make no search."""
+        wrong = [size for size in self.sizes if not SMALLEST_SIZE <= size <= LARGEST_SIZE]
+        if wrong or not self.sizes:
+            raise UsageError(
+                f"{', '.join(map(str, wrong)) or 'nothing'} is not a valid list of frame sizes, expected "
+                f"{SMALLEST_SIZE} to {LARGEST_SIZE} bytes with FCS",
+                code="selftest.rate-sizes",
+                hint="for example --sizes 64,512,1518",
+            )
+        if not 1 <= self.runs <= _MOST_RUNS:
+            raise UsageError(
+                f"{self.runs} is not a valid number of runs, expected 1 to {_MOST_RUNS}", code="selftest.runs"
+            )
+        if not _SHORTEST_SEARCH_S <= self.shape.limit_s <= _LONGEST_SEARCH_S:
+            raise UsageError(
+                f"{self.shape.limit_s:g} s is not a valid time for a search, expected {_SHORTEST_SEARCH_S:g} to "
+                f"{_LONGEST_SEARCH_S:g}",
+                code="selftest.search-time",
+            )
+
+    @property
+    def seconds(self) -> float:
+        """All searches together take no longer."""
+        return len(self.sizes) * self.runs * (self.shape.limit_s + self.shape.trial_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +62,8 @@ class SelftestOptions:
     port to every other one in the matrix; None: as many as fit. ``size``: bytes with FCS of the matrix
     and rate phases, ``pair_size`` of the pair phase. ``flows`` between two ports; None: one for every
     address behind the port, and some more. ``seed`` chooses addresses and the digest's key. ``phases``
-    are names of ``phases.PHASES``, run in its order; none named: all. ``servers``: only between the external
-    ports of these.
+    are names of ``phases.PHASES``, run in its order; none named: all but those that must be. ``rates`` is for
+    the phase of that name. ``servers``: only between the external ports of these.
     """
 
     duration_s: float = 12.0
@@ -36,6 +74,7 @@ class SelftestOptions:
     seed: int = 1
     phases: tuple[str, ...] = ()
     servers: tuple[str, ...] | None = None
+    rates: RateOptions = field(default_factory=RateOptions)
 
     def __post_init__(self) -> None:
         """Raises UsageError for values that make no self-test."""

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from rbops.selftest.context import Context
 from rbops.selftest.outage import Outage
+from rbops.selftest.rateresult import RateResult, RateRun, Trial, summaries
 from rbops.selftest.reordering import Reordering
 
 __all__ = [
@@ -217,45 +218,6 @@ class Phase:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
-    """One step of the rate search; rates are of all ports together.
-
-    ``offered_pps`` None: as fast as the testers can.
-    """
-
-    offered_pps: float | None
-    sent_pps: float
-    sent: int
-    lost: int
-    unsent: int
-
-    @property
-    def passed(self) -> bool:
-        """Whether every packet was sent and came through."""
-        return self.sent > 0 and self.lost == 0 and self.unsent == 0
-
-
-@dataclass(frozen=True, slots=True)
-class RateResult:
-    """The highest rate without loss that was found, all ports at once (RFC 2544 section 26.1).
-
-    ``limit``: what ended the search: ``testers`` (they cannot send faster), ``precision`` (the next
-    rate with loss is within a few percent), ``loss`` (no rate was free of loss) or ``time``. ``rate_pps`` 0: none
-    was found.
-    """
-
-    size: int
-    rate_pps: float
-    limit: Literal["testers", "precision", "loss", "time"]
-    trials: tuple[Trial, ...]
-
-    @property
-    def rate_bps(self) -> float:
-        """The rate in bits a second."""
-        return self.rate_pps * self.size * 8
-
-
-@dataclass(frozen=True, slots=True)
 class SelftestResult:
     """One run. ``ports`` are external port id and owning server, in order; ``seconds`` the whole run.
 
@@ -274,6 +236,7 @@ class SelftestResult:
     predicted_pps: int = 0
     outages: tuple[Outage, ...] = ()
     context: Context | None = None
+    rate_runs: tuple[RateRun, ...] = ()
 
     @property
     def checked(self) -> int:
@@ -297,8 +260,10 @@ class SelftestResult:
             "seconds": round(self.seconds, 3),
             "ports": [{"id": port, "server": server} for port, server in self.ports],
             "phases": [_phase(phase, [port for port, _ in self.ports]) for phase in self.phases],
-            "rate": _rate(self.rate) if self.rate else None,
+            "rate": self.rate.to_dict() if self.rate else None,
             "predicted_pps": self.predicted_pps,
+            "rates": [run.to_dict() for run in self.rate_runs],
+            "rate_summary": [summary.to_dict() for summary in summaries(self.rate_runs)],
             "failures": [outage.to_dict() for outage in self.outages],
             "faults": [_fault(fault) for fault in self.faults],
             "notes": list(self.notes),
@@ -410,24 +375,4 @@ def _pair(pair: Pair) -> dict[str, Any]:
         "source_mac": pair.source_mac,
         "late": pair.late,
         "reordered_sequences": pair.sequences,
-    }
-
-
-def _rate(rate: RateResult) -> dict[str, Any]:
-    return {
-        "size": rate.size,
-        "rate_pps": round(rate.rate_pps),
-        "rate_bps": round(rate.rate_bps),
-        "limit": rate.limit,
-        "trials": [
-            {
-                "offered_pps": None if trial.offered_pps is None else round(trial.offered_pps),
-                "sent_pps": round(trial.sent_pps),
-                "sent": trial.sent,
-                "lost": trial.lost,
-                "unsent": trial.unsent,
-                "passed": trial.passed,
-            }
-            for trial in rate.trials
-        ],
     }

@@ -9,8 +9,8 @@ from functools import partial
 from rbops.dataplane import registry
 from rbops.plan import ClusterPlan, Route
 from rbops.selftest.counters import ReadCounters
-from rbops.selftest.options import SelftestOptions
-from rbops.selftest.phases import PhaseKind, choose
+from rbops.selftest.options import OVERALL_S, SelftestOptions
+from rbops.selftest.phases import PhaseKind, choose, rates
 from rbops.selftest.result import Fault, SelftestResult
 from rbops.selftest.session import RunOn, Session, usual_flows
 from rbops.selftest.setup import TesterLike, launch, make_bench, ports_with_testers
@@ -40,7 +40,7 @@ def run_selftest(
     phases = choose(options.phases)
     where = ports_with_testers(plan, testers, options, routes)
     faults: list[Fault] = []
-    with launch(where) as agents:
+    with launch(where, 4 * OVERALL_S + (options.rates.seconds if rates.NAME in options.phases else 0)) as agents:
         flows = max(
             usual_flows([port for port, _ in where], options),
             *(kind.flows(len(where)) for kind in phases),
@@ -54,7 +54,7 @@ def run_selftest(
             )
         _run_all(session, phases)
     faults += session.faults
-    if not any(phase.received for phase in session.phases) and not faults:
+    if not any(phase.received for phase in session.phases) and not session.rate_runs and not faults:
         faults.append(Fault("nothing tested", "no packet was checked: nothing was tested", "all"))
     return SelftestResult(
         name=plan.name,
@@ -68,11 +68,12 @@ def run_selftest(
         notes=tuple(session.notes),
         predicted_pps=plan.prediction.rate_pps,
         outages=tuple(session.outages),
+        rate_runs=tuple(session.rate_runs),
     )
 
 
 def _run_all(session: Session, phases: Sequence[PhaseKind]) -> None:
-    total = sum(kind.share for kind in phases)
+    total = sum(kind.share for kind in phases) or 1
     for kind in phases:
         if kind.after_faults or not session.faults:
             kind.run(session, session.options.duration_s * kind.share / total)

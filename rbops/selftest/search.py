@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable
 from typing import Literal
 
-from rbops.selftest.result import RateResult, Trial
+from rbops.selftest.rateresult import RateResult, Trial
 
 __all__ = ["search"]
 

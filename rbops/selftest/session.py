@@ -14,6 +14,7 @@ from rbops.selftest.options import SelftestOptions
 from rbops.selftest.outage import Outage
 from rbops.selftest.pace import slower
 from rbops.selftest.ports import PortUnderTest
+from rbops.selftest.rateresult import RateRun
 from rbops.selftest.result import Fault, Phase, PortService, RateResult
 from rbops.selftest.serving import affinity_faults, parse_queue_counts, service
 from rbops.selftest.traffic import Traffic, flows_per_pair
@@ -42,6 +43,7 @@ class Session:
         self._read_counters, self.say, self._run_on = read_counters, say, run_on
         self.phases: list[Phase] = []
         self.rate: RateResult | None = None
+        self.rate_runs: list[RateRun] = []
         self.outages: list[Outage] = []
         self.faults: list[Fault] = []
         self.notes: list[str] = []

@@ -83,12 +83,12 @@ def ports_with_testers(
     return tuple((port, by_port[port.port]) for port in found)
 
 
-def launch(where: Sequence[PortWithTester]) -> Agents:
-    """Start an agent for every tester; they end with the context they are used in, or with this process."""
+def launch(where: Sequence[PortWithTester], lifetime_s: float = 4 * OVERALL_S) -> Agents:
+    """Start an agent for every tester; they end with their context, with this process, and after that time."""
     agents = Agents([])
     try:
         for port, tester in where:
-            agents.all.append(TesterProcess(port.port, tester.device, tester.netns, lifetime_s=4 * OVERALL_S))
+            agents.all.append(TesterProcess(port.port, tester.device, tester.netns, lifetime_s=lifetime_s))
     except BaseException:
         agents.__exit__()
         raise

@@ -20,7 +20,8 @@ from rbops.report.selftest import selftest_blocks
 from rbops.report.tables import plain
 from rbops.selftest.context import Context, PortContext, ServerContext
 from rbops.selftest.outage import Outage
-from rbops.selftest.result import RateResult, SelftestResult, Trial
+from rbops.selftest.rateresult import Bounds, RateResult, RateRun, Trial
+from rbops.selftest.result import SelftestResult
 from tests.report.test_selftest_report import result as made
 from tests.support.browser import opened
 from tests.support.errors import raises
@@ -36,7 +37,10 @@ CONTEXT = Context(
 
 def result(*, broken: bool = False) -> SelftestResult:
     outages = (Outage("cable cut", False, "n0", ("int1",), 4000, 8000, 2, 0.5),)  # noqa: FBT003 - a row
-    return replace(made(broken=broken), context=CONTEXT, outages=outages)
+    trials = (Trial(None, 4e6, 2_000_000, 0, 0), Trial(2e6, 2e6, 1_000_000, 3, 0))
+    bounds = (Bounds(0.0, 1_990_000.0, 2_000_000.0), Bounds(0.005, 4e6, None, limited=True))
+    runs = (RateRun(64, 1, "mlr", 0.005, 0.5, 4e6, *bounds, True, trials, 31.5),)  # noqa: FBT003 - a row
+    return replace(made(broken=broken), context=CONTEXT, outages=outages, rate_runs=runs)
 
 
 def saved(folder: Path, measured: SelftestResult, name: str = "result") -> Path:

@@ -21,6 +21,7 @@ __all__ = [
     "PhaseDoc",
     "PortServiceDoc",
     "RateDoc",
+    "RateRunDoc",
     "ReorderingDoc",
     "ResultDoc",
     "read",
@@ -168,6 +169,45 @@ class RateDoc(_Model):
     trials: list[TrialDoc]
 
 
+class BoundsDoc(_Model):
+    """The highest load that held a loss ratio, and the lowest that did not (null: all held)."""
+
+    loss_ratio: float
+    lower_pps: int
+    upper_pps: int | None
+    lower_bps: int
+    upper_bps: int | None
+    width: float | None
+    limited_by_testers: bool
+
+
+class RateRunDoc(_Model):
+    """One search for NDR and PDR; the first trial is the testers' own rate."""
+
+    size: int
+    run: int
+    method: str
+    width: float
+    trial_seconds: float
+    ceiling_pps: int
+    ndr: BoundsDoc
+    pdr: BoundsDoc
+    complete: bool
+    seconds: float
+    trials: list[TrialDoc]
+
+
+class RateSummaryDoc(_Model):
+    """A rate over several runs; ``spread``: highest less lowest over the mean."""
+
+    size: int
+    rate: Literal["ndr", "pdr"]
+    runs: int
+    mean_pps: int
+    mean_bps: int
+    spread: float
+
+
 class OutageDoc(_Model):
     """What a stream lost while something was broken or mended (``back``); ``seconds`` are of its ``share`` there."""
 
@@ -237,6 +277,8 @@ class ResultDoc(_Model):
     phases: list[PhaseDoc]
     rate: RateDoc | None
     predicted_pps: int
+    rates: list[RateRunDoc] = []
+    rate_summary: list[RateSummaryDoc] = []
     failures: list[OutageDoc] = []
     faults: list[FaultDoc]
     notes: list[str]

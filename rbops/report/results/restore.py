@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from typing import cast
 
-from rbops.report.results.document import ContextDoc, OutageDoc, PairDoc, PhaseDoc, PortServiceDoc, RateDoc, ResultDoc
+from rbops.report.results.document import (
+    ContextDoc,
+    OutageDoc,
+    PairDoc,
+    PhaseDoc,
+    PortServiceDoc,
+    RateDoc,
+    RateRunDoc,
+    ResultDoc,
+)
 from rbops.selftest.context import Context, PortContext, ServerContext
 from rbops.selftest.outage import Outage
+from rbops.selftest.rateresult import Bounds, RateResult, RateRun, Trial
 from rbops.selftest.result import (
     Fault,
     Kind,
@@ -15,10 +25,8 @@ from rbops.selftest.result import (
     Phase,
     PortService,
     QueueService,
-    RateResult,
     SelftestResult,
     Source,
-    Trial,
 )
 
 __all__ = ["restored"]
@@ -37,6 +45,7 @@ def restored(document: ResultDoc) -> SelftestResult:
         seconds=document.seconds,
         notes=tuple(document.notes),
         predicted_pps=document.predicted_pps,
+        rate_runs=tuple(_rate_run(one) for one in document.rates),
         outages=tuple(_outage(one) for one in document.failures),
         context=_context(document.context) if document.context else None,
     )
@@ -85,6 +94,23 @@ def _service(one: PortServiceDoc) -> PortService:
 def _rate(one: RateDoc) -> RateResult:
     trials = tuple(Trial(**trial.model_dump(exclude={"passed"})) for trial in one.trials)
     return RateResult(one.size, float(one.rate_pps), one.limit, trials)
+
+
+def _rate_run(one: RateRunDoc) -> RateRun:
+    ndr, pdr = (
+        Bounds(
+            bounds.loss_ratio,
+            float(bounds.lower_pps),
+            None if bounds.upper_pps is None else float(bounds.upper_pps),
+            limited=bounds.limited_by_testers,
+        )
+        for bounds in (one.ndr, one.pdr)
+    )
+    trials = tuple(Trial(**trial.model_dump(exclude={"passed"})) for trial in one.trials)
+    return RateRun(
+        one.size, one.run, one.method, one.width, one.trial_seconds, float(one.ceiling_pps), ndr, pdr, one.complete,
+        trials, one.seconds,
+    )  # fmt: skip
 
 
 def _context(one: ContextDoc) -> Context:

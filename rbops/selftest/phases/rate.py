@@ -7,16 +7,16 @@ import time
 from rbops.dataplane import registry
 from rbops.selftest.bench import run_phase
 from rbops.selftest.diagnosis import Evidence, diagnose
-from rbops.selftest.result import Trial
+from rbops.selftest.rateresult import Trial
 from rbops.selftest.search import search
 from rbops.selftest.session import Session
 from rbops.selftest.traffic import Traffic, chunk_at
 
-__all__ = ["run"]
+__all__ = ["OVERLOAD_KINDS", "run"]
 
 _TRIAL_S = 0.5
 
-_OVERLOAD = ("loss", "nothing arrived", "unsent")
+OVERLOAD_KINDS = ("loss", "nothing arrived", "unsent")
 """What an overloaded router may do; wrong packets are a fault at any rate."""
 
 _PATIENCE = 3
@@ -35,7 +35,7 @@ def run(session: Session, seconds: float) -> None:
         traffic = Traffic("rate", size, session.everyone, trial_s, pps, None, chunk_at(pps), flows=session.flows)
         outcome = run_phase(session.bench, traffic)
         wrong = diagnose(Evidence(outcome, session.bench.testers, ordered=False))
-        session.faults += [fault for fault in wrong if fault.kind not in _OVERLOAD]
+        session.faults += [fault for fault in wrong if fault.kind not in OVERLOAD_KINDS]
         sent_pps = sum(source.rate_pps for source in outcome.phase.sources)
         return Trial(offered, sent_pps, outcome.phase.sent, outcome.phase.lost, outcome.phase.unsent)
 

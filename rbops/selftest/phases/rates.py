@@ -1,0 +1,42 @@
+"""NDR and PDR of all ports at once, with bounds, for several frame sizes and in several runs; only when asked for."""
+
+from __future__ import annotations
+
+from rbops.selftest.bench import run_phase
+from rbops.selftest.diagnosis import Evidence, diagnose
+from rbops.selftest.phases.rate import OVERLOAD_KINDS
+from rbops.selftest.rateresult import Trial
+from rbops.selftest.rates import find_rates
+from rbops.selftest.session import Session
+from rbops.selftest.traffic import Traffic, chunk_at
+
+__all__ = ["NAME", "run"]
+
+NAME = "rates"
+
+
+def run(session: Session, seconds: float) -> None:
+    """Search for each size and run; what is found is the session's ``rate_runs``. ``seconds`` is not used."""
+    del seconds
+    wanted = session.options.rates
+    for number in range(1, wanted.runs + 1):
+        for size in wanted.sizes:
+
+            def measure(trial_s: float, offered: float | None, size: int = size) -> Trial:
+                return _trial(session, size, trial_s, offered)
+
+            def say(text: str, size: int = size, number: int = number) -> None:
+                session.say(f"rates: {size}-byte frames, run {number} of {wanted.runs}, {text}")
+
+            session.rate_runs.append(find_rates(measure, size, number, wanted.shape, say))
+
+
+def _trial(session: Session, size: int, seconds: float, offered: float | None) -> Trial:
+    senders = len(session.bench.testers)
+    pps = None if offered is None else offered / senders
+    traffic = Traffic(NAME, size, session.everyone, seconds, pps, None, chunk_at(pps), flows=session.flows)
+    outcome = run_phase(session.bench, traffic)
+    wrong = diagnose(Evidence(outcome, session.bench.testers, ordered=False))
+    session.faults += [fault for fault in wrong if fault.kind not in OVERLOAD_KINDS]
+    phase = outcome.phase
+    return Trial(offered, sum(source.rate_pps for source in phase.sources), phase.sent, phase.lost, phase.unsent)
