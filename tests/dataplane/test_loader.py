@@ -13,11 +13,11 @@ import pytest
 from bench.dataplane import Bench, bench
 from bench.routes import bgp_like
 from rbops.dataplane.xdp import layout as shape
-from rbops.dataplane.xdp import netdev
+from rbops.dataplane.xdp import loader, netdev
 from rbops.dataplane.xdp.controller.compile import _multiarch
 from rbops.dataplane.xdp.controller.fib import compile_fib
 from rbops.dataplane.xdp.guard import OWN_BUCKET, OWN_BUCKETS, PUNTED
-from rbops.dataplane.xdp.libbpf import BpfError, Object, xdp_attach, xdp_attached
+from rbops.dataplane.xdp.libbpf import XDP_REDIRECT, BpfError, Object, Program, xdp_attach, xdp_attached
 from rbops.dataplane.xdp.loader import DataPlane
 from rbops.dataplane.xdp.netdev import find_device
 from rbops.errors import Mismatch
@@ -119,6 +119,60 @@ def test_larger_table_gets_larger_maps(make_router: Callable[..., Router]) -> No
     assert pinned(router)["arena"] != before["arena"]
     assert router.plane.diff() == []
     assert [path.name for path in (router.folder / "bpf" / "rbops").iterdir() if path.name != "live"] == ["2"]
+
+
+def test_what_packets_changed_stays_when_the_table_needs_more_room(make_router: Callable[..., Router]) -> None:
+    """Counters, flowlets, links and what probes found; programs and table are new."""
+    router = make_router()
+    frame = ethernet(router.mac("ext0"), ipv4("198.18.1.9"))
+    router.plane.set_alive(1, alive=False)
+    first = router.receive("ext0", frame).frame[6:12]
+    router.plane.probing().note(1, 100, 0, 2, 1)
+    before, serial, maps = router.plane.counters(), router.plane.status()["generation"], pinned(router)
+    router.write("fib", compile_fib(*bgp_like(100_000, [1, 2, 3])))
+    router.reopen()
+    router.plane.apply()
+    now = pinned(router)
+    assert {name for name in now if now[name] == maps[name]} == {"cores", "control", "clocks", "devices", "rebuild"}
+    assert router.plane.counters() == before
+    assert router.plane.status()["dead"] == [1]
+    assert router.plane.status()["generation"] == serial + 1
+    assert router.plane.probing().noted(1) == (100, 0, 2, 1)
+    assert router.plane.diff() == []
+    by_default = ethernet(router.mac("ext0"), ipv4("198.51.100.9"))
+    assert router.receive("ext0", by_default).verdict == XDP_REDIRECT
+    # Back, as an ordinary change in the same memory: the flowlet is where it was.
+    router.write("fib", fib_of([route("198.18.0.0/15", 1, 1)]))
+    router.reopen()
+    router.plane.apply()
+    assert pinned(router) == now
+    assert router.receive("ext0", frame).frame[6:12] == first
+
+
+def test_a_table_that_grows_is_not_half_there_when_it_fails(
+    make_router: Callable[..., Router], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    router = make_router()
+    before, frame = pinned(router), ethernet(router.mac("ext0"), ipv4("198.18.1.9"))
+    router.write("fib", compile_fib(*bgp_like(100_000, [1, 2, 3])))
+    router.reopen()
+    attach, done = loader.xdp_attach, []
+
+    def fail_at_the_second(ifindex: int, program: Program) -> None:
+        done.append(ifindex)
+        if len(done) == 2:
+            raise BpfError("no", code="test.no")
+        attach(ifindex, program)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loader, "xdp_attach", fail_at_the_second)
+        with pytest.raises(BpfError):
+            router.plane.apply()
+    assert pinned(router) == before
+    assert router.receive("ext0", frame).verdict == XDP_REDIRECT
+    router.plane.apply()
+    assert router.plane.diff() == []
+    assert pinned(router)["arena"] != before["arena"]
 
 
 def test_dead_links_stay_dead_over_an_apply(make_router: Callable[..., Router]) -> None:

@@ -178,6 +178,10 @@ class Layout:
         body = -(-(len(fib.body) * 5 // 4 + 12 * routes + _SLACK) // (1 << 18)) * (1 << 18)
         return cls(cpus, fabric.servers, flowlets, devices, body)
 
+    def is_outgrown_by(self, other: Layout) -> bool:
+        """Whether ``other`` differs in nothing but more room for the table."""
+        return replace(self, body=other.body) == other and other.body > self.body
+
     def holds(self, other: Layout, fib: Fib, routes: int = 0) -> bool:
         """Whether ``fib`` goes into maps of this layout, where ``other`` is what would be made anew."""
         room = other.body if routes else len(fib.body) + _SLACK

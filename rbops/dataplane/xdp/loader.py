@@ -121,18 +121,23 @@ class DataPlane:
         fabric = self._config.fabric
         wanted = Layout.wanted(fabric, cpus=possible_cpus(), flowlets=self._flowlets, fib=fib, routes=routes)
         fits = before is not None and before.layout.holds(wanted, fib, routes)
+        grows = before is not None and not fits and before.layout.is_outgrown_by(wanted)
         if before is None or not fits or before.object_sha256.hex() != self._config.program.sha256:
-            loaded = _load(object_path, before if fits else None, wanted, clock=self._clock)
+            loaded = _load(object_path, before if fits or grows else None, wanted, clock=self._clock, grows=grows)
             done.append(f"loaded {object_path}")
         if loaded is None:
             raise BpfError("nothing is loaded", code="xdp.not-loaded")
         digests = (fib.sha256, shape.config_digest(self._config.fabric, self._config.guard, devices))
-        if loaded.head()[2:] != digests:
+        if grows or loaded.head()[2:] != digests:
             with locked(self._pins.root) if self._pins.root.is_dir() else nullcontext():
-                serial = _write_generation(loaded, self._config, devices, fib, self._filler(loaded))
+                serial = _write_generation(
+                    loaded, self._config, devices, fib, self._filler(loaded), before, grows=grows
+                )
             table = f"table {fib.sha256.hex()[:12]}" if routes == 0 else "the kernel's table"
             done.append(f"activated generation {serial}: {table}")
         done += self._attach(loaded, before, devices)
+        if grows:
+            _sign(loaded, object_path)
         if loaded is not before:
             self._pins.store(loaded)
         return done
@@ -331,9 +336,12 @@ def _read(path: Path, digest: str) -> bytes:
     return raw
 
 
-def _load(path: Path, reuse: Loaded | None, wanted: Layout, *, clock: bool) -> Loaded:
-    """Load the programs; on the maps of ``reuse``, or on new ones."""
-    layout = reuse.layout if reuse else wanted
+def _load(path: Path, reuse: Loaded | None, wanted: Layout, *, clock: bool, grows: bool = False) -> Loaded:
+    """Load the programs; on the maps of ``reuse``, or on new ones. ``grows``: on its maps, but a larger arena.
+
+    What is configured has more room then, and what packets changed stays: counters, flowlets, buckets, links.
+    """
+    layout = reuse.layout if reuse and not grows else wanted
     with Object(path) as obj:
         constants = {
             "generation_bytes": layout.generation,
@@ -346,14 +354,15 @@ def _load(path: Path, reuse: Loaded | None, wanted: Layout, *, clock: bool) -> L
         for name, number in constants.items():
             obj.set_variable(name, number.to_bytes(4, "little"))
         maps = dict(reuse.maps) if reuse else _new_memory(layout)
+        if grows:
+            maps["arena"] = _new_memory(layout, "arena")["arena"]
         for name, entry in maps.items():
             obj.reuse(_MAP_OF[name], entry)
         obj.load()
         maps = {name: obj.map(inner) for name, inner in _MAP_OF.items()}
         loaded = Loaded(maps, {name: obj.program(name) for name in _PROGRAMS}, layout)
-        control = loaded.memory("control")
-        control[shape.LAYOUT_AT : shape.PEERS_AT] = layout.pack()
-        control[shape.OBJECT_AT : shape.OBJECT_AT + 32] = hashlib.sha256(path.read_bytes()).digest()
+        if not grows:
+            _sign(loaded, path)
         if clock and (result := obj.program("start_clock").call()):
             raise BpfError(
                 f"the clock does not start (step {result})",
@@ -363,25 +372,42 @@ def _load(path: Path, reuse: Loaded | None, wanted: Layout, *, clock: bool) -> L
     return loaded
 
 
-def _new_memory(layout: Layout) -> dict[str, Map]:
+def _sign(loaded: Loaded, path: Path) -> None:
+    """Write which program and which layout the maps belong to."""
+    control = loaded.memory("control")
+    control[shape.LAYOUT_AT : shape.PEERS_AT] = loaded.layout.pack()
+    control[shape.OBJECT_AT : shape.OBJECT_AT + 32] = hashlib.sha256(path.read_bytes()).digest()
+
+
+def _new_memory(layout: Layout, *names: str) -> dict[str, Map]:
+    """The maps of these names; all when none is named."""
     sizes = {"arena": 2 * layout.generation, "cores": layout.cpus * layout.core}
     return {
         name: Map.create(f"rbops_{name}", _ARRAY, key_size=4, value_size=size, entries=1, flags=_MMAPABLE)
         for name, size in sizes.items()
+        if not names or name in names
     }
 
 
 def _write_generation(
-    loaded: Loaded, config: XdpConfig, devices: list[Device], fib: Fib, fill: Callable[[int], None] | None = None
+    loaded: Loaded,
+    config: XdpConfig,
+    devices: list[Device],
+    fib: Fib,
+    fill: Callable[[int], None] | None = None,
+    before: Loaded | None = None,
+    *,
+    grows: bool = False,
 ) -> int:
     """Fill the idle generation, its table by ``fill`` if there is one, and make it the active one.
 
-    Returns its serial number.
+    ``grows``: in an arena that no program runs on yet, beside that of ``before``: the active one, then, which both
+    have. Returns its serial number.
     """
     _wait_for_readers()
-    magic, serial, _, _ = loaded.head()
+    magic, serial, _, _ = (before if before is not None and grows else loaded).head()
     serial = serial + 1 if magic == shape.MAGIC else 1
-    idle = 1 - loaded.active
+    idle = loaded.active if grows else 1 - loaded.active
     at = idle * loaded.layout.generation
     arena = loaded.memory("arena")
     head = shape.generation_bytes(config.fabric, config.guard, devices, fib, serial)
