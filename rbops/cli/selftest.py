@@ -66,6 +66,10 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
     search: Annotated[
         float, typer.Option("--search-time", metavar="SECONDS", help="Longest time of one search of --rates.")
     ] = 60.0,
+    latency: Annotated[
+        bool,
+        typer.Option("--latency", help="Measure latency unloaded and at 10, 50 and 90% of the rate that was found."),
+    ] = False,
     failures: Annotated[
         bool,
         typer.Option(
@@ -86,12 +90,14 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
     from rbops.report.selftest import selftest_blocks
     from rbops.selftest.options import RateOptions, SelftestOptions
     from rbops.selftest.phases import failures as failing
+    from rbops.selftest.phases import latency as timing
     from rbops.selftest.phases import quick as quick_phases
     from rbops.selftest.phases import rates as searching
     from rbops.selftest.phases import usual
     from rbops.selftest.rates import SearchShape
 
-    asked = (*((searching.NAME,) if rates else ()), *((failing.NAME,) if failures else ()))
+    wishes = ((rates, searching.NAME), (latency, timing.NAME), (failures, failing.NAME))
+    asked = tuple(phase for wish, phase in wishes if wish)
     phases = (*(quick_phases() if quick or rates else usual()), *asked)
     # A trial is a part of a search's time, within what a trial can be.
     trial = min(1.0, max(0.1, search / 120))

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from rbops.report.junit import Case, Suite
 from rbops.report.tables import Block, Cell, Styled, Table
 from rbops.report.words import counted
+from rbops.selftest.latency import LatencyPoint
 from rbops.selftest.outage import Outage
 from rbops.selftest.rateresult import Bounds, RateRun, RateSummary, summaries
 from rbops.selftest.result import Pair, PathCount, Phase, PortService, QueueService, RateResult, SelftestResult
@@ -66,6 +67,8 @@ def selftest_blocks(result: SelftestResult) -> Iterator[Block]:
     if result.rate_runs:
         yield _rates(result.rate_runs)
         yield from (_summary(one) for one in summaries(result.rate_runs) if len(one.rates_pps) > 1)
+    if result.latencies:
+        yield _latency(result.latencies)
     if result.outages:
         yield _outages(result.outages)
     yield from (f"note: {note}" for note in result.notes)
@@ -196,6 +199,47 @@ def _rates(runs: Sequence[RateRun]) -> Table:
         for run in runs
     )
     return Table("Rates of all ports at once: NDR without loss, PDR with 0.5% at most", columns, rows)
+
+
+def _latency(points: Sequence[LatencyPoint]) -> Table:
+    columns = (
+        "bytes",
+        "load",
+        "Mpps",
+        "lost",
+        "min",
+        "p50",
+        "p90",
+        "p99",
+        "p99.9",
+        "max",
+        "IPDV",
+        "testers alone, p50",
+        "timed",
+    )
+    rows = tuple(
+        (
+            str(point.size),
+            "unloaded" if point.part is None else f"{point.part:.0%}",
+            _offered(point),
+            f"{point.lost:,}",
+            *(_us(value) for value in (point.found.min_s, *point.found.percentiles_s, point.found.max_s)),
+            _us(point.found.variation_s),
+            _us(point.floor.percentiles_s[0]),
+            f"{point.found.samples:,}",
+        )
+        for point in points
+    )
+    return Table("Latency in microseconds, of all ports at once", columns, rows)
+
+
+def _offered(point: LatencyPoint) -> Cell:
+    sent = f"{point.sent_pps / 1e6:.4f}"
+    return sent if point.reached else Styled(f"{sent} of {point.offered_pps / 1e6:.4f}", "bad")
+
+
+def _us(seconds: float) -> str:
+    return f"{seconds * 1e6:,.1f}"
 
 
 def _bounds(bounds: Bounds) -> tuple[str, str]:

@@ -18,6 +18,7 @@ import json
 import os
 import signal
 import struct
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -25,6 +26,7 @@ from typing import Any
 
 from rbops.errors import CheckFailed, RbopsError, UsageError
 from rbops.resources import bpf_object
+from rbops.selftest import floor
 from rbops.selftest.device import TesterDevice, enter_namespace, resolve
 from rbops.selftest.programs import Generator, Sink
 from rbops.selftest.wire import Epoch
@@ -50,12 +52,14 @@ class Agent:
             "attach": self.attach,
             "collect": self.collect,
             "expect": self.expect,
+            "floor": self.floor,
             "frames": self.frames,
             "hello": self.hello,
             "pin": self.pin,
             "prepare": self.prepare,
             "resolve": self.resolve,
             "send": self.send,
+            "stamps": self.stamps,
         }
 
     def hello(self) -> dict[str, Any]:
@@ -113,6 +117,21 @@ class Agent:
             "passed": found.passed,
         }
 
+    def floor(self, length: int, seconds: float, pps: float, chunk: int) -> dict[str, Any]:
+        """The stamps of packets sent over a cable without a router, as for ``stamps``."""
+        try:
+            sent, received = floor.measure(length, seconds, pps, chunk)
+        except subprocess.CalledProcessError as error:
+            raise CheckFailed(f"no cable for the testers alone: {error.stderr!r}", code="tester.floor") from error
+        return {"sent": base64.b64encode(sent).decode(), "received": base64.b64encode(received).decode()}
+
+    def stamps(self, sent: int, received: int) -> dict[str, Any]:
+        """The times at generator and sink, so many of each, base64 of 64-bit little-endian nanoseconds."""
+        return {
+            "sent": base64.b64encode(self._ready_generator().stamps(sent)).decode(),
+            "received": base64.b64encode(self._ready_sink().stamps(received)).decode(),
+        }
+
     def _ready_sink(self) -> Sink:
         if self._sink is None:
             raise RbopsError("the tester was not attached", code="tester.not-attached")
@@ -125,7 +144,14 @@ class Agent:
 
 
 def _epoch(value: dict[str, Any]) -> Epoch:
-    return Epoch(value["magic"], (value["keys"][0], value["keys"][1]), value["length"], value["flows"])
+    return Epoch(
+        value["magic"],
+        (value["keys"][0], value["keys"][1]),
+        value["length"],
+        value["flows"],
+        value.get("shift", 0),
+        value.get("room", 0),
+    )
 
 
 def _answer(agent: Agent, line: str) -> dict[str, Any]:

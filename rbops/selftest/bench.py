@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rbops.errors import CheckFailed
 from rbops.selftest.ports import AttachedTester
+from rbops.selftest.programs import STAMPS
 from rbops.selftest.result import Pair, Phase, Source
 from rbops.selftest.tester import Agents
 from rbops.selftest.traffic import Traffic, expected_entries, generator_entries, longest, sent_to
@@ -42,7 +43,8 @@ class Bench:
         number = next(self._epochs, None)
         if number is None:
             raise CheckFailed("the self-test has no epoch left", code="selftest.epochs")
-        return Epoch(self.run << 12 | number, self.keys, traffic.length, traffic.flows)
+        shift, room = _stamps(self, traffic) if traffic.stamped else (0, 0)
+        return Epoch(self.run << 12 | number, self.keys, traffic.length, traffic.flows, shift, room)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class Outcome:
 
     phase: Phase
     samples: dict[int, dict[FrameFault, bytes]]
+    room: int = 0
+    """Packets of each flow whose times were noted."""
 
 
 def run_phase(bench: Bench, traffic: Traffic, meanwhile: Callable[[], None] | None = None) -> Outcome:
@@ -62,6 +66,7 @@ def run_phase(bench: Bench, traffic: Traffic, meanwhile: Callable[[], None] | No
     frames, words = _fit(bench, traffic)
     addresses = [tester.at.address for tester in bench.testers]
     shape = {"magic": epoch.magic, "keys": epoch.keys, "length": epoch.length, "flows": epoch.flows}
+    shape |= {"shift": epoch.shift, "room": epoch.room}
     expectations: list[dict[str, Any] | None] = [
         {
             "epoch": shape,
@@ -81,7 +86,7 @@ def run_phase(bench: Bench, traffic: Traffic, meanwhile: Callable[[], None] | No
         sent = _send(bench, traffic, frames)
     _drain(bench, sum(source.sent - source.unsent for source in sent))
     found = bench.agents.call("collect")
-    return _outcome(bench, traffic, sent, found)
+    return replace(_outcome(bench, traffic, sent, found), room=epoch.room)
 
 
 @contextmanager
@@ -133,6 +138,15 @@ def _fit(bench: Bench, traffic: Traffic) -> tuple[int, int]:
             hint="use a lower --packets",
         )
     return wanted, longest(wanted, min(counts), traffic.burst) // 64 + 2
+
+
+def _stamps(bench: Bench, traffic: Traffic) -> tuple[int, int]:
+    """(shift, room): how many packets of a flow have their times noted, spread over all that are sent."""
+    room = STAMPS // (len(bench.testers) * traffic.flows)
+    frames, _ = _fit(bench, traffic)
+    counts = [len(to) * traffic.flows for to in traffic.destinations.values() if to]
+    most = longest(frames, min(counts), traffic.burst)
+    return max(0, (most // room).bit_length()), room
 
 
 def _send(bench: Bench, traffic: Traffic, frames: int) -> tuple[Source, ...]:

@@ -64,4 +64,17 @@ static __always_inline __u64 ident_digest(const struct ident *id, __u32 length, 
 	return a ^ a >> 32;
 }
 
+/* Notes the time of one in 1 << shift of a flow's packets, the first `room` of them. */
+static __always_inline void stamp(void *stamps, __u32 flow, __u32 sequence, __u32 shift, __u32 room)
+{
+	__u32 number = sequence >> (shift & 31), slot = flow * room + number;
+	__u64 *at;
+
+	if (number >= room || sequence & ((1U << (shift & 31)) - 1))
+		return;
+	at = bpf_map_lookup_elem(stamps, &slot);
+	if (at)
+		*at = bpf_ktime_get_ns();
+}
+
 #endif

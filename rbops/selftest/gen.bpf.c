@@ -18,6 +18,8 @@ struct config {
 	__u32 burst;   /* packets of a flow each time its group is active */
 	__u16 source;
 	__u16 pad;
+	__u32 shift; /* of a flow's packets one in 1 << shift has its time noted */
+	__u32 room;  /* for so many of each flow; 0: for none */
 };
 
 struct state {
@@ -50,6 +52,15 @@ struct {
 	__type(value, struct headers);
 	__uint(max_entries, 1); /* resized before load */
 } flows SEC(".maps");
+
+/* When a packet was written, CLOCK_MONOTONIC in ns, by flow * room + sequence >> shift. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, 1); /* resized before load */
+	__uint(map_flags, BPF_F_MMAPABLE);
+} stamps SEC(".maps");
 
 static __always_inline void write_body(void *at, void *end, __u64 word)
 {
@@ -125,6 +136,8 @@ int generate(struct xdp_md *ctx)
 	if (length > SMALLEST_FRAME)
 		write_body(data + SMALLEST_FRAME, end, digest);
 
+	if (conf->room)
+		stamp(&stamps, index, id->sequence, conf->shift, conf->room);
 	advance(now, conf);
 	return XDP_TX;
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
 import struct
 import time
@@ -26,15 +27,22 @@ from rbops.dataplane.xdp.libbpf import (
 from rbops.selftest.device import TesterDevice, private_namespace, transmitted
 from rbops.selftest.wire import UDP_PORT, Epoch, FrameFault
 
-__all__ = ["Generator", "Link", "Reception", "Sending", "Sink"]
+__all__ = ["STAMPS", "Generator", "Link", "Reception", "Sending", "Sink"]
 
 _XDP, _GENERIC, _NATIVE = 37, 1 << 1, 1 << 2  # BPF_XDP; XDP_FLAGS_SKB_MODE, XDP_FLAGS_DRV_MODE
 _ZERO = bytes(4)
 _KINDS = 10
-_SHARED = ("expected", "order", "seen", "tallies", "misdelivered")
+_SHARED = ("expected", "order", "seen", "tallies", "misdelivered", "stamps")
 _TALLY = struct.Struct("<16Q")
 _SAMPLE_BYTES = 60
+STAMPS = 1 << 17
+"""Of so many packets a tester notes the time."""
+
 _EINTR = 4
+
+
+def _clear(memory: mmap.mmap) -> None:
+    ctypes.memset(ctypes.addressof(ctypes.c_char.from_buffer(memory)), 0, len(memory))
 
 
 class Link:
@@ -93,10 +101,12 @@ class Generator:
         self._device = device
         with Object(path) as source:
             source.resize("flows", entries)
+            source.resize("stamps", STAMPS)
             source.load()
             self.program = source.program("generate")
             self._config, self._state = source.map("config"), source.map("state")
             self._flows = source.map("flows")
+            self._stamps = source.map("stamps").memory()
         # BPF_PROG_RUN waits for two RCU grace periods (24 ms here) when it has to enter the program into
         # XDP's dispatcher and take it out again. An attachment to the loopback device of an empty
         # namespace keeps it in there: a call then costs some 15 microseconds, so short calls hold a rate.
@@ -117,8 +127,19 @@ class Generator:
         keys = b"".join(index.to_bytes(4, "little") for index in range(count))
         self._flows.update_batch(keys, entries)
         config = struct.pack(
-            "<QQIIIIIHH", *epoch.keys, epoch.magic, self._device.ifindex, count, active, burst, source, 0
+            "<QQIIIIIHHII",
+            *epoch.keys,
+            epoch.magic,
+            self._device.ifindex,
+            count,
+            active,
+            burst,
+            source,
+            0,
+            epoch.shift,
+            epoch.room,
         )
+        _clear(self._stamps)
         self._config.update(_ZERO, config)
         self._state.update(_ZERO, bytes(32))
         self._epoch, self._round = epoch, count * burst
@@ -146,6 +167,10 @@ class Generator:
                 time.sleep(max(0.0, start + done / pps - time.monotonic()))
         elapsed = time.monotonic() - start
         return Sending(done, transmitted(self._device.name) - before, elapsed)
+
+    def stamps(self, count: int) -> bytes:
+        """When the packets were written of which times are noted: ``count`` of 8 bytes, ns; 0 for none."""
+        return self._stamps[: 8 * count]
 
     def _run(self, frame: bytes, count: int, context: bytes, batch: int) -> None:
         try:
@@ -182,7 +207,13 @@ class Sink:
     def __init__(self, path: Path, device: TesterDevice, *, testers: int, entries: int, words: int) -> None:
         self._testers = testers
         with Object(path) as source:
-            for name, size in (("expected", entries), ("order", entries), ("seen", words), ("tallies", testers)):
+            for name, size in (
+                ("expected", entries),
+                ("order", entries),
+                ("seen", words),
+                ("tallies", testers),
+                ("stamps", STAMPS),
+            ):
                 source.resize(name, size)
             source.resize("misdelivered", testers * testers)
             source.load()
@@ -201,9 +232,9 @@ class Sink:
         if count * words > self._maps["seen"].max_entries or count > self._maps["expected"].max_entries:
             raise BpfError(f"the sink has no room for {count} flows of {words * 64} packets", code="tester.room")
         shape = (epoch.magic, epoch.length, self._testers, epoch.flows, words, own, UDP_PORT.to_bytes(2, "big"))
-        self._maps["config"].update(_ZERO, struct.pack("<QQIIIIIH2s", *epoch.keys, *shape))
+        self._maps["config"].update(_ZERO, struct.pack("<QQIIIIIH2sII", *epoch.keys, *shape, epoch.shift, epoch.room))
         for memory in self._memory.values():
-            ctypes.memset(ctypes.addressof(ctypes.c_char.from_buffer(memory)), 0, len(memory))
+            _clear(memory)
         expected = self._memory["expected"]
         for source, packed in entries.items():
             expected[64 * epoch.flows * source : 64 * epoch.flows * source + len(packed)] = packed
@@ -214,6 +245,10 @@ class Sink:
         totals = self._maps["totals"]
         totals.update(_ZERO, bytes(len(totals.lookup(_ZERO) or b"")))
         self._words, self._epoch = words, epoch
+
+    def stamps(self, count: int) -> bytes:
+        """When packets came first of which times are noted: ``count`` of 8 bytes, ns; 0 for none."""
+        return self._memory["stamps"][: 8 * count]
 
     def frames(self) -> int:
         """Test frames of this epoch that have arrived, right or wrong."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from rbops.selftest.context import Context
+from rbops.selftest.latency import LatencyPoint
 from rbops.selftest.outage import Outage
 from rbops.selftest.rateresult import RateResult, RateRun, Trial, summaries
 from rbops.selftest.reordering import Reordering
@@ -237,6 +238,7 @@ class SelftestResult:
     outages: tuple[Outage, ...] = ()
     context: Context | None = None
     rate_runs: tuple[RateRun, ...] = ()
+    latencies: tuple[LatencyPoint, ...] = ()
 
     @property
     def checked(self) -> int:
@@ -264,6 +266,7 @@ class SelftestResult:
             "predicted_pps": self.predicted_pps,
             "rates": [run.to_dict() for run in self.rate_runs],
             "rate_summary": [summary.to_dict() for summary in summaries(self.rate_runs)],
+            "latency": [point.to_dict() for point in self.latencies],
             "failures": [outage.to_dict() for outage in self.outages],
             "faults": [_fault(fault) for fault in self.faults],
             "notes": list(self.notes),

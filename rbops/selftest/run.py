@@ -54,7 +54,12 @@ def run_selftest(
             )
         _run_all(session, phases)
     faults += session.faults
-    if not any(phase.received for phase in session.phases) and not session.rate_runs and not faults:
+    if (
+        not any(phase.received for phase in session.phases)
+        and not session.rate_runs
+        and not session.latencies
+        and not faults
+    ):
         faults.append(Fault("nothing tested", "no packet was checked: nothing was tested", "all"))
     return SelftestResult(
         name=plan.name,
@@ -69,6 +74,7 @@ def run_selftest(
         predicted_pps=plan.prediction.rate_pps,
         outages=tuple(session.outages),
         rate_runs=tuple(session.rate_runs),
+        latencies=tuple(session.latencies),
     )
 
 

@@ -10,6 +10,7 @@ from rbops.plan import ClusterPlan
 from rbops.selftest.bench import Bench, Outcome, run_phase
 from rbops.selftest.counters import ReadCounters, Readings, difference, parse, spread, suspicions
 from rbops.selftest.diagnosis import Evidence, diagnose
+from rbops.selftest.latency import LatencyPoint
 from rbops.selftest.options import SelftestOptions
 from rbops.selftest.outage import Outage
 from rbops.selftest.pace import slower
@@ -44,6 +45,7 @@ class Session:
         self.phases: list[Phase] = []
         self.rate: RateResult | None = None
         self.rate_runs: list[RateRun] = []
+        self.latencies: list[LatencyPoint] = []
         self.outages: list[Outage] = []
         self.faults: list[Fault] = []
         self.notes: list[str] = []

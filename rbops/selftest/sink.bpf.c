@@ -39,6 +39,8 @@ struct config {
 	__u32 words;   /* 64-bit words of bitmap per flow */
 	__u16 self;
 	__u16 udp_port; /* big-endian: the test's UDP destination port */
+	__u32 shift;    /* as the generators' */
+	__u32 room;
 };
 
 struct totals {
@@ -62,6 +64,15 @@ struct {
 	__type(value, struct config);
 	__uint(max_entries, 1);
 } config SEC(".maps");
+
+/* When a packet came first, CLOCK_MONOTONIC in ns, by (source * flows + flow) * room + sequence >> shift. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, 1); /* resized before load */
+	__uint(map_flags, BPF_F_MMAPABLE);
+} stamps SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -339,10 +350,13 @@ int check(struct xdp_md *ctx)
 		count_fault(ctx, source, CORRUPT);
 	mask = 1ULL << (sequence & 63);
 	old = __sync_fetch_and_or(word, mask);
-	if (old & mask)
+	if (old & mask) {
 		count_fault(ctx, source, DUPLICATE);
-	else
-		follow(ctx, source, index, sequence);
+		return XDP_DROP;
+	}
+	if (conf->room)
+		stamp(&stamps, index, sequence, conf->shift, conf->room);
+	follow(ctx, source, index, sequence);
 	return XDP_DROP;
 }
 

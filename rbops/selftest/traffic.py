@@ -27,7 +27,8 @@ class Traffic:
     ``frames`` None: as many as fit into ``seconds``, in whole rounds over all flows. ``pps`` None: as fast
     as the tester can. ``chunk``: frames a generator sends without a look at the clock. ``flows`` between
     two testers; of those ``active`` at a time (None: all), each for ``burst`` packets in a row of turns:
-    flows then begin and end as they do in a network, and come back much later.
+    flows then begin and end as they do in a network, and come back much later. ``stamped``: the times of some packets
+    are noted.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Traffic:
     flows: int = 1
     active: int | None = None
     burst: int = 1
+    stamped: bool = False
 
     @property
     def length(self) -> int:

@@ -61,13 +61,16 @@ class Epoch:
     """One phase on the wire: frames of another epoch are not counted.
 
     ``magic``: the run in the upper 20 bits, the epoch in the lower 12. ``keys``: two 64-bit words
-    of the digest's key. ``length`` without FCS. ``flows`` per pair of testers.
+    of the digest's key. ``length`` without FCS. ``flows`` per pair of testers. ``room``: of so many packets of a flow,
+    one in 1 << ``shift``, the times are noted.
     """
 
     magic: int
     keys: tuple[int, int]
     length: int
     flows: int
+    shift: int = 0
+    room: int = 0
 
 
 @dataclass(frozen=True, slots=True)

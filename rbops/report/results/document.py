@@ -16,6 +16,8 @@ from rbops.errors import UsageError, Where
 
 __all__ = [
     "ContextDoc",
+    "DistributionDoc",
+    "LatencyDoc",
     "MatrixDoc",
     "PathDoc",
     "PhaseDoc",
@@ -208,6 +210,33 @@ class RateSummaryDoc(_Model):
     spread: float
 
 
+class DistributionDoc(_Model):
+    """Latencies of ``samples`` packets in seconds; ``histogram_ns``: upper bound of a class and packets in it."""
+
+    samples: int
+    min_s: float
+    p50_s: float
+    p90_s: float
+    p99_s: float
+    p99_9_s: float = Field(alias="p99.9_s")
+    max_s: float
+    mean_s: float
+    ipdv_mean_s: float
+    histogram_ns: list[tuple[int, int]]
+
+
+class LatencyDoc(DistributionDoc):
+    """Latency at a load: ``part`` of the rate that was found, null: unloaded; ``floor``: the testers alone."""
+
+    size: int
+    part: float | None
+    offered_pps: int
+    sent_pps: int
+    sent: int
+    lost: int
+    floor: DistributionDoc
+
+
 class OutageDoc(_Model):
     """What a stream lost while something was broken or mended (``back``); ``seconds`` are of its ``share`` there."""
 
@@ -279,6 +308,7 @@ class ResultDoc(_Model):
     predicted_pps: int
     rates: list[RateRunDoc] = []
     rate_summary: list[RateSummaryDoc] = []
+    latency: list[LatencyDoc] = []
     failures: list[OutageDoc] = []
     faults: list[FaultDoc]
     notes: list[str]

@@ -6,6 +6,8 @@ from typing import cast
 
 from rbops.report.results.document import (
     ContextDoc,
+    DistributionDoc,
+    LatencyDoc,
     OutageDoc,
     PairDoc,
     PhaseDoc,
@@ -15,6 +17,7 @@ from rbops.report.results.document import (
     ResultDoc,
 )
 from rbops.selftest.context import Context, PortContext, ServerContext
+from rbops.selftest.latency import Distribution, LatencyPoint
 from rbops.selftest.outage import Outage
 from rbops.selftest.rateresult import Bounds, RateResult, RateRun, Trial
 from rbops.selftest.result import (
@@ -46,6 +49,7 @@ def restored(document: ResultDoc) -> SelftestResult:
         notes=tuple(document.notes),
         predicted_pps=document.predicted_pps,
         rate_runs=tuple(_rate_run(one) for one in document.rates),
+        latencies=tuple(_latency(one) for one in document.latency),
         outages=tuple(_outage(one) for one in document.failures),
         context=_context(document.context) if document.context else None,
     )
@@ -111,6 +115,18 @@ def _rate_run(one: RateRunDoc) -> RateRun:
         one.size, one.run, one.method, one.width, one.trial_seconds, float(one.ceiling_pps), ndr, pdr, one.complete,
         trials, one.seconds,
     )  # fmt: skip
+
+
+def _latency(one: LatencyDoc) -> LatencyPoint:
+    rates = (float(one.offered_pps), float(one.sent_pps))
+    return LatencyPoint(one.size, one.part, *rates, one.sent, one.lost, _distribution(one), _distribution(one.floor))
+
+
+def _distribution(one: DistributionDoc) -> Distribution:
+    percentiles = (one.p50_s, one.p90_s, one.p99_s, one.p99_9_s)
+    return Distribution(
+        one.samples, one.min_s, percentiles, one.max_s, one.mean_s, one.ipdv_mean_s, tuple(one.histogram_ns)
+    )
 
 
 def _context(one: ContextDoc) -> Context:

@@ -7,6 +7,8 @@ share of the quotas: it gets that share of the line rate. Flows begin and end, a
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rbops.selftest.session import Session
 from rbops.selftest.traffic import Traffic, chunk_at
 
@@ -24,7 +26,9 @@ def run(session: Session, seconds: float) -> None:
     pps = first.at.rate_bps / cores / (options.pair_size * 8)
     shape = {"flows": options.flows} if options.flows else groups(len(testers), pps * seconds)
     destinations = {first.index: (last.index,)}
-    traffic = Traffic("pair", options.pair_size, destinations, seconds, pps, None, chunk_at(pps), **shape)
+    traffic = Traffic("pair", options.pair_size, destinations, seconds, pps, None, chunk_at(pps))
+    active, burst = shape.get("active"), shape.get("burst", 1)
+    traffic = replace(traffic, flows=shape["flows"], active=active, burst=burst)
     session.checked(traffic, ordered=False)
 
 

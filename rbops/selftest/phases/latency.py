@@ -1,0 +1,93 @@
+"""Latency of all ports at once, unloaded and at 10, 50 and 90 % of the rate that was found; only when asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import rbops.selftest.floor as alone
+from rbops.selftest.bench import run_phase
+from rbops.selftest.diagnosis import Evidence, diagnose
+from rbops.selftest.latency import LatencyPoint, distribution, matched
+from rbops.selftest.phases.rate import OVERLOAD_KINDS
+from rbops.selftest.session import Session
+from rbops.selftest.traffic import Traffic, chunk_at
+
+__all__ = ["NAME", "PARTS", "run"]
+
+NAME = "latency"
+
+PARTS = (None, 0.1, 0.5, 0.9)
+_SECONDS = 2.0
+_UNLOADED_PPS = 200.0
+"""A second and port: a packet has the router to itself."""
+
+
+def run(session: Session, seconds: float) -> None:
+    """Measure at each load; the results are the session's ``latencies``. ``seconds`` is not used."""
+    del seconds
+    rates = _rates(session)
+    if not rates:
+        session.notes.append("latency: no rate was found, so only unloaded")
+    for size, rate in (rates or {session.options.size: 0.0}).items():
+        for part in PARTS if rate else PARTS[:1]:
+            _point(session, size, part, _UNLOADED_PPS if part is None else rate * part / len(session.bench.testers))
+
+
+def _rates(session: Session) -> dict[int, float]:
+    """Packets a second of all ports by frame size: PDR (the lowest of the runs), or the highest without loss."""
+    found: dict[int, float] = {}
+    for one in session.rate_runs:
+        if one.pdr.lower_pps:
+            found[one.size] = min(found.get(one.size, float("inf")), one.pdr.lower_pps)
+    if not found and session.rate is not None and session.rate.rate_pps:
+        found[session.rate.size] = session.rate.rate_pps
+    return found
+
+
+def _point(session: Session, size: int, part: float | None, pps: float) -> None:
+    bench = session.bench
+    at = "unloaded" if part is None else f"at {part:.0%} of the rate"
+    session.say(f"{NAME}: {size}-byte frames {at}, {pps * len(bench.testers) / 1e6:.4f} Mpps for {_SECONDS:.0f} s")
+    # Under load in the bursts with which the rate was found: more of them could not be sent.
+    chunk = 1 if part is None else chunk_at(pps)
+    traffic = Traffic(
+        NAME, size, session.everyone, _SECONDS, pps, None, chunk, flows=session.flows, stamped=True
+    )  # fmt: skip
+    outcome = run_phase(bench, traffic)
+    wrong = diagnose(Evidence(outcome, bench.testers, ordered=False))
+    session.faults += [fault for fault in wrong if fault.kind not in OVERLOAD_KINDS]
+    found = distribution(_flows(session, traffic, outcome.room))
+    floor = distribution(_alone(session, size, pps, chunk))
+    if found is None or floor is None:
+        session.notes.append(f"latency: {size}-byte frames {at}: no packet was timed")
+        return
+    phase = outcome.phase
+    sent_pps = sum(source.rate_pps for source in phase.sources)
+    offered = pps * len(phase.sources)
+    session.latencies.append(LatencyPoint(size, part, offered, sent_pps, phase.sent, phase.lost, found, floor))
+
+
+def _flows(session: Session, traffic: Traffic, room: int) -> list[Any]:
+    bench = session.bench
+    testers, flows = len(bench.testers), traffic.flows
+    wanted = [
+        {"sent": len(traffic.destinations[tester.index]) * flows * room, "received": testers * flows * room}
+        for tester in bench.testers
+    ]
+    tables = bench.agents.each("stamps", wanted)
+    received = {tester.index: table["received"] for tester, table in zip(bench.testers, tables, strict=True)}
+    return [
+        flow
+        for tester, table in zip(bench.testers, tables, strict=True)
+        for flow in matched(
+            table["sent"], received, traffic.destinations[tester.index], tester.index, flows, room, testers
+        )
+    ]
+
+
+def _alone(session: Session, size: int, pps: float, chunk: int) -> list[Any]:
+    """The same sent by one tester to itself over a cable, without a router."""
+    table = session.bench.agents.all[0].call(
+        "floor", length=size - 4, seconds=0.5, pps=max(pps, 2000.0), chunk=chunk, timeout_s=30.0
+    )
+    return matched(table["sent"], {0: table["received"]}, (0,), 0, alone.FLOWS, alone.ROOM, 1)
