@@ -13,6 +13,7 @@ test: setup ## every test this machine can run
 	@scripts/setup-browser.sh
 	@$(PYTHON) -m pytest -n 2 --dist loadgroup
 
+# RBOPS_FAULTS_SERVERS=4 makes the lab one of four: half as long again.
 test-faults: setup ## every fault of the matrix and every promise; writes docs/faults.md. An hour and a half on two cores
 	@$(PYTHON) -m scripts.faults run
 

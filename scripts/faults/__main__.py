@@ -22,7 +22,11 @@ _SOAK = FOLDER / "soak.md"
 
 def current() -> str:
     """The page as the stored results have it."""
-    return page(promises(), read_results(), _SOAK.read_text(encoding="utf-8") if _SOAK.exists() else "")
+    from tests.faults.cases import cases
+    from tests.faults.test_server import POINTS, STEPS
+
+    total = len(cases()) + len(STEPS) * (POINTS - 1)
+    return page(promises(), read_results(), total, _SOAK.read_text(encoding="utf-8") if _SOAK.exists() else "")
 
 
 def _run(arguments: Sequence[str]) -> int:

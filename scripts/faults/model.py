@@ -106,12 +106,11 @@ def read_results() -> Results:
 
 def summary(day: str, lines: Iterable[Sequence[Any]]) -> Results:
     """Of the recorder's lines: of a test that ran twice the last one counts."""
-    last = {nodeid: (outcome, seconds, faults) for nodeid, outcome, seconds, faults, *_ in lines}
+    ran = (line for line in lines if line[1] != "skipped")
+    last = {nodeid: (outcome, seconds, faults) for nodeid, outcome, seconds, faults, *_ in ran}
     kept: Counter[tuple[str, str, str, bool]] = Counter()
     memory: Counter[bool] = Counter()
     for nodeid, (outcome, _, faults) in last.items():
-        if outcome == "skipped":
-            continue
         if nodeid.startswith(_MEMORY):
             memory[outcome == "passed"] += faults
         elif nodeid.startswith((_CASE, _SERVER)):

@@ -29,18 +29,18 @@ that it is hitless no packet was lost.
 """
 
 
-def page(promises: Sequence[Promise], results: Results, soak: str = "") -> str:
-    """The whole page."""
-    lines = [_HEAD, _last(results), *_promises(promises, results), *_matrix(results.groups), _SOAK]
+def page(promises: Sequence[Promise], results: Results, total: int, soak: str = "") -> str:
+    """The whole page. ``total``: how many faults the matrix has."""
+    lines = [_HEAD, _last(results, total), *_promises(promises, results), *_matrix(results.groups), _SOAK]
     return "\n".join([*lines, *([soak] if soak else [])]).rstrip() + "\n"
 
 
-def _last(results: Results) -> str:
+def _last(results: Results, total: int) -> str:
     lost = sum(group.failed for group in results.groups) + results.memory_failed
     lab, every = results.in_the_lab, results.in_the_lab + results.memory
     return (
-        f"Last run: {results.day}, {every:,} faults, {lab:,} of them into booted servers of a lab, the others\n"
-        "into one server's transaction without a kernel (every write of a verb, times five faults of a disk);\n"
+        f"Last run: {results.day}, {every:,} faults: {lab:,} of the matrix's {total:,} into booted servers of a lab,\n"
+        "the others into one server's transaction without a kernel (every write of a verb, five faults each);\n"
         f"{results.minutes:.0f} minutes of tests. Faults after which a promise was broken: {lost}.\n"
     )
 

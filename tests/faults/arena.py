@@ -18,6 +18,13 @@ __all__ = ["Arena", "Outcome", "States"]
 States = Mapping[str, Mapping[str, Any]]
 
 _FIRST_S = 2.0
+# What is left of a timer that has elapsed is forgotten by systemd; of one whose work was done by hand it is not.
+_ELAPSE = """
+systemctl start --wait rbops-revert.service
+[ -e /var/lib/rbops/snapshot ] || systemctl stop rbops-revert.timer
+[ -e /var/lib/rbops/snapshot ] || systemctl reset-failed rbops-revert.timer rbops-revert.service
+true
+"""
 # A revert does not wait for the units that it starts again.
 _NO_JOBS = "timeout 20 sh -c 'while systemctl list-jobs --no-legend | grep -q rbops; do sleep 0.1; done'"
 _UNKNOWN, _BUG = 6, 70
@@ -166,17 +173,16 @@ class Arena:
         return str(json.loads(found)["digest"]) if found else ""
 
     def fire_timers(self, *, strict: bool = True) -> None:
-        """Where a change is open its timer is armed: what it would run, now.
+        """Where a change is open its timer is armed: what it would run, now. A timer without a change does nothing.
 
         Without ``strict`` the timer may have fired in vain before: what an operator is told to do then, is done.
         """
         for name in self.names:
-            if not change_open(self.lab, name):
-                continue
             armed = inside(self.lab, name, "sh", "-c", "systemctl is-active rbops-revert.timer || true").strip()
-            assert armed == "active" or not strict, f"{name}: a change is open and its timer is {armed}"
+            orphaned = armed != "active" and change_open(self.lab, name)
+            assert not (orphaned and strict), f"{name}: a change is open and its timer is {armed}"
             if armed == "active":
-                inside(self.lab, name, "sh", "-c", "systemctl start --wait rbops-revert.service || true")
+                inside(self.lab, name, "sh", "-c", _ELAPSE)
             if change_open(self.lab, name):
                 inside(self.lab, name, "sh", "-c", "systemctl reset-failed 'rbops-revert*' || true")
                 inside(self.lab, name, "python3", "/var/lib/rbops/snapshot/rbops-node", "revert")

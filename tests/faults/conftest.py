@@ -1,7 +1,8 @@
-"""One lab of two servers for the whole room, between two configurations."""
+"""One lab of two servers, or more, for the whole room, between two configurations."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,25 +14,28 @@ from tests.support.lab import MakeLab, make_lab
 
 __all__ = ["make_lab"]
 
+_SERVERS = int(os.environ.get("RBOPS_FAULTS_SERVERS", "2"))
+"""Faults that strike one server strike one of so many."""
+
 _OLD = """\
 name: rbftest
-router: {external_ports: 2, line_rate: 1Gbps}
-servers: {profile: lab}
+router: {{external_ports: {servers}, line_rate: 1Gbps}}
+servers: {{profile: lab}}
 routes:
-  - {prefix: 203.0.113.0/24, via: 198.18.1.2}
+  - {{prefix: 203.0.113.0/24, via: 198.18.1.2}}
 """
 # Files, routes, a sysctl of each server, the data plane's configuration, and ports that are reset.
 _NEW = """\
 name: rbftest
-router: {external_ports: 2, line_rate: 1Gbps, services: [bgp]}
-servers: {profile: lab}
-nic: {offloads: {tx-nocache-copy: true}}
-punts: {arp: 500}
-interconnect: {flowlet_timeout: 50ms}
-kernel: {sysctl: {net.ipv4.conf.ext0.log_martians: 1, net.ipv4.conf.ext1.log_martians: 1}}
+router: {{external_ports: {servers}, line_rate: 1Gbps, services: [bgp]}}
+servers: {{profile: lab}}
+nic: {{offloads: {{tx-nocache-copy: true}}}}
+punts: {{arp: 500}}
+interconnect: {{flowlet_timeout: 50ms}}
+kernel: {{sysctl: {{net.ipv4.conf.ext0.log_martians: 1, net.ipv4.conf.ext1.log_martians: 1}}}}
 routes:
-  - {prefix: 203.0.113.0/24, via: 198.18.0.2}
-  - {prefix: 192.0.2.0/24, via: 198.18.1.2}
+  - {{prefix: 203.0.113.0/24, via: 198.18.0.2}}
+  - {{prefix: 192.0.2.0/24, via: 198.18.1.2}}
 """
 
 
@@ -51,7 +55,7 @@ def arena(make_lab: MakeLab, state_home: Path, tmp_path_factory: pytest.TempPath
     folder = tmp_path_factory.mktemp("specs")
     specs = {"old": folder / "old.yml", "new": folder / "new.yml"}
     for name, text in (("old", _OLD), ("new", _NEW)):
-        specs[name].write_text(text, encoding="utf-8")
+        specs[name].write_text(text.format(servers=_SERVERS), encoding="utf-8")
     made = Arena(make_lab(load_plan(specs["old"]), "rbt-faults"), specs)
     made.known["fresh"] = {name: made.shown(name) for name in made.names}
     return made

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from rbops.node.installed import PATHS
-from tests.deploy.serverstate import change_open, inside
+from tests.deploy.serverstate import inside
 from tests.faults.arena import Arena
 from tests.faults.test_cluster import prepared
 
@@ -111,7 +111,7 @@ STEPS = {
     "restore": Step(Server.open, ("restore", *_RUN, "--generation", "LAST")),
     "remove": Step(Server.open, ("remove", *_RUN)),
 }
-_POINTS = 40
+POINTS = 40
 _KILLED = str(128 + signal.SIGKILL)
 _SAMPLE = frozenset({15, 30})
 
@@ -124,7 +124,7 @@ def _parameters() -> list[object]:
     return [
         pytest.param(verb, number, id=f"{verb}-{number}", marks=_marks(sampled=number in _SAMPLE))
         for verb in STEPS
-        for number in range(1, _POINTS)
+        for number in range(1, POINTS)
     ]
 
 
@@ -138,8 +138,7 @@ def arguments(server: Server, step: Step) -> tuple[str, ...]:
 
 def back(server: Server) -> None:
     """What follows a kill, and the old configuration again where the change was complete."""
-    if change_open(server.arena.lab, _SERVER):
-        server.arena.fire_timers()
+    server.arena.fire_timers()
     if server.is_in("new"):
         server.open()
         server.sh(_PUSH, "old")
@@ -158,9 +157,8 @@ def test_kill(server: Server, verb: str, number: int) -> None:
         back(server)
         assert server.is_in("old"), "without a fault"
     step.ready(server)
-    server.killed(max(1, server.calls[verb] * number // _POINTS), *arguments(server, step))
-    if change_open(server.arena.lab, _SERVER):
-        server.arena.fire_timers()
+    server.killed(max(1, server.calls[verb] * number // POINTS), *arguments(server, step))
+    server.arena.fire_timers()
     found = server.arena.verdict(_SERVER, ("old", "new"), frozenset({"run", "lock"}))
     assert found == "old" or (step.ends and found == "new"), found
     back(server)

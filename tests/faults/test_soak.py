@@ -12,7 +12,7 @@ from tests.faults.soak.stream import streaming
 
 pytestmark = [pytest.mark.lab, pytest.mark.root]
 
-_CHANGES = 5
+_CHANGES = 4
 
 
 def test_random_changes_end_as_planned_and_hitless_ones_lose_no_packet(arena: Arena, tmp_path: Path) -> None:

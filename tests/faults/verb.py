@@ -148,7 +148,8 @@ class _Points:
 def _place(facts: dict[str, Any]) -> list[str]:
     """Server and task, or the step, of a journal's entry; without what differs from run to run."""
     words = (facts.get("host") or facts.get("server"), facts.get("task"), facts.get("step"))
-    return [re.sub(r" plan [0-9a-f]+$", " a plan", str(word)) for word in words if word]
+    alike = (re.sub(r" plan [0-9a-f]+$", " a plan", str(word)) for word in words if word)
+    return [re.sub(r"\b\d+ servers$", "the servers", word) for word in alike]
 
 
 def _replace(owner: type, name: str, function: Callable[..., Any]) -> None:
