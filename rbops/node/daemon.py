@@ -145,7 +145,7 @@ def parse_protocols(lines: Iterator[tuple[str, str]]) -> list[dict[str, Any]]:
             match = _PROTOCOL.match(text)
             now = None
             if match and match[2] in ("BGP", "OSPF"):
-                info = (match[6] or "").strip()
+                info = " ".join((match[6] or "").split())
                 now = {"name": match[1], "protocol": match[2].lower(), "up": match[4] == "up", "since": match[5]}
                 now |= {"info": info, "imported": 0, "filtered": 0, "exported": 0}
                 found.append(now)

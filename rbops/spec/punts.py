@@ -19,7 +19,7 @@ class Punts(Section):
     """Packets a second that a core may give its kernel from one port, by reason; what is beyond is dropped, counted."""
 
     local_delivery: PuntRate = 20_000
-    """For the router's own addresses; TCP, TCP's first packets, ICMP and all else have this rate each."""
+    """For the router's own addresses; TCP, its first packets, BGP, BFD, OSPF, ICMP and all else have this rate each."""
     unresolved: PuntRate = 50_000
     """For a neighbour whose MAC the kernel finds and whose packets it therefore forwards."""
     too_big: PuntRate = 20_000

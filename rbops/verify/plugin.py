@@ -26,8 +26,8 @@ class VerifyPlugin:
 
     A check asks for its cases by fixture name: ``server_case`` (one a server), ``row_case`` (each row that
     rbops-node shows), ``port_case`` (those that the kernel keeps), ``vector_case`` (queues of hardware),
-    ``file_case``, ``peer_case`` (every other server), and those of :mod:`rbops.verify.kernel_cases` and
-    ``own_cases``, the data plane's.
+    ``file_case``, ``peer_case`` (every other server), ``daemon_case`` (servers with a routing daemon), and those of
+    :mod:`rbops.verify.kernel_cases` and ``own_cases``, the data plane's.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class VerifyPlugin:
             "file_case": self._file_cases,
             **kernel_cases(),
             "peer_case": self._peer_cases,
+            "daemon_case": self._daemon_cases,
             **self._own_cases,
         }
         for name, cases in kinds.items():
@@ -120,6 +121,11 @@ class VerifyPlugin:
     def _file_cases(server: ServerUnderTest) -> Iterator[Case]:
         for path, digest in server.files.items():
             yield Case(server, f"{server.name}:{path}", key=path, want=digest)
+
+    @staticmethod
+    def _daemon_cases(server: ServerUnderTest) -> Iterator[Case]:
+        if server.node.routing is not None:
+            yield Case(server, server.name, key=server.node.routing.kind)
 
     def _peer_cases(self, server: ServerUnderTest) -> Iterator[Case]:
         for peer in self._servers:

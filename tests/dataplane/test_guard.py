@@ -21,8 +21,12 @@ RATE, BURST = 1000, 100
 """Of the tests' punts: packets a second, and those that a full bucket lets through at once."""
 
 
-def tcp(flags: int) -> dict[str, object]:
-    return {"protocol": 6, "payload": struct.pack(">HHIIBBHHH", 40000, 22, 1, 1, 0x50, flags, 1000, 0, 0)}
+def tcp(flags: int, source: int = 40000, port: int = 22) -> dict[str, object]:
+    return {"protocol": 6, "payload": struct.pack(">HHIIBBHHH", source, port, 1, 1, 0x50, flags, 1000, 0, 0)}
+
+
+def udp(port: int) -> dict[str, object]:
+    return {"protocol": 17, "payload": struct.pack(">HHHH", 49152, port, 32, 0) + bytes(24)}
 
 
 def make_frames(mac: bytes) -> dict[str, bytes]:
@@ -36,6 +40,9 @@ def make_frames(mac: bytes) -> dict[str, bytes]:
         "session": ethernet(mac, ipv4(ROUTER, **tcp(0x10))),  # type: ignore[arg-type]
         "opening": ethernet(mac, ipv4(ROUTER, **tcp(0x02))),  # type: ignore[arg-type]
         "ping": ethernet(mac, ipv4(ROUTER, protocol=1)),
+        "bgp": ethernet(mac, ipv4(ROUTER, **tcp(0x18, port=179))),  # type: ignore[arg-type]
+        "bfd": ethernet(mac, ipv4(ROUTER, ttl=255, **udp(3784))),  # type: ignore[arg-type]
+        "ospf": ethernet(mac, ipv4(ROUTER, ttl=1, protocol=89, payload=bytes(44))),
         "datagram": ethernet(mac, ipv4(ROUTER)),
         "fragment": ethernet(mac, ipv4(ROUTER, fragment=0x2001, **tcp(0x10))),  # type: ignore[arg-type]
     }
@@ -53,7 +60,8 @@ def router(make_router: Callable[..., Router]) -> Router:
 @pytest.mark.root
 def test_a_flood_takes_only_its_own_bucket(router: Router) -> None:
     frames = make_frames(router.mac("ext0"))
-    for flood in ("ttl", "options", "arp", "no_route", "unresolved", "opening", "ping", "datagram"):
+    floods = ("ttl", "options", "arp", "no_route", "unresolved", "session", "opening", "ping", "datagram")
+    for flood in (*floods, "bgp", "bfd", "ospf"):
         router.next_tick()
         verdicts = [router.receive("ext0", frames[flood]).verdict for _ in range(BURST + 20)]
         assert verdicts == [XDP_PASS] * BURST + [XDP_DROP] * 20, flood
@@ -62,6 +70,20 @@ def test_a_flood_takes_only_its_own_bucket(router: Router) -> None:
         assert {name for name, verdict in others.items() if verdict != XDP_PASS} == (
             {"fragment"} if flood == "datagram" else set()
         )
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(("ttl", "port"), [(254, 3784), (255, 3786), (255, 53)])
+def test_bfd_from_afar_is_a_datagram_like_others(router: Router, ttl: int, port: int) -> None:
+    mac = router.mac("ext0")
+    frame = ethernet(mac, ipv4(ROUTER, ttl=ttl, **udp(port)))  # type: ignore[arg-type]
+    for _ in range(BURST):
+        router.receive("ext0", frame)
+    frames = make_frames(mac)
+    assert router.receive("ext0", frames["datagram"]).verdict == XDP_DROP
+    assert router.receive("ext0", frames["bfd"]).verdict == XDP_PASS
+    answer = ethernet(mac, ipv4(ROUTER, **tcp(0x10, source=179, port=40000)))  # type: ignore[arg-type]
+    assert [router.receive("ext0", each).verdict for each in (frames["bgp"], answer)] == [XDP_PASS] * 2
 
 
 @pytest.mark.root

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from rbops.plan import ClusterPlan
 from rbops.render import render
 from tests.render.rb4 import mesh
 
@@ -58,18 +59,19 @@ class Server:
     def json(self, *argv: str) -> Any:
         return json.loads(self.run(*argv).stdout or "[]")
 
-    def install(self, kind: str = "xdp", **changes: Any) -> None:
+    def install(self, kind: str = "xdp", plan: ClusterPlan | None = None, **changes: Any) -> None:
         """Put the rendered files of n0 where they belong, with parts of node.json replaced."""
-        plan = mesh(4)
+        plan = plan or mesh(4)
         rendered = render(replace(plan, forwarding=replace(plan.forwarding, dataplane=kind)))
-        (self.etc / "xdp").mkdir(parents=True, exist_ok=True)
         for file in rendered.files_of("n0"):
             if file.path.startswith("/etc/rbops/"):
                 content = file.content
                 if file.path.endswith("node.json"):
                     text = content.decode().replace("/etc/rbops/", f"{self.etc}/")
                     content = json.dumps({**json.loads(text), **changes}).encode()
-                (self.folder / "etc" / file.path.removeprefix("/etc/rbops/")).write_bytes(content)
+                target = self.etc / file.path.removeprefix("/etc/rbops/")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(content)
 
     def kernel(self) -> dict[str, Any]:
         """What the kernel says of all that rbops touches."""

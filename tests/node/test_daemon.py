@@ -88,7 +88,7 @@ def test_what_sessions_say() -> None:
     assert (one["name"], one["up"], one["info"], one["description"]) == ("server_1", True, "Established", "server n1")
     assert (one["imported"], one["filtered"], one["exported"], one["as"]) == (12, 3, 7, 64512)
     assert (two["name"], two["up"], two["since"]) == ("port0_198_18_0_2", False, "2026-11-29")
-    assert (two["info"], two["imported"]) == ("Active        Socket: Connection refused", 0)
+    assert (two["info"], two["imported"]) == ("Active Socket: Connection refused", 0)
 
 
 def test_its_files_are_its_own_alone(bird: Bird) -> None:

@@ -17,6 +17,7 @@ CLICK = {**COMMON, "command": "/usr/bin/click router.click", "stop": "/bin/true"
 UNITS = {
     "`rbops-watch.service`": ("rbops-watch.service", {**COMMON, "start_timeout_s": 10}),
     "`rbops.service`": ("rbops.service", {**COMMON, "start_timeout_s": 10}),
+    "`rbops-fib.service`": ("rbops-fib.service", COMMON),
     "`rbops-bird.service`": ("rbops-bird.service", COMMON),
     "`rbops-click.service` on sockets": ("rbops-click.service", {**CLICK, "kernel": False, "dpdk": False}),
     "on DPDK": ("rbops-click.service", {**CLICK, "kernel": False, "dpdk": True}),

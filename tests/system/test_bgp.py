@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,18 +18,9 @@ pytestmark = [pytest.mark.lab, pytest.mark.root]
 
 PASSWORD = "canary-5Tq9-of-a-password"  # noqa: S105 - looked for where it must not be
 SERVERS = ("n0", "n1", "n2", "n3")
-ROUTING = f"""
-routing:
-  daemon: bird
-  routes: 100000
-  as: {ROUTER_AS}
-  bfd: 100ms
-  announce: [198.51.100.0/24]
-  neighbors:
-    - {{address: 198.18.0.2, as: 65000, bfd: true, password: peer0.password}}
-    - {{address: 198.18.1.2, as: 65001, bfd: true}}
-    - {{address: 198.18.3.2, as: 65003, import: [192.0.2.0/24]}}
-"""
+PAGE = (Path(__file__).parents[2] / "docs" / "routing.md").read_text(encoding="utf-8")
+ROUTING = "\n" + re.search(r"^routing:\n  daemon: bird\n(  .*\n)+", PAGE, re.MULTILINE)[0]  # type: ignore[index]
+"""The worked example of docs/routing.md."""
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +183,19 @@ def test_a_dead_server_takes_only_its_own_peers_along(router: Cluster, peers: di
     for server in SERVERS:
         wait_for(server, lambda server=server: audit(router, server)["differences"] == 0)
     assert router.verb("verify").code == 0
+
+
+def test_a_daemon_that_does_not_run_is_named(router: Cluster, peers: dict[int, Peer]) -> None:
+    del peers
+    router.on("n2", "systemctl", "stop", "rbops-bird.service")
+    try:
+        done = router.verb("verify", "-k", "daemon")
+        assert done.code == 1
+        assert "rbops-bird.service does not run" in done.out + done.err
+        assert "bird: it does not run" in router.verb("status").out
+    finally:
+        router.on("n2", "systemctl", "start", "rbops-bird.service")
+    wait_for("n2's sessions", lambda: all(each["up"] for each in sessions(router, "n2").values()))
 
 
 def test_what_bird_refuses_changes_nothing(router: Cluster, peers: dict[int, Peer]) -> None:

@@ -13,28 +13,44 @@
 #define TCP_ACK 0x10
 
 /* Classes of local delivery; other reasons have theirs by the sender's MAC. */
-enum local_class { CLASS_TCP, CLASS_TCP_SYN, CLASS_ICMP, CLASS_OTHER };
+enum local_class { CLASS_TCP, CLASS_TCP_SYN, CLASS_ICMP, CLASS_OTHER, CLASS_BGP, CLASS_BFD, CLASS_OSPF };
 
-/* By sender: one that floods takes a quarter of its neighbours' chances at most. */
+#define BGP_PORT 179
+#define BFD_PORT 3784 /* and echo, the next one (RFC 5881, 4) */
+#define FROM_A_NEIGHBOR 255 /* a TTL that nothing has that was forwarded (RFC 5082) */
+
+/* By sender: one that floods takes an eighth of its neighbours' chances at most. */
 static __always_inline __u32 sender_class(const __u64 *mac)
 {
 	__u32 value = ((__u32)(mac[0] >> 48) ^ *(const __u32 *)(mac + 1)) * 0x9E3779B1U;
 
-	return value >> 30;
+	return value >> 29;
 }
 
-/* What a session's packets are, what opens one, pings, everything else: none of them takes what another needs. */
+/*
+ * What a session's packets are, what opens one, pings, routing protocols, everything else: none of them takes what
+ * another needs. BFD, which notices three lost packets, counts as such from a neighbour alone.
+ */
 static __always_inline __u32 local_class(const struct ip_header *ip, const void *end)
 {
 	const __u8 *tcp = (const void *)(ip + 1);
+	const __be16 *ports = (const void *)(ip + 1);
 
 	if ((const void *)(ip + 1) > end || ip->version_ihl != 0x45 || ip->fragment & bpf_htons(0x1fff))
 		return CLASS_OTHER;
 	if (ip->protocol == 1)
 		return CLASS_ICMP;
+	if (ip->protocol == 89)
+		return CLASS_OSPF;
+	if ((const void *)(ports + 2) > end)
+		return CLASS_OTHER;
+	if (ip->protocol == 17)
+		return ip->ttl == FROM_A_NEIGHBOR && (bpf_ntohs(ports[1]) & ~1) == BFD_PORT ? CLASS_BFD : CLASS_OTHER;
 	if (ip->protocol != 6 || (const void *)(tcp + 14) > end)
 		return CLASS_OTHER;
-	return (tcp[13] & (TCP_SYN | TCP_ACK)) == TCP_SYN ? CLASS_TCP_SYN : CLASS_TCP;
+	if ((tcp[13] & (TCP_SYN | TCP_ACK)) == TCP_SYN)
+		return CLASS_TCP_SYN;
+	return ports[0] == bpf_htons(BGP_PORT) || ports[1] == bpf_htons(BGP_PORT) ? CLASS_BGP : CLASS_TCP;
 }
 
 /*

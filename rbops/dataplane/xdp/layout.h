@@ -21,7 +21,7 @@
 #define MAX_NEXT_HOPS 16384
 #define OWN_BUCKETS 8192 /* most, of OWN_BUCKET addresses each */
 #define OWN_BUCKET 4
-#define PUNT_CLASSES 4 /* buckets of a port and reason */
+#define PUNT_CLASSES 8 /* buckets of a port and reason */
 #define CUT_WORDS (MAX_SERVERS / 32)
 
 /*

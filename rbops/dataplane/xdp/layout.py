@@ -34,6 +34,7 @@ ETHERNET_HEADER, VLAN_TAG = 14, 4
 
 # How many of each a CPU's block has room for; the names are those of layout.h, in its order.
 FORWARDED_COUNT, PUNTED_COUNT, DROPPED_COUNT = 8, 32, 32
+PUNT_CLASSES = 8
 FORWARDED = ("local", "phase2", "egress")
 DROPPED = (
     "other_host",
@@ -82,10 +83,10 @@ PORT_TRAFFIC_AT = CORE_COUNTS.size
 LINKS_AT = PORT_TRAFFIC_AT + MAX_DEVICES * 32
 DESTS_AT = LINKS_AT + MAX_DEVICES * 4
 PUNTS_AT = DESTS_AT + MAX_SERVERS * 8
-PATHS_AT = PUNTS_AT + MAX_DEVICES * PUNTED_COUNT * 4 * 8
+PATHS_AT = PUNTS_AT + MAX_DEVICES * PUNTED_COUNT * PUNT_CLASSES * 8
 
 LAYOUT = struct.Struct("<6I")
-LAYOUT_VERSION = 6
+LAYOUT_VERSION = 7
 TICK_AT, ACTIVE_AT, OBJECT_AT, LINK_STATES_AT = 0, 64, 72, 104
 LINK_STATE = struct.Struct("<BBBB")  # no carrier, silent, drained, partial
 NO_CARRIER, SILENT, DRAINED, PARTIAL = range(4)

@@ -23,6 +23,16 @@ def test_watch_unit(server_case: Case) -> None:
     assert service.is_running, "rbops-watch.service does not run: look at `journalctl -u rbops-watch.service`"
 
 
+def test_routing_daemon(daemon_case: Case) -> None:
+    """The routing daemon starts at boot, runs, and answers. Its sessions are its neighbours' affair too: see status."""
+    server, unit = daemon_case.server, f"rbops-{daemon_case.key}.service"
+    service = server.host.service(unit)
+    assert service.is_enabled, f"{unit} is not enabled: after a reboot nobody would hear of the server"
+    assert service.is_running, f"{unit} does not run: look at `journalctl -u {unit}`"
+    daemon = server.json("rbops-node daemon status --json")
+    assert not daemon.get("error"), f"{daemon_case.key}: {daemon['error']}"
+
+
 def test_confirmed(server_case: Case) -> None:
     """No revert timer is armed: the configuration is confirmed."""
     armed = server_case.server.json("rbops-node status --json")["timer_armed"]
