@@ -12,7 +12,20 @@ from typing import Any
 from rbops.plan import ClusterPlan
 from rbops.selftest.result import PathCount
 
-__all__ = ["Readings", "ServerCounters", "Suspicion", "difference", "parse", "spread", "suspicions", "unresponsive"]
+__all__ = [
+    "Readings",
+    "ServerCounters",
+    "Suspicion",
+    "black_holes",
+    "difference",
+    "parse",
+    "spread",
+    "suspicions",
+    "unresponsive",
+]
+
+_HOLE, _HOLE_PACKETS = 0.95, 100
+"""The lost part of a path's packets that is no overload, and the fewest packets that say so."""
 
 ReadCounters = Callable[[], Mapping[str, Mapping[str, Any]]]
 """Server name -> the JSON of ``rbops-node counters``, or ``{"error": text}`` when it had none to give."""
@@ -104,6 +117,8 @@ class Suspicion:
     packets: int
     text: str
     sender: str | None = None
+    share: float = 1.0
+    """Of what was put on the cable."""
 
 
 def suspicions(plan: ClusterPlan, phase: Readings, handed: Mapping[str, int]) -> tuple[Suspicion, ...]:
@@ -132,6 +147,31 @@ def suspicions(plan: ClusterPlan, phase: Readings, handed: Mapping[str, int]) ->
     return tuple(sorted(found, key=lambda item: (item.server not in down, -item.packets)))
 
 
+def black_holes(plan: ClusterPlan, phase: Readings, lost: int) -> tuple[Suspicion, ...]:
+    """Where everything of a path was lost: overload loses a part everywhere, this is a fault at any rate.
+
+    Told by the far end of a cable; where that was not read (``--limit``), by the input servers: what they sent over one
+    intermediate server, or over all of them, is what was ``lost``.
+    """
+    cables = [one for one in _cables(plan, phase) if one.packets >= _HOLE_PACKETS and one.share >= _HOLE]
+    if cables:
+        return tuple(sorted(cables, key=lambda one: -one.packets))
+    over: dict[str, int] = {}
+    for path in spread(plan, phase):
+        if path.via is not None:
+            over[path.via] = over.get(path.via, 0) + path.packets
+    found = [name for name, packets in over.items() if _alike(packets, lost)]
+    if not found and _alike(sum(over.values()), lost):
+        found = list(over)
+    return tuple(
+        Suspicion(name, over[name], f"all of the {over[name]:,} packets sent over {name} were lost") for name in found
+    )
+
+
+def _alike(packets: int, lost: int) -> bool:
+    return packets >= _HOLE_PACKETS and abs(packets - lost) <= (1 - _HOLE) * lost
+
+
 def unresponsive(phase: Readings, handed: Mapping[str, int]) -> frozenset[str]:
     """Servers whose data plane seems to be down: no counters, or nothing counted of what was put on their ports."""
     return frozenset(
@@ -151,5 +191,5 @@ def _cables(plan: ClusterPlan, phase: Readings) -> list[Suspicion]:
             if sent and got and sent[1] > got[0]:
                 missing = sent[1] - got[0]
                 text = f"{missing:,} of {sent[1]:,} packets sent on {near} did not arrive at {far}"
-                found.append(Suspicion(receiver, missing, text, sender))
+                found.append(Suspicion(receiver, missing, text, sender, missing / sent[1]))
     return found

@@ -1,8 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
+from rbops.plan import Link
+from rbops.selftest.counters import ServerCounters, black_holes
 from rbops.selftest.pace import slower
 from rbops.selftest.result import Pair, Phase, Source
 from rbops.selftest.traffic import Traffic
+
+from .conftest import make_plan
 
 TRAFFIC = Traffic("matrix", 64, {0: (1,), 1: (0,)}, 2.0, 1e6, chunk=1000)
 
@@ -40,3 +46,37 @@ def test_a_tester_that_outran_its_device_is_slowed_first() -> None:
     traffic, reason = found
     assert (traffic.pps, traffic.chunk) == (0.5e6, 64)
     assert reason == "a tester sent faster than its own device (100 frames)"
+
+
+def _sent(direct: int, **over: int) -> dict[str, ServerCounters]:
+    """What n0 sent towards n1: direct, and over other servers by their number."""
+    paths: dict[tuple[int, int | None], int] = {(1, None): direct}
+    paths.update({(1, int(name.removeprefix("n"))): packets for name, packets in over.items()})
+    return {"n0": ServerCounters(paths=paths)}
+
+
+def test_all_that_went_over_one_server_was_lost() -> None:
+    (found,) = black_holes(make_plan(4), _sent(1000, n2=5000, n3=2000), 5010)
+    assert (found.server, found.text) == ("n2", "all of the 5,000 packets sent over n2 were lost")
+    # Two of which each may be the one are both to be looked at.
+    assert len(black_holes(make_plan(4), _sent(1000, n2=5000, n3=5000), 5000)) == 2
+
+
+def test_all_that_went_over_two_hops_was_lost() -> None:
+    found = black_holes(make_plan(4), _sent(1000, n2=5000, n3=2000), 7000)
+    assert {one.server for one in found} == {"n2", "n3"}
+
+
+def test_a_part_of_everything_was_lost() -> None:
+    assert black_holes(make_plan(4), _sent(1000, n2=5000, n3=2000), 3500) == ()
+    assert black_holes(make_plan(4), _sent(8000), 4000) == ()
+    assert black_holes(make_plan(4), {}, 4000) == ()
+
+
+def test_a_cable_that_brings_nothing() -> None:
+    plan = replace(make_plan(3), links=(Link("n0:int2", "n2:int0", 10**10),))
+    readings = {"n0": ServerCounters(ports={"int2": (0, 4000)}), "n2": ServerCounters(ports={"int0": (3, 0)})}
+    (found,) = black_holes(plan, readings, 4000)
+    assert (found.server, found.packets) == ("n2", 3997)
+    readings["n2"] = ServerCounters(ports={"int0": (2000, 0)})
+    assert black_holes(plan, readings, 2000) == ()

@@ -112,3 +112,26 @@ def test_a_server_whose_data_plane_was_stopped(cluster: Cluster) -> None:
         assert found["server"] == "n2"
         assert "is the data plane of n2 up?" in found["text"]
     cluster.healthy()
+
+
+@pytest.mark.parametrize("limit", [(), ("--limit", "n0,n1")], ids=["all", "two servers"])
+def test_an_intermediate_server_that_swallows_is_named_at_the_rate_that_uses_it(
+    cluster: Cluster, limit: tuple[str, ...]
+) -> None:
+    """Slower, all packets would go direct and arrive. Its neighbours' probes, which go round it, are stopped."""
+    servers = ("n0", "n1", "n2", "n3")
+    for server in servers:
+        cluster.on(server, "systemctl", "stop", "rbops-watch.service")
+    for port in ("int0", "int1", "int3"):
+        cluster.on("n2", "ip", "link", "set", "dev", port, "xdp", "off")
+    try:
+        done = cluster.verb("selftest", "--quick", "--duration", "3", "--format", "json", *limit)
+    finally:
+        cluster.on("n2", "rbops-node", "apply")
+        for server in servers:
+            cluster.on(server, "systemctl", "start", "rbops-watch.service")
+    assert done.code == 1
+    faults = [one for one in done.json["faults"] if one["phase"] == "pair" or not limit]
+    assert {one["server"] for one in faults if one["kind"] in {"loss", "nothing arrived"}} == {"n2"}
+    assert not any("repeated" in note for note in done.json["notes"] if note.startswith("pair"))
+    cluster.healthy()
