@@ -23,4 +23,4 @@ def test_random_changes_end_as_planned_and_hitless_ones_lose_no_packet(arena: Ar
         done = Soak(own, stream, seed=7).run(_CHANGES, tmp_path / "log.jsonl", print)
     assert [change for change in done if change.wrong] == []
     assert len(done) == _CHANGES
-    assert "called hitless" in table("today", "a test", done)
+    assert "called hitless" in table("today", "a test", 5, done)

@@ -48,10 +48,7 @@ def main() -> int:
         finally:
             nspawn.down(_LAB)
     day = time.strftime("%Y-%m-%d", time.gmtime())
-    command = (
-        f"python -m tests.faults.soak --changes {options.changes} --minutes {options.minutes:g} --seed {options.seed}"
-    )
-    figures = table(day, command, done)
+    figures = table(day, f"make soak CHANGES={options.changes}", options.minutes, done)
     _FIGURES.write_text(figures, encoding="utf-8")
     _say(figures)
     return 1 if any(change.wrong for change in done) else 0

@@ -139,8 +139,8 @@ def _lossy(change: Change) -> Change:
     return Change(**{**asdict(change), "wrong": f"was called hitless, and {change.lost} packets were lost"})
 
 
-def table(day: str, command: str, done: Sequence[Change]) -> str:
-    """The figures of a soak for the documentation."""
+def table(day: str, command: str, minutes: float, done: Sequence[Change]) -> str:
+    """The figures of a soak for the documentation; ``minutes``: when it was to end in any case."""
     kinds = Counter(change.what for change in done)
     hitless = [change for change in done if change.hitless]
     faults = Counter(change.fault.partition(" ")[0] for change in done if change.fault)
@@ -148,7 +148,7 @@ def table(day: str, command: str, done: Sequence[Change]) -> str:
     gentle_sent, gentle_lost = (sum(getattr(change, word) for change in hitless) for word in ("sent", "lost"))
     sent, lost = (sum(getattr(change, word) for change in done) for word in ("sent", "lost"))
     lines = [
-        f"Last run: {day}, `{command}`: {len(done)} changes in {sum(c.seconds for c in done) / 60:.0f} minutes.",
+        f"Last run: {day}, `{command}`, at most {minutes:g} minutes: {len(done)} changes.",
         "",
         "| | |",
         "| --- | --- |",
