@@ -148,7 +148,9 @@ def test_a_browser_shows_it(tmp_path: Path, width: int, *, dark: bool) -> None:
         tree = found.tree()
         headings = [name for role, name in tree if role == "heading"]
         assert headings[0] == "Self-test of rb4"
-        assert {"Faults", "Phases", "Load of the cores: matrix", "NDR and PDR", "How it was measured"} <= set(headings)
+        assert {"Faults", "Phases", "Load of the cores: matrix", "NDR and PDR", "Latency of 64-byte frames"} <= set(
+            headings
+        )
         pictures = [name for role, name in tree if role in {"image", "img"}]
         assert pictures
         assert all(pictures), "each picture has a description"

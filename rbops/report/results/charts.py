@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from itertools import pairwise
 
 from rbops.report.results.document import PathDoc, RateDoc
 
-__all__ = ["bars", "rate_search", "topology"]
+__all__ = ["bars", "latency", "rate_search", "topology"]
 
 _WIDE, _HIGH = 640, 300
 _LEFT, _BOTTOM, _TOP = 70, 44, 16
 _BAR, _GAP = 18, 6
+_NINES, _CURVES = 4, 5
 
 
 def topology(servers: Sequence[str], ports: Mapping[str, Sequence[int]], spread: Sequence[PathDoc]) -> str:
@@ -77,6 +78,50 @@ def rate_search(rate: RateDoc) -> str:
             parts.append(f'<path class="bad" d="{cross}">{title}</path>')
     label = f"{len(rate.trials)} trials, loss against rate; the table below has the figures"
     return _svg(_WIDE, _HIGH, label, parts)
+
+
+def latency(curves: Mapping[str, Sequence[tuple[int, int]]]) -> str:
+    """Latency by the share of packets that are slower, both logarithmic; a curve is a histogram (upper ns, packets)."""
+    shown = {name: list(_slower(histogram)) for name, histogram in curves.items() if histogram}
+    times = [time for points in shown.values() for _, time in points]
+    low, high = (math.floor(math.log10(min(times))), math.ceil(math.log10(max(times)))) if times else (0, 1)
+    high = max(high, low + 1)
+    width, height, base = _WIDE - _LEFT - 150, _HIGH - _BOTTOM - _TOP - 10, _HIGH - _BOTTOM
+    parts = [f'<path class="axis" d="M{_LEFT} {_TOP}V{base}H{_LEFT + width + 10}"/>']
+    for nines in range(_NINES + 1):
+        text = "all" if nines == 0 else f"{100 - 10.0 ** (2 - nines):g} %"
+        parts.append(_text(_LEFT + width * nines / _NINES, base + 16, text, "middle", "tick"))
+    for power in range(low, high + 1):
+        y = base - height * (power - low) / (high - low)
+        parts.append(_text(_LEFT - 8, y + 4, f"{10.0 ** (power - 3):g}", "end", "tick"))
+    parts.append(_text(_LEFT + width / 2, _HIGH - 6, "percentile", "middle", "tick"))
+    middle = f"14 {_TOP + height / 2:.0f}"
+    parts.append(f'<g transform="rotate(-90 {middle})">{_text(14, _TOP + height / 2, "µs", "middle", "tick")}</g>')
+    for number, (name, points) in enumerate(shown.items()):
+        places = [
+            (
+                _LEFT + width * min(1.0, -math.log10(slower) / _NINES),
+                base - height * (math.log10(time) - low) / (high - low),
+            )
+            for slower, time in points
+        ]
+        line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+        parts.append(
+            f'<polyline class="curve c{number % _CURVES}" points="{line}"><title>{escape(name)}</title></polyline>'
+        )
+        y = _TOP + 10 + number * 20
+        parts.append(f'<path class="curve c{number % _CURVES}" d="M{_WIDE - 132} {y}h22"/>')
+        parts.append(_text(_WIDE - 104, y + 4, name, "start", "port"))
+    return _svg(_WIDE, _HIGH, "latency by percentile and load; the table below has the figures", parts)
+
+
+def _slower(histogram: Sequence[tuple[int, int]]) -> Iterator[tuple[float, float]]:
+    """Share of packets that are slower than what a class holds, and its time in ns; up to the last in 10^-_NINES."""
+    total, seen = sum(count for _, count in histogram), 0
+    for time, count in histogram:
+        yield max(1 - seen / total, 10.0**-_NINES), max(time, 1)
+        seen += count
+    yield 10.0**-_NINES, max(histogram[-1][0], 1)
 
 
 def bars(values: Mapping[str, float], label: str, unit: str) -> str:

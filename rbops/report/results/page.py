@@ -10,9 +10,9 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from rbops.report.results.charts import bars, rate_search, topology
+from rbops.report.results.charts import bars, latency, rate_search, topology
 from rbops.report.results.compare import changes, series
-from rbops.report.results.document import PhaseDoc, ResultDoc
+from rbops.report.results.document import LatencyDoc, PhaseDoc, ResultDoc
 from rbops.resources import shared
 
 __all__ = ["comparison_page", "page"]
@@ -52,6 +52,7 @@ def page(result: ResultDoc) -> str:
         shares=[(phase, _shares(phase)) for phase in result.phases if phase.spread],
         loads=[(phase, _loads(phase)) for phase in result.phases if phase.queues],
         search=rate_search(result.rate) if result.rate else "",
+        latencies=list(_latencies(result)),
         limit=_LIMITS[result.rate.limit] if result.rate else "",
         download=base64.b64encode(result.model_dump_json(by_alias=True, indent=1).encode()).decode(),
     )
@@ -74,9 +75,24 @@ def _render(template: str, **values: Any) -> str:
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["load"] = load_name
+    environment.filters["micro"] = lambda seconds: f"{1e6 * seconds:,.4g}"
     environment.filters["number"] = lambda value: f"{value:,.0f}"
     environment.filters["mega"] = lambda value: f"{value / 1e6:,.3g}"
     return environment.get_template(template).render(**values)
+
+
+def _latencies(result: ResultDoc) -> Iterator[tuple[int, str, list[LatencyDoc]]]:
+    """For each frame size: the chart, loads and the testers alone as curves, and its points."""
+    for size in dict.fromkeys(point.size for point in result.latency):
+        points = [point for point in result.latency if point.size == size]
+        curves = {load_name(point.part): point.histogram_ns for point in points}
+        yield size, latency({**curves, "testers alone": points[0].floor.histogram_ns}), points
+
+
+def load_name(part: float | None) -> str:
+    """How a load is called: ``unloaded``, ``at 50 %``."""
+    return "unloaded" if part is None else f"at {part:.0%}".replace("%", " %")
 
 
 def _matrix(phase: PhaseDoc) -> list[tuple[int, list[_Cell]]]:
