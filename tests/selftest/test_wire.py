@@ -88,7 +88,7 @@ def test_groups_of_flows_take_turns_in_bursts(bpf_objects: Path) -> None:
         source.load()
         entries = [pack_headers(headers(flow(number), 60), 1, number) for number in range(4)]
         source.map("flows").update_batch(b"".join(i.to_bytes(4, "little") for i in range(4)), b"".join(entries))
-        config = struct.pack("<QQIIIIIHH", *EPOCH.keys, EPOCH.magic, LOOPBACK, 4, 2, 3, 0, 0)
+        config = struct.pack("<QQIIIIIHHII", *EPOCH.keys, EPOCH.magic, LOOPBACK, 4, 2, 3, 0, 0, 0, 0)
         source.map("config").update(bytes(4), config)
         program = source.program("generate")
         written = [Ident.of_frame(program.run(bytes(60)).frame) for _ in range(16)]
@@ -110,7 +110,7 @@ def test_the_generator_writes_exactly_this_frame(bpf_objects: Path, length: int)
         entries = [pack_headers(headers(flow(number), length), to, number) for number in (0, 1) for to in (1, 2)]
         source.map("flows").update_batch(b"".join(i.to_bytes(4, "little") for i in range(4)), b"".join(entries))
         # Without a context the kernel runs it as on the loopback device.
-        config = struct.pack("<QQIIIIIHH", *epoch.keys, epoch.magic, LOOPBACK, 4, 4, 1, 0, 0)
+        config = struct.pack("<QQIIIIIHHII", *epoch.keys, epoch.magic, LOOPBACK, 4, 4, 1, 0, 0, 0, 0)
         source.map("config").update(bytes(4), config)
         program = source.program("generate")
         written = [program.run(bytes([255]) * length) for _ in range(10)]
@@ -132,7 +132,7 @@ class _Checker:
         source.load()
         self.source = source
         shape = (self.epoch.magic, length, 4, 2, 4, 1, UDP_PORT.to_bytes(2, "big"))
-        source.map("config").update(bytes(4), struct.pack("<QQIIIIIH2s", *self.epoch.keys, *shape))
+        source.map("config").update(bytes(4), struct.pack("<QQIIIIIH2sII", *self.epoch.keys, *shape, 0, 0))
         for number in (0, 1):
             entry = pack_headers(headers(flow(number, 63), length), 1, number)
             source.map("expected").update(number.to_bytes(4, "little"), entry)
