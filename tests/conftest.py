@@ -23,6 +23,8 @@ LAB_TEST_S = 600
 
 _BEFORE = pytest.StashKey[frozenset[str]]()
 _LEFT = pytest.StashKey[list[str]]()
+_INSTANCES = pytest.StashKey[str | None]()
+_INOTIFY, _ENOUGH = Path("/proc/sys/fs/inotify/max_user_instances"), 1024
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -100,6 +102,22 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         leftovers.mark()
         config.stash[_BEFORE] = leftovers.snapshot()
+        config.stash[_INSTANCES] = _more_inotify()
+
+
+def _more_inotify() -> str | None:
+    """Room for the labs of all rooms at once: twenty systemds use 128 inotify instances up.
+
+    What it was, None: it is as it was.
+    """
+    before = _INOTIFY.read_text()
+    if os.geteuid() != 0 or int(before) >= _ENOUGH:
+        return None
+    try:
+        _INOTIFY.write_text(str(_ENOUGH))
+    except OSError:  # read-only in a container
+        return None
+    return before
 
 
 def _hear_signals() -> None:
@@ -130,6 +148,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Fail the whole run when a test left a namespace, lab, mount or process behind."""
     if hasattr(session.config, "workerinput"):
         return
+    if before := session.config.stash.get(_INSTANCES, None):
+        _INOTIFY.write_text(before)
     session.config.stash[_LEFT] = left = leftovers.left(session.config.stash[_BEFORE])
     if left and exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -16,6 +16,11 @@ __all__ = ["ssh_answers", "wait_ready"]
 
 _POLL_S = 0.05
 
+_NO_INOTIFY = (
+    "the labs on this machine use all of root's inotify instances: `sysctl fs.inotify.max_user_instances=1024`, or take "
+    "a lab down"
+)
+
 
 def ssh_answers(address: str, timeout_s: float = 0.5) -> bool:
     """Whether an SSH server greets at ``address``, port 22."""
@@ -78,6 +83,7 @@ def wait_ready(
                 f"systemd is {state!r} after boot: {detail}{_last_lines(manifest, server)}",
                 code="lab.boot-state",
                 where=Where(server=server.name),
+                hint=_NO_INOTIFY if "Directory Watch" in detail else None,
             )
 
 
