@@ -17,8 +17,8 @@ __all__ = ["ssh_answers", "wait_ready"]
 _POLL_S = 0.05
 
 _NO_INOTIFY = (
-    "the labs on this machine use all of root's inotify instances: `sysctl fs.inotify.max_user_instances=1024`, or take "
-    "a lab down"
+    "the labs on this machine use all of root's inotify instances: `sysctl fs.inotify.max_user_instances=1024`, "
+    "or take a lab down"
 )
 
 
