@@ -1,4 +1,4 @@
-"""The verbs ``drain`` and ``undrain``: a server that is no intermediate any more, and is one again."""
+"""The verbs ``drain`` and ``undrain``: take a server out of load balancing, and put it back."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def _check(plan: ClusterPlan, name: str, states: Mapping[str, State]) -> None:
 
 
 def _tell(sessions: Mapping[str, Session], index: int, *, drained: bool) -> None:
-    """All of them, or none: who was told to drain is told to use the server again where another fails."""
+    """Tell all servers or none: when one fails, those already told to drain are told to undrain."""
     answers = each(
         sessions.items(), lambda session: RemoteNode(session).call("drain" if drained else "undrain", str(index))
     )

@@ -12,10 +12,10 @@ from rbops.selftest.outage import Outage
 from rbops.selftest.rateresult import Bounds, RateRun, RateSummary, summaries
 from rbops.selftest.result import Pair, PathCount, Phase, PortService, QueueService, RateResult, SelftestResult
 
-__all__ = ["selftest_blocks", "selftest_junit"]
+__all__ = ["LIMITS", "selftest_blocks", "selftest_junit"]
 
 _SLOW_PPS = 100_000
-_LIMITS = {
+LIMITS = {
     "testers": "the testers cannot send faster",
     "precision": "the next rate tried, up to 5% more, had loss",
     "loss": "packets were lost at every rate",
@@ -180,7 +180,7 @@ def _rate_line(rate: RateResult) -> str:
     digits = 2 if rate.rate_pps >= _SLOW_PPS else 4
     return (
         f"highest rate without loss: {rate.rate_pps / 1e6:.{digits}f} Mpps, {rate.rate_bps / 1e9:.{digits}f} Gbps of "
-        f"{rate.size}-byte frames, all ports at once ({_LIMITS[rate.limit]}; "
+        f"{rate.size}-byte frames, all ports at once ({LIMITS[rate.limit]}; "
         f"{counted(len(rate.trials), 'trial')})"
     )
 

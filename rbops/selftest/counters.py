@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 _HOLE, _HOLE_PACKETS = 0.95, 100
-"""The lost part of a path's packets that is no overload, and the fewest packets that say so."""
+"""A path that loses this share of its packets is not overloaded but broken; judged from this many packets on."""
 
 ReadCounters = Callable[[], Mapping[str, Mapping[str, Any]]]
 """Server name -> the JSON of ``rbops-node counters``, or ``{"error": text}`` when it had none to give."""

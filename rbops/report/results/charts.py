@@ -94,9 +94,7 @@ def latency(curves: Mapping[str, Sequence[tuple[int, int]]]) -> str:
     for power in range(low, high + 1):
         y = base - height * (power - low) / (high - low)
         parts.append(_text(_LEFT - 8, y + 4, f"{10.0 ** (power - 3):g}", "end", "tick"))
-    parts.append(_text(_LEFT + width / 2, _HIGH - 6, "percentile", "middle", "tick"))
-    middle = f"14 {_TOP + height / 2:.0f}"
-    parts.append(f'<g transform="rotate(-90 {middle})">{_text(14, _TOP + height / 2, "µs", "middle", "tick")}</g>')
+    parts += _titles("percentile", "µs", width, height)
     for number, (name, points) in enumerate(shown.items()):
         places = [
             (
@@ -145,10 +143,16 @@ def _axes(across: str, up: str, right: float, top: float) -> list[str]:
         x, y = _LEFT + width * step / 4, base - height * step / 4
         parts.append(_text(x, base + 16, f"{right * step / 4:.3g}", "middle", "tick"))
         parts.append(_text(_LEFT - 8, y + 4, f"{top * step / 4:.3g}", "end", "tick"))
-    parts.append(_text(_LEFT + width / 2, _HIGH - 6, across, "middle", "tick"))
+    return [*parts, *_titles(across, up, width, height)]
+
+
+def _titles(across: str, up: str, width: float, height: float) -> list[str]:
+    """What is on the two axes of a plot of that size."""
     middle = f"14 {_TOP + height / 2:.0f}"
-    parts.append(f'<g transform="rotate(-90 {middle})">{_text(14, _TOP + height / 2, up, "middle", "tick")}</g>')
-    return parts
+    return [
+        _text(_LEFT + width / 2, _HIGH - 6, across, "middle", "tick"),
+        f'<g transform="rotate(-90 {middle})">{_text(14, _TOP + height / 2, up, "middle", "tick")}</g>',
+    ]
 
 
 def _text(x: float, y: float, text: str, anchor: str, kind: str) -> str:

@@ -13,16 +13,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rbops.report.results.charts import bars, latency, rate_search, topology
 from rbops.report.results.compare import changes, series
 from rbops.report.results.document import LatencyDoc, PhaseDoc, ResultDoc
+from rbops.report.selftest import LIMITS
 from rbops.resources import shared
 
 __all__ = ["comparison_page", "page"]
 
-_LIMITS = {
-    "testers": "the testers cannot send faster: the router was not the limit",
-    "precision": "the next rate tried had loss",
-    "loss": "packets were lost at every rate",
-    "time": "as near as the time allowed",
-}
 _SHADES = 5
 
 
@@ -53,7 +48,7 @@ def page(result: ResultDoc) -> str:
         loads=[(phase, _loads(phase)) for phase in result.phases if phase.queues],
         search=rate_search(result.rate) if result.rate else "",
         latencies=list(_latencies(result)),
-        limit=_LIMITS[result.rate.limit] if result.rate else "",
+        limit=LIMITS[result.rate.limit] if result.rate else "",
         download=base64.b64encode(result.model_dump_json(by_alias=True, indent=1).encode()).decode(),
     )
 
