@@ -98,7 +98,7 @@ def _own(parts: Parts, routing: Routing, base: Path) -> Iterator[Diagnostic]:
         yield located(parts.root, where, f"{path}: {error.strerror}", code="spec.file")
         return
     if len(content) > MOST_BYTES or not _is_text(content):
-        yield located(parts.root, where, f"{path} is no text of up to 1 MiB", code="spec.file")
+        yield located(parts.root, where, f"{path} is not a text file of at most 1 MiB", code="spec.file")
     elif _PASSWORD.search(content):
         message = f"{path} has a password in it, and is shown by plans, diffs and servers"
         hint = 'write `define NAME = "..."` into a file of mode 0600, name it as `keys:`, and `include "keys.conf";`'

@@ -334,7 +334,7 @@ def read(path: Path) -> ResultDoc:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or None
-        message = f"is no result of the self-test: {first['msg'][:1].lower()}{first['msg'][1:]}"
+        message = f"is not a self-test result: {first['msg'][:1].lower()}{first['msg'][1:]}"
         raise _wrong(message, "report.no-result", path, field) from error
 
 
