@@ -83,6 +83,10 @@ def _lacking(item: pytest.Item) -> str | None:
     return next((reason for reason in reasons if reason), None)
 
 
+def _room(path: Path) -> str:
+    return path.relative_to(Path(__file__).parent).parts[0]
+
+
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
@@ -90,8 +94,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if reason:
             item.add_marker(pytest.mark.skip(reason=reason))
         if item.get_closest_marker("lab"):
-            # Labs weigh a lot: all lab tests on one worker, everything else beside them.
-            item.add_marker(pytest.mark.xdist_group("lab"))
+            # A room's tests share its labs, and so a worker. Groups of many tests are begun first.
+            item.add_marker(pytest.mark.xdist_group(f"labs of {_room(item.path)}"))
             if not item.get_closest_marker("timeout"):
                 item.add_marker(pytest.mark.timeout(LAB_TEST_S))
 

@@ -6,9 +6,11 @@ in a test, marked ``lab``: ``lab = make_lab(plan, "rbt-apply")``.
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import pytest
 
@@ -31,22 +33,37 @@ rbops-node revert --run "$run" --unlock
 rbops-node unlock --run "$run"
 """
 _LONGEST_S = 30
+_SUPERVISOR, _WORKER = b"rbops.lab.supervisor", "PYTEST_XDIST_WORKER"
 
 
 def give_back() -> None:
-    """Undo the change that is open on a server of any lab of the tests, and free its lock.
+    """Undo the change that is open on a server of any lab of this worker's tests, and free its lock.
 
     A test that failed in the middle of a run would otherwise fail all tests after it that share the lab. Servers that
     do not answer stay as they are.
     """
+    own = _own_labs()
     for known in every_lab():
-        if known.state != "up" or not known.name.startswith(LAB_PREFIX):
+        if known.state != "up" or known.name not in own:
             continue
         lab = load(known.name)
         for server in lab.servers:
             command = lab.command(server.name, ("sh", "-c", _GIVE_BACK))
             with suppress(subprocess.TimeoutExpired):
                 subprocess.run(command, check=False, capture_output=True, stdin=subprocess.DEVNULL, timeout=_LONGEST_S)
+
+
+def _own_labs() -> frozenset[str]:
+    """The labs whose supervisors this worker started, or a command that it ran: not those of xdist's others."""
+    mark = f"{_WORKER}={os.environ.get(_WORKER, '')}".encode()
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            environment = (process / "environ").read_bytes().split(b"\0")
+            if _SUPERVISOR in words and (mark in environment or _WORKER not in os.environ):
+                found.add(words[words.index(_SUPERVISOR) + 1].decode())
+    return frozenset(name for name in found if name.startswith(LAB_PREFIX))
 
 
 @pytest.fixture(scope="session")

@@ -48,7 +48,7 @@ class Impairment:
     """What a cable does to the frames of one direction.
 
     ``loss``, ``corrupt``, ``duplicate``, ``reorder``: parts of the frames, 0 to 1. Seconds: ``delay_s`` of every frame,
-    up to ``jitter_s`` more without a change of order, ``hold_s`` more of those that are to come out of order.
+    up to ``jitter_s`` more (in order on each CPU), ``hold_s`` more of those that are to come out of order.
     """
 
     loss: float = 0.0
