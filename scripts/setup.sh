@@ -7,10 +7,10 @@ cd "$(dirname "$0")/.."
 # clang, llvm, libbpf-dev compile the data plane; libbpf1 loads it; g++ compiles what the Click elements
 # decide, for its tests; systemd-container and mmdebstrap boot the lab; openssh-client is Ansible's
 # transport; people ping from testers; graphviz reads the graphs that are written, groff and mandoc the man pages;
-# tshark reads captures; bird2 is what other ASs run in tests, and looks at what servers are to run.
+# tshark reads captures; iperf3 is the self-test's TCP; bird2 is what other ASs run in tests, and looks at what servers are to run.
 packages="python3 python3-venv clang llvm libbpf-dev libbpf1 g++ systemd-container mmdebstrap
 openssh-client iproute2 ethtool bpftool iputils-ping procps graphviz groff-base mandoc nftables tshark
-bird2"
+bird2 iperf3"
 
 # shellcheck source=scripts/packages.sh
 . scripts/packages.sh

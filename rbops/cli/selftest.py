@@ -70,6 +70,19 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
         bool,
         typer.Option("--latency", help="Measure latency unloaded and at 10, 50 and 90% of the rate that was found."),
     ] = False,
+    tcp: Annotated[
+        bool,
+        typer.Option(
+            "--tcp", help="Real TCP by iperf3: 1, 8 and 64 connections, throughput, retransmissions, out of order."
+        ),
+    ] = False,
+    tcp_rate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RATE",
+            help="What the connections of --tcp may send together. Default: 90% of one core's share of a path.",
+        ),
+    ] = None,
     failures: Annotated[
         bool,
         typer.Option(
@@ -93,10 +106,11 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
     from rbops.selftest.phases import latency as timing
     from rbops.selftest.phases import quick as quick_phases
     from rbops.selftest.phases import rates as searching
+    from rbops.selftest.phases import tcp as connecting
     from rbops.selftest.phases import usual
     from rbops.selftest.rates import SearchShape
 
-    wishes = ((rates, searching.NAME), (latency, timing.NAME), (failures, failing.NAME))
+    wishes = ((rates, searching.NAME), (latency, timing.NAME), (tcp, connecting.NAME), (failures, failing.NAME))
     asked = tuple(phase for wish, phase in wishes if wish)
     phases = (*(quick_phases() if quick or rates else usual()), *asked)
     # A trial is a part of a search's time, within what a trial can be.
@@ -104,7 +118,9 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
     shape = SearchShape(method=method.value, trial_s=trial, sum_s=3 * trial, limit_s=search)
     wanted = RateOptions(_sizes(sizes) if sizes is not None else (size,), runs, shape)
     seconds = duration if duration is not None else QUICK_S if quick else _USUAL_S
-    options = SelftestOptions(duration_s=seconds, packets=packets, size=size, seed=seed, phases=phases, rates=wanted)
+    options = SelftestOptions(
+        duration_s=seconds, packets=packets, size=size, seed=seed, phases=phases, rates=wanted, tcp_bps=_rate(tcp_rate)
+    )
     result = measure(spec, servers, options)
     if junit is not None:
         _write_junit(junit, result)
@@ -123,6 +139,15 @@ def _sizes(text: str) -> tuple[int, ...]:
             f"{text!r} is not a list of frame sizes", code="selftest.sizes", hint="for example --sizes 64,512,1518"
         )
     return tuple(dict.fromkeys(int(size) for size in text.split(",")))
+
+
+def _rate(text: str | None) -> float | None:
+    from rbops.spec.units import RATE, InvalidValue
+
+    try:
+        return None if text is None else float(RATE(text))
+    except InvalidValue as error:
+        raise UsageError(error.message, code="selftest.tcp-rate", hint=error.hint) from None
 
 
 def _failure(result: SelftestResult) -> CheckFailed:

@@ -11,6 +11,7 @@ from rbops.selftest.latency import LatencyPoint
 from rbops.selftest.outage import Outage
 from rbops.selftest.rateresult import Bounds, RateRun, RateSummary, summaries
 from rbops.selftest.result import Pair, PathCount, Phase, PortService, QueueService, RateResult, SelftestResult
+from rbops.selftest.tcprun import TcpRun
 
 __all__ = ["LIMITS", "selftest_blocks", "selftest_junit"]
 
@@ -49,6 +50,13 @@ def selftest_junit(result: SelftestResult) -> Suite:
         name = f"NDR and PDR of {run.size}-byte frames, run {run.run}"
         text = f"NDR {_bounds(run.ndr)[1]}, PDR {_bounds(run.pdr)[1]} Mpps, limit: {_rate_limit(run)}"
         cases.append(Case("selftest.rates", name, run.seconds, failures, output=text))
+    for tcp in result.tcp_runs:
+        text = (
+            f"{tcp.rate_bps / 1e9:.3f} of {tcp.offered_bps / 1e9:.3f} Gbps, {tcp.retransmitted} retransmitted, "
+            f"{tcp.spurious} of them in vain, {tcp.out_of_order} of {tcp.segments} segments out of order"
+        )
+        name = f"{tcp.connections} TCP connections"
+        cases.append(Case("selftest.tcp", name, tcp.seconds, skipped=tcp.failure, output="" if tcp.failure else text))
     properties = (("plan", result.digest), ("seed", str(result.seed)), ("checked", str(result.checked)))
     return Suite(f"rbops selftest {result.name}", tuple(cases), result.seconds, properties)
 
@@ -69,6 +77,8 @@ def selftest_blocks(result: SelftestResult) -> Iterator[Block]:
         yield from (_summary(one) for one in summaries(result.rate_runs) if len(one.rates_pps) > 1)
     if result.latencies:
         yield _latency(result.latencies)
+    if result.tcp_runs:
+        yield _tcp(result.tcp_runs)
     if result.outages:
         yield _outages(result.outages)
     yield from (f"note: {note}" for note in result.notes)
@@ -168,6 +178,22 @@ def _outages(outages: Iterable[Outage]) -> Table:
     ]
     columns = ("event", "at", "packets a second", "sent", "lost", "lost for")
     return Table("Failures, one stream of packets through the router", columns, tuple(rows))
+
+
+def _tcp(runs: Iterable[TcpRun]) -> Table:
+    rows = []
+    for run in runs:
+        ends = (str(run.connections), f"{run.source} to {run.destination}", f"{run.offered_bps / 1e9:.3f}")
+        cells: tuple[Cell, ...] = (
+            f"{run.rate_bps / 1e9:.3f}",
+            f"{run.retransmitted:,}",
+            f"{run.spurious:,}",
+            f"{run.segments:,}",
+            f"{run.out_of_order:,} ({run.share:.3%})",
+        )
+        rows.append((*ends, *(cells if run.failure is None else (Styled(run.failure, "bad"), "-", "-", "-", "-"))))
+    columns = ("connections", "ports", "offered Gbps", "Gbps", "retransmitted", "in vain", "segments", "out of order")
+    return Table("TCP by iperf3", columns, tuple(rows))
 
 
 def _rate_line(rate: RateResult) -> str:

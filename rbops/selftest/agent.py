@@ -28,6 +28,7 @@ from rbops.errors import CheckFailed, RbopsError, UsageError
 from rbops.resources import bpf_object
 from rbops.selftest import floor
 from rbops.selftest.device import TesterDevice, enter_namespace, resolve
+from rbops.selftest.iperf import Iperf, counters
 from rbops.selftest.programs import Generator, Sink
 from rbops.selftest.wire import Epoch
 
@@ -44,6 +45,7 @@ class Agent:
         self._device = device
         self._sink: Sink | None = None
         self._generator: Generator | None = None
+        self._iperf = Iperf()
 
     @property
     def operations(self) -> Mapping[str, Callable[..., dict[str, Any]]]:
@@ -60,6 +62,10 @@ class Agent:
             "resolve": self.resolve,
             "send": self.send,
             "stamps": self.stamps,
+            "tcp_counters": self.tcp_counters,
+            "tcp_end": self.tcp_end,
+            "tcp_listen": self.tcp_listen,
+            "tcp_send": self.tcp_send,
         }
 
     def hello(self) -> dict[str, Any]:
@@ -131,6 +137,26 @@ class Agent:
             "sent": base64.b64encode(self._ready_generator().stamps(sent)).decode(),
             "received": base64.b64encode(self._ready_sink().stamps(received)).decode(),
         }
+
+    def tcp_listen(self, address: str, port: int) -> dict[str, Any]:
+        """Be ready for one test by iperf3."""
+        self._ready_sink().rest()
+        self._iperf.listen(address, port)
+        return {}
+
+    def tcp_send(self, **arguments: Any) -> dict[str, Any]:
+        """One test by iperf3, see :meth:`Iperf.send`."""
+        self._ready_sink().rest()
+        return self._iperf.send(**arguments)
+
+    def tcp_end(self) -> dict[str, Any]:
+        """Be ready no more."""
+        self._iperf.end()
+        return {}
+
+    def tcp_counters(self) -> dict[str, Any]:
+        """The TCP counters of the namespace's kernel."""
+        return counters()
 
     def _ready_sink(self) -> Sink:
         if self._sink is None:

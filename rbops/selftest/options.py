@@ -63,7 +63,8 @@ class SelftestOptions:
     and rate phases, ``pair_size`` of the pair phase. ``flows`` between two ports; None: one for every
     address behind the port, and some more. ``seed`` chooses addresses and the digest's key. ``phases``
     are names of ``phases.PHASES``, run in its order; none named: all but those that must be. ``rates`` is for
-    the phase of that name. ``servers``: only between the external ports of these.
+    the phase of that name. ``tcp_bps``: what the TCP connections of a row may send together; None: what a path holds.
+    ``servers``: only between the external ports of these.
     """
 
     duration_s: float = 12.0
@@ -75,6 +76,7 @@ class SelftestOptions:
     phases: tuple[str, ...] = ()
     servers: tuple[str, ...] | None = None
     rates: RateOptions = field(default_factory=RateOptions)
+    tcp_bps: float | None = None
 
     def __post_init__(self) -> None:
         """Raises UsageError for values that make no self-test."""

@@ -246,6 +246,10 @@ class Sink:
         totals.update(_ZERO, bytes(len(totals.lookup(_ZERO) or b"")))
         self._words, self._epoch = words, epoch
 
+    def rest(self) -> None:
+        """Leave all frames to the kernel until the next epoch."""
+        self._maps["config"].update(_ZERO, bytes(len(self._maps["config"].lookup(_ZERO) or b"")))
+
     def stamps(self, count: int) -> bytes:
         """When packets came first of which times are noted: ``count`` of 8 bytes, ns; 0 for none."""
         return self._memory["stamps"][: 8 * count]

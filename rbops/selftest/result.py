@@ -16,6 +16,7 @@ from rbops.selftest.latency import LatencyPoint
 from rbops.selftest.outage import Outage
 from rbops.selftest.rateresult import RateResult, RateRun, Trial, summaries
 from rbops.selftest.reordering import Reordering
+from rbops.selftest.tcprun import TcpRun
 
 __all__ = [
     "Fault",
@@ -49,6 +50,7 @@ Kind = Literal[
     "nothing tested",
     "reroute",
     "source MAC",
+    "TCP",
     "TTL",
     "unsent",
 ]
@@ -239,6 +241,7 @@ class SelftestResult:
     context: Context | None = None
     rate_runs: tuple[RateRun, ...] = ()
     latencies: tuple[LatencyPoint, ...] = ()
+    tcp_runs: tuple[TcpRun, ...] = ()
 
     @property
     def checked(self) -> int:
@@ -267,6 +270,7 @@ class SelftestResult:
             "rates": [run.to_dict() for run in self.rate_runs],
             "rate_summary": [summary.to_dict() for summary in summaries(self.rate_runs)],
             "latency": [point.to_dict() for point in self.latencies],
+            "tcp": [run.to_dict() for run in self.tcp_runs],
             "failures": [outage.to_dict() for outage in self.outages],
             "faults": [_fault(fault) for fault in self.faults],
             "notes": list(self.notes),

@@ -58,6 +58,7 @@ def run_selftest(
         not any(phase.received for phase in session.phases)
         and not session.rate_runs
         and not session.latencies
+        and not session.tcp_runs
         and not faults
     ):
         faults.append(Fault("nothing tested", "no packet was checked: nothing was tested", "all"))
@@ -75,6 +76,7 @@ def run_selftest(
         outages=tuple(session.outages),
         rate_runs=tuple(session.rate_runs),
         latencies=tuple(session.latencies),
+        tcp_runs=tuple(session.tcp_runs),
     )
 
 

@@ -18,6 +18,7 @@ from rbops.selftest.ports import PortUnderTest
 from rbops.selftest.rateresult import RateRun
 from rbops.selftest.result import Fault, Phase, PortService, RateResult
 from rbops.selftest.serving import affinity_faults, parse_queue_counts, service
+from rbops.selftest.tcprun import TcpRun
 from rbops.selftest.traffic import Traffic, flows_per_pair
 
 __all__ = ["RunOn", "Session", "usual_flows"]
@@ -46,6 +47,7 @@ class Session:
         self.rate: RateResult | None = None
         self.rate_runs: list[RateRun] = []
         self.latencies: list[LatencyPoint] = []
+        self.tcp_runs: list[TcpRun] = []
         self.outages: list[Outage] = []
         self.faults: list[Fault] = []
         self.notes: list[str] = []

@@ -320,7 +320,8 @@ int check(struct xdp_md *ctx)
 	__u64 digest, *word, mask, old;
 	__u32 source, sequence;
 
-	if (!conf || !total)
+	/* No epoch: the magic is 0, as any frame's bytes there may be. */
+	if (!conf || !total || !conf->magic)
 		return XDP_PASS;
 	if (data + SMALLEST_FRAME > end || id->magic != conf->magic)
 		return judge_stranger(ctx);

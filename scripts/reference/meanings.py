@@ -39,6 +39,7 @@ MEANINGS = {
     "ssh.no-answer": "the server, or its jump host, did not answer in time",
     "ssh.no-connection": "no connection to the server could be made, with the reason",
     "status.unreachable": "a server could not be asked; each is named with the reason",
+    "selftest.tcp-rate": "what follows --tcp-rate is no rate",
     "tester.permission": "a tester's process may not do what it has to; the testers need root",
     "tester.system-call": "a system call of a tester failed, with the system's reason",
     "usage.invalid": "the command line has an unknown option or a value that it cannot have",

@@ -23,6 +23,7 @@ from rbops.selftest.latency import Distribution, LatencyPoint
 from rbops.selftest.outage import Outage
 from rbops.selftest.rateresult import Bounds, RateResult, RateRun, Trial
 from rbops.selftest.result import SelftestResult
+from rbops.selftest.tcprun import TcpRun
 from tests.report.test_selftest_report import result as made
 from tests.support.browser import opened
 from tests.support.errors import raises
@@ -40,12 +41,17 @@ _SPREAD = Distribution(1000, 1.5e-6, (2e-6, 3e-6, 4e-6, 5e-6), 9e-6, 2.1e-6, 4e-
 _POINT = LatencyPoint(64, 0.5, 1e6, 0.99e6, 2_000_000, 3, _SPREAD, _SPREAD)
 
 
+_TCP = (TcpRun(1, 0, 1, 4.5e9, 3.0, 2e9, 5, 2, 12_000, 6), TcpRun(8, 0, 1, 4.5e9, failure="iperf3 is not installed"))
+
+
 def result(*, broken: bool = False) -> SelftestResult:
     outages = (Outage("cable cut", False, "n0", ("int1",), 4000, 8000, 2, 0.5),)  # noqa: FBT003 - a row
     trials = (Trial(None, 4e6, 2_000_000, 0, 0), Trial(2e6, 2e6, 1_000_000, 3, 0))
     bounds = (Bounds(0.0, 1_990_000.0, 2_000_000.0), Bounds(0.005, 4e6, None, limited=True))
     runs = (RateRun(64, 1, "mlr", 0.005, 0.5, 4e6, *bounds, True, trials, 31.5),)  # noqa: FBT003 - a row
-    return replace(made(broken=broken), context=CONTEXT, outages=outages, rate_runs=runs, latencies=(_POINT,))
+    return replace(
+        made(broken=broken), context=CONTEXT, outages=outages, rate_runs=runs, latencies=(_POINT,), tcp_runs=_TCP
+    )
 
 
 def saved(folder: Path, measured: SelftestResult, name: str = "result") -> Path:

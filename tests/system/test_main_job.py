@@ -58,7 +58,7 @@ def test_verify_prints_a_table_of_servers_and_subjects(cluster: Cluster) -> None
 
 def test_the_selftest_passes_between_all_ports(cluster: Cluster, tmp_path: Path) -> None:
     junit = tmp_path / "selftest.xml"
-    done = cluster.verb("selftest", "--duration", "6", "--format", "json", "--junit", str(junit))
+    done = cluster.verb("selftest", "--duration", "6", "--tcp", "--format", "json", "--junit", str(junit))
     assert done.code == 0, done.out + done.err
     found = done.json
     assert (found["schema_version"], found["passed"], found["faults"]) == (1, True, [])
@@ -67,6 +67,8 @@ def test_the_selftest_passes_between_all_ports(cluster: Cluster, tmp_path: Path)
     _whole_matrix(phases["matrix"])
     _spread_over_direct_and_two_hop_paths(phases["pair"])
     assert found["rate"]["rate_pps"] > 0
+    assert [(one["connections"], one["failure"]) for one in found["tcp"]] == [(1, None), (8, None), (64, None)]
+    assert all(one["rate_bps"] > 0 for one in found["tcp"])
     assert ET.parse(junit).getroot().find(".//failure") is None
     Draft202012Validator(schema()).validate(found)
     (server, *_) = found["context"]["servers"]

@@ -26,6 +26,7 @@ __all__ = [
     "RateRunDoc",
     "ReorderingDoc",
     "ResultDoc",
+    "TcpDoc",
     "read",
     "schema",
 ]
@@ -237,6 +238,23 @@ class LatencyDoc(DistributionDoc):
     floor: DistributionDoc
 
 
+class TcpDoc(_Model):
+    """TCP connections at once; ``segments`` reached the receiver, ``share`` of them out of order."""
+
+    connections: int
+    source: int
+    destination: int
+    offered_bps: int
+    seconds: float
+    rate_bps: int
+    retransmitted: int
+    spurious: int
+    segments: int
+    out_of_order: int
+    share: float
+    failure: str | None
+
+
 class OutageDoc(_Model):
     """What a stream lost while something was broken or mended (``back``); ``seconds`` are of its ``share`` there."""
 
@@ -309,6 +327,7 @@ class ResultDoc(_Model):
     rates: list[RateRunDoc] = []
     rate_summary: list[RateSummaryDoc] = []
     latency: list[LatencyDoc] = []
+    tcp: list[TcpDoc] = []
     failures: list[OutageDoc] = []
     faults: list[FaultDoc]
     notes: list[str]

@@ -15,6 +15,7 @@ from rbops.report.results.document import (
     RateDoc,
     RateRunDoc,
     ResultDoc,
+    TcpDoc,
 )
 from rbops.selftest.context import Context, PortContext, ServerContext
 from rbops.selftest.latency import Distribution, LatencyPoint
@@ -31,6 +32,7 @@ from rbops.selftest.result import (
     SelftestResult,
     Source,
 )
+from rbops.selftest.tcprun import TcpRun
 
 __all__ = ["restored"]
 
@@ -51,8 +53,13 @@ def restored(document: ResultDoc) -> SelftestResult:
         rate_runs=tuple(_rate_run(one) for one in document.rates),
         latencies=tuple(_latency(one) for one in document.latency),
         outages=tuple(_outage(one) for one in document.failures),
+        tcp_runs=tuple(_tcp(one) for one in document.tcp),
         context=_context(document.context) if document.context else None,
     )
+
+
+def _tcp(one: TcpDoc) -> TcpRun:
+    return TcpRun(**one.model_dump(exclude={"share"}))
 
 
 def _outage(one: OutageDoc) -> Outage:
