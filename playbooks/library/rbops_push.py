@@ -276,9 +276,11 @@ def activate(request, contents):
     _remove(request["clean"], left)
     if any(path.startswith(UNITS) for path in left):
         _systemctl("daemon-reload")
-    # What it follows has changed under it.
-    if done["changes"] or any(change["setting"] == "state" for change in units):
-        _systemctl("restart", *running)
+    # What reads the same as before runs on.
+    outdated = {*done.pop("outdated"), *(change["subject"] for change in units if change["setting"] == "state")}
+    again = [unit for unit in running if unit in outdated]
+    if again:
+        _systemctl("restart", *again)
     if speaks:
         # Its sessions live on where it runs: it reads its files again. It refuses what it cannot use.
         _systemctl("reload-or-restart", BIRD)
@@ -314,7 +316,7 @@ def _systemctl(*words):
 def _apply(program):
     done = _node([program, "apply", "--json"], (0,))
     waiting = done.get("reboot", [])
-    found = {"changes": done["changes"], "unsupported": done.get("unsupported", [])}
+    found = {key: done.get(key, []) for key in ("changes", "unsupported", "outdated")}
     found.update(reboot_required=bool(waiting), reboot=waiting)
     if waiting:
         said = "; ".join("{subject} {setting}: {have} -> {want}".format(**entry) for entry in waiting)

@@ -205,7 +205,8 @@ def _apply(node: Node, options: argparse.Namespace) -> int:
     for note in applied.notes:
         print(f"rbops-node: {note.subject}: {note.setting}: {note.reason}", file=sys.stderr)
     if options.json:
-        return _print({**applied.to_json(), "reboot": node.waiting()}, options)
+        more = {"reboot": node.waiting(), "outdated": node.outdated()}
+        return _print({**applied.to_json(), **more}, options)
     for change in applied.changes:
         print("{subject}: {setting}: {have} -> {want}".format(**change))
     return 0

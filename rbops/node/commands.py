@@ -24,6 +24,7 @@ from rbops.node.execute import execute
 from rbops.node.generations import Generations
 from rbops.node.installed import Installed
 from rbops.node.prior import Prior
+from rbops.node.restarts import FIB, WATCH, Started
 from rbops.node.schema import NodeConfig, load, parse
 from rbops.node.settings import Setting, differing
 from rbops.node.state import State, read_json
@@ -38,8 +39,8 @@ _REVERT_WAIT_S = 300.0
 _WAIT_S, _AGAIN_WAIT_S = 10.0, 1.0
 _UNITS = (
     "rbops.service",
-    "rbops-watch.service",
-    "rbops-fib.service",
+    WATCH,
+    FIB,
     "rbops-bird.service",
     *(plane.unit for plane in registry.node_halves() if plane.unit),
     "irqbalance.service",
@@ -58,6 +59,7 @@ class Node:
     options: tuple[str, ...] = ()
     installed: Installed | None = None
     bird: Bird = field(default_factory=Bird)
+    started: Started = field(default_factory=Started)
 
     def settings(self) -> list[Setting]:
         """Everything in node.json, as it is and as planned."""
@@ -80,6 +82,11 @@ class Node:
         """What is planned and takes effect with the next reboot only."""
         found = kernel_stages.after_reboot(self._config(), self.system, self.state)
         return [setting.to_json() for setting in found]
+
+    def outdated(self) -> list[str]:
+        """The services that have to start again to know what is planned now."""
+        config = self._config()
+        return self.started.outdated(config, resolve_names(config, self.system))
 
     def validate(self) -> bool:
         """Check that this server can be as planned: Mismatch (3) when it cannot. Changes nothing.
@@ -279,6 +286,7 @@ class Node:
         """Follow and probe the internal links until killed; restore what others take away of the network."""
         config = self._config()
         names = resolve_names(config, self.system)
+        self.started.keep(WATCH, config, names)
         plane = self.open_plane(config, names)
         if isinstance(plane, Probeable):
             prober.start(config.dataplane.fabric, names, plane)
@@ -294,7 +302,10 @@ class Node:
 
     def fib_follow(self, say: Callable[[str], None]) -> None:
         """Let the data plane's table follow the kernel's until killed."""
-        self._follower(say).run()
+        follower = self._follower(say)
+        config = self._config()
+        self.started.keep(FIB, config, resolve_names(config, self.system))
+        follower.run()
 
     def fib_audit(self) -> dict[str, Any]:
         """Kernel and data plane compared."""

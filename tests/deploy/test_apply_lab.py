@@ -103,7 +103,7 @@ def test_apply_makes_servers_what_the_plan_says(cluster: Cluster) -> None:
         assert found["units"]["rbops-watch.service"] == "active enabled"
         assert found["lock"] is None
         assert not found["snapshot"]
-        assert found["run"] == []
+        assert found["run"] == ["/run/rbops-watch"]
     assert {s.digest for s in status_servers(cluster.plan, load_inventory(cluster.lab.inventory))} == {
         cluster.plan.digest
     }
@@ -129,6 +129,25 @@ def test_check_and_diff_change_nothing_and_say_what_would(cluster: Cluster) -> N
     assert all(not server.equal for server in found)
     assert {change.subject for server in found for change in server.changes} > {"file"}
     assert (states(cluster.lab), programs(cluster.lab, "n0")) == before
+
+
+def started(cluster: Cluster, server: str) -> str:
+    """Which start of the watch runs."""
+    return inside(
+        cluster.lab, server, "systemctl", "show", "--property=InvocationID,ActiveState", "rbops-watch"
+    ).strip()
+
+
+def test_a_service_starts_again_only_for_what_it_reads(cluster: Cluster) -> None:
+    before = {server: started(cluster, server) for server in ("n0", "n1")}
+    routes = "routes: [{prefix: 203.0.113.0/24, via: 198.18.1.2}]\n"
+    done = cluster.apply(cluster.variant("more", routes + FASTER_FLOWLETS))
+    assert min(done.changed.values()) > 0
+    assert {server: started(cluster, server) for server in before} == before
+    cluster.apply(cluster.variant("kernel", "dataplane: kernel\n"))
+    assert all("ActiveState=active" in started(cluster, server) for server in before)
+    assert all(started(cluster, server) != found for server, found in before.items())
+    cluster.apply()
 
 
 def test_limit_changes_only_that_server_and_rollback_goes_back(cluster: Cluster, runs: Path) -> None:

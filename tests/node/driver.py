@@ -13,6 +13,7 @@ from pathlib import Path
 from rbops.node.__main__ import run
 from rbops.node.commands import Node
 from rbops.node.dataplane import open_plane
+from rbops.node.restarts import Started
 from rbops.node.state import State
 from rbops.node.system import Kernel
 
@@ -55,7 +56,8 @@ class ProcessTimer:
 def main() -> int:
     state, config, *verb = sys.argv[1:]
     timer = ProcessTimer(Path(state), Path(config))
-    node = Node(Kernel(), State(Path(state)), Path(config), timer, open_plane)
+    started = Started(run=Path(state))
+    node = Node(Kernel(), State(Path(state)), Path(config), timer, open_plane, started=started)
     start = time.monotonic()
     code = run([*verb, "--json"], node)
     sys.stderr.write(f"{verb[0]}: {time.monotonic() - start:.3f} s\n")

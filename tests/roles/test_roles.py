@@ -91,6 +91,7 @@ NODE = """\
 #!/bin/sh
 case "$1" in
   apply) echo '{"changes": [{"subject": "boot", "setting": "next boot", "have": "absent", "want": "1"}],
+                "outdated": OUTDATED,
                 "unsupported": [{"subject": "CPU 1", "setting": "governor", "reason": "no cpufreq driver"}],
                 "reboot": [{"subject": "boot", "setting": "isolcpus", "have": "absent", "want": "1-3"}]}' ;;
   diff) echo '[]' ;;
@@ -98,10 +99,13 @@ esac
 """
 
 
-@pytest.mark.parametrize("check", [False, True])
-def test_activation_tells_what_waits_for_a_reboot(tmp_path: Path, check: bool) -> None:  # noqa: FBT001 - a table's column
+@pytest.mark.parametrize(("check", "outdated"), [(False, ["rbops-watch.service"]), (False, []), (True, [])])
+def test_activation_tells_what_waits_for_a_reboot(tmp_path: Path, check: bool, outdated: list[str]) -> None:  # noqa: FBT001 - a table's column
     """With a node program and a systemctl of the test's own: this machine's units stay as they are."""
-    for name, text in (("rbops-node", NODE), ("systemctl", '#!/bin/sh\necho "$@" >> "${0}.calls"\n')):
+    for name, text in (
+        ("rbops-node", NODE.replace("OUTDATED", json.dumps(outdated))),
+        ("systemctl", '#!/bin/sh\necho "$@" >> "${0}.calls"\n'),
+    ):
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)
     request = {
@@ -128,7 +132,7 @@ def test_activation_tells_what_waits_for_a_reboot(tmp_path: Path, check: bool) -
         assert "restart" not in calls
         assert "reload" not in calls
     else:
-        assert "restart rbops-watch.service" in calls
+        assert ("restart rbops-watch.service" in calls) == bool(outdated)
         assert result["reboot_required"] is True
         assert result["unsupported"][0]["reason"] == "no cpufreq driver"
         assert result["warnings"] == ["reboot required: boot isolcpus: absent -> 1-3"]

@@ -16,7 +16,8 @@ from tests.lab.traces import subnet_of
 from tests.system.driver import Cluster, Done, wait_for
 from tests.vagrant.conftest import LONG_S, cluster
 
-pytestmark = [pytest.mark.vagrant, pytest.mark.root]
+# The first of them makes the machines.
+pytestmark = [pytest.mark.vagrant, pytest.mark.root, pytest.mark.timeout(4 * LONG_S)]
 
 SERVERS = ("n0", "n1")
 
