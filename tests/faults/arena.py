@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,9 +104,14 @@ class Arena:
         script = "[ ! -e /etc/rbops/node.json ] || rbops-node diff --json || true"
         return {**found, "differs": inside(self.lab, server, "sh", "-c", script).strip() or "[]"}
 
+    def all_shown(self) -> dict[str, dict[str, Any]]:
+        """:meth:`shown` of every server, at once."""
+        with ThreadPoolExecutor(len(self.names)) as pool:
+            return dict(zip(self.names, pool.map(self.shown, self.names), strict=True))
+
     def which(self) -> str | None:
         """The known state that all servers are in; None for any other."""
-        now = {name: self.shown(name) for name in self.names}
+        now = self.all_shown()
         return next((name for name, found in self.known.items() if found == now), None)
 
     def settle(self, *names: str) -> str:
@@ -115,7 +121,7 @@ class Arena:
             return str(self.present)
         made = self.run("remove") if names[0] == "fresh" else self.run("apply", spec=names[0])
         assert made.code == 0, f"the next run is not clean: {made.output}"
-        found = {name: self.shown(name) for name in self.names}
+        found = self.all_shown()
         if names[0] not in self.known:
             self.known[names[0]] = found
         odd = {name: _differences(self.known[names[0]][name], state) for name, state in found.items()}
@@ -134,7 +140,7 @@ class Arena:
             left |= {"lock"}  # no timer gives back what is locked for reboots alone
         if verb.code == 0:
             self._abandoned.clear()
-        verdicts = {name: self.verdict(name, ends, left) for name in self.names}
+        verdicts = {name: self.verdict(name, found, ends, left) for name, found in self.all_shown().items()}
         if ends[0] == ends[1] and verb.code == 0:
             verdicts = {name: "new" if found == "old" else found for name, found in verdicts.items()}
         ended = set(verdicts.values())
@@ -198,9 +204,8 @@ class Arena:
         done = self.run("apply", "--break-lock", spec="old")
         assert done.code == 0, done.output
 
-    def verdict(self, server: str, ends: tuple[str, str], left: frozenset[str]) -> str:
-        """``old``, ``new`` or ``other:`` with the differences, of a server; ``left``: what does not count."""
-        found = self.shown(server)
+    def verdict(self, server: str, found: dict[str, Any], ends: tuple[str, str], left: frozenset[str]) -> str:
+        """``old``, ``new`` or ``other:`` with what differs; ``found``: what is shown; ``left``: what does not count."""
         if "run" in left:
             self._abandoned |= set(found["run"])
         found["run"] = [path for path in found["run"] if path not in self._abandoned]

@@ -57,5 +57,5 @@ def arena(make_lab: MakeLab, state_home: Path, tmp_path_factory: pytest.TempPath
     for name, text in (("old", _OLD), ("new", _NEW)):
         specs[name].write_text(text.format(servers=_SERVERS), encoding="utf-8")
     made = Arena(make_lab(load_plan(specs["old"]), "rbt-faults"), specs)
-    made.known["fresh"] = {name: made.shown(name) for name in made.names}
+    made.known["fresh"] = made.all_shown()
     return made

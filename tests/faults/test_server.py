@@ -159,7 +159,7 @@ def test_kill(server: Server, verb: str, number: int) -> None:
     step.ready(server)
     server.killed(max(1, server.calls[verb] * number // POINTS), *arguments(server, step))
     server.arena.fire_timers()
-    found = server.arena.verdict(_SERVER, ("old", "new"), frozenset({"run", "lock"}))
+    found = server.arena.verdict(_SERVER, server.arena.shown(_SERVER), ("old", "new"), frozenset({"run", "lock"}))
     assert found == "old" or (step.ends and found == "new"), found
     back(server)
     assert server.is_in("old")

@@ -17,18 +17,22 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, NoReturn
 
 from rbops.cli import main
+from rbops.deploy import inventory
+from rbops.deploy.listing import list_inventory
 from rbops.deploy.node import RemoteNode
 from rbops.deploy.runs import Run
+from rbops.deploy.vault import Vault
 
 __all__ = ["Verb"]
 
 _POLL_S = 0.05
-_LONGEST_S = 150.0
+_LONGEST_S = 400.0
 
 
 @dataclass
@@ -45,6 +49,7 @@ class Verb:
 
     def run(self, strike: Callable[[], None], meanwhile: Callable[[float], None]) -> None:
         """Run to the end. ``strike`` is called at the point, ``meanwhile`` then repeatedly with the seconds since."""
+        listing = _listing(self.arguments[self.arguments.index("-i") + 1])
         told, tell = os.pipe()
         go, let_go = os.pipe()
         with tempfile.TemporaryFile("w+") as output:
@@ -52,7 +57,7 @@ class Verb:
             if self.pid == 0:
                 os.close(told)
                 os.close(let_go)
-                _child(self.arguments, _Points(tell, go, self.point), output.fileno())
+                _child(self.arguments, _Points(tell, go, self.point), output.fileno(), listing)
             os.close(tell)
             os.close(go)
             try:
@@ -152,11 +157,17 @@ def _place(facts: dict[str, Any]) -> list[str]:
     return [re.sub(r"\b\d+ servers$", "the servers", word) for word in alike]
 
 
-def _replace(owner: type, name: str, function: Callable[..., Any]) -> None:
+@cache
+def _listing(source: str) -> Mapping[str, Any]:
+    """A lab's inventory as Ansible lists it, asked for once: it takes a Python of its own, and the lab stays."""
+    return list_inventory([source], None, Vault())
+
+
+def _replace(owner: object, name: str, function: Callable[..., Any]) -> None:
     setattr(owner, name, function)
 
 
-def _child(arguments: Sequence[str], points: _Points, output: int) -> NoReturn:
+def _child(arguments: Sequence[str], points: _Points, output: int, listing: Mapping[str, Any]) -> NoReturn:
     """Become the verb: as a process of its own, whose exit code is rbops's."""
     code = 70
     try:
@@ -168,6 +179,7 @@ def _child(arguments: Sequence[str], points: _Points, output: int) -> NoReturn:
         os.dup2(output, 2)
         sys.stdout, sys.stderr = (os.fdopen(os.dup(output), "w", buffering=1) for _ in range(2))
         points.install()
+        _replace(inventory, "list_inventory", lambda *_: dict(listing))
         sys.argv = ["rbops", *arguments]
         main()
     except SystemExit as end:
