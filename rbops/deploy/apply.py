@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rbops.deploy.daemon import check_daemon
 from rbops.deploy.inventory import Inventory
@@ -24,7 +25,7 @@ from rbops.deploy.runs import Run, new_run
 from rbops.deploy.ssh import Session
 from rbops.deploy.stop import Stop
 from rbops.deploy.transaction import Transaction, connected
-from rbops.errors import ApplyFailed, CheckFailed, RbopsError, Unreachable, Where
+from rbops.errors import ApplyFailed, CheckFailed, Unreachable, Where
 from rbops.node.settings import Note
 from rbops.plan import ClusterPlan
 
@@ -116,19 +117,26 @@ def push(
     what: Push, options: ApplyOptions, reporter: Reporter, stop: Stop, acceptance: Acceptance | None = None
 ) -> Applied:
     """Push rendered files; the journal in the run's folder records the outcome, also of a failure."""
-    facts = {"cluster": what.cluster, "digest": what.digest, "servers": [t.name for t in what.inventory.servers]}
-    what.run.note("start", check=options.play.check, **facts)
-    try:
-        done = _push(what, keys_of_project(what.run.project), options, reporter, stop, acceptance)
-    except RbopsError as error:
-        what.run.finish({**facts, "outcome": type(error).__name__, **error.to_json()})
-        raise
-    outcome = {"outcome": "checked" if done.check else "confirmed", "changed": dict(done.changed)}
-    waiting = {name: [str(entry) for entry in entries] for name, entries in done.waiting.items()}
-    lacking = {name: [note.to_json() for note in notes] for name, notes in done.unsupported.items()}
-    ended = {"seconds": done.seconds, "partial": done.partial, "waiting": waiting, "unsupported": lacking}
-    what.run.finish({**facts, **outcome, **ended})
-    return done
+    facts = {
+        "cluster": what.cluster,
+        "digest": what.digest,
+        "servers": [target.name for target in what.inventory.servers],
+        "check": options.play.check,
+    }
+    keys = keys_of_project(what.run.project)
+    return what.run.carry_out(facts, lambda: _push(what, keys, options, reporter, stop, acceptance), _ended)
+
+
+def _ended(done: Applied) -> dict[str, Any]:
+    """For the journal."""
+    return {
+        "outcome": "checked" if done.check else "confirmed",
+        "changed": dict(done.changed),
+        "seconds": done.seconds,
+        "partial": done.partial,
+        "waiting": {name: [str(entry) for entry in entries] for name, entries in done.waiting.items()},
+        "unsupported": {name: [note.to_json() for note in notes] for name, notes in done.unsupported.items()},
+    }
 
 
 def _push(

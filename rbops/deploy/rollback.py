@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
 from rbops.deploy.apply import ApplyOptions
 from rbops.deploy.history import Generation, ServerHistory, read_history
@@ -23,7 +22,6 @@ from rbops.render.program import node_program
 
 __all__ = ["RolledBack", "remove", "rollback"]
 
-_Result = TypeVar("_Result")
 _SHORT = 12
 _GENERATIONS = "/var/lib/rbops/generations"
 
@@ -58,7 +56,7 @@ def rollback(inventory: Inventory, back: int, options: ApplyOptions, reporter: R
                 change.call(lambda session: _restore(session, change, chosen[session.target.name]))
             change.confirm_unless_stopped()
 
-        _journaled(change, lambda: change.carry_out(planned, work, break_lock=options.break_lock))
+        _carry_out(change, planned, work, options)
     waiting = waiting_of_all(change.confirmed)
     return RolledBack(change.run, next(iter(chosen.values())).digest, tuple(chosen), waiting)
 
@@ -77,7 +75,7 @@ def remove(inventory: Inventory, options: ApplyOptions, reporter: Reporter, stop
                 change.call(lambda session: _remove(session, change))
             change.confirm_unless_stopped()
 
-        _journaled(change, lambda: change.carry_out(lambda _: None, work, break_lock=options.break_lock))
+        _carry_out(change, lambda _: None, work, options)
     return RolledBack(change.run, "", tuple(before), {})
 
 
@@ -114,16 +112,14 @@ def _choose(change: Transaction, back: int) -> dict[str, Generation]:
     return chosen
 
 
-def _journaled(change: Transaction, work: Callable[[], _Result]) -> _Result:
-    facts = {"servers": [target.name for target in change.targets]}
-    change.run.note("start", **facts)
-    try:
-        done = work()
-    except RbopsError as error:
-        change.run.finish({**facts, "outcome": type(error).__name__, **error.to_json()})
-        raise
-    change.run.finish({**facts, "outcome": "confirmed"})
-    return done
+def _carry_out(
+    change: Transaction, planned: Callable[[str], str | None], work: Callable[[], None], options: ApplyOptions
+) -> None:
+    change.run.carry_out(
+        {"servers": [target.name for target in change.targets]},
+        lambda: change.carry_out(planned, work, break_lock=options.break_lock),
+        lambda _: {},
+    )
 
 
 def _chosen(server: ServerHistory, back: int) -> Generation:

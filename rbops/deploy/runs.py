@@ -17,16 +17,18 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from rbops.errors import UsageError, Where
+from rbops.errors import RbopsError, UsageError, Where
 
 __all__ = ["Run", "new_run", "run_id", "runs_folder"]
 
 _KEPT = 20
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,22 @@ class Run:
     def finish(self, result: Mapping[str, Any]) -> None:
         """Write how the run ended."""
         self.write("result.json", json.dumps(result, indent=2, sort_keys=True) + "\n")
+
+    def carry_out(
+        self, facts: Mapping[str, Any], work: Callable[[], _Result], ended: Callable[[_Result], Mapping[str, Any]]
+    ) -> _Result:
+        """Do the work. The journal begins with the facts, and they and how it ended are written, also of a failure.
+
+        ``ended``: what there is to write of the work's result.
+        """
+        self.note("start", **facts)
+        try:
+            done = work()
+        except RbopsError as error:
+            self.finish({**facts, "outcome": type(error).__name__, **error.to_json()})
+            raise
+        self.finish({**facts, "outcome": "confirmed", **ended(done)})
+        return done
 
 
 def runs_folder() -> Path:
