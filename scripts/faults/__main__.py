@@ -18,6 +18,8 @@ __all__ = ["current"]
 _TOP = Path(__file__).parents[2]
 _PAGE = _TOP / "docs" / "faults.md"
 _SOAK = FOLDER / "soak.md"
+_MATRIX = [f"tests/faults/test_{name}.py" for name in ("cluster", "server", "recovery")]
+_NONE_LEFT = 5  # pytest's code when no test was collected
 
 
 def current() -> str:
@@ -30,18 +32,31 @@ def current() -> str:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    """Run the tests; their lines go to ``build/faults.jsonl``, which another run with ``--more`` continues."""
+    """Run the tests; their lines go to ``build/faults.jsonl``.
+
+    Another run with ``--more`` continues that: it leaves out what has passed. The matrix is divided among two labs side
+    by side; the other tests share labs of fixed names, and run one after the other.
+    """
     record = _TOP / "build" / "faults.jsonl"
     record.parent.mkdir(exist_ok=True)
-    if "--more" not in arguments:
-        record.unlink(missing_ok=True)
-    rest = [argument for argument in arguments if argument != "--more"]
-    tests = rest or ["tests/faults", *sorted({node.partition("[")[0] for p in promises() for node in p.nodes})]
-    options = ["-n", "0", "-q", "-p", "tests.faults.record", "-m", "faults or not faults"]
     environment = {**os.environ, "RBOPS_FAULTS_RECORD": str(record)}
-    done = subprocess.run([sys.executable, "-m", "pytest", *options, *tests], cwd=_TOP, env=environment, check=False)
+    if "--more" in arguments:
+        environment["RBOPS_FAULTS_MORE"] = "1"
+    else:
+        record.unlink(missing_ok=True)
+    tests = [argument for argument in arguments if argument != "--more"]
+    parts = [["-n", "0", *tests]] if tests else [["-n", "2", "--dist", "load", *_MATRIX], ["-n", "0", *_others()]]
+    options = ["-q", "-p", "tests.faults.record", "-m", "faults or not faults"]
+    command = [sys.executable, "-m", "pytest", *options]
+    codes = [subprocess.run([*command, *part], cwd=_TOP, env=environment, check=False).returncode for part in parts]
     _store(record)
-    return done.returncode
+    return max(code % _NONE_LEFT for code in codes)
+
+
+def _others() -> list[str]:
+    """Tests of promises outside of the matrix, and the rest of this room."""
+    nodes = {node.partition("[")[0] for promise in promises() for node in promise.nodes}
+    return ["tests/faults", *(f"--ignore={path}" for path in _MATRIX), *sorted(nodes)]
 
 
 def _store(record: Path) -> None:

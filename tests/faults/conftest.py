@@ -56,6 +56,8 @@ def arena(make_lab: MakeLab, state_home: Path, tmp_path_factory: pytest.TempPath
     specs = {"old": folder / "old.yml", "new": folder / "new.yml"}
     for name, text in (("old", _OLD), ("new", _NEW)):
         specs[name].write_text(text.format(servers=_SERVERS), encoding="utf-8")
-    made = Arena(make_lab(load_plan(specs["old"]), "rbt-faults"), specs)
+    # One for each process that pytest divides the tests among.
+    name = "-".join(["rbt-faults", *filter(None, [os.environ.get("PYTEST_XDIST_WORKER")])])
+    made = Arena(make_lab(load_plan(specs["old"]), name), specs)
     made.known["fresh"] = made.all_shown()
     return made

@@ -1,6 +1,7 @@
 """A plugin of pytest: writes how each test ended, a line each, for the page of faults.
 
-``pytest -p tests.faults.record``; the file is that of the environment variable ``RBOPS_FAULTS_RECORD``.
+``pytest -p tests.faults.record``; the file is that of the environment variable ``RBOPS_FAULTS_RECORD``. With
+``RBOPS_FAULTS_MORE`` the tests that passed according to it are left out.
 """
 
 from __future__ import annotations
@@ -11,14 +12,32 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["pytest_runtest_logreport"]
+__all__ = ["passed", "pytest_collection_modifyitems", "pytest_runtest_logreport"]
 
 
 _SHOWN = 6000
 
 
+def passed(record: Path) -> frozenset[str]:
+    """The ids of the tests whose last line says that they passed."""
+    lines = record.read_text(encoding="utf-8").splitlines() if record.exists() else []
+    last = {nodeid: outcome for nodeid, outcome, *_ in map(json.loads, lines)}
+    return frozenset(nodeid for nodeid, outcome in last.items() if outcome == "passed")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what has passed, where more is to be added to a record."""
+    if not os.environ.get("RBOPS_FAULTS_MORE"):
+        return
+    done = passed(Path(os.environ["RBOPS_FAULTS_RECORD"]))
+    config.hook.pytest_deselected(items=[item for item in items if item.nodeid in done])
+    items[:] = [item for item in items if item.nodeid not in done]
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """One line for a test: its id, outcome, seconds, how many faults it injected, and what was wrong."""
+    if os.environ.get("PYTEST_XDIST_WORKER"):  # the controller hears of it too
+        return
     if report.when != "call" and report.passed:
         return
     faults = dict(report.user_properties).get("faults", 1)

@@ -23,8 +23,7 @@ from functools import cache
 from typing import Any, NoReturn
 
 from rbops.cli import main
-from rbops.deploy import inventory
-from rbops.deploy.listing import list_inventory
+from rbops.deploy import inventory, listing
 from rbops.deploy.node import RemoteNode
 from rbops.deploy.runs import Run
 from rbops.deploy.vault import Vault
@@ -49,7 +48,7 @@ class Verb:
 
     def run(self, strike: Callable[[], None], meanwhile: Callable[[float], None]) -> None:
         """Run to the end. ``strike`` is called at the point, ``meanwhile`` then repeatedly with the seconds since."""
-        listing = _listing(self.arguments[self.arguments.index("-i") + 1])
+        listed = _listing(self.arguments[self.arguments.index("-i") + 1])
         told, tell = os.pipe()
         go, let_go = os.pipe()
         with tempfile.TemporaryFile("w+") as output:
@@ -57,7 +56,7 @@ class Verb:
             if self.pid == 0:
                 os.close(told)
                 os.close(let_go)
-                _child(self.arguments, _Points(tell, go, self.point), output.fileno(), listing)
+                _child(self.arguments, _Points(tell, go, self.point), output.fileno(), listed)
             os.close(tell)
             os.close(go)
             try:
@@ -160,14 +159,15 @@ def _place(facts: dict[str, Any]) -> list[str]:
 @cache
 def _listing(source: str) -> Mapping[str, Any]:
     """A lab's inventory as Ansible lists it, asked for once: it takes a Python of its own, and the lab stays."""
-    return list_inventory([source], None, Vault())
+    _replace(listing, "_TIMEOUT_S", _LONGEST_S)
+    return listing.list_inventory([source], None, Vault())
 
 
 def _replace(owner: object, name: str, function: Callable[..., Any]) -> None:
     setattr(owner, name, function)
 
 
-def _child(arguments: Sequence[str], points: _Points, output: int, listing: Mapping[str, Any]) -> NoReturn:
+def _child(arguments: Sequence[str], points: _Points, output: int, listed: Mapping[str, Any]) -> NoReturn:
     """Become the verb: as a process of its own, whose exit code is rbops's."""
     code = 70
     try:
@@ -179,7 +179,7 @@ def _child(arguments: Sequence[str], points: _Points, output: int, listing: Mapp
         os.dup2(output, 2)
         sys.stdout, sys.stderr = (os.fdopen(os.dup(output), "w", buffering=1) for _ in range(2))
         points.install()
-        _replace(inventory, "list_inventory", lambda *_: dict(listing))
+        _replace(inventory, "list_inventory", lambda *_: dict(listed))
         sys.argv = ["rbops", *arguments]
         main()
     except SystemExit as end:
