@@ -102,10 +102,10 @@ class Node:
     def open(self, holder: str, run: str, timeout_s: int, *, takeover: bool, config: Path | None) -> None:
         """What a run does first: take the server, check ``config`` where one is given, snapshot and timer.
 
-        A first change that lost its server's power before its unit was there is undone before.
+        A change that a reboot interrupted, and that nothing has undone since, is undone before.
         Raises what :meth:`lock`, :meth:`validate` and :meth:`begin` do; the lock stays then.
         """
-        if self._transaction().forgotten():
+        if self._transaction().rebooted():
             self.boot()
         self.lock(holder, run, takeover=takeover)
         if config is not None:
@@ -202,9 +202,15 @@ class Node:
             return done
 
     def boot(self) -> dict[str, Any]:
-        """After a reboot: the old files if the last change was not confirmed, then the kernel equal to them."""
+        """After a reboot: the old files if the last change was not confirmed, then the kernel equal to them.
+
+        Within a change that was begun since the last reboot the files stay: its run, or its timer, decides.
+        """
         with self.state.exclusive(wait_s=_REVERT_WAIT_S):
             transaction = self._transaction()
+            if transaction.manifest() is not None and not transaction.rebooted():
+                done = self._engine(self._config()).apply().changes if self.config_path.exists() else ()
+                return {"schema_version": 1, "restored": False, "changes": list(done)}
             restored = transaction.restore_files()
             if restored:
                 pending.discard(self.system)

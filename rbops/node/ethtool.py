@@ -11,6 +11,7 @@ from rbops.node.system import System, unsupported
 
 __all__ = ["Fact", "ask", "facts", "first_context", "sections"]
 
+_ASKED = re.compile(r"\[requested (on|off)\]")
 _ADAPTIVE = re.compile(r"Adaptive RX:\s*(\S+)\s+TX:\s*(\S+)")
 _KEY = re.compile(r"^RSS hash key:\s*\n\s*([0-9a-f]{2}(?::[0-9a-f]{2})+)\s*$", re.MULTILINE | re.IGNORECASE)
 # ethtool prints two names otherwise than -C takes them.
@@ -33,11 +34,20 @@ _SHORT = {
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """What a device says of a setting: its value, the most it can be (None: it does not say), whether it is fixed."""
+    """What a device says of a setting: its value, the most it can be (None: it does not say), whether it is fixed.
+
+    ``asked``: what it was asked for where it cannot have that now, as a veth has no TSO while its far end has XDP.
+    """
 
     have: str
     most: int | None = None
     fixed: bool = False
+    asked: str | None = None
+
+    @property
+    def own(self) -> str:
+        """What it comes back to once nobody forbids it."""
+        return self.asked or self.have
 
 
 def ask(system: System, flag: str, device: str) -> str | None:
@@ -104,7 +114,8 @@ def _features(text: str) -> dict[str, Fact]:
         key, _, value = line.strip().partition(": ")
         word = value.split(" ")[0]
         if word in ("on", "off"):
-            found[_SHORT.get(key, key)] = Fact(word, fixed="[fixed]" in value)
+            asked = _ASKED.search(value)
+            found[_SHORT.get(key, key)] = Fact(word, fixed="[fixed]" in value, asked=asked[1] if asked else None)
     return found
 
 

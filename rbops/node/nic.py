@@ -74,7 +74,7 @@ def _setting(row: Row, port: NodePort, device: str, name: str, want: str, fact: 
     if fact is None or fact.fixed:
         reason = row.tool.lacking.format(driver=port.driver, name=name, have=have)
         return Setting(subject, title, have or "none", want, unsupported=reason)
-    do, undo = (_write(row.tool, device, name, value) for value in (want, fact.have))
+    do, undo = (_write(row.tool, device, name, value) for value in (want, fact.own))
     return Setting(subject, title, fact.have, want, (do,), (undo,), tuning=row.tool.tuning(port.nic))
 
 

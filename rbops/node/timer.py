@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,6 +12,7 @@ from rbops.node.system import System
 __all__ = ["SystemdTimer", "Timer"]
 
 _UNIT = "rbops-revert"
+_TIMER = f"{_UNIT}.timer"
 
 
 class Timer(Protocol):
@@ -33,7 +35,14 @@ class SystemdTimer:
     system: System
 
     def arm(self, seconds: int, command: tuple[str, ...]) -> None:
-        """Start the timer, and look that it runs; Mismatch (3) otherwise."""
+        """Start the timer, and look that it runs; Mismatch (3) otherwise.
+
+        One that would do the same is started anew by systemd itself, in one step: whatever becomes of this process,
+        there is no moment without a timer.
+        """
+        what = f"rbops: unless the change is confirmed in {seconds} s: {shlex.join(command)}"
+        if self._described() == what and self._restarted() and self.armed():
+            return
         self.disarm()
         done = self.system.run(
             (
@@ -43,7 +52,7 @@ class SystemdTimer:
                 "--timer-property=AccuracySec=1s",
                 "--collect",
                 "--quiet",
-                "--description=rbops: put the server back unless the change is confirmed",
+                f"--description={what}",
                 *command,
             )
         )
@@ -53,9 +62,16 @@ class SystemdTimer:
 
     def disarm(self) -> None:
         """Stop the timer and forget a failed earlier run."""
-        self.system.run(("systemctl", "stop", f"{_UNIT}.timer"))
-        self.system.run(("systemctl", "reset-failed", f"{_UNIT}.timer", f"{_UNIT}.service"))
+        self.system.run(("systemctl", "stop", _TIMER))
+        self.system.run(("systemctl", "reset-failed", _TIMER, f"{_UNIT}.service"))
 
     def armed(self) -> bool:
         """Whether systemd says that the timer is active."""
-        return self.system.run(("systemctl", "is-active", "--quiet", f"{_UNIT}.timer")).returncode == 0
+        return self.system.run(("systemctl", "is-active", "--quiet", _TIMER)).returncode == 0
+
+    def _described(self) -> str:
+        """What the present timer does; its name where there is none."""
+        return self.system.run(("systemctl", "show", "--property=Description", "--value", _TIMER)).stdout.strip()
+
+    def _restarted(self) -> bool:
+        return self.system.run(("systemctl", "restart", _TIMER)).returncode == 0

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rbops.errors import CheckFailed, Locked, Mismatch, RbopsError, StateUnknown
-from rbops.node import lock
+from rbops.node import lock, recovery
 from rbops.node.clock import boot_id, uptime
 from rbops.node.installed import Installed
 from rbops.node.state import State, copy_tree, read_json, same_tree, sweep_parts, sync_folder, sync_tree, write_whole
@@ -84,11 +84,10 @@ class Transaction:
             self.timer.disarm()
             raise Mismatch(f"cannot take a snapshot, nothing was changed: {error}", code="node.snapshot") from error
 
-    def forgotten(self) -> bool:
-        """Whether a change is open that nothing will revert: its timer went with a reboot, and no unit ran at boot."""
+    def rebooted(self) -> bool:
+        """Whether the open change, if there is one, is of an earlier boot: its timer went with that."""
         manifest = self.manifest()
-        earlier = manifest is not None and manifest.get("boot", boot_id()) != boot_id()
-        return earlier and self.installed is not None and not self.installed.starts_at_boot()
+        return manifest is not None and manifest.get("boot") != boot_id()
 
     def belongs_to(self, run: str) -> bool:
         """Whether the open change is that run's."""
@@ -139,6 +138,7 @@ class Transaction:
         if self.installed:
             self.installed.pause()
         if etc is None:
+            self._guard_boot()
             reapply()
             if self.installed:
                 self.installed.stop()
@@ -160,6 +160,8 @@ class Transaction:
         """
         manifest = self.manifest()
         if manifest is None:
+            # A begin that was killed leaves the part that it had.
+            self._unguard_boot()
             self.timer.disarm()
             return False
         if run is not None:
@@ -198,10 +200,25 @@ class Transaction:
         self._forget()
 
     def _command(self, run: str) -> tuple[str, ...]:
-        """What the timer runs: the copy of this program in the snapshot, which no push replaces."""
-        start = (str(self.state.snapshot / _PROGRAM),) if _own_program() else ("-m", "rbops.node")
-        # Nobody is left to give the server back then; a run that is still there finds its change undone.
-        return (sys.executable, *start, "revert", "--run", run, "--unlock", *self.options)
+        """What the timer runs; it gives the server back too, as nobody may be left to do so.
+
+        A run that is still there finds its change undone.
+        """
+        return (*self._saved_program, "revert", "--run", run, "--unlock", *self.options)
+
+    @property
+    def _saved_program(self) -> tuple[str, ...]:
+        """The copy of this program in the snapshot, which no push replaces."""
+        return (sys.executable, *((str(self.state.snapshot / _PROGRAM),) if _own_program() else ("-m", "rbops.node")))
+
+    def _guard_boot(self) -> None:
+        """While a change is open something undoes it at boot, also where rbops.service is not there or about to go."""
+        if self.installed:
+            recovery.prepare(self.installed.root, self.state.snapshot, (*self._saved_program, "boot", *self.options))
+
+    def _unguard_boot(self) -> None:
+        if self.installed:
+            recovery.forget(self.installed.root)
 
     def _take(self, record: dict[str, Any]) -> None:
         part = self._part
@@ -218,6 +235,8 @@ class Transaction:
             shutil.copyfile(program, part / _PROGRAM)
         write_whole(part / "manifest.json", json.dumps(record).encode())
         sync_tree(part)
+        if self.installed and not self.installed.starts_at_boot():
+            self._guard_boot()
         part.rename(self.state.snapshot)
         sync_folder(self.state.base)
 
@@ -281,11 +300,13 @@ class Transaction:
         if self.state.snapshot.exists():
             self.state.snapshot.rename(self._gone)
             sync_folder(self.state.base)
+        self._unguard_boot()
         for path in (self._gone, self._part):
             shutil.rmtree(path, ignore_errors=True)
 
     def _sweep(self) -> None:
         """Remove what was left by changes that were interrupted in the middle of a write."""
+        self._unguard_boot()
         for path in (self._part, self._gone, *self._beside, self.state.fresh):
             shutil.rmtree(path, ignore_errors=True)
         sweep_parts(self.state.base)

@@ -73,6 +73,7 @@ def node_page(program: Program, codes: Codes) -> str:
             ("/var/lib/rbops", "Its own state: snapshot of an open change, former values of settings, lock."),
             ("/sys/fs/bpf/rbops", "Pins of the loaded XDP data plane."),
             ("rbops.service", "Runs `rbops-node boot` when the server boots."),
+            ("rbops-recovery.service", "Undoes a first change, or a `remove`, at boot; there only meanwhile."),
             ("rbops-watch.service", "Runs `rbops-node watch`: tells the data plane which cables are dead."),
         ]
     )

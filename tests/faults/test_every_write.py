@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from rbops.errors import RbopsError
+from rbops.node import recovery
 from rbops.node.commands import Node
 from rbops.node.installed import Installed
 from rbops.node.state import State
@@ -103,21 +104,29 @@ class Server(Node):
         self._engine(self._config()).apply()
 
     def reboot(self) -> None:
-        """The kernel forgets; timers too; then rbops.service where it is enabled."""
+        """The kernel forgets; timers too; then rbops.service where it is enabled, or rbops-recovery.service."""
         self.kernel.clear()
         self.timer.disarm()
         manifest = self.state.snapshot / "manifest.json"
         if manifest.exists():
             manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "boot": "an earlier one"}))
-        if self.installed and self.installed.starts_at_boot():
-            self.boot()
+        assert self.installed
+        if self.installed.starts_at_boot():
+            if self.config_path.exists() or self.state.snapshot.exists():
+                self.boot()
+        elif recovery.enabled(self.root):
+            if manifest.exists():
+                self.boot()
+            else:
+                recovery.forget(self.root)
 
     def seen(self) -> tuple[dict[str, tuple[str, int]], list[str]]:
-        """Files outside of rbops's own state, and the kernel."""
+        """Files outside of rbops's own state, and the kernel; a recovery without a change to undo does nothing."""
         found = {}
         for path in sorted(self.root.rglob("*")):
             name = str(path.relative_to(self.root))
-            if not name.startswith(("var/", "etc/.rbops.")) and (path.is_file() or path.is_symlink()):
+            inert = not self.state.snapshot.exists() and "rbops-recovery.service" in name
+            if not name.startswith(("var/", "etc/.rbops.")) and not inert and (path.is_file() or path.is_symlink()):
                 text = str(path.readlink()) if path.is_symlink() else path.read_text(encoding="utf-8")
                 found[name] = (text, stat.S_IMODE(path.lstat().st_mode))
         return found, list(self.kernel)
@@ -194,12 +203,8 @@ def _recover(server: Server, step: Step, fault: str) -> None:
     """What follows in life, with the disk well again: a boot after a power cut or a failed boot, else the timer."""
     if fault == "power-cut" or step.name == "boot":
         server.reboot()
-    if server._transaction().forgotten():
-        # The power went before the unit was there, or after it was gone again: the next run puts the server back.
-        server.open("bob", _NEXT, 60, takeover=False, config=None)
-        server.revert(_NEXT, unlock=True)
-    if server.state.snapshot.exists():
-        assert server.timer.armed(), "a change is open, and nothing will revert it"
+    assert server.timer.armed() or not server.state.snapshot.exists(), "a change is open, and nothing will revert it"
+    if server.timer.armed():
         server.revert(_RUN)
 
 
@@ -258,4 +263,5 @@ def _clean_afterwards(server: Server) -> None:
     server.unlock(_NEXT)
     left = server.own() - {"generations", ".busy", "undo.json", "applied.json", "confirmed.json"}
     names = {path.name for path in (server.root / "etc").iterdir()} - {"rbops", "systemd"}
+    names |= {path.name for path in server.root.rglob("*rbops-recovery*")}
     assert not left | names, f"left behind: {sorted(left | names)}"

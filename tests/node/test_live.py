@@ -365,6 +365,9 @@ def test_boot_before_confirmation(server: Server) -> None:
     text = json.loads((server.etc / "node.json").read_text())
     server.install(digest="e" * 64, ports=[{**port, "mtu": 1400} for port in text["ports"]])
     server.node("apply")
+    assert not server.node("boot")["restored"], "no reboot yet"
+    manifest = server.state / "snapshot/manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "boot": "an earlier one"}))
     assert server.node("boot")["restored"]
     assert server.node("status")["digest"] == text["digest"]
     assert {link["mtu"] for link in server.kernel()["links"].values()} == {1500}

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from rbops.errors import CheckFailed, Mismatch
-from rbops.node import addresses, irq, links, napi, neighbors, routes, rules, table
+from rbops.node import addresses, ethtool, irq, links, napi, neighbors, routes, rules, table
 from rbops.node.devices import Device
 from rbops.node.execute import NotSupported, execute, undo
 from rbops.node.fabric import next_hop
@@ -227,6 +227,13 @@ def test_undo_takes_what_is_gone_as_done() -> None:
 @pytest.mark.parametrize("action", [Ip("a b"), Run(("a", "b c")), Write("/proc/x", "1")])
 def test_actions_are_stored(action: Action) -> None:
     assert action_from_json(json.loads(json.dumps(action_to_json(action)))) == action
+
+
+def test_what_an_offload_was_asked_for_is_what_comes_back() -> None:
+    """Read while the far end has an XDP program already, a veth's TSO is off, and was on before."""
+    text = "Features for int1:\ntcp-segmentation-offload: off [requested on]\ngeneric-receive-offload: on\n"
+    found = ethtool.facts(Recorded({"ethtool -k int1": text}), "-k", "int1")
+    assert [(found[name].have, found[name].own) for name in ("tso", "gro")] == [("off", "on"), ("on", "on")]
 
 
 def test_undo_of_an_offload_that_the_other_end_forbids_now() -> None:

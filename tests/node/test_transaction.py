@@ -317,11 +317,9 @@ def test_one_program_at_a_time(tmp_path: Path) -> None:
 
 def test_systemd_timer() -> None:
     system = Recorded()
-    arm = (
-        "systemd-run --unit=rbops-revert --on-active=300s --timer-property=AccuracySec=1s --collect --quiet "
-        "--description=rbops: put the server back unless the change is confirmed "
-    )
-    run = f"{arm}/usr/bin/python3 x revert"
+    what = "rbops: unless the change is confirmed in 300 s: /usr/bin/python3 x revert"
+    arm = "systemd-run --unit=rbops-revert --on-active=300s --timer-property=AccuracySec=1s --collect --quiet "
+    run = f"{arm}--description={what} /usr/bin/python3 x revert"
     timer = SystemdTimer(system)
     with raises(Mismatch, "node.timer"):
         timer.arm(300, ("/usr/bin/python3", "x", "revert"))
@@ -336,6 +334,23 @@ def test_systemd_timer() -> None:
         run,
         "systemctl is-active --quiet rbops-revert.timer",
     ]
+
+
+def test_a_timer_that_is_armed_again_is_never_stopped() -> None:
+    """systemd starts it anew in one step; one that would do something else is replaced."""
+    what = "rbops: unless the change is confirmed in 300 s: /usr/bin/python3 x revert"
+    answers: dict[str, str | Done] = {
+        "systemctl show --property=Description --value rbops-revert.timer": f"{what}\n",
+        "systemctl restart rbops-revert.timer": "",
+        "systemctl is-active --quiet rbops-revert.timer": "",
+    }
+    system = Recorded(answers)
+    SystemdTimer(system).arm(300, ("/usr/bin/python3", "x", "revert"))
+    assert [line for line, _ in system.ran] == list(answers)
+    system = Recorded(answers)
+    with raises(Mismatch, "node.timer"):
+        SystemdTimer(system).arm(200, ("/usr/bin/python3", "x", "revert"))
+    assert "systemctl stop rbops-revert.timer" in [line for line, _ in system.ran]
 
 
 def test_timer_runs_the_program_of_before(change: Transaction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
