@@ -11,7 +11,8 @@ demo: setup ## the main job: lab up, apply, verify, self-test on the RB4 preset
 test: setup ## every test this machine can run
 	@scripts/setup-full-kernel.sh
 	@scripts/setup-browser.sh
-	@$(PYTHON) -m pytest -n 2 --dist loadgroup
+	@mkdir -p build; rm -f build/tests.jsonl
+	@RBOPS_FAULTS_RECORD=build/tests.jsonl $(PYTHON) -m pytest -n 2 --dist loadgroup -p tests.faults.record
 
 # RBOPS_FAULTS_SERVERS=4 makes the lab one of four: half as long again.
 test-faults: setup ## every fault of the matrix and every promise; writes docs/faults.md. An hour and a half on two cores

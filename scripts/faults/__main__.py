@@ -1,4 +1,8 @@
-"""``python -m scripts.faults``: the page anew; with ``run`` all its tests before that, further arguments for pytest."""
+"""``python -m scripts.faults``: the page anew.
+
+With ``run`` all its tests before that, further arguments for pytest; with ``take FILE...`` what other runs of pytest
+recorded (tests/faults/record.py; ``make test`` leaves ``build/tests.jsonl``).
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts.faults.model import FOLDER, promises, read_results, summary
+from scripts.faults.model import FOLDER, Results, merged, promises, read_results, summary
 from scripts.faults.page import page
 
 __all__ = ["current"]
@@ -49,7 +53,7 @@ def _run(arguments: Sequence[str]) -> int:
     options = ["-q", "-p", "tests.faults.record", "-m", "faults or not faults"]
     command = [sys.executable, "-m", "pytest", *options]
     codes = [subprocess.run([*command, *part], cwd=_TOP, env=environment, check=False).returncode for part in parts]
-    _store(record)
+    _store([record])
     return max(code % _NONE_LEFT for code in codes)
 
 
@@ -59,15 +63,19 @@ def _others() -> list[str]:
     return ["tests/faults", *(f"--ignore={path}" for path in _MATRIX), *sorted(nodes)]
 
 
-def _store(record: Path) -> None:
-    lines = [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()]
+def _store(records: Sequence[Path], earlier: Results | None = None) -> None:
+    lines = [json.loads(line) for record in records for line in record.read_text(encoding="utf-8").splitlines()]
     found = summary(time.strftime("%Y-%m-%d", time.gmtime()), lines)
+    if earlier:
+        found = merged(earlier, found)
     (FOLDER / "results.json").write_text(json.dumps(found.to_json(), indent=1) + "\n", encoding="utf-8")
 
 
 def main() -> int:
     """Returns pytest's exit code."""
     code = _run(sys.argv[2:]) if sys.argv[1:2] == ["run"] else 0
+    if sys.argv[1:2] == ["take"]:
+        _store([Path(name) for name in sys.argv[2:]], read_results())
     _PAGE.write_text(current(), encoding="utf-8")
     return code
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-__all__ = ["FOLDER", "Group", "Promise", "Results", "promises", "read_results", "summary"]
+__all__ = ["FOLDER", "Group", "Promise", "Results", "merged", "promises", "read_results", "summary"]
 
 FOLDER = Path(__file__).parents[2] / "tests" / "faults"
 _MATRIX = "matrix: "
@@ -124,6 +124,13 @@ def summary(day: str, lines: Iterable[Sequence[Any]]) -> Results:
         memory[True] + memory[False],
         memory[False],
     )
+
+
+def merged(earlier: Results, later: Results) -> Results:
+    """The later results of the promises that it has tests of, and the larger of both matrices."""
+    matrix = later if later.in_the_lab >= earlier.in_the_lab else earlier
+    known = {number: later.promises.get(number) or counts for number, counts in earlier.promises.items()}
+    return replace(matrix, promises=later.promises | known)
 
 
 def _kind(nodeid: str) -> tuple[str, str, str]:

@@ -25,7 +25,7 @@ _SOAK = """\
 `make soak CHANGES=200` makes random changes of the spec (routes, punt rates, services, sysctl, flowlets, batching,
 offloads) on a lab of two servers while a stream of packets crosses it, kills rbops in some of them, and looks
 afterwards: the servers are in the state of the spec that was applied last, and in a change of which `rbops diff` said
-that it is hitless no packet was lost.
+"hitless" or "moves traffic", and nothing worse, no packet was lost.
 """
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ __all__ = ["passed", "pytest_collection_modifyitems", "pytest_runtest_logreport"
 
 
 _SHOWN = 6000
+_GROUP = re.compile(r"@labs of [^@]*$")
 
 
 def passed(record: Path) -> frozenset[str]:
@@ -41,7 +43,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.when != "call" and report.passed:
         return
     faults = dict(report.user_properties).get("faults", 1)
-    line = [report.nodeid, report.outcome, round(report.duration, 1), faults]
+    # pytest-xdist adds a test's group to its id.
+    line = [_GROUP.sub("", report.nodeid), report.outcome, round(report.duration, 1), faults]
     if report.failed:
         line.append(report.longreprtext[-_SHOWN:])
     with Path(os.environ["RBOPS_FAULTS_RECORD"]).open("a", encoding="utf-8") as file:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from scripts.faults.__main__ import current
-from scripts.faults.model import Promise, promises, read_results, summary
+from scripts.faults.model import Promise, merged, promises, read_results, summary
 from tests.faults.cases import cases
 
 _TOP = Path(__file__).parents[2]
@@ -61,3 +61,14 @@ def test_the_last_result_of_a_test_counts() -> None:
     found = summary("2026-01-01", lines)
     assert (found.in_the_lab, found.memory, found.minutes) == (1, 40, 1.0)
     assert [(group.passed, group.failed) for group in found.groups] == [(1, 0)]
+
+
+def test_a_record_of_other_tests_adds_to_the_matrix_and_the_promises() -> None:
+    case = str(cases()[0])
+    first = summary("2026-01-01", [[f"tests/faults/test_cluster.py::test_fault[{case}]", "passed", 60.0, 1]])
+    (node, *_) = _ALL[0].nodes
+    later = merged(first, summary("2026-01-02", [[node, "failed", 1.0, 1]]))
+    assert later.groups == first.groups
+    assert later.day == first.day
+    assert later.promises[_ALL[0].number] == {"failed": 1}
+    assert later.promises == first.promises | {_ALL[0].number: {"failed": 1}}

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from rbops.deploy.effect import Effect
 from tests.faults.arena import Arena
 from tests.faults.cases import POINTS
 from tests.faults.damage import DAMAGES, KILLS, Damage
@@ -23,6 +24,7 @@ _FAULTS = 0.3
 _GENTLE = {"management-cut", "hang", "clock-ahead", "disk-full-var", "sshd-restarted"}
 """Damage that by itself loses no packet."""
 _HANGS = "hang"
+_LOSSLESS = frozenset({Effect.HITLESS, Effect.MOVES})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +42,14 @@ class Change:
     seconds: float
 
     @property
-    def hitless(self) -> bool:
-        """Whether diff called all of it so, and the fault itself lets packets through."""
-        return set(self.effects) <= {"hitless"} and _HANGS not in self.fault
+    def called(self) -> Effect:
+        """What diff said of the whole: the worst of its words; hitless where nothing differs."""
+        return max((Effect(word) for word in self.effects), key=list(Effect).index, default=Effect.HITLESS)
+
+    @property
+    def lossless(self) -> bool:
+        """Whether that promises that no packet is lost, and the fault itself lets packets through."""
+        return self.called in _LOSSLESS and _HANGS not in self.fault
 
 
 class Soak:
@@ -90,7 +97,7 @@ class Soak:
         fault = f"{damage.name} {point}" if damage else ""
         seconds = round(time.monotonic() - start, 1)
         change = Change(number, what, effects, fault, code, sent, lost, wrong, seconds)
-        return change if not (change.hitless and lost and not wrong) else _lossy(change)
+        return change if not (change.lossless and lost and not wrong) else _lossy(change)
 
     def _write(self, name: str, spec: dict[str, Any]) -> None:
         self._arena.specs[name].write_text(text(spec), encoding="utf-8")
@@ -114,7 +121,7 @@ class Soak:
         digests = {self._digest("old"), self._digest("new")}
         verb = self._arena.damaged(self._arena.arguments("apply", spec="new"), point, damage, servers)
         self._arena.fire_timers()
-        found = {name: self._arena.shown(name) for name in self._arena.names}
+        found = self._arena.all_shown()
         odd = [name for name, state in found.items() if state["differs"] != "[]"]
         if odd:
             return int(verb.code or 0), f"{odd} differ from their own configuration"
@@ -136,17 +143,14 @@ class Soak:
 
 
 def _lossy(change: Change) -> Change:
-    return Change(**{**asdict(change), "wrong": f"was called hitless, and {change.lost} packets were lost"})
+    return Change(**{**asdict(change), "wrong": f"{change.lost} packets were lost, and diff said: {change.called}"})
 
 
 def table(day: str, command: str, minutes: float, done: Sequence[Change]) -> str:
     """The figures of a soak for the documentation; ``minutes``: when it was to end in any case."""
     kinds = Counter(change.what for change in done)
-    hitless = [change for change in done if change.hitless]
     faults = Counter(change.fault.partition(" ")[0] for change in done if change.fault)
     wrong = [change for change in done if change.wrong]
-    gentle_sent, gentle_lost = (sum(getattr(change, word) for change in hitless) for word in ("sent", "lost"))
-    sent, lost = (sum(getattr(change, word) for change in done) for word in ("sent", "lost"))
     lines = [
         f"Last run: {day}, `{command}`, at most {minutes:g} minutes: {len(done)} changes.",
         "",
@@ -154,8 +158,21 @@ def table(day: str, command: str, minutes: float, done: Sequence[Change]) -> str
         "| --- | --- |",
         f"| changes of | {', '.join(f'{name} {number}' for name, number in sorted(kinds.items()))} |",
         f"| with a fault | {sum(faults.values())}: {', '.join(f'{n} {c}' for n, c in sorted(faults.items())) or '-'} |",
-        f"| called hitless | {len(hitless)}: {gentle_sent:,} packets sent meanwhile, {gentle_lost} lost |",
-        f"| others | {len(done) - len(hitless)}: {sent - gentle_sent:,} sent, {lost - gentle_lost} lost |",
+        *_losses(done),
         f"| ended otherwise than planned | {len(wrong)} |",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _losses(done: Sequence[Change]) -> Iterator[str]:
+    """A row for each word of diff; servers that hung apart: nothing promises that packets go through them."""
+    groups = {f'diff: "{word}"': [change for change in done if change.called is word] for word in Effect}
+    for name, group in groups.items():
+        hung = [change for change in group if _HANGS in change.fault]
+        counted = [change for change in group if change not in hung]
+        sent, lost = (sum(getattr(change, word) for change in counted) for word in ("sent", "lost"))
+        if group:
+            apart = (
+                f"; {sum(change.lost for change in hung)} lost in {len(hung)} with a server that hung" if hung else ""
+            )
+            yield f"| {name} | {len(group)}: {sent:,} packets sent meanwhile, {lost} lost{apart} |"
