@@ -125,7 +125,8 @@ def _carry_out(
 def _chosen(server: ServerHistory, back: int) -> Generation:
     if back > len(server.earlier):
         raise Mismatch(
-            f"{server.name} keeps {len(server.earlier)} configurations before the present one, expected {back}",
+            f"{server.name} keeps {len(server.earlier) or 'no'} configuration{'s' if len(server.earlier) != 1 else ''} "
+            f"before the present one, expected {back}",
             code="rollback.not-kept",
             hint="`rbops history` shows them; `rbops apply` with the earlier spec goes back too",
         )
@@ -134,6 +135,12 @@ def _chosen(server: ServerHistory, back: int) -> Generation:
 
 def _same(digests: Mapping[str, str | None], verb: str) -> str:
     found = set(digests.values())
+    if found == {None}:
+        raise Mismatch(
+            f"{', '.join(digests)}: no configuration of rbops to go back from",
+            code="rollback.nothing",
+            hint="`rbops history` shows what the servers keep",
+        )
     if len(found) != 1 or None in found:
         shown = ", ".join(f"{name} {str(digest or 'none')[:_SHORT]}" for name, digest in digests.items())
         raise Mismatch(

@@ -25,7 +25,7 @@ from rbops.deploy.revert import Revert
 from rbops.deploy.runs import Run
 from rbops.deploy.ssh import Session, each, open_session, raise_errors
 from rbops.deploy.stop import Stop
-from rbops.errors import ApplyFailed, CheckFailed, RbopsError, StateUnknown
+from rbops.errors import ApplyFailed, CheckFailed, Locked, RbopsError, StateUnknown
 
 __all__ = ["Transaction", "connected", "look"]
 
@@ -295,6 +295,8 @@ class Transaction:
             try:
                 node.call("revert", "--run", self.run.id)
                 node.call("unlock", "--run", self.run.id)
+            except Locked:
+                return  # another run has it: there is nothing of this one
             finally:
                 unstage(session, self.folder)
 

@@ -79,6 +79,9 @@ def clicks():
 
 # An installed node program keeps its compiled modules in memory; without one they are left behind.
 COMPILED = {"/run/rbops-node"} if os.path.exists("/usr/sbin/rbops-node") else set()
+# What services that are installed have there comes and goes with them.
+OWN = {"/run/rbops-%s" % name for name in ("watch", "fib", "bird", "click")
+       if os.path.exists("/etc/systemd/system/rbops-%s.service" % name)}
 stable = {
     "click": clicks(), "pins": os.path.isdir("/sys/fs/bpf/rbops"),
     "hooks": sorted(" ".join(line.split()[:5:2]) for line in run("tc", "qdisc").splitlines() if "clsact" in line),
@@ -97,7 +100,7 @@ stable = {
     "units": {unit: run("systemctl", "is-active", unit).strip() + " " + run("systemctl", "is-enabled", unit).strip()
               for unit in ("rbops-watch.service", "rbops-revert.timer", "rbops-revert.service")},
     "lock": text("/var/lib/rbops/lock.json"), "snapshot": os.path.exists("/var/lib/rbops/snapshot"),
-    "management": MANAGEMENT, "run": sorted(set(glob.glob("/run/rbops*")) - COMPILED),
+    "management": MANAGEMENT, "run": sorted(set(glob.glob("/run/rbops*")) - COMPILED - OWN),
     "installed": run("dpkg-query", "-W").count("\n"),
 }
 print(json.dumps({"stable": stable, "programs": programs()}))

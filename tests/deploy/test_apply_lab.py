@@ -74,6 +74,8 @@ def pushing(runs: Path, before: set[Path]) -> bool:
 
 def test_check_of_fresh_servers_leaves_them_fresh(raw_cluster: Cluster, fresh: dict[str, dict[str, Any]]) -> None:
     assert raw_cluster.apply(check=True).changed.keys() == {"n0", "n1"}
+    with raises(Mismatch, "rollback.nothing"):
+        rollback(load_inventory(raw_cluster.lab.inventory), 1, ApplyOptions(), Silent(), Stop())
     assert states(raw_cluster.lab) == fresh
 
 
@@ -103,7 +105,7 @@ def test_apply_makes_servers_what_the_plan_says(cluster: Cluster) -> None:
         assert found["units"]["rbops-watch.service"] == "active enabled"
         assert found["lock"] is None
         assert not found["snapshot"]
-        assert found["run"] == ["/run/rbops-watch"]
+        assert found["run"] == []
     assert {s.digest for s in status_servers(cluster.plan, load_inventory(cluster.lab.inventory))} == {
         cluster.plan.digest
     }
@@ -239,7 +241,11 @@ def test_failed_acceptance_rolls_all_back(cluster: Cluster) -> None:
     assert states(cluster.lab) == before
 
 
-def test_killed_controller_servers_revert_alone_and_are_free_again(cluster: Cluster, runs: Path) -> None:
+def test_killed_controller_servers_revert_alone_and_are_free_again(
+    cluster: Cluster, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warned: list[str] = []
+    monkeypatch.setattr(Silent, "warn", lambda _, text: warned.append(text))
     before = states(cluster.lab)
     known = set(runs.iterdir())
     process = cluster.cli("apply", "--revert-timeout", "15", spec=cluster.variant("flowlets", FASTER_FLOWLETS))
@@ -253,6 +259,7 @@ def test_killed_controller_servers_revert_alone_and_are_free_again(cluster: Clus
         with pytest.raises(Locked) as caught:
             cluster.apply(**options)
         assert run in str(caught.value)
+    assert warned == [], "there is nothing to clean up on a server that another run has"
     wait_for("the timers fire", lambda: not any(change_open(cluster.lab, name) for name in ("n0", "n1")))
     wait_for("they give the servers back", lambda: not any(state(cluster.lab, name)["lock"] for name in ("n0", "n1")))
     after = states(cluster.lab)

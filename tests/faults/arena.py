@@ -207,7 +207,8 @@ class Arena:
     def verdict(self, server: str, found: dict[str, Any], ends: tuple[str, str], left: frozenset[str]) -> str:
         """``old``, ``new`` or ``other:`` with what differs; ``found``: what is shown; ``left``: what does not count."""
         if "run" in left:
-            self._abandoned |= set(found["run"])
+            usual = {path for name in ends for path in self.known[name][server]["run"]}
+            self._abandoned |= set(found["run"]) - usual
         found["run"] = [path for path in found["run"] if path not in self._abandoned]
         now = {key: value for key, value in found.items() if key not in left}
         for word, name in zip(("old", "new"), ends, strict=True):
