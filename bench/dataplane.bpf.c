@@ -17,6 +17,46 @@ struct {
 	__uint(max_entries, 4);
 } generator_out SEC(".maps"), redirect_out SEC(".maps");
 
+/* The first halves of IPv6 addresses to send to, a power of two of them; resized before load. */
+const volatile __u32 targets_mask;
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, 1 << 18);
+	__uint(map_flags, BPF_F_MMAPABLE);
+} targets SEC(".maps");
+
+/* IPv6 and UDP, as short as it is possible: 66 bytes with FCS. Every packet another flow, without a label. */
+SEC("xdp")
+int generate6(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	__u64 x = state, *word = data, *target;
+	__u32 number;
+
+	if (data + 62 > end)
+		return XDP_ABORTED;
+	x ^= x << 13;
+	x ^= x >> 7;
+	x ^= x << 17;
+	state = x;
+	number = x & targets_mask;
+	target = bpf_map_lookup_elem(&targets, &number);
+	if (!target)
+		return XDP_ABORTED;
+	word[0] = router_mac | 0x4e02ULL << 48;
+	*(__u32 *)(data + 8) = 0x02000000;
+	*(__u16 *)(data + 12) = 0xdd86;
+	*(__u64 *)(data + 14) = 0x4011080000000060ULL; /* 8 bytes of UDP, 64 hops */
+	*(__u64 *)(data + 22) = 0x0000a000b80d0120ULL; /* 2001:db8:a0::2 */
+	*(__u64 *)(data + 30) = 0x0200000000000000ULL;
+	*(__u64 *)(data + 38) = *target;
+	*(__u64 *)(data + 46) = x >> 18;
+	*(__u64 *)(data + 54) = 0x0000080009003930ULL;
+	return bpf_redirect_map(&generator_out, 0, 0);
+}
+
 /* Every header field, because live frames come back as the last run left them; UDP, 64 bytes with FCS. */
 SEC("xdp")
 int generate(struct xdp_md *ctx)

@@ -27,7 +27,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +37,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script
 
 from bench.click_way import ClickWay, click_way
 from bench.routes import bgp_like
+from bench.routes6 import bgp_like6
 from rbops.dataplane.click.controller.build import ClickError, find
 from rbops.dataplane.xdp.config import XdpConfig
 from rbops.dataplane.xdp.controller.compile import compile_one
@@ -53,9 +54,12 @@ from rbops.selftest.programs import Link
 SERVERS = 4
 LINKS = ("int1", "int2", "int3", "ext4")
 FRAME = bytes(60)
+FRAME6 = bytes(62)
+TARGETS = 1 << 18
 CLONE_NEWNET = 0x40000000
 BURST, PAUSE_S = 32, 0.0005
 BUDGETS = {"of bare redirect": 0.6, "of the kernel": 5.0}
+BUDGETS6 = {"of bare redirect": 0.6}
 
 
 def run(*command: str, text: str | None = None) -> None:
@@ -168,6 +172,7 @@ class Bench:
     offset: int
     frames: int
     click: ClickWay | None = None
+    ipv6: bool = False
 
     def plane(self, blob: bytes) -> DataPlane:
         """The data plane with that table, not applied."""
@@ -180,8 +185,9 @@ class Bench:
     def send(self, frames: int) -> None:
         """Send frames from the core that the caller runs on."""
         self.spaces.enter("gen")
-        context = xdp_context(len(FRAME), find_device("gen", "far-ext0").ifindex)
-        self.programs["generate"].send_live(FRAME, frames, context=context)
+        frame, program = (FRAME6, "generate6") if self.ipv6 else (FRAME, "generate")
+        context = xdp_context(len(frame), find_device("gen", "far-ext0").ifindex)
+        self.programs[program].send_live(frame, frames, context=context)
         self.spaces.enter("router")
 
     def rate(self, delivered: Callable[[], int]) -> float:
@@ -221,6 +227,8 @@ class Bench:
             rates[way] = self.rate(self.at_sink)
             if way == "redirect" and self.click:
                 bare = self.in_bursts(self.at_sink)
+        if self.ipv6:
+            return rates
         xdp_detach(port)
         self.sinks(None)
         rates["kernel"] = self.rate(self.sent_by_kernel)
@@ -245,7 +253,7 @@ class Bench:
 
 
 @contextmanager
-def bench(frames: int, line_rate: int, urpf: str = "off") -> Iterator[Bench]:
+def bench(frames: int, line_rate: int, urpf: str = "off", targets: bytes = b"") -> Iterator[Bench]:
     """Namespaces, programs and a bpf file system, and nothing of it left afterwards."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rbx-")))
@@ -258,7 +266,10 @@ def bench(frames: int, line_rate: int, urpf: str = "off") -> Iterator[Bench]:
         spaces.enter("router")
         obj = stack.enter_context(Object(folder / "bench.bpf.o"))
         obj.set_variable("router_mac", find_device("ext0", "ext0").mac + bytes(2))
+        obj.set_variable("targets_mask", (TARGETS - 1).to_bytes(4, "little"))
         obj.load()
+        if targets:
+            obj.map("targets").memory()[: len(targets)] = targets
         first = (0).to_bytes(4, "little")
         for number, link in enumerate(LINKS):
             device = find_device(link, link).ifindex
@@ -271,11 +282,12 @@ def bench(frames: int, line_rate: int, urpf: str = "off") -> Iterator[Bench]:
         # In XDP's dispatcher it stays there: a call then does not wait for RCU, some 25 ms.
         with private_namespace() as namespace:
             stack.callback(os.close, namespace)
-            parked = Link(obj.program("generate"), 1, generic=True)
+            parked = Link(obj.program("generate6" if targets else "generate"), 1, generic=True)
         stack.callback(parked.close)
-        programs = {name: obj.program(name) for name in ("generate", "redirect", "spread", "count")}
+        programs = {name: obj.program(name) for name in ("generate", "generate6", "redirect", "spread", "count")}
         received, offset = obj.map(".bss"), obj.variable("received")[1]
         made = Bench(spaces, folder, node_config(folder, line_rate, urpf), programs, received, offset, frames)
+        made.ipv6 = bool(targets)
         made.sinks(programs["count"])
         yield made
 
@@ -302,33 +314,35 @@ def live_swap(made: Bench, blob: bytes) -> dict[str, float]:
     return {"seconds": seconds[0], "lost": sent[0] - (made.at_sink() - before)}
 
 
-def measure(made: Bench, routes: int, rounds: int) -> dict[str, Any]:
+def measure(made: Bench, routes: int, rounds: int, routes6: Sequence[tuple[int, int, int]] = ()) -> dict[str, Any]:
     """All figures of one run."""
     table, other = bgp_like(routes, [1, 2, 3, 4]), bgp_like(routes, [1, 2, 3, 4], seed=2)
     started = time.perf_counter()
-    blob = compile_fib(*table)
+    blob = compile_fib(*table, routes6)
     compiled = time.perf_counter() - started
     plane = made.plane(blob)
     started = time.perf_counter()
     plane.apply()
     loaded = time.perf_counter() - started
     made.programs["external"] = Program.pinned(made.folder / "bpf" / "rbops" / "live" / "external")
-    kernel_routes(made.spaces, table)
-    made.click = with_click(made.folder / "click", table)
+    if not made.ipv6:
+        kernel_routes(made.spaces, table)
+        made.click = with_click(made.folder / "click", table)
     rates: dict[str, list[float]] = {}
     for _ in range(rounds):
         for way, rate in made.round().items():
             rates.setdefault(way, []).append(rate)
-    swap = live_swap(made, compile_fib(*other))
+    swap = live_swap(made, compile_fib(*other, routes6))
     plane.detach()
     medians = {way: statistics.median(values) for way, values in rates.items()}
     return {
         "routes": routes,
+        **({"ipv6_routes": len(routes6)} if made.ipv6 else {}),
         "table_bytes": len(blob),
         "mpps": {way: round(rate / 1e6, 2) for way, rate in medians.items()},
         "of bare redirect": round(_ratio(rates, "redirect"), 3),
         "of spread redirect": round(_ratio(rates, "spread"), 3),
-        "of the kernel": round(_ratio(rates, "kernel"), 2),
+        **({} if made.ipv6 else {"of the kernel": round(_ratio(rates, "kernel"), 2)}),
         **({"of Click": round(_ratio(rates, "click"), 2)} if made.click else {}),
         "compile_s": round(compiled, 3),
         "load_s": round(loaded, 3),
@@ -366,14 +380,18 @@ def main() -> None:
         default="off",
         help="check of sources at the port that frames come in at (strict: no route of the bench leads back there)",
     )
+    parser.add_argument(
+        "--ipv6", type=int, default=0, metavar="ROUTES", help="IPv6 packets by so many IPv6 routes, beside the others"
+    )
     arguments = parser.parse_args()
+    routes6, targets = bgp_like6(arguments.ipv6, [1, 2, 3, 4], TARGETS) if arguments.ipv6 else ([], b"")
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    with bench(arguments.frames, round(arguments.line_rate * 1e9), arguments.urpf) as made:
-        figures = measure(made, arguments.routes, arguments.rounds)
+    with bench(arguments.frames, round(arguments.line_rate * 1e9), arguments.urpf, targets) as made:
+        figures = measure(made, arguments.routes, arguments.rounds, routes6)
     if arguments.json:
         print(json.dumps({"schema_version": 1, **figures}))
         return
-    for name, budget in BUDGETS.items():
+    for name, budget in (BUDGETS6 if arguments.ipv6 else BUDGETS).items():
         print(f"router: {figures[name]} {name} (budget {budget})")
     if "of Click" in figures:
         print(f"router: {figures['of Click']} of Click on sockets")

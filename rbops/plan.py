@@ -32,6 +32,7 @@ __all__ = [
     "Daemon",
     "Forwarding",
     "Fragment",
+    "Ipv6",
     "Kernel",
     "KernelModule",
     "Latency",
@@ -40,6 +41,7 @@ __all__ = [
     "OspfPort",
     "PerComponent",
     "Port",
+    "Port6",
     "Prediction",
     "Processing",
     "Punts",
@@ -299,6 +301,31 @@ class Routes:
 
 
 @dataclass(frozen=True, slots=True)
+class Port6:
+    """IPv6 on external port ``port``: the router's own ``address`` with the subnet's length, and neighbours.
+
+    Their indexes follow those of the port's IPv4 neighbours: a frame of the fabric carries either.
+    """
+
+    port: int
+    address: str
+    adjacencies: tuple[Adjacency, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ipv6:
+    """IPv6 of the router, beside IPv4; ``connected`` and ``static`` as in :class:`Routes`."""
+
+    ports: tuple[Port6, ...]
+    connected: tuple[Route, ...]
+    static: tuple[Route, ...]
+
+    def port(self, number: int | None) -> Port6 | None:
+        """That of an external port; None where it has no IPv6."""
+        return next((port for port in self.ports if port.port == number), None)
+
+
+@dataclass(frozen=True, slots=True)
 class BgpNeighbor:
     """A BGP router of another AS on external port ``port``. ``password`` is a file on the controller.
 
@@ -420,6 +447,7 @@ class ClusterPlan:
     warnings: tuple[str, ...]
     prediction: Prediction
     routing: Routing | None = None
+    ipv6: Ipv6 | None = None
 
     def server(self, name: str) -> Server:
         """The server called ``name``; KeyError when there is none."""
@@ -453,10 +481,12 @@ class ClusterPlan:
         parts: dict[str, Iterable[str]] = {
             field.name: (encoder.text(getattr(self, field.name), 1),)
             for field in dataclasses.fields(self)
-            if field.name not in ("routes", "servers", "routing")
+            if field.name not in ("routes", "servers", "routing", "ipv6")
         }
-        if self.routing is not None:
-            parts["routing"] = (encoder.text(self.routing, 1),)
+        # Absent where the spec asks for neither.
+        for name, part in (("routing", self.routing), ("ipv6", self.ipv6)):
+            if part is not None:
+                parts[name] = (encoder.text(part, 1),)
         parts["schema_version"] = (str(SCHEMA_VERSION),)
         # The path of a route file says where it lay, not what was planned.
         parts["routes"] = (encoder.text(self.routes, 1, omit="file"),)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-__all__ = ["is_router_sysctl", "router_sysctls"]
+__all__ = ["ipv6_sysctls", "is_router_sysctl", "router_sysctls"]
 
 _KERNEL = {
     "net.ipv4.ip_forward": "1",
@@ -23,11 +23,33 @@ _PORT = {
     # A port answers ARP for its own address alone, and asks with that.
     "net.ipv4.conf.{}.arp_ignore": "1",
     "net.ipv4.conf.{}.arp_announce": "2",
-    # The router forwards IPv4: no router solicitation, no link-local address on a data port.
+    # Without IPv6 in the spec: no router solicitation, no link-local address on a data port.
     "net.ipv6.conf.{}.disable_ipv6": "1",
 }
+_KERNEL6 = {
+    "net.ipv6.conf.all.forwarding": "1",
+    # The kernel's ICMPv6 errors follow the rules for the packet that they are about.
+    "net.ipv6.fwmark_reflect": "1",
+}
+_PORT6 = {
+    "net.ipv6.conf.{}.disable_ipv6": "0",
+    "net.ipv6.conf.{}.accept_ra": "0",
+    "net.ipv6.conf.{}.autoconf": "0",
+    "net.ipv6.conf.{}.accept_redirects": "0",
+    # The planned addresses outlive a port that is down, as IPv4's do.
+    "net.ipv6.conf.{}.keep_addr_on_down": "1",
+}
+_EXTERNAL6 = {
+    # A link-local address: neighbours are asked with it.
+    "net.ipv6.conf.{}.addr_gen_mode": "0",
+}
+_CABLE6 = {
+    # Nobody else is on a cable of the fabric, and every server has its address on all of them.
+    "net.ipv6.conf.{}.accept_dad": "0",
+    "net.ipv6.conf.{}.addr_gen_mode": "1",
+}
 # ip_forward is the sum of these.
-_RELATED = ("net.ipv4.conf.{}.forwarding",)
+_RELATED = ("net.ipv4.conf.{}.forwarding", "net.ipv6.conf.{}.forwarding")
 
 
 def router_sysctls(ports: Iterable[str]) -> dict[str, str]:
@@ -35,7 +57,15 @@ def router_sysctls(ports: Iterable[str]) -> dict[str, str]:
     return _KERNEL | {key.format(port): value for port in ports for key, value in _PORT.items()}
 
 
+def ipv6_sysctls(external: Iterable[str], internal: Iterable[str]) -> dict[str, str]:
+    """The same of a router with IPv6, in place of what turns it off."""
+    found = dict(_KERNEL6)
+    for ports, special in ((external, _EXTERNAL6), (internal, _CABLE6)):
+        found |= {key.format(port): value for port in ports for key, value in (*_PORT6.items(), *special.items())}
+    return found
+
+
 def is_router_sysctl(key: str) -> bool:
     """Whether the router depends on it, on whatever device: another value would stop the router, or open it."""
-    patterns = (re.escape(pattern).replace(r"\{\}", "[^.]+") for pattern in (*_PORT, *_RELATED))
-    return key in _KERNEL or any(re.fullmatch(pattern, key) for pattern in patterns)
+    patterns = (re.escape(pattern).replace(r"\{\}", "[^.]+") for pattern in (*_PORT, *_PORT6, *_CABLE6, *_RELATED))
+    return key in _KERNEL or key in _KERNEL6 or any(re.fullmatch(pattern, key) for pattern in patterns)

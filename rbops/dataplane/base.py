@@ -253,6 +253,8 @@ class Controller(Protocol):
     """Whether it answers its neighbours' probes, so that one that does not forward is left out."""
     drains: bool = False
     """Whether a server can be left out as an intermediate."""
+    ipv6: bool = False
+    """Whether it forwards IPv6."""
     dynamic: bool = False
     """Whether it has routes that come and go (``routing:`` in the spec)."""
     follower: str | None = None

@@ -1,4 +1,4 @@
-"""Addresses: exactly the planned IPv4 addresses on every port."""
+"""Addresses: exactly the planned ones on every port, but for the link-local ones that the kernel makes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from rbops.node.system import System
 __all__ = ["parse", "read", "settings"]
 
 
-def read(system: System) -> dict[str, tuple[str, ...]]:
-    """Device -> its IPv4 addresses with prefix length."""
-    done = system.run(("ip", "-json", "-4", "address", "show"))
+def read(system: System, *, ipv6: bool = False) -> dict[str, tuple[str, ...]]:
+    """Device -> its IPv4 addresses with prefix length, with ``ipv6`` those of IPv6 too but link-local ones."""
+    done = system.run(("ip", "-json", *(() if ipv6 else ("-4",)), "address", "show"))
     if done.returncode:
         raise CheckFailed(f"ip address show: {done.stderr.strip()}", code="node.ip")
     return parse(done.stdout)
@@ -24,7 +24,9 @@ def parse(text: str) -> dict[str, tuple[str, ...]]:
     """Facts from the JSON of ``ip address show``."""
     return {
         link["ifname"]: tuple(
-            f"{info['local']}/{info['prefixlen']}" for info in link.get("addr_info", ()) if "local" in info
+            f"{info['local']}/{info['prefixlen']}"
+            for info in link.get("addr_info", ())
+            if "local" in info and not (info.get("family") == "inet6" and info.get("scope") == "link")
         )
         for link in json.loads(text or "[]")
         if link.get("ifname")

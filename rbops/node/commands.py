@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from socket import AF_INET6
 from threading import Thread
 from typing import Any
 
@@ -387,6 +388,10 @@ class Node:
         # Line by line: `ip route flush` takes a minute for 256K routes.
         have = netlink.parse_routes(netlink.dump_routes(PROTOCOL, TABLE))
         execute(self.system, [action for s in routes.settings({}, have, {}) for action in s.actions])
+        if self.system.read("/proc/sys/net/ipv6/conf/all/forwarding") is not None:
+            have = netlink.parse_routes(netlink.dump_routes(PROTOCOL, TABLE, AF_INET6))
+            gone = routes.settings({}, have, {}, routes.IPV6)
+            execute(self.system, [action for s in gone for action in s.actions])
         failures = Prior(self.state.undo).restore(self.system)
         if failures:
             raise StateUnknown(

@@ -162,7 +162,11 @@ class Engine:
         found = Prior(self.state.undo).leftovers(every)
         if self.table is not None:
             return found
-        return [s for s in found if s.subject != routes.SUBJECT and not s.name.startswith("neighbor ")]
+        return [
+            s
+            for s in found
+            if s.subject not in (routes.SUBJECT, routes.SUBJECT6) and not s.name.startswith("neighbor ")
+        ]
 
     def apply(self) -> Applied:
         """Make the kernel equal to the plan and read it back.

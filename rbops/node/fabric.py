@@ -7,14 +7,14 @@ plane looked up. Each such MAC belongs to a made-up next hop that exists on one 
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from rbops.common.fabric import fabric_mac
 from rbops.common.limits import MAX_EXTERNAL_PORTS
 from rbops.errors import Mismatch
 from rbops.node.schema.dataplane import NextHop
 
-__all__ = ["adjacency_of", "next_hop"]
+__all__ = ["adjacency_of", "next_hop", "next_hop6"]
 
 _BYTE = 256
 _ADJACENCIES = 65536
@@ -34,6 +34,13 @@ def next_hop(port: int, adjacency: int) -> NextHop:
             code="node.next-hops",
         )
     return NextHop(IPv4Address((0xF << 28) | (port << 16) | adjacency), fabric_mac(port, adjacency))
+
+
+def next_hop6(port: int, adjacency: int) -> NextHop:
+    """The made-up next hop of IPv6 routes, ``fe80::5252:PORT:ADJACENCY``."""
+    return NextHop(
+        IPv6Address((0xFE80 << 112) | (0x5252 << 32) | (port << 16) | adjacency), fabric_mac(port, adjacency)
+    )
 
 
 def adjacency_of(address: int) -> tuple[int, int] | None:

@@ -29,7 +29,8 @@ from rbops.node.system import System
 
 __all__ = ["follow", "mended", "missing", "network", "record", "restore", "restored"]
 
-_GROUPS = 0x1 | 0x10 | 0x40 | 0x80  # links, IPv4 addresses, routes, rules (RTMGRP_..., linux/rtnetlink.h)
+_GROUPS = 0x1 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 1 << 18
+"""Links; IPv4 addresses, routes, rules; those of IPv6 (RTMGRP_..., RTNLGRP_IPV6_RULE, linux/rtnetlink.h)."""
 _TOLD = (16, 17, 21, 25, 32, 33)  # RTM_NEWLINK, DELLINK, DELADDR, DELROUTE, NEWRULE, DELRULE
 _SO_ATTACH_FILTER = 26
 _KEPT = 20
@@ -55,7 +56,7 @@ def missing(found: Network) -> list[Setting]:
 
 def _lacks(setting: Setting) -> bool:
     """A stranger is not restored to its absence, but among rules: there it decides in place of the planned ones."""
-    return setting.differs and (setting.want != "absent" or setting.subject == rules.SUBJECT)
+    return setting.differs and (setting.want != "absent" or setting.subject in (rules.SUBJECT, rules.SUBJECT6))
 
 
 def restore(found: Network) -> list[Setting]:

@@ -12,9 +12,9 @@ from rbops.node.system import System
 __all__ = ["parse", "read", "settings"]
 
 
-def read(system: System) -> dict[tuple[str, str], str]:
-    """(device, address) -> MAC of every permanent IPv4 neighbour."""
-    done = system.run(("ip", "-json", "-4", "neighbour", "show", "nud", "permanent"))
+def read(system: System, *, ipv6: bool = False) -> dict[tuple[str, str], str]:
+    """(device, address) -> MAC of every permanent IPv4 neighbour, with ``ipv6`` of IPv6's too."""
+    done = system.run(("ip", "-json", *(() if ipv6 else ("-4",)), "neighbour", "show", "nud", "permanent"))
     if done.returncode:
         raise CheckFailed(f"ip neighbour show: {done.stderr.strip()}", code="node.ip")
     return parse(done.stdout)

@@ -1,4 +1,4 @@
-"""The kernel's IPv4 routes of one protocol over rtnetlink: 256K of them in well under a second.
+"""The kernel's routes of one protocol over rtnetlink: 256K of them in well under a second.
 
 ``ip -json route`` would take several. The bytes of an unchanged table are the same at every dump,
 so that a digest of them shows whether they were changed since.
@@ -50,8 +50,8 @@ class KernelRoute:
     kind: int = UNICAST
 
 
-def dump_routes(protocol: int, table: int) -> bytes:
-    """The raw messages of every IPv4 route of ``protocol`` in ``table`` (below 256), in the kernel's order.
+def dump_routes(protocol: int, table: int, family: int = socket.AF_INET) -> bytes:
+    """The raw messages of every route (IPv4) of ``protocol`` in ``table`` (below 256), in the kernel's order.
 
     Raises CheckFailed when the kernel refuses or the table keeps changing underneath.
     """
@@ -63,7 +63,7 @@ def dump_routes(protocol: int, table: int) -> bytes:
                 link.bind((_PORT_ID, 0))
             except OSError:
                 link.bind((0, 0))
-            body = _RTMSG.pack(socket.AF_INET, 0, 0, 0, table, protocol, 0, 0, 0)
+            body = _RTMSG.pack(family, 0, 0, 0, table, protocol, 0, 0, 0)
             link.send(_HEADER.pack(_HEADER.size + len(body), _RTM_GETROUTE, _REQUEST_DUMP, 1, 0) + body)
             data = _receive(link)
         if data is not None:
@@ -137,17 +137,27 @@ def parse_routes(data: bytes) -> dict[tuple[int, int, int], KernelRoute]:
             continue
         length, rest, address = data[start + 1], start + _RTMSG.size, 0
         # fib_dump_info() of the kernel puts the table first, then the destination.
-        if data[rest : rest + 4] == _TABLE_ATTRIBUTE and data[rest + 8 : rest + 12] == _DESTINATION_ATTRIBUTE:
+        fast = data[start] == socket.AF_INET
+        if fast and data[rest : rest + 4] == _TABLE_ATTRIBUTE and data[rest + 8 : rest + 12] == _DESTINATION_ATTRIBUTE:
             address = int.from_bytes(data[rest + 12 : rest + 16], "big")
             rest += 16
         elif length:
             address = _address(dict(attributes(data, rest, end)).get(_RTA_DST)) or 0
-        key = data[start + 7 : start + 12] + data[rest:end]
+        key = data[start + 7 : start + 12] + (data[rest:end] if fast or not length else _rest(data, rest, end))
         route = known.get(key)
         if route is None:
             route = known[key] = _route(key)
         found[address, length, route.metric] = route
     return found
+
+
+def _rest(data: bytes, start: int, end: int) -> bytes:
+    """What a message of IPv6 says besides its destination, which stands first: without it routes are alike."""
+    return b"".join(
+        _ATTRIBUTE.pack(len(value) + 4, kind) + value + bytes(-len(value) % 4)
+        for kind, value in attributes(data, start, end)
+        if kind in (_RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC)
+    )
 
 
 def _route(key: bytes) -> KernelRoute:

@@ -8,8 +8,22 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from socket import AF_INET6
 
-from rbops.node import addresses, devices, host, managers, neighbors, netlink, routes, rules, services, table, vrf
+from rbops.node import (
+    addresses,
+    advertisements,
+    devices,
+    host,
+    managers,
+    neighbors,
+    netlink,
+    routes,
+    rules,
+    services,
+    table,
+    vrf,
+)
 from rbops.node.devices import PROTOCOL, TABLE, VRF, Device
 from rbops.node.schema import NodeConfig
 from rbops.node.settings import Setting
@@ -32,13 +46,20 @@ class Network:
     table: tuple[table.Row, ...] | None
 
     @property
+    def _ipv6(self) -> bool:
+        return table.has_ipv6(self.config)
+
+    @property
     def names(self) -> dict[str, str]:
         """Planned port -> name of the device."""
         return {port: device.name for port, device in self.found.items()}
 
     def before_ports(self) -> list[Stage]:
         """What comes before the ports are set: a port that enters a VRF goes down for a moment."""
-        return [("host interface", self._host), ("VRF", self._vrf)]
+        found: list[Stage] = [("host interface", self._host), ("VRF", self._vrf)]
+        if self._ipv6:
+            found.append(("advertised routes", lambda: advertisements.settings(self._devices(), self.system)))
+        return found
 
     def after_ports(self) -> list[Stage]:
         """What ports must be up for."""
@@ -47,6 +68,7 @@ class Network:
             ("neighbors", self._neighbors),
             ("routes", self._routes),
             ("rules", self._rules),
+            *([("IPv6 routes", self._routes6), ("IPv6 rules", self._rules6)] if self._ipv6 else []),
             ("services", lambda: services.settings(self.config, self._devices(), self.state, self.system)),
         ]
 
@@ -71,7 +93,7 @@ class Network:
         return vrf.settings(self.config, self.names, now, self.system)
 
     def _addresses(self) -> list[Setting]:
-        facts = addresses.read(self.system)
+        facts = addresses.read(self.system, ipv6=self._ipv6)
         ports = self.config.kernel_ports
         return [each for port in ports for each in addresses.settings(port, self.names[port.name], facts)]
 
@@ -80,7 +102,7 @@ class Network:
             return []
         want = table.neighbors(self.table, self.config, self.names)
         ports = {device: port for port, device in self.names.items()}
-        return neighbors.settings(ports, want, neighbors.read(self.system))
+        return neighbors.settings(ports, want, neighbors.read(self.system, ipv6=self._ipv6))
 
     def _routes(self) -> list[Setting]:
         dump = netlink.dump_routes(PROTOCOL, TABLE)
@@ -95,6 +117,17 @@ class Network:
     def _rules(self) -> list[Setting]:
         apart = vrf.chosen(self.config, self.system)
         return rules.settings(self.config, self.names, rules.read(self.system), vrf=apart)
+
+    def _routes6(self) -> list[Setting]:
+        if self.table is None:
+            return []
+        want = table.hops(self.table, self.config, self.names, ipv6=True)
+        have = netlink.parse_routes(netlink.dump_routes(PROTOCOL, TABLE, AF_INET6))
+        return routes.settings(want, have, self._indexes(), routes.IPV6)
+
+    def _rules6(self) -> list[Setting]:
+        apart = vrf.chosen(self.config, self.system)
+        return rules.settings6(self.config, self.names, rules.read(self.system, "-6"), vrf=apart)
 
     def remember(self) -> None:
         """After all was read back as planned: what is compared by its whole later."""

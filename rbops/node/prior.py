@@ -16,7 +16,8 @@ from rbops.node.system import System
 
 __all__ = ["Prior"]
 
-_ROUTES = "kernel routes"
+_ROUTES = ("kernel routes", "kernel IPv6 routes")
+_FORWARDING = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Prior:
                 fresh.append(
                     {
                         "subject": setting.subject,
-                        "setting": setting.name if setting.subject != _ROUTES else "",
+                        "setting": setting.name if setting.subject not in _ROUTES else "",
                         "have": setting.have,
                         # What rbops took away as a stranger comes back only when rbops itself goes.
                         "stranger": setting.want == "absent",
@@ -78,7 +79,7 @@ class Prior:
         """Undo everything (of ``subjects``), newest first, and forget it; returns what failed, which is kept."""
         # Forwarding goes off first: writing it resets other parameters, which then get their own values back.
         newest = [entry for entry in reversed(self._entries()) if subjects is None or entry["subject"] in subjects]
-        entries = sorted(newest, key=lambda entry: entry["setting"] != "net.ipv4.ip_forward")
+        entries = sorted(newest, key=lambda entry: entry["setting"] not in _FORWARDING)
         failed: list[dict[str, Any]] = []
         messages: list[str] = []
         for entry in entries:
@@ -101,7 +102,7 @@ class Prior:
 
 
 def _key(subject: str, setting: str) -> str:
-    return subject if subject == _ROUTES else f"{subject}\t{setting}"
+    return subject if subject in _ROUTES else f"{subject}\t{setting}"
 
 
 def _actions(entry: dict[str, Any]) -> tuple[Action, ...]:

@@ -8,6 +8,8 @@ from rbops.node.schema import NodeConfig
 from rbops.node.settings import Setting, Write
 from rbops.node.system import System
 
+_FIRST = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
+
 __all__ = ["of_the_host", "path_of", "read", "settings"]
 
 
@@ -33,13 +35,13 @@ def read(system: System, config: NodeConfig, devices: Mapping[str, str]) -> dict
 def settings(
     config: NodeConfig, devices: Mapping[str, str], facts: Mapping[str, str | None], *, contained: bool = False
 ) -> list[Setting]:
-    """``ip_forward`` first: writing it resets others to the defaults of routers (kernel: ip-sysctl).
+    """``ip_forward`` and its like first: writing it resets others to the defaults of routers (kernel: ip-sysctl).
 
     ``contained``: in a container.
     """
     found = []
     handed = {port.name for port in config.ports if port.nic.bind}
-    for key in sorted(config.sysctl, key=lambda key: (key != "net.ipv4.ip_forward", key)):
+    for key in sorted(config.sysctl, key=lambda key: (key not in _FIRST, key)):
         if handed.intersection(key.split(".")):
             continue
         want, text = config.sysctl[key], facts.get(key)
@@ -49,7 +51,7 @@ def settings(
             continue
         if text is None:
             # Without IPv6 in the kernel there is nothing left to turn off.
-            quiet = key.startswith("net.ipv6.")
+            quiet = key.startswith("net.ipv6.") and key.endswith(".disable_ipv6")
             reason = None if quiet else "this kernel has no such key"
             found.append(Setting("sysctl", key, want if quiet else have, want, unsupported=reason))
             continue

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Interface, ip_address, ip_interface
 from pathlib import Path
-from socket import inet_aton
+from socket import AF_INET, AF_INET6, inet_pton
 
 from rbops.errors import Mismatch, Where
+from rbops.node.fabric import next_hop6
 from rbops.node.netlink import BROADCAST, LOCAL, UNICAST
-from rbops.node.schema import NodeConfig
+from rbops.node.schema import NodeConfig, NodePort
+from rbops.node.schema.dataplane import NextHop
 
-__all__ = ["Hop", "RouteTarget", "Row", "hops", "load", "neighbors", "rows"]
+__all__ = ["Hop", "RouteTarget", "Row", "has_ipv6", "hops", "load", "neighbors", "rows"]
 
 _HOST = 32
 _HEADER = "prefix,port,adjacency,via"
@@ -82,53 +84,75 @@ def rows(data: bytes) -> list[Row]:
     return found
 
 
-def hops(table: Sequence[Row], config: NodeConfig, devices: Mapping[str, str]) -> dict[tuple[int, int], Hop]:
-    """(address, length) -> next hop: the own addresses and networks, and what leaves by others or via neighbours."""
+def has_ipv6(config: NodeConfig) -> bool:
+    """Whether the router forwards IPv6."""
+    return any(port.addresses6 for port in config.ports)
+
+
+def hops(
+    table: Sequence[Row], config: NodeConfig, devices: Mapping[str, str], *, ipv6: bool = False
+) -> dict[tuple[int, int], Hop]:
+    """(address, length) -> next hop: the own addresses and networks, and what leaves by others or via neighbours.
+
+    Of IPv4, or of ``ipv6``.
+    """
+    table = [row for row in table if (":" in row[0]) == ipv6]
     if config.host is not None:
         source = int(IPv4Interface(config.host.addresses[0]).ip) if config.host.addresses else None
         behind = Hop(None, config.host.device, onlink=False, source=source)
         by_target: dict[int, Hop | None] = {id(target): behind for target in _targets(table)}
         found = {}
     else:
-        by_target = {id(target): _hop(target, config, devices) for target in _targets(table)}
-        found = _connected(config, devices)
+        by_target = {id(target): _hop(target, config, devices, ipv6=ipv6) for target in _targets(table)}
+        found = _connected(config, devices, ipv6=ipv6)
+    family = AF_INET6 if ipv6 else AF_INET
     try:
         for prefix, target in table:
             hop = by_target[id(target)]
             if hop is not None:
                 address, _, length = prefix.partition("/")
-                found[int.from_bytes(inet_aton(address), "big"), int(length)] = hop
+                found[int.from_bytes(inet_pton(family, address), "big"), int(length)] = hop
     except (OSError, ValueError) as error:
         raise Mismatch(f"{prefix} is not a valid prefix", code="node.route", where=Where(file="routes.csv")) from error
-    return found | _own(config, devices)
+    return found | _own(config, devices, ipv6=ipv6)
 
 
-def _own(config: NodeConfig, devices: Mapping[str, str]) -> dict[tuple[int, int], Hop]:
+def _addresses(port: NodePort, *, ipv6: bool) -> tuple[str, ...]:
+    return port.addresses6 if ipv6 else port.addresses4
+
+
+def _own(config: NodeConfig, devices: Mapping[str, str], *, ipv6: bool) -> dict[tuple[int, int], Hop]:
     """The router's addresses on this server and the broadcasts of their networks, which the local table has too.
 
     External ports come first: internal ones have an address of theirs.
     """
     ports = sorted(config.kernel_ports, key=lambda port: port.kind != "external")
-    places = [(devices[port.name], address) for port in ports for address in port.addresses]
+    places = [(devices[port.name], address) for port in ports for address in _addresses(port, ipv6=ipv6)]
     if config.host is not None:
-        places += [(config.host.device, address) for address in config.host.addresses]
+        places += [(config.host.device, address) for address in config.host.addresses if (":" in address) == ipv6]
     found: dict[tuple[int, int], Hop] = {}
-    for device, address in ((device, IPv4Interface(address)) for device, address in places):
+    for device, address in ((device, ip_interface(address)) for device, address in places):
         own = int(address.ip)
-        found.setdefault((own, _HOST), Hop(None, device, onlink=False, source=own, kind=LOCAL))
-        if address.network.prefixlen < _HOST - 1:
+        found.setdefault((own, address.max_prefixlen), Hop(None, device, onlink=False, source=own, kind=LOCAL))
+        if isinstance(address, IPv4Interface) and address.network.prefixlen < _HOST - 1:
             last = int(address.network.broadcast_address)
             found.setdefault((last, _HOST), Hop(None, device, onlink=False, source=own, kind=BROADCAST))
     return found
 
 
-def _connected(config: NodeConfig, devices: Mapping[str, str]) -> dict[tuple[int, int], Hop]:
+def _connected(config: NodeConfig, devices: Mapping[str, str], *, ipv6: bool) -> dict[tuple[int, int], Hop]:
     found: dict[tuple[int, int], Hop] = {}
     for port in (port for port in config.kernel_ports if port.kind == "external"):
-        for address in map(IPv4Interface, port.addresses):
+        for address in map(ip_interface, _addresses(port, ipv6=ipv6)):
             hop = Hop(None, devices[port.name], onlink=False, source=int(address.ip))
             found[int(address.network.network_address), address.network.prefixlen] = hop
     return found
+
+
+def _next_hop(config: NodeConfig, target: RouteTarget, *, ipv6: bool) -> NextHop:
+    if ipv6:
+        return next_hop6(target.port, target.adjacency)
+    return config.dataplane.next_hop(target.port, target.adjacency)
 
 
 def _targets(table: Sequence[Row]) -> list[RouteTarget]:
@@ -144,12 +168,14 @@ def neighbors(table: Sequence[Row], config: NodeConfig, devices: Mapping[str, st
     found: dict[tuple[str, str], str] = {}
     if config.host is not None:
         return found
-    for port, adjacency in sorted({(target.port, target.adjacency) for target in _targets(table)}):
-        device = _fabric_device(port, config, devices)
-        if device is not None:
-            hop = config.dataplane.next_hop(port, adjacency)
-            if hop.mac is not None:
-                found[device, str(hop.address)] = hop.mac
+    for ipv6 in (False, True):
+        targets = {(t.port, t.adjacency): t for t in _targets([row for row in table if (":" in row[0]) == ipv6])}
+        for (port, _), target in sorted(targets.items()):
+            device = _fabric_device(port, config, devices)
+            if device is not None:
+                hop = _next_hop(config, target, ipv6=ipv6)
+                if hop.mac is not None:
+                    found[device, str(hop.address)] = hop.mac
     for planned in config.kernel_ports:
         for neighbor in planned.neighbors:
             if neighbor.mac is not None:
@@ -157,14 +183,14 @@ def neighbors(table: Sequence[Row], config: NodeConfig, devices: Mapping[str, st
     return found
 
 
-def _hop(target: RouteTarget, config: NodeConfig, devices: Mapping[str, str]) -> Hop | None:
+def _hop(target: RouteTarget, config: NodeConfig, devices: Mapping[str, str], *, ipv6: bool) -> Hop | None:
     device = _fabric_device(target.port, config, devices)
     if device is not None:
-        source = next((a for port in config.ports if port.kind == "external" for a in port.addresses), None)
-        number = None if source is None else int(IPv4Interface(source).ip)
-        return Hop(
-            int(config.dataplane.next_hop(target.port, target.adjacency).address), device, onlink=True, source=number
-        )
+        external = (port for port in config.ports if port.kind == "external")
+        source = next((a for port in external for a in _addresses(port, ipv6=ipv6)), None)
+        number = None if source is None else int(ip_interface(source).ip)
+        # A link-local next hop is on the link by what it is.
+        return Hop(int(_next_hop(config, target, ipv6=ipv6).address), device, onlink=not ipv6, source=number)
     if not target.via or config.dataplane.fabric.owners[target.port] != config.dataplane.fabric.server:
         return None
     own = next((port.name for port in config.ports if port.id == target.port), None)
@@ -176,7 +202,7 @@ def _hop(target: RouteTarget, config: NodeConfig, devices: Mapping[str, str]) ->
         )
     if own not in devices:
         return None
-    return Hop(int(IPv4Address(target.via)), devices[own], onlink=False, source=None)
+    return Hop(int(ip_address(target.via)), devices[own], onlink=False, source=None)
 
 
 def _fabric_device(port: int, config: NodeConfig, devices: Mapping[str, str]) -> str | None:

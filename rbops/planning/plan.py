@@ -16,6 +16,7 @@ from rbops.planning.warnings import unused_routes, warnings
 from rbops.spec.document import Spec
 from rbops.topology.choice import Choice, Demand
 from rbops.topology.external import External, routes
+from rbops.topology.external6 import ipv6
 from rbops.topology.names import server_name
 
 __all__ = ["assemble"]
@@ -42,6 +43,7 @@ def assemble(
         warnings=(*warnings(spec, choice, demand, built, made), *unused_routes(spec, ports)),
         prediction=made.prediction,
         routing=routing(spec, ports, built.servers),
+        ipv6=ipv6(spec, ports),
     )
     known = {(breach.rule, breach.server) for breach in plan.violations}
     found = tuple(breach for breach in check(plan) if (breach.rule, breach.server) not in known)

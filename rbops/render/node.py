@@ -19,6 +19,7 @@ from rbops.node.schema import (
     RouteTable,
     Rule,
 )
+from rbops.plan import Adjacency as PlannedAdjacency
 from rbops.plan import ClusterPlan, Port, Server
 from rbops.render.bird import node_part
 from rbops.render.files import File
@@ -31,6 +32,8 @@ __all__ = ["Cluster", "cluster", "intermediates", "next_hops", "server_files"]
 _NODE = "/etc/rbops/node.json"
 _DUMMY = "192.0.0.8"
 """The source of ICMP errors on a server without an address of the router (RFC 7600, 4.8)."""
+_DUMMY6 = "100::1"
+"""The same of IPv6: nothing answers there (RFC 6666)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ def server_files(server: Server, shared: Cluster) -> tuple[File, ...]:
         ),
         userspace=userspace(server),
         kernel=kernel(server),
-        sysctl=sysctl(server, part.sysctl),
+        sysctl=sysctl(server, part.sysctl, ipv6=shared.plan.ipv6 is not None),
         routes=shared.routes,
         host=part.host,
         separation=shared.plan.forwarding.separation,
@@ -99,8 +102,8 @@ def _port(port: Port, server: Server, shared: Cluster, steering: tuple[Rule, ...
         # Frames on internal links carry fabric MACs, which belong to no device.
         promiscuous=internal,
         arp=not internal,
-        addresses=(_own_address(server),) if internal else port.addresses,
-        neighbors=tuple(Neighbor(a.index, a.address, a.mac) for a in port.adjacencies),
+        addresses=(*((_own_address(server),) if internal else port.addresses), *_addresses6(port, server, shared.plan)),
+        neighbors=tuple(Neighbor(a.index, a.address, a.mac) for a in _adjacencies(port, shared.plan)),
         queues=tuple(Queue(q.index, q.rx_core, q.tx_core) for q in port.queues),
         nic=server.nic(port.driver),
         rss=spread(port, server),
@@ -114,6 +117,22 @@ def _own_address(server: Server) -> str:
     """
     own = (address.partition("/")[0] for port in server.ports for address in port.addresses)
     return f"{next(own, _DUMMY)}/32"
+
+
+def _addresses6(port: Port, server: Server, plan: ClusterPlan) -> tuple[str, ...]:
+    """Internal ports have the server's first one, as of IPv4."""
+    if plan.ipv6 is None:
+        return ()
+    if port.kind == "external":
+        own = plan.ipv6.port(port.id)
+        return () if own is None else (own.address,)
+    first = next((found for number in server.external_ports if (found := plan.ipv6.port(number))), None)
+    return (f"{_DUMMY6 if first is None else first.address.partition('/')[0]}/128",)
+
+
+def _adjacencies(port: Port, plan: ClusterPlan) -> tuple[PlannedAdjacency, ...]:
+    own = plan.ipv6.port(port.id) if plan.ipv6 is not None and port.id is not None else None
+    return port.adjacencies if own is None else (*port.adjacencies, *own.adjacencies)
 
 
 def _select(port: Port) -> tuple[str, str]:
@@ -150,7 +169,7 @@ def _fabric(server: Server, shared: Cluster) -> Fabric:
         adjacencies=tuple(
             Adjacency(port.id, near.index, near.mac)
             for port in server.ports
-            for near in port.adjacencies
+            for near in _adjacencies(port, shared.plan)
             if port.id is not None and near.mac is not None
         ),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,17 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The cluster's routes: as text, and by columns, row i of each one route (``values``: port << 16 | adjacency)."""
+    """The cluster's routes: as text, and by columns, row i of each one route (``values``: port << 16 | adjacency).
+
+    ``routes6``: IPv6's, each as network, length and value.
+    """
 
     csv: bytes
     count: int
     networks: Array
     lengths: Array
     values: Array
+    routes6: tuple[tuple[int, int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +63,31 @@ def table(plan: ClusterPlan) -> Table:
     )
     values = np.array([port << 16 | adjacency for port, adjacency, _ in hops], np.uint32)
     tails = [f",{port},{adjacency},{via}\n" for port, adjacency, via in hops]
+    lines6, routes6 = _ipv6(plan)
     return Table(
-        csv=_text(merged, tails),
-        count=len(merged.networks),
+        csv=_text(merged, tails) + lines6,
+        count=len(merged.networks) + len(routes6),
         networks=merged.networks,
         lengths=merged.lengths,
         values=values[merged.hops],
+        routes6=routes6,
     )
+
+
+def _ipv6(plan: ClusterPlan) -> tuple[bytes, tuple[tuple[int, int, int], ...]]:
+    """The lines of IPv6 routes, and the routes. As of IPv4, but few: each for itself."""
+    if plan.ipv6 is None:
+        return b"", ()
+    known = {(port.port, near.index): near.mac for port in plan.ipv6.ports for near in port.adjacencies}
+    found: dict[IPv6Network, Route] = {}
+    for route in (*plan.ipv6.connected, *plan.ipv6.static):
+        found.setdefault(IPv6Network(route.prefix), route)
+    lines, routes = [], []
+    for network, route in sorted(found.items()):
+        adjacency = PUNT if known.get((route.port, route.adjacency)) is None else route.adjacency
+        lines.append(f"{network},{route.port},{adjacency},{route.via or ''}\n")
+        routes.append((int(network.network_address), network.prefixlen, route.port << 16 | adjacency))
+    return "".join(lines).encode(), tuple(routes)
 
 
 def _few(

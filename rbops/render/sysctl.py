@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from rbops.common.sysctls import router_sysctls
+from rbops.common.sysctls import ipv6_sysctls, router_sysctls
 from rbops.plan import Server
 
 __all__ = ["sysctl"]
@@ -13,16 +13,19 @@ __all__ = ["sysctl"]
 _PORT = re.compile(r"ext[0-9]+|int[0-9]+(?:p[0-9]+)?")
 
 
-def sysctl(server: Server, dataplane: Mapping[str, str] = {}) -> dict[str, str]:
+def sysctl(server: Server, dataplane: Mapping[str, str] = {}, *, ipv6: bool = False) -> dict[str, str]:
     """Key -> value; the part of a key that is a planned port means the device it is on the server.
 
     ``dataplane`` is what the data plane wants besides. The spec's own come last, those of other servers' ports
-    left out.
+    left out. ``ipv6``: whether the router has it.
     """
     own = [port.name for port in server.ports]
     first = {**router_sysctls([]), **dataplane}
     # The first time a key stands decides about its place, the last about its value.
     found = {**first, **router_sysctls(own), **first}
+    if ipv6:
+        kinds = [[port.name for port in server.ports if port.kind == kind] for kind in ("external", "internal")]
+        found |= ipv6_sysctls(*kinds)
     return found | {key: value for key, value in server.kernel.sysctl if not _others(key, own)}
 
 

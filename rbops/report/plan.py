@@ -33,7 +33,7 @@ def _servers(planning: Planning, view: View) -> Iterator[Block]:
     plan = planning.plan
     servers = [server for server in plan.servers if view.server in {None, server.name}]
     if view.has(Section.PORTS):
-        yield external_table(servers, view)
+        yield external_table(servers, view, plan.ipv6)
     if view.has(Section.CARDS) and any(port.driver != "veth" for server in servers for port in server.ports):
         yield cards_table(planning, view)
     if view.has(Section.CABLING) and (cabling := cabling_table(plan, view)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from rbops.plan import ClusterPlan, Selector, Server
+from rbops.plan import ClusterPlan, Ipv6, Port, Port6, Selector, Server
 from rbops.planner import Planning
 from rbops.planning.servers import Kind
 from rbops.report.plan_ports import Place, device, places
@@ -18,17 +18,25 @@ __all__ = ["cabling_table", "cards_table", "external_table"]
 _LISTED_CABLES = 16
 
 
-def external_table(servers: Sequence[Server], view: View) -> Table:
+def external_table(servers: Sequence[Server], view: View, ipv6: Ipv6 | None = None) -> Table:
     """A row an external port: addresses, neighbours, device."""
     found = [(server, port) for server in servers for port in server.ports if port.kind == "external"]
     title, count = listed("External ports", len(found), Section.PORTS, view)
+
+    def six(port: Port) -> list[Port6]:
+        own = None if ipv6 is None else ipv6.port(port.id)
+        return [] if own is None else [own]
+
     rows = tuple(
         (
             str(port.id),
             f"{server.name}:{port.name}",
             gbps(port.rate_bps),
-            ", ".join(port.addresses),
-            ", ".join(f"{hop.address} {hop.mac or '(resolved)'}" for hop in port.adjacencies),
+            ", ".join((*port.addresses, *(own.address for own in six(port)))),
+            ", ".join(
+                f"{hop.address} {hop.mac or '(resolved)'}"
+                for hop in (*port.adjacencies, *(near for own in six(port) for near in own.adjacencies))
+            ),
             device(port) or port.name,
         )
         for server, port in found[:count]

@@ -11,8 +11,10 @@ from rbops.errors import Diagnostic
 from rbops.spec.addressing import generated_networks
 from rbops.spec.foreign_routes import ECMP
 from rbops.spec.ports import PortSpec
+from rbops.spec.routes import StaticRoute
 from rbops.spec.source import Path
 from rbops.spec.validate import Parts, located
+from rbops.spec.words6 import is_ipv6
 
 __all__ = ["check_ports", "check_routes", "neighbors"]
 
@@ -40,7 +42,7 @@ def check_routes(parts: Parts) -> Iterator[Diagnostic]:
     """Every prefix once, every next hop a neighbour."""
     first: dict[str, int] = {}
     hops = neighbors(parts)
-    for index, route in parts.routes.items():
+    for index, route in _routes4(parts):
         path: Path = ("routes", index)
         if route.prefix in first:
             line = parts.line(("routes", first[route.prefix], "prefix"))
@@ -57,6 +59,11 @@ def check_routes(parts: Parts) -> Iterator[Diagnostic]:
                 *_no_neighbor(parts, route.via, hops),
                 code="spec.next-hop",
             )
+
+
+def _routes4(parts: Parts) -> Iterator[tuple[int, StaticRoute]]:
+    """Those of IPv4 (``check_ipv6`` has the others), by their place."""
+    return ((at, route) for at, route in parts.routes.items() if not is_ipv6(route.prefix) and not is_ipv6(route.via))
 
 
 def neighbors(parts: Parts) -> dict[str, int] | None:
@@ -175,7 +182,7 @@ def _no_neighbor(parts: Parts, via: str, hops: dict[str, int]) -> tuple[str, str
     over = max(
         (
             (network.prefixlen, index)
-            for index, route in parts.routes.items()
+            for index, route in _routes4(parts)
             if address in (network := IPv4Network(route.prefix)) and network.prefixlen
         ),
         default=None,

@@ -29,6 +29,7 @@ from rbops.spec.routing import Routing
 from rbops.spec.scalars import HostName, RouterName, one_of
 from rbops.spec.section import CONFIG, Section, Unwritten
 from rbops.spec.source import Source
+from rbops.spec.words6 import is_ipv6
 
 __all__ = ["Spec"]
 
@@ -75,8 +76,17 @@ class Spec(Section):
     source: Annotated[Source, Unwritten()] = dataclasses.field(default_factory=Source, compare=False, repr=False)
 
     @property
-    def static_routes(self) -> tuple[StaticRoute, ...]:
-        """The routes that are written in the spec itself."""
+    def static_routes(self) -> dict[int, StaticRoute]:
+        """The IPv4 routes that are written in the spec itself, by their place there."""
+        return {at: route for at, route in enumerate(self._written_routes) if not is_ipv6(route.prefix)}
+
+    @property
+    def static_routes6(self) -> tuple[StaticRoute, ...]:
+        """The IPv6 routes."""
+        return tuple(route for route in self._written_routes if is_ipv6(route.prefix))
+
+    @property
+    def _written_routes(self) -> tuple[StaticRoute, ...]:
         return () if isinstance(self.routes, RouteFile) else self.routes
 
     @property

@@ -13,6 +13,7 @@ from rbops.dataplane import registry
 from rbops.errors import Diagnostic, SpecError
 from rbops.spec.check_hosts import check_hardware, check_hosts, check_servers
 from rbops.spec.check_ipsec import check_ipsec
+from rbops.spec.check_ipv6 import check_ipv6, refused_ipv6
 from rbops.spec.check_kernel import check_kernel
 from rbops.spec.check_nic import check_nic
 from rbops.spec.check_ports import check_ports, check_routes, neighbors
@@ -81,6 +82,7 @@ def _across(parts: Parts) -> Iterator[Diagnostic]:
     yield from check_hosts(parts)
     yield from check_hardware(parts)
     yield from check_routes(parts)
+    yield from check_ipv6(parts)
     yield from check_nic(parts)
     yield from check_kernel(parts)
 
@@ -112,6 +114,11 @@ def _data_plane(parts: Parts) -> Iterator[Diagnostic]:
                 "write `dataplane: xdp` or `dataplane: kernel`",
                 code="spec.unsupported",
             )
+        if not chosen.ipv6:
+            yield from refused_ipv6(parts, f"the {kind} data plane forwards IPv4 alone", "write `dataplane: xdp`")
+        elif routing is not None and routing.value is not None:
+            hint = "IPv6 has static routes: leave out `routing`, or IPv6"
+            yield from refused_ipv6(parts, "with `routing:` the router forwards IPv4 alone", hint)
     for each in registry.controllers():
         yield from each.mistakes(parts.root)
 

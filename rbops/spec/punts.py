@@ -38,8 +38,10 @@ class Punts(Section):
     """To everybody, and not ARP."""
     not_fabric: PuntRate = 1_000
     """From an internal cable and not for another port, such as LLDP."""
+    ndp: PuntRate = 1_000
+    """Neighbour discovery, IPv6's ARP."""
     ipv6: PuntRate = 200
-    """IPv6, which the router does not forward."""
+    """IPv6 where the router has none."""
     vlan: PuntRate = 200
     """Tagged."""
     other_protocol: PuntRate = 200

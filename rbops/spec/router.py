@@ -40,7 +40,7 @@ class Router(Section):
     line_rate_bps: Annotated[Rate, key("line_rate")]
     """The rate R of each external port."""
     application: Annotated[Application, one_of(Application)] = "route"
-    """forward: from port to port; route: IPv4 longest-prefix match; ipsec: encrypt every packet (Click only)."""
+    """forward: from port to port; route: longest-prefix match; ipsec: encrypt every packet (Click only)."""
     traffic: Annotated[Traffic, one_of(Traffic)] = "worst-case"
     """uniform: servers process 2R per port; worst-case: 3R, for any traffic matrix."""
     packets: Packets = default(64, "64B")

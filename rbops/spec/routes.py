@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Discriminator, Tag
 from pydantic.dataclasses import dataclass
 
-from rbops.spec.scalars import FilePath, NextHop, Prefix
+from rbops.spec.scalars import FilePath, RouteNextHop, RoutePrefix
 from rbops.spec.section import CONFIG, Section, Unwritten, key
 
 __all__ = ["RouteColumns", "RouteFile", "Routes", "StaticRoute"]
@@ -17,10 +17,10 @@ __all__ = ["RouteColumns", "RouteFile", "Routes", "StaticRoute"]
 class StaticRoute(Section):
     """A static route."""
 
-    prefix: Prefix
-    """The destination, without host bits."""
-    via: NextHop
-    """A neighbour on one of the external ports."""
+    prefix: RoutePrefix
+    """The destination, IPv4 or IPv6, without host bits."""
+    via: RouteNextHop
+    """A neighbour on one of the external ports, of the same family."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class RouteFile(Section):
     """Routes from a CSV file."""
 
     path: Annotated[FilePath, key("file")]
-    """A CSV file with a line `prefix,via` per route."""
+    """A CSV file with a line `prefix,via` per IPv4 route."""
     # What the file holds: the SHA-256 of its bytes in hex, and the routes.
     sha256: Annotated[str, Unwritten()] = ""
     columns: Annotated[RouteColumns, Unwritten()] = dataclasses.field(

@@ -12,20 +12,21 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
 from pydantic_core import CoreSchema, core_schema
 
-from rbops.spec import foreign_routes, units, words
+from rbops.spec import units, words, words6
 from rbops.spec.units import InvalidValue
 
 __all__ = [
     "Address",
+    "Address6",
     "CpuIds",
     "FilePath",
     "Flag",
     "Frequency",
     "HostName",
     "InterfaceAddress",
+    "InterfaceAddress6",
     "InterfaceName",
     "Mac",
-    "NextHop",
     "NumaNode",
     "Package",
     "PacketMix",
@@ -37,6 +38,8 @@ __all__ = [
     "Prefix",
     "Price",
     "Rate",
+    "RouteNextHop",
+    "RoutePrefix",
     "RouterName",
     "Scalar",
     "ServerPath",
@@ -167,6 +170,7 @@ class _CpuList(Scalar):
 
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?"
 _DOTTED = r"[0-9]{1,3}(\.[0-9]{1,3}){3}"
+_COLONS = r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*"
 
 Rate = Annotated[int, Scalar(_integral(units.RATE), _quantity(units.RATE, "10Gbps", "100Mbps"))]
 Frequency = Annotated[int, Scalar(_integral(units.HERTZ), _quantity(units.HERTZ))]
@@ -198,8 +202,21 @@ Pci = Annotated[
 Mac = Annotated[str, Scalar(words.mac, _text("^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$", "3c:fd:fe:00:00:01"))]
 InterfaceAddress = Annotated[str, Scalar(words.interface_address, _text(f"^{_DOTTED}/[0-9]{{1,2}}$", "198.18.0.1/24"))]
 Address = Annotated[str, Scalar(words.neighbor_address, _text(f"^{_DOTTED}$", "198.18.0.2"))]
-NextHop = Annotated[str, Scalar(foreign_routes.next_hop, _text(f"^{_DOTTED}$", "198.18.0.2"))]
 Prefix = Annotated[str, Scalar(words.prefix, _text(f"^{_DOTTED}/[0-9]{{1,2}}$", "203.0.113.0/24"))]
+Address6 = Annotated[str, Scalar(words6.neighbor_address6, _text(f"^{_COLONS}$", "2001:db8::2"))]
+InterfaceAddress6 = Annotated[
+    str, Scalar(words6.interface_address6, _text(f"^{_COLONS}/[0-9]{{1,3}}$", "2001:db8::1/64"))
+]
+RouteNextHop = Annotated[
+    str, Scalar(words6.route_next_hop, _text(f"^({_DOTTED}|{_COLONS})$", "198.18.0.2", "2001:db8::2"))
+]
+RoutePrefix = Annotated[
+    str,
+    Scalar(
+        words6.route_prefix,
+        _text(f"^({_DOTTED}|{_COLONS})/[0-9]{{1,3}}$", "203.0.113.0/24", "2001:db8:1::/48"),
+    ),
+]
 NumaNode = Annotated[int | None, Scalar(_numa_node, {"type": "integer", "minimum": -1})]
 PcieGeneration = Annotated[int, Scalar(_generation, {"type": "number", "minimum": 1, "exclusiveMaximum": 8})]
 CpuIds = Annotated[

@@ -108,7 +108,7 @@ def parts_of(root: Node, written: Spec) -> Parts:
         ports=dict(enumerate(written.ports)),
         hosts=written.hosts,
         hardware=written.servers.hardware,
-        routes=dict(enumerate(written.static_routes)),
+        routes={} if isinstance(written.routes, RouteFile) else dict(enumerate(written.routes)),
         route_file=text_at(root, "routes", "file"),
     )
 

@@ -284,8 +284,8 @@ def _address(text: str, whole: str) -> IPv4Address:
         pass
     if re.fullmatch(r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*", text):
         raise InvalidValue(
-            f"{shown(whole)} is IPv6, which the data plane leaves to the servers' kernels",
-            "use IPv4",
+            f"{shown(whole)} is IPv6, and this is a place for IPv4",
+            "IPv6 is in ports[].ipv6, and in routes that are written in the spec itself",
             code="spec.address",
         )
     raise InvalidValue(

@@ -80,7 +80,7 @@ def routes(spec: Spec, ports: Sequence[External]) -> Routes:
     own = {route.prefix for route in connected}
     static = tuple(
         Route(route.prefix, *hops[int(IPv4Address(route.via))], route.via)
-        for route in spec.static_routes
+        for route in spec.static_routes.values()
         if route.prefix not in own
     )
     file = spec.route_file
@@ -94,7 +94,7 @@ def shadowed(spec: Spec, ports: Sequence[External]) -> dict[str, int]:
     own |= {_packed(IPv4Network(port.address.ip)): port.id for port in ports}
     own |= {_packed(IPv4Network(near.address)): port.id for port in ports for near in port.adjacencies if near.mac}
     if spec.route_file is None:
-        found = [_packed(IPv4Network(route.prefix)) for route in spec.static_routes]
+        found = [_packed(IPv4Network(route.prefix)) for route in spec.static_routes.values()]
         same = sorted(set(found) & own.keys())
     else:
         columns = spec.route_file.columns
@@ -181,7 +181,7 @@ def _extended(port: External, vias: list[int]) -> External:
 def _vias(spec: Spec) -> Iterable[tuple[Path, int, str]]:
     for index, near in enumerate(spec.routing.neighbors if spec.routing else ()):
         yield ("routing", "neighbors", index, "address"), int(IPv4Address(near.address)), "neighbour"
-    for index, route in enumerate(spec.static_routes):
+    for index, route in spec.static_routes.items():
         yield ("routes", index, "via"), int(IPv4Address(route.via)), "next hop"
     if spec.route_file is not None:
         for via in np.unique(np.frombuffer(spec.route_file.columns.vias, dtype=np.uint32)):

@@ -1,8 +1,9 @@
-"""Ethernet and IPv4 frames for the tests, and what a router makes of them; nothing of the code under test."""
+"""Ethernet, IPv4 and IPv6 frames for the tests, and what a router makes of them; nothing of the code under test."""
 
 from __future__ import annotations
 
 import struct
+from ipaddress import IPv6Address
 
 SOURCE_MAC = bytes.fromhex("024e00000002")
 
@@ -42,6 +43,29 @@ def ipv4(
     return head[:10] + struct.pack(">H", checksum(head) ^ spoil) + head[12:] + payload
 
 
+def ipv6(
+    destination: str,
+    *,
+    source: str = "2001:db8::2",
+    hop_limit: int = 64,
+    next_header: int = 17,
+    payload: bytes = b"\x30\x39\x00\x09\x00\x1a\x00\x00" + bytes(18),
+    label: int = 0,
+    traffic_class: int = 0,
+    version: int = 6,
+    length: int | None = None,
+) -> bytes:
+    """A packet; ``length`` falsifies the payload's."""
+    head = struct.pack(
+        ">IHBB",
+        version << 28 | traffic_class << 20 | label,
+        len(payload) if length is None else length,
+        next_header,
+        hop_limit,
+    )
+    return head + IPv6Address(source).packed + IPv6Address(destination).packed + payload
+
+
 def ethernet(destination: bytes, content: bytes, *, source: bytes = SOURCE_MAC, protocol: int = 0x0800) -> bytes:
     return destination + source + struct.pack(">H", protocol) + content
 
@@ -55,3 +79,8 @@ def forwarded(frame: bytes, destination: bytes, source: bytes) -> bytes:
 def fabric(port: int, adjacency: int) -> bytes:
     """02:52:PP:PP:AA:AA."""
     return struct.pack(">HHH", 0x0252, port, adjacency)
+
+
+def forwarded6(frame: bytes, destination: bytes, source: bytes) -> bytes:
+    """The IPv6 frame one hop further: nothing but the MACs and the hop limit."""
+    return destination + source + frame[12:21] + bytes([frame[21] - 1]) + frame[22:]

@@ -11,6 +11,7 @@ import secrets
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +52,15 @@ def route(text: str, port: int, adjacency: int) -> tuple[int, int, int]:
     return prefix, int(length), port << 16 | adjacency
 
 
-def fib_of(routes: list[tuple[int, int, int]]) -> bytes:
+def route6(text: str, port: int, adjacency: int) -> tuple[int, int, int]:
+    """The same of an IPv6 prefix."""
+    network = IPv6Network(text)
+    return int(network.network_address), network.prefixlen, port << 16 | adjacency
+
+
+def fib_of(routes: list[tuple[int, int, int]], routes6: list[tuple[int, int, int]] | None = None) -> bytes:
     prefixes, lengths, values = (np.array(column, np.uint32) for column in zip(*routes, strict=True))
-    return compile_fib(prefixes, lengths, values)
+    return compile_fib(prefixes, lengths, values, routes6 or ())
 
 
 @dataclasses.dataclass
@@ -185,6 +192,7 @@ def build_router(
     *,
     clock: bool = False,
     flowlet_entries: int = 1 << 12,
+    routes6: list[tuple[int, int, int]] | None = None,
     **changes: Any,
 ) -> Router:
     """Make the devices and apply the configuration."""
@@ -194,7 +202,7 @@ def build_router(
         run("ip", "link", "set", port["name"], "up")
         run("ip", "link", "set", f"far-{port['name']}", "up")
     router = Router(folder, config, DataPlane(typed(config), {}), {"clock": clock, "flowlet_entries": flowlet_entries})
-    router.write("fib", fib_of(routes or default_routes(servers)))
+    router.write("fib", fib_of(routes or default_routes(servers), routes6))
     router.reopen()
     router.plane.apply()
     return router

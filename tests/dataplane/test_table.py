@@ -18,7 +18,7 @@ MEMORY = 1 << 20
 def blob_of(memory: bytearray, width: int) -> bytes:
     """As a compiled table whose values are the numbers."""
     values = np.array([NO_ROUTE, *range(1, 300)], "<u4")
-    head = HEADER.pack(MAGIC, VERSION, 0, len(values), width, len(memory)) + values.tobytes()
+    head = HEADER.pack(MAGIC, VERSION, 0, len(values), width, len(memory), 0) + values.tobytes()
     return head + bytes(-len(head) % 64) + bytes(memory)
 
 

@@ -26,6 +26,7 @@ _ORDER = (
     "test_interrupts",
     "test_routing",
     "test_bgp",
+    "test_ipv6",
     "test_kernel",
     "test_managers",
     "test_click",

@@ -29,35 +29,39 @@ static __always_inline __u32 sender_class(const __u64 *mac)
 
 /*
  * What a session's packets are, what opens one, pings, routing protocols, everything else: none of them takes what
- * another needs. BFD, which notices three lost packets, counts as such from a neighbour alone.
+ * another needs. BFD, which notices three lost packets, counts as such from a neighbour alone. `at` is behind the IP
+ * header.
  */
-static __always_inline __u32 local_class(const struct ip_header *ip, const void *end)
+static __always_inline __u32 transport_class(const void *at, const void *end, __u32 protocol, __u32 ttl)
 {
-	const __u8 *tcp = (const void *)(ip + 1);
-	const __be16 *ports = (const void *)(ip + 1);
+	const __u8 *tcp = at;
+	const __be16 *ports = at;
 
-	if ((const void *)(ip + 1) > end || ip->version_ihl != 0x45 || ip->fragment & bpf_htons(0x1fff))
-		return CLASS_OTHER;
-	if (ip->protocol == 1)
-		return CLASS_ICMP;
-	if (ip->protocol == 89)
+	if (protocol == 89)
 		return CLASS_OSPF;
 	if ((const void *)(ports + 2) > end)
 		return CLASS_OTHER;
-	if (ip->protocol == 17)
-		return ip->ttl == FROM_A_NEIGHBOR && (bpf_ntohs(ports[1]) & ~1) == BFD_PORT ? CLASS_BFD : CLASS_OTHER;
-	if (ip->protocol != 6 || (const void *)(tcp + 14) > end)
+	if (protocol == 17)
+		return ttl == FROM_A_NEIGHBOR && (bpf_ntohs(ports[1]) & ~1) == BFD_PORT ? CLASS_BFD : CLASS_OTHER;
+	if (protocol != 6 || (const void *)(tcp + 14) > end)
 		return CLASS_OTHER;
 	if ((tcp[13] & (TCP_SYN | TCP_ACK)) == TCP_SYN)
 		return CLASS_TCP_SYN;
 	return ports[0] == bpf_htons(BGP_PORT) || ports[1] == bpf_htons(BGP_PORT) ? CLASS_BGP : CLASS_TCP;
 }
 
+static __always_inline __u32 local_class(const struct ip_header *ip, const void *end)
+{
+	if ((const void *)(ip + 1) > end || ip->version_ihl != 0x45 || ip->fragment & bpf_htons(0x1fff))
+		return CLASS_OTHER;
+	return ip->protocol == 1 ? CLASS_ICMP : transport_class(ip + 1, end, ip->protocol, ip->ttl);
+}
+
 /*
  * May one more packet go to the kernel? `bucket` is its number in the CPU's `punts`. All state is this CPU's: a flood
  * on one core leaves the others' buckets as they are.
  */
-static __noinline int may_pass(__u32 place, __u32 number, __u32 tick)
+__noinline int may_pass(__u32 place, __u32 number, __u32 tick)
 {
 	struct core *core = core_at(place >> 1);
 	__u32 rate = generation_at(place)->punt_rate[(number / PUNT_CLASSES) & (PUNT_COUNT - 1)];
@@ -96,19 +100,24 @@ static __always_inline int is_own(struct generation *gen, __u32 address)
 }
 
 /*
- * Unicast reverse path forwarding. 0 when a route leads back to the source as the port asks. A source that is to be
- * dropped (blackhole) or answered has none; one with several next hops passes on every port.
+ * Unicast reverse path forwarding. 0 when a route leads back to the source as the port asks; `hop` is what its longest
+ * match leads to. A source that is to be dropped (blackhole) or answered has none; one with several next hops passes on
+ * every port.
  */
-static __noinline int is_astray(__u32 place, __u32 ingress, __u32 source)
+static __always_inline int is_astray_by(struct generation *gen, struct next_hop *hop, __u32 ingress)
 {
-	struct generation *gen = generation_at(place);
-	struct next_hop *hop = &gen->next_hops[fib_find(gen, place, source) & (MAX_NEXT_HOPS - 1)];
-
 	if (hop->kind == NO_ROUTE || hop->kind > GROUP)
 		return 1;
 	if (!(gen->devices[ingress & (MAX_DEVICES - 1)].flags & DEVICE_URPF_STRICT))
 		return 0;
 	return hop->kind != GROUP && ((hop->kind != LOCAL && hop->kind != PUNT) || hop->device != ingress);
+}
+
+__noinline int is_astray(__u32 place, __u32 ingress, __u32 source)
+{
+	struct generation *gen = generation_at(place);
+
+	return is_astray_by(gen, &gen->next_hops[fib_find(gen, place, source) & (MAX_NEXT_HOPS - 1)], ingress);
 }
 
 /* Whether the cable's far end sent this: who sent the first fabric frame since the cable was up is the neighbour. */

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from rbops.node.schema.fields import Fields
 from rbops.node.schema.port import NAME
 
-__all__ = ["OWN_BUCKET", "OWN_BUCKETS", "PUNTED", "URPF", "Guard", "OwnAddresses", "own_addresses"]
+__all__ = ["OWN_BUCKET", "OWN_BUCKETS", "PUNTED", "URPF", "Guard", "OwnAddresses", "own_addresses", "own_addresses6"]
 
 PUNTED = (
     "local_delivery",
@@ -26,6 +26,7 @@ PUNTED = (
     "too_big",
     "unresolved",
     "not_fabric",
+    "ndp",
 )
 """Why a frame goes to the kernel; the names are those of layout.h, in its order."""
 
@@ -34,6 +35,7 @@ OWN_BUCKETS, OWN_BUCKET = 8192, 4
 _WORD = 1 << 32
 _FACTORS = 256
 _STEP = 0x9E3779B1
+_LONG, _MIX = 1 << 64, 0x9E3779B97F4A7C15
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class OwnAddresses:
-    """A hash table: address a is in bucket ``(a * factor mod 2**32) >> shift``."""
+    """A hash table: address a is in bucket ``(a * factor mod 2**32) >> shift``, an IPv6 one by its mixed number."""
 
     factor: int
     shift: int
@@ -82,22 +84,38 @@ class OwnAddresses:
 
 
 def own_addresses(addresses: Iterable[str]) -> OwnAddresses:
-    """The table of at most 4,096 addresses, which the programs search with one access.
+    """The table of at most 4,096 addresses, which the programs search with one access; IPv6 ones are passed over."""
+    found = [address for address in map(ip_address, dict.fromkeys(addresses)) if isinstance(address, IPv4Address)]
+    return _hashed([(int(address), struct.pack("<I", int(address))) for address in found])
 
-    Buckets are added, and other factors tried, until no bucket overflows.
-    """
-    numbers = [int(IPv4Address(address)) for address in dict.fromkeys(addresses)]
-    bits = max(1, (2 * len(numbers) - 1).bit_length())
+
+def own_addresses6(addresses: Iterable[str]) -> OwnAddresses:
+    """The same of the IPv6 addresses."""
+    found = [address for address in map(ip_address, dict.fromkeys(addresses)) if isinstance(address, IPv6Address)]
+    return _hashed([(_mixed(address.packed), address.packed) for address in found])
+
+
+def _mixed(packed: bytes) -> int:
+    """32 bits of an IPv6 address: is_own6() of ip6.h."""
+    first, second = struct.unpack("<QQ", packed)
+    return int((first ^ second * _MIX % _LONG) * _MIX % _LONG) >> 32
+
+
+def _hashed(entries: Sequence[tuple[int, bytes]]) -> OwnAddresses:
+    """Of (number, what stands in the table). Buckets are added, and other factors tried, until none overflows."""
+    size = len(entries[0][1]) if entries else 4
+    bits = max(1, (2 * len(entries) - 1).bit_length())
     while 1 << bits <= OWN_BUCKETS:
         for step in range(1, _FACTORS):
             factor = step * _STEP % _WORD | 1
-            buckets: dict[int, list[int]] = {}
-            for value in numbers:
-                buckets.setdefault(value * factor % _WORD >> 32 - bits, []).append(value)
+            buckets: dict[int, list[bytes]] = {}
+            for value, entry in entries:
+                buckets.setdefault(value * factor % _WORD >> 32 - bits, []).append(entry)
             if all(len(bucket) <= OWN_BUCKET for bucket in buckets.values()):
-                table = bytearray(4 * OWN_BUCKET << bits)
+                table = bytearray(size * OWN_BUCKET << bits)
                 for at, bucket in buckets.items():
-                    struct.pack_into(f"<{len(bucket)}I", table, 4 * OWN_BUCKET * at, *bucket)
+                    place = size * OWN_BUCKET * at
+                    table[place : place + size * len(bucket)] = b"".join(bucket)
                 return OwnAddresses(factor, 32 - bits, bytes(table))
         bits += 1
-    raise ValueError(f"{len(numbers)} addresses do not fit")
+    raise ValueError(f"{len(entries)} addresses do not fit")

@@ -21,6 +21,7 @@
 #define MAX_NEXT_HOPS 16384
 #define OWN_BUCKETS 8192 /* most, of OWN_BUCKET addresses each */
 #define OWN_BUCKET 4
+#define OWN6_MIX 0x9E3779B97F4A7C15ULL
 #define PUNT_CLASSES 8 /* buckets of a port and reason */
 #define CUT_WORDS (MAX_SERVERS / 32)
 
@@ -99,6 +100,7 @@ enum punted {
 	PUNT_TOO_BIG,
 	PUNT_UNRESOLVED,
 	PUNT_NOT_FABRIC,
+	PUNT_NDP,
 	PUNT_REASONS,
 	PUNT_COUNT = 32,
 };
@@ -144,7 +146,7 @@ struct generation {
 	__u32 buckets; /* devices or servers, whichever are more */
 	__u32 own_factor; /* an address' bucket in `own`: the upper bits of its product with this, */
 	__u32 own_shift; /* shifted right by this */
-	__u32 pad;
+	__u32 root6; /* where the table's body has its IPv6 part (table6.py); 0: the router has no IPv6 */
 	__u32 punt_rate[PUNT_COUNT]; /* packets a second of each bucket */
 	__be32 answer_from[MAX_DEVICES]; /* source of ICMP errors about what came in there; 0: none are sent */
 	struct device devices[MAX_DEVICES];
@@ -155,6 +157,10 @@ struct generation {
 	__u64 adjacencies[MAX_ADJACENCIES]; /* neighbour's MAC; 0: the kernel resolves it */
 	struct next_hop next_hops[MAX_NEXT_HOPS];
 	__u32 own[OWN_BUCKETS][OWN_BUCKET]; /* the router's own addresses in host byte order; 0: none */
+	__u32 own6_factor; /* as own_factor and own_shift, of the upper half of (first ^ second * MIX) * MIX */
+	__u32 own6_shift;
+	__u32 pad[14];
+	__u64 own6[OWN_BUCKETS][OWN_BUCKET][2]; /* IPv6 addresses as loaded from a packet; 0: none */
 	/* the table's body follows: direct table and chunks (fib.py) */
 };
 

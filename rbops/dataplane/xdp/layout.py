@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
 from rbops.common.limits import MAX_EXTERNAL_PORTS, MAX_XDP_DEVICES, MAX_XDP_SERVERS
-from rbops.dataplane.xdp.guard import OWN_BUCKET, OWN_BUCKETS, PUNTED, Guard, own_addresses
+from rbops.dataplane.xdp.guard import OWN_BUCKET, OWN_BUCKETS, PUNTED, Guard, own_addresses, own_addresses6
 from rbops.errors import Mismatch, Where
 from rbops.node.schema.dataplane import Fabric
 
@@ -59,7 +59,7 @@ DROPPED = (
 )
 POLICED = tuple(f"policed_{reason}" for reason in PUNTED)
 
-HEAD = struct.Struct("<8IIiiI32s32s3I4x")
+HEAD = struct.Struct("<8IIiiI32s32s4I")
 RATES = struct.Struct(f"<{PUNTED_COUNT}I")
 DEVICE = struct.Struct("<QIIIiiI")
 INGRESS = struct.Struct("<II")
@@ -75,7 +75,10 @@ PORTS_AT = ROTATION_AT + 2 * MAX_SERVERS
 ADJACENCIES_AT = PORTS_AT + MAX_PORTS * PORT.size
 NEXT_HOPS_AT = ADJACENCIES_AT + 8 * MAX_ADJACENCIES
 OWN_AT = NEXT_HOPS_AT + MAX_NEXT_HOPS * NEXT_HOP.size
-GENERATION_SIZE = OWN_AT + 4 * OWN_BUCKET * OWN_BUCKETS
+OWN6 = struct.Struct("<II56x")
+OWN6_AT = OWN_AT + 4 * OWN_BUCKET * OWN_BUCKETS
+GENERATION_SIZE = OWN6_AT + OWN6.size + 16 * OWN_BUCKET * OWN_BUCKETS
+ROOT6_AT = 124
 
 CORE_COUNTS = struct.Struct(f"<{FORWARDED_COUNT + 2 * PUNTED_COUNT + DROPPED_COUNT}Q64x")
 TRAFFIC = struct.Struct("<QQ")
@@ -86,7 +89,7 @@ PUNTS_AT = DESTS_AT + MAX_SERVERS * 8
 PATHS_AT = PUNTS_AT + MAX_DEVICES * PUNTED_COUNT * PUNT_CLASSES * 8
 
 LAYOUT = struct.Struct("<6I")
-LAYOUT_VERSION = 7
+LAYOUT_VERSION = 8
 TICK_AT, ACTIVE_AT, OBJECT_AT, LINK_STATES_AT = 0, 64, 72, 104
 LINK_STATE = struct.Struct("<BBBB")  # no carrier, silent, drained, partial
 NO_CARRIER, SILENT, DRAINED, PARTIAL = range(4)
@@ -98,8 +101,9 @@ CUT_AT = PROBES_AT + PROBE.size * MAX_DEVICES
 CUT_BYTES = MAX_SERVERS // 8
 CONTROL_SIZE = CUT_AT + CUT_BYTES * MAX_SERVERS
 
-_FIB_HEADER = struct.Struct("<8sIIIII32x")
+_FIB_HEADER = struct.Struct("<8sIIIIII28x")
 _FIB_MAGIC, _FIB_VERSION = b"RBFIB\0\0\0", 1
+_ROOT6_BYTES = 65536 * 4
 _SLACK = 576  # a look-up may read that far behind the last chunk
 
 
@@ -124,12 +128,16 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Fib:
-    """A compiled forwarding table (fib.py): next-hop values by number, bytes per number, the body to search."""
+    """A compiled forwarding table (fib.py): next-hop values by number, bytes per number, the body to search.
+
+    ``root6``: where its IPv6 part begins, 0 where there is none.
+    """
 
     values: tuple[int, ...]
     width: int
     body: memoryview
     sha256: bytes
+    root6: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +204,7 @@ def read_fib(blob: bytes, name: str) -> Fib:
         raise Mismatch(
             f"not a forwarding table: {len(blob)} bytes", hint=hint, code="fib.damaged", where=Where(file=name)
         )
-    magic, version, _routes, count, width, size = _FIB_HEADER.unpack_from(blob)
+    magic, version, _routes, count, width, size, root6 = _FIB_HEADER.unpack_from(blob)
     if magic != _FIB_MAGIC:
         raise Mismatch("not a forwarding table", hint=hint, code="fib.damaged", where=Where(file=name))
     if version != _FIB_VERSION:
@@ -208,7 +216,8 @@ def read_fib(blob: bytes, name: str) -> Fib:
         )
     at = _FIB_HEADER.size + 4 * count
     start = at + -at % 64
-    if start + size != len(blob) or not 1 <= count <= MAX_NEXT_HOPS or width not in (1, 2):
+    whole = start + size == len(blob) and (not root6 or (root6 % 4 == 0 and root6 + _ROOT6_BYTES <= size))
+    if not whole or not 1 <= count <= MAX_NEXT_HOPS or width not in (1, 2):
         raise Mismatch(
             f"the file is damaged: {len(blob)} bytes, expected {start + size}",
             hint=hint,
@@ -216,7 +225,7 @@ def read_fib(blob: bytes, name: str) -> Fib:
             where=Where(file=name),
         )
     values = struct.unpack_from(f"<{count}I", blob, _FIB_HEADER.size)
-    return Fib(values, width, memoryview(blob)[start:], hashlib.sha256(blob).digest())
+    return Fib(values, width, memoryview(blob)[start:], hashlib.sha256(blob).digest(), root6)
 
 
 def generation_bytes(fabric: Fabric, guard: Guard, devices: Sequence[Device], fib: Fib, serial: int) -> bytes:
@@ -238,9 +247,12 @@ def generation_bytes(fabric: Fabric, guard: Guard, devices: Sequence[Device], fi
     buckets = max(len(devices), fabric.servers)
     own = own_addresses(guard.addresses)
     digest = config_digest(fabric, guard, devices)
-    HEAD.pack_into(out, 0, *head, *direct, fib.sha256, digest, buckets, own.factor, own.shift)
+    HEAD.pack_into(out, 0, *head, *direct, fib.sha256, digest, buckets, own.factor, own.shift, fib.root6)
     struct.pack_into(f"<{len(PUNTED)}I", out, RATES_AT, *(guard.punts.get(reason, 0) for reason in PUNTED))
     out[OWN_AT : OWN_AT + len(own.table)] = own.table
+    own6 = own_addresses6(guard.addresses)
+    OWN6.pack_into(out, OWN6_AT, own6.factor, own6.shift)
+    out[OWN6_AT + OWN6.size : OWN6_AT + OWN6.size + len(own6.table)] = own6.table
     _write_devices(out, fabric, guard, devices, frame)
     number = {port.name: at for at, port in enumerate(fabric.ports)}
     links = [number[fabric.next_hop[to]] if to in fabric.next_hop else NOWHERE for to in range(MAX_SERVERS)]

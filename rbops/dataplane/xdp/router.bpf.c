@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The router: IPv4 forwarding with Direct VLB and flowlets over a cluster of servers (RouteBricks).
+ * The router: IPv4 and IPv6 forwarding with Direct VLB and flowlets over a cluster of servers (RouteBricks).
  *
  * `external` runs on external ports and does the only header look-up: it writes output port and
  * adjacency into the destination MAC, 02:52:PP:PP:AA:AA. `internal` runs on the links between
@@ -191,21 +191,29 @@ static __always_inline int route(struct frame *frame, struct ip_header *ip, void
 	return send_over_fabric(frame, hop, hash);
 }
 
-/* Finds state and counts the frame in; NULL for a device that is not configured. */
-static __always_inline int begin(struct frame *frame, struct xdp_md *ctx)
+/* Where the state of `place` is, and what the frame is; returns the device it came in by. */
+static __always_inline struct ingress *look(struct frame *frame, struct xdp_md *ctx, __u32 place)
 {
-	__u32 cpu = bpf_get_smp_processor_id(), active = control.active & 1, ifindex = ctx->ingress_ifindex;
 	struct ingress *ingress;
-	struct port_traffic *traffic;
 
-	frame->gen = generation_at(active);
-	frame->core = core_at(cpu);
-	frame->place = cpu << 1 | active;
+	frame->gen = generation_at(place);
+	frame->core = core_at(place >> 1);
+	frame->place = place;
 	frame->size = packet_end(ctx) - packet(ctx);
 	frame->tick = control.tick;
 	frame->mac = packet(ctx);
-	ingress = &frame->gen->ingress[ifindex & (MAX_INGRESS - 1)];
+	ingress = &frame->gen->ingress[ctx->ingress_ifindex & (MAX_INGRESS - 1)];
 	frame->ingress = ingress->device;
+	return ingress;
+}
+
+/* Finds state and counts the frame in; 0 for a device that is not configured. */
+static __always_inline int begin(struct frame *frame, struct xdp_md *ctx)
+{
+	struct ingress *ingress = look(frame, ctx, bpf_get_smp_processor_id() << 1 | (control.active & 1));
+	__u32 ifindex = ctx->ingress_ifindex;
+	struct port_traffic *traffic;
+
 	traffic = &frame->core->ports[frame->ingress & (MAX_DEVICES - 1)];
 	traffic->received.packets++;
 	traffic->received.bytes += frame->size;
@@ -232,6 +240,8 @@ static __always_inline int refuse(struct xdp_md *ctx, struct frame *frame)
 	return XDP_TX;
 }
 
+#include "forward6.h"
+
 SEC("xdp")
 int external(struct xdp_md *ctx)
 {
@@ -252,8 +262,12 @@ int external(struct xdp_md *ctx)
 	if (unlikely(is_fabric(word >> 48)))
 		return discard(&frame, DROP_FABRIC_MAC);
 	device = &frame.gen->devices[frame.ingress & (MAX_DEVICES - 1)];
+	if (unlikely(mac != device->mac && mac & 1 && eth->h_proto == bpf_htons(ETH_P_IPV6) && frame.gen->root6))
+		return multicast6(ctx, frame.place);
 	if (unlikely(mac != device->mac))
 		return conclude(&frame, check_other_destination(mac, eth->h_proto));
+	if (eth->h_proto == bpf_htons(ETH_P_IPV6) && likely(frame.gen->root6))
+		return external6(ctx, frame.place);
 	if (unlikely(eth->h_proto != bpf_htons(ETH_P_IP)))
 		return conclude(&frame, check_other_protocol(eth->h_proto));
 	if (unlikely((void *)(ip + 1) > end))
@@ -274,13 +288,16 @@ int external(struct xdp_md *ctx)
 }
 
 /* The output port is on this server: to its neighbour, or to this server's kernel. */
-static __always_inline int leave(struct frame *frame, struct port *port, __u32 adjacency, void *end)
+static __always_inline int leave(struct xdp_md *ctx, struct frame *frame, struct port *port, __u32 adjacency, void *end)
 {
 	__u32 number = port->device & (MAX_DEVICES - 1);
 	__u64 mac;
 
-	if (!adjacency)
+	if (!adjacency) {
+		if (((struct ethhdr *)frame->mac)->h_proto == bpf_htons(ETH_P_IPV6))
+			return deliver_local6(ctx, frame->place);
 		return deliver_local(frame, end);
+	}
 	if (unlikely(adjacency > port->count))
 		return discard(frame, DROP_NO_ADJACENCY);
 	mac = frame->gen->adjacencies[(port->first + adjacency - 1) & (MAX_ADJACENCIES - 1)];
@@ -326,7 +343,7 @@ int internal(struct xdp_md *ctx)
 	port = &frame.gen->ports[number & (MAX_PORTS - 1)];
 	dest = port->server;
 	if (dest == frame.gen->self)
-		return leave(&frame, port, bpf_ntohs((__u16)(mac >> 32)), end);
+		return leave(ctx, &frame, port, bpf_ntohs((__u16)(mac >> 32)), end);
 	if (unlikely(dest >= MAX_SERVERS))
 		return discard(&frame, DROP_NO_PORT);
 	link = frame.gen->link[dest];

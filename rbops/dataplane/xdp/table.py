@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable
 
-__all__ = ["DIRECT_BYTES", "SLACK", "Body", "Full", "Prefixes", "key_of", "ranges_of"]
+__all__ = ["DIRECT_BYTES", "SLACK", "Body", "Full", "Prefixes", "key_of", "ranges_of", "swept"]
 
 LEAF, FEW, SOME, BITMAP, LONG = range(5)
 DIRECT_BYTES = 65536 * 4
@@ -119,7 +119,7 @@ class Prefixes:
         order = sorted(chunk)
         if order[-1] >> 16 <= _OCTETS:
             return _painted(order, chunk, base)
-        return _swept(sorted((place & 0xFFFF, place >> 16, chunk[place]) for place in order), base)
+        return swept(sorted((place & 0xFFFF, place >> 16, chunk[place]) for place in order), base)
 
 
 def _painted(order: list[int], chunk: dict[int, int], base: int) -> list[tuple[int, int]]:
@@ -145,7 +145,7 @@ def _painted(order: list[int], chunk: dict[int, int], base: int) -> list[tuple[i
     return found
 
 
-def _swept(items: list[tuple[int, int, int]], base: int) -> list[tuple[int, int]]:
+def swept(items: list[tuple[int, int, int]], base: int) -> list[tuple[int, int]]:
     """(start, length, number), sorted: a stack of the prefixes that are open at each start."""
     found: list[tuple[int, int]] = [(0, base)]
     stack = [(0x10000, base)]
@@ -228,17 +228,23 @@ def ranges_of(body: memoryview, top: int, width: int) -> list[tuple[int, int]]:
 class Body:
     """The table's memory: the direct table, and chunks behind it in sizes that are used again.
 
-    ``memory`` is writable and starts at the direct table. ``barrier`` returns when all processors see what was
-    written: nothing to do where they keep stores in order, as x86 does.
+    ``memory`` is writable and starts at the direct table, chunks at ``start``. ``barrier`` returns when all processors
+    see what was written: nothing to do where they keep stores in order, as x86 does.
     """
 
-    def __init__(self, memory: memoryview, width: int, barrier: Callable[[], object] = lambda: None) -> None:
-        self.width = width
+    def __init__(
+        self,
+        memory: memoryview,
+        width: int,
+        barrier: Callable[[], object] = lambda: None,
+        *,
+        start: int = DIRECT_BYTES,
+    ) -> None:
+        self.width, self.memory = width, memory
         self._barrier = barrier
-        self._memory = memory
         self._direct = memory[:DIRECT_BYTES].cast("I")
         self._limit = len(memory) - SLACK
-        self._next = DIRECT_BYTES
+        self._next = start
         self._free: dict[int, list[int]] = {}
         self._chunks: dict[int, tuple[int, int]] = {}
         self._left: list[tuple[int, int]] = []
@@ -258,7 +264,7 @@ class Body:
                     entry = instead << 3
                     failed.add(top)
                 else:
-                    self._memory[at : at + len(chunk)] = chunk
+                    self.memory[at : at + len(chunk)] = chunk
                     self._chunks[top] = at, size
                     entry = at | form
             if old is not None:
@@ -290,6 +296,28 @@ class Body:
             self._next += size
         self.used += size
         return at, size
+
+    def put(self, chunk: bytes, size: int) -> tuple[int, int]:
+        """A chunk in a free place of at least ``size`` bytes, which nothing leads to yet. Raises Full."""
+        at, size = self.allocate(size)
+        self.memory[at : at + len(chunk)] = chunk
+        return at, size
+
+    def clear(self, at: int, size: int) -> None:
+        """Zero a place that nothing leads to."""
+        self.memory[at : at + size] = bytes(size)
+
+    def lead(self, words: Iterable[tuple[int, int]]) -> None:
+        """Write these (offset, 32-bit word) when what they lead to can be seen by all."""
+        self._barrier()
+        memory = self.memory[: len(self.memory) // 4 * 4].cast("I")
+        for at, word in words:
+            memory[at >> 2] = word
+
+    @property
+    def end(self) -> int:
+        """Where memory begins that was never used."""
+        return self._next
 
     def leave(self, place: tuple[int, int]) -> None:
         """A place that nothing new leads to; readers may be in it until :meth:`reclaim`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Protocol
 
 from rbops.node.schema.fields import Fields, only_one_end
@@ -132,7 +132,7 @@ class Fabric:
 class NextHop:
     """Where the kernel sends what leaves by another server's port; ``mac`` None: found by ARP."""
 
-    address: IPv4Address
+    address: IPv4Address | IPv6Address
     mac: str | None
 
 

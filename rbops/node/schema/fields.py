@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, ip_address, ip_interface
 
 __all__ = ["Field", "FieldError", "Fields", "only_one_end"]
 
@@ -71,6 +71,24 @@ class Field:
             return str(IPv4Interface(self.text()))
         except ValueError as error:
             raise self.error(str(error)) from error
+
+    def any_address(self) -> str:
+        """An address of either family."""
+        return self._of_a_family(ip_address)
+
+    def any_interface(self) -> str:
+        """An address of either family with its prefix length."""
+        return self._of_a_family(ip_interface)
+
+    def _of_a_family(self, read: Callable[[str], object]) -> str:
+        text = self.text()
+        try:
+            made = str(read(text))
+        except ValueError as error:
+            raise self.error(str(error)) from error
+        if "%" in made:
+            raise self.error(f"{made!r} has a zone")
+        return made
 
     def items(self) -> Iterator[Field]:
         """The values of an array."""

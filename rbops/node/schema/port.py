@@ -71,6 +71,16 @@ class NodePort:
     closed: bool = False
 
     @property
+    def addresses4(self) -> tuple[str, ...]:
+        """The IPv4 ones."""
+        return tuple(address for address in self.addresses if ":" not in address)
+
+    @property
+    def addresses6(self) -> tuple[str, ...]:
+        """The IPv6 ones."""
+        return tuple(address for address in self.addresses if ":" in address)
+
+    @property
     def subject(self) -> str:
         """How differences name the port."""
         return f"port {self.name}"
@@ -103,7 +113,7 @@ class NodePort:
             rate_bps=port["rate_bps"].number(),
             promiscuous=port["promiscuous"].flag(),
             arp=port["arp"].flag(),
-            addresses=tuple(address.interface() for address in port["addresses"].items()),
+            addresses=tuple(address.any_interface() for address in port["addresses"].items()),
             neighbors=tuple(_neighbor(neighbor.fields()) for neighbor in port["neighbors"].items()),
             queues=_queues(port),
             nic=nic,
@@ -154,4 +164,6 @@ def _select(selector: Fields) -> tuple[str, str]:
 
 def _neighbor(neighbor: Fields) -> Neighbor:
     mac = neighbor.find("mac")
-    return Neighbor(neighbor["index"].number(), neighbor["address"].address(), None if mac is None else mac.text(MAC))
+    return Neighbor(
+        neighbor["index"].number(), neighbor["address"].any_address(), None if mac is None else mac.text(MAC)
+    )

@@ -14,26 +14,31 @@ counting). Next hops are numbers into a table of values, one byte each while the
 
 Blob, little-endian: ``HEADER``, then the values (uint32 each, number 0 is "no route"), padding to 64
 bytes, then the direct table (65536 uint32: form in bits 0-2, next hop or offset/8 above) and the
-chunks; offsets count from the direct table's start.
+chunks; offsets count from the direct table's start. IPv6 routes follow in the form of ``table6.py``.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from rbops.dataplane.xdp.table import Body
+from rbops.dataplane.xdp.table6 import ROOT_BYTES, Table6
 from rbops.errors import UsageError
 
 __all__ = ["HEADER", "MAGIC", "NO_ROUTE", "VERSION", "compile_fib", "lookup"]
 
 MAGIC = b"RBFIB\0\0\0"
 VERSION = 1
-HEADER = struct.Struct("<8sIIIII32x")
-"""magic, version, routes, number of values, bytes per next-hop number (1 or 2), bytes of direct table and chunks."""
+HEADER = struct.Struct("<8sIIIIII28x")
+"""magic, version, routes, number of values, bytes per next-hop number (1 or 2), bytes of direct table and chunks, and
+where in these the IPv6 part begins (0: there is none).
+"""
 
 NO_ROUTE = 0xFFFFFFFF
 LEAF, FEW, SOME, BITMAP, LONG = range(5)
@@ -42,6 +47,8 @@ MAX_NEXT_HOPS = 16384
 _CHUNKS = 65536
 _DIRECT_BYTES = 4 * _CHUNKS
 _NARROW = 256
+_PAGE, _CLASSES = 4096, 64
+_MOST_OF_A_ROUTE = 8 * 64
 _LANES = {FEW: 8, SOME: 16}
 _BITMAP_HEAD, _LONG_HEAD = 40, 8
 
@@ -58,7 +65,11 @@ class _Ranges:
     count: Array
 
 
-def compile_fib(prefixes: Array, lengths: Array, values: Array) -> bytes:
+Routes6 = Sequence[tuple[int, int, int]]
+"""IPv6 routes: (network, length, value)."""
+
+
+def compile_fib(prefixes: Array, lengths: Array, values: Array, routes6: Routes6 = ()) -> bytes:
     """Compile routes to the blob; bits of a prefix below its length are ignored, the last of equals wins.
 
     ``prefixes`` uint32, ``lengths`` 0 to 32, ``values`` uint32 (``PP << 16 | AA``). Raises UsageError for
@@ -71,17 +82,39 @@ def compile_fib(prefixes: Array, lengths: Array, values: Array) -> bytes:
     lengths = np.asarray(lengths).astype(np.int64)
     if len(lengths) and not 0 <= lengths.min() <= lengths.max() <= 32:  # noqa: PLR2004
         raise UsageError(f"prefix lengths go from 0 to 32, not {lengths.min()} to {lengths.max()}", code="fib.length")
-    distinct, hops = np.unique(np.asarray(values).astype(np.uint32), return_inverse=True)
+    own = np.asarray(values).astype(np.uint32)
+    distinct, hops = np.unique(
+        np.concatenate([own, np.array([value for _, _, value in routes6], np.uint32)]), return_inverse=True
+    )
     if len(distinct) >= MAX_NEXT_HOPS:
         raise UsageError(
             f"{len(distinct)} different next hops; the data plane holds {MAX_NEXT_HOPS - 1}", code="fib.next-hops"
         )
-    starts, owners = _flatten(np.asarray(prefixes).astype(np.int64), lengths, hops.reshape(-1) + 1)
+    starts, owners = _flatten(np.asarray(prefixes).astype(np.int64), lengths, hops.reshape(-1)[: len(own)] + 1)
     table = np.concatenate([np.array([NO_ROUTE], np.uint32), distinct])
     width = 1 if len(table) <= _NARROW else 2
     body = _emit(_split(starts, owners), width)
-    head = HEADER.pack(MAGIC, VERSION, len(lengths), len(table), width, len(body)) + table.astype("<u4").tobytes()
+    root6 = 0
+    if routes6:
+        numbers = {value: number for number, value in enumerate(distinct.tolist(), 1)}
+        body, root6 = _with_ipv6(body, [(network, length, numbers[value]) for network, length, value in routes6])
+    count = len(lengths) + len(routes6)
+    head = HEADER.pack(MAGIC, VERSION, count, len(table), width, len(body), root6) + table.astype("<u4").tobytes()
     return head + bytes(-len(head) % 64) + body
+
+
+def _with_ipv6(body: bytes, routes: Routes6) -> tuple[bytes, int]:
+    """The table with its IPv6 part behind it, and where that begins; routes lead to numbers of next hops."""
+    start = -(-len(body) // _PAGE) * _PAGE
+    # A route takes two ranges at most in each of the nodes on its way, of which the first few are shared.
+    memory = bytearray(start + ROOT_BYTES + _MOST_OF_A_ROUTE * len(routes) + _PAGE * _CLASSES)
+    memory[: len(body)] = body
+    place = Body(memoryview(memory), 1, start=start)
+    table = Table6(place)
+    for network, length, number in routes:
+        table.put(network, length, number)
+    table.write()
+    return bytes(memory[: place.end]), table.at
 
 
 def _flatten(prefixes: Array, lengths: Array, hops: Array) -> tuple[Array, Array]:
@@ -186,7 +219,7 @@ def lookup(blob: bytes, addresses: Array) -> Array:
 
     Raises UsageError when the blob is of another version.
     """
-    magic, version, _routes, count, width, size = HEADER.unpack_from(blob)
+    magic, version, _routes, count, width, size, _ = HEADER.unpack_from(blob)
     if (magic, version) != (MAGIC, VERSION):
         raise UsageError("not a forwarding table of this version of rbops", code="fib.format")
     at = HEADER.size + 4 * count

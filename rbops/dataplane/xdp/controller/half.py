@@ -23,6 +23,7 @@ class _Xdp(Controller):
     answers_probes = True
     drains = True
     dynamic = True
+    ipv6 = True
     follower = "rbops-fib.service"
     rings_by_cpu = True
     places = Places(own=("/etc/rbops/xdp", "/etc/rbops/fib.bin"), beside=("/etc/systemd/system/rbops-fib.service",))

@@ -62,10 +62,11 @@ def rendering(plan: ClusterPlan, routes: Table) -> XdpRendering:
         program = File(_OBJECT, bpf_object("dataplane/xdp", "router.bpf.o").read_bytes())
     except FileNotFoundError as error:
         raise UsageError(str(error), code="xdp.not-compiled", hint="make bpf") from error
-    fib = File(FIB, compile_fib(routes.networks, routes.lengths, routes.values))
+    fib = File(FIB, compile_fib(routes.networks, routes.lengths, routes.values, routes.routes6))
     own = tuple(
         address.partition("/")[0] for server in plan.servers for port in server.ports for address in port.addresses
     )
+    own += () if plan.ipv6 is None else tuple(port.address.partition("/")[0] for port in plan.ipv6.ports)
     files = PlannedFile(_OBJECT, program.sha256), PlannedFile(FIB, fib.sha256)
     routes_to_come = None if plan.routing is None else plan.routing.routes
     return XdpRendering((fib, program), *files, plan.forwarding.punts, own, routes_to_come)

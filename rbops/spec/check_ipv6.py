@@ -1,0 +1,110 @@
+"""What must hold between the ports' IPv6 subnets, their neighbours, and the IPv6 routes that use them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv6Address, IPv6Interface, IPv6Network
+
+from rbops.errors import Diagnostic
+from rbops.spec.foreign_routes import ECMP
+from rbops.spec.ports import PortIpv6
+from rbops.spec.source import Path
+from rbops.spec.validate import Parts, located
+from rbops.spec.words6 import is_ipv6
+
+__all__ = ["check_ipv6", "refused_ipv6"]
+
+_POINT_TO_POINT = 127
+_SHOWN = 4
+
+
+def check_ipv6(parts: Parts) -> Iterator[Diagnostic]:
+    """Subnets apart, neighbours inside theirs, nothing given twice, every route by way of a neighbour."""
+    ports = [(index, port.id, port.ipv6) for index, port in parts.ports.items() if port.ipv6 is not None]
+    yield from _overlaps(parts, ports)
+    first: dict[str, int] = {}
+    for index, _, ipv6 in ports:
+        own = IPv6Interface(ipv6.address)
+        for at, near in enumerate(ipv6.neighbors):
+            path: Path = ("ports", index, "ipv6", "neighbors", at, "address")
+            wrong = _neighbor_mistake(IPv6Address(near.address), own)
+            if wrong:
+                yield located(parts.root, path, *wrong, code="spec.neighbor-address")
+            if near.address in first:
+                message = f"{near.address} is a duplicate of line {first[near.address]}"
+                yield located(parts.root, path, message, "each neighbour has its own", code="spec.duplicate")
+            first.setdefault(near.address, parts.line(path))
+    yield from _routes(parts, {near.address: port for _, port, ipv6 in ports for near in ipv6.neighbors}, ports)
+
+
+def refused_ipv6(parts: Parts, message: str, hint: str) -> Iterator[Diagnostic]:
+    """Every place where the spec has IPv6, with that message."""
+    for index, port in parts.ports.items():
+        if port.ipv6 is not None:
+            yield located(parts.root, ("ports", index, "ipv6"), message, hint, key=True, code="spec.unsupported")
+    for index, route in parts.routes.items():
+        if is_ipv6(route.prefix):
+            yield located(parts.root, ("routes", index, "prefix"), message, hint, code="spec.unsupported")
+
+
+def _overlaps(parts: Parts, ports: Sequence[tuple[int, int, PortIpv6]]) -> Iterator[Diagnostic]:
+    subnets = sorted((IPv6Interface(ipv6.address).network, index, port) for index, port, ipv6 in ports)
+    widest: tuple[IPv6Network, int, int] | None = None
+    for each in subnets:
+        if widest is not None and each[0].overlaps(widest[0]):
+            other, one = sorted((widest, each), key=lambda item: item[1])
+            line = parts.line(("ports", other[1], "ipv6", "address"))
+            what = "is also the subnet" if one[0] == other[0] else f"overlaps {other[0]}"
+            message = f"{one[0]} {what} of port {other[2]} on line {line}"
+            yield located(parts.root, ("ports", one[1], "ipv6", "address"), message, code="spec.overlap")
+        if widest is None or each[0].broadcast_address > widest[0].broadcast_address:
+            widest = each
+
+
+def _neighbor_mistake(address: IPv6Address, own: IPv6Interface) -> tuple[str, str] | None:
+    network = own.network
+    hint = f"hosts are {network[1]} to {network[-1]}"
+    if network.prefixlen == _POINT_TO_POINT:
+        hint = f"its two addresses are {network[0]} and {network[1]}"
+    if address not in network:
+        return f"{address} is not in the port's subnet {network}", hint
+    if address == own.ip:
+        return f"{address} is the router's own address on this port", hint
+    if network.prefixlen < _POINT_TO_POINT and address == network.network_address:
+        return f"{address} is the anycast address of the subnet's routers", hint
+    return None
+
+
+def _routes(parts: Parts, hops: dict[str, int], ports: Sequence[tuple[int, int, PortIpv6]]) -> Iterator[Diagnostic]:
+    first: dict[str, int] = {}
+    for index, route in parts.routes.items():
+        path: Path = ("routes", index)
+        if is_ipv6(route.prefix) != is_ipv6(route.via):
+            message = f"{route.prefix} by way of {route.via}: prefix and next hop are of two families"
+            yield located(parts.root, (*path, "via"), message, code="spec.unsupported")
+            continue
+        if not is_ipv6(route.prefix):
+            continue
+        if route.prefix in first:
+            there = first[route.prefix]
+            line = parts.line(("routes", there, "prefix"))
+            message, hint, code = f"{route.prefix} has another next hop on line {line}", ECMP, "spec.unsupported"
+            if parts.routes[there].via == route.via:
+                message, hint, code = f"{route.prefix} is a duplicate of line {line}", "", "spec.duplicate"
+            yield located(parts.root, (*path, "prefix"), message, hint or None, code=code)
+        first.setdefault(route.prefix, index)
+        if route.via not in hops and parts.ports_complete:
+            message, hint = f"{route.via} is not a neighbour on any port", _via_hint(route.via, hops, ports)
+            yield located(parts.root, (*path, "via"), message, hint, code="spec.next-hop")
+
+
+def _via_hint(via: str, hops: dict[str, int], ports: Sequence[tuple[int, int, PortIpv6]]) -> str:
+    for index, port, ipv6 in ports:
+        own = IPv6Interface(ipv6.address)
+        if IPv6Address(via) == own.ip:
+            return f"it is the router's own address on port {port}"
+        if IPv6Address(via) in own.network:
+            return f"add it to ports[{index}].ipv6.neighbors, whose subnet it is in"
+    some = [f"{address} (port {port})" for address, port in hops.items()]
+    more = f" and {len(some) - _SHOWN} more" if len(some) > _SHOWN else ""
+    return f"IPv6 neighbours are {', '.join(some[:_SHOWN])}{more}" if some else "no port has an IPv6 neighbour"

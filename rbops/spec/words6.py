@@ -1,0 +1,105 @@
+"""IPv6 addresses and prefixes as people write them -> their one canonical spelling (RFC 5952). As ``words``."""
+
+from __future__ import annotations
+
+from ipaddress import AddressValueError, IPv6Address, IPv6Network
+
+from rbops.spec import foreign_routes, words
+from rbops.spec.units import InvalidValue, shown
+
+__all__ = ["interface_address6", "is_ipv6", "neighbor_address6", "route_next_hop", "route_prefix"]
+
+BITS = 128
+_WIDEST_SUBNET, _SMALLEST_SUBNET = 16, 127
+_RESERVED = (
+    (IPv6Network("::/64"), "unspecified, loopback or IPv4 in IPv6 (RFC 4291)"),
+    (IPv6Network("fe80::/10"), "link-local: routers do not forward it (RFC 4291)"),
+    (IPv6Network("ff00::/8"), "multicast (RFC 4291)"),
+)
+
+
+def is_ipv6(text: str) -> bool:
+    """Whether an address or prefix is meant to be IPv6."""
+    return ":" in text
+
+
+def interface_address6(text: str) -> str:
+    """A port's own address with its subnet's length, ``2001:db8::1/64``: a host of a subnet /16 to /127."""
+    address, length = _split(text, "2001:db8::1/64")
+    _usable(text, int(address), length)
+    if not _WIDEST_SUBNET <= length <= _SMALLEST_SUBNET:
+        raise InvalidValue(
+            f"{shown(text)}: a port's subnet is /16 to /127", "for example 2001:db8::1/64", code="spec.address"
+        )
+    network = IPv6Network((int(address), length), strict=False)
+    if length < _SMALLEST_SUBNET and address == network.network_address:
+        raise InvalidValue(
+            f"{shown(text)} is the anycast address of its subnet's routers (RFC 4291, 2.6.1)",
+            f"for example {network[1]}/{length}",
+            code="spec.address",
+        )
+    return f"{address}/{length}"
+
+
+def neighbor_address6(text: str) -> str:
+    """A neighbour's IPv6 address without a length; not a link-local one."""
+    if "/" in text:
+        raise InvalidValue(
+            f"{shown(text)}: a neighbour has an address, not a subnet",
+            f"did you mean {text.partition('/')[0]}?",
+            code="spec.address",
+        )
+    address = _address(text, text)
+    _usable(text, int(address), BITS)
+    return str(address)
+
+
+def route_prefix(text: str) -> str:
+    """A route's prefix of either family, without host bits."""
+    if not is_ipv6(text):
+        return words.prefix(text)
+    address, length = _split(text, "2001:db8:1::/48")
+    network = IPv6Network((int(address), length), strict=False)
+    if network.network_address != address:
+        raise InvalidValue(
+            f"{shown(text)} has bits set beyond its length", f"did you mean {network}?", code="spec.address"
+        )
+    _usable(text, int(address), length)
+    return str(network)
+
+
+def route_next_hop(text: str) -> str:
+    """The next hop of a static route: a neighbour's address of either family."""
+    return neighbor_address6(text) if is_ipv6(text) else foreign_routes.next_hop(text)
+
+
+def _split(text: str, example: str) -> tuple[IPv6Address, int]:
+    head, slash, tail = text.partition("/")
+    address = _address(head, text)
+    if not slash:
+        raise InvalidValue(f"{shown(text)} has no prefix length", f"for example {example}", code="spec.address")
+    if not tail.isascii() or not tail.isdigit() or int(tail[:4]) > BITS:
+        raise InvalidValue(
+            f"{shown(text)}: the prefix length is 0 to 128", f"for example {example}", code="spec.address"
+        )
+    return address, int(tail)
+
+
+def _address(text: str, whole: str) -> IPv6Address:
+    try:
+        address = IPv6Address(text)
+    except AddressValueError:
+        pass
+    else:
+        if address.scope_id is None:
+            return address
+    raise InvalidValue(f"{shown(whole)} is not a valid IPv6 address", "for example 2001:db8::1", code="spec.address")
+
+
+def _usable(text: str, address: int, length: int) -> None:
+    """Raise InvalidValue when the prefix lies within a reserved range."""
+    for reserved, why in _RESERVED:
+        shift = BITS - reserved.prefixlen
+        # The default route and other short prefixes reach over reserved ranges without aiming at them.
+        if length >= reserved.prefixlen and address >> shift == int(reserved.network_address) >> shift:
+            raise InvalidValue(f"{shown(text)} is in {reserved}, which is {why}", code="spec.address")

@@ -1,0 +1,46 @@
+"""IPv6 of the external ports: what the spec gives them, and the routes that leave through them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv6Interface
+
+from rbops.plan import PUNT, Adjacency, Ipv6, Port6, Route
+from rbops.spec.document import Spec
+from rbops.topology.external import External
+
+__all__ = ["ipv6"]
+
+
+def ipv6(spec: Spec, ports: Sequence[External]) -> Ipv6 | None:
+    """The plan's section; None where no port has IPv6.
+
+    Neighbours are numbered behind the port's IPv4 ones. Connected routes are as those of IPv4: the port's network and
+    its own address lead to the owner's kernel, neighbours with a known MAC have a host route.
+    """
+    found = []
+    for wish in spec.ports:
+        if wish.ipv6 is None:
+            continue
+        first = len(ports[wish.id].adjacencies) + 1
+        near = tuple(Adjacency(index, each.address, each.mac) for index, each in enumerate(wish.ipv6.neighbors, first))
+        found.append(Port6(wish.id, wish.ipv6.address, near))
+    if not found:
+        return None
+    made = tuple(sorted(found, key=lambda port: port.port))
+    connected = tuple(route for port in made for route in _connected(port))
+    hops = {near.address: (port.port, near.index) for port in made for near in port.adjacencies}
+    own = {route.prefix for route in connected}
+    static = tuple(
+        Route(route.prefix, *hops[route.via], route.via) for route in spec.static_routes6 if route.prefix not in own
+    )
+    return Ipv6(made, connected, static)
+
+
+def _connected(port: Port6) -> list[Route]:
+    own = IPv6Interface(port.address)
+    return [
+        Route(str(own.network), port.port, PUNT, None),
+        Route(f"{own.ip}/128", port.port, PUNT, None),
+        *(Route(f"{near.address}/128", port.port, near.index, None) for near in port.adjacencies if near.mac),
+    ]
