@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from rbops.errors import CheckFailed, Mismatch, Where
 from rbops.node.devices import TABLE, VRF, Device
 from rbops.node.schema import NodeConfig
-from rbops.node.settings import Action, Ip, Setting
+from rbops.node.settings import Action, Ip, Run, Setting
 from rbops.node.system import System
 
 __all__ = ["SUBJECT", "available", "check", "chosen", "settings"]
@@ -72,5 +72,6 @@ def _rules_undo(system: System) -> tuple[Action, ...]:
         if done.returncode:
             raise CheckFailed(f"ip rule show: {done.stderr.strip()}", code="node.ip")
         if not json.loads(done.stdout or "[]"):
-            found.append(Ip(f"{family} rule del pref 1000"))
+            # Not in a batch: there the family is no option.
+            found.append(Run(("ip", family, "rule", "del", "pref", "1000")))
     return tuple(found)

@@ -95,6 +95,7 @@ class Server:
             "neighbors": sorted(f"{n['dev']} {n['dst']} {n['lladdr']}" for n in neighbors),
             "filters": self.run("nft", "-s", "list", "ruleset").stdout,
             "rules": sorted(self.run("ip", "rule").stdout.splitlines()),
+            "IPv6 rules": sorted(self.run("ip", "-6", "rule").stdout.splitlines()),
             "routes": self.run("ip", "route", "show", "table", "all", "proto", "82").stdout,
             "sysctl": sorted(sysctl.stdout.splitlines()),
             "queues": sorted(queues.stdout.splitlines()),

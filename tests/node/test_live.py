@@ -276,16 +276,24 @@ def test_a_port_in_use_is_refused(server: Server, upper: str, make: str) -> None
 
 
 def test_a_vrf_is_refused_where_the_kernel_has_none(server: Server) -> None:
-    """And made where it has."""
-    server.install(separation="vrf")
-    before = server.kernel()
+    """Made where it has; a revert takes it away, and the rules that the kernel made for it."""
     if "Unknown device type" in server.run("ip", "link", "add", "v", "type", "vrf", "table", "9", check=False).stderr:
+        server.install(separation="vrf")
+        before = server.kernel()
         error = server.node("apply", code=3)
         assert (error["code"], error["where"]) == ("node.no-vrf", {"server": "n0"})
         assert server.kernel() == before
-    else:
-        server.node("apply")
-        assert "vrf table 82" in server.run("ip", "-d", "link", "show", "rbops").stdout
+        return
+    for line in ("link del v", "rule del pref 1000", "-6 rule del pref 1000"):
+        server.run("ip", *line.split())
+    before = server.kernel()
+    server.node("begin", "--run", "r1", "--timeout", "600")
+    server.install(separation="vrf")
+    server.node("apply")
+    assert "vrf table 82" in server.run("ip", "-d", "link", "show", "rbops").stdout
+    assert server.kernel() != before
+    assert server.node("revert", "--run", "r1")["reverted"]
+    assert server.kernel() == before
 
 
 def test_management_nic_is_refused(server: Server) -> None:
