@@ -163,8 +163,8 @@ def _listing(source: str) -> Mapping[str, Any]:
     return listing.list_inventory([source], None, Vault())
 
 
-def _replace(owner: object, name: str, function: Callable[..., Any]) -> None:
-    setattr(owner, name, function)
+def _replace(owner: object, name: str, value: object) -> None:
+    setattr(owner, name, value)
 
 
 def _child(arguments: Sequence[str], points: _Points, output: int, listed: Mapping[str, Any]) -> NoReturn:
