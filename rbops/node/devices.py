@@ -12,7 +12,7 @@ from typing import Any
 from rbops.errors import CheckFailed, Mismatch, Where
 from rbops.node.schema import NodeConfig, NodePort
 from rbops.node.session import environment
-from rbops.node.system import System
+from rbops.node.system import NotInstalled, System
 
 __all__ = ["PROTOCOL", "TABLE", "VRF", "Device", "inventory", "management", "resolve", "select"]
 
@@ -150,6 +150,7 @@ def resolve(config: NodeConfig, system: System) -> dict[str, Device]:
     devices = inventory(system)
     found = select(config.kernel_ports, devices, config.server)
     reasons = management(system, environment(system, os.environ))
+    switched = _open_vswitch(system)
     bound = {port.name: device for port in config.ports for device in devices if port.nic.bind and _is(port, device)}
     for port, device in {**found, **bound}.items():
         if device.name in reasons:
@@ -160,6 +161,8 @@ def resolve(config: NodeConfig, system: System) -> dict[str, Device]:
                 hint="plan another device: the data plane would cut this server off",
             )
         _check_free(port, device.name, config.server, system)
+        if device.name in switched:
+            raise _in_open_vswitch(port, device.name, config.server, system)
     _check_drivers(config, found)
     return found
 
@@ -174,6 +177,27 @@ def _check_free(port: str, device: str, server: str, system: System) -> None:
             where=Where(server=server, device=device),
             hint=f"plan another device, or take this one out of {upper}",
         )
+
+
+def _open_vswitch(system: System) -> frozenset[str]:
+    """The devices that Open vSwitch has. With its datapath in userspace (packet sockets) sysfs shows nothing of it."""
+    if "db.sock" not in system.names("/run/openvswitch"):
+        return frozenset()
+    try:
+        done = system.run(("ovs-vsctl", "--timeout=5", "--bare", "--columns=name", "list", "interface"))
+    except NotInstalled:
+        return frozenset()
+    return frozenset(done.stdout.split())
+
+
+def _in_open_vswitch(port: str, device: str, server: str, system: System) -> Mismatch:
+    bridge = system.run(("ovs-vsctl", "--timeout=5", "iface-to-br", device)).stdout.strip()
+    return Mismatch(
+        f"port {port} is in use: Open vSwitch has it in its bridge {bridge}",
+        code="node.port-in-use",
+        where=Where(server=server, device=device),
+        hint=f"plan another device, or `ovs-vsctl del-port {bridge} {device}`",
+    )
 
 
 def _is(port: NodePort, device: Device) -> bool:

@@ -2,13 +2,15 @@
 
 systemd-networkd takes away rules and routes that are not its own when it starts or configures a link again, and both it
 and NetworkManager configure every link that a file of theirs matches (systemd.network(5), networkd.conf(5),
-NetworkManager.conf(5)). cloud-init, tuned, ifupdown (interfaces(5)) and a firewall that forwards nothing (Docker's, for
-one) do as their own files say: they are named to the operator.
+NetworkManager.conf(5)). netplan only writes such files, and rbops's come first. cloud-init, tuned, ifupdown
+(interfaces(5)) and a firewall that forwards nothing (Docker's, for one) do as their own files say: they are named to
+the operator.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 
 from rbops.node.settings import Action, Put, Run, Setting
@@ -41,6 +43,8 @@ unmanaged-devices+={names}
 """
 _CLOUD = "/etc/cloud/cloud.cfg"
 _INTERFACES = "/etc/network/interfaces"
+_NETPLAN = ("/etc/netplan", "/run/netplan", "/lib/netplan")
+_WORD = re.compile(r"[\w.-]+")
 _STANZAS = ("auto", "iface", "mapping")
 
 
@@ -60,7 +64,7 @@ def settings(devices: Iterable[str], system: System) -> list[Setting]:
         text = _KEYFILE.format(names=";".join(f"interface-name:{name}" for name in names))
         reload = ("systemctl", "try-reload-or-restart", "NetworkManager.service")
         found.append(_files("NetworkManager", {NETWORK_MANAGER: text}, reload, system))
-    return [*found, *_named(system), *_ifupdown(names, system), *_firewall(system)]
+    return [*found, *_named(system), *_netplan(names, system), *_ifupdown(names, system), *_firewall(system)]
 
 
 def _manages_these(system: System) -> bool:
@@ -90,6 +94,18 @@ def _named(system: System) -> list[Setting]:
         reason = f"it writes the network's configuration at boot: put `network: {{config: disabled}}` into {folder}"
         found.append(Setting(SUBJECT, "cloud-init", "configures the network", "does not", unsupported=reason))
     return found
+
+
+def _netplan(devices: Iterable[str], system: System) -> Iterator[Setting]:
+    """The files of netplan that name a port of the router, as an interface or as a bridge's (netplan(5))."""
+    mine = set(devices)
+    for path in (f"{folder}/{name}" for folder in _NETPLAN for name in system.names(folder) if name.endswith(".yaml")):
+        lines = (line.partition("#")[0] for line in (system.read(path) or "").splitlines())
+        named = sorted(mine & {word for line in lines for word in _WORD.findall(line)})
+        if named:
+            reason = "it has no effect while rbops has the port: take it out there"
+            have = f"configures {', '.join(named)}"
+            yield Setting(SUBJECT, f"netplan {path}", have, "leaves them alone", unsupported=reason)
 
 
 def _ifupdown(devices: Iterable[str], system: System) -> Iterator[Setting]:

@@ -141,6 +141,25 @@ def test_management_is_refused(system: Recorded, reason: str, monkeypatch: pytes
     assert "eth0" in str(caught.value)
 
 
+def test_a_port_of_open_vswitch_is_refused_also_without_a_master() -> None:
+    """Its datapath in userspace takes packets by packet sockets."""
+    wanted = config(ports=[external("ext0", select={"name": "eth0"}, driver="ixgbe")])
+    ask = "ovs-vsctl --timeout=5"
+    system = server(default="[]")
+    system.answers |= {
+        f"{ask} --bare --columns=name list interface": "br0\n\neth0\n",
+        f"{ask} iface-to-br eth0": "br0\n",
+    }
+    assert resolve(wanted, system)["ext0"].name == "eth0", "no Open vSwitch runs"
+    system.files["/run/openvswitch/db.sock"] = ""
+    with pytest.raises(Mismatch, match="Open vSwitch has it in its bridge br0") as caught:
+        resolve(wanted, system)
+    assert (caught.value.code, caught.value.where.device) == ("node.port-in-use", "eth0")
+    assert "ovs-vsctl del-port br0 eth0" in str(caught.value.hint)
+    system.answers[f"{ask} --bare --columns=name list interface"] = "br0\n"
+    assert resolve(wanted, system)["ext0"].name == "eth0"
+
+
 def test_own_default_route_is_not_management() -> None:
     """A default route of the plan leads over a data port and has protocol 82."""
     assert management(server(default=(DEFAULT % "int1").replace('"3"', '"82"')), {}) == {}

@@ -125,6 +125,23 @@ def test_managers_are_told_or_named() -> None:
     assert "cloud-init" not in {setting.name for setting in managers.settings(["eth7"], system)}
 
 
+def test_files_of_netplan_that_name_a_port_are_named() -> None:
+    texts = {
+        "/etc/netplan/50-cloud-init.yaml": "network: {version: 2, ethernets: {eth7: {dhcp4: true}, eth8.5: {}}}\n",
+        "/etc/netplan/99-bridge.yaml": "network:\n  bridges:\n    br0:\n      interfaces: [eth1, 'eth9']  # eth7\n",
+        "/etc/netplan/old.yaml.disabled": "eth7:\n",
+        "/run/netplan/x.yaml": "network:\n  ethernets:\n    nic:\n      match: {macaddress: 1}\n      set-name: eth7\n",
+    }
+    found = managers.settings(["eth7", "eth8", "eth9"], OneNamespace(files=FILES | texts))
+    told = {each.name: (each.have, each.unsupported) for each in found if each.name.startswith("netplan")}
+    assert {name: have for name, (have, _) in told.items()} == {
+        "netplan /etc/netplan/50-cloud-init.yaml": "configures eth7",
+        "netplan /etc/netplan/99-bridge.yaml": "configures eth9",
+        "netplan /run/netplan/x.yaml": "configures eth7",
+    }
+    assert all("take it out there" in reason for _, reason in told.values())
+
+
 def test_ifupdown_is_named_where_it_configures_a_port() -> None:
     texts = {
         "/etc/network/interfaces": "# iface eth9\nauto lo eth1\niface lo inet loopback\nsource interfaces.d/*\n",

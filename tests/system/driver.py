@@ -152,10 +152,10 @@ class Cluster:
                 process.stdout.close()
             os.close(near)
 
-    def on(self, target: str, *command: str, stdin: str | None = None, check: bool = True) -> str:
+    def on(self, target: str, *command: str, stdin: str | None = None, check: bool = True, seconds: float = 60) -> str:
         """Stdout of a command on a server or in a tester's namespace."""
         done = subprocess.run(
-            self.lab.command(target, command), input=stdin, capture_output=True, text=True, check=False, timeout=60
+            self.lab.command(target, command), input=stdin, capture_output=True, text=True, check=False, timeout=seconds
         )
         assert not check or done.returncode == 0, f"{target}: {command}: {done.stdout}{done.stderr}"
         return done.stdout

@@ -1,4 +1,4 @@
-"""Servers that others manage too: NetworkManager, tuned and ifupdown of Debian, and a firewall such as Docker's."""
+"""Servers that others manage too: NetworkManager, netplan, networkd, cloud-init, Open vSwitch, tuned, ifupdown."""
 
 from __future__ import annotations
 
@@ -19,9 +19,21 @@ from tests.system.driver import Cluster, wait_for
 
 pytestmark = [pytest.mark.lab, pytest.mark.root]
 
-NAMES = ("ifupdown", "network-manager", "tuned", "udev")
+NAMES = ("cloud-init", "ifupdown", "netplan.io", "network-manager", "openvswitch-switch", "tuned", "udev")
 SPEC = "name: mg2\nrouter: {external_ports: 2, line_rate: 10Gbps}\nservers: {profile: lab}\n"
 
+# Twice: dpkg knows no order among what it is given. Nothing is compiled ahead, and no service starts by itself.
+INSTALL = """
+set -e
+cd /root/packages
+printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d
+chmod +x /usr/sbin/policy-rc.d
+ln -sf /bin/true /usr/bin/py3compile
+export DEBIAN_FRONTEND=noninteractive
+dpkg --force-unsafe-io -i *.deb || dpkg --force-unsafe-io --skip-same-version -i *.deb || true
+dpkg --force-unsafe-io --configure -a
+rm -r /root/packages /usr/sbin/policy-rc.d
+"""
 # In a container udev does not run and veths are not NetworkManager's: here they are as a server's NICs.
 AS_ON_A_SERVER = """
 set -e
@@ -37,6 +49,34 @@ for _ in $(seq 50); do nmcli --get-values GENERAL.STATE device show ext0 | grep 
 nmcli connection add type ethernet ifname ext0 con-name uplink ipv4.method manual ipv4.addresses 203.0.113.9/24 \\
     ipv4.routing-rules "priority 90 from all table 99" ipv6.method disabled
 nmcli connection up uplink
+"""
+
+# A bridge in userspace, as it is with DPDK: the kernel's module is not here.
+OPEN_VSWITCH = """
+set -e
+/usr/share/openvswitch/scripts/ovs-ctl --system-id=random start
+ovs-vsctl --timeout=20 add-br br0 -- set bridge br0 datapath_type=netdev -- add-port br0 int1
+"""
+NETPLAN = """
+cat > /etc/netplan/50-data.yaml << E
+network:
+  version: 2
+  renderer: networkd
+  ethernets:
+    ext0: {addresses: [203.0.113.9/24], routing-policy: [{from: 203.0.113.0/24, table: 99}]}
+E
+chmod 600 /etc/netplan/50-data.yaml
+systemctl start systemd-networkd.service
+netplan apply
+"""
+# Keys and root's login stay, so that the lab can be reached.
+CLOUD_INIT = """
+mkdir -p /var/lib/cloud/seed/nocloud
+cd /var/lib/cloud/seed/nocloud
+printf 'instance-id: i1\\nlocal-hostname: n0\\n' > meta-data
+printf '#cloud-config\\ndisable_root: false\\nssh_deletekeys: false\\nusers: []\\n' > user-data
+printf 'version: 2\\nethernets: {ext0: {addresses: [203.0.113.9/24]}}\\n' > network-config
+cloud-init init --local
 """
 
 
@@ -67,22 +107,46 @@ def managed(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         done = made.run("lab", "up", str(made.spec), "--name", made.name)
         assert done.code == 0, done.err
         shutil.copytree(packages, root_of(made.name, made.lab.manifest.server("n0")) / "root/packages")
-        # Once more for those whose order matters: dpkg knows no order among what it is given.
-        made.on("n0", "sh", "-c", "cd /root/packages; dpkg -i *.deb || dpkg -i *.deb; rm -r /root/packages")
+        made.on("n0", "sh", "-c", INSTALL, seconds=150)
         made.on("n0", "sh", "-c", AS_ON_A_SERVER)
         yield made
     finally:
         made.run("lab", "down", "none", "--name", made.name)
 
 
+def addresses(cluster: Cluster, device: str) -> list[str]:
+    return cluster.on("n0", "ip", "-br", "-4", "address", "show", device).split()[2:]
+
+
 def rules(cluster: Cluster) -> list[str]:
     return cluster.on("n0", "ip", "rule").splitlines()
+
+
+def notes(cluster: Cluster) -> list[dict[str, str]]:
+    """What an apply says that it leaves as it is on n0."""
+    done = cluster.verb("apply", "--format", "json")
+    assert done.code == 0, done.err
+    found: list[dict[str, str]] = done.json["unsupported"]["n0"]
+    return found
 
 
 def state_of(cluster: Cluster, device: str) -> str:
     """As NetworkManager says: 100 (connected), 10 (unmanaged)."""
     words = ("nmcli", "--terse", "--fields", "GENERAL.STATE", "device", "show", device)
     return cluster.on("n0", *words).strip().partition(":")[2]
+
+
+def test_a_port_of_open_vswitch_is_refused_before_any_change(managed: Cluster) -> None:
+    managed.on("n0", "sh", "-c", OPEN_VSWITCH)
+    try:
+        assert not managed.on("n0", "sh", "-c", "ls /sys/class/net/int1 | grep upper_ || true")
+        done = managed.verb("apply")
+        assert done.code == 3, done.out + done.err
+        assert "port int1 is in use: Open vSwitch has it in its bridge br0" in done.err
+        assert "82" not in managed.on("n0", "ip", "rule")
+    finally:
+        managed.on("n0", "ovs-vsctl", "--timeout=20", "del-br", "br0")
+        managed.on("n0", "/usr/share/openvswitch/scripts/ovs-ctl", "stop")
 
 
 def test_network_manager_gives_the_ports_up_and_stays_off_them(managed: Cluster) -> None:
@@ -101,6 +165,23 @@ def test_network_manager_gives_the_ports_up_and_stays_off_them(managed: Cluster)
     assert "198.18.0.1/24" in addresses
     assert "203.0.113.9" not in addresses
     assert managed.verb("verify").code == 0
+
+
+def test_netplan_changes_nothing_of_the_ports(managed: Cluster) -> None:
+    before = rules(managed), addresses(managed, "ext0")
+    managed.on("n0", "sh", "-c", NETPLAN)
+    try:
+        show = ("networkctl", "--no-legend", "list", "ext0")
+        wait_for("networkd", lambda: managed.on("n0", *show).split()[-1] == "unmanaged")
+        assert (rules(managed), addresses(managed, "ext0")) == before
+        assert managed.on("n0", "ls", "/run/systemd/network").split() == ["10-netplan-ext0.network"]
+        told = {note["setting"]: note["reason"] for note in notes(managed)}
+        assert "no effect" in told["netplan /etc/netplan/50-data.yaml"]
+        assert managed.verb("diff").code == 0
+    finally:
+        managed.on("n0", "rm", "/etc/netplan/50-data.yaml")
+        managed.on("n0", "netplan", "apply")
+        managed.on("n0", "systemctl", "stop", "systemd-networkd.service", "systemd-networkd.socket")
 
 
 def test_the_others_are_named(managed: Cluster) -> None:
@@ -128,3 +209,21 @@ def test_network_manager_has_the_ports_again_after_a_removal(managed: Cluster) -
     assert managed.on("n0", "ls", "/etc/NetworkManager/conf.d").split() == ["none.conf"]
     managed.on("n0", "nmcli", "connection", "up", "uplink")
     assert "203.0.113.9" in managed.on("n0", "ip", "address", "show", "ext0")
+
+
+def test_what_cloud_init_wrote_is_taken_back(managed: Cluster) -> None:
+    assert managed.verb("apply").code == 0
+    wanted = addresses(managed, "ext0")
+    managed.on("n0", "sh", "-c", CLOUD_INIT)
+    assert "ext0" in managed.on("n0", "cat", "/etc/network/interfaces.d/50-cloud-init")
+    told = {note["setting"]: note["reason"] for note in notes(managed)}
+    assert "at boot" in told["cloud-init"]
+    assert "configures ext0" in told["ifupdown"]
+    managed.on("n0", "systemctl", "restart", "networking.service")
+    assert "203.0.113.9/24" in addresses(managed, "ext0")
+    shown = managed.verb("diff")
+    assert (shown.code, "address 203.0.113.9/24" in shown.out) == (1, True), shown.out
+    # As at boot, where it comes after them.
+    managed.on("n0", "systemctl", "restart", "rbops.service")
+    assert addresses(managed, "ext0") == wanted
+    assert managed.verb("diff").code == 0
