@@ -252,6 +252,11 @@ class Transaction:
                 self.confirmed[session.target.name] = done
                 if "left" in done:
                     self.reporter.warn(f"{session.target.name}: confirmed, but not unlocked: {done['left']}")
+                if "stays" in done:
+                    self.reporter.warn(
+                        f"{session.target.name}: confirmed, but these files could not be removed: "
+                        f"{', '.join(done['stays'])}; they do nothing, and the next change removes them"
+                    )
                 if "not_kept" in done:
                     self.reporter.warn(
                         f"{session.target.name}: confirmed, but not kept for a rollback: {done['not_kept']}"

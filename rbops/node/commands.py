@@ -16,7 +16,21 @@ from rbops import __version__
 from rbops.dataplane import registry
 from rbops.dataplane.base import Followable, Probeable, RouteTable
 from rbops.errors import Locked, Mismatch, RbopsError, StateUnknown, Where
-from rbops.node import drain, fib, guard, kernel_stages, lock, netlink, pending, prober, queues, routes, vrf, watch
+from rbops.node import (
+    drain,
+    fib,
+    guard,
+    kernel_stages,
+    lock,
+    netlink,
+    pending,
+    prober,
+    queues,
+    recovery,
+    routes,
+    vrf,
+    watch,
+)
 from rbops.node.daemon import Bird
 from rbops.node.dataplane import Opener
 from rbops.node.devices import PROTOCOL, TABLE, inventory, resolve
@@ -156,6 +170,9 @@ class Node:
     def after_confirm(self, run: str, *, unlock: bool) -> dict[str, Any]:
         """What waits for a reboot, and the lock given back. Nothing here fails: the change is in force."""
         answer: dict[str, Any] = {"reboot": []}
+        stays = recovery.left(self.installed.root) if self.installed else []
+        if stays:
+            answer["stays"] = stays
         try:
             if self.config_path.exists():
                 answer["reboot"] = self.waiting()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rbops.node.state import write_whole
 
-__all__ = ["PATHS", "enabled", "forget", "prepare"]
+__all__ = ["PATHS", "enabled", "forget", "left", "prepare"]
 
 _UNIT = "rbops-recovery.service"
 _FOLDER = "etc/systemd/system"
@@ -60,9 +60,14 @@ def enabled(root: Path) -> bool:
 def forget(root: Path) -> None:
     """Remove it, and what a :func:`prepare` that was killed left of it.
 
-    Where the disk is read-only it stays, and does nothing as long as no change is open.
+    On a read-only disk it stays, does nothing while no change is open, and goes with the next run (:func:`left`).
     """
     parts = (root / _FOLDER).glob(f".{_UNIT}.*")
     for path in (*(root / path for path in reversed(PATHS)), *parts):
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
+
+
+def left(root: Path) -> list[str]:
+    """Those of its files that are there."""
+    return [f"/{path}" for path in PATHS if os.path.lexists(root / path)]

@@ -31,6 +31,7 @@ _NO_JOBS = "timeout 20 sh -c 'while systemctl list-jobs --no-legend | grep -q rb
 _UNKNOWN, _BUG = 6, 70
 _BACK = frozenset({1, 2, 3, 4, 5, 7})
 """Exit codes that say that nothing is changed."""
+_RECOVERY = "rbops-recovery.service"
 _LEFT = frozenset({"run"})
 """What a killed rbops, or a revert that failed, leaves until the next run: its folder in the servers' memory."""
 
@@ -140,11 +141,16 @@ class Arena:
             left |= {"lock"}  # no timer gives back what is locked for reboots alone
         if verb.code == 0:
             self._abandoned.clear()
-        verdicts = {name: self.verdict(name, found, ends, left) for name, found in self.all_shown().items()}
+        shown = self.all_shown()
+        # What could not be removed and was said is no broken promise.
+        named = [name for name in shown if f"{name}: confirmed, but these files could not be removed" in verb.output]
+        for name in named:
+            shown[name]["files"] = {p: info for p, info in shown[name]["files"].items() if _RECOVERY not in p}
+        verdicts = {name: self.verdict(name, found, ends, left) for name, found in shown.items()}
         if ends[0] == ends[1] and verb.code == 0:
             verdicts = {name: "new" if found == "old" else found for name, found in verdicts.items()}
         ended = set(verdicts.values())
-        if len(ended) == 1 and ended <= {"old", "new"}:
+        if len(ended) == 1 and ended <= {"old", "new"} and not named:
             self.present = ends["new" in ended]
         return Outcome(int(verb.code or 0), verb.hit, verb.output, verdicts)
 

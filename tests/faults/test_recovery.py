@@ -45,6 +45,20 @@ def test_what_a_killed_begin_left_goes_with_its_timer(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.rglob("*rbops-recovery*")] == ["rbops-recovery.timer"]
 
 
+def test_a_confirmation_says_what_a_read_only_disk_keeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(tmp_path)
+    (tmp_path / "etc").mkdir()
+    server.begin("ann", _RUN, 60)
+    server.push("new")
+    monkeypatch.setattr(Server, "waiting", lambda _: [])
+    monkeypatch.setattr(recovery, "forget", lambda _: None)
+    server.confirm(_RUN)
+    assert server.after_confirm(_RUN, unlock=True)["stays"] == [f"/{path}" for path in recovery.PATHS]
+    monkeypatch.undo()
+    server.begin("ann", "r2", 60)
+    assert not recovery.left(tmp_path), "the next run removes it"
+
+
 def test_a_boot_verb_within_a_change_of_this_boot_changes_no_file(tmp_path: Path) -> None:
     """Somebody restarts rbops.service: the change stays open, and the timer has the old state to bring back."""
     server = Server(tmp_path)
