@@ -127,10 +127,13 @@ def summary(day: str, lines: Iterable[Sequence[Any]]) -> Results:
 
 
 def merged(earlier: Results, later: Results) -> Results:
-    """The later results of the promises that it has tests of, and the larger of both matrices."""
+    """The larger of both matrices; of a promise the later result, unless fewer of its tests ran and all passed."""
     matrix = later if later.in_the_lab >= earlier.in_the_lab else earlier
-    known = {number: later.promises.get(number) or counts for number, counts in earlier.promises.items()}
-    return replace(matrix, promises=later.promises | known)
+    promised = dict(earlier.promises)
+    for number, counts in later.promises.items():
+        if "failed" in counts or sum(counts.values()) >= sum(promised.get(number, {}).values()):
+            promised[number] = counts
+    return replace(matrix, promises=promised)
 
 
 def _kind(nodeid: str) -> tuple[str, str, str]:

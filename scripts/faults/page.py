@@ -12,7 +12,7 @@ _HEAD = """\
 # What rbops survives
 
 Generated from `tests/faults/promises.yml` and the last run of `make test-faults`, which tries all of it; `make test`
-has a sample of the matrix and every other test of the first table.
+has a sample of the matrix and every other test of the first table, whose last column is of the last run of its tests.
 
 The rule of every change: **each server ends as it was or as it was planned, or rbops ends with exit 6 and names it.**
 A verdict compares what is read from the servers, never messages: files with mode and owner, links, addresses, routes,
