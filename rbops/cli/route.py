@@ -24,7 +24,7 @@ def register(root: typer.Typer) -> None:
 @reaches_servers
 def get(
     spec: Spec,
-    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="An IPv4 address: 203.0.113.9.")],
+    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="An address: 203.0.113.9, 2001:db8::1.")],
     servers: Servers,
     output: Output = Format.TEXT,
 ) -> None:
@@ -33,7 +33,7 @@ def get(
     Its kernel's route, what that means for the router, and the entry of the data plane. Reads over SSH and changes
     nothing.
     """
-    from ipaddress import IPv4Address
+    from ipaddress import ip_address
 
     from rbops.deploy.routes import trace
     from rbops.errors import Unreachable, UsageError
@@ -41,9 +41,9 @@ def get(
     from rbops.report.route import route_blocks, route_json
 
     try:
-        wanted = str(IPv4Address(address))
+        wanted = str(ip_address(address))
     except ValueError as wrong:
-        raise UsageError(str(wrong), code="route.address", hint="an IPv4 address: 203.0.113.9") from wrong
+        raise UsageError(str(wrong), code="route.address", hint="for example 203.0.113.9 or 2001:db8::1") from wrong
     plan = load_plan(spec)
     found = trace(plan, servers.load(), wanted)
     lost = [entry.error for entry in found if entry.error]

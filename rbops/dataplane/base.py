@@ -117,6 +117,9 @@ class RouteTable(Protocol):
     def get(self, address: int) -> dict[str, Any]:
         """What is done with packets for an address."""
 
+    def get6(self, address: int) -> dict[str, Any]:
+        """What is done with packets for an IPv6 address."""
+
 
 @runtime_checkable
 class Followable(Protocol):

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -285,9 +285,11 @@ def _fib(node: Node, options: argparse.Namespace) -> int:
         if len(options.what) != 2 or options.what[0] != "get" or options.audit or options.watch:  # noqa: PLR2004
             raise UsageError("not understood", code="node.fib-usage", hint="rbops-node fib get ADDRESS")
         try:
-            address = int(IPv4Address(options.what[1]))
+            address = ip_address(options.what[1])
         except ValueError as error:
-            raise UsageError(str(error), code="node.fib-address", hint="an IPv4 address: 203.0.113.9") from error
+            raise UsageError(
+                str(error), code="node.fib-address", hint="for example 203.0.113.9 or 2001:db8::1"
+            ) from error
         return _print(node.fib_get(address), options)
     if options.audit:
         found = node.fib_audit()

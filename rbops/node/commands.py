@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from socket import AF_INET6
 from threading import Thread
@@ -40,6 +41,7 @@ from rbops.node.generations import Generations
 from rbops.node.installed import Installed
 from rbops.node.prior import Prior
 from rbops.node.restarts import FIB, WATCH, Started
+from rbops.node.route6 import trace6
 from rbops.node.schema import NodeConfig, load, parse
 from rbops.node.settings import Setting, differing
 from rbops.node.state import State, read_json
@@ -335,9 +337,12 @@ class Node:
         """Kernel and data plane compared."""
         return fib.audit(self._followed())
 
-    def fib_get(self, address: int) -> dict[str, Any]:
+    def fib_get(self, address: IPv4Address | IPv6Address) -> dict[str, Any]:
         """Where packets for an address go."""
-        return {"server": self._config().server, **fib.trace(self._followed(reading=True), address)}
+        table = self._followed(reading=True)
+        if isinstance(address, IPv4Address):
+            return {"server": self._config().server, **fib.trace(table, int(address))}
+        return {"server": self._config().server, **trace6(table, int(address), self.system)}
 
     def fib_changes(self) -> Iterator[str]:
         """A line for every change of the table, until killed."""

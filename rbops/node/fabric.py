@@ -14,7 +14,7 @@ from rbops.common.limits import MAX_EXTERNAL_PORTS
 from rbops.errors import Mismatch
 from rbops.node.schema.dataplane import NextHop
 
-__all__ = ["adjacency_of", "next_hop", "next_hop6"]
+__all__ = ["adjacency_of", "adjacency_of6", "next_hop", "next_hop6"]
 
 _BYTE = 256
 _ADJACENCIES = 65536
@@ -52,3 +52,14 @@ def adjacency_of(address: int) -> tuple[int, int] | None:
     if address >> 16 == (169 << 8 | 254):
         return address >> 8 & 0xFF, address & 0xFF
     return (address >> 16 & 0xFFF, address & 0xFFFF) if address >> 28 == 0xF else None  # noqa: PLR2004 - 240.0.0.0/4
+
+
+def adjacency_of6(address: int) -> tuple[int, int] | None:
+    """The same of IPv6's made-up next hops.
+
+    >>> adjacency_of6(int(IPv6Address("fe80::5252:3:1")))
+    (3, 1)
+    """
+    if address >> 32 != (0xFE80 << 80 | 0x5252):
+        return None
+    return address >> 16 & 0xFFFF, address & 0xFFFF

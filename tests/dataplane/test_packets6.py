@@ -253,6 +253,18 @@ def test_the_longest_prefix_counts_as_in_the_model(router: Router) -> None:
         router.plane.apply()
 
 
+def test_what_the_table_says_of_an_address(router: Router) -> None:
+    table = router.plane.table()
+    ways = {text: table.get6(int(IPv6Address(text)))["entry"] for text in (LOCAL, OTHER, OWN[0], OWN[1], "2001:db9::")}
+    assert ways == {
+        LOCAL: f"port ext0 to {NEIGHBOR}",
+        OTHER: "server 1, port 1, adjacency 1",
+        OWN[0]: "this server's kernel",
+        OWN[1]: "server 1, port 1, its kernel",
+        "2001:db9::": "no route: the kernel",
+    }
+
+
 def test_a_flow_is_what_the_model_says(router: Router) -> None:
     """The flowlet table has the flow's tag at the flow's place."""
     dice = random.Random(6)  # noqa: S311 - repeatable

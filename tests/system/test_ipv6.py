@@ -102,6 +102,16 @@ def test_the_data_plane_forwards_and_not_the_kernel(dual: Cluster) -> None:
     assert after[0]["punted"]["ipv6"] == before[0]["punted"]["ipv6"] == 0
 
 
+def test_an_address_is_traced_through_all_servers(dual: Cluster) -> None:
+    done = dual.run("route", "get", str(dual.spec), "2001:db8:f::1", "-i", str(dual.inventory), "--format", "json")
+    found = done.json["servers"]
+    assert {found[server]["prefix"] for server in SERVERS} == {"2001:db8:f::/48"}
+    assert found["n3"]["hop"] == "port 3, neighbour 2001:db8:0:a3::2"
+    assert found["n3"]["data_plane"]["entry"] == "port ext3 to 02:4e:00:03:00:02"
+    assert {found[server]["hop"] for server in SERVERS[:3]} == {"server 3, port 3, adjacency 2"}
+    assert {found[server]["data_plane"]["entry"] for server in SERVERS[:3]} == {"server 3, port 3, adjacency 2"}
+
+
 def test_errors_come_from_the_port_that_a_packet_came_in_by(dual: Cluster) -> None:
     assert "From 2001:db8:0:a0::1 icmp_seq=1 Time exceeded" in ping(dual, "t0", "2001:db8:0:a3::2", "-t", "1")
     assert "From 2001:db8:0:a0::1 icmp_seq=1 Destination unreachable: No route" in ping(dual, "t0", "2001:db9::1")

@@ -125,6 +125,14 @@ class XdpTable:
         number = next(number for start, number in reversed(table.read(address >> 16)) if start <= low)
         return {"number": number, "entry": self._text(table.read_hop(number))}
 
+    def get6(self, address: int) -> dict[str, Any]:
+        """What the data plane does with packets for an IPv6 address."""
+        table = self.reading()
+        number = table.find6(address)
+        if number is None:
+            return {"number": None, "entry": "the router has no IPv6: the kernel"}
+        return {"number": number, "entry": self._text(table.read_hop(number))}
+
     def _difference(self, top: int, start: int, end: int, want: Any, have: Any) -> dict[str, str]:
         first, last = IPv4Address(top << 16 | start), IPv4Address(top << 16 | end - 1)
         return {"addresses": f"{first}-{last}", "kernel": self._text(want), "data_plane": self._text(have)}

@@ -24,6 +24,7 @@ from rbops.dataplane.xdp import layout as shape
 from rbops.dataplane.xdp.groups import buckets, shares
 from rbops.dataplane.xdp.pins import Loaded
 from rbops.dataplane.xdp.table import DIRECT_BYTES, Body, Full, Prefixes, ranges_of
+from rbops.dataplane.xdp.table6 import lookup6
 from rbops.node.schema.dataplane import Fabric
 
 __all__ = ["FOLLOWED", "Entry", "Followed", "Numbers", "Outgrown", "answer_text", "locked"]
@@ -303,6 +304,12 @@ class Followed:
         """The direct table."""
         begin = self._active + shape.GENERATION_SIZE
         return array("I", bytes(self._arena[begin : begin + DIRECT_BYTES]))
+
+    def find6(self, address: int) -> int | None:
+        """The number of an IPv6 address' next hop; None where the table has no IPv6 part."""
+        (root,) = struct.unpack_from("<I", self._arena, self._active + shape.ROOT6_AT)
+        begin = self._active + shape.GENERATION_SIZE
+        return lookup6(self._arena[begin : begin + self._loaded.layout.body], root, address) if root else None
 
     def read_entry(self, number: int) -> Entry:
         """A next hop as the data plane has it."""

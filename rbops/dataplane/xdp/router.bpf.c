@@ -266,10 +266,11 @@ int external(struct xdp_md *ctx)
 		return multicast6(ctx, frame.place);
 	if (unlikely(mac != device->mac))
 		return conclude(&frame, check_other_destination(mac, eth->h_proto));
-	if (eth->h_proto == bpf_htons(ETH_P_IPV6) && likely(frame.gen->root6))
-		return external6(ctx, frame.place);
-	if (unlikely(eth->h_proto != bpf_htons(ETH_P_IP)))
+	if (unlikely(eth->h_proto != bpf_htons(ETH_P_IP))) {
+		if (eth->h_proto == bpf_htons(ETH_P_IPV6) && likely(frame.gen->root6))
+			return external6(ctx, frame.place);
 		return conclude(&frame, check_other_protocol(eth->h_proto));
+	}
 	if (unlikely((void *)(ip + 1) > end))
 		return discard(&frame, DROP_SHORT);
 	verdict = check_ip(ip, frame.size - ETH_HLEN);
