@@ -25,12 +25,13 @@ from rbops.deploy.inventory import load_inventory
 from rbops.lab.providers import load
 from rbops.planner import load_plan
 from rbops.selftest.device import enter_namespace
+from rbops.selftest.local import local_tester
 from rbops.selftest.options import SelftestOptions
 from rbops.selftest.phases import tcp
 from rbops.selftest.programs import Link
 from rbops.selftest.run import run_selftest
 from rbops.selftest.tcprun import TcpRun
-from rbops.selftest.tester import Agents, TesterProcess
+from rbops.selftest.tester import Agents
 from rbops.spec.units import RATE
 
 ENDS = (("left", "10.255.0.1"), ("right", "10.255.0.2"))
@@ -69,7 +70,7 @@ def over_redirect(wanted: tuple[TcpRun, ...]) -> Iterator[TcpRun]:
     """The same connections between two namespaces with one redirect between them."""
     with (
         bare_redirect(),
-        Agents([TesterProcess(0, "eth0", f"{MIDDLE}-{n}", lifetime_s=LIFETIME_S) for n, _ in ENDS]) as two,
+        Agents([local_tester(0, "eth0", f"{MIDDLE}-{n}", lifetime_s=LIFETIME_S) for n, _ in ENDS]) as two,
     ):
         two.start()
         two.each("pin", [{"cpu": 0}, {"cpu": 1}])

@@ -6,7 +6,9 @@ wheel under ``rbops/share/``.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from zipimport import zipimporter
 
 __all__ = ["bpf_object", "shared"]
 
@@ -28,8 +30,15 @@ def shared(*parts: str) -> Path:
 def bpf_object(room: str, name: str) -> Path:
     """The compiled object ``name`` (``router.bpf.o``) of a room (``dataplane/xdp``, ``selftest``).
 
+    Out of a zip archive, as testers on other machines run, it is a file in memory that stays open with the process.
     Raises FileNotFoundError with what to run when it was not built.
     """
+    loader = globals()["__loader__"]
+    if isinstance(loader, zipimporter):
+        handle = os.memfd_create(name)
+        with os.fdopen(handle, "wb", closefd=False) as file:
+            file.write(loader.get_data(f"rbops/{room}/obj/{name}"))
+        return Path(f"/proc/self/fd/{handle}")
     path = _PACKAGE.joinpath(*room.split("/"), "obj", name)
     if not path.exists():
         raise FileNotFoundError(f"{path} is not built: run `make setup`, or `make bpf` in a checkout")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,8 +12,6 @@ from rbops.cli.output import Format, conclude_json, emit, emit_json, say, show
 from rbops.cli.servers import Servers, reaches_servers
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rbops.deploy.apply import Applied
     from rbops.deploy.rollback import RolledBack
 
@@ -49,8 +46,12 @@ RevertTimeout = Annotated[
 BreakLock = Annotated[
     bool, typer.Option("--break-lock", help="Break a stale lock. Refused while its revert timer is armed.")
 ]
-SelfTest = Annotated[
-    bool, typer.Option("--selftest", help="Run a quick self-test before confirming; a fault rolls all servers back.")
+ConfirmIf = Annotated[
+    str,
+    typer.Option(
+        metavar="verify,selftest",
+        help="Confirm only what passes verify, a quick self-test, or both; otherwise all servers are rolled back.",
+    ),
 ]
 Reason = Annotated[
     str, typer.Option("-m", "--message", metavar="TEXT", help="Why, kept with the configuration and shown by history.")
@@ -98,7 +99,7 @@ def apply(  # noqa: PLR0917 - a parameter an option
     extra_vars: ExtraVars = None,
     revert_timeout: RevertTimeout = 120,
     break_lock: BreakLock = False,
-    selftest: SelfTest = False,
+    confirm_if: ConfirmIf = "",
     reboot: Reboot = False,
     reboot_timeout: RebootTimeout = 600,
     reason: Reason = "",
@@ -109,6 +110,7 @@ def apply(  # noqa: PLR0917 - a parameter an option
     In the end all servers have the new configuration, or all are rolled back: each keeps a snapshot and a timer that
     rolls it back unless this command confirms the change.
     """
+    from rbops.cli.acceptance import acceptance, conditions
     from rbops.cli.progress import deploy_progress
     from rbops.deploy.apply import ApplyOptions, apply
     from rbops.deploy.reboot import Reboots
@@ -117,33 +119,20 @@ def apply(  # noqa: PLR0917 - a parameter an option
     from rbops.deploy.stop import stoppable
     from rbops.planner import load_plan
 
+    wanted = conditions(confirm_if) if confirm_if else ()
     plan = load_plan(spec)
     found = servers.load(tuple(extra_vars or ()))
+    accept = acceptance(wanted, spec, servers, plan, found)
     play = PlayOptions(check, show_diff, tags, skip_tags, forks, tuple(extra_vars or ()))
     options = ApplyOptions(play, revert_timeout, break_lock, reason)
     with stoppable() as stop, deploy_progress(show_diff=show_diff) as reporter:
-        acceptance = partial(_accept, spec, servers) if selftest else None
-        done = apply(plan, found, options, reporter, stop, acceptance)
+        done = apply(plan, found, options, reporter, stop, accept)
         rebooted: dict[str, float] = {}
         if reboot and done.waiting:
             run = Run(done.run, done.folder)
             work = Reboots(run, plan, found.matching(plan), reporter, stop, reboot_timeout)
             rebooted = work.all(list(done.waiting))
     _print_applied(done, output, rebooted)
-
-
-def _accept(spec: Path, servers: Servers) -> None:
-    """Raise CheckFailed with the first faults when the new configuration does not forward."""
-    from rbops.cli.selftest import QUICK_S, measure
-    from rbops.errors import CheckFailed
-    from rbops.report.words import counted
-    from rbops.selftest.options import SelftestOptions
-    from rbops.selftest.phases import quick
-
-    result = measure(spec, servers, SelftestOptions(duration_s=QUICK_S, phases=quick()))
-    if not result.passed:
-        faults = "; ".join(fault.text for fault in result.faults[:3])
-        raise CheckFailed(f"{counted(len(result.faults), 'fault')} in the self-test: {faults}", code="apply.selftest")
 
 
 def history(servers: Servers, output: Output = Format.TEXT) -> None:

@@ -28,6 +28,13 @@ class ProviderKind(StrEnum):
     VAGRANT = "vagrant"
 
 
+class TesterKind(StrEnum):
+    """What the testers of a lab are."""
+
+    NAMESPACES = "namespaces"
+    SYSTEMS = "systems"
+
+
 class Release(StrEnum):
     """The Debian releases that a lab can run."""
 
@@ -131,6 +138,12 @@ def up(
             help="Debian release of all servers, or of one server. Can be given several times. Default: bookworm.",
         ),
     ] = None,
+    testers: Annotated[
+        TesterKind | None,
+        typer.Option(
+            help="namespaces of this machine, or systems of their own that are reached over SSH. Default: namespaces."
+        ),
+    ] = None,
 ) -> None:
     """Build and boot a lab; print the path of its inventory.
 
@@ -143,7 +156,9 @@ def up(
     releases = Releases.parse(release or ())
     plan = load_plan(spec)
     with timed_progress() as progress:
-        lab = provider(kind, kvm=kvm.value).up(plan, name or plan.name, progress, releases)
+        lab = provider(kind, kvm=kvm.value).up(
+            plan, name or plan.name, progress, releases, None if testers is None else testers.value
+        )
     emit(str(lab.inventory))
 
 

@@ -14,7 +14,7 @@ from rbops.errors import CheckFailed
 if TYPE_CHECKING:
     from rbops.verify.result import Check, VerifyResult
 
-__all__ = ["register", "verify"]
+__all__ = ["register", "run", "verify"]
 
 
 def register(app: typer.Typer) -> None:
@@ -41,7 +41,7 @@ def verify(
     from rbops.report.verify import verify_blocks
     from rbops.report.words import counted
 
-    result = _verify(spec, servers, select, junit)
+    result = run(spec, servers, select, junit)
     failed = counted(len(result.failures), "check") + " failed" if result.failures else "no check was run"
     error = None if result.passed else CheckFailed(failed, code="verify.failed")
     if output is Format.JSON:
@@ -52,7 +52,8 @@ def verify(
         raise error
 
 
-def _verify(spec: Spec, servers: Servers, select: str | None, junit: JunitFile) -> VerifyResult:
+def run(spec: Spec, servers: Servers, select: str | None = None, junit: JunitFile = None) -> VerifyResult:
+    """Verify the spec's servers, progress on a terminal; raises Unreachable (4)."""
     from pathlib import Path
 
     from rbops.deploy.ssh import require_reachable

@@ -76,10 +76,10 @@ def command(
     manifest: Manifest, directory: Path, target: str, words: Sequence[str] = (), *, tty: bool = False
 ) -> list[str]:
     """The argument list that logs in to ``target`` (a server or a tester), or runs the command ``words`` there."""
-    if target not in {server.name for server in manifest.servers}:
+    if target not in {system.name for system in manifest.systems}:
         tester = manifest.tester(target)
         return ["ip", "netns", "exec", tester.netns, *(words or [os.environ.get("SHELL", "/bin/sh")])]
-    args = ssh_command(directory, manifest.server(target), words)
+    args = ssh_command(directory, manifest.system(target), words)
     return [args[0], "-t", *args[1:]] if tty else args
 
 
@@ -99,10 +99,10 @@ def write_inventory(directory: Path, manifest: Manifest) -> Path:
     import yaml
 
     servers = {server.name: _server_vars(directory, server) for server in manifest.servers}
+    booted = {system.name: _server_vars(directory, system) for system in manifest.tester_systems}
     testers = {
         tester.name: {
-            "ansible_connection": "local",
-            "rbops_netns": tester.netns,
+            **booted.get(tester.name, {"ansible_connection": "local", "rbops_netns": tester.netns}),
             "rbops_device": tester.device,
             "rbops_port": tester.port,
         }

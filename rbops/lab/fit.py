@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from rbops.common.limits import MAX_LAB_SERVERS
 from rbops.errors import Mismatch, Where
+from rbops.lab.names import LAST_INDEX
 from rbops.plan import ClusterPlan
 
-__all__ = ["check_count", "check_fit", "check_inotify"]
+__all__ = ["check_count", "check_fit", "check_inotify", "check_systems"]
 
 _INOTIFY_PER_SERVER = 6
 _INOTIFY_OTHERS = 16
@@ -44,6 +45,20 @@ def check_count(plan: ClusterPlan) -> None:
             code="lab.too-many-servers",
             hint="a lab's management network is a /24: plan fewer external ports",
         )
+
+
+def check_systems(plan: ClusterPlan, *, testers: bool) -> int:
+    """How many systems a lab boots; Mismatch where it has no addresses for all of them."""
+    if not testers:
+        return len(plan.servers)
+    count = len(plan.servers) + len(plan.port_owner)
+    if len(plan.servers) + max(plan.port_owner) > LAST_INDEX:
+        raise Mismatch(
+            f"{count} servers and testers, a lab's management network has {LAST_INDEX + 1} addresses",
+            code="lab.too-many-servers",
+            hint="leave the testers namespaces: `--testers namespaces`",
+        )
+    return count
 
 
 def check_inotify(servers: int, limit: int) -> None:

@@ -96,6 +96,7 @@ class LabTester:
 class Manifest:
     """A lab. ``state`` is ``building`` until ``up`` is done.
 
+    ``tester_systems``: those testers that are Debian systems too, under the tester's name and in its namespace.
     ``emulated``: its servers are virtual machines without KVM, tens of times slower than this machine.
     ``folder`` is one of this machine that the servers see at the same place, for their data plane; None: none.
     """
@@ -109,6 +110,12 @@ class Manifest:
     testers: tuple[LabTester, ...]
     emulated: bool = False
     folder: str | None = None
+    tester_systems: tuple[LabServer, ...] = ()
+
+    @property
+    def systems(self) -> tuple[LabServer, ...]:
+        """All that boots."""
+        return (*self.servers, *self.tester_systems)
 
     @property
     def bridge(self) -> str:
@@ -137,6 +144,10 @@ class Manifest:
                 return server
         have = ", ".join(server.name for server in self.servers)
         raise Mismatch(f"lab {self.name} has no server {name}", code="lab.no-server", hint=f"its servers: {have}")
+
+    def system(self, name: str) -> LabServer:
+        """The server ``name``, or the tester that is a system; Mismatch as :meth:`server`."""
+        return next((system for system in self.tester_systems if system.name == name), None) or self.server(name)
 
     def tester(self, name: str) -> LabTester:
         """The tester ``name`` (``t0``); Mismatch with the names of servers and testers when there is none."""
@@ -167,8 +178,11 @@ def from_plan(
     systems: Mapping[str, System],
     provider: str,
     folder: str | None = None,
+    tester_system: System | None = None,
 ) -> Manifest:
     """Everything the lab ``name`` will hold for ``plan``; ``systems`` has one for each server's name.
+
+    ``tester_system`` is that of testers that are systems; None: they are namespaces.
 
     Raises Mismatch where a plan cannot be cabled on one machine (:mod:`rbops.lab.fit` checks the rest).
     """
@@ -181,7 +195,27 @@ def from_plan(
         for position, port in enumerate(server.ports)
         if port.kind == "external"
     )
-    return Manifest(name, provider, plan.digest, subnet, "building", servers, testers, folder=folder)
+    booted = () if tester_system is None else tuple(_booted(tester, subnet, tester_system) for tester in testers)
+    return Manifest(
+        name, provider, plan.digest, subnet, "building", servers, testers, folder=folder, tester_systems=booted
+    )
+
+
+def _booted(tester: LabTester, subnet: int, system: System) -> LabServer:
+    """The system of a tester. Its ports are not its own: the namespace is there before it boots, and stays."""
+    index = names.LAST_INDEX - tester.port
+    return LabServer(
+        name=tester.name,
+        index=index,
+        machine=names.machine(subnet, index),
+        netns=tester.netns,
+        address=names.management_address(subnet, index),
+        management_port=names.management_port(subnet, index),
+        management_mac=names.management_mac(subnet, index),
+        release=system.release,
+        base=system.base,
+        ports=(),
+    )
 
 
 def _server(server: Server, lab: str, subnet: int, system: System, least: int) -> LabServer:
@@ -304,4 +338,5 @@ def _from_json(body: dict[str, Any]) -> Manifest:
         for server in body["servers"]
     )
     testers = tuple(LabTester(**tester) for tester in body["testers"])
-    return Manifest(**{**body, "servers": servers, "testers": testers})
+    systems = tuple(LabServer(**{**system, "ports": ()}) for system in body.get("tester_systems", ()))
+    return Manifest(**{**body, "servers": servers, "testers": testers, "tester_systems": systems})

@@ -62,7 +62,9 @@ def changes(old: Manifest, planned: Manifest) -> Changes:
     testers = tuple(
         dataclasses.replace(tester, panel=panels[f"{tester.name}:{tester.device}"]) for tester in planned.testers
     )
-    target = dataclasses.replace(planned, servers=servers, testers=testers, state="up")
+    target = dataclasses.replace(
+        planned, servers=servers, testers=testers, state="up", tester_systems=old.tester_systems
+    )
     had = {tester.name: tester for tester in old.testers}
     same = {tester.name for tester in testers if tester.name in had and _shape(had[tester.name]) == _shape(tester)}
     staying = {server.name for server in servers}
@@ -96,6 +98,12 @@ def _check_places(old: Manifest, planned: Manifest) -> None:
                 where=Where(server=server.name),
                 hint=f"keep the servers' names and order, or make a new lab: rbops lab down {old.name}",
             )
+    if [system.name for system in old.tester_systems] != [system.name for system in planned.tester_systems]:
+        raise Mismatch(
+            "testers that are systems cannot join or leave a running lab",
+            code="lab.testers",
+            hint=f"make a new lab: rbops lab down {old.name}, then up",
+        )
     if old.folder != planned.folder:
         raise Mismatch(
             "the servers of this lab do not see the folder that the data plane needs",

@@ -19,7 +19,7 @@ from rbops.lab.progress import Progress, silent
 from rbops.lab.releases import Releases
 from rbops.plan import ClusterPlan
 
-__all__ = ["CableStatus", "Lab", "LabStatus", "Provider", "ServerStatus", "TesterStatus"]
+__all__ = ["CableStatus", "Lab", "LabStatus", "Provider", "ServerStatus", "TesterStatus", "Testers"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,10 @@ class LabStatus:
     testers: tuple[TesterStatus, ...]
 
 
+Testers = Literal["namespaces", "systems"]
+"""What testers are."""
+
+
 class Provider(Protocol):
     """Makes and runs labs of one kind. Every method names the lab; none keeps state between calls.
 
@@ -83,11 +87,21 @@ class Provider(Protocol):
     def kind(self) -> str:
         """What ``--provider`` calls it."""
 
-    def up(self, plan: ClusterPlan, name: str, progress: Progress = silent, releases: Releases | None = None) -> Lab:
+    def up(
+        self,
+        plan: ClusterPlan,
+        name: str,
+        progress: Progress = silent,
+        releases: Releases | None = None,
+        testers: Testers | None = None,
+    ) -> Lab:
         """Build and boot the lab; removes what was built when it fails or is interrupted.
 
-        ``releases``: which Debian release each server runs; None: the default one. Raises UsageError when there is
-        such a lab, Mismatch when plan and machine do not fit, CheckFailed when a step fails.
+        ``releases``: which Debian release each server runs; None: the default one. ``testers``: on this machine
+        (as usual), or systems of their own that are reached over SSH as servers are; None: as they are.
+
+        Raises UsageError when there is such a lab, Mismatch when plan and machine do not fit, CheckFailed when a step
+        fails.
         """
 
     def down(self, name: str, progress: Progress = silent) -> bool:

@@ -116,6 +116,10 @@ def gateway(subnet: int) -> str:
     return str(MANAGEMENT.network_address + subnet * 256 + 1)
 
 
+LAST_INDEX = 244
+"""The highest number of a system on a management network: 254 is its last address."""
+
+
 def management_address(subnet: int, index: int) -> str:
     """The address of server ``index`` on the management network, without prefix length (/24)."""
     return str(MANAGEMENT.network_address + subnet * 256 + 10 + index)

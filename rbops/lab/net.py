@@ -136,9 +136,10 @@ def configure_tester(tester: LabTester) -> None:
 
 
 def plug(manifest: Manifest, server: LabServer) -> None:
-    """Give a server that boots a fresh namespace with its ports (down) and ``mgmt0`` (up)."""
-    ip_batch([f"netns add {server.netns}"])
-    _sysctl(server.netns, _QUIET_IPV6)
+    """Give a server that boots a fresh namespace with its ports (down) and ``mgmt0`` (up); a tester ``mgmt0`` alone."""
+    if not _is_tester(manifest, server):
+        ip_batch([f"netns add {server.netns}"])
+        _sysctl(server.netns, _QUIET_IPV6)
     host, mac = server.management_port, server.management_mac
     ip_batch(
         [
@@ -164,6 +165,10 @@ def park(manifest: Manifest, server: LabServer) -> None:
     """
     if not exists(server.netns):
         return
+    if _is_tester(manifest, server):
+        if Path("/sys/class/net", server.management_port).exists():
+            ip_batch([f"link del {server.management_port}"], force=True)
+        return
     names = {link["address"]: link["ifname"] for link in links(server.netns)}
     devices = {port: names.get(port.mac, port.device) for port in server.ports}
     if devices:
@@ -172,6 +177,11 @@ def park(manifest: Manifest, server: LabServer) -> None:
     moves = [f"link set {device} netns {manifest.panel} name {port.panel}" for port, device in devices.items()]
     ip_batch(moves, netns=server.netns, force=True)
     ip_batch([f"link del {server.management_port}", f"netns del {server.netns}"], force=True)
+
+
+def _is_tester(manifest: Manifest, server: LabServer) -> bool:
+    """Whether its namespace is a tester's, which is there also while no system runs in it."""
+    return server in manifest.tester_systems
 
 
 def links(netns: str) -> list[dict[str, Any]]:
@@ -185,7 +195,7 @@ def links(netns: str) -> list[dict[str, Any]]:
 def remove(manifest: Manifest) -> None:
     """Remove namespaces, cables and the bridge, as far as they exist. Can be repeated."""
     spaces = [*manifest.namespaces, manifest.panel]
-    devices = [manifest.bridge, *(server.management_port for server in manifest.servers)]
+    devices = [manifest.bridge, *(server.management_port for server in manifest.systems)]
     ip_batch(
         [f"netns del {netns}" for netns in spaces if exists(netns)]
         + [f"link del {device}" for device in devices if Path("/sys/class/net", device).exists()],

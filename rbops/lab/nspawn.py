@@ -18,11 +18,11 @@ from rbops.lab import access, base, layout, net, status
 from rbops.lab import manifest as manifests
 from rbops.lab.cgroup import lab_cgroup
 from rbops.lab.command import require_tools, run
-from rbops.lab.fit import check_fit, check_inotify
+from rbops.lab.fit import check_fit, check_inotify, check_systems
 from rbops.lab.lock import try_locked
 from rbops.lab.manifest import LabServer, Manifest
 from rbops.lab.merge import changes
-from rbops.lab.model import Lab, LabStatus
+from rbops.lab.model import Lab, LabStatus, Testers
 from rbops.lab.progress import Progress, silent
 from rbops.lab.ready import wait_ready
 from rbops.lab.reconcile import Machines, reconcile
@@ -48,7 +48,14 @@ class NspawnProvider:
         """What ``--provider`` calls it."""
         return "nspawn"
 
-    def up(self, plan: ClusterPlan, name: str, progress: Progress = silent, releases: Releases | None = None) -> Lab:
+    def up(
+        self,
+        plan: ClusterPlan,
+        name: str,
+        progress: Progress = silent,
+        releases: Releases | None = None,
+        testers: Testers | None = None,
+    ) -> Lab:
         """Build and boot the lab."""
         require_root()
         directory = layout.folder(name)
@@ -56,7 +63,8 @@ class NspawnProvider:
         if running is None:
             refuse_existing(directory)
         check_fit(plan, online_cpus())
-        check_inotify(len(plan.servers), int(_INOTIFY.read_text(encoding="ascii")))
+        boots = testers == "systems" or (testers is None and running is not None and bool(running.tester_systems))
+        check_inotify(check_systems(plan, testers=boots), int(_INOTIFY.read_text(encoding="ascii")))
         require_tools(_TOOLS)
         plane = registry.controller(plan.forwarding.dataplane)
         folder = plane.lab_folder(plan)
@@ -64,15 +72,20 @@ class NspawnProvider:
         # A server that is there keeps its system.
         wanted |= {server.name: server.release for server in running.servers} if running else {}
         wanted = {server.name: wanted[server.name] for server in plan.servers}
-        images = {release: str(base.ensure(progress, release)) for release in sorted(set(wanted.values()))}
+        own = (releases or Releases()).default if boots else None
+        images = {
+            release: str(base.ensure(progress, release))
+            for release in sorted({*wanted.values(), *((own,) if own else ())})
+        }
         systems = {server: manifests.System(release, images[release]) for server, release in wanted.items()}
+        tester = manifests.System(own, images[own]) if own else None
         if running is not None:
-            planned = manifests.from_plan(plan, name, running.subnet, systems, "nspawn", folder=folder)
+            planned = manifests.from_plan(plan, name, running.subnet, systems, "nspawn", folder, tester)
             return Lab(_changed(running, planned, plane, progress), directory, self)
         with ExitStack() as held:
             manifest = reserve(
                 name,
-                lambda subnet: manifests.from_plan(plan, name, subnet, systems, "nspawn", folder=folder),
+                lambda subnet: manifests.from_plan(plan, name, subnet, systems, "nspawn", folder, tester),
                 held,
                 progress,
             )
@@ -94,13 +107,13 @@ class NspawnProvider:
         require_root()
         manifest = existing(name)
         with try_locked(layout.folder(name), f"lab {name}"):
-            _power_off(manifest, manifest.server(server))
+            _power_off(manifest, manifest.system(server))
 
     def restart(self, name: str, server: str) -> None:
         """Power-cycle a server."""
         require_root()
         manifest = existing(name)
-        entry = manifest.server(server)
+        entry = manifest.system(server)
         with try_locked(layout.folder(name), f"lab {name}"):
             require_cables(manifest)
             _power_off(manifest, entry)
@@ -111,7 +124,7 @@ class NspawnProvider:
         """Have a server reboot itself."""
         require_root()
         manifest = existing(name)
-        entry = manifest.server(server)
+        entry = manifest.system(server)
         with try_locked(layout.folder(name), f"lab {name}"):
             payload = layout.server_cgroup(lab_cgroup(name), entry).child("payload")
             before = payload.child("init.scope").pids()
@@ -129,7 +142,7 @@ class NspawnProvider:
         """Return when a server answers over SSH and has booted."""
         require_root()
         manifest = existing(name)
-        _wait(manifest, [manifest.server(server)], timeout_s, strict=False)
+        _wait(manifest, [manifest.system(server)], timeout_s, strict=False)
 
     def command(self, name: str, target: str, command: Sequence[str] = (), *, tty: bool = False) -> list[str]:
         """The argument list that logs in to ``target`` or runs ``command`` there."""
@@ -178,15 +191,16 @@ def _build(manifest: Manifest, plane: Controller, progress: Progress) -> None:
     net.build(manifest)
     progress("make keys and disks")
     client = access.make_client_key(directory, manifest.name)
-    keys = {server.address: _make_disk(manifest, server, client) for server in manifest.servers}
+    keys = {server.address: _make_disk(manifest, server, client) for server in manifest.systems}
     access.write_known_hosts(directory, keys)
     if manifest.folder is not None:
         roots = [layout.root_of(manifest.name, server) for server in manifest.servers]
         plane.prepare_lab(manifest.folder, directory, [root.with_name("upper") for root in roots], progress)
-    progress(f"boot {len(manifest.servers)} servers")
-    for server in manifest.servers:
+    and_testers = f" and {len(manifest.tester_systems)} testers" if manifest.tester_systems else ""
+    progress(f"boot {len(manifest.servers)} servers{and_testers}")
+    for server in manifest.systems:
         _boot(manifest, server)
-    _wait(manifest, manifest.servers, _BOOT_S, strict=True)
+    _wait(manifest, manifest.systems, _BOOT_S, strict=True)
     access.write_inventory(directory, manifest)
 
 

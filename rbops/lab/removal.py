@@ -87,7 +87,7 @@ def _end_in_namespaces(names: Iterable[str]) -> None:
 
 def _remove_nspawn_traces(manifest: Manifest) -> None:
     """What a systemd-nspawn that was killed leaves under /run: a lock named by the root's inode, and a folder."""
-    for server in manifest.servers:
+    for server in manifest.systems:
         root = layout.root_of(manifest.name, server)
         if root.is_mount():
             status = root.stat()

@@ -18,7 +18,7 @@ __all__ = ["assemble", "init_of", "read_status"]
 
 def read_status(manifest: Manifest) -> LabStatus:
     """The status of the lab of systemd-nspawn's that ``manifest`` describes."""
-    servers = tuple(_server(server, lab_cgroup(manifest.name)) for server in manifest.servers)
+    servers = tuple(_server(server, lab_cgroup(manifest.name)) for server in manifest.systems)
     return assemble(manifest, servers, {server.name: net.links(server.netns) for server in manifest.servers})
 
 

@@ -61,7 +61,7 @@ def main(args: list[str]) -> int:
 def _boot(lab: str, name: str) -> int:
     # Read anew each time: a changed spec may have given the lab other cables meanwhile.
     manifest = existing(lab)
-    server = manifest.server(name)
+    server = manifest.system(name)
     cgroup = server_cgroup(lab_cgroup(lab), server)
     net.park(manifest, server)
     net.plug(manifest, server)
@@ -73,7 +73,7 @@ def _boot(lab: str, name: str) -> int:
         # The system outlives a systemd-nspawn that was killed.
         cgroup.child("payload").kill()
         manifest = existing(lab)
-        net.park(manifest, manifest.server(name))
+        net.park(manifest, manifest.system(name))
 
 
 if __name__ == "__main__":

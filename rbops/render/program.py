@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from pathlib import Path
 
 import rbops
+from rbops.common.archive import zip_archive
 from rbops.dataplane import registry
 
 __all__ = ["node_program"]
 
 # -I: neither the environment nor the working folder decides what a root program imports.
 _START = b"#!/usr/bin/python3 -I\n"
-_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def node_program() -> bytes:
@@ -26,11 +24,4 @@ def node_program() -> bytes:
     planes = (root / "dataplane" / kind for kind in registry.KINDS)
     sources += sorted(path for plane in planes for path in plane.glob("*.py"))
     members = {f"rbops/{path.relative_to(root).as_posix()}": path.read_bytes() for path in sources}
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:
-        for name, data in sorted({**members, "__main__.py": members["rbops/node/start.py"]}.items()):
-            info = zipfile.ZipInfo(name, _EPOCH)
-            info.create_system = 3
-            info.external_attr = 0o100644 << 16
-            file.writestr(info, data)
-    return _START + archive.getvalue()
+    return _START + zip_archive({**members, "__main__.py": members["rbops/node/start.py"]})

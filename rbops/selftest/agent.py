@@ -1,12 +1,14 @@
 """The process inside a tester's namespace: generator and sink, controlled by JSON lines over stdio.
 
-    python -m rbops.selftest.agent --device ext0 [--netns NAME] --lifetime SECONDS --parent PID
+    python -m rbops.selftest.agent --device ext0 [--netns NAME] --lifetime SECONDS [--parent PID]
 
 One request a line, one answer a line: ``{"op": NAME, ...}`` -> ``{"ok": {...}}`` or ``{"error": text,
-"kind": class}``. It ends when its standard input does, when its parent dies, and at the end of its
-lifetime whatever happens; its attachments are file descriptors, so they end with it, also when it is killed.
+"kind": class}``. It ends when its standard input does, also in the middle of a request, when its parent dies, and at
+the end of its lifetime whatever happens; its attachments are file descriptors, so they end with it, also when it is
+killed.
 
-Standard library only, and no import that takes long: there is one such process for every external port.
+Standard library only, and no import that takes long: there is one such process for every external port, also on other
+machines (:mod:`rbops.selftest.travel`).
 """
 
 from __future__ import annotations
@@ -16,12 +18,16 @@ import base64
 import ctypes
 import json
 import os
+import select
 import signal
 import struct
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from rbops.errors import CheckFailed, RbopsError, UsageError
@@ -36,6 +42,7 @@ __all__ = ["Agent", "main"]
 
 _PR_SET_PDEATHSIG = 1
 _UNLIMITED = 1 << 62
+_LAST_WORDS_S = 1.0
 
 
 class Agent:
@@ -69,8 +76,9 @@ class Agent:
         }
 
     def hello(self) -> dict[str, Any]:
-        """The device's facts."""
-        return asdict(self._device)
+        """The device's facts, the CPUs to choose from, and which boot's clock the times are by."""
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return {**asdict(self._device), "cpus": sorted(os.sched_getaffinity(0)), "boot": boot}
 
     def pin(self, cpu: int) -> dict[str, Any]:
         """Stay on one core: veth's ring, and the router's queue behind it, follow the sender's."""
@@ -82,12 +90,17 @@ class Agent:
         return {"mac": resolve(self._device, address, own, wait_s)}
 
     def attach(self, testers: int, flows: int, words: int) -> dict[str, Any]:
-        """Load generator and sink with room for so many flows a pair and words of bitmap; attach the sink."""
+        """Load generator and sink with room for so many flows a pair and words of bitmap; attach the sink.
+
+        Whether both work in the driver: otherwise packets pass the kernel's stack, which takes far fewer.
+        """
         self._sink = Sink(
             bpf_object("selftest", "sink.bpf.o"), self._device, testers=testers, entries=testers * flows, words=words
         )
-        self._generator = Generator(bpf_object("selftest", "gen.bpf.o"), self._device, testers * flows)
-        return {}
+        self._generator = Generator(
+            bpf_object("selftest", "gen.bpf.o"), self._device, testers * flows, native=self._sink.native
+        )
+        return {"native": self._sink.native}
 
     def expect(
         self, epoch: dict[str, Any], own: int, words: int, entries: dict[str, str], sources: list[str]
@@ -210,12 +223,24 @@ def _as_json(error: RbopsError | OSError) -> dict[str, object]:
     return error.to_json()
 
 
-def _bound(lifetime_s: float, parent: int) -> None:
+def _bound(lifetime_s: float, parent: int | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the controller's to act on
     signal.setitimer(signal.ITIMER_REAL, lifetime_s)  # SIGALRM ends the process
+    threading.Thread(target=_end_with_input, daemon=True).start()
+    if parent is None:
+        return
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:  # it ended before the signal was set
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _end_with_input() -> None:
+    """Do not go on sending when nobody is there for the answer any more."""
+    waiting = select.poll()
+    waiting.register(0, select.POLLRDHUP)
+    waiting.poll()
+    time.sleep(_LAST_WORDS_S)
+    os._exit(1)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -224,7 +249,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", required=True)
     parser.add_argument("--netns")
     parser.add_argument("--lifetime", type=float, required=True)
-    parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--parent", type=int)
     options = parser.parse_args(arguments)
     _bound(options.lifetime, options.parent)
     try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import array
 import ctypes
+import errno
 import fcntl
 import os
 import re
@@ -22,12 +23,22 @@ from pathlib import Path
 from rbops.errors import Mismatch, Where
 from rbops.selftest.wire import mac_bytes, mac_text
 
-__all__ = ["TesterDevice", "enter_namespace", "private_namespace", "resolve", "statistics", "transmitted"]
+__all__ = [
+    "TesterDevice",
+    "enter_namespace",
+    "packet_socket",
+    "private_namespace",
+    "resolve",
+    "send_frame",
+    "statistics",
+    "transmitted",
+]
 
 _CLONE_NEWNET, _CLONE_NEWNS = 0x40000000, 0x00020000
 _MS_REC, _MS_SLAVE = 0x4000, 0x80000
 _SIOCETHTOOL, _GSTRINGS, _GSTATS, _GSSET_INFO, _SET_STATS = 0x8946, 0x1B, 0x1D, 0x37, 1
 _NAME_BYTES = 32
+_SOL_PACKET, _PACKET_QDISC_BYPASS = 263, 20
 _ETH_ARP = 0x0806
 _SENT = re.compile(r"tx_queue_\d+_xdp_xmit|tx\d+_xdp_tx|tx_queue_\d+_xdp_tx|tx_xdp_xmit")
 _REFUSED = re.compile(r"tx\d+_xdp_tx_drops|tx_queue_\d+_xdp_tx_drops")
@@ -145,6 +156,24 @@ def transmitted(name: str) -> int:
         sent = sum(value for key, value in counts.items() if _SENT.fullmatch(key))
         return sent - sum(value for key, value in counts.items() if _REFUSED.fullmatch(key))
     return int(Path(f"/sys/class/net/{name}/statistics/tx_packets").read_text())
+
+
+def packet_socket(name: str) -> socket.socket:
+    """A packet socket whose frames go to the device at once, without a queueing discipline (packet(7))."""
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    sock.setsockopt(_SOL_PACKET, _PACKET_QDISC_BYPASS, 1)
+    sock.bind((name, 0))
+    return sock
+
+
+def send_frame(sock: socket.socket, frame: bytes) -> bool:
+    """Whether the device took it; raises OSError when it is gone."""
+    try:
+        return sock.send(frame) == len(frame)
+    except OSError as error:
+        if error.errno != errno.ENOBUFS:
+            raise
+        return False
 
 
 def resolve(device: TesterDevice, address: str, own: str, timeout_s: float) -> str | None:

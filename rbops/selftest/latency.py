@@ -1,8 +1,8 @@
 """Latency from the times that testers noted: percentiles, a histogram, and how much it varies.
 
-Generator and sink note the time of the same packets by the same clock (CLOCK_MONOTONIC), so this is for testers on one
-machine. A packet's latency is from its writing in the sending tester to its check in the receiving one: the testers'
-own part is measured by itself, on a cable without a router, and given beside it.
+Generator and sink note the time of the same packets by the same clock (CLOCK_MONOTONIC), so this is between testers on
+one machine. A packet's latency is from its writing in the sending tester to its check in the receiving one. The
+testers' own part is measured by itself, on a cable without a router, and given beside it.
 """
 
 from __future__ import annotations
@@ -104,13 +104,16 @@ def matched(
 ) -> list[NDArray[np.int64]]:
     """Nanoseconds of each packet of ``source`` whose two times are known, an array for each flow, in order of sending.
 
-    ``sent`` and ``received`` (by destination) are the testers' tables as the agents give them.
+    ``sent`` and ``received`` (by destination, of those by the same clock) are the testers' tables as the agents give
+    them.
     """
     import numpy as np
 
     written = np.frombuffer(base64.b64decode(sent), np.uint64).reshape(flows, len(destinations), room)
     found = []
     for position, to in enumerate(destinations):
+        if to not in received:
+            continue
         came = np.frombuffer(base64.b64decode(received[to]), np.uint64).reshape(testers, flows, room)[source]
         for flow in range(flows):
             both = (written[flow, position] > 0) & (came[flow] > 0)

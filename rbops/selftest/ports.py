@@ -41,7 +41,8 @@ class PortUnderTest:
 class AttachedTester:
     """A tester on its port, with its own MAC, and the router's MAC by ARP.
 
-    ``hops``: server -> by how much a packet's TTL is less when it leaves there, where that is not one.
+    ``hops``: server -> by how much a packet's TTL is less when it leaves there, where that is not one. ``clock``: times
+    of testers with the same one can be compared. ``native``: its device takes frames of XDP.
     """
 
     index: int
@@ -49,6 +50,8 @@ class AttachedTester:
     mac: str
     router_mac: str
     hops: Mapping[str, int] = field(default_factory=dict)
+    clock: str = ""
+    native: bool = True
 
     def hops_to(self, port: PortUnderTest) -> int:
         """By how much the TTL of a packet from here is less when it leaves by ``port``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import mmap
 import os
 import struct
@@ -24,7 +25,7 @@ from rbops.dataplane.xdp.libbpf import (
     xdp_detach,
     xdp_outermost,
 )
-from rbops.selftest.device import TesterDevice, private_namespace, transmitted
+from rbops.selftest.device import TesterDevice, packet_socket, private_namespace, send_frame, transmitted
 from rbops.selftest.wire import UDP_PORT, Epoch, FrameFault
 
 __all__ = ["STAMPS", "Generator", "Link", "Reception", "Sending", "Sink"]
@@ -37,8 +38,6 @@ _TALLY = struct.Struct("<16Q")
 _SAMPLE_BYTES = 60
 STAMPS = 1 << 17
 """Of so many packets a tester notes the time."""
-
-_EINTR = 4
 
 
 def _clear(memory: mmap.mmap) -> None:
@@ -71,18 +70,23 @@ def _leave(program: Program, ifindex: int, tapped: Map) -> None:
         xdp_detach(ifindex)
 
 
-def _attached(program: Program, ifindex: int) -> Link | BehindTap:
-    """The program at work on a device, also where the lab has taps on it; raises BpfError where another one is."""
+def _attached(program: Program, ifindex: int) -> tuple[Link | BehindTap, bool]:
+    """The program at work on a device, also where the lab has taps on it, and whether in its driver.
+
+    Raises BpfError where another program is.
+    """
     try:
-        return Link(program, ifindex)
-    except BpfError:
+        return Link(program, ifindex), True
+    except BpfError as error:
+        if error.errno == errno.EOPNOTSUPP:
+            return Link(program, ifindex, generic=True), False
         number, tapped = xdp_outermost(ifindex)[0], None
         while number and (found := tap_of(Program.from_id(number))) is not None:
             tapped, number = found, behind(found)
         # A sink that was killed stays behind a tap.
         if tapped is None or (number and Program.from_id(number).name != program.name):
             raise
-        return BehindTap(program, ifindex, tapped)
+        return BehindTap(program, ifindex, tapped), True
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +99,13 @@ class Sending:
 
 
 class Generator:
-    """Sends test frames out of ``device``; at most ``entries`` flows over all destinations."""
+    """Sends test frames out of ``device``; at most ``entries`` flows over all destinations.
 
-    def __init__(self, path: Path, device: TesterDevice, entries: int) -> None:
+    ``native``: the device's driver takes frames of XDP. Otherwise they are written one by one and sent by a packet
+    socket, some ten thousand a second.
+    """
+
+    def __init__(self, path: Path, device: TesterDevice, entries: int, *, native: bool = True) -> None:
         self._device = device
         with Object(path) as source:
             source.resize("flows", entries)
@@ -107,6 +115,7 @@ class Generator:
             self._config, self._state = source.map("config"), source.map("state")
             self._flows = source.map("flows")
             self._stamps = source.map("stamps").memory()
+        self._socket = None if native else packet_socket(device.name)
         # BPF_PROG_RUN waits for two RCU grace periods (24 ms here) when it has to enter the program into
         # XDP's dispatcher and take it out again. An attachment to the loopback device of an empty
         # namespace keeps it in there: a call then costs some 15 microseconds, so short calls hold a rate.
@@ -114,7 +123,7 @@ class Generator:
             self._parked = Link(self.program, 1, generic=True)
         self._namespace = weakref.finalize(self, os.close, namespace)
         self._epoch: Epoch | None = None
-        self._round = 1
+        self._round, self._taken = 1, 0
 
     def prepare(self, epoch: Epoch, source: int, entries: bytes, active: int, burst: int) -> None:
         """Start an epoch: ``entries`` are packed headers, in the order in which they take turns.
@@ -153,7 +162,8 @@ class Generator:
         if self._epoch is None:
             raise BpfError("the generator was not prepared", code="tester.not-prepared")
         frame, context = bytes(self._epoch.length), xdp_context(self._epoch.length, self._device.ifindex)
-        before, first = transmitted(self._device.name), self._written()
+        handed = self._handed()
+        first = self._written()
         start = time.monotonic()
         done = 0
         while done < frames:
@@ -166,17 +176,24 @@ class Generator:
             if pps:
                 time.sleep(max(0.0, start + done / pps - time.monotonic()))
         elapsed = time.monotonic() - start
-        return Sending(done, transmitted(self._device.name) - before, elapsed)
+        return Sending(done, self._handed() - handed, elapsed)
 
     def stamps(self, count: int) -> bytes:
         """When the packets were written of which times are noted: ``count`` of 8 bytes, ns; 0 for none."""
         return self._stamps[: 8 * count]
 
+    def _handed(self) -> int:
+        return transmitted(self._device.name) if self._socket is None else self._taken
+
     def _run(self, frame: bytes, count: int, context: bytes, batch: int) -> None:
+        if self._socket is not None:
+            for _ in range(count):
+                self._taken += send_frame(self._socket, self.program.run(frame, context=context).frame)
+            return
         try:
             self.program.send_live(frame, count, context=context, batch=batch)
         except BpfError as error:
-            if error.errno != _EINTR:
+            if error.errno != errno.EINTR:
                 raise
 
     def _written(self) -> int:
@@ -221,7 +238,7 @@ class Sink:
             self._maps = {name: source.map(name) for name in source.map_names()}
         self._memory = {name: self._maps[name].memory() for name in _SHARED}
         self._words, self._epoch = 0, Epoch(0, (0, 0), 0, 0)
-        self.link = _attached(program, device.ifindex)
+        self.link, self.native = _attached(program, device.ifindex)
 
     def expect(self, epoch: Epoch, own: int, words: int, entries: Mapping[int, bytes], sources: Sequence[str]) -> None:
         """Start an epoch: ``entries`` are packed headers of each source's flows, ``words`` the bitmap's per flow.

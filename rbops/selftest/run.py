@@ -13,7 +13,7 @@ from rbops.selftest.options import OVERALL_S, SelftestOptions
 from rbops.selftest.phases import PhaseKind, choose, rates
 from rbops.selftest.result import Fault, SelftestResult
 from rbops.selftest.session import RunOn, Session, usual_flows
-from rbops.selftest.setup import TesterLike, launch, make_bench, ports_with_testers
+from rbops.selftest.setup import TesterLike, launch, make_bench, ports_with_testers, slow_testers
 
 __all__ = ["SelftestOptions", "run_selftest"]
 
@@ -48,6 +48,7 @@ def run_selftest(
         hops = partial(registry.controller(plan.forwarding.dataplane).hops, plan)
         bench = make_bench(where, agents, options, flows, faults, hops)
         session = Session(plan, bench, options, read_counters, progress, run_on)
+        session.notes += slow_testers(bench)
         if plan.forwarding.tunnels:
             session.notes.append(
                 "what goes through tunnels leaves as ESP: not tested, `rbops verify` looks at the keys"

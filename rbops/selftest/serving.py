@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from rbops.plan import ClusterPlan, Port, Queue
 from rbops.selftest.result import Fault, PortService, QueueService
@@ -25,11 +25,13 @@ class QueueCounts:
 
     ``interrupts`` by (port, queue) of the vectors that receive, then by CPU; ``packets`` by (port, queue), None for
     a driver that does not count by queue; ``cores`` by port, then by CPU, None where the data plane does not count so.
+    ``probes`` by port: what neighbours' probes and their answers came to, which no core counts as received.
     """
 
     interrupts: Mapping[tuple[str, int], Mapping[int, int]] = field(default_factory=dict)
     packets: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
     cores: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+    probes: Mapping[str, int] = field(default_factory=dict)
 
     def since(self, before: QueueCounts) -> QueueCounts:
         """The counts since ``before``; a counter that was reset since counts from its reset."""
@@ -37,10 +39,14 @@ class QueueCounts:
             {key: _less(before.interrupts.get(key, {}), now) for key, now in self.interrupts.items()},
             {port: _less(before.packets.get(port, {}), now) for port, now in self.packets.items()},
             {port: _less(before.cores.get(port, {}), now) for port, now in self.cores.items()},
+            _less(before.probes, self.probes),
         )
 
 
-def _less(before: Mapping[int, int], after: Mapping[int, int]) -> dict[int, int]:
+_Key = TypeVar("_Key")
+
+
+def _less(before: Mapping[_Key, int], after: Mapping[_Key, int]) -> dict[_Key, int]:
     return {key: count - old if (old := before.get(key, 0)) <= count else count for key, count in after.items()}
 
 
@@ -59,7 +65,8 @@ def parse_queue_counts(raw: Mapping[str, Any]) -> QueueCounts | None:
     served = raw.get("served", {}).items()
     cores = {name: {int(cpu): count for cpu, count in port.items()} for name, port in served}
     packets = {name: {int(queue): count for queue, count in port["packets"].items()} for name, port in ports.items()}
-    return QueueCounts(interrupts, packets, cores)
+    probes = {name: port["asked"] + port["answered"] for name, port in raw.get("probes", {}).items()}
+    return QueueCounts(interrupts, packets, cores, probes)
 
 
 def service(plan: ClusterPlan, phase: Mapping[str, QueueCounts]) -> tuple[PortService, ...]:
@@ -86,7 +93,7 @@ def _port(server: str, port: Port, served: QueueCounts) -> PortService:
         )
         for queue in port.queues
     ]
-    moved = _moved(port.queues, by_queue, by_core)
+    moved = _moved(port.queues, by_queue, by_core, served.probes.get(port.name, 0))
     checked = (replace(queue, wrong=_strayed(queue) or moved.get(queue.queue)) for queue in queues)
     return PortService(server, port.name, tuple(checked), tuple(sorted((cpu, n) for cpu, n in by_core.items() if n)))
 
@@ -101,13 +108,18 @@ def _strayed(queue: QueueService) -> str | None:
     return f"{sum(count for _, count in away):,} of its {total:,} interrupts were not on core {queue.core}: {listed}"
 
 
-def _moved(queues: tuple[Queue, ...], by_queue: Mapping[int, int], by_core: Mapping[int, int]) -> dict[int, str]:
-    """Queue -> why, where the data plane handled fewer packets on the queues' core than the queues received."""
+def _moved(
+    queues: tuple[Queue, ...], by_queue: Mapping[int, int], by_core: Mapping[int, int], probes: int
+) -> dict[int, str]:
+    """Queue -> why, where the data plane handled fewer packets on the queues' core than the queues received.
+
+    Which queue the ``probes`` came by is not known.
+    """
     if not by_queue:
         return _strangers(queues, by_core)
     if not by_core:
         return {}
-    slack = max(_SLACK_PACKETS, sum(by_queue.values()) // _SLACK_PART)
+    slack = probes + max(_SLACK_PACKETS, sum(by_queue.values()) // _SLACK_PART)
     found: dict[int, str] = {}
     for core in sorted({queue.rx_core for queue in queues}):
         own = {queue.index: by_queue.get(queue.index, 0) for queue in queues if queue.rx_core == core}

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any, Protocol
 
+from rbops.deploy.inventory import Target
 from rbops.errors import Mismatch, UsageError
 from rbops.plan import ClusterPlan, Route
 from rbops.selftest.bench import CAPACITY_WORDS, Bench
+from rbops.selftest.local import local_tester
 from rbops.selftest.options import OVERALL_S, SelftestOptions
 from rbops.selftest.ports import AttachedTester, PortUnderTest, ports_under_test
 from rbops.selftest.result import Fault
-from rbops.selftest.tester import Agents, TesterProcess
+from rbops.selftest.tester import Agents
+from rbops.selftest.travel import open_sessions, remote_tester
 
-__all__ = ["PortWithTester", "TesterLike", "launch", "make_bench", "ports_with_testers"]
+__all__ = ["PortWithTester", "TesterLike", "launch", "make_bench", "ports_with_testers", "slow_testers"]
 
 _RESOLVE_S = 3.0
 _NO_MAC = "02:00:00:00:00:00"
@@ -37,8 +42,8 @@ class TesterLike(Protocol):
         """Its device."""
 
     @property
-    def target(self) -> object | None:
-        """None: on this machine."""
+    def target(self) -> Target | None:
+        """The machine that it is on; None: this one."""
 
 
 PortWithTester = tuple[PortUnderTest, TesterLike]
@@ -67,14 +72,7 @@ def ports_with_testers(
         raise Mismatch(
             "a self-test sends from one external port to another, expected two or more", code="selftest.one-port"
         )
-    remote = [port.port for port in found if by_port[port.port].target is not None]
-    if remote:
-        raise Mismatch(
-            f"the tester of external port {', '.join(map(str, remote))} is on another machine",
-            code="selftest.remote-tester",
-            hint="testers run on this machine: ansible_connection local, with rbops_netns and rbops_device",
-        )
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 and any(by_port[port.port].target is None for port in found):
         raise UsageError(
             "the self-test needs root, to send and check packets with XDP",
             code="selftest.needs-root",
@@ -84,11 +82,20 @@ def ports_with_testers(
 
 
 def launch(where: Sequence[PortWithTester], lifetime_s: float = 4 * OVERALL_S) -> Agents:
-    """Start an agent for every tester; they end with their context, with this process, and after that time."""
-    agents = Agents([])
+    """Start an agent for every tester; they end with their context, with this process, and after that time.
+
+    Raises Unreachable (4) for machines that cannot be logged in to.
+    """
+    held = ExitStack()
+    agents = Agents([], held.close)
     try:
+        sessions = open_sessions((tester.target for _, tester in where if tester.target is not None), held)
         for port, tester in where:
-            agents.all.append(TesterProcess(port.port, tester.device, tester.netns, lifetime_s=lifetime_s))
+            what = (port.port, tester.device, tester.netns)
+            if tester.target is None:
+                agents.all.append(local_tester(*what, lifetime_s=lifetime_s))
+            else:
+                agents.all.append(remote_tester(*what, sessions[tester.target.name], lifetime_s=lifetime_s))
     except BaseException:
         agents.__exit__()
         raise
@@ -111,22 +118,44 @@ def make_bench(
     facts = agents.call("hello")
     # As many cores as every device has queues: a queue then has one sender (paper 4.2, rule 1).
     queues = min(min(port.queues, fact["rx_queues"]) for (port, _), fact in zip(where, facts, strict=True))
-    cores = sorted(os.sched_getaffinity(0))[:queues]
-    agents.each("pin", [{"cpu": cores[index % len(cores)]} for index in range(len(where))])
-    agents.call("attach", testers=len(where), flows=flows, words=CAPACITY_WORDS)
+    agents.each("pin", [{"cpu": cpu} for cpu in _cores(where, facts, queues)])
+    attached = agents.call("attach", testers=len(where), flows=flows, words=CAPACITY_WORDS)
     answers = agents.each(
         "resolve",
         [{"address": port.router_address, "own": port.address, "wait_s": _RESOLVE_S} for port, _ in where],
     )
     testers = []
-    for index, ((port, _), fact, answer) in enumerate(zip(where, facts, answers, strict=True)):
+    every = zip(where, facts, attached, answers, strict=True)
+    for index, ((port, _), fact, native, answer) in enumerate(every):
         if answer["mac"] is None:
             faults.append(_silent(port))
         longer = {to.server: n for to, _ in where if (n := hops(port.server, to.server)) != 1}
-        testers.append(AttachedTester(index, port, fact["mac"], answer["mac"] or _NO_MAC, longer))
+        testers.append(
+            AttachedTester(index, port, fact["mac"], answer["mac"] or _NO_MAC, longer, fact["boot"], native["native"])
+        )
     choose = random.Random(options.seed)  # noqa: S311  identifies a run, not a secret
     keys = (choose.getrandbits(64), choose.getrandbits(64))
     return Bench(agents, testers, random.SystemRandom().getrandbits(20), keys)
+
+
+def _cores(where: Sequence[PortWithTester], facts: Sequence[Mapping[str, Any]], queues: int) -> Iterator[int]:
+    """A core for each agent, of those of its machine in turn."""
+    seen: Counter[str | None] = Counter()
+    for (_, tester), fact in zip(where, facts, strict=True):
+        machine = None if tester.target is None else tester.target.name
+        cores = fact["cpus"][:queues]
+        yield cores[seen[machine] % len(cores)]
+        seen[machine] += 1
+
+
+def slow_testers(bench: Bench) -> list[str]:
+    """A note about ports whose tester's driver has no XDP, if there are any."""
+    ports = [str(tester.at.port) for tester in bench.testers if not tester.native]
+    text = (
+        f"the driver of the tester of port {', '.join(ports)} has no XDP: it sends through a packet socket, so rates "
+        "are the tester's, not the router's"
+    )
+    return [text] if ports else []
 
 
 def _silent(port: PortUnderTest) -> Fault:

@@ -1,42 +1,37 @@
-"""The controller's side of a tester: starts the agent in its namespace and calls it, with a time limit."""
+"""The controller's side of the testers' agents: requests and answers, with a time limit, wherever they run."""
 
 from __future__ import annotations
 
 import json
-import os
-import select
-import subprocess
-import sys
-import time
-from collections.abc import Sequence
-from contextlib import suppress
-from typing import Any, Self
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, Self
 
 from rbops.errors import CheckFailed, error_from_json
 
-__all__ = ["Agents", "TesterProcess", "read_answer"]
+__all__ = ["Agents", "Line", "TesterAgent", "read_answer"]
 
 _ANSWER_S = 15.0
 
 
-class TesterProcess:
-    """One agent. ``post`` a request, then take its ``answer``; ``call`` does both."""
+class Line(Protocol):
+    """A way to an agent: lines there and back."""
 
-    def __init__(self, port: int, device: str, netns: str | None, *, lifetime_s: float) -> None:
+    def send(self, line: bytes) -> None:
+        """Raises CheckFailed when the agent is gone."""
+
+    def receive(self, timeout_s: float) -> bytes | None:
+        """The next line without its end, None when none came in time; raises CheckFailed when the agent is gone."""
+
+    def close(self) -> None:
+        """End the agent: what it attached goes with it."""
+
+
+class TesterAgent:
+    """The agent of external ``port``. ``post`` a request, then take its ``answer``; ``call`` does both."""
+
+    def __init__(self, port: int, line: Line) -> None:
         self.port = port
-        command = [sys.executable, "-P", "-m", "rbops.selftest.agent", "--device", device]
-        command += ["--lifetime", str(lifetime_s), "--parent", str(os.getpid())]
-        if netns:
-            command += ["--netns", netns]
-        # A session of its own: Ctrl-C reaches the controller alone, which then ends its agents.
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        self._buffer = b""
+        self._line = line
         self._started = False
 
     def start(self) -> None:
@@ -47,30 +42,15 @@ class TesterProcess:
 
     def post(self, operation: str, **arguments: Any) -> None:
         """Send a request; raises CheckFailed when the agent is gone."""
-        line = json.dumps({"op": operation, **arguments}) + "\n"
-        stdin = self._process.stdin
-        if stdin is None:
-            raise CheckFailed(f"the tester of port {self.port} was closed", code="tester.closed")
-        try:
-            stdin.write(line.encode())
-            stdin.flush()
-        except BrokenPipeError as error:
-            raise self._gone() from error
+        self._line.send(json.dumps({"op": operation, **arguments}).encode() + b"\n")
 
     def answer(self, timeout_s: float = _ANSWER_S) -> dict[str, Any]:
         """The answer to the oldest request; raises what the agent reports, CheckFailed when none comes."""
-        end = time.monotonic() + timeout_s
-        while b"\n" not in self._buffer:
-            left = end - time.monotonic()
-            data = self._read(left) if left > 0 else None
-            if data is None:
-                raise CheckFailed(
-                    f"the tester of port {self.port} did not answer in {timeout_s:.0f} s", code="tester.timeout"
-                )
-            if not data:
-                raise self._gone()
-            self._buffer += data
-        line, _, self._buffer = self._buffer.partition(b"\n")
+        line = self._line.receive(timeout_s)
+        if line is None:
+            raise CheckFailed(
+                f"the tester of port {self.port} did not answer in {timeout_s:.0f} s", code="tester.timeout"
+            )
         return read_answer(line, self.port)
 
     def call(self, operation: str, *, timeout_s: float = _ANSWER_S, **arguments: Any) -> dict[str, Any]:
@@ -79,39 +59,16 @@ class TesterProcess:
         return self.answer(timeout_s)
 
     def close(self) -> None:
-        """End the agent: by closing its input, then by force. What it attached goes with it."""
-        if self._process.stdin:
-            with suppress(BrokenPipeError):  # it ended before reading everything
-                self._process.stdin.close()
-        try:
-            self._process.wait(timeout=0.5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        for stream in (self._process.stdout, self._process.stderr):
-            if stream:
-                stream.close()
-
-    def _read(self, timeout_s: float) -> bytes | None:
-        stream = self._process.stdout
-        if stream is None or not select.select([stream], [], [], timeout_s)[0]:
-            return None
-        return os.read(stream.fileno(), 1 << 20)
-
-    def _gone(self) -> CheckFailed:
-        stderr = self._process.stderr
-        said = ""
-        if self._process.poll() is not None and stderr:
-            said = stderr.read().decode(errors="replace").strip()
-        text = f"the tester of port {self.port} ended" + (f":\n{said}" if said else "")
-        return CheckFailed(text, code="tester.ended")
+        """End it."""
+        self._line.close()
 
 
 class Agents:
     """The agents of all testers, in order; leaving the context ends them all."""
 
-    def __init__(self, agents: Sequence[TesterProcess]) -> None:
+    def __init__(self, agents: Sequence[TesterAgent], afterwards: Callable[[], object] = lambda: None) -> None:
         self.all = list(agents)
+        self._afterwards = afterwards
 
     def __enter__(self) -> Self:
         return self
@@ -119,6 +76,7 @@ class Agents:
     def __exit__(self, *_: object) -> None:
         for agent in self.all:
             agent.close()
+        self._afterwards()
 
     def start(self) -> None:
         """Wait for all of them."""

@@ -15,6 +15,7 @@ import pytest
 
 from rbops.dataplane.xdp.controller.compile import compile_all, compile_one
 from rbops.dataplane.xdp.libbpf import Map, Object
+from rbops.deploy.inventory import Target
 from rbops.plan import ClusterPlan, Route, Routes
 from rbops.selftest.programs import Link
 from rbops.selftest.wire import mac_bytes
@@ -41,7 +42,7 @@ class FakeTester:
     port: int
     netns: str | None
     device: str
-    target: object | None = None
+    target: Target | None = None
 
 
 def ip(*arguments: str) -> None:

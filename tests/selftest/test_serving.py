@@ -53,6 +53,17 @@ def test_as_planned() -> None:
     assert port.cores == ((0, 9_980), (1, 20_030))
 
 
+def test_probes_are_no_packets_that_a_core_received() -> None:
+    """A long phase with few packets has hundreds of them."""
+    probes = {"ext0": {"asked": 300, "answered": 298, "sent": 300}}
+    after = parse_queue_counts({**raw({"0": 1600, "1": 1000}, {"0": 1000, "1": 1000}), "probes": probes})
+    assert after is not None
+    assert texts(judged(after)) == []
+    few = parse_queue_counts({**raw({"0": 2000, "1": 1000}, {"0": 1000, "1": 1000}), "probes": probes})
+    assert few is not None
+    assert texts(judged(few)) == ["n0:ext0 queue 0 (core 0): it received 2,000 packets and core 0 handled 1,000"]
+
+
 def test_interrupts_on_another_core() -> None:
     port = judged(parsed({"0": 5000, "1": 5000}, {"0": 5000, "1": 5000}, {0: {"0": 10, "3": 790}, 1: {"1": 800}}))
     assert texts(port) == [

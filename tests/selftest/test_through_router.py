@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import socket
@@ -150,13 +151,42 @@ def test_nothing_stays_attached(router: ReferenceRouter) -> None:
             assert xdp_attached(socket.if_nametoindex(tester.device)) == (0, "none")
 
 
+def test_a_driver_without_xdp(router: ReferenceRouter) -> None:
+    """A bridge has none: its tester checks every packet all the same, and the result says why it is slow."""
+    first, *others = router.testers
+    inside_ns = ["ip", "netns", "exec", f"{router.prefix}t0"]
+    mac = subprocess.run(
+        [*inside_ns, "cat", "/sys/class/net/ext0/address"], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    commands = (
+        f"ip link add br0 address {mac} type bridge stp_state 0 forward_delay 0",
+        "ip link set ext0 master br0",
+        "ip link set br0 up",
+        "ethtool -K ext0 gro on",  # without it, and without XDP, a veth drops what is redirected to it
+    )
+    try:
+        for words in commands:
+            subprocess.run([*inside_ns, *words.split()], check=True)
+        slow = dataclasses.replace(first, device="br0")
+        options = SelftestOptions(duration_s=2, packets=3000, size=128, phases=("matrix",))
+        result = run_selftest(router.plan, [slow, *others], router.mark, options)
+        assert result.passed, texts(result)
+        assert [(pair.sent, pair.received) for pair in result.phases[0].pairs] == [(3000, 3000)] * 6
+        assert any("port 0 has no XDP" in note for note in result.notes)
+        router.break_with("drop", 1000)
+        broken = run_selftest(router.plan, [slow, *others], router.mark, options)
+        assert sum(pair.lost for pair in broken.phases[0].pairs) == router.injected > 0
+    finally:
+        subprocess.run([*inside_ns, "ip", "link", "del", "br0"], check=False)
+
+
 def test_the_agents_die_with_their_parent(router: ReferenceRouter) -> None:
     code = (
         "import sys, time\n"
-        "from rbops.selftest.tester import Agents, TesterProcess\n"
-        "agent = TesterProcess(0, 'ext0', sys.argv[1], lifetime_s=60)\n"
+        "from rbops.selftest.local import local_tester\nfrom rbops.selftest.tester import Agents\n"
+        "agent = local_tester(0, 'ext0', sys.argv[1], lifetime_s=60)\n"
         "agent.start(); agent.call('attach', testers=2, flows=4, words=1024)\n"
-        "print(agent._process.pid, flush=True); time.sleep(60)\n"
+        "print(agent._line._process.pid, flush=True); time.sleep(60)\n"
     )
     command = [sys.executable, "-c", code, f"{router.prefix}t0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:

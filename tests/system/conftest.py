@@ -29,6 +29,7 @@ _ORDER = (
     "test_ipv6",
     "test_kernel",
     "test_managers",
+    "test_tester_systems",
     "test_click",
     "test_click_life",
     "test_ipsec",

@@ -92,7 +92,7 @@ def test_a_failed_change_goes_back(lab: Cluster) -> None:
     lab.spec.write_text(KERNEL)
     lab.on("t3", "ip", "link", "set", device, "down")
     try:
-        failed = lab.verb("apply", "--selftest")
+        failed = lab.verb("apply", "--confirm-if", "selftest")
     finally:
         lab.on("t3", "ip", "link", "set", device, "up")
     assert failed.code == 5, failed.out + failed.err

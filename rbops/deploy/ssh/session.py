@@ -198,6 +198,10 @@ class _Started:
         """What the command itself has printed so far."""
         return self._wrapped.output(bytes(self.out))
 
+    def beginning(self) -> int:
+        """Where that is in ``out``; 0 as long as it has not been started."""
+        return self._wrapped.beginning(self.out)
+
     def completed(self) -> Completed:
         """The result, after the end. Unreachable when the command was never started; Broken when it got no end."""
         errors, code = self._wrapped.errors(bytes(self.err))
@@ -220,12 +224,12 @@ class _Started:
 class Conversation:
     """A running command on a server: lines are sent and received, the end of its input makes it finish."""
 
-    __slots__ = ("_done", "_read", "_started")
+    __slots__ = ("_done", "_read", "_searched", "_started")
 
     def __init__(self, started: _Started) -> None:
         self._started = started
         self._done: Completed | None = None
-        self._read = 0
+        self._read, self._searched = 0, 0
 
     def send(self, line: str) -> None:
         """Send a line; that the command has ended already is found by :meth:`receive`."""
@@ -237,7 +241,7 @@ class Conversation:
         Raises Unreachable when the connection breaks or no line comes for ``timeout`` seconds.
         """
         deadline = time.monotonic() + timeout
-        while b"\n" not in (unread := self._started.lines()[self._read :]):
+        while (line := self._line()) is None:
             try:
                 came = self._started.poll(_POLL_S)
             except Broken as error:
@@ -248,9 +252,20 @@ class Conversation:
                 return None
             if time.monotonic() > deadline:
                 raise Unreachable(f"no answer in {timeout:.0f} s", code="ssh.timeout", where=self._started.target.where)
-        line = unread.partition(b"\n")[0]
-        self._read += len(line) + 1
-        return line.decode("utf-8", "replace")
+        return line
+
+    def _line(self) -> str | None:
+        """The next line if all of it has come. Answers can be megabytes: no byte is searched twice."""
+        out = self._started.out
+        if not self._read:
+            self._read = self._searched = self._started.beginning()
+        end = out.find(b"\n", self._searched) if self._read else -1
+        if end < 0:
+            self._searched = max(self._read, len(out))
+            return None
+        line = out[self._read : end].decode("utf-8", "replace")
+        self._read = self._searched = end + 1
+        return line
 
     def finish(self, timeout: float) -> Completed:
         """End its input and wait until it has ended; output that was not received yet is in the result.
@@ -266,7 +281,7 @@ class Conversation:
                 done = self._started.completed()
         except Broken as error:
             raise _broken(self._started.target, "a conversation", error) from error
-        rest = self._started.lines()[self._read :].decode("utf-8", "replace")
+        rest = bytes(self._started.out[self._read or self._started.beginning() :]).decode("utf-8", "replace")
         self._done = Completed(done.returncode, rest, done.stderr)
         return self._done
 

@@ -37,6 +37,11 @@ class Wrapped:
         """Whether the command itself has been started, by what came on stdout."""
         return self.mark + b"\n" in out
 
+    def beginning(self, out: bytes | bytearray) -> int:
+        """Where the command's own output begins in ``out``; 0 before it has been started."""
+        line = self.mark + b"\n"
+        return out.find(line) + len(line) if line in out else 0
+
     def output(self, out: bytes) -> bytes:
         """What the command itself wrote to stdout."""
         return out.partition(self.mark + b"\n")[2]

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from rbops.errors import CheckFailed
+from rbops.errors import CheckFailed, UsageError
 from rbops.lab import access, layout
 from rbops.lab import manifest as manifests
 from rbops.lab.cgroup import lab_cgroup
 from rbops.lab.command import require_tools
 from rbops.lab.lock import try_locked
 from rbops.lab.manifest import Manifest
-from rbops.lab.model import Lab, LabStatus
+from rbops.lab.model import Lab, LabStatus, Testers
 from rbops.lab.progress import Progress, silent
 from rbops.lab.registry import complete, existing, refuse_existing, require_cables, require_root, reserve, take_down
 from rbops.lab.releases import Releases
@@ -49,9 +49,22 @@ class VagrantProvider:
         """What ``--provider`` calls it."""
         return "vagrant"
 
-    def up(self, plan: ClusterPlan, name: str, progress: Progress = silent, releases: Releases | None = None) -> Lab:
+    def up(
+        self,
+        plan: ClusterPlan,
+        name: str,
+        progress: Progress = silent,
+        releases: Releases | None = None,
+        testers: Testers | None = None,
+    ) -> Lab:
         """Build and boot the lab."""
         require_root()
+        if testers == "systems":
+            raise UsageError(
+                "the testers of virtual machines are namespaces",
+                code="lab.testers",
+                hint="leave out `--testers systems`, or use `--provider nspawn`",
+            )
         directory = layout.folder(name)
         refuse_existing(directory)
         fit.check_fit(plan, MEMORY_MB)

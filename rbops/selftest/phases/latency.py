@@ -26,6 +26,14 @@ def run(session: Session, seconds: float) -> None:
     """Measure at each load; the results are the session's ``latencies``. ``seconds`` is not used."""
     del seconds
     rates = _rates(session)
+    clocks = {tester.clock for tester in session.bench.testers}
+    if len(clocks) == len(session.bench.testers):
+        session.notes.append("latency: not measured, each tester is on a machine, and has a clock, of its own")
+        return
+    if len(clocks) > 1:
+        session.notes.append(
+            f"latency: testers on {len(clocks)} machines, only packets between testers of one machine are timed"
+        )
     if not rates:
         session.notes.append("latency: no rate was found, so only unloaded")
     for size, rate in (rates or {session.options.size: 0.0}).items():
@@ -75,14 +83,13 @@ def _flows(session: Session, traffic: Traffic, room: int) -> list[Any]:
         for tester in bench.testers
     ]
     tables = bench.agents.each("stamps", wanted)
-    received = {tester.index: table["received"] for tester, table in zip(bench.testers, tables, strict=True)}
-    return [
-        flow
-        for tester, table in zip(bench.testers, tables, strict=True)
-        for flow in matched(
-            table["sent"], received, traffic.destinations[tester.index], tester.index, flows, room, testers
-        )
-    ]
+    pairs = list(zip(bench.testers, tables, strict=True))
+    found = []
+    for tester, table in pairs:
+        received = {other.index: its["received"] for other, its in pairs if other.clock == tester.clock}
+        to = traffic.destinations[tester.index]
+        found += matched(table["sent"], received, to, tester.index, flows, room, testers)
+    return found
 
 
 def _alone(session: Session, size: int, pps: float, chunk: int) -> list[Any]:

@@ -15,7 +15,7 @@ from rbops.selftest.ports import AttachedTester
 from rbops.selftest.result import Fault
 from rbops.selftest.session import Session
 from rbops.selftest.tcprun import TcpRun
-from rbops.selftest.tester import TesterProcess
+from rbops.selftest.tester import TesterAgent
 
 __all__ = ["CONNECTIONS", "NAME", "measure", "run"]
 
@@ -50,9 +50,7 @@ def path_bps(plan: ClusterPlan, source: AttachedTester) -> float:
     return min([source.at.rate_bps, *(rate / max(1, len(server.cores.dataplane)) for rate in cables)])
 
 
-def measure(
-    asked: TcpRun, sender: TesterProcess, receiver: TesterProcess, own: str, address: str
-) -> tuple[TcpRun, bool]:
+def measure(asked: TcpRun, sender: TesterAgent, receiver: TesterAgent, own: str, address: str) -> tuple[TcpRun, bool]:
     """The row that was asked for, from ``own`` of one tester to ``address`` of another, and whether it failed.
 
     Where iperf3 is not installed nothing is measured, and nothing failed.
@@ -66,7 +64,7 @@ def measure(
     return replace(asked, **found), False
 
 
-def _measure(asked: TcpRun, sender: TesterProcess, receiver: TesterProcess, own: str, address: str) -> dict[str, Any]:
+def _measure(asked: TcpRun, sender: TesterAgent, receiver: TesterAgent, own: str, address: str) -> dict[str, Any]:
     receiver.call("tcp_listen", address=address, port=_PORT)
     try:
         before = sender.call("tcp_counters"), receiver.call("tcp_counters")
