@@ -62,7 +62,7 @@ class VagrantProvider:
         if testers == "systems":
             raise UsageError(
                 "the testers of virtual machines are namespaces",
-                code="lab.testers",
+                code="lab.vagrant-testers",
                 hint="leave out `--testers systems`, or use `--provider nspawn`",
             )
         directory = layout.folder(name)
