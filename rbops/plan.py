@@ -60,6 +60,8 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
+_OPTIONAL = ("exporter", "ipv6", "routing")
+"""Parts that are in the JSON only where the spec asks for them."""
 
 PUNT = 0
 """The adjacency index that means "to the kernel of the server that owns the port" (local delivery, glean)."""
@@ -391,6 +393,14 @@ class Routing:
 
 
 @dataclass(frozen=True, slots=True)
+class Exporter:
+    """Metrics for Prometheus at TCP ``port`` of servers' addresses in ``network`` (None: those of their management)."""
+
+    port: int
+    network: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Violation:
     """A rule of paper 4.2 that cannot be kept, and the part of the rate it costs (Fig. 6), 0 to 1."""
 
@@ -448,6 +458,7 @@ class ClusterPlan:
     prediction: Prediction
     routing: Routing | None = None
     ipv6: Ipv6 | None = None
+    exporter: Exporter | None = None
 
     def server(self, name: str) -> Server:
         """The server called ``name``; KeyError when there is none."""
@@ -481,12 +492,11 @@ class ClusterPlan:
         parts: dict[str, Iterable[str]] = {
             field.name: (encoder.text(getattr(self, field.name), 1),)
             for field in dataclasses.fields(self)
-            if field.name not in ("routes", "servers", "routing", "ipv6")
+            if field.name not in ("routes", "servers", *_OPTIONAL)
         }
-        # Absent where the spec asks for neither.
-        for name, part in (("routing", self.routing), ("ipv6", self.ipv6)):
-            if part is not None:
-                parts[name] = (encoder.text(part, 1),)
+        for name in _OPTIONAL:
+            if (value := getattr(self, name)) is not None:
+                parts[name] = (encoder.text(value, 1),)
         parts["schema_version"] = (str(SCHEMA_VERSION),)
         # The path of a route file says where it lay, not what was planned.
         parts["routes"] = (encoder.text(self.routes, 1, omit="file"),)

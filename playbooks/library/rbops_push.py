@@ -113,6 +113,7 @@ PROGRAM = "/usr/sbin/rbops-node"
 UNITS = "/etc/systemd/system/"
 BOOT, WATCH, FIB = "rbops.service", "rbops-watch.service", "rbops-fib.service"
 BIRD, DEBIANS_BIRD = "rbops-bird.service", "bird.service"
+EXPORTER = "rbops-exporter.service"
 
 
 class Failed(Exception):
@@ -255,8 +256,8 @@ def activate(request, contents):
         fresh = {"subject": "server", "setting": "rbops-node", "have": "not installed", "want": "all as planned"}
         return {**answer, "changes": [fresh]}
     # Where the data plane's table follows the kernel's, a service does that.
-    follows = UNITS + FIB in request["keep"]
-    running = (WATCH, FIB) if follows else (WATCH,)
+    optional = {unit: UNITS + unit in request["keep"] for unit in (FIB, EXPORTER)}
+    running = (WATCH, *(unit for unit, planned in optional.items() if planned))
     speaks = UNITS + BIRD in request["keep"]
     units = _units((*running, BIRD) if speaks else running)
     if check:
@@ -268,11 +269,10 @@ def activate(request, contents):
     if enable or _stale_units():
         _systemctl("daemon-reload")
     done = _apply(program)
-    if not follows and os.path.lexists(f"{UNITS}multi-user.target.wants/{FIB}"):
-        # Before its unit goes with the files that are not planned.
-        _systemctl("disable", "--now", FIB)
-    if not speaks and os.path.lexists(f"{UNITS}multi-user.target.wants/{BIRD}"):
-        _systemctl("disable", "--now", BIRD)
+    for unit, planned in {**optional, BIRD: speaks}.items():
+        if not planned and os.path.lexists(f"{UNITS}multi-user.target.wants/{unit}"):
+            # Before its unit goes with the files that are not planned.
+            _systemctl("disable", "--now", unit)
     _remove(request["clean"], left)
     if any(path.startswith(UNITS) for path in left):
         _systemctl("daemon-reload")

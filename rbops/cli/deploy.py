@@ -1,4 +1,4 @@
-"""The verbs that change servers or show their state: ``apply``, ``diff``, ``status``, ``history`` and the others."""
+"""The verbs that change servers: ``apply``, ``diff``, ``history`` and the others."""
 
 from __future__ import annotations
 
@@ -82,7 +82,6 @@ def register(app: typer.Typer) -> None:
     """Add the verbs to the application."""
     app.command("diff")(reaches_servers(diff))
     app.command("apply")(reaches_servers(apply))
-    app.command("status")(reaches_servers(status))
     app.command("history")(reaches_servers(history))
     app.command("rollback")(reaches_servers(rollback))
     app.command("remove")(reaches_servers(remove))
@@ -234,25 +233,6 @@ def diff(spec: Spec, servers: Servers, output: Output = Format.TEXT) -> None:
         conclude_json(diff_json(found, plan.digest), error)
         return
     emit("\n".join(diff_lines(found)))
-    if error is not None:
-        raise error
-
-
-def status(spec: Spec, servers: Servers, output: Output = Format.TEXT) -> None:
-    """Show the state of each server: plan, data plane, uptime, open change, lock."""
-    from rbops.deploy.status import status_servers
-    from rbops.errors import Unreachable
-    from rbops.planner import load_plan
-    from rbops.report.status import status_blocks, status_json
-
-    plan = load_plan(spec)
-    found = status_servers(plan, servers.load())
-    lost = [server.error for server in found if server.error]
-    error = Unreachable("\n".join(lost), code="status.unreachable") if lost else None
-    if output is Format.JSON:
-        conclude_json(status_json(found, plan.digest), error)
-        return
-    show(status_blocks(found, plan.digest))
     if error is not None:
         raise error
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
 from rbops.cli.output import Format
 
-__all__ = ["JunitFile", "Output", "Spec", "wants_json"]
+__all__ = ["JunitFile", "Output", "Spec", "remember_format", "wants_json"]
 
 _FORMAT = "rbops.format"
+_Value = TypeVar("_Value", bound=StrEnum)
 
 
-def _remember_format(ctx: typer.Context, value: Format) -> Format:
+def remember_format(ctx: typer.Context, value: _Value) -> _Value:
     """The outermost frame writes errors in the format of the results."""
     ctx.meta[_FORMAT] = value
     return value
@@ -25,7 +27,7 @@ Output = Annotated[
     Format,
     # Eager: an error in another option is written in this format too.
     typer.Option(
-        "--format", callback=_remember_format, is_eager=True, help="Format of the result and of errors on stdout."
+        "--format", callback=remember_format, is_eager=True, help="Format of the result and of errors on stdout."
     ),
 ]
 JunitFile = Annotated[
@@ -35,4 +37,4 @@ JunitFile = Annotated[
 
 def wants_json(ctx: typer.Context) -> bool:
     """Whether the verb below ``ctx`` was called with ``--format json``."""
-    return ctx.meta.get(_FORMAT) is Format.JSON
+    return bool(ctx.meta.get(_FORMAT) == Format.JSON)

@@ -51,6 +51,8 @@ _VERBS = {
     "watch": "for rbops-watch.service: report dead links to the data plane",
     "fib": "for rbops-fib.service: let the data plane's table follow the kernel's; or compare, watch, get ADDRESS",
     "daemon": "for rbops-bird.service: prepare the routing daemon's files, reload them, or say what its sessions are",
+    "sample": "all that is measured now, for `rbops status`: counters, queues, cores, cables, routes, sessions",
+    "export": "for rbops-exporter.service: metrics for Prometheus on the management addresses",
     "facts": "what this server is: processors, NICs, kernel; changes nothing",
     "cabling": "for `rbops discover`: send frames out of ports and report what they receive",
 }
@@ -135,6 +137,8 @@ def _options() -> tuple[tuple[tuple[str, ...], str, dict[str, Any]], ...]:
             {"nargs": "*", "metavar": "get ADDRESS", "help": "where packets for an address go, and why"},
         ),
         (("daemon",), "step", {"choices": ("prepare", "reload", "status"), "help": "what to do"}),
+        (("sample",), "--openmetrics", {**flag, "help": "as OpenMetrics text"}),
+        (("export",), "--addresses", {**flag, "help": "say where it would listen, and end"}),
         (("fib",), "--audit", {**flag, "help": "compare kernel and data plane; exit 1 if they differ"}),
         (("fib",), "--watch", {**flag, "help": "a line for every change, until killed"}),
     )
@@ -164,6 +168,8 @@ def _verb(name: str) -> Callable[[Node, argparse.Namespace], int]:
         "watch": _watch,
         "fib": _fib,
         "daemon": _daemon,
+        "sample": _sample,
+        "export": _export,
         "facts": _facts,
         "cabling": _cabling,
     }[name]
@@ -311,6 +317,23 @@ def _daemon(node: Node, options: argparse.Namespace) -> int:
     if options.step == "reload":
         return _print({"said": node.bird.reload()}, options)
     return _print(node.bird.status() or {"daemon": None, "sessions": []}, options)
+
+
+def _sample(node: Node, options: argparse.Namespace) -> int:
+    if options.openmetrics:
+        from rbops.common.openmetrics import text
+        from rbops.node.metrics import families
+
+        print(text(families(node.sample())), end="")
+        return 0
+    return _print(node.sample(), options)
+
+
+def _export(node: Node, options: argparse.Namespace) -> int:
+    if options.addresses:
+        return _print(node.metrics_addresses(), options)
+    node.export(lambda line: print(f"rbops-node: {line}", file=sys.stderr, flush=True))
+    return 0
 
 
 def _facts(node: Node, options: argparse.Namespace) -> int:

@@ -5,78 +5,36 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Address, IPv6Address
+from dataclasses import dataclass, replace
 from pathlib import Path
 from socket import AF_INET6
 from threading import Thread
 from typing import Any
 
-from rbops import __version__
-from rbops.dataplane import registry
-from rbops.dataplane.base import Followable, Probeable, RouteTable
-from rbops.errors import Locked, Mismatch, RbopsError, StateUnknown, Where
-from rbops.node import (
-    drain,
-    fib,
-    guard,
-    kernel_stages,
-    lock,
-    netlink,
-    pending,
-    prober,
-    queues,
-    recovery,
-    routes,
-    vrf,
-    watch,
-)
-from rbops.node.daemon import Bird
-from rbops.node.dataplane import Opener
+from rbops.dataplane.base import Probeable
+from rbops.errors import Locked, Mismatch, RbopsError, StateUnknown
+from rbops.node import drain, guard, kernel_stages, lock, netlink, pending, prober, recovery, routes, watch
 from rbops.node.devices import PROTOCOL, TABLE, inventory, resolve
 from rbops.node.engine import Applied, Engine, prepare
 from rbops.node.execute import execute
-from rbops.node.generations import Generations
-from rbops.node.installed import Installed
 from rbops.node.prior import Prior
-from rbops.node.restarts import FIB, WATCH, Started
-from rbops.node.route6 import trace6
-from rbops.node.schema import NodeConfig, load, parse
+from rbops.node.restarts import WATCH
+from rbops.node.schema import NodeConfig, parse
 from rbops.node.settings import Setting, differing
-from rbops.node.state import State, read_json
+from rbops.node.state import read_json
 from rbops.node.system import NotInstalled, System
-from rbops.node.timer import Timer
-from rbops.node.transaction import Transaction
+from rbops.node.views import Views, resolve_names
 
 __all__ = ["Node"]
 
 _DEVICES_WAIT_S = 60.0
 _REVERT_WAIT_S = 300.0
 _WAIT_S, _AGAIN_WAIT_S = 10.0, 1.0
-_UNITS = (
-    "rbops.service",
-    WATCH,
-    FIB,
-    "rbops-bird.service",
-    *(plane.unit for plane in registry.node_halves() if plane.unit),
-    "irqbalance.service",
-)
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
-    """One server, with everything a verb touches; tests put other systems, timers and data planes in."""
-
-    system: System
-    state: State
-    config_path: Path
-    timer: Timer
-    open_plane: Opener
-    options: tuple[str, ...] = ()
-    installed: Installed | None = None
-    bird: Bird = field(default_factory=Bird)
-    started: Started = field(default_factory=Started)
+class Node(Views):
+    """One server, with what its verbs change."""
 
     def settings(self) -> list[Setting]:
         """Everything in node.json, as it is and as planned."""
@@ -94,16 +52,6 @@ class Node:
             if self._transaction().manifest() is None:
                 pending.commit(self.system)
             return done
-
-    def waiting(self) -> list[dict[str, str]]:
-        """What is planned and takes effect with the next reboot only."""
-        found = kernel_stages.after_reboot(self._config(), self.system, self.state)
-        return [setting.to_json() for setting in found]
-
-    def outdated(self) -> list[str]:
-        """The services that have to start again to know what is planned now."""
-        config = self._config()
-        return self.started.outdated(config, resolve_names(config, self.system))
 
     def validate(self) -> bool:
         """Check that this server can be as planned: Mismatch (3) when it cannot. Changes nothing.
@@ -184,10 +132,6 @@ class Node:
             answer["left"] = str(error)
         return answer
 
-    def history(self) -> list[dict[str, Any]]:
-        """The generations on this server, oldest first."""
-        return [generation.to_json() for generation in self._generations().all()]
-
     def restore(self, run: str, number: int) -> Applied:
         """Within the open change of ``run``: the configuration of generation ``number``, files and kernel."""
         with self.state.exclusive():
@@ -264,50 +208,6 @@ class Node:
             shutil.rmtree(self.state.base)
         return there
 
-    def counters(self, *, by_queue: bool = False) -> dict[str, Any]:
-        """The data plane's counters; ``by_queue`` also what the kernel counted of queues and interrupts."""
-        config = self._config()
-        names = resolve_names(config, self.system)
-        found = {"server": config.server, **self.open_plane(config, names).counters()}
-        return {**found, "queues": queues.read(self.system, config, names)} if by_queue else found
-
-    def status(self) -> dict[str, Any]:
-        """The state of this server, for operators and programs."""
-        transaction = self._transaction().status()
-        found: dict[str, Any] = {
-            "schema_version": 1,
-            "program": __version__,
-            "configured": self.config_path.exists(),
-            "transaction": transaction,
-            "timer_armed": self.timer.armed(),
-            "lock": lock.held(self.state),
-            "services": {unit: self._service(unit) for unit in _UNITS},
-            "machine_id": self.system.read("/etc/machine-id"),
-        }
-        if found["configured"]:
-            config = self._config()
-            names = resolve_names(config, self.system)
-            waiting = kernel_stages.after_reboot(config, self.system, self.state)
-            found |= {
-                "server": config.server,
-                "index": config.dataplane.fabric.server,
-                "reboot": [setting.to_json() for setting in waiting],
-                "digest": config.digest,
-                "applied": (read_json(self.state.applied) or {}).get("digest"),
-                "ports": names,
-                "missing": [
-                    setting.to_json() for setting in guard.missing(guard.network(config, self.system, self.state))
-                ],
-                "restored": guard.restored(self.state),
-                "separation": "vrf" if vrf.chosen(config, self.system) else "rules",
-                "dataplane": self.open_plane(config, names).status(),
-            }
-            if (follower := fib.read_status()) is not None:
-                found["routes"] = follower
-            if config.routing is not None:
-                found["daemon"] = self.bird.status() or {"daemon": "bird", "sessions": [], "error": "it does not run"}
-        return found
-
     def watch(self) -> None:
         """Follow and probe the internal links until killed; restore what others take away of the network."""
         config = self._config()
@@ -325,43 +225,6 @@ class Node:
             config = self._config()
             plane = self.open_plane(config, resolve_names(config, self.system))
             return {"drained": drain.change(plane, self.state, config, server, drained=drained)}
-
-    def fib_follow(self, say: Callable[[str], None]) -> None:
-        """Let the data plane's table follow the kernel's until killed."""
-        follower = self._follower(say)
-        config = self._config()
-        self.started.keep(FIB, config, resolve_names(config, self.system))
-        follower.run()
-
-    def fib_audit(self) -> dict[str, Any]:
-        """Kernel and data plane compared."""
-        return fib.audit(self._followed())
-
-    def fib_get(self, address: IPv4Address | IPv6Address) -> dict[str, Any]:
-        """Where packets for an address go."""
-        table = self._followed(reading=True)
-        if isinstance(address, IPv4Address):
-            return {"server": self._config().server, **fib.trace(table, int(address))}
-        return {"server": self._config().server, **trace6(table, int(address), self.system)}
-
-    def fib_changes(self) -> Iterator[str]:
-        """A line for every change of the table, until killed."""
-        return fib.changes(self._followed())
-
-    def _follower(self, say: Callable[[str], None]) -> fib.Follower:
-        return fib.Follower(self._followed(), say)
-
-    def _followed(self, *, reading: bool = False) -> RouteTable:
-        config = self._config()
-        plane = self.open_plane(config, resolve_names(config, self.system))
-        if not isinstance(plane, Followable) or not (plane.follows or reading):
-            raise Mismatch(
-                "the data plane has static routes alone: its table does not follow the kernel's",
-                code="node.not-followed",
-                where=Where(server=config.server),
-                hint="write `routing:` in the spec",
-            )
-        return plane.table()
 
     def _guard(self) -> None:
         """For as long as the watch runs: without it the watch ends too, and systemd starts both again."""
@@ -381,17 +244,8 @@ class Node:
             return False
         return True
 
-    def _config(self) -> NodeConfig:
-        return load(self.config_path)
-
     def _engine(self, config: NodeConfig, *, check: bool = False) -> Engine:
         return prepare(config, self.system, self.state, self.open_plane, check=check)
-
-    def _transaction(self) -> Transaction:
-        return Transaction(self.state, self.config_path.parent, self.timer, self.options, self.installed)
-
-    def _generations(self) -> Generations:
-        return Generations(self.state, self.config_path.parent, self.installed)
 
     def _reapply(self) -> None:
         """The kernel's part of a revert to an earlier configuration, whose files are back."""
@@ -450,16 +304,6 @@ class Node:
                 time.sleep(0.5)
             else:
                 return
-
-    def _service(self, unit: str) -> str:
-        if not Path("/run/systemd/system").is_dir():
-            return "no systemd"
-        return self.system.run(("systemctl", "is-active", unit)).stdout.strip() or "unknown"
-
-
-def resolve_names(config: NodeConfig, system: System) -> dict[str, str]:
-    """Planned port -> device."""
-    return {port: device.name for port, device in resolve(config, system).items()}
 
 
 def _names(config: NodeConfig, system: System) -> dict[str, str]:

@@ -14,9 +14,9 @@ from rbops.node.system import System
 __all__ = ["PATHS", "Installed"]
 
 _BIRD = "rbops-bird.service"
-_UNITS = ("rbops.service", "rbops-watch.service", "rbops-fib.service", _BIRD)
+_UNITS = ("rbops.service", "rbops-watch.service", "rbops-fib.service", _BIRD, "rbops-exporter.service")
 _SYSTEMD = "etc/systemd/system"
-_RUNNING = ("rbops-watch.service", "rbops-fib.service")
+_RUNNING = ("rbops-watch.service", "rbops-fib.service", "rbops-exporter.service")
 _STARTED_BY = tuple(path for plane in registry.node_halves() for path in plane.started_by)
 PATHS = (
     "usr/sbin/rbops-node",

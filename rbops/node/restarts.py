@@ -15,9 +15,9 @@ from pathlib import Path
 from rbops.node.schema import NodeConfig
 from rbops.node.state import write_whole
 
-__all__ = ["FIB", "UNREAD", "WATCH", "Started"]
+__all__ = ["EXPORTER", "FIB", "UNREAD", "WATCH", "Started"]
 
-WATCH, FIB = "rbops-watch.service", "rbops-fib.service"
+WATCH, FIB, EXPORTER = "rbops-watch.service", "rbops-fib.service", "rbops-exporter.service"
 
 UNREAD = frozenset(
     {
@@ -55,7 +55,8 @@ class Started:
 
     def outdated(self, config: NodeConfig, names: Mapping[str, str]) -> list[str]:
         """The services that would read something else now, or never said what they read."""
-        return [unit for unit in (WATCH, FIB) if self._kept(unit) != self._digest(unit, config, names)]
+        units = (WATCH, FIB) if config.exporter is None else (WATCH, FIB, EXPORTER)
+        return [unit for unit in units if self._kept(unit) != self._digest(unit, config, names)]
 
     def _kept(self, unit: str) -> str:
         try:
@@ -77,6 +78,9 @@ class Started:
 
 def _part(unit: str, config: NodeConfig) -> object:
     """What a service reads of node.json. Files of the data plane are not opened by it."""
+    if unit == EXPORTER:
+        # All else it reads anew for each reading.
+        return None if config.exporter is None else config.exporter.to_json()
     unread = {key for key in config.dataplane.to_json() if key.endswith("_sha256")}
     if unit == WATCH:
         unread |= UNREAD

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from rbops.affinity.rules import check
 from rbops.dataplane.base import Additions
-from rbops.plan import ClusterPlan, Forwarding, LinkRate, Processing, Topology, Violation
+from rbops.plan import ClusterPlan, Exporter, Forwarding, LinkRate, Processing, Topology, Violation
 from rbops.planning.prediction import Forecast
 from rbops.planning.routing import routing
 from rbops.planning.servers import Built
@@ -44,6 +44,7 @@ def assemble(
         prediction=made.prediction,
         routing=routing(spec, ports, built.servers),
         ipv6=ipv6(spec, ports),
+        exporter=_exporter(spec),
     )
     known = {(breach.rule, breach.server) for breach in plan.violations}
     found = tuple(breach for breach in check(plan) if (breach.rule, breach.server) not in known)
@@ -62,6 +63,11 @@ def _forwarding(spec: Spec, choice: Choice) -> Forwarding:
         separation=spec.router.separation,
         services=spec.router.services,
     )
+
+
+def _exporter(spec: Spec) -> Exporter | None:
+    wanted = spec.monitoring.exporter
+    return None if wanted is None else Exporter(wanted.port, wanted.network)
 
 
 def _breaches(built: Built) -> Iterator[Violation]:

@@ -11,7 +11,7 @@ from rbops.plan import BgpNeighbor, ClusterPlan, Daemon, Port, Server, Speaker
 from rbops.render.files import File
 from rbops.render.templates import template
 
-__all__ = ["CONFIG", "KEYS", "PLACES", "UNIT", "bird_files", "node_part"]
+__all__ = ["CONFIG", "KEYS", "PLACES", "UNIT", "bird_files", "has_bird", "node_part"]
 
 CONFIG, _OWN = "/etc/rbops/bird/bird.conf", "/etc/rbops/bird/own.conf"
 UNIT = "rbops-bird.service"
@@ -69,6 +69,11 @@ def node_part(plan: ClusterPlan, server: Server) -> RoutingDaemon | None:
     ospf = {each.port for each in speaks.ospf}
     sessions += [Session("ip/89", _network(port)) for port in _external(server) if port.id in ospf]
     return RoutingDaemon(plan.routing.daemon, keys, tuple(sessions))
+
+
+def has_bird(plan: ClusterPlan, server: Server) -> bool:
+    """Whether BIRD runs on ``server``."""
+    return _speaker(plan, server) is not None
 
 
 def _speaker(plan: ClusterPlan, server: Server) -> Speaker | None:

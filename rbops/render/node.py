@@ -22,6 +22,7 @@ from rbops.node.schema import (
 from rbops.plan import Adjacency as PlannedAdjacency
 from rbops.plan import ClusterPlan, Port, Server
 from rbops.render.bird import node_part
+from rbops.render.exporter import node_part as exporter_part
 from rbops.render.files import File
 from rbops.render.kernel import kernel
 from rbops.render.nic import rules, spread, userspace
@@ -82,6 +83,7 @@ def server_files(server: Server, shared: Cluster) -> tuple[File, ...]:
         separation=shared.plan.forwarding.separation,
         services=shared.plan.forwarding.services,
         routing=node_part(shared.plan, server),
+        exporter=exporter_part(shared.plan),
         dataplane=part.config,
     )
     return File(_NODE, config.to_text().encode()), *part.files

@@ -10,7 +10,8 @@ import rbops
 from rbops.dataplane import registry
 from rbops.errors import UsageError
 from rbops.node.schema import RouteTable
-from rbops.plan import ClusterPlan
+from rbops.plan import ClusterPlan, Server
+from rbops.render import exporter
 from rbops.render.bird import CONFIG, PLACES, bird_files
 from rbops.render.files import File, Rendered
 from rbops.render.inventory import inventory
@@ -57,10 +58,15 @@ def render(plan: ClusterPlan) -> Rendered:
     hosts = {}
     for server in plan.servers:
         node, *own = server_files(server, shared)
-        hosts[server.name] = (node, *units, *own, *bird_files(plan, server, digest))
+        hosts[server.name] = (node, *units, *own, *_optional(plan, server, digest))
     shared_names = {PurePosixPath(file.path).name for file in common}
     idle = () if any(file.path == CONFIG for files in hosts.values() for file in files) else ("bird",)
     return Rendered(digest, (*_top(plan), *_shipped(shared_names, idle)), common, hosts)
+
+
+def _optional(plan: ClusterPlan, server: Server, digest: str) -> tuple[File, ...]:
+    """What a server gets that asks for it: a routing daemon, metrics."""
+    return *bird_files(plan, server, digest), *exporter.files(plan, server, digest)
 
 
 def unplanned(dataplane: str, planned: Collection[str], found: Iterable[str]) -> list[str]:
@@ -68,7 +74,7 @@ def unplanned(dataplane: str, planned: Collection[str], found: Iterable[str]) ->
 
     A data plane's files beside /etc/rbops are planned or go, and all of another one's.
     """
-    places = [*PLACES, *(place for each in registry.controllers() for place in each.places.beside)]
+    places = [*PLACES, exporter.PLACE, *(place for each in registry.controllers() for place in each.places.beside)]
     for each in registry.controllers():
         places += each.places.stale if each.kind == dataplane else each.places.own
     return sorted(

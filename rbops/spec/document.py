@@ -20,6 +20,7 @@ from rbops.spec.hosts import Host, NicSection, Servers
 from rbops.spec.interconnect import Interconnect
 from rbops.spec.ipsec import Tunnel
 from rbops.spec.kernel import Kernel
+from rbops.spec.monitoring import Monitoring
 from rbops.spec.nic import NicTuning
 from rbops.spec.ports import PortSpec
 from rbops.spec.punts import Punts
@@ -68,6 +69,8 @@ class Spec(Section):
     """Static routes, or {file: routes.csv} for very many."""
     routing: Routing | None = None
     """Routes that come and go; left out: static routes alone."""
+    monitoring: Monitoring = Field(default_factory=Monitoring)
+    """What the servers tell of themselves to programs that collect figures."""
     # Warnings about keys and values that once were called otherwise.
     deprecated: Annotated[tuple[Diagnostic, ...], Unwritten()] = dataclasses.field(
         default=(), compare=False, repr=False

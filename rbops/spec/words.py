@@ -8,7 +8,7 @@ a shell, Jinja, YAML or Click is refused.
 from __future__ import annotations
 
 import re
-from ipaddress import AddressValueError, IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import AddressValueError, IPv4Address, IPv4Interface, IPv4Network, ip_network
 
 from rbops.common.cpulist import parse_list
 from rbops.common.fabric import FABRIC_MAC
@@ -236,6 +236,19 @@ def prefix(text: str) -> str:
         )
     _usable(text, int(address), length)
     return f"{address}/{length}"
+
+
+def network(text: str) -> str:
+    """A management network, IPv4 or IPv6, without host bits; no network of the router, so that any is taken."""
+    try:
+        return str(ip_network(text.strip()))
+    except ValueError:
+        pass
+    try:
+        hint = f"did you mean {ip_network(text.strip(), strict=False)}?"
+    except ValueError:
+        hint = "write it as 10.20.0.0/24"
+    raise InvalidValue(f"{shown(text)} is not a network", hint, code="spec.address")
 
 
 def cpu_list(text: str) -> tuple[int, ...]:

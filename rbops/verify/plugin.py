@@ -26,7 +26,8 @@ class VerifyPlugin:
 
     A check asks for its cases by fixture name: ``server_case`` (one a server), ``row_case`` (each row that
     rbops-node shows), ``port_case`` (those that the kernel keeps), ``vector_case`` (queues of hardware),
-    ``file_case``, ``peer_case`` (every other server), ``daemon_case`` (servers with a routing daemon), and those of
+    ``file_case``, ``peer_case`` (every other server), ``daemon_case`` (servers with a routing daemon),
+    ``exporter_case`` (servers with an exporter), and those of
     :mod:`rbops.verify.kernel_cases` and ``own_cases``, the data plane's.
     """
 
@@ -50,6 +51,7 @@ class VerifyPlugin:
             **kernel_cases(),
             "peer_case": self._peer_cases,
             "daemon_case": self._daemon_cases,
+            "exporter_case": self._exporter_cases,
             **self._own_cases,
         }
         for name, cases in kinds.items():
@@ -126,6 +128,11 @@ class VerifyPlugin:
     def _daemon_cases(server: ServerUnderTest) -> Iterator[Case]:
         if server.node.routing is not None:
             yield Case(server, server.name, key=server.node.routing.kind)
+
+    @staticmethod
+    def _exporter_cases(server: ServerUnderTest) -> Iterator[Case]:
+        if server.node.exporter is not None:
+            yield Case(server, server.name)
 
     def _peer_cases(self, server: ServerUnderTest) -> Iterator[Case]:
         for peer in self._servers:

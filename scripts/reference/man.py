@@ -74,6 +74,7 @@ def node_page(program: Program, codes: Codes) -> str:
             ("/sys/fs/bpf/rbops", "Pins of the loaded XDP data plane."),
             ("rbops.service", "Runs `rbops-node boot` when the server boots."),
             ("rbops-recovery.service", "Undoes a first change, or a `remove`, at boot; there only meanwhile."),
+            ("rbops-exporter.service", "Runs `rbops-node export` where the spec asks for metrics."),
             ("rbops-watch.service", "Runs `rbops-node watch`: tells the data plane which cables are dead."),
         ]
     )

@@ -18,6 +18,7 @@ UNITS = {
     "`rbops-watch.service`": ("rbops-watch.service", {**COMMON, "start_timeout_s": 10}),
     "`rbops.service`": ("rbops.service", {**COMMON, "start_timeout_s": 10}),
     "`rbops-fib.service`": ("rbops-fib.service", COMMON),
+    "`rbops-exporter.service`": ("rbops-exporter.service", {**COMMON, "port": 9482, "bird": True}),
     "`rbops-bird.service`": ("rbops-bird.service", COMMON),
     "`rbops-click.service` on sockets": ("rbops-click.service", {**CLICK, "kernel": False, "dpdk": False}),
     "on DPDK": ("rbops-click.service", {**CLICK, "kernel": False, "dpdk": True}),

@@ -8,6 +8,7 @@ generation, which one write then makes the active one on all ports; programs are
 from __future__ import annotations
 
 import ctypes
+import errno
 import hashlib
 import platform
 import time
@@ -197,7 +198,7 @@ class DataPlane:
         for port in self._config.fabric.ports:
             device = find_device(port.name, self._names.get(port.name, port.name))
             number, mode = xdp_attached(device.ifindex)
-            tag = Program.from_id(number).tag if number else None
+            tag = _tag(number, loaded) if number else None
             entry = {"device": device.name, "program_id": number or None, "tag": tag, "mode": mode}
             result["devices"][port.name] = entry
         if loaded:
@@ -334,6 +335,17 @@ def _read(path: Path, digest: str) -> bytes:
             where=Where(file=str(path)),
         )
     return raw
+
+
+def _tag(number: int, loaded: Loaded | None) -> str | None:
+    """A program's tag; only for one that is not our own does the kernel want CAP_SYS_ADMIN (None without)."""
+    own = {program.id: program for program in (loaded.programs if loaded else {}).values()}
+    try:
+        return (own.get(number) or Program.from_id(number)).tag
+    except BpfError as error:
+        if error.errno == errno.EPERM:
+            return None
+        raise
 
 
 def _load(path: Path, reuse: Loaded | None, wanted: Layout, *, clock: bool, grows: bool = False) -> Loaded:

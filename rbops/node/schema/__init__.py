@@ -2,6 +2,7 @@
 
 from rbops.node.schema.config import HostInterface, NodeConfig, RouteTable, Userspace, load, parse
 from rbops.node.schema.dataplane import Adjacency, Dataplane, Fabric, FabricPort, PlannedFile
+from rbops.node.schema.exporter import ExporterConfig
 from rbops.node.schema.kernel import KernelConfig
 from rbops.node.schema.nic import Rule
 from rbops.node.schema.port import Neighbor, NodePort, Queue
@@ -10,6 +11,7 @@ from rbops.node.schema.routing import RoutingDaemon, Session
 __all__ = [
     "Adjacency",
     "Dataplane",
+    "ExporterConfig",
     "Fabric",
     "FabricPort",
     "HostInterface",

@@ -12,6 +12,7 @@ from rbops.common.services import services
 from rbops.dataplane import registry
 from rbops.errors import UsageError, Where
 from rbops.node.schema.dataplane import Dataplane
+from rbops.node.schema.exporter import ExporterConfig
 from rbops.node.schema.fields import Field, FieldError, Fields
 from rbops.node.schema.kernel import KernelConfig
 from rbops.node.schema.nic import MAC
@@ -88,7 +89,7 @@ class NodeConfig:
 
     ``separation``: how the management network is kept apart from the router's, ``auto``, ``vrf`` or ``rules``.
     ``services``: what listens on the router's addresses (``rbops.common.services``); None does not limit it.
-    ``routing``: the daemon that speaks routing protocols here, if one does.
+    ``routing``: the daemon that speaks routing protocols here, if one does. ``exporter``: where metrics are given.
     ``sysctl``: a part of a key that is a planned port means the device that it is on the server.
     """
 
@@ -107,6 +108,7 @@ class NodeConfig:
     separation: str = "auto"
     services: tuple[str, ...] | None = None
     routing: RoutingDaemon | None = None
+    exporter: ExporterConfig | None = None
     dataplane: Dataplane
 
     @property
@@ -130,6 +132,7 @@ class NodeConfig:
             "separation": self.separation,
             **({} if self.services is None else {"services": list(self.services)}),
             **({} if self.routing is None else {"routing": self.routing.to_json()}),
+            **({} if self.exporter is None else {"exporter": self.exporter.to_json()}),
             "sysctl": dict(self.sysctl),
             "routes": self.routes.to_json(),
             **({"host": self.host.to_json()} if self.host else {}),
@@ -150,6 +153,7 @@ class NodeConfig:
             raise node["ports"].error(f"port {twice[0]} appears twice")
         cores, routes, host = node["cores"].fields(), node["routes"].fields(), node.find("host")
         separation, listed, daemon = node.find("separation"), node.find("services"), node.find("routing")
+        exporter = node.find("exporter")
         return cls(
             cluster=node["cluster"].text(),
             digest=node["digest"].text(),
@@ -166,6 +170,7 @@ class NodeConfig:
             separation="auto" if separation is None else separation.choice(*SEPARATIONS),
             services=None if listed is None else tuple(_service(word) for word in listed.items()),
             routing=None if daemon is None else RoutingDaemon.parse(daemon.fields()),
+            exporter=None if exporter is None else ExporterConfig.parse(exporter.fields()),
             dataplane=registry.node_half(node["dataplane"].fields()["kind"].text()).parse(node["dataplane"].fields()),
         )
 

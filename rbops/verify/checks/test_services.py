@@ -33,6 +33,21 @@ def test_routing_daemon(daemon_case: Case) -> None:
     assert not daemon.get("error"), f"{daemon_case.key}: {daemon['error']}"
 
 
+def test_exporter(exporter_case: Case) -> None:
+    """The exporter starts at boot, runs, and listens on the addresses that rbops-node finds for it alone."""
+    server, unit = exporter_case.server, "rbops-exporter.service"
+    service = server.host.service(unit)
+    assert service.is_enabled, f"{unit} is not enabled: after a reboot there would be no metrics"
+    assert service.is_running, f"{unit} does not run: look at `journalctl -u {unit}`"
+    exporter = server.node.exporter
+    assert exporter is not None
+    planned = set(server.json("rbops-node export --addresses --json")["addresses"])
+    listed = server.host.run("ss -Hltn sport = :%s", str(exporter.port)).stdout.splitlines()
+    have = {line.split()[3].rpartition(":")[0].strip("[]").partition("%")[0] for line in listed}
+    said = f"something listens on {', '.join(sorted(have)) or 'no address'} port {exporter.port}"
+    assert have == planned, f"{said}, planned {', '.join(sorted(planned))}"
+
+
 def test_confirmed(server_case: Case) -> None:
     """No revert timer is armed: the configuration is confirmed."""
     armed = server_case.server.json("rbops-node status --json")["timer_armed"]

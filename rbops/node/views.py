@@ -1,0 +1,197 @@
+"""What the verbs of rbops-node say that change nothing on the server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+from typing import Any
+
+from rbops import __version__
+from rbops.dataplane import registry
+from rbops.dataplane.base import Followable, RouteTable
+from rbops.errors import Mismatch, Where
+from rbops.node import exporter, fib, guard, kernel_stages, lock, queues, sample, vrf
+from rbops.node.daemon import Bird
+from rbops.node.dataplane import Opener
+from rbops.node.devices import VRF, resolve
+from rbops.node.generations import Generations
+from rbops.node.installed import Installed
+from rbops.node.restarts import EXPORTER, FIB, WATCH, Started
+from rbops.node.route6 import trace6
+from rbops.node.schema import NodeConfig, load
+from rbops.node.state import State, read_json
+from rbops.node.system import System
+from rbops.node.timer import Timer
+from rbops.node.transaction import Transaction
+
+__all__ = ["Views", "resolve_names"]
+
+_UNITS = (
+    "rbops.service",
+    WATCH,
+    FIB,
+    "rbops-bird.service",
+    EXPORTER,
+    *(plane.unit for plane in registry.node_halves() if plane.unit),
+    "irqbalance.service",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """One server, with everything a verb looks at; tests put other systems, timers and data planes in."""
+
+    system: System
+    state: State
+    config_path: Path
+    timer: Timer
+    open_plane: Opener
+    options: tuple[str, ...] = ()
+    installed: Installed | None = None
+    bird: Bird = field(default_factory=Bird)
+    started: Started = field(default_factory=Started)
+
+    def waiting(self) -> list[dict[str, str]]:
+        """What is planned and takes effect with the next reboot only."""
+        found = kernel_stages.after_reboot(self._config(), self.system, self.state)
+        return [setting.to_json() for setting in found]
+
+    def outdated(self) -> list[str]:
+        """The services that have to start again to know what is planned now."""
+        config = self._config()
+        return self.started.outdated(config, resolve_names(config, self.system))
+
+    def history(self) -> list[dict[str, Any]]:
+        """The generations on this server, oldest first."""
+        return [generation.to_json() for generation in self._generations().all()]
+
+    def counters(self, *, by_queue: bool = False) -> dict[str, Any]:
+        """The data plane's counters; ``by_queue`` also what the kernel counted of queues and interrupts."""
+        config = self._config()
+        names = resolve_names(config, self.system)
+        found = {"server": config.server, **self.open_plane(config, names).counters()}
+        return {**found, "queues": queues.read(self.system, config, names)} if by_queue else found
+
+    def sample(self) -> dict[str, Any]:
+        """Everything that this server measures, at one time (:mod:`rbops.node.sample`)."""
+        config = self._config()
+        names = resolve_names(config, self.system)
+        return sample.take(config, names, self.open_plane(config, names), self.system, self.state, self.bird)
+
+    def metrics_addresses(self) -> dict[str, Any]:
+        """Where the exporter listens: its port and addresses. Mismatch (3) where none is planned, or none is there."""
+        config = self._config()
+        if config.exporter is None:
+            raise Mismatch(
+                "no exporter is planned",
+                code="node.no-exporter",
+                where=Where(server=config.server),
+                hint="write `monitoring: {exporter: {}}` in the spec",
+            )
+        names = resolve_names(config, self.system)
+        ports = [*names.values(), VRF, *([config.host.device] if config.host else [])]
+        found = exporter.addresses(config.exporter, ports, self.system)
+        return {"port": config.exporter.port, "addresses": list(found)}
+
+    def export(self, say: Callable[[str], None]) -> None:
+        """Answer Prometheus until killed, or until the addresses change."""
+        port = self.metrics_addresses()["port"]
+        config = self._config()
+        self.started.keep(EXPORTER, config, resolve_names(config, self.system))
+        exporter.serve(port, self.sample, lambda: tuple(self.metrics_addresses()["addresses"]), say)
+
+    def status(self) -> dict[str, Any]:
+        """The state of this server, for operators and programs."""
+        transaction = self._transaction().status()
+        found: dict[str, Any] = {
+            "schema_version": 1,
+            "program": __version__,
+            "configured": self.config_path.exists(),
+            "transaction": transaction,
+            "timer_armed": self.timer.armed(),
+            "lock": lock.held(self.state),
+            "services": {unit: self._service(unit) for unit in _UNITS},
+            "machine_id": self.system.read("/etc/machine-id"),
+        }
+        if found["configured"]:
+            found |= self._configured()
+        return found
+
+    def _configured(self) -> dict[str, Any]:
+        """What ``status`` says beyond that where there is a configuration."""
+        config = self._config()
+        names = resolve_names(config, self.system)
+        waiting = kernel_stages.after_reboot(config, self.system, self.state)
+        missing = guard.missing(guard.network(config, self.system, self.state))
+        found: dict[str, Any] = {
+            "server": config.server,
+            "index": config.dataplane.fabric.server,
+            "reboot": [setting.to_json() for setting in waiting],
+            "digest": config.digest,
+            "applied": (read_json(self.state.applied) or {}).get("digest"),
+            "ports": names,
+            "missing": [setting.to_json() for setting in missing],
+            "restored": guard.restored(self.state),
+            "separation": "vrf" if vrf.chosen(config, self.system) else "rules",
+            "dataplane": self.open_plane(config, names).status(),
+        }
+        if (follower := fib.read_status()) is not None:
+            found["routes"] = follower
+        if config.routing is not None:
+            found["daemon"] = self.bird.status() or {"daemon": "bird", "sessions": [], "error": "it does not run"}
+        return found
+
+    def fib_follow(self, say: Callable[[str], None]) -> None:
+        """Let the data plane's table follow the kernel's until killed."""
+        follower = fib.Follower(self._followed(), say)
+        config = self._config()
+        self.started.keep(FIB, config, resolve_names(config, self.system))
+        follower.run()
+
+    def fib_audit(self) -> dict[str, Any]:
+        """Kernel and data plane compared."""
+        return fib.audit(self._followed())
+
+    def fib_get(self, address: IPv4Address | IPv6Address) -> dict[str, Any]:
+        """Where packets for an address go."""
+        table = self._followed(reading=True)
+        if isinstance(address, IPv4Address):
+            return {"server": self._config().server, **fib.trace(table, int(address))}
+        return {"server": self._config().server, **trace6(table, int(address), self.system)}
+
+    def fib_changes(self) -> Iterator[str]:
+        """A line for every change of the table, until killed."""
+        return fib.changes(self._followed())
+
+    def _followed(self, *, reading: bool = False) -> RouteTable:
+        config = self._config()
+        plane = self.open_plane(config, resolve_names(config, self.system))
+        if not isinstance(plane, Followable) or not (plane.follows or reading):
+            raise Mismatch(
+                "the data plane has static routes alone: its table does not follow the kernel's",
+                code="node.not-followed",
+                where=Where(server=config.server),
+                hint="write `routing:` in the spec",
+            )
+        return plane.table()
+
+    def _config(self) -> NodeConfig:
+        return load(self.config_path)
+
+    def _transaction(self) -> Transaction:
+        return Transaction(self.state, self.config_path.parent, self.timer, self.options, self.installed)
+
+    def _generations(self) -> Generations:
+        return Generations(self.state, self.config_path.parent, self.installed)
+
+    def _service(self, unit: str) -> str:
+        if not Path("/run/systemd/system").is_dir():
+            return "no systemd"
+        return self.system.run(("systemctl", "is-active", unit)).stdout.strip() or "unknown"
+
+
+def resolve_names(config: NodeConfig, system: System) -> dict[str, str]:
+    """Planned port -> device."""
+    return {port: device.name for port, device in resolve(config, system).items()}
