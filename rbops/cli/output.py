@@ -14,9 +14,12 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
     from rbops.errors import RbopsError
+    from rbops.report.junit import Suite
     from rbops.report.tables import Block
 
 __all__ = [
@@ -28,6 +31,7 @@ __all__ = [
     "emit_json",
     "emit_pieces",
     "error_json",
+    "save_junit",
     "say",
     "show",
     "warnings_on_stderr",
@@ -122,3 +126,16 @@ def say(text: str) -> None:
     """Write a message to stderr."""
     sys.stderr.write(text if text.endswith("\n") else text + "\n")
     sys.stderr.flush()
+
+
+def save_junit(target: Path, suites: Iterable[Suite]) -> None:
+    """Write a JUnit file; UsageError (2) where it cannot be written."""
+    from rbops.errors import UsageError, Where
+    from rbops.report.junit import write_junit
+
+    try:
+        write_junit(target, suites)
+    except OSError as error:
+        raise UsageError(
+            f"cannot be written: {error.strerror}", code="report.junit", where=Where(file=str(target))
+        ) from error

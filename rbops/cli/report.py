@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rbops.cli.options import JunitFile
-from rbops.cli.output import emit_json, say, show
+from rbops.cli.output import emit_json, save_junit, say, show
 from rbops.errors import UsageError, Where
 
 if TYPE_CHECKING:
@@ -82,16 +82,10 @@ def _page(target: Path, documents: list[ResultDoc], paths: list[Path]) -> None:
 
 
 def _junit(target: Path, documents: list[ResultDoc]) -> None:
-    from rbops.report.junit import write_junit
     from rbops.report.results.restore import restored
     from rbops.report.selftest import selftest_junit
 
-    try:
-        write_junit(target, [selftest_junit(restored(document)) for document in documents])
-    except OSError as error:
-        raise UsageError(
-            f"cannot be written: {error.strerror}", code="report.junit", where=Where(file=str(target))
-        ) from error
+    save_junit(target, [selftest_junit(restored(document)) for document in documents])
 
 
 def _names(paths: list[Path]) -> list[str]:

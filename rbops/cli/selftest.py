@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rbops.cli.options import JunitFile, Output, Spec
-from rbops.cli.output import Format, conclude_json, say, show
+from rbops.cli.output import Format, conclude_json, save_junit, say, show
 from rbops.cli.servers import Servers, reaches_servers
-from rbops.errors import CheckFailed, UsageError, Where
+from rbops.errors import CheckFailed, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,7 +100,7 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
     within its flow; then the spread over direct and two-hop paths above the direct quota, and the highest rate
     without loss. Needs root and the testers of the inventory. Exits with 1 if there is a fault.
     """
-    from rbops.report.selftest import selftest_blocks
+    from rbops.report.selftest import selftest_blocks, selftest_junit
     from rbops.selftest.options import RateOptions, SelftestOptions
     from rbops.selftest.phases import failures as failing
     from rbops.selftest.phases import latency as timing
@@ -123,7 +123,7 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
     )
     result = measure(spec, servers, options)
     if junit is not None:
-        _write_junit(junit, result)
+        save_junit(junit, [selftest_junit(result)])
     error = None if result.passed else _failure(result)
     if output is Format.JSON:
         conclude_json(result.to_dict(), error)
@@ -183,15 +183,3 @@ def measure(spec: Path, servers: Servers, options: SelftestOptions) -> SelftestR
             plan, found.testers, read_counters, options, routes=routes, progress=say, run_on=read_counters.run_on
         )
         return replace(result, faults=(*result.faults, *read_counters.incomplete()), context=context)
-
-
-def _write_junit(path: Path, result: SelftestResult) -> None:
-    from rbops.report.junit import write_junit
-    from rbops.report.selftest import selftest_junit
-
-    try:
-        write_junit(path, [selftest_junit(result)])
-    except OSError as error:
-        raise UsageError(
-            f"cannot be written: {error.strerror}", code="selftest.junit", where=Where(file=str(path))
-        ) from error

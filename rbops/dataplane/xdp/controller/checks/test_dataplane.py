@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 
 from rbops.dataplane.xdp.config import XdpConfig
+from rbops.dataplane.xdp.libbpf import TAP
 from rbops.verify.host import ServerUnderTest
 from rbops.verify.plugin import Case
 
@@ -38,6 +39,7 @@ def test_program(port_case: Case) -> None:
     want = _config(server).program.sha256
     assert loaded == want, f"loaded from object {loaded}, planned {want}"
     program = server.json("bpftool -j prog show id %s", str(xdp["prog"]["id"]))
+    assert program.get("name") != TAP, "a capture or impairment of the lab is on this port (`rbops lab impair`)"
     tag = status["devices"][port_case.port.name]["tag"]
     assert program["tag"] == tag, f"the program on the port has tag {program['tag']}, rbops loaded {tag}"
 
