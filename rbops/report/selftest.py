@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from rbops.report.junit import Case, Suite
 from rbops.report.tables import Block, Cell, Styled, Table
 from rbops.report.words import counted
+from rbops.selftest.balance import Balance
 from rbops.selftest.latency import LatencyPoint
 from rbops.selftest.outage import Outage
 from rbops.selftest.rateresult import Bounds, RateRun, RateSummary, summaries
@@ -67,7 +68,12 @@ def selftest_blocks(result: SelftestResult) -> Iterator[Block]:
     yield from (_matrix(phase, names) for phase in result.phases if phase.all_ports)
     if result.phases:
         yield _phases(result.phases)
-    yield from (_spread(phase) for phase in result.phases if phase.spread)
+    for phase in result.phases:
+        if phase.spread:
+            yield _spread(phase)
+        if phase.balance is not None and phase.all_ports:
+            yield _servers(phase.name, phase.balance)
+            yield _evenness(phase.balance)
     yield from (_service(phase) for phase in result.phases if phase.service)
     if result.rate is not None:
         yield _rate_line(result.rate)
@@ -128,9 +134,40 @@ def _spread(phase: Phase) -> Table:
         direct = sum(path.packets for path in taken if path.via is None)
         over = ", ".join(f"{path.via} {path.packets / total:.1%}" for path in taken if path.via is not None)
         ends = f"{source} to {destination}" if source != destination else f"within {source}"
-        rows.append((ends, f"{total:,}", f"{direct / total:.1%}", over or "-"))
-    columns = ("servers", "packets", "direct", "over two hops")
+        rows.append((ends, f"{total:,}", f"{direct / total:.1%}", _predicted(phase, source, destination), over or "-"))
+    columns = ("servers", "packets", "direct", "predicted", "over two hops")
     return Table(f"Spread in the {phase.name} phase, by the servers' counters", columns, tuple(rows))
+
+
+def _predicted(phase: Phase, source: str, destination: str) -> str:
+    for pair in phase.balance.pairs if phase.balance else ():
+        if (pair.source, pair.destination) == (source, destination) and pair.predicted is not None:
+            return f"{pair.predicted:.1%}"
+    return "-"
+
+
+def _servers(name: str, load: Balance) -> Table:
+    rows = []
+    for each in load.servers:
+        factor = f"{each.handled / each.entered:.2f}" if each.entered else "-"
+        predicted = (
+            ("-", "-") if not each.predicted else (f"{each.predicted:,.0f}", f"{each.handled / each.predicted:.3f}")
+        )
+        rows.append((each.server, f"{each.entered:,}", f"{each.handled:,}", factor, *predicted))
+    columns = ("server", "entered there", "handled", "handled / entered", "predicted", "measured / predicted")
+    return Table(f"Load of the servers in the {name} phase, packets", columns, tuple(rows))
+
+
+def _evenness(load: Balance) -> str:
+    """One line: fairness of servers and cores, the busiest core, how far shares are from the prediction."""
+    parts = []
+    if load.fairness is not None:
+        parts.append(f"fairness of servers {load.fairness:.3f}")
+    if load.core_fairness is not None and load.busiest_core is not None:
+        parts.append(f"of cores {load.core_fairness:.3f} (Jain), busiest core {load.busiest_core:.2f} times the mean")
+    if load.farthest is not None:
+        parts.append(f"direct shares at most {100 * load.farthest:.1f} points from the predicted")
+    return "; ".join(parts)
 
 
 def _service(phase: Phase) -> Table:

@@ -35,7 +35,8 @@ ReadCounters = Callable[[], Mapping[str, Mapping[str, Any]]]
 class ServerCounters:
     """Packets on one server.
 
-    ``paths`` by (destination server's index, via server's index or None); ``ports`` by name: (rx, tx).
+    ``paths`` by (destination server's index, via server's index or None); ``ports`` by name: (rx, tx); ``cores``: what
+    each received.
     """
 
     received: Mapping[str, int] = field(default_factory=dict)
@@ -44,6 +45,7 @@ class ServerCounters:
     dropped: Mapping[str, int] = field(default_factory=dict)
     paths: Mapping[tuple[int, int | None], int] = field(default_factory=dict)
     ports: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    cores: Mapping[int, int] = field(default_factory=dict)
     error: str | None = None
 
     @property
@@ -67,6 +69,7 @@ def parse(raw: Mapping[str, Any]) -> ServerCounters:
         dropped=dict(total["dropped"]),
         paths={(path["to"], path["via"]): path["packets"] for path in raw["paths"]},
         ports={name: (port["rx_packets"], port["tx_packets"]) for name, port in raw["ports"].items()},
+        cores={int(core): sum(each["received"].values()) for core, each in raw["cores"].items()},
     )
 
 
@@ -84,6 +87,7 @@ def difference(before: ServerCounters, after: ServerCounters) -> ServerCounters:
             name: (rx - before.ports.get(name, (0, 0))[0], tx - before.ports.get(name, (0, 0))[1])
             for name, (rx, tx) in after.ports.items()
         },
+        cores={core: count - before.cores.get(core, 0) for core, count in after.cores.items()},
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from rbops.selftest.balance import Balance
 from rbops.selftest.context import Context
 from rbops.selftest.latency import LatencyPoint
 from rbops.selftest.outage import Outage
@@ -173,6 +174,8 @@ class Phase:
     service: tuple[PortService, ...] = ()
     stray: int = 0
     """Frames that were not the test's and went to the testers' kernels."""
+    balance: Balance | None = None
+    """How even the load was; None where no counters were read."""
 
     @property
     def all_ports(self) -> bool:
@@ -327,6 +330,7 @@ def _phase(phase: Phase, ports: list[int]) -> dict[str, Any]:
         ],
         "queues": [_service(port) for port in phase.service],
         "stray": phase.stray,
+        "balance": phase.balance.to_dict() if phase.balance else None,
     }
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from rbops.errors import CheckFailed
 from rbops.plan import ClusterPlan
+from rbops.selftest.balance import balance
 from rbops.selftest.bench import Bench, Outcome, run_phase
 from rbops.selftest.counters import ReadCounters, Readings, black_holes, difference, parse, spread, suspicions
 from rbops.selftest.diagnosis import Evidence, diagnose
@@ -99,7 +100,9 @@ class Session:
             traffic, reason = repeat
             self.notes.append(f"{traffic.name}: {reason}; repeated at {traffic.pps:,.0f} packets a second and port")
         served = self._served(before, after) if queues else ()
-        outcome = replace(outcome, phase=replace(outcome.phase, spread=spread(self.plan, counted), service=served))
+        even = balance(self.plan, counted, traffic.size, max((one.seconds for one in outcome.phase.sources), default=0))
+        over = spread(self.plan, counted)
+        outcome = replace(outcome, phase=replace(outcome.phase, spread=over, service=served, balance=even))
         evidence = Evidence(outcome, self.bench.testers, ordered, (), counted)
         found = dict.fromkeys((*holes, *suspicions(self.plan, counted, evidence.handed)))
         evidence = replace(evidence, suspicions=tuple(found))

@@ -13,6 +13,7 @@ from rich.console import Console
 from rbops.report.junit import Case, Suite, junit_xml, write_junit
 from rbops.report.selftest import selftest_blocks, selftest_junit
 from rbops.report.tables import plain, rich_text
+from rbops.selftest.balance import Balance, CoreLoad, PairShare, ServerLoad
 from rbops.selftest.result import (
     Fault,
     Pair,
@@ -49,7 +50,19 @@ def matrix(*, broken: bool) -> Phase:
         PortService("n1", "ext1", veth, ((1, 6_000_000),)),
         PortService("n2", "ext2", uncounted),
     )
-    return Phase("matrix", 64, 2.0, sources, tuple(pairs), spread, service, stray=4)
+    even = Balance(
+        (
+            PairShare("n0", "n1", 3_000_000, 1.0, (), 1.0),
+            PairShare("n0", "n2", 3_000_000, 0.8, (("n1", 0.2),), 0.75),
+        ),
+        (
+            ServerLoad("n0", 6_000_000, 12_000_000, 12_000_000.0),
+            ServerLoad("n1", 6_000_000, 13_000_000, 12_500_000.0),
+            ServerLoad("n2", 0, 0, None),
+        ),
+        (CoreLoad("n0", 0, 4_000_000), CoreLoad("n0", 1, 8_000_000)),
+    )
+    return Phase("matrix", 64, 2.0, sources, tuple(pairs), spread, service, stray=4, balance=even)
 
 
 def result(*, broken: bool = False) -> SelftestResult:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rbops.errors import UsageError, Where
 
 __all__ = [
+    "BalanceDoc",
     "ContextDoc",
     "DistributionDoc",
     "LatencyDoc",
@@ -129,6 +130,47 @@ class PairDoc(_Model):
     reordered_sequences: int
 
 
+class PairShareDoc(_Model):
+    """Packets from one server to another; the parts, 0 to 1, that went directly and over each other server."""
+
+    source: str = Field(alias="from")
+    destination: str = Field(alias="to")
+    packets: int
+    direct: float
+    over: dict[str, float]
+    predicted_direct: float | None
+
+
+class ServerLoadDoc(_Model):
+    """Packets that entered at a server's external ports, and all that it handled; ``ratio``: to what was predicted."""
+
+    server: str
+    entered: int
+    handled: int
+    predicted_handled: int | None
+    ratio: float | None
+
+
+class CoreLoadDoc(_Model):
+    """Packets that a core received."""
+
+    server: str
+    core: int
+    packets: int
+
+
+class BalanceDoc(_Model):
+    """How even the load was: Jain's index of servers and cores; ``farthest_from_predicted`` of the direct parts."""
+
+    pairs: list[PairShareDoc]
+    servers: list[ServerLoadDoc]
+    cores: list[CoreLoadDoc]
+    jain_servers: float | None
+    jain_cores: float | None
+    busiest_core_over_mean: float | None
+    farthest_from_predicted: float | None
+
+
 class PhaseDoc(_Model):
     """One phase; ``size`` in bytes with FCS."""
 
@@ -149,6 +191,7 @@ class PhaseDoc(_Model):
     spread: list[PathDoc]
     queues: list[PortServiceDoc]
     stray: int
+    balance: BalanceDoc | None = None
 
 
 class TrialDoc(_Model):

@@ -45,6 +45,7 @@ def page(result: ResultDoc) -> str:
         matrices=[(phase, _matrix(phase)) for phase in result.phases if len(phase.sources) > 1],
         names={port.id: port.server for port in result.ports},
         shares=[(phase, _shares(phase)) for phase in result.phases if phase.spread],
+        even=[phase for phase in result.phases if phase.balance and len(phase.sources) > 1],
         loads=[(phase, _loads(phase)) for phase in result.phases if phase.queues],
         search=rate_search(result.rate) if result.rate else "",
         latencies=list(_latencies(result)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from rbops.report.results.document import (
+    BalanceDoc,
     ContextDoc,
     DistributionDoc,
     LatencyDoc,
@@ -17,6 +18,7 @@ from rbops.report.results.document import (
     ResultDoc,
     TcpDoc,
 )
+from rbops.selftest.balance import Balance, CoreLoad, PairShare, ServerLoad
 from rbops.selftest.context import Context, PortContext, ServerContext
 from rbops.selftest.latency import Distribution, LatencyPoint
 from rbops.selftest.outage import Outage
@@ -77,6 +79,21 @@ def _phase(one: PhaseDoc) -> Phase:
         spread=tuple(PathCount(path.source, path.destination, path.via, path.packets) for path in one.spread),
         service=tuple(_service(port) for port in one.queues),
         stray=one.stray,
+        balance=_balance(one.balance) if one.balance else None,
+    )
+
+
+def _balance(one: BalanceDoc) -> Balance:
+    pairs = (
+        PairShare(
+            pair.source, pair.destination, pair.packets, pair.direct, tuple(pair.over.items()), pair.predicted_direct
+        )
+        for pair in one.pairs
+    )
+    return Balance(
+        tuple(pairs),
+        tuple(ServerLoad(load.server, load.entered, load.handled, load.predicted_handled) for load in one.servers),
+        tuple(CoreLoad(load.server, load.core, load.packets) for load in one.cores),
     )
 
 

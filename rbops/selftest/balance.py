@@ -1,0 +1,188 @@
+"""How evenly a phase's load lay on paths, servers and cores, beside what VLB predicts (paper 3.2, 5.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rbops.dataplane import registry
+from rbops.plan import ClusterPlan
+from rbops.selftest.wire import FCS_BYTES
+
+if TYPE_CHECKING:
+    from rbops.selftest.counters import Readings, ServerCounters
+
+__all__ = ["Balance", "CoreLoad", "PairShare", "ServerLoad", "balance", "jain"]
+
+_BITS = 8
+_NO_INTERMEDIATE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class PairShare:
+    """Packets from one server to another: the ``direct`` part, and the part over each other server, 0 to 1.
+
+    ``predicted`` is the direct part by the quota and the rate that was measured; None where nothing is predicted.
+    """
+
+    source: str
+    destination: str
+    packets: int
+    direct: float
+    over: tuple[tuple[str, float], ...]
+    predicted: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in the result's JSON."""
+        return {
+            "from": self.source,
+            "to": self.destination,
+            "packets": self.packets,
+            "direct": round(self.direct, 6),
+            "over": {via: round(part, 6) for via, part in self.over},
+            "predicted_direct": None if self.predicted is None else round(self.predicted, 6),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLoad:
+    """Packets that ``entered`` at a server's external ports and those that it ``handled``: these and from the fabric.
+
+    ``predicted`` is what it would have handled with the predicted shares; None where nothing is predicted.
+    """
+
+    server: str
+    entered: int
+    handled: int
+    predicted: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in the result's JSON."""
+        predicted = None if self.predicted is None else round(self.predicted)
+        ratio = round(self.handled / self.predicted, 6) if self.predicted else None
+        values = {"server": self.server, "entered": self.entered, "handled": self.handled}
+        return {**values, "predicted_handled": predicted, "ratio": ratio}
+
+
+@dataclass(frozen=True, slots=True)
+class CoreLoad:
+    """Packets that a core received from all ports."""
+
+    server: str
+    core: int
+    packets: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in the result's JSON."""
+        return {"server": self.server, "core": self.core, "packets": self.packets}
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """One phase, by the servers' counters."""
+
+    pairs: tuple[PairShare, ...]
+    servers: tuple[ServerLoad, ...]
+    cores: tuple[CoreLoad, ...]
+
+    @property
+    def fairness(self) -> float | None:
+        """Jain's index of what servers handled: 1 when all handled the same."""
+        return jain([load.handled for load in self.servers])
+
+    @property
+    def core_fairness(self) -> float | None:
+        """Jain's index of all data-plane cores."""
+        return jain([load.packets for load in self.cores])
+
+    @property
+    def busiest_core(self) -> float | None:
+        """The busiest core's packets over the mean core's."""
+        total = sum(load.packets for load in self.cores)
+        return max(load.packets for load in self.cores) * len(self.cores) / total if total else None
+
+    @property
+    def farthest(self) -> float | None:
+        """The largest difference between a measured and a predicted direct part, in points of 0 to 1."""
+        apart = [abs(pair.direct - pair.predicted) for pair in self.pairs if pair.predicted is not None]
+        return max(apart, default=None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in the result's JSON."""
+        figures = {
+            "jain_servers": self.fairness,
+            "jain_cores": self.core_fairness,
+            "busiest_core_over_mean": self.busiest_core,
+            "farthest_from_predicted": self.farthest,
+        }
+        return {
+            "pairs": [pair.to_dict() for pair in self.pairs],
+            "servers": [load.to_dict() for load in self.servers],
+            "cores": [load.to_dict() for load in self.cores],
+            **{name: None if value is None else round(value, 6) for name, value in figures.items()},
+        }
+
+
+def jain(values: Sequence[float]) -> float | None:
+    """Jain's index: (sum x)^2 / (n sum x^2); None where all are 0 (R. Jain, D. Chiu, W. Hawe, DEC-TR-301)."""
+    squares = sum(value * value for value in values)
+    return sum(values) ** 2 / (len(values) * squares) if squares else None
+
+
+def balance(plan: ClusterPlan, counted: Readings, size: int, seconds: float) -> Balance | None:
+    """From the differences of counters of a phase that sent frames of ``size`` bytes with FCS for ``seconds``.
+
+    None where nothing was counted. The prediction is a fluid's: of a pair's rate the part within the quota goes
+    directly, the rest in equal parts over the others. It is made for a full mesh of servers that were all read and
+    whose data plane balances.
+    """
+    readings = {server.name: counted[server.name] for server in plan.servers if server.name in counted}
+    good = {name: one for name, one in readings.items() if not one.error}
+    if not any(sum(one.received.values()) for one in good.values()) or seconds <= 0:
+        return None
+    names = {server.index: server.name for server in plan.servers}
+    whole = len(good) == len(plan.servers) and plan.topology.kind == "mesh"
+    predicts = whole and registry.controller(plan.forwarding.dataplane).balances
+    bits = (size - FCS_BYTES) * _BITS
+    pairs = []
+    for name, one in good.items():
+        for to in sorted({target for target, _ in one.paths}):
+            taken = {via: packets for (target, via), packets in one.paths.items() if target == to and packets}
+            if total := sum(taken.values()):
+                over = tuple((names[via], n / total) for via, n in sorted(_over(taken)))
+                predicted = _direct(plan, total * bits / seconds) if predicts else None
+                pairs.append(PairShare(name, names[to], total, taken.get(None, 0) / total, over, predicted))
+    cores = [CoreLoad(name, core, n) for name, one in good.items() for core, n in sorted(one.cores.items())]
+    return Balance(tuple(pairs), tuple(_servers(good, pairs, predicts=predicts)), tuple(cores))
+
+
+def _over(taken: Mapping[int | None, int]) -> list[tuple[int, int]]:
+    return [(via, packets) for via, packets in taken.items() if via is not None]
+
+
+def _direct(plan: ClusterPlan, rate_bps: float) -> float:
+    """The direct part of a pair's traffic, as ``rbops.vlb.fluid.shares``, which needs numpy."""
+    servers = plan.topology.port_servers
+    if servers <= _NO_INTERMEDIATE:
+        return 1.0
+    if plan.forwarding.routing == "vlb":
+        return 2 / servers
+    return min(1.0, plan.forwarding.direct_quota_bps / rate_bps)
+
+
+def _servers(counted: Mapping[str, ServerCounters], pairs: Sequence[PairShare], *, predicts: bool) -> list[ServerLoad]:
+    """Who handled how much; of a pair every server in between handles an equal part of what does not go directly."""
+    predicted = {name: float(one.received.get("external", 0)) for name, one in counted.items()}
+    for pair in pairs:
+        if pair.predicted is not None:
+            between = [name for name in counted if name not in (pair.source, pair.destination)]
+            predicted[pair.destination] += pair.packets
+            for name in between:
+                predicted[name] += pair.packets * (1 - pair.predicted) / len(between)
+    return [
+        ServerLoad(
+            name, one.received.get("external", 0), sum(one.received.values()), predicted[name] if predicts else None
+        )
+        for name, one in counted.items()
+    ]
