@@ -15,6 +15,7 @@ import yaml
 from rbops.dataplane import registry
 from rbops.render import unplanned
 from rbops.render.bird import PLACES
+from rbops.render.exporter import PLACE
 from rbops.resources import shared
 
 
@@ -104,7 +105,7 @@ def test_diff_and_role_know_the_same_places() -> None:
     defaults = yaml.safe_load(Path(shared("roles", "activate", "defaults", "main.yml")).read_text(encoding="utf-8"))
     planes = list(registry.controllers())
     assert defaults["activate_places"] == {
-        "host": [*PLACES, *(place for plane in planes for place in plane.places.beside)],
+        "host": [*PLACES, PLACE, *(place for plane in planes for place in plane.places.beside)],
         **{plane.kind: list(plane.places.own) for plane in planes},
     }
 
