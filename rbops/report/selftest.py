@@ -68,12 +68,7 @@ def selftest_blocks(result: SelftestResult) -> Iterator[Block]:
     yield from (_matrix(phase, names) for phase in result.phases if phase.all_ports)
     if result.phases:
         yield _phases(result.phases)
-    for phase in result.phases:
-        if phase.spread:
-            yield _spread(phase)
-        if phase.balance is not None and phase.all_ports:
-            yield _servers(phase.name, phase.balance)
-            yield _evenness(phase.balance)
+    yield from _loads(result.phases)
     yield from (_service(phase) for phase in result.phases if phase.service)
     if result.rate is not None:
         yield _rate_line(result.rate)
@@ -122,6 +117,16 @@ def _phase_row(phase: Phase) -> tuple[str, ...]:
     reordered = f"{phase.reordering.sequences:,} ({phase.reordering.fraction:.3%})"
     rates = (f"{phase.rate_pps / 1e6:.2f}", f"{phase.rate_bps / 1e9:.2f}")
     return (phase.name, str(phase.size), *(f"{count:,}" for count in counts), reordered, *rates)
+
+
+def _loads(phases: Iterable[Phase]) -> Iterator[Block]:
+    """Paths, and where all ports sent the load of servers."""
+    for phase in phases:
+        if phase.spread:
+            yield _spread(phase)
+        if phase.balance is not None and phase.all_ports:
+            yield _servers(phase.name, phase.balance)
+            yield _evenness(phase.balance)
 
 
 def _spread(phase: Phase) -> Table:
