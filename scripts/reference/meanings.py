@@ -20,7 +20,6 @@ MEANINGS = {
     "discover.driver": "a port that was found elsewhere has another driver than the plan's; each is named",
     "discover.unreadable": "the spec to be changed cannot be read, with the reason",
     "extra-vars.file": "the file of `-e @FILE` cannot be read, with the system's reason",
-    "monitoring.unwritable": "the folder for the files cannot be written, with the system's reason",
     "nic.busy": "`ethtool -L` found the device busy; what holds its queues is named where it can be found",
     "lab.tap": "a device takes no program for a capture, with what the kernel said",
     "node.config-field": "a field of node.json is missing or has a value that it cannot have",
