@@ -26,8 +26,8 @@ def register(app: typer.Typer) -> None:
 def monitoring(spec: Spec, servers: Servers, folder: Folder, output: Output = Format.TEXT) -> None:
     """Write a configuration for Prometheus with the servers' exporters, alert rules, and a dashboard for Grafana.
 
-    The servers give metrics where the spec has `monitoring: {exporter: {}}`. Reaches no server: addresses are those of
-    the inventory.
+    The servers give metrics where the spec has an `exporter` under `monitoring`. Reaches no server: addresses are those
+    of the inventory.
     """
     from rbops.deploy.monitoring import write_files
     from rbops.planner import load_plan

@@ -58,7 +58,13 @@ Count = Annotated[
     int | None, typer.Option("--count", min=1, metavar="N", help="With --watch: end after N readings with rates.")
 ]
 Show = Annotated[
-    list[Part] | None, typer.Option("--show", help="With --watch: only these tables. May be given several times.")
+    list[Part] | None,
+    typer.Option(
+        "--show",
+        metavar="TABLE",
+        help="With --watch: only this table; may be given several times: servers, ports, cables, paths, cores, queues, "
+        "drops, sessions.",
+    ),
 ]
 Output = Annotated[
     StatusFormat,
