@@ -123,6 +123,15 @@ class Cluster:
         """``rbops VERB SPEC -i INVENTORY ARGUMENTS``."""
         return self.run(verb, str(self.spec), "-i", str(self.inventory), *arguments, seconds=seconds)
 
+    def wait_for_cables(self) -> None:
+        """Return when no server leaves a cable out because its far end does not answer."""
+        servers = [server.name for server in self.plan.servers]
+
+        def silent(server: str) -> list[int]:
+            return list(json.loads(self.on(server, "rbops-node", "status", "--json"))["dataplane"]["silent"])
+
+        wait_for("all cables to answer", lambda: not any(silent(server) for server in servers), 120)
+
     def healthy(self) -> None:
         """The self-test passes."""
         done = self.verb("selftest", "--quick", "--duration", "1")

@@ -38,7 +38,7 @@ def detached(cluster: Cluster, server: str, *ports: str) -> Iterator[None]:
         yield
     finally:
         cluster.on(server, "rbops-node", "apply")
-        wait_for("all cables", lambda: not any(silent(cluster, name) for name in SERVERS))
+        cluster.wait_for_cables()
 
 
 def reaches(cluster: Cluster, address: str) -> bool:
@@ -46,7 +46,7 @@ def reaches(cluster: Cluster, address: str) -> bool:
 
 
 def test_all_cables_answer(cluster: Cluster) -> None:
-    wait_for("all cables", lambda: not any(silent(cluster, name) for name in SERVERS))
+    cluster.wait_for_cables()
     for server in SERVERS:
         cables = plane(cluster, server)["cables"]
         assert {cable["state"] for cable in cables.values()} == {"alive"}

@@ -135,7 +135,7 @@ def test_a_cut_cable_leaves_routes_in_kernel_and_data_plane(following: Cluster) 
     ("arguments", "code", "says"),
     [
         (("get",), 2, "rbops-node fib get ADDRESS"),
-        (("get", "2001:db8::1"), 2, "an IPv4 address"),
+        (("get", "192.0.2"), 2, "does not appear to be an IPv4 or IPv6 address"),
         (("put", "192.0.2.1"), 2, "not understood"),
     ],
 )

@@ -120,4 +120,5 @@ def test_xdp_in_generic_mode_is_named_and_not_thrown_out(cluster: Cluster) -> No
     finally:
         cluster.on("n1", "ip", "link", "set", "dev", "int3", "xdpgeneric", "off")
         cluster.on("n1", "rbops-node", "apply")
+        cluster.wait_for_cables()
     assert cluster.verb("verify", "--limit", "n1", "-k", "native").code == 0
