@@ -27,7 +27,7 @@ systemctl start --wait rbops-revert.service
 true
 """
 # A revert does not wait for the units that it starts again.
-_NO_JOBS = "timeout 20 sh -c 'while systemctl list-jobs --no-legend | grep -q rbops; do sleep 0.1; done'"
+_NO_JOBS = "timeout 120 sh -c 'while systemctl list-jobs --no-legend | grep -q rbops; do sleep 0.1; done'"
 _UNKNOWN, _BUG = 6, 70
 _BACK = frozenset({1, 2, 3, 4, 5, 7})
 """Exit codes that say that nothing is changed."""
