@@ -68,6 +68,7 @@ routing:
   paths: 4
   neighbors: [{address: 192.0.2.2, as: 65001}]
   ospf: [{port: 1, cost: 7}]
+monitoring: {exporter: {port: 9482}}
 """)
 WHOLE["punts"] = dict.fromkeys(PUNTED, "10")
 WHOLE["servers"] = {"hardware": yaml.safe_load(HARDWARE)}
