@@ -46,6 +46,7 @@ class Injection:
 @contextmanager
 def inject(cluster: Cluster, compiled: Path, server: str, port: str, kind: str, every: int) -> Iterator[Injection]:
     """Spoil one test packet in ``every`` that comes in at an internal port; the router is put back at the end."""
+    cluster.wait_for_cables()  # otherwise what is to be spoiled goes another way
     with inside(cluster.netns(server)):
         ifindex = socket.if_nametoindex(port)
         external = f"ext{server.removeprefix('n')}"
