@@ -106,7 +106,7 @@ class _Server(ThreadingHTTPServer):
         self.server_name, self.server_port = str(self.server_address[0]), int(self.socket.getsockname()[1])
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Who hangs up, or is slow, is no matter for the journal."""
+        """Clients that disconnect or time out are not logged."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -223,5 +223,5 @@ def _sessions(reading: Mapping[str, Any]) -> Iterator[Family]:
 
 
 def _name(reading: Mapping[str, Any], index: int) -> str:
-    """A server's name; of one that is no neighbour, as in a fly, its index."""
+    """The server's name, or its index where it is not a neighbour, as in a fly."""
     return str(reading["servers"].get(str(index), index))

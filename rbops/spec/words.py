@@ -8,7 +8,8 @@ a shell, Jinja, YAML or Click is refused.
 from __future__ import annotations
 
 import re
-from ipaddress import AddressValueError, IPv4Address, IPv4Interface, IPv4Network, ip_network
+from collections.abc import Iterable
+from ipaddress import AddressValueError, IPv4Address, IPv4Interface, IPv4Network, IPv6Network, ip_network
 
 from rbops.common.cpulist import parse_list
 from rbops.common.fabric import FABRIC_MAC
@@ -28,6 +29,7 @@ __all__ = [
     "pci",
     "port_name",
     "prefix",
+    "refuse_reserved",
     "router_name",
     "service",
     "word",
@@ -309,12 +311,15 @@ def _address(text: str, whole: str) -> IPv4Address:
 
 
 def _usable(text: str, address: int, length: int) -> None:
-    """Raise InvalidValue when the prefix lies within a reserved range."""
-    for reserved, why in _RESERVED:
+    refuse_reserved(text, address, length, _RESERVED)
+
+
+def refuse_reserved(
+    text: str, address: int, length: int, ranges: Iterable[tuple[IPv4Network | IPv6Network, str]]
+) -> None:
+    """Raise InvalidValue when the prefix lies within one of the ``ranges`` of its family, saying what that is."""
+    for reserved, why in ranges:
+        differs = (address ^ int(reserved.network_address)) >> (reserved.max_prefixlen - reserved.prefixlen)
         # The default route and other short prefixes reach over reserved ranges without aiming at them.
-        if length >= reserved.prefixlen and address >> (_ADDRESS_BITS - reserved.prefixlen) == _head(reserved):
+        if length >= reserved.prefixlen and not differs:
             raise InvalidValue(f"{shown(text)} is in {reserved}, which is {why}", code="spec.address")
-
-
-def _head(network: IPv4Network) -> int:
-    return int(network.network_address) >> (_ADDRESS_BITS - network.prefixlen)

@@ -26,7 +26,7 @@ def is_ipv6(text: str) -> bool:
 def interface_address6(text: str) -> str:
     """A port's own address with its subnet's length, ``2001:db8::1/64``: a host of a subnet /16 to /127."""
     address, length = _split(text, "2001:db8::1/64")
-    _usable(text, int(address), length)
+    words.refuse_reserved(text, int(address), length, _RESERVED)
     if not _WIDEST_SUBNET <= length <= _SMALLEST_SUBNET:
         raise InvalidValue(
             f"{shown(text)}: a port's subnet is /16 to /127", "for example 2001:db8::1/64", code="spec.address"
@@ -50,7 +50,7 @@ def neighbor_address6(text: str) -> str:
             code="spec.address",
         )
     address = _address(text, text)
-    _usable(text, int(address), BITS)
+    words.refuse_reserved(text, int(address), BITS, _RESERVED)
     return str(address)
 
 
@@ -64,7 +64,7 @@ def route_prefix(text: str) -> str:
         raise InvalidValue(
             f"{shown(text)} has bits set beyond its length", f"did you mean {network}?", code="spec.address"
         )
-    _usable(text, int(address), length)
+    words.refuse_reserved(text, int(address), length, _RESERVED)
     return str(network)
 
 
@@ -94,12 +94,3 @@ def _address(text: str, whole: str) -> IPv6Address:
         if address.scope_id is None:
             return address
     raise InvalidValue(f"{shown(whole)} is not a valid IPv6 address", "for example 2001:db8::1", code="spec.address")
-
-
-def _usable(text: str, address: int, length: int) -> None:
-    """Raise InvalidValue when the prefix lies within a reserved range."""
-    for reserved, why in _RESERVED:
-        shift = BITS - reserved.prefixlen
-        # The default route and other short prefixes reach over reserved ranges without aiming at them.
-        if length >= reserved.prefixlen and address >> shift == int(reserved.network_address) >> shift:
-            raise InvalidValue(f"{shown(text)} is in {reserved}, which is {why}", code="spec.address")

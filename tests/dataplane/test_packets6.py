@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 import struct
 from collections.abc import Callable, Iterator
@@ -25,6 +24,7 @@ from tests.dataplane.router import (
     own_namespace,
     route6,
 )
+from tests.dataplane.test_packets import Case, raw
 
 pytestmark = pytest.mark.root
 
@@ -52,16 +52,6 @@ def router(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
         made.plane.detach()
 
 
-@dataclasses.dataclass(frozen=True)
-class Case:
-    """``build`` makes the frame for the device's MAC; ``counter`` is the only one that moves besides received."""
-
-    name: str
-    build: Callable[[bytes], bytes]
-    verdict: int
-    counter: str
-
-
 def ip(counter: str, verdict: int, destination: str = LOCAL, **fields: object) -> Callable[[str], Case]:
     def make(name: str) -> Case:
         return Case(name, lambda mac: frame6(mac, ipv6(destination, **fields)), verdict, counter)  # type: ignore[arg-type]
@@ -71,10 +61,6 @@ def ip(counter: str, verdict: int, destination: str = LOCAL, **fields: object) -
 
 def frame6(mac: bytes, content: bytes) -> bytes:
     return ethernet(mac, content, protocol=0x86DD)
-
-
-def raw(counter: str, verdict: int, build: Callable[[bytes], bytes]) -> Callable[[str], Case]:
-    return lambda name: Case(name, build, verdict, counter)
 
 
 MAKERS = {

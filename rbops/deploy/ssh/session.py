@@ -135,7 +135,7 @@ class _Started:
     def authenticate(self, deadline: float) -> None:
         """Answer sudo when it asks for the password: before the command starts, so that it never reads it."""
         prompt, asked = self._wrapped.prompt or b"", 0
-        while not self._wrapped.started(bytes(self.out)):
+        while not self.beginning():
             if not self.take(deadline):
                 return
             count = self.err.count(prompt)
@@ -194,22 +194,19 @@ class _Started:
         """End its input, and collect both outputs until it has ended."""
         self.feed(b"", deadline)
 
-    def lines(self) -> bytes:
-        """What the command itself has printed so far."""
-        return self._wrapped.output(bytes(self.out))
-
     def beginning(self) -> int:
-        """Where that is in ``out``; 0 as long as it has not been started."""
+        """Where in ``out`` the command's own output begins; 0 as long as it has not been started."""
         return self._wrapped.beginning(self.out)
 
     def completed(self) -> Completed:
         """The result, after the end. Unreachable when the command was never started; Broken when it got no end."""
         errors, code = self._wrapped.errors(bytes(self.err))
-        if not self._wrapped.started(bytes(self.out)):
+        if not self.beginning():
             raise refusal(self.target, (self.out + self.err).decode("utf-8", "replace"), root=self._root)
         if code is None:
             raise Broken("it ended before the command did")
-        return Completed(code, self.lines().decode("utf-8", "replace"), errors.decode("utf-8", "replace"))
+        said = self.out[self.beginning() :]
+        return Completed(code, said.decode("utf-8", "replace"), errors.decode("utf-8", "replace"))
 
     def close(self) -> None:
         self._channel.close()

@@ -33,18 +33,10 @@ class Wrapped:
     mark: bytes
     prompt: bytes | None
 
-    def started(self, out: bytes) -> bool:
-        """Whether the command itself has been started, by what came on stdout."""
-        return self.mark + b"\n" in out
-
     def beginning(self, out: bytes | bytearray) -> int:
         """Where the command's own output begins in ``out``; 0 before it has been started."""
         line = self.mark + b"\n"
         return out.find(line) + len(line) if line in out else 0
-
-    def output(self, out: bytes) -> bytes:
-        """What the command itself wrote to stdout."""
-        return out.partition(self.mark + b"\n")[2]
 
     def errors(self, err: bytes) -> tuple[bytes, int | None]:
         """What the command itself wrote to stderr, and its exit status; None when it did not get to its end."""

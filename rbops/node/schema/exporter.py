@@ -26,7 +26,7 @@ class ExporterConfig:
         """FieldError for what is wrong."""
         port, network = part["port"].number(), part.find("network")
         if not 1024 <= port <= 65535:  # noqa: PLR2004 - an unprivileged port
-            raise part["port"].error(f"{port} is no port from 1024 to 65535")
+            raise part["port"].error(f"{port} is not a port from 1024 to 65535")
         if network is None:
             return cls(port)
         try:
