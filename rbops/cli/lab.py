@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rbops.lab.model import Provider
     from rbops.lab.progress import Progress
 
-__all__ = ["app", "lab_name", "provider_of", "register", "timed_progress"]
+__all__ = ["group_of", "lab_name", "provider_of", "register", "timed_progress"]
 
 
 class ProviderKind(StrEnum):
@@ -63,16 +63,31 @@ Made = Annotated[
     ProviderKind | None, typer.Option("--provider", help="Provider of the lab. Default: the one that made it.")
 ]
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    help="Run the whole cluster on this machine: Debian systems cabled as planned, testers on the external ports.",
-)
+_NAME = "lab"
 
 
 def register(root: typer.Typer) -> None:
     """Add the group to the application."""
-    root.add_typer(app, name="lab")
+    group = typer.Typer(
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        help="Run the whole cluster on this machine: Debian systems cabled as planned, testers on the external ports.",
+    )
+    group.command("up")(up)
+    group.command("list")(list_labs)
+    group.command("box")(build_box)
+    group.command("down")(down)
+    group.command("status")(status)
+    group.command("ssh")(ssh)
+    group.command("exec")(execute)
+    root.add_typer(group, name=_NAME)
+
+
+def group_of(root: typer.Typer) -> typer.Typer:
+    """The group that :func:`register` added to the application."""
+    return next(
+        info.typer_instance for info in root.registered_groups if info.name == _NAME and info.typer_instance is not None
+    )
 
 
 @contextmanager
@@ -124,7 +139,6 @@ def provider_of(lab: str, kind: ProviderKind | None) -> Provider:
     return provider(made or kind or ProviderKind.NSPAWN)
 
 
-@app.command("up")
 def up(
     spec: Spec,
     name: Name = None,
@@ -162,7 +176,6 @@ def up(
     emit(str(lab.inventory))
 
 
-@app.command("list")
 def list_labs(output: Output = Format.TEXT) -> None:
     """List the labs on this machine."""
     import dataclasses
@@ -177,7 +190,6 @@ def list_labs(output: Output = Format.TEXT) -> None:
         show(list_blocks(found))
 
 
-@app.command("box")
 def build_box(
     force: Annotated[bool, typer.Option("--force", help="Rebuild an existing box from current packages.")] = False,
     release: Annotated[Release, typer.Option("--release", help="Debian release in the box.")] = Release.BOOKWORM,
@@ -195,7 +207,6 @@ def build_box(
     emit(str(folder / f"{box.box_name(release)}.box"))
 
 
-@app.command("down")
 def down(lab: Lab, name: Name = None, kind: Made = None) -> None:
     """Remove a lab and everything that belongs to it, whatever its state. Safe to repeat."""
     lab = lab_name(lab, name)
@@ -205,7 +216,6 @@ def down(lab: Lab, name: Name = None, kind: Made = None) -> None:
         say(f"there is no lab called {lab}: nothing to remove")
 
 
-@app.command("status")
 def status(lab: Lab, name: Name = None, kind: Made = None, output: Output = Format.TEXT) -> None:
     """Show servers, cables and testers of a lab. Exits with 1 if a server is off or does not answer."""
     from rbops.errors import CheckFailed
@@ -228,7 +238,6 @@ def status(lab: Lab, name: Name = None, kind: Made = None, output: Output = Form
         raise error
 
 
-@app.command("ssh")
 def ssh(
     lab: Lab,
     host: Annotated[str, typer.Argument(metavar="HOST", help="Server (n0), or tester (t0) for a shell there.")],
@@ -239,7 +248,6 @@ def ssh(
     _become(lab_name(lab, name), kind, host, [])
 
 
-@app.command("exec")
 def execute(
     lab: Lab,
     host: Annotated[str, typer.Argument(metavar="HOST", help="Server (n0) or tester (t0).")],

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from rbops.cli.lab import Lab, Made, Name, app, lab_name, provider_of, timed_progress
+from rbops.cli.lab import Lab, Made, Name, group_of, lab_name, provider_of, timed_progress
 from rbops.cli.options import Output
 from rbops.cli.output import Format, emit_json, say, show
 
@@ -46,9 +46,9 @@ class Direction(StrEnum):
 
 def register(root: typer.Typer) -> None:
     """Add the verbs to ``rbops lab``."""
-    del root
+    group = group_of(root)
     for verb in (kill, restart, cut, plug, capture, impair):
-        app.command(verb.__name__)(verb)
+        group.command(verb.__name__)(verb)
 
 
 def kill(lab: Lab, server: Server, name: Name = None, kind: Made = None) -> None:

@@ -10,18 +10,16 @@ from rbops.cli.options import Output, Spec
 from rbops.cli.output import Format, conclude_json, show
 from rbops.cli.servers import Servers, reaches_servers
 
-__all__ = ["app", "register"]
-
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at the router's routes.")
+__all__ = ["register"]
 
 
 def register(root: typer.Typer) -> None:
     """Add the verbs to the application."""
-    root.add_typer(app, name="route")
+    group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at the router's routes.")
+    group.command("get")(reaches_servers(get))
+    root.add_typer(group, name="route")
 
 
-@app.command("get")
-@reaches_servers
 def get(
     spec: Spec,
     address: Annotated[str, typer.Argument(metavar="ADDRESS", help="An address: 203.0.113.9, 2001:db8::1.")],

@@ -21,6 +21,18 @@ def verbs(command: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tup
         yield from verbs(below, (*path, name))
 
 
+def test_an_application_has_nothing_of_the_one_built_before() -> None:
+    """A group that all applications share would have each of its verbs once more with every one built."""
+
+    def registered(app: typer.Typer) -> list[str | None]:
+        groups = [info.typer_instance for info in app.registered_groups]
+        return [verb.name for group in (app, *groups) if group is not None for verb in group.registered_commands]
+
+    names = registered(build())
+    assert names.count("up") == names.count("get") == 1
+    assert registered(build()) == names
+
+
 @pytest.mark.parametrize(
     ("path", "command"), [pytest.param(*verb, id=" ".join(verb[0]) or "rbops") for verb in verbs()]
 )

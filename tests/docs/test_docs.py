@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -102,6 +103,12 @@ def check_options(command: Command, known: set[str]) -> None:
             assert word.split("=")[0] in known, f"{command.where}: there is no option {word}"
 
 
+@cache
+def application() -> Any:
+    """The command line's root, made once: every command of the pages asks it."""
+    return typer.main.get_command(build())
+
+
 ALL = commands("rbops")
 
 
@@ -112,7 +119,7 @@ def test_the_pages_have_commands() -> None:
 
 @pytest.mark.parametrize("command", ALL, ids=lambda command: f"{command.where} {command.words[0]}")
 def test_a_command_names_a_verb_and_options_there_are(command: Command) -> None:
-    found: Any = typer.main.get_command(build())
+    found = application()
     known = options_of(found)
     for word in command.words:
         if not hasattr(found, "commands"):
@@ -125,7 +132,7 @@ def test_a_command_names_a_verb_and_options_there_are(command: Command) -> None:
 
 def test_options_named_in_the_text_are_somebodys() -> None:
     known = {"--become", "--enable-dpdk", "--enable-ipsec"}  # Ansible's, and of Click's configure
-    todo: list[Any] = [typer.main.get_command(build()), *verbs_of_the_node_program().values()]
+    todo: list[Any] = [application(), *verbs_of_the_node_program().values()]
     while todo:
         command = todo.pop()
         known |= options_of(command) if hasattr(command, "params") else set(command._option_string_actions)
