@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from rbops import errors
@@ -41,6 +42,7 @@ class Raised:
     hint: str
 
 
+@cache
 def found() -> tuple[Raised, ...]:
     """All of them, by code and module."""
     places = [place for path in sorted(_CODE.rglob("*.py")) for place in _in(path)]
@@ -56,7 +58,7 @@ def _in(path: Path) -> Iterator[Raised]:
         for node in ast.walk(scope):
             if isinstance(node, ast.Call) and id(node) not in seen:
                 seen.add(id(node))
-                yield from _call(node, _assigned(scope, node.lineno), module)
+                yield from _call(node, scope, module)
 
 
 def _assigned(scope: ast.AST, line: int) -> dict[str, ast.expr]:
@@ -66,13 +68,14 @@ def _assigned(scope: ast.AST, line: int) -> dict[str, ast.expr]:
     return {target.id: value for target, value in names if isinstance(target, ast.Name)}
 
 
-def _call(node: ast.Call, variables: dict[str, ast.expr], module: str) -> Iterator[Raised]:
+def _call(node: ast.Call, scope: ast.AST, module: str) -> Iterator[Raised]:
     words = {keyword.arg: keyword.value for keyword in node.keywords}
     code = words.get("code")
     if isinstance(code, ast.Constant) and isinstance(code.value, str):
         name = ast.unparse(node.func).rpartition(".")[2]
         at = _MESSAGE_AT.get(name, 1 if ast.unparse(node.func).endswith("text.diagnostic") else 0)
         message, hint = (*node.args[at : at + 2], None, None)[:2]
+        variables = _assigned(scope, node.lineno)
         texts = [_text(variables.get(part.id) if isinstance(part, ast.Name) else part) for part in (message, hint)]
         yield Raised(code.value, _exit_code(node.func), module, texts[0], _text(words.get("hint")) or texts[1])
 
