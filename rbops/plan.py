@@ -253,7 +253,8 @@ class Forwarding:
 
     ``direct_quota_bps`` is what an input server may send directly to each other port server:
     s*R/M, R/N for one port a server; each core holds an equal share. ``flowlet_timeout_s`` 0 turns
-    flowlets off. ``click_prefix`` is where Click is installed on the servers, an unpacked archive too (None: where
+    flowlets off. ``probe_multiplier`` intervals of ``probe_interval_s`` without an answer take a cable out.
+    ``click_prefix`` is where Click is installed on the servers, an unpacked archive too (None: where
     systemd looks for programs), ``click_package`` what it is installed from. ``punts``: what a core may give its
     kernel from one port, in packets a second. ``separation`` is how servers keep their management network apart,
     ``services`` what listens on the router's addresses.
@@ -272,6 +273,8 @@ class Forwarding:
     punts: Punts = field(default_factory=Punts)
     separation: str = "auto"
     services: tuple[str, ...] = ()
+    probe_interval_s: float = 0.01
+    probe_multiplier: int = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """Whether neighbours' data planes forward: probes over every internal cable, and what follows from their answers.
 
 A cable whose carrier is up may still swallow packets: a program that was detached, a CPU that hangs, a transceiver that
-is silent. So each server sends a probe over each cable every 10 ms, which the far data plane itself sends back.
-The data plane notes the answers, this process reads them: what counts is when an answer came, not when it is read.
+is silent. So each server sends a probe over each cable every 10 ms, or as the spec says, and the far data plane itself
+sends it back. The data plane notes the answers, this process reads them: what counts is when an answer came, not when
+it is read.
 
 A prober that gets no CPU for a while must not blame others: a round that is late counts no probe as missed. Nor does
 silence on all cables at once, which is more likely our own, until it has lasted twice as long.
@@ -16,17 +17,11 @@ from dataclasses import dataclass
 from rbops.dataplane.base import Probing
 from rbops.node.schema.dataplane import Fabric
 
-__all__ = ["ALIVE", "DEAD", "INTERVAL_NS", "UNKNOWN", "Cable", "Judge", "cables"]
+__all__ = ["ALIVE", "BACK_NS", "DEAD", "UNKNOWN", "Cable", "Judge", "Timing", "cables"]
 
 UNKNOWN, ALIVE, DEAD = range(3)
 """UNKNOWN: the far end has never answered (it may run a program that cannot), and is used."""
 
-INTERVAL_NS = 10_000_000
-LATE_NS = INTERVAL_NS // 2
-"""A round that begins later than this says nothing of neighbours."""
-MISSED = 3
-"""Rounds without an answer until a cable is dead: between 30 and 40 ms after the last one that came."""
-MISSED_BY_ALL = 8
 BACK_NS = 1_000_000_000
 """How long a dead cable must have answered before it is used again."""
 _NOTE_EVERY = 16
@@ -59,10 +54,39 @@ def cables(fabric: Fabric) -> list[Cable]:
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How often is probed, in ns, and after how many rounds without an answer a cable is dead."""
+
+    interval_ns: int = 10_000_000
+    missed: int = 3
+
+    @classmethod
+    def of(cls, fabric: Fabric) -> Timing:
+        """As planned."""
+        return cls(round(fabric.probe_interval_s * 1e9), fabric.probe_multiplier)
+
+    @property
+    def late_ns(self) -> int:
+        """A round that begins so much later says nothing of neighbours."""
+        return self.interval_ns // 2
+
+    @property
+    def missed_by_all(self) -> int:
+        """Rounds in which nobody answers, until this server believes it."""
+        return -(-8 * self.missed // 3)
+
+    @property
+    def back_ns(self) -> int:
+        """How long a dead cable must have answered before it is used again."""
+        return max(BACK_NS, self.missed * self.interval_ns)
+
+
 class Judge:
     """The state of all cables, from what the data plane noted. ``previous`` states are kept over a restart."""
 
-    def __init__(self, all_cables: Sequence[Cable], probing: Probing) -> None:
+    def __init__(self, all_cables: Sequence[Cable], probing: Probing, timing: Timing) -> None:
+        self._timing = timing
         self._cables = all_cables
         self._probing = probing
         self._rounds = 0
@@ -74,14 +98,14 @@ class Judge:
 
     def suspects(self) -> bool:
         """Whether the next round might declare a cable dead: then look first whether the data plane was loaded anew."""
-        return any(cable.state == ALIVE and cable.silent_rounds + 1 >= MISSED for cable in self._cables)
+        return any(cable.state == ALIVE and cable.silent_rounds + 1 >= self._timing.missed for cable in self._cables)
 
     def round(self, now: int) -> list[Cable]:
         """What the answers say at ``now`` (ns), just before the next probes; returns the cables that changed."""
         last, self._last = self._last, now
         if last is None:
             return []
-        slow = now - last > INTERVAL_NS + LATE_NS
+        slow = now - last > self._timing.interval_ns + self._timing.late_ns
         # Once is a hiccup of ours; who is slow all the time must judge nevertheless.
         late, self._was_late = slow and not self._was_late, slow
         for cable in self._cables:
@@ -123,7 +147,7 @@ class Judge:
         if cable.state == ALIVE and cable.silent_rounds >= self._patience():
             cable.state = DEAD
             return True
-        if cable.state == DEAD and cable.answering_since and now - cable.answering_since >= BACK_NS:
+        if cable.state == DEAD and cable.answering_since and now - cable.answering_since >= self._timing.back_ns:
             cable.state = ALIVE
             return True
         return False
@@ -131,5 +155,5 @@ class Judge:
     def _patience(self) -> int:
         """Longer while no neighbour at all is heard."""
         known = [cable for cable in self._cables if cable.state != UNKNOWN]
-        alone = len(known) > 1 and all(cable.silent_rounds >= MISSED for cable in known)
-        return MISSED_BY_ALL if alone else MISSED
+        alone = len(known) > 1 and all(cable.silent_rounds >= self._timing.missed for cable in known)
+        return self._timing.missed_by_all if alone else self._timing.missed

@@ -20,7 +20,7 @@ from threading import Thread
 
 from rbops.dataplane.base import Probeable
 from rbops.errors import Mismatch
-from rbops.node.liveness import DEAD, INTERVAL_NS, Cable, Judge, cables
+from rbops.node.liveness import DEAD, Cable, Judge, Timing, cables
 from rbops.node.schema.dataplane import Fabric
 
 __all__ = ["probe", "start"]
@@ -183,7 +183,8 @@ class _Prober:
     ) -> None:
         self._cables = all_cables
         self._probing = plane.probing()
-        self._judge = Judge(all_cables, self._probing)
+        self._interval_ns = Timing.of(fabric).interval_ns
+        self._judge = Judge(all_cables, self._probing, Timing.of(fabric))
         names = [fabric.ports[cable.port].name for cable in all_cables]
         self._names = [devices.get(name, name) for name in names]
         self._found = [(socket.if_nametoindex(name), _mac(name)) for name in self._names]
@@ -207,7 +208,7 @@ class _Prober:
                     self._say(cable)
                 self._send(done)
                 done += 1
-                due = max(due + INTERVAL_NS, now + INTERVAL_NS // 2)
+                due = max(due + self._interval_ns, now + self._interval_ns // 2)
                 time.sleep(max(0, due - time.monotonic_ns()) / 1e9)
         finally:
             self._sender.close()

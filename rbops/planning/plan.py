@@ -62,6 +62,8 @@ def _forwarding(spec: Spec, choice: Choice) -> Forwarding:
         punts=spec.punts,
         separation=spec.router.separation,
         services=spec.router.services,
+        probe_interval_s=spec.interconnect.probe_interval_s,
+        probe_multiplier=spec.interconnect.probe_multiplier,
     )
 
 

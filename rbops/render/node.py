@@ -164,6 +164,8 @@ def _fabric(server: Server, shared: Cluster) -> Fabric:
         routing=forwarding.routing,
         flowlet_timeout_s=forwarding.flowlet_timeout_s,
         direct_quota_bps=forwarding.direct_quota_bps,
+        probe_interval_s=forwarding.probe_interval_s,
+        probe_multiplier=forwarding.probe_multiplier,
         ports=tuple(_fabric_port(port, shared) for port in server.ports),
         owners=shared.owners,
         next_hop=dict(sorted(next_hops(me, shared).items())),

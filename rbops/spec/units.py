@@ -31,9 +31,11 @@ __all__ = [
 
 _LONGEST_SHOWN = 60
 _NUMBER = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,9})?")
-_BITS = re.compile(r"([kMGT])(?:b|bE|b/s|bit|bits|bit/s|bits/s|bitps)")
-"""Other spellings of a rate: 10GbE, 10Gbit/s."""
-_QUANTITY = re.compile(r"(?P<number>[+-]?[0-9.,_eE+-]*[0-9]|[+-]?(?:nan|inf|infinity))\s?(?P<unit>\D*)", re.IGNORECASE)
+_BITS = re.compile(r"([kMGT])(?:b|bE|b/s|bit|bits|bit/s|bits/s|bitps|BASE-\w+)")
+"""Other spellings of a rate: 10GbE, 10Gbit/s, and what IEEE 802.3 calls a medium: 10GBASE-T."""
+_QUANTITY = re.compile(
+    r"(?P<number>[+-]?[0-9.,_eE+-]*[0-9]|[+-]?(?:nan|inf|infinity))\s?(?P<unit>\D*|[A-Z]BASE-\w+)", re.IGNORECASE
+)
 
 
 class InvalidValue(ValueError):

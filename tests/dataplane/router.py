@@ -138,6 +138,8 @@ def node_config(folder: Path, servers: int, **changes: Any) -> dict[str, Any]:
         "routing": "direct-vlb",
         "flowlet_timeout_s": 0.1,
         "direct_quota_bps": 250_000_000,
+        "probe_interval_s": 0.01,
+        "probe_multiplier": 3,
         "ports": [{"name": "ext0", "kind": "external", "id": 0, "rate_bps": 10**9}, *internal],
         "owners": list(range(servers)),
         "next_hop": {str(peer): f"int{peer}" for peer in range(1, servers)},

@@ -100,6 +100,8 @@ BASE: dict[str, object] = {
         "routing": "direct-vlb",
         "flowlet_timeout_s": 0.1,
         "direct_quota_bps": 250_000_000,
+        "probe_interval_s": 0.01,
+        "probe_multiplier": 3,
         "ports": [],
         "owners": [0, 1, 2, 3],
         "next_hop": {"1": "int1", "2": "int1", "3": "int1"},

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from rbops.verify.rows import parse, with_every_port
-from tests.node.conftest import PORTS, Server, command
+from tests.node.conftest import PORTS, ROOT, Server, command
 
 pytestmark = pytest.mark.root
 
@@ -254,6 +254,9 @@ def test_missing_device(server: Server) -> None:
     assert (error["code"], error["where"]) == ("node.no-device", {"server": "n0", "device": "int3"})
 
 
+OVS = f"cd {ROOT} && {sys.executable} -m tests.node.ovs"
+
+
 @pytest.mark.parametrize(
     ("upper", "make"),
     [
@@ -261,12 +264,14 @@ def test_missing_device(server: Server) -> None:
         ("bond9", "ip link add bond9 type bond && ip link set int3 down && ip link set int3 master bond9"),
         ("int3.7", "ip link add link int3 name int3.7 type vlan id 7"),
         ("mv0", "ip link add link int3 name mv0 type macvlan"),
+        # The datapath's own device, ovs-system where Open vSwitch's daemon makes it.
+        ("dp0", f"modprobe -q openvswitch || echo Unknown device type >&2; {OVS} int3"),
     ],
 )
 def test_a_port_in_use_is_refused(server: Server, upper: str, make: str) -> None:
     done = server.run("sh", "-c", make, check=False)
     if "Unknown device type" in done.stderr:
-        pytest.skip("this kernel lacks bonds, VLANs or macvlans: tests/fullkernel has them")
+        pytest.skip("this kernel lacks bonds, VLANs, macvlans or Open vSwitch: tests/fullkernel has them")
     server.install()
     before = server.kernel()
     error = server.node("apply", code=3)

@@ -7,7 +7,7 @@ import dataclasses
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbops.node.liveness import ALIVE, BACK_NS, DEAD, INTERVAL_NS, UNKNOWN, Cable, Judge, cables
+from rbops.node.liveness import ALIVE, BACK_NS, DEAD, UNKNOWN, Cable, Judge, Timing, cables
 from rbops.node.schema.dataplane import FabricPort
 from tests.node.recorded import config
 
@@ -43,6 +43,7 @@ class Play:
     """Rounds of a prober with ``ports`` cables, to server 1, 2, ...; ``now`` in ns."""
 
     ports: int = 3
+    timing: Timing = dataclasses.field(default_factory=Timing)
     now: int = 1_000 * MS
 
     def __post_init__(self) -> None:
@@ -50,7 +51,7 @@ class Play:
         self.restart()
 
     def restart(self) -> None:
-        self.judge = Judge([Cable(port, (port + 1,)) for port in range(self.ports)], self.notes)
+        self.judge = Judge([Cable(port, (port + 1,)) for port in range(self.ports)], self.notes, self.timing)
 
     def round(self, *answering: int, after_ms: float = 10) -> list[int]:
         """Time passes, the probes of the round before are answered on these ports: ports that changed."""
@@ -65,8 +66,8 @@ class Play:
 ALL = (0, 1, 2)
 
 
-def started(**fields: int) -> Play:
-    play = Play(**fields)
+def started(ports: int = 3, timing: Timing | None = None) -> Play:
+    play = Play(ports, timing or Timing())
     for _ in range(3):
         play.round(*range(play.ports))
     return play
@@ -81,6 +82,14 @@ def test_a_silent_neighbour_is_dead_after_three_missed_rounds() -> None:
     assert play.now - last <= 40 * MS
 
 
+def test_an_interval_and_a_multiplier_of_ones_own() -> None:
+    """For machines that do not answer within milliseconds; all silent: 8/3 as long, a second of answers or the time."""
+    play = started(timing=Timing(500 * MS, 4))
+    assert [play.round(0, 2, after_ms=500) for _ in range(4)] == [[], [], [], [1]]
+    assert [play.round(*ALL, after_ms=500) for _ in range(5)] == [[], [], [], [], [1]]
+    assert [play.round(after_ms=500) for _ in range(11)] == [*[[]] * 10, [0, 1, 2]]
+
+
 def test_it_is_used_again_after_a_second_of_answers_and_not_before() -> None:
     play = started()
     for _ in range(10):
@@ -88,7 +97,7 @@ def test_it_is_used_again_after_a_second_of_answers_and_not_before() -> None:
     first = play.now
     while not play.round(*ALL):
         assert play.notes.silent == {2}
-    assert BACK_NS <= play.now - first <= BACK_NS + 2 * INTERVAL_NS
+    assert BACK_NS <= play.now - first <= BACK_NS + 2 * Timing().interval_ns
     assert play.notes.silent == set()
 
 

@@ -49,7 +49,7 @@ rack_units: 1
 
 WHOLE: dict[str, Any] = yaml.safe_load("""
 router: {external_ports: 4, line_rate: 10Gbps, packets: 64B}
-interconnect: {flowlet_timeout: 100ms}
+interconnect: {flowlet_timeout: 100ms, probe_interval: 10ms, probe_multiplier: 3}
 batching: {rx_burst: 32, tx_burst: 16, timeout: 100us}
 nic:
   rings: {rx: 1024, tx: 1024}

@@ -146,7 +146,7 @@ def test_round_trip(tree: dict[str, Any]) -> None:
 
 
 @settings(deadline=None)
-@given(st.sampled_from(["10Gbit", "10GbE", "10Gbit/s", "10Gb/s", "10 gbps", "10Gb"]))
+@given(st.sampled_from(["10Gbit", "10GbE", "10Gbit/s", "10Gb/s", "10 gbps", "10Gb", "10GBASE-T", "10GBASE-LX4"]))
 def test_other_spellings_of_a_rate_are_told_the_unit(text: str) -> None:
     with pytest.raises(InvalidValue) as caught:
         RATE(text)

@@ -19,6 +19,7 @@ LONG_S = 1500.0
 SPEC = """\
 name: vm2
 router: {external_ports: 2, line_rate: 10Gbps}
+interconnect: {probe_interval: 200ms, probe_multiplier: 5}
 servers: {profile: vagrant}
 kernel:
   isolate: on

@@ -87,6 +87,8 @@ class Fabric:
     routing: str
     flowlet_timeout_s: float
     direct_quota_bps: int
+    probe_interval_s: float
+    probe_multiplier: int
     ports: tuple[FabricPort, ...]
     owners: tuple[int, ...]
     next_hop: Mapping[int, str]
@@ -102,6 +104,8 @@ class Fabric:
             "routing": self.routing,
             "flowlet_timeout_s": self.flowlet_timeout_s,
             "direct_quota_bps": self.direct_quota_bps,
+            "probe_interval_s": self.probe_interval_s,
+            "probe_multiplier": self.probe_multiplier,
             "ports": [port.to_json() for port in self.ports],
             "owners": list(self.owners),
             "next_hop": {str(server): port for server, port in self.next_hop.items()},
@@ -120,6 +124,8 @@ class Fabric:
             routing=fields["routing"].choice("direct-vlb", "vlb"),
             flowlet_timeout_s=fields["flowlet_timeout_s"].decimal(),
             direct_quota_bps=fields["direct_quota_bps"].number(),
+            probe_interval_s=fields["probe_interval_s"].decimal(),
+            probe_multiplier=fields["probe_multiplier"].number(),
             ports=tuple(FabricPort.parse(port.fields()) for port in fields["ports"].items()),
             owners=fields["owners"].numbers(),
             next_hop={int(to): port.text(NAME) for to, port in fields["next_hop"].fields().keys(_NUMBER)},
