@@ -16,7 +16,7 @@ from typing import IO
 from rbops.errors import Mismatch, StateUnknown
 from rbops.lab.interrupts import uninterrupted
 
-__all__ = ["Cgroup", "lab_cgroup", "remove_empty_parent"]
+__all__ = ["Cgroup", "hierarchy", "lab_cgroup", "remove_empty_parent"]
 
 _WAIT_S = 10.0
 
@@ -88,13 +88,15 @@ class Cgroup:
 
 
 def lab_cgroup(lab: str) -> Cgroup:
-    """The cgroup that holds the servers of a lab.
+    """The cgroup that holds the servers of a lab; Mismatch as :func:`hierarchy`."""
+    return Cgroup(hierarchy() / "rbops" / lab)
 
-    Raises Mismatch when the machine has no cgroup v2 hierarchy mounted.
-    """
+
+def hierarchy() -> Path:
+    """Where cgroup v2 is mounted; Mismatch when it is not."""
     for path, kind, _options in _mounts():
         if kind == "cgroup2":
-            return Cgroup(path / "rbops" / lab)
+            return path
     raise Mismatch(
         "cgroup v2 is not mounted on this machine, a lab needs it",
         code="lab.cgroup-v2",

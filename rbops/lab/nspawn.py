@@ -28,6 +28,7 @@ from rbops.lab.ready import wait_ready
 from rbops.lab.reconcile import Machines, reconcile
 from rbops.lab.registry import complete, existing, refuse_existing, require_cables, require_root, reserve, take_down
 from rbops.lab.releases import Releases
+from rbops.lab.rights import require_rights
 from rbops.plan import ClusterPlan
 
 __all__ = ["NspawnProvider"]
@@ -58,6 +59,7 @@ class NspawnProvider:
     ) -> Lab:
         """Build and boot the lab."""
         require_root()
+        require_rights()
         directory = layout.folder(name)
         running = _running(directory)
         if running is None:

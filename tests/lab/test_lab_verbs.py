@@ -6,13 +6,14 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from rbops.lab.providers import provider
 from tests.lab.traces import subnet_of, traces
+from tests.system.driver import wait_for
 
 pytestmark = pytest.mark.lab
 
@@ -32,15 +33,52 @@ def spec(tmp_path: Path) -> Iterator[str]:
     provider().down("rbt-verbs")
 
 
-def _rbops(*args: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+def _rbops(*args: str, stdin: str = "", by: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
+    """``by``: a command that runs it."""
     return subprocess.run(
-        [sys.executable, "-c", "from rbops.cli import main; main()", "lab", *args],
+        [*by, sys.executable, "-c", "from rbops.cli import main; main()", "lab", *args],
         input=stdin,
         capture_output=True,
         text=True,
         check=False,
         timeout=120,
     )
+
+
+def test_root_without_capabilities_is_told_before_anything_is_made(spec: str) -> None:
+    """As in a container, of which Docker's default capabilities are these."""
+    kept = "chown,dac_override,fowner,fsetid,kill,setgid,setuid,setpcap,net_bind_service,net_raw,sys_chroot,mknod"
+    bounds = "-all," + ",".join(f"+{name}" for name in kept.split(","))
+    done = _rbops("up", spec, by=("setpriv", f"--bounding-set={bounds}"))
+    assert done.returncode == 3
+    assert "rbops: this process lacks CAP_NET_ADMIN and CAP_SYS_ADMIN: root in a container boots no lab" in done.stderr
+    assert "docker run --privileged" in done.stderr
+    assert "..." not in done.stderr, "no step has begun"
+
+
+FILTERED = "iptables -P FORWARD DROP && sysctl -qw net.bridge.bridge-nf-call-iptables=1 && exec sleep 300"
+
+
+def test_a_machine_whose_filter_drops_what_is_forwarded(spec: str) -> None:
+    """As Docker's does, with br_netfilter for bridges too: the lab's servers are reached nevertheless."""
+    with subprocess.Popen(["unshare", "--net", "sh", "-c", FILTERED]) as machine:
+        inside = ("nsenter", f"--net=/proc/{machine.pid}/ns/net")
+        try:
+            wait_for("the policy is set", lambda: "-P FORWARD DROP" in _output(*inside, "iptables", "-S", "FORWARD"))
+            up = _rbops("up", spec, by=inside)
+            assert up.returncode == 0, up.stderr
+            assert _rbops("exec", "rbt-verbs", "n0", "--", "hostname", by=inside).stdout == "n0\n"
+            n1 = json.loads(_rbops("status", spec, "--format", "json", by=inside).stdout)["servers"][1]["address"]
+            ping = _rbops("exec", "rbt-verbs", "n0", "--", "ping", "-c1", "-W1", n1, by=inside)
+            assert "100% packet loss" in ping.stdout, "the filter drops nothing"
+            down = _rbops("down", spec, by=inside)
+            assert down.returncode == 0, down.stderr
+        finally:
+            machine.kill()
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
 def test_up_status_exec_ssh_and_down(spec: str) -> None:

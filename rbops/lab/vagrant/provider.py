@@ -21,6 +21,7 @@ from rbops.lab.model import Lab, LabStatus, Testers
 from rbops.lab.progress import Progress, silent
 from rbops.lab.registry import complete, existing, refuse_existing, require_cables, require_root, reserve, take_down
 from rbops.lab.releases import Releases
+from rbops.lab.rights import require_rights
 from rbops.lab.vagrant import box, cables, fit, guest, kvm, libvirt, machines
 from rbops.plan import ClusterPlan
 from rbops.render.vagrantfile import VagrantServer, vagrantfile
@@ -59,6 +60,7 @@ class VagrantProvider:
     ) -> Lab:
         """Build and boot the lab."""
         require_root()
+        require_rights()
         if testers == "systems":
             raise UsageError(
                 "the testers of virtual machines are namespaces",
