@@ -131,7 +131,7 @@ def test_a_command_names_a_verb_and_options_there_are(command: Command) -> None:
 
 
 def test_options_named_in_the_text_are_somebodys() -> None:
-    known = {"--become", "--enable-dpdk", "--enable-ipsec"}  # Ansible's, and of Click's configure
+    known = {"--become", "--enable-dpdk", "--enable-ipsec", "--privileged"}  # of Ansible, Click's configure, Docker
     todo: list[Any] = [application(), *verbs_of_the_node_program().values()]
     while todo:
         command = todo.pop()
