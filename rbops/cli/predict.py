@@ -226,7 +226,7 @@ def _prepare(
     network = network_of(made.plan)
     rate = network.line_rate_bps
     if matrix in NAMES:
-        offered = make(matrix, network.owners, rate, load=load or 1.0, seed=seed)
+        offered = make(matrix, network.owners, rate, load=load or 1.0, seed=seed, quota=network.quota_share)
     elif Path(matrix).exists() or Path(matrix).suffix:
         offered = read(Path(matrix), network.ports, rate)
         offered *= load * rate / offered.sum(axis=1).max() if load else 1.0

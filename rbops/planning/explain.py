@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from rbops.affinity.steering import STEERED_PORTS
 from rbops.planning.prediction import Forecast
 from rbops.planning.servers import Built
-from rbops.predict.cluster import direct_vlb_factor
+from rbops.planning.topology import logical_mesh, setting
+from rbops.predict.quota import Mesh, safe_quotas, worst_link
 from rbops.spec.document import Spec
 from rbops.topology.choice import Choice, Demand, Trial
 from rbops.topology.wiring import imbalance
@@ -159,19 +160,17 @@ def _worst_link(spec: Spec, demand: Demand, choice: Choice) -> Iterator[Reason]:
     trial = choice.trial
     if spec.interconnect.routing != "direct-vlb" or trial.port_servers < 3:  # noqa: PLR2004
         return
-    quota = choice.most * demand.line_rate_bps / trial.port_servers
-    most = trial.required_bps * direct_vlb_factor(trial.port_servers)
+    mesh, quota = logical_mesh(choice, demand.line_rate_bps), setting(spec, choice).quota_bps
     provided = trial.rate_bps * trial.parallel
-    three = (
-        "q + (sR - 2q)/(M - 2) + (sR - 2q)/(M - 2) = 3q, with q = sR/M: direct to D, S's rest through D, D's through S"
-    )
-    alone = "2 x (sR - q) = 4q, with q = sR/M: all of S's rest goes through D, and all that is for D through S"
+    most = worst_link(mesh.servers, mesh.rate_bps, quota) * provided / mesh.link_bps
+    more = "q + 2 x max(0, sR - 2q)/(M - 2): direct to D, S's rest through D, D's rest through S"
+    three = "max(q, 2 x (sR - q)): direct to D; or all of S's rest through D, and all that is for D through S"
     yield Reason(
         "worst case of an internal link with Direct VLB",
         _g(most),
-        three if trial.port_servers > 3 else alone,  # noqa: PLR2004
+        more if trial.port_servers > 3 else three,  # noqa: PLR2004
         f"s {choice.most}, R {_g(demand.line_rate_bps)}, M {trial.port_servers}, q {_g(quota)}"
-        + (", spread over the fly's links as VLB's 2q is" if trial.kind == "fly" else ""),
+        + (", spread over the fly's links as VLB's 2sR/M is" if trial.kind == "fly" else ""),
         f"{_g(provided)} provided: {'enough for' if provided >= most else 'too little for'} the worst matrix "
         f"(plain VLB needs {_g(trial.required_bps)} with any)",
         "3.2 (the paper gives plain VLB's 2R/N only)",
@@ -210,19 +209,41 @@ def _steering(spec: Spec, built: Built) -> Reason:
 
 
 def _quota(spec: Spec, demand: Demand, choice: Choice) -> Reason:
-    most = choice.most
-    quota = most * demand.line_rate_bps // choice.trial.port_servers
-    flowlets = f"flowlets of {spec.interconnect.flowlet_timeout_s * 1000:g} ms keep to one path"
-    if spec.interconnect.flowlet_timeout_s == 0:
-        flowlets = "no flowlets: packets of a flow may overtake each other"
+    mesh, quota = logical_mesh(choice, demand.line_rate_bps), setting(spec, choice).quota_bps
+    surplus = spec.interconnect.direct_quota == "surplus"
+    balances = spec.interconnect.routing == "direct-vlb"
+    formula = "C - sR/M: sR/M and what the link carries beyond VLB's 2sR/M; within what no matrix overloads a link with"
+    why = _quota_limit(mesh, quota) if surplus else "the spec asks for the paper's"
+    if not balances:
+        why = "the spec asks for vlb"
     return Reason(
         "direct quota per pair of servers",
-        _g(quota) if spec.interconnect.routing == "direct-vlb" else "none: every packet takes two phases",
-        "R/N per pair of ports, sR/M per pair of servers; the rest over the other servers in equal shares",
-        f"s {most}, R {_g(demand.line_rate_bps)}, M {choice.trial.port_servers}",
-        flowlets,
-        "3.2, 6.1",
+        _g(quota) if balances else "none: every packet takes two phases",
+        formula if surplus else "R/N per pair of ports, sR/M per pair of servers; the rest over the others equally",
+        f"s {choice.most}, R {_g(demand.line_rate_bps)}, M {mesh.servers}, C {_g(mesh.link_bps)}",
+        f"{why}; {_flowlets(spec)}",
+        "3.2, 6.1 (the paper's quota is R/N)",
     )
+
+
+def _flowlets(spec: Spec) -> str:
+    if spec.interconnect.flowlet_timeout_s == 0:
+        return "no flowlets: packets of a flow may overtake each other"
+    return f"flowlets of {spec.interconnect.flowlet_timeout_s * 1000:g} ms keep to one path"
+
+
+def _quota_limit(mesh: Mesh, quota: int) -> str:
+    """Which side of the formula decided the surplus quota."""
+    if mesh.servers <= 2:  # noqa: PLR2004
+        return "no third server: everything goes direct"
+    safe = safe_quotas(mesh)
+    if safe is None or safe[1] < mesh.paper_bps:
+        return "sR/M: the links are too thin for any quota from there on to be safe with every matrix"
+    least, most = safe
+    bounds = f"no matrix overloads a link with {_g(least)} to {_g(most)}"
+    if quota == most:
+        return f"{bounds}: the most"
+    return f"{bounds}: the least" if quota == least else bounds
 
 
 def _batching(spec: Spec, made: Forecast) -> Reason:

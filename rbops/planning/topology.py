@@ -7,11 +7,12 @@ from dataclasses import replace
 from rbops.errors import Diagnostic, SpecError
 from rbops.planning.checks import unknown_hosts
 from rbops.predict.cluster import Setting
+from rbops.predict.quota import Mesh, direct_quota
 from rbops.spec.document import Spec
 from rbops.spec.source import Path
 from rbops.topology.choice import Choice, Demand, Impossible, choose
 
-__all__ = ["setting", "topology"]
+__all__ = ["logical_mesh", "setting", "topology"]
 
 
 def topology(spec: Spec, demand: Demand) -> Choice:
@@ -31,17 +32,30 @@ def topology(spec: Spec, demand: Demand) -> Choice:
 
 def setting(spec: Spec, choice: Choice) -> Setting:
     """The chosen topology as the prediction's question."""
-    trial = choice.trial
+    trial, joined = choice.trial, spec.interconnect
     return Setting(
         ports=spec.router.external_ports,
         line_rate_bps=spec.router.line_rate_bps,
         servers=trial.port_servers,
         most=choice.most,
         link_bps=trial.rate_bps * trial.parallel,
-        quota_bps=choice.most * spec.router.line_rate_bps // trial.port_servers,
+        quota_bps=direct_quota(logical_mesh(choice, spec.router.line_rate_bps), joined.direct_quota),
         worst_case=spec.router.traffic == "worst-case",
-        direct=spec.interconnect.routing == "direct-vlb",
+        direct=joined.routing == "direct-vlb",
     )
+
+
+def logical_mesh(choice: Choice, line_rate_bps: int) -> Mesh:
+    """The port servers and what is there between two of them.
+
+    The links of a fly are made for ``required_bps`` when each pair of servers has VLB's 2sR/M: what they provide beyond
+    that is there for every pair in the same proportion.
+    """
+    trial = choice.trial
+    rate, link = choice.most * line_rate_bps, trial.rate_bps * trial.parallel
+    if trial.kind == "fly":
+        link = 2 * rate * link // (trial.port_servers * trial.required_bps)
+    return Mesh(trial.port_servers, rate, link)
 
 
 def _mistakes(spec: Spec, error: Impossible) -> list[Diagnostic]:

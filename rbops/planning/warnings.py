@@ -9,7 +9,8 @@ from rbops.affinity.steering import STEERED_PORTS
 from rbops.dataplane import registry
 from rbops.planning.prediction import Forecast
 from rbops.planning.servers import Built
-from rbops.predict.cluster import direct_vlb_factor
+from rbops.planning.topology import logical_mesh, setting
+from rbops.predict.quota import worst_link
 from rbops.spec.document import Spec
 from rbops.topology.choice import Choice, Demand
 from rbops.topology.external import External, shadowed
@@ -91,17 +92,18 @@ def _slowed(built: Built) -> Iterator[str]:
 
 
 def _direct_vlb(spec: Spec, choice: Choice) -> Iterator[str]:
-    """Direct VLB's worst case is above the 2sR/M that the topology is made for (``direct_vlb_factor``)."""
+    """Cables for VLB's 2sR/M may be too thin for Direct VLB's worst matrix, whatever its quota."""
+    mesh, quota = logical_mesh(choice, spec.router.line_rate_bps), setting(spec, choice).quota_bps
+    needed = worst_link(mesh.servers, mesh.rate_bps, quota)
+    if spec.interconnect.routing != "direct-vlb" or needed <= mesh.link_bps:
+        return
     trial = choice.trial
-    factor = direct_vlb_factor(trial.port_servers)
-    provided, needed = trial.rate_bps * trial.parallel, trial.required_bps * factor
-    if spec.interconnect.routing == "direct-vlb" and provided < needed:
-        bound = "4sR/M" if trial.port_servers == 3 else "3sR/M"  # noqa: PLR2004
-        yield (
-            f"an internal link provides {provided / 1e9:.4g} Gbps: enough for vlb with any traffic matrix "
-            f"({trial.required_bps / 1e9:.4g} Gbps, 2sR/M), but the worst one makes direct-vlb put up to "
-            f"{needed / 1e9:.4g} Gbps ({bound}) on a link"
-        )
+    provided = trial.rate_bps * trial.parallel
+    yield (
+        f"an internal link provides {provided / 1e9:.4g} Gbps: enough for vlb with any traffic matrix "
+        f"({trial.required_bps / 1e9:.4g} Gbps), but the worst one makes direct-vlb with a quota of "
+        f"{quota / 1e9:.4g} Gbps put up to {provided * needed / mesh.link_bps / 1e9:.4g} Gbps on a link"
+    )
 
 
 def _steering(spec: Spec, built: Built) -> Iterator[str]:

@@ -1,9 +1,9 @@
 """The rate of the whole router, between VLB's 2R and 3R (paper 3.2, 6.2).
 
 Every packet is processed at its input server (the application) and at its output server (minimal
-forwarding); what is not sent directly is forwarded once more. Direct VLB sends up to R/N per pair
-of ports directly, so with the worst traffic matrix (all of an input's traffic for one output) the
-part above that takes the second hop.
+forwarding); what is not sent directly is forwarded once more. Direct VLB sends up to a quota per pair
+of servers directly (``rbops.predict.quota``; the paper's is R/N per pair of ports), so with the worst
+traffic matrix (all of an input's traffic for one output) the part above that takes the second hop.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from rbops.plan import PerComponent
 from rbops.predict.bottleneck import ServerRate
 
-__all__ = ["Bounds", "ClusterRate", "Setting", "bounds", "cluster_rate", "direct_vlb_factor", "passing_rate"]
+__all__ = ["Bounds", "ClusterRate", "Setting", "bounds", "cluster_rate", "passing_rate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +66,6 @@ def bounds(setting: Setting, app: ServerRate, forward: ServerRate) -> Bounds:
     factor = 2 if app.rate_bps / 2 <= setting.link_bps else 3
     low = round(app.rate_bps * share / factor)
     return Bounds(low, round(forward.rate_bps * share / 2), factor, round(app.rate_bps * share / 3))
-
-
-def direct_vlb_factor(servers: int) -> float:
-    """How much more than VLB's 2sR/M Direct VLB may put on the link between two of ``servers``, at worst.
-
-    With the quota q = sR/M sent directly and the rest, at most sR - q per server, in equal shares over
-    the M - 2 others, the link S to D can carry q directly, (sR - 2q) / (M - 2) = q of what S sends to
-    others, and q of what others send to D: 3sR/M. Of three servers the one other is every
-    intermediate, and with nothing for D itself S puts sR - q on it in each phase: 4sR/M. Two servers
-    have no intermediate: sR, as in VLB.
-    """
-    return {1: 1.0, 2: 1.0, 3: 2.0}.get(servers, 1.5)
 
 
 def cluster_rate(setting: Setting, app: ServerRate, forward: ServerRate) -> ClusterRate:

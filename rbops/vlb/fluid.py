@@ -3,8 +3,8 @@
 Over the logical mesh of M servers, ``t[S, D]`` the traffic from S to D. VLB: every server, S and D among
 them, is the intermediate of t/M; where it is S or D the packet takes the direct link. So link a->b
 carries out(a)/M + in(b)/M, at most 2sR/M. Direct VLB: min(t, quota) goes direct, the rest over the
-M - 2 others in equal shares. Its links may carry up to 3sR/M (M >= 4), one and a half times VLB's:
-the quota, the rest of a's traffic and the rest of b's may meet on one link.
+M - 2 others in equal shares. The quota, the rest of a's traffic and the rest of b's may meet on one link: how much that
+is at most, and which quota the links bear, is worked out in docs/planning.md.
 """
 
 from __future__ import annotations

@@ -29,8 +29,13 @@ HOT_SHARE = 0.5
 """The part of each input's traffic that a hotspot draws."""
 
 
-def make(name: str, owners: Ints, line_rate_bps: int, *, load: float = 1.0, seed: int = 0) -> Floats:
-    """The matrix ``name`` for ports that belong to ``owners``. Raises UsageError when it needs more ports."""
+def make(
+    name: str, owners: Ints, line_rate_bps: int, *, load: float = 1.0, seed: int = 0, quota: float | None = None
+) -> Floats:
+    """The matrix ``name`` for ports that belong to ``owners``. Raises UsageError when it needs more ports.
+
+    ``quota`` is the direct quota as a part of what a server takes in, which ``adversarial`` is made for; None: 1/M.
+    """
     count = len(owners)
     if count < 2:  # noqa: PLR2004  traffic needs an input and an output
         raise UsageError("a router with one external port has no traffic to simulate", code="simulate.one-port")
@@ -40,7 +45,7 @@ def make(name: str, owners: Ints, line_rate_bps: int, *, load: float = 1.0, seed
         "hotspot": lambda: _hotspot(count),
         "permutation": lambda: _permutation(count, random),
         "gravity": lambda: _gravity(count, random),
-        "adversarial": lambda: _adversarial(owners),
+        "adversarial": lambda: _adversarial(owners, quota),
         "pair": lambda: _pair(owners),
     }
     if name not in weights:
@@ -76,20 +81,22 @@ def _gravity(count: int, random: np.random.Generator) -> Floats:
     return np.asarray(np.outer(size, size), dtype=np.float64)
 
 
-def _adversarial(owners: Ints) -> Floats:
-    """What loads a link most under Direct VLB with quota R/M and equal shares of the rest.
+def _adversarial(owners: Ints, quota: float | None) -> Floats:
+    """What loads a link most under Direct VLB with a direct quota and equal shares of the rest.
 
-    For M >= 4 servers each sends its quota to the next one and the rest to the one after that: the
-    link to the next carries R/M direct, R/M of phase 1 and R/M of phase 2, against 2R/M under VLB.
-    For fewer servers everything goes to the next.
+    For M >= 4 servers each sends its quota to the next one and the rest to the one after that: the link to the next
+    carries the quota direct, and of both rests what is above a quota in phases 1 and 2. For fewer servers, and where
+    the quota is more than half, everything goes to the next.
     """
     servers = int(owners.max()) + 1
-    quota = 1 / servers if servers >= 4 else 1.0  # noqa: PLR2004  see above
+    first = 1 / servers if quota is None else quota
+    if servers < 4 or first > 1 / 2:  # noqa: PLR2004  see above
+        first = 1.0
     matrix = np.zeros((len(owners), len(owners)))
     ports = [np.flatnonzero(owners == server) for server in range(servers)]
     for server in range(servers):
         for position, port in enumerate(ports[server]):
-            for shift, share in ((1, quota), (2, 1 - quota)):
+            for shift, share in ((1, first), (2, 1 - first)):
                 others = ports[(server + shift) % servers]
                 matrix[port, others[position % len(others)]] += share
     return matrix

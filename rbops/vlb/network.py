@@ -72,6 +72,12 @@ class Network:
         """N."""
         return len(self.owners)
 
+    @property
+    def quota_share(self) -> float:
+        """The direct quota as a part of what the server with most ports takes in."""
+        most = int(np.bincount(self.owners).max())
+        return min(1.0, self.forwarder.direct_quota_bps / (most * self.line_rate_bps))
+
     def link_name(self, link: int) -> str:
         """``n0>n1``."""
         a, b = self.ends[link]

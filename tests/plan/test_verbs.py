@@ -40,7 +40,7 @@ def words(text: str) -> list[list[str]]:
 
 def test_plan_text_can_be_cabled_from(spec: Path) -> None:
     text = run("plan", spec).stdout
-    for line in ("full mesh of 4 servers", "n2:int3  n3:int2  10 Gbps", "13.83 Gbps of 40 Gbps", "Violations: none"):
+    for line in ("full mesh of 4 servers", "n2:int3  n3:int2  10 Gbps", "15.35 Gbps of 40 Gbps", "Violations: none"):
         assert line in text
     assert "\x1b" not in text
     cores = [row for row in words(run("plan", spec, "--server", "n3", "--section", "cores").stdout) if row[0] == "n3"]

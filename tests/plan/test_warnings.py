@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from rbops.planner import Planning, calibrated, planning
 from rbops.planning.explain import Reason, reasons
 from rbops.predict.calibrate import Measurement
-from rbops.predict.cluster import direct_vlb_factor
 from rbops.spec.document import Spec
 from rbops.spec.hosts import Servers
 from rbops.spec.interconnect import Interconnect
 from rbops.spec.ports import PortSpec
 from rbops.spec.punts import Punts
 from rbops.spec.router import Router
-from rbops.vlb.fluid import leg_loads
-from rbops.vlb.matrix import by_server, make
 
 R = 10_000_000_000
 
@@ -37,25 +33,20 @@ def worst(plan: Planning) -> list[Reason]:
     return [reason for reason in found if reason.choice.startswith("worst case of an internal link")]
 
 
-@pytest.mark.parametrize("servers", [2, 3, 4, 5, 8, 16, 32])
-def test_the_factor_is_what_the_adversarial_matrix_reaches(servers: int) -> None:
-    owners = np.arange(servers)
-    traffic = by_server(make("adversarial", owners, 1), owners)
-    loads = leg_loads(traffic, "direct-vlb", 1 / servers)
-    assert loads.max() == pytest.approx(direct_vlb_factor(servers) * 2 / servers)
-
-
-def test_links_that_bear_vlb_only_are_said() -> None:
-    """Three lab servers: 2R/M is 6.7 of 10 Gbps, but Direct VLB may put 4R/M on a link."""
-    plan = made(3)
-    assert said(plan, "13.33 Gbps (4sR/M)", "6.667 Gbps, 2sR/M", "provides 10 Gbps")
+def test_a_quota_of_three_servers_that_the_links_bear() -> None:
+    """2R/M is 6.7 of 10 Gbps; the paper's quota R/M puts 4R/M on a link, the surplus quota no more than it carries."""
+    plan = made(3, direct_quota="paper")
+    assert said(plan, "13.33 Gbps on a link", "(6.667 Gbps)", "quota of 3.333 Gbps", "provides 10 Gbps")
     assert "too little for the worst matrix" in worst(plan)[0].constraint
-    assert not said(made(3, routing="vlb"), "direct-vlb")
+    assert not said(made(3, routing="vlb", direct_quota="paper"), "direct-vlb")
+    plan = made(3)
+    assert not said(plan, "on a link")
+    assert "enough for the worst matrix" in worst(plan)[0].constraint
 
 
 def test_links_that_bear_everything_are_explained_only() -> None:
     plan = made(4)
-    assert not said(plan, "sR/M")
+    assert not said(plan, "on a link")
     assert worst(plan)[0].value == "7.5 Gbps"
     assert "enough for the worst matrix" in worst(plan)[0].constraint
 

@@ -26,7 +26,10 @@ BITS = (SIZE - 4) * 8
 def plan(tmp_path_factory: pytest.TempPathFactory) -> ClusterPlan:
     """Quota of a pair: 2.5 Mbps, that is 4,882 frames a second."""
     path: Path = tmp_path_factory.mktemp("spec") / "rb4.yml"
-    path.write_text("name: rb4\nrouter: {external_ports: 4, line_rate: 10Mbps}\nservers: {profile: lab}\n")
+    path.write_text(
+        "name: rb4\nrouter: {external_ports: 4, line_rate: 10Mbps}\nservers: {profile: lab}\n"
+        "interconnect: {direct_quota: paper}\n"
+    )
     return plan_spec(load_spec(path))
 
 

@@ -36,6 +36,7 @@ SPEC = """
 name: rbs
 router: {external_ports: 4, line_rate: 10Gbps}
 servers: {profile: lab}
+interconnect: {direct_quota: paper}
 routes:
   - {prefix: 203.0.113.0/24, via: 198.18.3.2}
   - {prefix: 203.0.112.0/24, via: 198.18.1.2}

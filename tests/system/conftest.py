@@ -39,6 +39,7 @@ CLICK_SPEC = """\
 name: ck4
 router: {{external_ports: 4, line_rate: 10Mbps}}
 servers: {{profile: lab}}
+interconnect: {{direct_quota: paper}}
 dataplane: click
 click: {{dialect: socket, prefix: "{prefix}"}}
 routes:

@@ -181,7 +181,9 @@ def test_what_handlers_cannot_change_is_swapped_while_it_runs(click_cluster: Clu
     pid, marker = process(click_cluster, "n0"), status(click_cluster)["marker"]
     (click_cluster.folder / "own.click").write_text(COUNTING)
     fragment = ("line_rate: 10Mbps", "line_rate: 10Mbps, click_element: own.click")
-    spec = variant(click_cluster, "own", fragment, more="interconnect: {flowlet_timeout: 50ms}\n")
+    spec = variant(
+        click_cluster, "own", fragment, ("direct_quota: paper", "direct_quota: paper, flowlet_timeout: 50ms")
+    )
     assert would(click_cluster, spec)["configuration"].endswith("(hot swap)")
     done(click_cluster, "apply", spec, "--limit", "n0")
     assert process(click_cluster, "n0") == pid

@@ -125,6 +125,7 @@ def test_network_of_a_mesh(rb4: str) -> None:
     plan = load_plan(rb4)
     network = network_of(plan)
     assert network.ports == network.port_servers == 4
-    assert network.forwarder.direct_quota_bps == 2_500_000_000
+    assert network.forwarder.direct_quota_bps == 7_500_000_000
+    assert network.quota_share == 0.75
     assert set(network.link_bps.tolist()) == {link.rate_bps for link in plan.links}
     assert network.forwarder.cores == len(plan.servers[0].cores.dataplane)

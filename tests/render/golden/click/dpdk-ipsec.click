@@ -86,7 +86,7 @@ tx_int3_c0 :: Counter -> send_int3_c0 :: ToDPDKDevice($INT3, QUEUE 0, IQUEUE 102
 local_ext0_c0 :: Counter -> tx_ext0_c0;
 vlb_c0 :: DirectVLB(SELF 0, OWNERS 0 1 2 3, VIA 1:0 2:1 3:2,
     LINKS 10000000000 10000000000 10000000000, SOURCE 02:53:00:00:00:01 02:53:00:00:00:02 02:53:00:00:00:03,
-    INTERMEDIATES 1 2 3, ROUTING direct-vlb, QUOTA 2500000000, FLOWLET 100ms, CORES 2);
+    INTERMEDIATES 1 2 3, ROUTING direct-vlb, QUOTA 7500000000, FLOWLET 100ms, CORES 2);
 vlb_c0[0] -> tx_int1_c0;
 vlb_c0[1] -> tx_int2_c0;
 vlb_c0[2] -> tx_int3_c0;
@@ -170,7 +170,7 @@ tx_int3_c1 :: Counter -> send_int3_c1 :: ToDPDKDevice($INT3, QUEUE 1, IQUEUE 102
 local_ext0_c1 :: Counter -> tx_ext0_c1;
 vlb_c1 :: DirectVLB(SELF 0, OWNERS 0 1 2 3, VIA 1:0 2:1 3:2,
     LINKS 10000000000 10000000000 10000000000, SOURCE 02:53:00:00:00:01 02:53:00:00:00:02 02:53:00:00:00:03,
-    INTERMEDIATES 1 2 3, ROUTING direct-vlb, QUOTA 2500000000, FLOWLET 100ms, CORES 2);
+    INTERMEDIATES 1 2 3, ROUTING direct-vlb, QUOTA 7500000000, FLOWLET 100ms, CORES 2);
 vlb_c1[0] -> tx_int1_c1;
 vlb_c1[1] -> tx_int2_c1;
 vlb_c1[2] -> tx_int3_c1;
@@ -233,4 +233,4 @@ host -> Strip(14) -> CheckIPHeader -> Paint(9) -> rt_c0;
 StaticThreadSched(host 0, from_ext0_c0 0, from_ext0_c1 1, from_int1_c0 0, from_int1_c1 1, from_int2_c0 0, from_int2_c1 1, from_int3_c0 0, from_int3_c1 1);
 
 // By which rbops-node knows what runs.
-configuration :: Script(TYPE PASSIVE, return 687f033a5bfa7fa3a2b34ae88d6a499cd7f968fbdfb80d0f08a08293e4728c1c);
+configuration :: Script(TYPE PASSIVE, return c225a41d0fbb574327e0d88858698c9173ef8d2b377c6e2ccdd72adf25c65bc4);

@@ -76,7 +76,7 @@ tx_int3_c0 :: Counter -> send_int3_c0 :: ToDPDKDevice($INT3, QUEUE 0, IQUEUE 102
 local_ext0_c0 :: Counter -> tx_ext0_c0;
 vlb_c0 :: DirectVLB(SELF 0, OWNERS 0 1 2 3, VIA 1:0 2:1 3:2,
     LINKS 10000000000 10000000000 10000000000, SOURCE 02:53:00:00:00:01 02:53:00:00:00:02 02:53:00:00:00:03,
-    INTERMEDIATES 1 2 3, ROUTING direct-vlb, QUOTA 2500000000, FLOWLET 100ms, CORES 2);
+    INTERMEDIATES 1 2 3, ROUTING direct-vlb, QUOTA 7500000000, FLOWLET 100ms, CORES 2);
 vlb_c0[0] -> tx_int1_c0;
 vlb_c0[1] -> tx_int2_c0;
 vlb_c0[2] -> tx_int3_c0;
@@ -150,7 +150,7 @@ tx_int3_c1 :: Counter -> send_int3_c1 :: ToDPDKDevice($INT3, QUEUE 1, IQUEUE 102
 local_ext0_c1 :: Counter -> tx_ext0_c1;
 vlb_c1 :: DirectVLB(SELF 0, OWNERS 0 1 2 3, VIA 1:0 2:1 3:2,
     LINKS 10000000000 10000000000 10000000000, SOURCE 02:53:00:00:00:01 02:53:00:00:00:02 02:53:00:00:00:03,
-    INTERMEDIATES 1 2 3, ROUTING direct-vlb, QUOTA 2500000000, FLOWLET 100ms, CORES 2);
+    INTERMEDIATES 1 2 3, ROUTING direct-vlb, QUOTA 7500000000, FLOWLET 100ms, CORES 2);
 vlb_c1[0] -> tx_int1_c1;
 vlb_c1[1] -> tx_int2_c1;
 vlb_c1[2] -> tx_int3_c1;
@@ -212,4 +212,4 @@ host -> Strip(14) -> CheckIPHeader -> Paint(9) -> rt_c0;
 StaticThreadSched(host 0, from_ext0_c0 0, from_ext0_c1 1, from_int1_c0 0, from_int1_c1 1, from_int2_c0 0, from_int2_c1 1, from_int3_c0 0, from_int3_c1 1);
 
 // By which rbops-node knows what runs.
-configuration :: Script(TYPE PASSIVE, return 04e08ff2b139a2395064a43e5b5b893139195c48c898f8655babe4b380322405);
+configuration :: Script(TYPE PASSIVE, return ad1e75aa33754ebb6a0ba96049dbbbb3d5117c36482faa91f71e703fd84de15a);

@@ -76,7 +76,7 @@ tx_int3_c0 :: Counter -> send_int3_c0 :: ToDPDKDevice($INT3, QUEUE 0, N_QUEUES 1
 local_ext0_c0 :: Counter -> tx_ext0_c0;
 vlb_c0 :: DirectVLB(SELF 0, OWNERS 0 1 2 3, VIA 1:0 2:1 3:2,
     LINKS 10000000000 10000000000 10000000000, SOURCE 02:53:00:00:00:01 02:53:00:00:00:02 02:53:00:00:00:03,
-    INTERMEDIATES 1 2 3, ROUTING direct-vlb, QUOTA 2500000000, FLOWLET 100ms, CORES 2);
+    INTERMEDIATES 1 2 3, ROUTING direct-vlb, QUOTA 7500000000, FLOWLET 100ms, CORES 2);
 vlb_c0[0] -> tx_int1_c0;
 vlb_c0[1] -> tx_int2_c0;
 vlb_c0[2] -> tx_int3_c0;
@@ -150,7 +150,7 @@ tx_int3_c1 :: Counter -> send_int3_c1 :: ToDPDKDevice($INT3, QUEUE 1, N_QUEUES 1
 local_ext0_c1 :: Counter -> tx_ext0_c1;
 vlb_c1 :: DirectVLB(SELF 0, OWNERS 0 1 2 3, VIA 1:0 2:1 3:2,
     LINKS 10000000000 10000000000 10000000000, SOURCE 02:53:00:00:00:01 02:53:00:00:00:02 02:53:00:00:00:03,
-    INTERMEDIATES 1 2 3, ROUTING direct-vlb, QUOTA 2500000000, FLOWLET 100ms, CORES 2);
+    INTERMEDIATES 1 2 3, ROUTING direct-vlb, QUOTA 7500000000, FLOWLET 100ms, CORES 2);
 vlb_c1[0] -> tx_int1_c1;
 vlb_c1[1] -> tx_int2_c1;
 vlb_c1[2] -> tx_int3_c1;
@@ -212,4 +212,4 @@ host -> Strip(14) -> CheckIPHeader -> Paint(9) -> rt_c0;
 StaticThreadSched(host 0, from_ext0_c0 0, from_ext0_c1 1, from_int1_c0 0, from_int1_c1 1, from_int2_c0 0, from_int2_c1 1, from_int3_c0 0, from_int3_c1 1);
 
 // By which rbops-node knows what runs.
-configuration :: Script(TYPE PASSIVE, return b0c740f27417003c0b61f592b94fef25f3050f5509d60e285752138c491a8f66);
+configuration :: Script(TYPE PASSIVE, return 7ea050c96ddb83ee051adcab0283ca36fa3a82e8743b5e027cacb512e9727f72);

@@ -74,7 +74,7 @@ tx_int3_c0 :: Counter -> send_int3_c0 :: MQPushToDevice($INT3, QUEUE 0, BURST 16
 local_ext0_c0 :: Counter -> tx_ext0_c0;
 vlb_c0 :: DirectVLB(SELF 0, OWNERS 0 1 2 3, VIA 1:0 2:1 3:2,
     LINKS 10000000000 10000000000 10000000000, SOURCE $INT1:eth $INT2:eth $INT3:eth,
-    INTERMEDIATES 1 2 3, ROUTING direct-vlb, QUOTA 2500000000, FLOWLET 100ms, CORES 2);
+    INTERMEDIATES 1 2 3, ROUTING direct-vlb, QUOTA 7500000000, FLOWLET 100ms, CORES 2);
 vlb_c0[0] -> tx_int1_c0;
 vlb_c0[1] -> tx_int2_c0;
 vlb_c0[2] -> tx_int3_c0;
@@ -148,7 +148,7 @@ tx_int3_c1 :: Counter -> send_int3_c1 :: MQPushToDevice($INT3, QUEUE 1, BURST 16
 local_ext0_c1 :: Counter -> tx_ext0_c1;
 vlb_c1 :: DirectVLB(SELF 0, OWNERS 0 1 2 3, VIA 1:0 2:1 3:2,
     LINKS 10000000000 10000000000 10000000000, SOURCE $INT1:eth $INT2:eth $INT3:eth,
-    INTERMEDIATES 1 2 3, ROUTING direct-vlb, QUOTA 2500000000, FLOWLET 100ms, CORES 2);
+    INTERMEDIATES 1 2 3, ROUTING direct-vlb, QUOTA 7500000000, FLOWLET 100ms, CORES 2);
 vlb_c1[0] -> tx_int1_c1;
 vlb_c1[1] -> tx_int2_c1;
 vlb_c1[2] -> tx_int3_c1;
@@ -210,4 +210,4 @@ from_host :: FromHost(rbops0, ETHER 02:53:ff:ff:ff:01) -> Strip(14) -> CheckIPHe
 StaticThreadSched(from_host 0, from_ext0_c0 0, from_ext0_c1 1, from_int1_c0 0, from_int1_c1 1, from_int2_c0 0, from_int2_c1 1, from_int3_c0 0, from_int3_c1 1);
 
 // By which rbops-node knows what runs.
-configuration :: Script(TYPE PASSIVE, return 729b5b6577c5a6a65300bd68256b7eb5ae16076399e640bf1ad6cd1267c51aaa);
+configuration :: Script(TYPE PASSIVE, return 1da88b252b3873586f0f24fcc9195685bdac58b301afddc1884f78bc944fce05);

@@ -91,7 +91,7 @@ tx_int3_c0 :: Counter -> out_int3;
 local_ext0_c0 :: Counter -> tx_ext0_c0;
 vlb_c0 :: DirectVLB(SELF 0, OWNERS 0 1 2 3, VIA 1:0 2:1 3:2,
     LINKS 10000000000 10000000000 10000000000, SOURCE $INT1:eth $INT2:eth $INT3:eth,
-    INTERMEDIATES 1 2 3, ROUTING direct-vlb, QUOTA 2500000000, FLOWLET 100ms, CORES 1);
+    INTERMEDIATES 1 2 3, ROUTING direct-vlb, QUOTA 7500000000, FLOWLET 100ms, CORES 1);
 vlb_c0[0] -> tx_int1_c0;
 vlb_c0[1] -> tx_int2_c0;
 vlb_c0[2] -> tx_int3_c0;
@@ -154,4 +154,4 @@ host -> Strip(14) -> CheckIPHeader -> Paint(9) -> rt_c0;
 StaticThreadSched(host 0, from_ext0_c0 0, from_int1_c0 0, from_int2_c0 0, from_int3_c0 0, send_ext0 0, send_int1 0, send_int2 0, send_int3 0);
 
 // By which rbops-node knows what runs.
-configuration :: Script(TYPE PASSIVE, return 19911a4a0360f0d6019d8ee44bf3b76132f26c1b156f552977020a813a8e6d69);
+configuration :: Script(TYPE PASSIVE, return 39117655114751df90f06cc2fbe1490afddec5ceb073f37d9b30917a9a282e3f);

@@ -81,7 +81,7 @@ tx_int3_c0 :: Counter -> out_int3;
 local_ext0_c0 :: Counter -> tx_ext0_c0;
 vlb_c0 :: DirectVLB(SELF 0, OWNERS 0 1 2 3, VIA 1:0 2:1 3:2,
     LINKS 10000000000 10000000000 10000000000, SOURCE $INT1:eth $INT2:eth $INT3:eth,
-    INTERMEDIATES 1 2 3, ROUTING direct-vlb, QUOTA 2500000000, FLOWLET 100ms, CORES 1);
+    INTERMEDIATES 1 2 3, ROUTING direct-vlb, QUOTA 7500000000, FLOWLET 100ms, CORES 1);
 vlb_c0[0] -> tx_int1_c0;
 vlb_c0[1] -> tx_int2_c0;
 vlb_c0[2] -> tx_int3_c0;
@@ -143,4 +143,4 @@ host -> Strip(14) -> CheckIPHeader -> Paint(9) -> rt_c0;
 StaticThreadSched(host 0, from_ext0_c0 0, from_int1_c0 0, from_int2_c0 0, from_int3_c0 0, send_ext0 0, send_int1 0, send_int2 0, send_int3 0);
 
 // By which rbops-node knows what runs.
-configuration :: Script(TYPE PASSIVE, return 76720a2976445cf910aa5809e96ac501456828e78c7786a7a2c65a6647c6a0f4);
+configuration :: Script(TYPE PASSIVE, return 79f718045eb67e4779541694717a52820ff65f03668fff12c5c48306463f306d);
