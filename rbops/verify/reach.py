@@ -43,7 +43,8 @@ class Reach:
     def __init__(self, servers: Sequence[ServerUnderTest]) -> None:
         self._servers = servers
         self._pings: Mapping[str, Mapping[str, Answer] | AssertionError] | None = None
-        self._counted: Mapping[str, int | AssertionError] = {}
+        self._before: Mapping[str, dict[str, Any] | AssertionError] = {}
+        self._after: Mapping[str, dict[str, Any] | AssertionError] = {}
         self._routes: Mapping[str, Mapping[str, Any] | AssertionError] | None = None
 
     def answer(self, server: ServerUnderTest, peer: ServerUnderTest) -> Answer:
@@ -57,7 +58,14 @@ class Reach:
         answers = [
             found.get(peer.external_address) for found in pings.values() if not isinstance(found, AssertionError)
         ]
-        return _given(self._counted, peer.name), PINGS * sum(1 for answer in answers if answer and answer.good)
+        before, after = (_received(_given(counters, peer.name)) for counters in (self._before, self._after))
+        return after - before, PINGS * sum(1 for answer in answers if answer and answer.good)
+
+    def silent(self, server: ServerUnderTest) -> frozenset[str]:
+        """Its internal ports whose far ends' data planes answered once and do not answer now."""
+        self._all_pings()
+        cables: Mapping[str, Any] = _given(self._after, server.name).get("probes") or {}
+        return frozenset(port for port, cable in cables.items() if cable["state"] == "dead")
 
     def device(self, server: ServerUnderTest, peer: ServerUnderTest) -> str:
         """The device by which a server's kernel sends to another one."""
@@ -68,10 +76,9 @@ class Reach:
 
     def _all_pings(self) -> Mapping[str, Mapping[str, Answer] | AssertionError]:
         if self._pings is None:
-            before = self._on_all(_received)
+            self._before = self._on_all(_counters)
             self._pings = self._on_all(self._ping)
-            after = self._on_all(_received)
-            self._counted = {name: _difference(before[name], after[name]) for name in before}
+            self._after = self._on_all(_counters)
         return self._pings
 
     def _others(self, server: ServerUnderTest) -> list[str]:
@@ -108,14 +115,13 @@ def _places(addresses: Sequence[str]) -> str:
     return " ".join("%s" for _ in addresses)
 
 
-def _received(server: ServerUnderTest) -> int:
-    return int(json.loads(server.fresh(_COUNTERS))["total"]["received"]["internal"])
+def _counters(server: ServerUnderTest) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(server.fresh(_COUNTERS))
+    return found
 
 
-def _difference(before: int | AssertionError, after: int | AssertionError) -> int | AssertionError:
-    if isinstance(before, AssertionError):
-        return before
-    return after if isinstance(after, AssertionError) else after - before
+def _received(counters: Mapping[str, Any]) -> int:
+    return int(counters["total"]["received"]["internal"])
 
 
 def _given(found: Mapping[str, _Result | AssertionError], name: str) -> _Result:

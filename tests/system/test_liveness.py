@@ -68,6 +68,11 @@ def test_a_detached_program_is_gone_round_and_told(cluster: Cluster) -> None:
         shown = cluster.verb("status")
         assert "no answer on int3" in shown.out
         assert "int3 (dead)" in shown.out
+        found = cluster.verb("verify", "-l", "n0", "-k", "test_up", "--format", "json")
+        assert [(row["name"], row["outcome"]) for row in found.json["checks"]] == [
+            *((f"up[n0:{port}]", "passed") for port in ("ext0", "int1", "int2")),
+            ("up[n0:int3]", "failed"),
+        ]
     assert "int3: the far end answers again" in cluster.on("n0", "journalctl", "-u", "rbops-watch", "--no-pager")
 
 

@@ -9,10 +9,13 @@ from rbops.verify.plugin import Case
 
 
 def test_up(port_case: Case) -> None:
-    """The port is up and has a carrier."""
+    """The port is up and has a carrier, and the data plane at the other end of an internal cable answers."""
     link = port_case.server.link(port_case.port)
     assert "UP" in link["flags"], "the port is administratively down"
     assert "LOWER_UP" in link["flags"], "the port has no carrier: is the cable in, and the far end up?"
+    server, port = port_case.server, port_case.port
+    answered = port.kind == "external" or port.name not in server.reach.silent(server)
+    assert answered, "the far end's data plane does not answer: the cable is left out (see `rbops status`)"
 
 
 def test_slow_path(peer_case: Case) -> None:
