@@ -26,6 +26,14 @@ QUICK_S = 3.0
 _USUAL_S = 12.0
 
 
+class Family(StrEnum):
+    """Which packets are sent."""
+
+    IPV4 = "4"
+    IPV6 = "6"
+    BOTH = "both"
+
+
 class Method(StrEnum):
     """How rates are searched."""
 
@@ -52,6 +60,9 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
         int | None, typer.Option(metavar="N", help="Packets for each pair of ports in the matrix phase.")
     ] = None,
     size: Annotated[int, typer.Option(metavar="BYTES", help="Frame size with FCS, 64 to 1518.")] = 64,
+    family: Annotated[
+        Family, typer.Option(help="Send IPv4, IPv6, or both: IPv6 between the ports whose IPv6 has a neighbour's MAC.")
+    ] = Family.BOTH,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of destination addresses and payload.")] = 1,
     quick: Annotated[bool, typer.Option("--quick", help="Without the search for the highest rate.")] = False,
     rates: Annotated[
@@ -119,8 +130,9 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
     wanted = RateOptions(_sizes(sizes) if sizes is not None else (size,), runs, shape)
     seconds = duration if duration is not None else QUICK_S if quick else _USUAL_S
     options = SelftestOptions(
-        duration_s=seconds, packets=packets, size=size, seed=seed, phases=phases, rates=wanted, tcp_bps=_rate(tcp_rate)
-    )
+        duration_s=seconds, packets=packets, size=size, seed=seed, phases=phases, rates=wanted, tcp_bps=_rate(tcp_rate),
+        family=None if family is Family.BOTH else int(family.value),
+    )  # fmt: skip
     result = measure(spec, servers, options)
     if junit is not None:
         save_junit(junit, [selftest_junit(result)])
@@ -166,16 +178,15 @@ def measure(spec: Path, servers: Servers, options: SelftestOptions) -> SelftestR
     from rbops.node.facts import from_json
     from rbops.planner import load_plan
     from rbops.selftest.routefile import read_routes
-    from rbops.selftest.run import run_selftest
+    from rbops.selftest.run import ports_to_test, run_selftest
     from rbops.selftest.servers import CounterReader
-    from rbops.selftest.setup import ports_with_testers
 
     plan = load_plan(spec)
     found = servers.load()
     targets = found.for_plan(plan)
     if servers.limit is not None:
         options = replace(options, servers=tuple(target.name for target in targets))
-    ports_with_testers(plan, found.testers, options)  # refuse what cannot work before a server is contacted
+    ports_to_test(plan, found.testers, options)  # refuse what cannot work before a server is contacted
     with CounterReader(targets) as read_counters:
         routes = read_routes(plan)
         context = context_of(plan, {name: from_json(facts) for name, facts in read_counters.facts().items()})

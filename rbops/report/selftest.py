@@ -43,12 +43,14 @@ def selftest_junit(result: SelftestResult) -> Suite:
     ]
     rest = tuple(text for texts in by_pair.values() for text in texts)
     cases.append(Case("selftest", "the whole router", result.seconds, rest, output=_verdict(result)))
-    if result.rate is not None:
-        failures = () if result.rate.rate_pps else ("no rate without loss was found",)
-        cases.append(Case("selftest.rate", "highest rate without loss", 0.0, failures, output=_rate_line(result.rate)))
+    for name, rate in (("", result.rate), (" of IPv6", result.rate6)):
+        if rate is not None:
+            failures = () if rate.rate_pps else ("no rate without loss was found",)
+            what = f"highest rate without loss{name}"
+            cases.append(Case("selftest.rate", what, 0.0, failures, output=_rate_line(rate)))
     for run in result.rate_runs:
         failures = () if run.pdr.lower_pps else ("no rate with little loss was found",)
-        name = f"NDR and PDR of {run.size}-byte frames, run {run.run}"
+        name = f"NDR and PDR of {_frames(run.size, run.family)}, run {run.run}"
         text = f"NDR {_bounds(run.ndr)[1]}, PDR {_bounds(run.pdr)[1]} Mpps, limit: {_rate_limit(run)}"
         cases.append(Case("selftest.rates", name, run.seconds, failures, output=text))
     for tcp in result.tcp_runs:
@@ -73,6 +75,8 @@ def selftest_blocks(result: SelftestResult) -> Iterator[Block]:
     if result.rate is not None:
         yield _rate_line(result.rate)
         yield _prediction_line(result.predicted_pps, result.rate)
+    if result.rate6 is not None:
+        yield _rate_line(result.rate6, "highest rate of IPv6 without loss")
     if result.rate_runs:
         yield _rates(result.rate_runs)
         yield from (_summary(one) for one in summaries(result.rate_runs) if len(one.rates_pps) > 1)
@@ -100,7 +104,12 @@ def _matrix(phase: Phase, names: dict[int, str]) -> Table:
     cells = {(pair.source, pair.destination): _cell(pair) for pair in phase.pairs}
     columns = ("from \\ to", *(f"port {port} ({names[port]})" for port in names))
     rows = [(f"port {row} ({names[row]})", *(cells.get((row, column), "-") for column in names)) for row in names]
-    return Table(f"Received, {phase.size}-byte frames, every port to every other", columns, tuple(rows))
+    title = f"Received, {_frames(phase.size, phase.family)}, every port to every other"
+    return Table(title, columns, tuple(rows))
+
+
+def _frames(size: int, family: int) -> str:
+    return f"{size}-byte frames{'' if family == 4 else ' of IPv6'}"  # noqa: PLR2004  the family
 
 
 def _cell(pair: Pair) -> Cell:
@@ -238,16 +247,16 @@ def _tcp(runs: Iterable[TcpRun]) -> Table:
     return Table("TCP by iperf3", columns, tuple(rows))
 
 
-def _rate_line(rate: RateResult) -> str:
+def _rate_line(rate: RateResult, what: str = "highest rate without loss") -> str:
     if not rate.rate_pps:
         slowest = min(trial.sent_pps for trial in rate.trials)
         return (
-            f"highest rate without loss: none found in {len(rate.trials)} trials of {rate.size}-byte frames, "
+            f"{what}: none found in {len(rate.trials)} trials of {rate.size}-byte frames, "
             f"the slowest at {slowest:,.0f} packets a second"
         )
     digits = 2 if rate.rate_pps >= _SLOW_PPS else 4
     return (
-        f"highest rate without loss: {rate.rate_pps / 1e6:.{digits}f} Mpps, {rate.rate_bps / 1e9:.{digits}f} Gbps of "
+        f"{what}: {rate.rate_pps / 1e6:.{digits}f} Mpps, {rate.rate_bps / 1e9:.{digits}f} Gbps of "
         f"{rate.size}-byte frames, all ports at once ({LIMITS[rate.limit]}; "
         f"{counted(len(rate.trials), 'trial')})"
     )
@@ -257,7 +266,7 @@ def _rates(runs: Sequence[RateRun]) -> Table:
     columns = ("bytes", "run", "NDR Mpps", "bounds", "PDR Mpps", "bounds", "trials", "seconds", "limit")
     rows = tuple(
         (
-            str(run.size),
+            _size(run.size, run.family),
             str(run.run),
             *(cell for bounds in (run.ndr, run.pdr) for cell in _bounds(bounds)),
             f"{len(run.trials)} of {run.trial_s:g} s",
@@ -287,7 +296,7 @@ def _latency(points: Sequence[LatencyPoint]) -> Table:
     )
     rows = tuple(
         (
-            str(point.size),
+            _size(point.size, point.family),
             "unloaded" if point.part is None else f"{point.part:.0%}",
             _offered(point),
             f"{point.lost:,}",
@@ -299,6 +308,10 @@ def _latency(points: Sequence[LatencyPoint]) -> Table:
         for point in points
     )
     return Table("Latency in microseconds, of all ports at once", columns, rows)
+
+
+def _size(size: int, family: int) -> str:
+    return str(size) if family == 4 else f"{size} IPv6"  # noqa: PLR2004  the family
 
 
 def _offered(point: LatencyPoint) -> Cell:
@@ -325,7 +338,7 @@ def _rate_limit(run: RateRun) -> str:
 
 def _summary(one: RateSummary) -> str:
     return (
-        f"{one.name.upper()} of {one.size}-byte frames over {len(one.rates_pps)} runs: "
+        f"{one.name.upper()} of {_frames(one.size, one.family)} over {len(one.rates_pps)} runs: "
         f"mean {one.mean_pps / 1e6:.4f} Mpps, spread {one.spread:.2%}"
     )
 

@@ -34,6 +34,7 @@ from rbops.errors import CheckFailed, RbopsError, UsageError
 from rbops.resources import bpf_object
 from rbops.selftest import floor
 from rbops.selftest.device import TesterDevice, enter_namespace, resolve
+from rbops.selftest.discovery import discover
 from rbops.selftest.iperf import Iperf, counters
 from rbops.selftest.programs import Generator, Sink
 from rbops.selftest.wire import Epoch
@@ -87,7 +88,8 @@ class Agent:
 
     def resolve(self, address: str, own: str, wait_s: float) -> dict[str, Any]:
         """The MAC of the router's address on this wire, null without an answer."""
-        return {"mac": resolve(self._device, address, own, wait_s)}
+        find = discover if ":" in address else resolve
+        return {"mac": find(self._device, address, own, wait_s)}
 
     def attach(self, testers: int, flows: int, words: int) -> dict[str, Any]:
         """Load generator and sink with room for so many flows a pair and words of bitmap; attach the sink.
@@ -190,6 +192,7 @@ def _epoch(value: dict[str, Any]) -> Epoch:
         value["flows"],
         value.get("shift", 0),
         value.get("room", 0),
+        value.get("family", 4),
     )
 
 

@@ -16,7 +16,7 @@ from rbops.selftest.programs import STAMPS
 from rbops.selftest.result import Pair, Phase, Source
 from rbops.selftest.tester import Agents
 from rbops.selftest.traffic import Traffic, expected_entries, generator_entries, longest, sent_to
-from rbops.selftest.wire import Epoch, FrameFault
+from rbops.selftest.wire import Epoch, FrameFault, smallest_size
 
 __all__ = ["Bench", "Outcome", "run_phase"]
 
@@ -30,21 +30,32 @@ _SLACK_S = 20.0
 
 @dataclass(slots=True)
 class Bench:
-    """The testers, ready to send. Epochs are numbered through a run."""
+    """The testers of one family, ready to send. Epochs are numbered through a run, whatever their family."""
 
     agents: Agents
     testers: Sequence[AttachedTester]
     run: int
     keys: tuple[int, int]
-    _epochs: Iterator[int] = field(default_factory=lambda: iter(range(1, 4096)))
+    family: int = 4
+    sources: int = 0
+    """Testers that each sink has room for; 0: as many as there are."""
+    epochs: Iterator[int] = field(default_factory=lambda: iter(range(1, 4096)))
+
+    def named(self, phase: str) -> str:
+        """A phase's name in results: that of IPv6 says so."""
+        return phase if self.family == 4 else f"{phase} IPv6"  # noqa: PLR2004  the family
+
+    def size(self, wanted: int) -> int:
+        """The frame size, or the smallest that the family's headers and the identity fit into; bytes with FCS."""
+        return max(wanted, smallest_size(self.family))
 
     def epoch(self, traffic: Traffic) -> Epoch:
         """The next epoch; raises CheckFailed after 4,095 of them."""
-        number = next(self._epochs, None)
+        number = next(self.epochs, None)
         if number is None:
             raise CheckFailed("the self-test has no epoch left", code="selftest.epochs")
         shift, room = _stamps(self, traffic) if traffic.stamped else (0, 0)
-        return Epoch(self.run << 12 | number, self.keys, traffic.length, traffic.flows, shift, room)
+        return Epoch(self.run << 12 | number, self.keys, traffic.length, traffic.flows, shift, room, self.family)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +77,7 @@ def run_phase(bench: Bench, traffic: Traffic, meanwhile: Callable[[], None] | No
     frames, words = _fit(bench, traffic)
     addresses = [tester.at.address for tester in bench.testers]
     shape = {"magic": epoch.magic, "keys": epoch.keys, "length": epoch.length, "flows": epoch.flows}
-    shape |= {"shift": epoch.shift, "room": epoch.room}
+    shape |= {"shift": epoch.shift, "room": epoch.room, "family": epoch.family}
     expectations: list[dict[str, Any] | None] = [
         {
             "epoch": shape,
@@ -122,7 +133,7 @@ def _preparations(bench: Bench, traffic: Traffic, epoch: Epoch, shape: dict[str,
 def _fit(bench: Bench, traffic: Traffic) -> tuple[int, int]:
     """How many frames a source may send at most, and the words of bitmap that takes per flow."""
     counts = [len(to) * traffic.flows for to in traffic.destinations.values() if to]
-    room = CAPACITY_WORDS // (len(bench.testers) * traffic.flows) - 2
+    room = CAPACITY_WORDS // ((bench.sources or len(bench.testers)) * traffic.flows) - 2
     limit = (room * 64 - traffic.burst) * min(counts)
     wanted = traffic.frames
     if wanted is None:
@@ -190,12 +201,13 @@ def _outcome(bench: Bench, traffic: Traffic, sent: Sequence[Source], found: Sequ
             count = sent_to(frames, len(destinations), traffic.flows, position)
             pairs.append(_pair(bench.testers, tester.index, to, count, found))
     phase = Phase(
-        name=traffic.name,
+        name=bench.named(traffic.name),
         size=traffic.size,
         seconds=max(source.seconds for source in sent),
         sources=tuple(sent),
         pairs=tuple(pairs),
         stray=sum(answer["passed"] for answer in found),
+        family=bench.family,
     )
     samples = {
         index: {FrameFault(int(kind)): bytes.fromhex(frame) for kind, frame in answer["samples"].items()}

@@ -11,7 +11,7 @@ from rbops.selftest.ports import AttachedTester
 from rbops.selftest.result import Fault, Kind, Pair, Phase
 from rbops.selftest.traffic import ttl_of
 from rbops.selftest.wire import FrameFault as Sample
-from rbops.selftest.wire import Ident, mac_text
+from rbops.selftest.wire import Ident, header_bytes, mac_text
 
 __all__ = ["Evidence", "diagnose"]
 
@@ -51,6 +51,10 @@ class Evidence:
         """The tester on an external port."""
         return next(tester for tester in self.testers if tester.at.port == port)
 
+    def ident(self, frame: bytes) -> Ident:
+        """The identity that a frame of the phase carries, unchecked."""
+        return Ident.of_frame(frame, self.phase.family)
+
     def owner(self, port: int) -> str:
         """The server that owns an external port."""
         return self.tester(port).at.server
@@ -58,7 +62,7 @@ class Evidence:
     def sample(self, pair: Pair, kind: Sample) -> bytes | None:
         """The first wrong frame of a kind at the pair's exit, if it came from the pair's entrance."""
         frame = self.outcome.samples.get(self.tester(pair.destination).index, {}).get(kind)
-        if frame is None or Ident.of_frame(frame).source != self.tester(pair.source).index:
+        if frame is None or self.ident(frame).source != self.tester(pair.source).index:
             return None
         return frame
 
@@ -212,8 +216,9 @@ def _wrong_ttl(evidence: Evidence, pair: Pair) -> str:
     if frame is None:
         return "not one less than sent"
     source, destination = evidence.tester(pair.source), evidence.tester(pair.destination)
-    sent = ttl_of(Ident.of_frame(frame).flow, source.hops_to(destination.at))
-    return f"{frame[22]} where {sent} was sent"
+    sent = ttl_of(evidence.ident(frame).flow, source.hops_to(destination.at))
+    at = 22 if evidence.phase.family == 4 else 21  # noqa: PLR2004  TTL of IPv4, hop limit of IPv6
+    return f"{frame[at]} where {sent} was sent"
 
 
 def _wrong_mac(evidence: Evidence, pair: Pair, among: str) -> str:
@@ -222,7 +227,7 @@ def _wrong_mac(evidence: Evidence, pair: Pair, among: str) -> str:
     if frame is None:
         return text
     targets = evidence.tester(pair.destination).at.targets
-    planned = targets[Ident.of_frame(frame).flow % len(targets)].mac
+    planned = targets[evidence.ident(frame).flow % len(targets)].mac
     return f"{text}: {mac_text(frame[:6])} instead of {planned}"
 
 
@@ -237,7 +242,7 @@ def _wrong_source(evidence: Evidence, pair: Pair, among: str) -> str:
 def _changed(evidence: Evidence, pair: Pair) -> str:
     text = "a header field that no router changes is not what was sent"
     frame = evidence.sample(pair, Sample.HEADER)
-    return text if frame is None else f"{text}, as in {frame[14:42].hex()}"
+    return text if frame is None else f"{text}, as in {frame[14 : header_bytes(evidence.phase.family)].hex()}"
 
 
 def _disagreement(evidence: Evidence) -> list[Fault]:

@@ -2,11 +2,14 @@
 /*
  * The self-test's frame, as generator and sink see it; rbops/selftest/wire.py is its Python side.
  *
- *   0  Ethernet header          14 bytes
- *  14  IPv4 header without options 20
- *  34  UDP header                8    checksum 0: none (RFC 768)
- *  42  struct ident             18    so that it fits the smallest frame (64 bytes with FCS)
- *  60  body                     ..    a sequence of 64-bit words that depends on all of ident
+ *   IPv4  IPv6
+ *   0     0   Ethernet header          14 bytes
+ *  14    14   IPv4 header without options 20, IPv6 header 40
+ *  34    54   UDP header                8    checksum 0: none (RFC 768, RFC 6936)
+ *  42    62   struct ident             18    so that it fits the smallest frame (64 bytes with FCS, IPv6: 84)
+ *  60    80   body                     ..    a sequence of 64-bit words that depends on all of ident
+ *
+ * All frames of an epoch are of one family.
  *
  * Numbers in ident are little-endian. Every byte of the frame is known to the sink: headers from a
  * table by (source, flow), ident by its digest, the body by recomputing it.
@@ -18,8 +21,10 @@
 #include <linux/types.h>
 #include <bpf/bpf_helpers.h>
 
-#define HEADER_BYTES 42
+#define HEADER4_BYTES 42
+#define HEADER6_BYTES 62
 #define SMALLEST_FRAME 60
+#define SMALLEST6_FRAME 80
 #define LARGEST_FRAME 1514
 #define BODY_WORDS ((LARGEST_FRAME - SMALLEST_FRAME) / 8)
 
@@ -36,14 +41,15 @@ struct ident {
 
 _Static_assert(sizeof(struct ident) == 18, "ident must fit the smallest frame");
 
-/* The headers of one flow as they leave the generator, or as the sink expects them. */
+/*
+ * The headers of one flow as they leave the generator, or as the sink expects them, without the UDP checksum at their
+ * end, which is 0: so that those of IPv6 fit one cache line.
+ */
 struct headers {
-	__u64 words[5];
-	__u16 last;
+	__u64 words[7]; /* of IPv4 five are used */
+	__u32 last;
 	__u16 destination; /* generator: ident.destination */
 	__u16 flow;        /* generator: ident.flow */
-	__u16 known;       /* sink: whether the entry is set */
-	__u64 pad[2];      /* one cache line */
 };
 
 _Static_assert(sizeof(struct headers) == 64, "one cache line");

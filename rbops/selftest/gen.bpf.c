@@ -17,7 +17,7 @@ struct config {
 	__u32 active;  /* flows in a group */
 	__u32 burst;   /* packets of a flow each time its group is active */
 	__u16 source;
-	__u16 pad;
+	__u16 family; /* 6: IPv6, else IPv4 */
 	__u32 shift; /* of a flow's packets one in 1 << shift has its time noted */
 	__u32 room;  /* for so many of each flow; 0: for none */
 };
@@ -95,16 +95,44 @@ static __always_inline void advance(struct state *now, const struct config *conf
 	now->sequence += conf->burst;
 }
 
+/* What follows `header` bytes of headers. */
+static __always_inline int write_rest(struct xdp_md *ctx, const struct config *conf, struct state *now,
+				      const struct headers *flow, __u32 index, const __u32 header)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	__u32 length = ctx->data_end - ctx->data;
+	struct ident *id = data + header;
+	void *body = data + header + sizeof(*id);
+	__u64 digest;
+
+	if (body > end)
+		return XDP_ABORTED;
+	*(__u16 *)(data + header - 2) = 0;
+	id->magic = conf->magic;
+	id->source = conf->source;
+	id->destination = flow->destination;
+	id->sequence = now->sequence + now->round;
+	id->flow = flow->flow;
+	digest = ident_digest(id, length, conf->key0, conf->key1);
+	id->digest = digest;
+	if (body < end)
+		write_body(body, end, digest);
+
+	if (conf->room)
+		stamp(&stamps, index, id->sequence, conf->shift, conf->room);
+	advance(now, conf);
+	return XDP_TX;
+}
+
 SEC("xdp")
 int generate(struct xdp_md *ctx)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	__u32 zero = 0, length = ctx->data_end - ctx->data, index;
-	struct ident *id = data + HEADER_BYTES;
+	__u32 zero = 0, index;
 	struct config *conf;
 	struct state *now;
 	struct headers *flow;
-	__u64 digest, *to = data;
+	__u64 *to = data;
 
 	conf = bpf_map_lookup_elem(&config, &zero);
 	now = bpf_map_lookup_elem(&state, &zero);
@@ -125,21 +153,14 @@ int generate(struct xdp_md *ctx)
 	to[2] = flow->words[2];
 	to[3] = flow->words[3];
 	to[4] = flow->words[4];
-	*(__u16 *)(data + 40) = flow->last;
-	id->magic = conf->magic;
-	id->source = conf->source;
-	id->destination = flow->destination;
-	id->sequence = now->sequence + now->round;
-	id->flow = flow->flow;
-	digest = ident_digest(id, length, conf->key0, conf->key1);
-	id->digest = digest;
-	if (length > SMALLEST_FRAME)
-		write_body(data + SMALLEST_FRAME, end, digest);
-
-	if (conf->room)
-		stamp(&stamps, index, id->sequence, conf->shift, conf->room);
-	advance(now, conf);
-	return XDP_TX;
+	if (conf->family != 6)
+		return write_rest(ctx, conf, now, flow, index, HEADER4_BYTES);
+	if (data + SMALLEST6_FRAME > end)
+		return XDP_ABORTED;
+	to[5] = flow->words[5];
+	to[6] = flow->words[6];
+	*(__u32 *)(data + 56) = flow->last;
+	return write_rest(ctx, conf, now, flow, index, HEADER6_BYTES);
 }
 
 char _license[] SEC("license") = "GPL";

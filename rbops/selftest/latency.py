@@ -72,6 +72,7 @@ class LatencyPoint:
     lost: int
     found: Distribution
     floor: Distribution
+    family: int = 4
 
     @property
     def reached(self) -> bool:
@@ -81,6 +82,7 @@ class LatencyPoint:
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
         return {
+            "family": self.family,
             "size": self.size,
             "part": self.part,
             "offered_pps": round(self.offered_pps),

@@ -64,7 +64,7 @@ class SelftestOptions:
     address behind the port, and some more. ``seed`` chooses addresses and the digest's key. ``phases``
     are names of ``phases.PHASES``, run in its order; none named: all but those that must be. ``rates`` is for
     the phase of that name. ``tcp_bps``: what the TCP connections of a row may send together; None: what a path holds.
-    ``servers``: only between the external ports of these.
+    ``servers``: only between the external ports of these. ``family``: 4 or 6, None: each that the spec has.
     """
 
     duration_s: float = 12.0
@@ -75,6 +75,7 @@ class SelftestOptions:
     seed: int = 1
     phases: tuple[str, ...] = ()
     servers: tuple[str, ...] | None = None
+    family: int | None = None
     rates: RateOptions = field(default_factory=RateOptions)
     tcp_bps: float | None = None
 

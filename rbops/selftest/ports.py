@@ -8,9 +8,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from rbops.errors import Mismatch, Where
-from rbops.plan import PUNT, Adjacency, ClusterPlan, Port, Route, Tunnel
+from rbops.plan import PUNT, Adjacency, ClusterPlan, Port, Port6, Route, Tunnel
 
-__all__ = ["AttachedTester", "Destination", "PortUnderTest", "ports_under_test", "targets"]
+__all__ = ["AttachedTester", "Destination", "PortUnderTest", "ports_under_test", "ports_under_test6", "targets"]
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 PER_PORT = 16
 """The highest number of destination addresses behind a port."""
@@ -26,7 +29,7 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class PortUnderTest:
-    """An external port as planned; the tester is its first neighbour with a known MAC."""
+    """An external port as planned, of one family; the tester is its first neighbour with a known MAC."""
 
     port: int
     server: str
@@ -35,6 +38,11 @@ class PortUnderTest:
     targets: tuple[Destination, ...]
     queues: int
     rate_bps: int
+
+    @property
+    def family(self) -> int:
+        """4 or 6."""
+        return ipaddress.ip_address(self.address).version
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +93,38 @@ def _port_under_test(server: str, port: Port, number: int, reachable: tuple[Dest
             hint="give it `neighbors: [{address: ..., mac: ...}]` in the spec, the tester's own",
         )
     router = next((address for address in port.addresses if _inside(neighbour.address, address)), port.addresses[0])
+    return _made(server, port, number, router, neighbour.address, reachable)
+
+
+def ports_under_test6(plan: ClusterPlan, *, seed: int) -> tuple[PortUnderTest, ...]:
+    """The external ports whose IPv6 has a neighbour with a known MAC, by port id; none without IPv6 in the plan."""
+    if plan.ipv6 is None:
+        return ()
+    neighbours = {(port.port, near.index): near for port in plan.ipv6.ports for near in port.adjacencies}
+    found = _targets(neighbours, _Table([*plan.ipv6.connected, *plan.ipv6.static]), seed)
+    ports = [
+        _made(server.name, port, own.port, own.address, near.address, found[own.port])
+        for server in plan.servers
+        for port in server.ports
+        if port.kind == "external"
+        and (own := plan.ipv6.port(port.id)) is not None
+        and (near := _first(own)) is not None
+    ]
+    return tuple(sorted(ports, key=lambda port: port.port))
+
+
+def _first(port: Port6) -> Adjacency | None:
+    return next((near for near in port.adjacencies if near.mac), None)
+
+
+def _made(
+    server: str, port: Port, number: int, router: str, address: str, reachable: tuple[Destination, ...]
+) -> PortUnderTest:
     return PortUnderTest(
         port=number,
         server=server,
-        router_address=router.split("/")[0],
-        address=neighbour.address,
+        router_address=router.partition("/")[0],
+        address=address,
         targets=reachable,
         queues=max(1, len(port.queues)),
         rate_bps=port.rate_bps,
@@ -113,14 +148,19 @@ def targets(plan: ClusterPlan, routes: Iterable[Route], *, seed: int) -> dict[in
         if port.id is not None
         for adjacency in port.adjacencies
     }
-    table = _Table(routes, plan.forwarding.tunnels)
+    return _targets(neighbours, _Table(routes, plan.forwarding.tunnels), seed, plan.port_owner)
+
+
+def _targets(
+    neighbours: Mapping[tuple[int, int], Adjacency], table: _Table, seed: int, ports: Iterable[int] = ()
+) -> dict[int, tuple[Destination, ...]]:
     choose = random.Random(seed)  # noqa: S311  a repeatable sample, no secret
     out: dict[int, tuple[Destination, ...]] = {}
-    for number in {port for port, _ in neighbours} | set(plan.port_owner):
+    for number in {port for port, _ in neighbours} | set(ports):
         known = [
             Destination(a.address, a.mac) for (port, _), a in sorted(neighbours.items()) if port == number and a.mac
         ]
-        own = [target for target in known if not table.tunnelled(ipaddress.IPv4Address(target.address))]
+        own = [target for target in known if not table.tunnelled(ipaddress.ip_address(target.address))]
         behind = table.of_port(number)
         choose.shuffle(behind)
         out[number] = tuple(_with_routes(own, behind, table, neighbours, choose))
@@ -145,7 +185,7 @@ def _with_routes(
         if len(found) >= PER_PORT:
             break
         neighbour = neighbours.get((route.port, route.adjacency))
-        network = ipaddress.IPv4Network(route.prefix)
+        network = ipaddress.ip_network(route.prefix)
         if neighbour is None or neighbour.mac is None or not _sendable(network):
             continue
         for address in _candidates(network, choose):
@@ -157,11 +197,11 @@ def _with_routes(
     return found
 
 
-def _sendable(network: ipaddress.IPv4Network) -> bool:
+def _sendable(network: _Network) -> bool:
     return not (network.is_multicast or network.is_loopback or network.is_link_local)
 
 
-def _candidates(network: ipaddress.IPv4Network, choose: random.Random) -> list[ipaddress.IPv4Address]:
+def _candidates(network: _Network, choose: random.Random) -> list[_Address]:
     size = network.num_addresses
     offsets = [choose.randrange(size), size - 1, 0] if size <= 2 else [choose.randrange(1, size - 1), size - 2, 1]  # noqa: PLR2004
     return [network.network_address + offset for offset in dict.fromkeys(offsets)]
@@ -176,8 +216,9 @@ class _Table:
         self._ports: dict[int, list[Route]] = {}
         for route in routes:
             address, _, length = route.prefix.partition("/")
-            base = int(ipaddress.IPv4Address(address))
-            self._lengths.setdefault(int(length or 32), {})[base] = (route.port, route.adjacency)
+            base = ipaddress.IPv6Address(address) if ":" in address else ipaddress.IPv4Address(address)
+            place = self._lengths.setdefault(int(length or base.max_prefixlen), {})
+            place[int(base)] = (route.port, route.adjacency)
             if route.adjacency != PUNT:
                 self._ports.setdefault(route.port, []).append(route)
 
@@ -185,15 +226,15 @@ class _Table:
         """The routes out of a port, in the order given."""
         return list(self._ports.get(port, ()))
 
-    def tunnelled(self, address: ipaddress.IPv4Address) -> bool:
+    def tunnelled(self, address: _Address) -> bool:
         """Whether packets to ``address`` are encrypted at their input port."""
         return any(address in network for network in self._tunnelled)
 
-    def longest_match(self, address: ipaddress.IPv4Address) -> tuple[int, int] | None:
+    def longest_match(self, address: _Address) -> tuple[int, int] | None:
         """(port, adjacency) of the longest prefix that holds ``address``."""
         value = int(address)
         for length in sorted(self._lengths, reverse=True):
-            mask = ((1 << length) - 1) << (32 - length)
+            mask = ((1 << length) - 1) << (address.max_prefixlen - length)
             found = self._lengths[length].get(value & mask)
             if found is not None:
                 return found

@@ -11,6 +11,7 @@ import time
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 
 from rbops.dataplane.xdp.ctlibbpf import library
@@ -35,7 +36,7 @@ _ZERO = bytes(4)
 _KINDS = 10
 _SHARED = ("expected", "order", "seen", "tallies", "misdelivered", "stamps")
 _TALLY = struct.Struct("<16Q")
-_SAMPLE_BYTES = 60
+_SAMPLE_BYTES = 80
 STAMPS = 1 << 17
 """Of so many packets a tester notes the time."""
 
@@ -144,7 +145,7 @@ class Generator:
             active,
             burst,
             source,
-            0,
+            epoch.family,
             epoch.shift,
             epoch.room,
         )
@@ -207,7 +208,7 @@ class Reception:
 
     ``delivered[s]`` counts different packets of source s that arrived where they were meant to;
     ``faults[s]`` by ``FrameFault`` 0 to 9; ``misdelivered`` (source, planned destination) -> packets;
-    ``samples`` the first frame of each kind of fault, 60 bytes.
+    ``samples`` the first frame of each kind of fault, its first 80 bytes.
     """
 
     delivered: tuple[int, ...]
@@ -249,16 +250,17 @@ class Sink:
         if count * words > self._maps["seen"].max_entries or count > self._maps["expected"].max_entries:
             raise BpfError(f"the sink has no room for {count} flows of {words * 64} packets", code="tester.room")
         shape = (epoch.magic, epoch.length, self._testers, epoch.flows, words, own, UDP_PORT.to_bytes(2, "big"))
-        self._maps["config"].update(_ZERO, struct.pack("<QQIIIIIH2sII", *epoch.keys, *shape, epoch.shift, epoch.room))
+        rest = (epoch.shift, epoch.room, epoch.family)
+        self._maps["config"].update(_ZERO, struct.pack("<QQIIIIIH2sIII4x", *epoch.keys, *shape, *rest))
         for memory in self._memory.values():
             _clear(memory)
         expected = self._memory["expected"]
         for source, packed in entries.items():
             expected[64 * epoch.flows * source : 64 * epoch.flows * source + len(packed)] = packed
         for kind in FrameFault:
-            self._maps["samples"].update(int(kind).to_bytes(4, "little"), bytes(8 + 64))
+            self._maps["samples"].update(int(kind).to_bytes(4, "little"), bytes(8 + _SAMPLE_BYTES))
         for index, address in enumerate(sources):
-            self._maps["sources"].update(bytes(map(int, address.split("."))), index.to_bytes(4, "little"))
+            self._maps["sources"].update(ip_address(address).packed.ljust(16, b"\0"), index.to_bytes(4, "little"))
         totals = self._maps["totals"]
         totals.update(_ZERO, bytes(len(totals.lookup(_ZERO) or b"")))
         self._words, self._epoch = words, epoch

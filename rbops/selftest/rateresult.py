@@ -126,10 +126,12 @@ class RateRun:
     complete: bool
     trials: tuple[Trial, ...]
     seconds: float
+    family: int = 4
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
         return {
+            "family": self.family,
             "size": self.size,
             "run": self.run,
             "method": self.method,
@@ -151,6 +153,7 @@ class RateSummary:
     size: int
     name: str
     rates_pps: tuple[float, ...]
+    family: int = 4
 
     @property
     def mean_pps(self) -> float:
@@ -165,6 +168,7 @@ class RateSummary:
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
         return {
+            "family": self.family,
             "size": self.size,
             "rate": self.name,
             "runs": len(self.rates_pps),
@@ -175,8 +179,8 @@ class RateSummary:
 
 
 def summaries(runs: Sequence[RateRun]) -> Iterable[RateSummary]:
-    """NDR and PDR of each frame size over its runs."""
-    for size in dict.fromkeys(run.size for run in runs):
-        own = [run for run in runs if run.size == size]
-        yield RateSummary(size, "ndr", tuple(run.ndr.lower_pps for run in own))
-        yield RateSummary(size, "pdr", tuple(run.pdr.lower_pps for run in own))
+    """NDR and PDR of each family and frame size over its runs."""
+    for family, size in dict.fromkeys((run.family, run.size) for run in runs):
+        own = [run for run in runs if (run.family, run.size) == (family, size)]
+        yield RateSummary(size, "ndr", tuple(run.ndr.lower_pps for run in own), family)
+        yield RateSummary(size, "pdr", tuple(run.pdr.lower_pps for run in own), family)

@@ -172,6 +172,7 @@ class Phase:
     pairs: tuple[Pair, ...]
     spread: tuple[PathCount, ...] = ()
     service: tuple[PortService, ...] = ()
+    family: int = 4
     stray: int = 0
     """Frames that were not the test's and went to the testers' kernels."""
     balance: Balance | None = None
@@ -245,6 +246,8 @@ class SelftestResult:
     rate_runs: tuple[RateRun, ...] = ()
     latencies: tuple[LatencyPoint, ...] = ()
     tcp_runs: tuple[TcpRun, ...] = ()
+    rate6: RateResult | None = None
+    """As ``rate``, of IPv6."""
 
     @property
     def checked(self) -> int:
@@ -269,6 +272,7 @@ class SelftestResult:
             "ports": [{"id": port, "server": server} for port, server in self.ports],
             "phases": [_phase(phase, [port for port, _ in self.ports]) for phase in self.phases],
             "rate": self.rate.to_dict() if self.rate else None,
+            "rate_ipv6": self.rate6.to_dict() if self.rate6 else None,
             "predicted_pps": self.predicted_pps,
             "rates": [run.to_dict() for run in self.rate_runs],
             "rate_summary": [summary.to_dict() for summary in summaries(self.rate_runs)],
@@ -296,6 +300,7 @@ def _fault(fault: Fault) -> dict[str, Any]:
 def _phase(phase: Phase, ports: list[int]) -> dict[str, Any]:
     return {
         "name": phase.name,
+        "family": phase.family,
         "size": phase.size,
         "seconds": round(phase.seconds, 6),
         "sent": phase.sent,

@@ -7,15 +7,25 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from rbops.dataplane import registry
+from rbops.errors import UsageError
 from rbops.plan import ClusterPlan, Route
+from rbops.selftest.bench import Bench
 from rbops.selftest.counters import ReadCounters
 from rbops.selftest.options import OVERALL_S, SelftestOptions
 from rbops.selftest.phases import PhaseKind, choose, rates
 from rbops.selftest.result import Fault, SelftestResult
 from rbops.selftest.session import RunOn, Session, usual_flows
-from rbops.selftest.setup import TesterLike, launch, make_bench, ports_with_testers, slow_testers
+from rbops.selftest.setup import (
+    PortWithTester,
+    TesterLike,
+    launch,
+    make_benches,
+    ports_with_testers,
+    ports_with_testers6,
+    slow_testers,
+)
 
-__all__ = ["SelftestOptions", "run_selftest"]
+__all__ = ["SelftestOptions", "ports_to_test", "run_selftest"]
 
 
 def run_selftest(
@@ -38,22 +48,25 @@ def run_selftest(
     """
     started = time.monotonic()
     phases = choose(options.phases)
-    where = ports_with_testers(plan, testers, options, routes)
+    where, others, notes = ports_to_test(plan, testers, options, routes)
     faults: list[Fault] = []
-    with launch(where, 4 * OVERALL_S + (options.rates.seconds if rates.NAME in options.phases else 0)) as agents:
+    families = 2 if others else 1
+    searching = families * options.rates.seconds if rates.NAME in options.phases else 0
+    with launch(where, 4 * OVERALL_S * families + searching) as agents:
+        tested = [[port for port, _ in ports] for ports in (where, others) if ports]
         flows = max(
-            usual_flows([port for port, _ in where], options),
-            *(kind.flows(len(where)) for kind in phases),
+            *(usual_flows(ports, options) for ports in tested),
+            *(kind.flows(len(ports)) for kind in phases for ports in tested),
         )
         hops = partial(registry.controller(plan.forwarding.dataplane).hops, plan)
-        bench = make_bench(where, agents, options, flows, faults, hops)
-        session = Session(plan, bench, options, read_counters, progress, run_on)
-        session.notes += slow_testers(bench)
+        benches = make_benches(where, agents, options, flows, faults, hops, [port for port, _ in others])
+        session = Session(plan, benches[0], options, read_counters, progress, run_on)
+        session.notes += [*notes, *slow_testers(session.bench)]
         if plan.forwarding.tunnels:
             session.notes.append(
                 "what goes through tunnels leaves as ESP: not tested, `rbops verify` looks at the keys"
             )
-        _run_all(session, phases)
+        _run_all(session, phases, benches)
     faults += session.faults
     if (
         not any(phase.received for phase in session.phases)
@@ -69,7 +82,8 @@ def run_selftest(
         seed=options.seed,
         ports=tuple((port.port, port.server) for port, _ in where),
         phases=tuple(session.phases),
-        rate=session.rate,
+        rate=session.rates.get(4),
+        rate6=session.rates.get(6),
         faults=tuple(faults),
         seconds=time.monotonic() - started,
         notes=tuple(session.notes),
@@ -81,8 +95,34 @@ def run_selftest(
     )
 
 
-def _run_all(session: Session, phases: Sequence[PhaseKind]) -> None:
-    total = sum(kind.share for kind in phases) or 1
-    for kind in phases:
+def ports_to_test(
+    plan: ClusterPlan, testers: Iterable[TesterLike], options: SelftestOptions, routes: Iterable[Route] = ()
+) -> tuple[tuple[PortWithTester, ...], tuple[PortWithTester, ...], list[str]]:
+    """The ports with their testers, those that are tested with IPv6 after IPv4, and notes; changes nothing.
+
+    Raises Mismatch (3) when a port has no usable tester, UsageError (2) without root, or for a family that no two
+    ports have.
+    """
+    testers = tuple(testers)
+    if options.family == 4:  # noqa: PLR2004  the family
+        return ports_with_testers(plan, testers, options, routes), (), []
+    others, note = ports_with_testers6(plan, testers, options)
+    if options.family is None:
+        return ports_with_testers(plan, testers, options, routes), others, [note] if note else []
+    if not others:
+        raise UsageError(
+            note or "the spec has no IPv6, nothing to test with --family 6",
+            code="selftest.family",
+            hint="give two ports `ipv6: {address: ..., neighbors: [{address: ..., mac: ...}]}`",
+        )
+    return others, (), [note] if note else []
+
+
+def _run_all(session: Session, phases: Sequence[PhaseKind], benches: Sequence[Bench]) -> None:
+    """Every phase for IPv4, then for IPv6 those whose result may be another one."""
+    runs = [(kind, bench) for at, bench in enumerate(benches) for kind in phases if kind.each_family or at == 0]
+    total = sum(kind.share for kind, _ in runs) or 1
+    for kind, bench in runs:
         if kind.after_faults or not session.faults:
+            session.bench = bench
             kind.run(session, session.options.duration_s * kind.share / total)

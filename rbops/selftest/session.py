@@ -45,7 +45,7 @@ class Session:
         self.plan, self.bench, self.options = plan, bench, options
         self._read_counters, self.say, self._run_on = read_counters, say, run_on
         self.phases: list[Phase] = []
-        self.rate: RateResult | None = None
+        self.rates: dict[int, RateResult] = {}
         self.rate_runs: list[RateRun] = []
         self.latencies: list[LatencyPoint] = []
         self.tcp_runs: list[TcpRun] = []
@@ -57,6 +57,20 @@ class Session:
     def flows(self) -> int:
         """Between two ports, in the phases that need no other number."""
         return usual_flows([tester.at for tester in self.bench.testers], self.options)
+
+    @property
+    def rate(self) -> RateResult | None:
+        """The highest rate without loss of the family that is tested now."""
+        return self.rates.get(self.bench.family)
+
+    @rate.setter
+    def rate(self, found: RateResult) -> None:
+        self.rates[self.bench.family] = found
+
+    @property
+    def size(self) -> int:
+        """Of frames in the phases that need no other size, bytes with FCS."""
+        return self.bench.size(self.options.size)
 
     @property
     def everyone(self) -> dict[int, tuple[int, ...]]:
@@ -84,7 +98,7 @@ class Session:
 
         ``ordered``: packets of a flow must arrive in order. ``queues``: also check which core served which queue.
         """
-        self.say(f"{traffic.name}: {traffic.size}-byte frames for {traffic.seconds:.0f} s")
+        self.say(f"{self.bench.named(traffic.name)}: {traffic.size}-byte frames for {traffic.seconds:.0f} s")
         for attempt in range(_ATTEMPTS):
             before = self.readings()
             outcome = run_phase(self.bench, traffic)
@@ -98,7 +112,8 @@ class Session:
             if repeat is None:
                 break
             traffic, reason = repeat
-            self.notes.append(f"{traffic.name}: {reason}; repeated at {traffic.pps:,.0f} packets a second and port")
+            name = outcome.phase.name
+            self.notes.append(f"{name}: {reason}; repeated at {traffic.pps:,.0f} packets a second and port")
         served = self._served(before, after) if queues else ()
         even = balance(self.plan, counted, traffic.size, max((one.seconds for one in outcome.phase.sources), default=0))
         over = spread(self.plan, counted)
@@ -108,7 +123,7 @@ class Session:
         evidence = replace(evidence, suspicions=tuple(found))
         self.phases.append(outcome.phase)
         self.faults += diagnose(evidence)
-        self.faults += affinity_faults(served, traffic.name)
+        self.faults += affinity_faults(served, outcome.phase.name)
         return outcome
 
     def _served(

@@ -7,6 +7,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any, Protocol
 
 from rbops.deploy.inventory import Target
@@ -15,12 +16,20 @@ from rbops.plan import ClusterPlan, Route
 from rbops.selftest.bench import CAPACITY_WORDS, Bench
 from rbops.selftest.local import local_tester
 from rbops.selftest.options import OVERALL_S, SelftestOptions
-from rbops.selftest.ports import AttachedTester, PortUnderTest, ports_under_test
+from rbops.selftest.ports import AttachedTester, PortUnderTest, ports_under_test, ports_under_test6
 from rbops.selftest.result import Fault
 from rbops.selftest.tester import Agents
 from rbops.selftest.travel import open_sessions, remote_tester
 
-__all__ = ["PortWithTester", "TesterLike", "launch", "make_bench", "ports_with_testers", "slow_testers"]
+__all__ = [
+    "PortWithTester",
+    "TesterLike",
+    "launch",
+    "make_benches",
+    "ports_with_testers",
+    "ports_with_testers6",
+    "slow_testers",
+]
 
 _RESOLVE_S = 3.0
 _NO_MAC = "02:00:00:00:00:00"
@@ -57,7 +66,32 @@ def ports_with_testers(
 
     Raises Mismatch (3) when a port has no usable tester, UsageError (2) without root.
     """
-    found = ports_under_test(plan, seed=options.seed, routes=routes)
+    return _with_testers(ports_under_test(plan, seed=options.seed, routes=routes), testers, options)
+
+
+def ports_with_testers6(
+    plan: ClusterPlan, testers: Iterable[TesterLike], options: SelftestOptions
+) -> tuple[tuple[PortWithTester, ...], str | None]:
+    """Those that are tested with IPv6, and a note on ports that have IPv6 and are not; raises as for IPv4.
+
+    None where the spec has no IPv6, or not two ports whose IPv6 neighbour has a MAC in it.
+    """
+    found = ports_under_test6(plan, seed=options.seed)
+    have = [port.port for port in plan.ipv6.ports] if plan.ipv6 else []
+    left = [str(port) for port in have if port not in {one.port for one in found}]
+    note = f"IPv6 is not tested on port {', '.join(left)}: no neighbour with a MAC in the spec" if left else None
+    if options.servers is not None:
+        found = tuple(port for port in found if port.server in options.servers)
+    if len(found) < 2:  # noqa: PLR2004  from one port to another
+        if have:
+            note = "IPv6 is not tested: no two of the ports have an IPv6 neighbour with a MAC in the spec"
+        return (), note
+    return _with_testers(found, testers, options), note
+
+
+def _with_testers(
+    found: tuple[PortUnderTest, ...], testers: Iterable[TesterLike], options: SelftestOptions
+) -> tuple[PortWithTester, ...]:
     if options.servers is not None:
         found = tuple(port for port in found if port.server in options.servers)
     by_port = {tester.port: tester for tester in testers}
@@ -102,17 +136,20 @@ def launch(where: Sequence[PortWithTester], lifetime_s: float = 4 * OVERALL_S) -
     return agents
 
 
-def make_bench(
+def make_benches(
     where: Sequence[PortWithTester],
     agents: Agents,
     options: SelftestOptions,
     flows: int,
     faults: list[Fault],
     hops: Callable[[str, str], int] = lambda *_: 1,
-) -> Bench:
-    """Attach generators and sinks, with room for ``flows`` a pair; a port without a router is added to ``faults``.
+    others: Sequence[PortUnderTest] = (),
+) -> list[Bench]:
+    """Attach generators and sinks, with room for ``flows`` a pair: a bench of the ports of ``where``, and one of the
+    ``others``, which are some of them in another family; of no ports none is made.
 
-    ``hops``: by how much the TTL of a packet from one server to another becomes less.
+    A port without a router is added to ``faults``. ``hops``: by how much the TTL of a packet from one server to
+    another becomes less.
     """
     agents.start()
     facts = agents.call("hello")
@@ -120,22 +157,40 @@ def make_bench(
     queues = min(min(port.queues, fact["rx_queues"]) for (port, _), fact in zip(where, facts, strict=True))
     agents.each("pin", [{"cpu": cpu} for cpu in _cores(where, facts, queues)])
     attached = agents.call("attach", testers=len(where), flows=flows, words=CAPACITY_WORDS)
-    answers = agents.each(
-        "resolve",
-        [{"address": port.router_address, "own": port.address, "wait_s": _RESOLVE_S} for port, _ in where],
-    )
-    testers = []
-    every = zip(where, facts, attached, answers, strict=True)
-    for index, ((port, _), fact, native, answer) in enumerate(every):
-        if answer["mac"] is None:
-            faults.append(_silent(port))
-        longer = {to.server: n for to, _ in where if (n := hops(port.server, to.server)) != 1}
-        testers.append(
-            AttachedTester(index, port, fact["mac"], answer["mac"] or _NO_MAC, longer, fact["boot"], native["native"])
-        )
+    facts = [fact | native for fact, native in zip(facts, attached, strict=True)]
     choose = random.Random(options.seed)  # noqa: S311  identifies a run, not a secret
     keys = (choose.getrandbits(64), choose.getrandbits(64))
-    return Bench(agents, testers, random.SystemRandom().getrandbits(20), keys)
+    run, found = random.SystemRandom().getrandbits(20), list[Bench]()
+    places = {port.port: at for at, (port, _) in enumerate(where)}
+    for ports in ([port for port, _ in where], list(others)):
+        if not ports:
+            continue
+        own = [places[port.port] for port in ports]
+        some = agents if len(own) == len(where) else Agents([agents.all[at] for at in own])
+        testers = _attached(ports, [facts[at] for at in own], some, faults, hops)
+        made = Bench(some, testers, run, keys, ports[0].family, len(where))
+        found.append(replace(made, epochs=found[0].epochs) if found else made)
+    return found
+
+
+def _attached(
+    ports: Sequence[PortUnderTest],
+    facts: Sequence[Mapping[str, Any]],
+    agents: Agents,
+    faults: list[Fault],
+    hops: Callable[[str, str], int],
+) -> list[AttachedTester]:
+    """The testers, after the router was asked for its MAC on each port."""
+    asked = [{"address": port.router_address, "own": port.address, "wait_s": _RESOLVE_S} for port in ports]
+    testers = []
+    for index, (port, fact, answer) in enumerate(zip(ports, facts, agents.each("resolve", asked), strict=True)):
+        if answer["mac"] is None:
+            faults.append(_silent(port))
+        longer = {to.server: n for to in ports if (n := hops(port.server, to.server)) != 1}
+        testers.append(
+            AttachedTester(index, port, fact["mac"], answer["mac"] or _NO_MAC, longer, fact["boot"], fact["native"])
+        )
+    return testers
 
 
 def _cores(where: Sequence[PortWithTester], facts: Sequence[Mapping[str, Any]], queues: int) -> Iterator[int]:
@@ -160,5 +215,6 @@ def slow_testers(bench: Bench) -> list[str]:
 
 def _silent(port: PortUnderTest) -> Fault:
     """A port on which the router does not answer is a fault; the test continues, to find others."""
-    text = f"{port.server} does not answer ARP for {port.router_address} on port {port.port}: is {port.server} up?"
+    way = "ARP" if port.family == 4 else "neighbour discovery"  # noqa: PLR2004  the family
+    text = f"{port.server} does not answer {way} for {port.router_address} on port {port.port}: is {port.server} up?"
     return Fault("nothing arrived", text, "start", 0, port.port, None, port.server)

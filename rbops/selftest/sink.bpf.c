@@ -11,6 +11,7 @@
 #include <stdbool.h>
 
 #define ETHERTYPE_IPV4 0x0800
+#define ETHERTYPE_IPV6 0x86dd
 #define PROTOCOL_UDP 17
 #define RUN_MASK 0xfffff000U
 #define TRIES 16
@@ -41,6 +42,8 @@ struct config {
 	__u16 udp_port; /* big-endian: the test's UDP destination port */
 	__u32 shift;    /* as the generators' */
 	__u32 room;
+	__u32 family;  /* 6: IPv6, else IPv4 */
+	__u32 pad;
 };
 
 struct totals {
@@ -55,7 +58,7 @@ struct tally {
 
 struct sample {
 	__u64 taken;
-	__u8 frame[SMALLEST_FRAME + 4];
+	__u8 frame[SMALLEST6_FRAME];
 };
 
 struct {
@@ -126,10 +129,14 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 } misdelivered SEC(".maps");
 
-/* Sources by IPv4 address, for frames whose ident is not to be believed. */
+/* Sources by address (IPv4: the first word), for frames whose ident is not to be believed. */
+struct address {
+	__u32 words[4];
+};
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__type(key, __u32);
+	__type(key, struct address);
 	__type(value, __u32);
 	__uint(max_entries, 4096);
 } sources SEC(".maps");
@@ -150,6 +157,8 @@ static __noinline int take_sample(struct xdp_md *ctx, __u32 kind)
 	if (!to || data + SMALLEST_FRAME > end || __sync_fetch_and_or(&to->taken, 1))
 		return 0;
 	__builtin_memcpy(to->frame, data, SMALLEST_FRAME);
+	if (data + SMALLEST6_FRAME <= end)
+		__builtin_memcpy(to->frame + SMALLEST_FRAME, data + SMALLEST_FRAME, SMALLEST6_FRAME - SMALLEST_FRAME);
 	return 1;
 }
 
@@ -175,6 +184,17 @@ static __always_inline bool checksum_holds(const __u16 *header)
 	return sum == 0xffff;
 }
 
+static __always_inline bool bytes_differ(const __u8 *have, const __u8 *should, int from, int to)
+{
+	bool other = false;
+	int i;
+
+#pragma clang loop unroll(full)
+	for (i = from; i < to; i++)
+		other |= have[i] != should[i];
+	return other;
+}
+
 /* Names every way in which the headers differ from what is expected. */
 static __noinline int judge_headers(struct xdp_md *ctx, __u32 source, __u32 index)
 {
@@ -182,13 +202,11 @@ static __noinline int judge_headers(struct xdp_md *ctx, __u32 source, __u32 inde
 	struct headers *want = bpf_map_lookup_elem(&expected, &index);
 	__u8 *have = data;
 	const __u8 *should;
-	bool other = false;
-	int i;
 
 	if (!want || data + SMALLEST_FRAME > end)
 		return 0;
 	should = (const __u8 *)want;
-	/* The order is destination MAC 0-5, source MAC 6-11, TTL 22, header checksum 24-25. */
+	/* The order is destination MAC 0-5, source MAC 6-11, TTL 22, header checksum 24-25, UDP checksum 40-41. */
 	if (*(__u32 *)data != *(__u32 *)should || *(__u16 *)(data + 4) != *(__u16 *)(should + 4))
 		count_fault(ctx, source, DESTINATION_MAC);
 	if (*(__u16 *)(data + 6) != *(__u16 *)(should + 6) || *(__u32 *)(data + 8) != *(__u32 *)(should + 8))
@@ -197,11 +215,30 @@ static __noinline int judge_headers(struct xdp_md *ctx, __u32 source, __u32 inde
 		count_fault(ctx, source, TTL);
 	if (!checksum_holds(data + 14))
 		count_fault(ctx, source, CHECKSUM);
-#pragma clang loop unroll(full)
-	for (i = 12; i < HEADER_BYTES; i++)
-		if (i != 22 && i != 24 && i != 25 && have[i] != should[i])
-			other = true;
-	if (other)
+	if (bytes_differ(have, should, 12, 22) || have[23] != should[23] || bytes_differ(have, should, 26, 40) ||
+	    *(__u16 *)(data + 40))
+		count_fault(ctx, source, HEADER);
+	return 0;
+}
+
+/* The same of IPv6, whose header has no checksum: hop limit 21, UDP checksum 60-61. */
+static __noinline int judge_headers6(struct xdp_md *ctx, __u32 source, __u32 index)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct headers *want = bpf_map_lookup_elem(&expected, &index);
+	__u8 *have = data;
+	const __u8 *should;
+
+	if (!want || data + SMALLEST6_FRAME > end)
+		return 0;
+	should = (const __u8 *)want;
+	if (*(__u32 *)data != *(__u32 *)should || *(__u16 *)(data + 4) != *(__u16 *)(should + 4))
+		count_fault(ctx, source, DESTINATION_MAC);
+	if (*(__u16 *)(data + 6) != *(__u16 *)(should + 6) || *(__u32 *)(data + 8) != *(__u32 *)(should + 8))
+		count_fault(ctx, source, SOURCE_MAC);
+	if (have[21] != should[21])
+		count_fault(ctx, source, TTL);
+	if (bytes_differ(have, should, 12, 21) || bytes_differ(have, should, 22, 60) || *(__u16 *)(data + 60))
 		count_fault(ctx, source, HEADER);
 	return 0;
 }
@@ -211,7 +248,16 @@ static __always_inline bool headers_differ(void *data, const struct headers *wan
 	const __u64 *have = data;
 
 	return (have[0] ^ want->words[0]) | (have[1] ^ want->words[1]) | (have[2] ^ want->words[2]) |
-	       (have[3] ^ want->words[3]) | (have[4] ^ want->words[4]) | (*(__u16 *)(data + 40) ^ want->last);
+	       (have[3] ^ want->words[3]) | (have[4] ^ want->words[4]) | *(__u16 *)(data + 40);
+}
+
+static __always_inline bool headers6_differ(void *data, const struct headers *want)
+{
+	const __u64 *have = data;
+
+	return (have[5] ^ want->words[5]) | (have[6] ^ want->words[6]) | (*(__u32 *)(data + 56) ^ want->last) |
+	       (have[0] ^ want->words[0]) | (have[1] ^ want->words[1]) | (have[2] ^ want->words[2]) |
+	       (have[3] ^ want->words[3]) | (have[4] ^ want->words[4]) | *(__u16 *)(data + 60);
 }
 
 static __always_inline bool body_differs(void *at, void *end, __u64 word)
@@ -259,78 +305,102 @@ static __always_inline void follow(struct xdp_md *ctx, __u32 source, __u32 index
 		count_fault(ctx, source, REORDERED);
 }
 
+/* Which tester an address is of; 0 for none. */
+static __always_inline __u32 *sender(void *data, void *end, __u32 family)
+{
+	struct address from = {};
+
+	if (family != 6) {
+		if (data + 30 > end)
+			return 0;
+		from.words[0] = *(__u32 *)(data + 26);
+	} else {
+		if (data + 38 > end)
+			return 0;
+		__builtin_memcpy(&from, data + 22, sizeof(from));
+	}
+	return bpf_map_lookup_elem(&sources, &from);
+}
+
 /* The run's magic, but a digest that does not fit: believe the addresses rather than ident. */
-static __noinline int judge_mangled(struct xdp_md *ctx)
+static __noinline int judge_mangled(struct xdp_md *ctx, __u32 family)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	__u32 address, *source, unknown = 0;
+	__u32 *source = sender(data, end, family);
 
-	if (data + SMALLEST_FRAME > end)
-		return XDP_DROP;
-	address = *(__u32 *)(data + 26);
-	source = bpf_map_lookup_elem(&sources, &address);
-	count_fault(ctx, source ? *source : unknown, MANGLED);
+	count_fault(ctx, source ? *source : 0, MANGLED);
 	return XDP_DROP;
+}
+
+/* Whether it is a frame of this run, of whichever epoch, of the family that has so long headers. */
+static __always_inline int of_the_run(struct xdp_md *ctx, const struct config *conf, const __u32 header)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct ident *id = data + header;
+
+	if ((void *)(id + 1) > end || (id->magic ^ conf->magic) & RUN_MASK)
+		return 0;
+	return id->digest == (__u32)ident_digest(id, ctx->data_end - ctx->data, conf->key0, conf->key1) ? 1 : -1;
+}
+
+/* Whether it looks like UDP of the test, whatever it carries. */
+static __always_inline bool looks_ours(void *data, void *end, const struct config *conf)
+{
+	if (conf->family != 6)
+		return data + SMALLEST_FRAME <= end && *(__u16 *)(data + 12) == bpf_htons(ETHERTYPE_IPV4) &&
+		       *(__u8 *)(data + 23) == PROTOCOL_UDP && *(__u16 *)(data + 36) == conf->udp_port;
+	return data + SMALLEST6_FRAME <= end && *(__u16 *)(data + 12) == bpf_htons(ETHERTYPE_IPV6) &&
+	       *(__u8 *)(data + 20) == PROTOCOL_UDP && *(__u16 *)(data + 56) == conf->udp_port;
 }
 
 /* A frame without the epoch's magic: of an earlier epoch, broken, or none of ours. */
 static __noinline int judge_stranger(struct xdp_md *ctx)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	__u32 zero = 0, address, *source;
+	__u32 zero = 0, *source;
 	struct config *conf = bpf_map_lookup_elem(&config, &zero);
 	struct totals *total = bpf_map_lookup_elem(&totals, &zero);
-	struct ident *id = data + HEADER_BYTES;
+	int four, six;
 
 	if (!conf || !total)
 		return XDP_PASS;
-	if (data + SMALLEST_FRAME > end)
-		goto pass;
-	if (!((id->magic ^ conf->magic) & RUN_MASK)) {
-		__u32 length = ctx->data_end - ctx->data;
-
-		if (id->digest != (__u32)ident_digest(id, length, conf->key0, conf->key1))
-			return judge_mangled(ctx);
+	four = of_the_run(ctx, conf, HEADER4_BYTES);
+	six = of_the_run(ctx, conf, HEADER6_BYTES);
+	if (four > 0 || six > 0) {
 		total->stale++;
 		return XDP_DROP;
 	}
-	if (*(__u16 *)(data + 12) != bpf_htons(ETHERTYPE_IPV4) || *(__u8 *)(data + 23) != PROTOCOL_UDP ||
-	    *(__u16 *)(data + 36) != conf->udp_port)
-		goto pass;
-	address = *(__u32 *)(data + 26);
-	source = bpf_map_lookup_elem(&sources, &address);
-	if (!source)
-		goto pass;
+	if (four < 0 || six < 0)
+		return judge_mangled(ctx, four < 0 ? 4 : 6);
+	source = looks_ours(data, end, conf) ? sender(data, end, conf->family) : 0;
+	if (!source) {
+		total->passed++;
+		return XDP_PASS;
+	}
 	count_fault(ctx, *source, MANGLED);
 	return XDP_DROP;
-pass:
-	total->passed++;
-	return XDP_PASS;
 }
 
-SEC("xdp")
-int check(struct xdp_md *ctx)
+static __always_inline int check_frame(struct xdp_md *ctx, const struct config *conf, struct totals *total,
+				       const __u32 header)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	__u32 zero = 0, length = ctx->data_end - ctx->data, index, bit;
-	struct ident *id = data + HEADER_BYTES;
-	struct config *conf = bpf_map_lookup_elem(&config, &zero);
-	struct totals *total = bpf_map_lookup_elem(&totals, &zero);
+	__u32 length = ctx->data_end - ctx->data, index, bit;
+	const __u32 family = header == HEADER6_BYTES ? 6 : 4;
+	struct ident *id = data + header;
+	void *body = data + header + sizeof(*id);
 	struct headers *want;
 	__u64 digest, *word, mask, old;
 	__u32 source, sequence;
 
-	/* No epoch: the magic is 0, as any frame's bytes there may be. */
-	if (!conf || !total || !conf->magic)
-		return XDP_PASS;
-	if (data + SMALLEST_FRAME > end || id->magic != conf->magic)
+	if (body > end || id->magic != conf->magic)
 		return judge_stranger(ctx);
 	total->frames++;
 	source = id->source;
 	sequence = id->sequence;
 	digest = ident_digest(id, conf->length, conf->key0, conf->key1);
 	if (id->digest != (__u32)digest || source >= conf->testers || id->flow >= conf->flows)
-		return judge_mangled(ctx);
+		return judge_mangled(ctx, family);
 	if (id->destination != conf->self) {
 		index = source * conf->testers + id->destination;
 		word = bpf_map_lookup_elem(&misdelivered, &index);
@@ -343,11 +413,15 @@ int check(struct xdp_md *ctx)
 	want = bpf_map_lookup_elem(&expected, &index);
 	bit = index * conf->words + (sequence >> 6);
 	word = bpf_map_lookup_elem(&seen, &bit);
-	if (!want || !want->known || !word || sequence >> 6 >= conf->words)
-		return judge_mangled(ctx);
-	if (headers_differ(data, want))
+	if (!want || !*(__u16 *)((void *)want + 12) || !word || sequence >> 6 >= conf->words)
+		return judge_mangled(ctx, family);
+	if (family == 6) {
+		if (headers6_differ(data, want))
+			judge_headers6(ctx, source, index);
+	} else if (headers_differ(data, want)) {
 		judge_headers(ctx, source, index);
-	if (length != conf->length || (length > SMALLEST_FRAME && body_differs(data + SMALLEST_FRAME, end, digest)))
+	}
+	if (length != conf->length || (body < end && body_differs(body, end, digest)))
 		count_fault(ctx, source, CORRUPT);
 	mask = 1ULL << (sequence & 63);
 	old = __sync_fetch_and_or(word, mask);
@@ -359,6 +433,20 @@ int check(struct xdp_md *ctx)
 		stamp(&stamps, index, sequence, conf->shift, conf->room);
 	follow(ctx, source, index, sequence);
 	return XDP_DROP;
+}
+
+SEC("xdp")
+int check(struct xdp_md *ctx)
+{
+	__u32 zero = 0;
+	struct config *conf = bpf_map_lookup_elem(&config, &zero);
+	struct totals *total = bpf_map_lookup_elem(&totals, &zero);
+
+	/* No epoch: the magic is 0, as any frame's bytes there may be. */
+	if (!conf || !total || !conf->magic)
+		return XDP_PASS;
+	return conf->family == 6 ? check_frame(ctx, conf, total, HEADER6_BYTES)
+				 : check_frame(ctx, conf, total, HEADER4_BYTES);
 }
 
 char _license[] SEC("license") = "GPL";

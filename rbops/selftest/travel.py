@@ -48,6 +48,7 @@ _MODULES = (
     "selftest/__init__.py",
     "selftest/agent.py",
     "selftest/device.py",
+    "selftest/discovery.py",
     "selftest/floor.py",
     "selftest/iperf.py",
     "selftest/programs.py",

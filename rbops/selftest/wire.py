@@ -1,6 +1,7 @@
 """The self-test's frame and the BPF maps of generator and sink, as bytes; ``frame.h`` is the other side.
 
-Sizes of frames are given with the FCS (64 to 1518 bytes, RFC 2544), lengths without it (60 to 1514).
+Sizes of frames are given with the FCS (64 to 1518 bytes, RFC 2544; those of IPv6 from 84), lengths without it. A family
+is 4 or 6.
 """
 
 from __future__ import annotations
@@ -20,15 +21,17 @@ __all__ = [
     "FrameFault",
     "Ident",
     "digest",
+    "header_bytes",
     "headers",
     "internet_checksum",
     "mac_bytes",
     "mac_text",
+    "smallest_size",
 ]
 
 FCS_BYTES = 4
 SMALLEST_SIZE, LARGEST_SIZE = 64, 1518
-HEADER_BYTES, SMALLEST_LENGTH = 42, 60
+_HEADER_BYTES = {4: 42, 6: 62}
 
 UDP_PORT = 7
 """The UDP destination port of test frames: echo, as RFC 2544 appendix C.2.6.4 has it."""
@@ -36,7 +39,9 @@ UDP_PORT = 7
 FIRST_SOURCE_PORT = 49152
 _MASK = (1 << 64) - 1
 _IDENT = struct.Struct("<IHHIHI")
-_HEADERS = struct.Struct("<42sHHH16x")
+_HEADERS = struct.Struct("<60sHH")
+_LABEL_STEP = 0x10DCD
+"""Flow labels of a source are this far apart: odd, so that 2^20 flows have different ones (RFC 6437)."""
 
 
 class FrameFault(IntEnum):
@@ -71,6 +76,7 @@ class Epoch:
     flows: int
     shift: int = 0
     room: int = 0
+    family: int = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +102,9 @@ class Ident:
     flow: int
 
     @classmethod
-    def of_frame(cls, frame: bytes) -> Ident:
+    def of_frame(cls, frame: bytes, family: int = 4) -> Ident:
         """The identity that a frame carries, unchecked."""
-        return cls(*_IDENT.unpack_from(frame, HEADER_BYTES)[:5])
+        return cls(*_IDENT.unpack_from(frame, header_bytes(family))[:5])
 
     def pack(self, epoch: Epoch) -> bytes:
         """Its bytes, with the digest."""
@@ -119,6 +125,16 @@ def digest(ident: Ident, epoch: Epoch) -> int:
     return a ^ (a >> 32)
 
 
+def header_bytes(family: int) -> int:
+    """Bytes of Ethernet, IP and UDP headers."""
+    return _HEADER_BYTES[family]
+
+
+def smallest_size(family: int) -> int:
+    """The smallest frame that holds headers and identity, with FCS."""
+    return header_bytes(family) + _IDENT.size + FCS_BYTES
+
+
 def internet_checksum(data: bytes) -> int:
     """RFC 1071 over an even number of bytes; 0 for a header whose checksum is right."""
     total = sum(int.from_bytes(data[at : at + 2]) for at in range(0, len(data), 2))
@@ -128,18 +144,24 @@ def internet_checksum(data: bytes) -> int:
 
 
 def headers(flow: FlowHeaders, length: int) -> bytes:
-    """The 42 bytes of Ethernet, IPv4 and UDP headers of a frame of ``length`` bytes without FCS."""
-    addresses = ipaddress.IPv4Address(flow.source).packed + ipaddress.IPv4Address(flow.destination).packed
-    fields = (0x45, 0, length - 14, flow.flow + 1, 0x4000, flow.ttl, 17)
-    without = struct.pack("!BBHHHBBH", *fields, 0) + addresses
-    ip = struct.pack("!BBHHHBBH", *fields, internet_checksum(without)) + addresses
-    udp = struct.pack("!HHHH", FIRST_SOURCE_PORT + flow.flow, UDP_PORT, length - 34, 0)
-    return flow.destination_mac + flow.source_mac + b"\x08\x00" + ip + udp
+    """Ethernet, IP and UDP headers of a frame of ``length`` bytes without FCS: 42 bytes, of IPv6 62."""
+    source, destination = ipaddress.ip_address(flow.source), ipaddress.ip_address(flow.destination)
+    addresses = source.packed + destination.packed
+    macs = flow.destination_mac + flow.source_mac
+    if source.version == 6:  # noqa: PLR2004  the family
+        label = (flow.flow + 1) * _LABEL_STEP & 0xFFFFF
+        ip = b"\x86\xdd" + struct.pack("!IHBB", 6 << 28 | label, length - 54, 17, flow.ttl) + addresses
+    else:
+        fields = (0x45, 0, length - 14, flow.flow + 1, 0x4000, flow.ttl, 17)
+        without = struct.pack("!BBHHHBBH", *fields, 0) + addresses
+        ip = b"\x08\x00" + struct.pack("!BBHHHBBH", *fields, internet_checksum(without)) + addresses
+    udp_length = length - header_bytes(source.version) + 8
+    return macs + ip + struct.pack("!HHHH", FIRST_SOURCE_PORT + flow.flow, UDP_PORT, udp_length, 0)
 
 
 def pack_headers(header: bytes, destination: int, flow: int) -> bytes:
     """An entry of the generator's ``flows`` and the sink's ``expected`` map (struct headers)."""
-    return _HEADERS.pack(header, destination, flow, 1)
+    return _HEADERS.pack(header[:-2], destination, flow)
 
 
 def mac_bytes(text: str) -> bytes:

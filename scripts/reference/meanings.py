@@ -33,6 +33,7 @@ MEANINGS = {
     "render.unwritable": "the folder for the rendered files cannot be written, with the system's reason",
     "route.address": "what is asked for is no address",
     "scale.plot-unwritable": "the picture cannot be written, with the system's reason",
+    "selftest.family": "--family 6, and less than two ports have IPv6 with a neighbour whose MAC is in the spec",
     "selftest.route-file": "the file of routes cannot be read, with the system's reason",
     "spec.invalid": "the spec has errors; each has a place and a code of its own",
     "spec.unknown-key": "a section has a key that does not exist",

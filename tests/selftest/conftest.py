@@ -8,7 +8,7 @@ import struct
 import subprocess
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ import pytest
 from rbops.dataplane.xdp.controller.compile import compile_all, compile_one
 from rbops.dataplane.xdp.libbpf import Map, Object
 from rbops.deploy.inventory import Target
-from rbops.plan import ClusterPlan, Route, Routes
+from rbops.plan import PUNT, Adjacency, ClusterPlan, Ipv6, Port6, Route, Routes
 from rbops.selftest.programs import Link
 from rbops.selftest.wire import mac_bytes
 from tests.support.netns import inside
@@ -35,6 +35,24 @@ def make_plan(ports: int = 3, *, routes: tuple[Route, ...] = (), rate_bps: int =
     connected = connected_routes(ports, own=False)
     whole = Mesh("reference", ports, rate_bps, cabled=False)
     return whole.plan(Routes(connected, routes, count=len(connected) + len(routes)))
+
+
+def with_ipv6(plan: ClusterPlan, *routes: Route) -> ClusterPlan:
+    """The plan with 2001:db8:0:PORT::/64 on each port, the router ::1 in it and the tester ::2."""
+    ports = []
+    for port in sorted(plan.port_owner):
+        near = Adjacency(2, f"2001:db8:0:{port:x}::2", f"02:4e:00:{port:02x}:00:02")
+        ports.append(Port6(port, f"2001:db8:0:{port:x}::1/64", (near,)))
+    connected = tuple(
+        route
+        for port in ports
+        for route in (
+            Route(f"2001:db8:0:{port.port:x}::/64", port.port, PUNT, None),
+            Route(f"2001:db8:0:{port.port:x}::1/128", port.port, PUNT, None),
+            Route(f"2001:db8:0:{port.port:x}::2/128", port.port, 2, None),
+        )
+    )
+    return replace(plan, ipv6=Ipv6(tuple(ports), connected, routes))
 
 
 @dataclass(frozen=True)
@@ -96,6 +114,9 @@ def _cable(prefix: str, number: int) -> None:
         ip("-n", namespace, "link", "set", f"ext{number}", "up")
     ip("-n", tester, "addr", "add", f"198.18.{number}.2/24", "dev", f"ext{number}")
     ip("-n", router, "addr", "add", f"198.18.{number}.1/24", "dev", f"ext{number}")
+    on = ["ip", "netns", "exec", router, "sysctl", "-qw", f"net.ipv6.conf.ext{number}.disable_ipv6=0"]
+    subprocess.run(on, check=True, capture_output=True)
+    ip("-n", router, "addr", "add", f"2001:db8:0:{number:x}::1/64", "dev", f"ext{number}", "nodad")
 
 
 def _start(prefix: str, ports: int, objects: Path) -> ReferenceRouter:

@@ -60,6 +60,15 @@ struct {
 	__uint(max_entries, 256);
 } received SEC(".maps");
 
+/* Byte 7 of an IPv6 address, the last of its /64, says the port. */
+#define DESTINATION6 45
+#define SOURCE6 29
+
+static __always_inline int is_ipv6(void *data)
+{
+	return *(__u16 *)(data + 12) == bpf_htons(0x86dd) && *(__u8 *)(data + 20) == 17;
+}
+
 static __always_inline void decrease_ttl(void *ip, __u8 by)
 {
 	__u16 *check = ip + 10;
@@ -73,17 +82,22 @@ SEC("xdp")
 int route(struct xdp_md *ctx)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	__u32 zero = 0, octet, source, kind = NONE;
+	__u32 zero = 0, octet, source, kind = NONE, six;
 	struct fault_config *conf = bpf_map_lookup_elem(&fault, &zero);
 	struct route *to;
 	__u64 *count;
 
-	if (!conf || data + 60 > end || *(__u16 *)(data + 12) != bpf_htons(0x0800) || *(__u8 *)(data + 23) != 17)
+	if (!conf || data + 60 > end)
 		return XDP_PASS;
-	octet = *(__u8 *)(data + 32);
-	source = *(__u8 *)(data + 28);
+	six = is_ipv6(data);
+	if (six && data + 80 > end)
+		return XDP_PASS;
+	if (!six && (*(__u16 *)(data + 12) != bpf_htons(0x0800) || *(__u8 *)(data + 23) != 17))
+		return XDP_PASS;
+	octet = six ? *(__u8 *)(data + DESTINATION6) : *(__u8 *)(data + 32);
+	source = six ? *(__u8 *)(data + SOURCE6) : *(__u8 *)(data + 28);
 	to = bpf_map_lookup_elem(&routes, &octet);
-	if (!to || !to->ifindex || *(__u8 *)(data + 22) <= 1)
+	if (!to || !to->ifindex || (six ? *(__u8 *)(data + 21) : *(__u8 *)(data + 22)) <= 1)
 		return XDP_PASS;
 	count = bpf_map_lookup_elem(&received, &source);
 	if (count)
@@ -94,19 +108,31 @@ int route(struct xdp_md *ctx)
 	}
 	if (kind == DROP)
 		return XDP_DROP;
-	decrease_ttl(data + 14, kind == WRONG_TTL ? 2 : 1);
+	if (six)
+		*(__u8 *)(data + 21) -= kind == WRONG_TTL ? 2 : 1;
+	else
+		decrease_ttl(data + 14, kind == WRONG_TTL ? 2 : 1);
 	if (kind == BAD_CHECKSUM)
 		*(__u8 *)(data + 24) ^= 0x10;
 	if (kind == HEADER)
-		*(__u8 *)(data + 35) ^= 0x40;
+		*(__u8 *)(data + (six ? 17 : 35)) ^= 0x40; /* the flow label, the UDP source port */
 	__builtin_memcpy(data, to->destination, 6);
 	__builtin_memcpy(data + 6, to->source, 6);
 	if (kind == WRONG_MAC)
 		*(__u8 *)(data + 5) ^= 0x01;
-	if (kind == MANGLE)
+	if (six && data + 92 <= end) {
+		if (kind == MANGLE)
+			*(__u8 *)(data + 71) ^= 0x80;
+		if (kind == CORRUPT)
+			*(__u8 *)(data + 91) ^= 0x01;
+	} else if (data + 72 <= end) {
+		if (kind == MANGLE)
+			*(__u8 *)(data + 51) ^= 0x80;
+		if (kind == CORRUPT)
+			*(__u8 *)(data + 71) ^= 0x01;
+	} else if (kind == MANGLE) {
 		*(__u8 *)(data + 51) ^= 0x80;
-	if (kind == CORRUPT && data + 72 <= end)
-		*(__u8 *)(data + 71) ^= 0x01;
+	}
 	if (kind == REORDER)
 		return bpf_redirect(conf->delay, 0);
 	if (kind == MISDELIVER)
@@ -130,7 +156,7 @@ int rejoin(struct xdp_md *ctx)
 
 	if (data + 60 > end)
 		return XDP_PASS;
-	octet = *(__u8 *)(data + 32);
+	octet = is_ipv6(data) ? *(__u8 *)(data + DESTINATION6) : *(__u8 *)(data + 32);
 	to = bpf_map_lookup_elem(&routes, &octet);
 	return to && to->ifindex ? bpf_redirect(to->ifindex, 0) : XDP_PASS;
 }

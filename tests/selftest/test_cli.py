@@ -14,7 +14,6 @@ from rbops.cli.app import build
 from rbops.deploy.inventory import load_inventory
 from rbops.selftest import run as run_module
 from rbops.selftest import servers as servers_module
-from rbops.selftest import setup as preparation
 from rbops.selftest.options import SelftestOptions
 from rbops.selftest.result import Fault, Pair, Phase, SelftestResult, Source
 
@@ -90,7 +89,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     monkeypatch.setattr(run_module, "run_selftest", fake)
     monkeypatch.setattr(servers_module, "CounterReader", _NoServers)
-    monkeypatch.setattr(preparation, "ports_with_testers", lambda *_: ())
+    monkeypatch.setattr(run_module, "ports_to_test", lambda *_: ((), (), []))
     return passed
 
 
@@ -118,6 +117,19 @@ def test_a_fault_is_1_and_stands_in_json_and_junit(files: Path, seen: dict[str, 
 def test_limit_leaves_the_ports_of_those_servers(files: Path, seen: dict[str, Any]) -> None:
     assert invoke(files, "--limit", "n0").exit_code == 0
     assert seen["options"].servers == ("n0",)
+
+
+@pytest.mark.parametrize(("word", "family"), [("4", 4), ("6", 6), ("both", None)])
+def test_the_family_is_handed_on(files: Path, seen: dict[str, Any], word: str, family: int | None) -> None:
+    assert invoke(files, "--family", word).exit_code == 0
+    assert seen["options"].family == family
+
+
+def test_a_family_that_the_spec_has_not_is_2(files: Path) -> None:
+    done = invoke(files, "--family", "6")
+    assert done.exit_code == 2
+    assert "the spec has no IPv6, nothing to test with --family 6" in done.stderr
+    assert invoke(files, "--family", "5").exit_code == 2
 
 
 def test_a_junit_file_that_cannot_be_written_is_2(files: Path, seen: dict[str, Any]) -> None:

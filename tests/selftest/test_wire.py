@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 import itertools
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,10 +19,12 @@ from rbops.selftest.wire import (
     FrameFault,
     Ident,
     digest,
+    header_bytes,
     headers,
     internet_checksum,
     mac_bytes,
     pack_headers,
+    smallest_size,
 )
 
 OBJ = Path(__file__).parents[2] / "rbops" / "selftest" / "obj"
@@ -29,17 +33,22 @@ LOOPBACK = 1
 GOLDEN = 0x9E3779B97F4A7C15
 
 
-def flow(number: int = 0, ttl: int = 64) -> FlowHeaders:
-    return FlowHeaders(
-        mac_bytes("02:4c:00:00:00:00"), mac_bytes("02:4e:00:00:00:02"), "198.18.0.2", "198.18.1.2", ttl, number
-    )
+SOURCES = {4: "198.18.0.2", 6: "2001:db8::2"}
+DESTINATIONS = {4: "198.18.1.2", 6: "2001:db8:0:1::2"}
+both_families = pytest.mark.parametrize("family", [4, 6])
+
+
+def flow(number: int = 0, ttl: int = 64, family: int = 4) -> FlowHeaders:
+    macs = mac_bytes("02:4c:00:00:00:00"), mac_bytes("02:4e:00:00:00:02")
+    return FlowHeaders(*macs, SOURCES[family], DESTINATIONS[family], ttl, number)
 
 
 def frame(ident: Ident, epoch: Epoch, ttl: int = 64) -> bytes:
     word = digest(ident, epoch)
-    count = -(-(epoch.length - 60) // 8)
+    rest = epoch.length + 4 - smallest_size(epoch.family)
+    count = -(-rest // 8)
     body = b"".join(struct.pack("<Q", (word + GOLDEN * (index + 1)) & (1 << 64) - 1) for index in range(count))
-    return headers(flow(ident.flow, ttl), epoch.length) + ident.pack(epoch) + body[: epoch.length - 60]
+    return headers(flow(ident.flow, ttl, epoch.family), epoch.length) + ident.pack(epoch) + body[:rest]
 
 
 def test_headers_are_what_the_rfcs_say() -> None:
@@ -50,6 +59,24 @@ def test_headers_are_what_the_rfcs_say() -> None:
     assert struct.unpack("!H", header[16:18]) == (46,)
     assert header[22] == 64
     assert struct.unpack("!HHHH", header[34:42]) == (49155, UDP_PORT, 26, 0)
+
+
+def test_those_of_ipv6_too() -> None:
+    header = headers(flow(3, family=6), 90)
+    assert len(header) == header_bytes(6) == 62
+    assert header[12:14] == b"\x86\xdd"
+    first, payload, following, hops = struct.unpack("!IHBB", header[14:22])
+    assert (first >> 28, first >> 20 & 0xFF, payload, following, hops) == (6, 0, 36, 17, 64)
+    assert header[22:38] == ipaddress.IPv6Address("2001:db8::2").packed
+    assert header[38:54] == ipaddress.IPv6Address("2001:db8:0:1::2").packed
+    assert struct.unpack("!HHHH", header[54:62]) == (49155, UDP_PORT, 36, 0)
+    labels = {headers(flow(number, family=6), 90)[14:18] for number in range(1024)}
+    assert len(labels) == 1024
+    assert all(label[0] == 0x60 for label in labels)
+
+
+def test_the_smallest_frames() -> None:
+    assert (smallest_size(4), smallest_size(6)) == (64, 84)
 
 
 def test_the_digest_depends_on_everything_it_covers() -> None:
@@ -72,6 +99,8 @@ def test_ident_fits_the_smallest_frame_and_comes_back() -> None:
     ident = Ident(EPOCH.magic, 1, 2, 3, 1)
     assert len(ident.pack(EPOCH)) == 18
     assert Ident.of_frame(frame(ident, EPOCH)) == ident
+    six = replace(EPOCH, family=6, length=80)
+    assert Ident.of_frame(frame(ident, six), 6) == ident
 
 
 def test_mac_addresses() -> None:
@@ -100,17 +129,22 @@ def test_groups_of_flows_take_turns_in_bursts(bpf_objects: Path) -> None:
 
 
 @pytest.mark.root
-@pytest.mark.parametrize("length", [60, 61, 67, 68, 100, 1514])
-def test_the_generator_writes_exactly_this_frame(bpf_objects: Path, length: int) -> None:
+@pytest.mark.parametrize(
+    ("family", "length"),
+    [(4, 60), (4, 61), (4, 67), (4, 68), (4, 100), (4, 1514), (6, 80), (6, 81), (6, 88), (6, 1514)],
+)
+def test_the_generator_writes_exactly_this_frame(bpf_objects: Path, family: int, length: int) -> None:
     assert bpf_objects.exists()
-    epoch = Epoch(EPOCH.magic, EPOCH.keys, length, 2)
+    epoch = Epoch(EPOCH.magic, EPOCH.keys, length, 2, family=family)
     with Object(OBJ / "gen.bpf.o") as source:
         source.resize("flows", 4)
         source.load()
-        entries = [pack_headers(headers(flow(number), length), to, number) for number in (0, 1) for to in (1, 2)]
+        entries = [
+            pack_headers(headers(flow(number, family=family), length), to, number) for number in (0, 1) for to in (1, 2)
+        ]
         source.map("flows").update_batch(b"".join(i.to_bytes(4, "little") for i in range(4)), b"".join(entries))
         # Without a context the kernel runs it as on the loopback device.
-        config = struct.pack("<QQIIIIIHHII", *epoch.keys, epoch.magic, LOOPBACK, 4, 4, 1, 0, 0, 0, 0)
+        config = struct.pack("<QQIIIIIHHII", *epoch.keys, epoch.magic, LOOPBACK, 4, 4, 1, 0, family, 0, 0)
         source.map("config").update(bytes(4), config)
         program = source.program("generate")
         written = [program.run(bytes([255]) * length) for _ in range(10)]
@@ -124,19 +158,20 @@ def test_the_generator_writes_exactly_this_frame(bpf_objects: Path, length: int)
 class _Checker:
     """The sink's program on single frames."""
 
-    def __init__(self, length: int = 60) -> None:
-        self.epoch = Epoch(EPOCH.magic, EPOCH.keys, length, 2)
+    def __init__(self, length: int = 60, family: int = 4) -> None:
+        self.epoch = Epoch(EPOCH.magic, EPOCH.keys, length, 2, family=family)
         source = Object(OBJ / "sink.bpf.o")
         for name, size in (("expected", 8), ("order", 8), ("seen", 64), ("tallies", 4), ("misdelivered", 16)):
             source.resize(name, size)
         source.load()
         self.source = source
         shape = (self.epoch.magic, length, 4, 2, 4, 1, UDP_PORT.to_bytes(2, "big"))
-        source.map("config").update(bytes(4), struct.pack("<QQIIIIIH2sII", *self.epoch.keys, *shape, 0, 0))
+        source.map("config").update(bytes(4), struct.pack("<QQIIIIIH2sIII4x", *self.epoch.keys, *shape, 0, 0, family))
         for number in (0, 1):
-            entry = pack_headers(headers(flow(number, 63), length), 1, number)
+            entry = pack_headers(headers(flow(number, 63, family), length), 1, number)
             source.map("expected").update(number.to_bytes(4, "little"), entry)
-        source.map("sources").update(bytes([198, 18, 0, 2]), (0).to_bytes(4, "little"))
+        address = ipaddress.ip_address(SOURCES[family]).packed.ljust(16, b"\0")
+        source.map("sources").update(address, (0).to_bytes(4, "little"))
         self.program = source.program("check")
 
     def give(self, data: bytes) -> int:
@@ -147,8 +182,8 @@ class _Checker:
         return {kind.name: tally[kind] for kind in FrameFault if kind < 10 and tally[kind]}
 
 
-def good(sequence: int, *, number: int = 0, length: int = 60, destination: int = 1) -> bytes:
-    epoch = Epoch(EPOCH.magic, EPOCH.keys, length, 2)
+def good(sequence: int, *, number: int = 0, length: int = 60, destination: int = 1, family: int = 4) -> bytes:
+    epoch = Epoch(EPOCH.magic, EPOCH.keys, length, 2, family=family)
     return frame(Ident(epoch.magic, 0, destination, sequence, number), epoch, ttl=63)
 
 
@@ -173,6 +208,46 @@ class TestSink:
         verdict = checker.give(bytes(data))
         assert verdict == XDP_DROP
         assert checker.faults() != {}
+
+    @pytest.mark.parametrize("byte", range(80))
+    def test_every_changed_byte_of_the_smallest_ipv6_frame_is_found(self, bpf_objects: Path, byte: int) -> None:
+        assert bpf_objects.exists()
+        checker = _Checker(80, family=6)
+        data = bytearray(good(7, length=80, family=6))
+        data[byte] ^= 0x20
+        assert checker.give(bytes(data)) == XDP_DROP
+        assert checker.faults() != {}
+
+    def test_right_frames_of_ipv6_leave_no_trace(self, bpf_objects: Path) -> None:
+        assert bpf_objects.exists()
+        for length in (80, 81, 87, 88, 1514):
+            checker = _Checker(length, family=6)
+            frames = [good(sequence, length=length, family=6) for sequence in range(70)]
+            assert [checker.give(data) for data in frames] == [XDP_DROP] * 70
+            assert checker.faults() == {}
+
+    @pytest.mark.parametrize(
+        ("at", "kind"),
+        [(0, "DESTINATION_MAC"), (11, "SOURCE_MAC"), (14, "HEADER"), (17, "HEADER"), (21, "TTL"), (22, "HEADER"),
+         (53, "HEADER"), (54, "HEADER"), (61, "HEADER"), (62, "MANGLED"), (79, "MANGLED")],
+    )  # fmt: skip
+    def test_faults_of_ipv6_are_told_apart(self, bpf_objects: Path, at: int, kind: str) -> None:
+        assert bpf_objects.exists()
+        checker = _Checker(80, family=6)
+        data = bytearray(good(7, length=80, family=6))
+        data[at] ^= 0x20
+        checker.give(bytes(data))
+        assert checker.faults() == {kind: 1}
+
+    @both_families
+    def test_frames_of_an_earlier_phase_of_the_other_family_do_not_count(self, bpf_objects: Path, family: int) -> None:
+        assert bpf_objects.exists()
+        checker = _Checker(100, family=family)
+        other = 10 - family
+        old = Epoch(EPOCH.magic ^ 3, EPOCH.keys, 100, 2, family=other)
+        late = frame(Ident(old.magic, 0, 1, 0, 0), old, ttl=63)
+        assert checker.give(late) == XDP_DROP
+        assert checker.faults() == {}
 
     def test_every_changed_byte_of_a_body_is_found(self, bpf_objects: Path) -> None:
         assert bpf_objects.exists()

@@ -91,6 +91,19 @@ def test_the_router_answers_on_all_its_addresses(dual: Cluster, tester: str) -> 
         assert "3 received" in ping(dual, tester, router), router
 
 
+def test_the_self_test_sends_both_families(dual: Cluster) -> None:
+    """Port 2's neighbour has no MAC in the spec, so it is left out of IPv6."""
+    done = dual.verb("selftest", "--quick", "--format", "json")
+    assert done.code == 0, done.out + done.err
+    phases = {phase["name"]: phase for phase in done.json["phases"]}
+    assert list(phases) == ["matrix", "pair", "matrix IPv6", "pair IPv6"]
+    assert [phase["lost"] for phase in phases.values()] == [0] * 4
+    pairs = {(pair["source"], pair["destination"]) for pair in phases["matrix IPv6"]["pairs"] if pair["received"]}
+    assert pairs == {(a, b) for a in (0, 1, 3) for b in (0, 1, 3) if a != b}
+    assert {path["from"] for path in phases["pair IPv6"]["spread"] if path["packets"]} == {"n0"}
+    assert any("IPv6 is not tested on port 2" in note for note in done.json["notes"])
+
+
 def test_the_data_plane_forwards_and_not_the_kernel(dual: Cluster) -> None:
     dual.on("t3", "ip", "address", "add", "2001:db8:f::7/128", "dev", "lo", "nodad")
     before = counted(dual, "n0"), counted(dual, "n3")

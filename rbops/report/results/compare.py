@@ -51,7 +51,10 @@ def series(results: Sequence[ResultDoc]) -> tuple[Series, ...]:
         found.append(_of(results, f"{name}: delivered", "Mpps", 1, _phase(name, lambda phase: phase.rate_pps / 1e6)))
         reordered = _phase(name, lambda phase: 100 * phase.reordering.fraction)
         found.append(_of(results, f"{name}: reordered", "%", -1, reordered))
-    return (*found, _of(results, "highest rate without loss", "Mpps", 1, _rate))
+    found.append(_of(results, "highest rate without loss", "Mpps", 1, _rate))
+    if any(result.rate_ipv6 for result in results):
+        found.append(_of(results, "highest rate without loss, IPv6", "Mpps", 1, _rate6))
+    return tuple(found)
 
 
 def _of(
@@ -62,6 +65,10 @@ def _of(
 
 def _rate(result: ResultDoc) -> float | None:
     return None if result.rate is None else result.rate.rate_pps / 1e6
+
+
+def _rate6(result: ResultDoc) -> float | None:
+    return None if result.rate_ipv6 is None else result.rate_ipv6.rate_pps / 1e6
 
 
 def _phase(name: str, value: Callable[..., float]) -> Callable[[ResultDoc], float | None]:

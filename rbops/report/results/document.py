@@ -172,9 +172,10 @@ class BalanceDoc(_Model):
 
 
 class PhaseDoc(_Model):
-    """One phase; ``size`` in bytes with FCS."""
+    """One phase; ``size`` in bytes with FCS; ``family`` 4 or 6."""
 
     name: str
+    family: int = 4
     size: int
     seconds: float
     sent: int
@@ -230,6 +231,7 @@ class BoundsDoc(_Model):
 class RateRunDoc(_Model):
     """One search for NDR and PDR; the first trial is the testers' own rate."""
 
+    family: int = 4
     size: int
     run: int
     method: str
@@ -246,6 +248,7 @@ class RateRunDoc(_Model):
 class RateSummaryDoc(_Model):
     """A rate over several runs; ``spread``: highest less lowest over the mean."""
 
+    family: int = 4
     size: int
     rate: Literal["ndr", "pdr"]
     runs: int
@@ -272,6 +275,7 @@ class DistributionDoc(_Model):
 class LatencyDoc(DistributionDoc):
     """Latency at a load: ``part`` of the rate that was found, null: unloaded; ``floor``: the testers alone."""
 
+    family: int = 4
     size: int
     part: float | None
     offered_pps: int
@@ -366,6 +370,7 @@ class ResultDoc(_Model):
     ports: list[PortDoc]
     phases: list[PhaseDoc]
     rate: RateDoc | None
+    rate_ipv6: RateDoc | None = None
     predicted_pps: int
     rates: list[RateRunDoc] = []
     rate_summary: list[RateSummaryDoc] = []

@@ -79,9 +79,9 @@ def _render(template: str, **values: Any) -> str:
 
 
 def _latencies(result: ResultDoc) -> Iterator[tuple[int, str, list[LatencyDoc]]]:
-    """For each frame size: the chart, loads and the testers alone as curves, and its points."""
-    for size in dict.fromkeys(point.size for point in result.latency):
-        points = [point for point in result.latency if point.size == size]
+    """For each family and frame size: the chart, loads and the testers alone as curves, and its points."""
+    for family, size in dict.fromkeys((point.family, point.size) for point in result.latency):
+        points = [point for point in result.latency if (point.family, point.size) == (family, size)]
         curves = {load_name(point.part): point.histogram_ns for point in points}
         yield size, latency({**curves, "testers alone": points[0].floor.histogram_ns}), points
 

@@ -48,6 +48,7 @@ def restored(document: ResultDoc) -> SelftestResult:
         ports=tuple((port.id, port.server) for port in document.ports),
         phases=tuple(_phase(phase) for phase in document.phases),
         rate=_rate(document.rate) if document.rate else None,
+        rate6=_rate(document.rate_ipv6) if document.rate_ipv6 else None,
         faults=tuple(Fault(**{**fault.model_dump(), "kind": cast("Kind", fault.kind)}) for fault in document.faults),
         seconds=document.seconds,
         notes=tuple(document.notes),
@@ -78,6 +79,7 @@ def _phase(one: PhaseDoc) -> Phase:
         pairs=tuple(_pair(pair) for pair in one.pairs),
         spread=tuple(PathCount(path.source, path.destination, path.via, path.packets) for path in one.spread),
         service=tuple(_service(port) for port in one.queues),
+        family=one.family,
         stray=one.stray,
         balance=_balance(one.balance) if one.balance else None,
     )
@@ -137,13 +139,14 @@ def _rate_run(one: RateRunDoc) -> RateRun:
     trials = tuple(Trial(**trial.model_dump(exclude={"passed"})) for trial in one.trials)
     return RateRun(
         one.size, one.run, one.method, one.width, one.trial_seconds, float(one.ceiling_pps), ndr, pdr, one.complete,
-        trials, one.seconds,
+        trials, one.seconds, one.family,
     )  # fmt: skip
 
 
 def _latency(one: LatencyDoc) -> LatencyPoint:
     rates = (float(one.offered_pps), float(one.sent_pps))
-    return LatencyPoint(one.size, one.part, *rates, one.sent, one.lost, _distribution(one), _distribution(one.floor))
+    found, floor = _distribution(one), _distribution(one.floor)
+    return LatencyPoint(one.size, one.part, *rates, one.sent, one.lost, found, floor, one.family)
 
 
 def _distribution(one: DistributionDoc) -> Distribution:

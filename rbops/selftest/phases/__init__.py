@@ -27,7 +27,7 @@ class PhaseKind:
     ``run`` gets the session and the phase's seconds and leaves what it found in the session. ``flows`` says how many
     flows between two ports it may send, by the number of testers (0: the usual number). ``quick``: ``--quick`` runs
     it too. ``after_faults`` False: it is skipped when an earlier phase found a fault. ``asked``: it runs only if it
-    is named.
+    is named. ``each_family``: it runs for IPv6 too, otherwise only for the first family that is tested.
     """
 
     name: str
@@ -37,6 +37,7 @@ class PhaseKind:
     quick: bool = False
     after_faults: bool = True
     asked: bool = False
+    each_family: bool = True
 
 
 PHASES = (
@@ -45,8 +46,8 @@ PHASES = (
     PhaseKind("rate", 0.35, rate.run, after_faults=False),
     PhaseKind(rates.NAME, 0, rates.run, after_faults=False, asked=True),
     PhaseKind(latency.NAME, 0, latency.run, after_faults=False, asked=True),
-    PhaseKind(tcp.NAME, 0, tcp.run, after_faults=False, asked=True),
-    PhaseKind(failures.NAME, 0, failures.run, after_faults=False, asked=True),
+    PhaseKind(tcp.NAME, 0, tcp.run, after_faults=False, asked=True, each_family=False),
+    PhaseKind(failures.NAME, 0, failures.run, after_faults=False, asked=True, each_family=False),
 )
 """In the order in which they run."""
 

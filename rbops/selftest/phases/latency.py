@@ -36,7 +36,7 @@ def run(session: Session, seconds: float) -> None:
         )
     if not rates:
         session.notes.append("latency: no rate was found, so only unloaded")
-    for size, rate in (rates or {session.options.size: 0.0}).items():
+    for size, rate in (rates or {session.size: 0.0}).items():
         for part in PARTS if rate else PARTS[:1]:
             _point(session, size, part, _UNLOADED_PPS if part is None else rate * part / len(session.bench.testers))
 
@@ -45,7 +45,7 @@ def _rates(session: Session) -> dict[int, float]:
     """Packets a second of all ports by frame size: PDR (the lowest of the runs), or the highest without loss."""
     found: dict[int, float] = {}
     for one in session.rate_runs:
-        if one.pdr.lower_pps:
+        if one.pdr.lower_pps and one.family == session.bench.family:
             found[one.size] = min(found.get(one.size, float("inf")), one.pdr.lower_pps)
     if not found and session.rate is not None and session.rate.rate_pps:
         found[session.rate.size] = session.rate.rate_pps
@@ -55,7 +55,8 @@ def _rates(session: Session) -> dict[int, float]:
 def _point(session: Session, size: int, part: float | None, pps: float) -> None:
     bench = session.bench
     at = "unloaded" if part is None else f"at {part:.0%} of the rate"
-    session.say(f"{NAME}: {size}-byte frames {at}, {pps * len(bench.testers) / 1e6:.4f} Mpps for {_SECONDS:.0f} s")
+    together = pps * len(bench.testers) / 1e6
+    session.say(f"{bench.named(NAME)}: {size}-byte frames {at}, {together:.4f} Mpps for {_SECONDS:.0f} s")
     # Under load in the bursts with which the rate was found: more of them could not be sent.
     chunk = 1 if part is None else chunk_at(pps)
     traffic = Traffic(
@@ -72,7 +73,9 @@ def _point(session: Session, size: int, part: float | None, pps: float) -> None:
     phase = outcome.phase
     sent_pps = sum(source.rate_pps for source in phase.sources)
     offered = pps * len(phase.sources)
-    session.latencies.append(LatencyPoint(size, part, offered, sent_pps, phase.sent, phase.lost, found, floor))
+    session.latencies.append(
+        LatencyPoint(size, part, offered, sent_pps, phase.sent, phase.lost, found, floor, bench.family)
+    )
 
 
 def _flows(session: Session, traffic: Traffic, room: int) -> list[Any]:

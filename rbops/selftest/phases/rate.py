@@ -8,6 +8,7 @@ from rbops.dataplane import registry
 from rbops.selftest.bench import run_phase
 from rbops.selftest.diagnosis import Evidence, diagnose
 from rbops.selftest.rateresult import Trial
+from rbops.selftest.result import Phase
 from rbops.selftest.search import search
 from rbops.selftest.session import Session
 from rbops.selftest.traffic import Traffic, chunk_at
@@ -27,8 +28,8 @@ def run(session: Session, seconds: float) -> None:
     """Search for ``seconds``; the result is the session's ``rate``."""
     started = time.monotonic()
     trial_s = min(_TRIAL_S, seconds / 4)
-    size, senders = session.options.size, len(session.bench.testers)
-    session.say(f"rate: {size}-byte frames, trials of {trial_s:g} s")
+    size, senders = session.size, len(session.bench.testers)
+    session.say(f"{session.bench.named('rate')}: {size}-byte frames, trials of {trial_s:g} s")
 
     def trial(offered: float | None) -> Trial:
         pps = None if offered is None else offered / senders
@@ -47,9 +48,13 @@ def run(session: Session, seconds: float) -> None:
     session.rate = search(trial, size=size, time_left=time_left, start_pps=_first_rate(session), least_pps=least)
 
 
+def _proves(session: Session, phase: Phase) -> bool:
+    return phase.family == session.bench.family and phase.all_ports and phase.received > 0 and not phase.lost
+
+
 def _first_rate(session: Session) -> float | None:
     """Of the search, all ports together: for sockets the predicted rate, or twice what all ports together proved."""
     if not registry.controller(session.plan.forwarding.dataplane).loses_early(session.plan):
         return None
-    proved = [2 * phase.rate_pps for phase in session.phases if phase.all_ports and phase.received and not phase.lost]
+    proved = [2 * phase.rate_pps for phase in session.phases if _proves(session, phase)]
     return max(1.0, min([float(session.plan.prediction.rate_pps), *proved]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rbops.selftest.bench import run_phase
 from rbops.selftest.diagnosis import Evidence, diagnose
 from rbops.selftest.phases.rate import OVERLOAD_KINDS
@@ -20,15 +22,16 @@ def run(session: Session, seconds: float) -> None:
     del seconds
     wanted = session.options.rates
     for number in range(1, wanted.runs + 1):
-        for size in wanted.sizes:
+        for size in dict.fromkeys(session.bench.size(size) for size in wanted.sizes):
 
             def measure(trial_s: float, offered: float | None, size: int = size) -> Trial:
                 return _trial(session, size, trial_s, offered)
 
             def say(text: str, size: int = size, number: int = number) -> None:
-                session.say(f"rates: {size}-byte frames, run {number} of {wanted.runs}, {text}")
+                session.say(f"{session.bench.named(NAME)}: {size}-byte frames, run {number} of {wanted.runs}, {text}")
 
-            session.rate_runs.append(find_rates(measure, size, number, wanted.shape, say))
+            found = find_rates(measure, size, number, wanted.shape, say)
+            session.rate_runs.append(replace(found, family=session.bench.family))
 
 
 def _trial(session: Session, size: int, seconds: float, offered: float | None) -> Trial:

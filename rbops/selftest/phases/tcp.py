@@ -28,6 +28,9 @@ _SECONDS, _SLACK_S, _PORT = 3.0, 15.0, 5201
 def run(session: Session, seconds: float) -> None:
     """A row for each number of connections: the session's ``tcp_runs``. ``seconds`` is not used."""
     del seconds
+    if session.bench.family != 4:  # noqa: PLR2004  the family
+        session.notes.append(f"{NAME}: not measured, its connections are of IPv4")
+        return
     testers, agents = session.bench.testers, session.bench.agents.all
     source = testers[0]
     sink = next((tester for tester in reversed(testers) if tester.at.server != source.at.server), testers[-1])
