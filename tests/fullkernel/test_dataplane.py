@@ -27,7 +27,7 @@ def _in_full_kernel(output: Path, *tests: str) -> str:
 def test_programs_load_and_are_swapped(tmp_path: Path) -> None:
     """Without the tests that count lost packets: an emulated processor does not keep up with their generator."""
     kept = "not lose_no_packet and not loses_no_packet"
-    _in_full_kernel(tmp_path / "out", "tests/dataplane/test_loader.py", "-k", kept)
+    _in_full_kernel(tmp_path / "out", "tests/dataplane/test_loader.py", "tests/dataplane/test_verifier.py", "-k", kept)
 
 
 @pytest.mark.full_kernel

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Direct VLB (RouteBricks 3.2, 6.1): which server a packet for `dest` goes to first.
- * rbops/vlb/model.py says what and why; names are the same here.
+ * rbops/vlb/model.py says what and why; names are the same here. Functions that several places call are global, so that
+ * they are verified once and not again for each call.
  */
 #ifndef RBOPS_VLB_H
 #define RBOPS_VLB_H
@@ -37,7 +38,7 @@ static long refill_step(__u32 number, struct refilling *refilling)
 }
 
 /* All buckets of a core at once, when time has passed: packets then find them current. */
-static __noinline int refill_all(__u32 place, __u32 tick)
+__noinline int refill_all(__u32 place, __u32 tick)
 {
 	struct core *core = core_at(place >> 1);
 	struct refilling refilling = { place, tick - core->tick };
@@ -61,7 +62,7 @@ static __always_inline int holds(__s32 used, const struct rate *rate, __u32 size
 }
 
 /* Whether frames for `dest` may go to `via` first, when something is said of that link. */
-static __noinline int is_usable(__u32 via, __u32 dest)
+__noinline int is_usable(__u32 via, __u32 dest)
 {
 	struct link *link = &control.links[via & (MAX_SERVERS - 1)];
 
@@ -135,7 +136,7 @@ static long rotate_step(__u32 step, struct search *search)
  * The next server in rotation that meets the condition, NO_VIA when none does. The position is then
  * where it was, a whole round further.
  */
-static __noinline __u32 rotate(__u32 place, __u32 dest, __u32 size, __u32 condition)
+__noinline __u32 rotate(__u32 place, __u32 dest, __u32 size, __u32 condition)
 {
 	struct search search = { place, dest, size, condition, NO_VIA, 0 };
 	struct generation *gen = generation_at(place);
@@ -199,7 +200,7 @@ static long roomiest_step(__u32 step, struct search *search)
 }
 
 /* The path with the most room that takes the frame, where a flowlet moves that outgrew its own; NO_VIA: none does. */
-static __noinline __u32 roomiest(__u32 place, __u32 dest, __u32 size)
+__noinline __u32 roomiest(__u32 place, __u32 dest, __u32 size)
 {
 	struct search search = { place, dest, size, FITS, NO_VIA, 0 };
 	struct generation *gen = generation_at(place);
