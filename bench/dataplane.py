@@ -149,6 +149,8 @@ def node_config(folder: Path, line_rate: int, urpf: str) -> dict[str, Any]:
         "routing": "direct-vlb",
         "flowlet_timeout_s": 0.1,
         "direct_quota_bps": line_rate // SERVERS,
+        "probe_interval_s": 0.01,
+        "probe_multiplier": 3,
         "ports": ports,
         "owners": [0, 1, 2, 3, 0],
         "next_hop": {str(peer): f"int{peer}" for peer in (1, 2, 3)},

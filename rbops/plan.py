@@ -252,7 +252,7 @@ class Forwarding:
     """How the data plane balances (paper 3.2, 6.1), cluster-wide.
 
     ``direct_quota_bps`` is what an input server may send directly to each other port server:
-    s*R/M, the paper's, or what the links bear beyond it; each core holds an equal share. ``flowlet_timeout_s`` 0 turns
+    s*R/M, the paper's, or what the links bear beyond it; cores share it. ``flowlet_timeout_s`` 0 turns
     flowlets off. ``probe_multiplier`` intervals of ``probe_interval_s`` without an answer take a cable out.
     ``click_prefix`` is where Click is installed on the servers, an unpacked archive too (None: where
     systemd looks for programs), ``click_package`` what it is installed from. ``punts``: what a core may give its

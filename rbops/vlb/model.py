@@ -63,14 +63,19 @@ moves where most room is does not come back soon: split packet by packet, it wou
 *Charging.* Every frame put on an internal link takes its size from that port's bucket, whatever
 the phase (``forward`` for phase 2); one on the direct path under ``direct-vlb`` also from the direct bucket.
 
+*Shares.* Where one core needs more than ``1/cores`` of a rate and others less, the clock deals the rate anew
+(``rbops.vlb.shares``).
+
 *Liveness* may change between any two packets; a path whose link is down is left out everywhere.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
+
+from rbops.vlb.shares import BURST_TICKS, MAX_FRAME, Bucket, deal
 
 __all__ = [
     "BURST_TICKS",
@@ -87,12 +92,6 @@ __all__ = [
     "flowlet_ticks",
     "refill_bytes",
 ]
-
-BURST_TICKS = 10
-"""A bucket holds what this many ticks (ms) refill."""
-
-MAX_FRAME = 1514
-"""Bytes of the largest frame without FCS at an MTU of 1500."""
 
 FLOWLET_ENTRIES = 1 << 14
 """Flowlet table entries per core, a power of two; the data plane's loader has the same."""
@@ -174,32 +173,6 @@ class VlbConfig:
             raise ValueError(f"no rate for ports {sorted(unknown_ports)}")
 
 
-@dataclass(slots=True)
-class Bucket:
-    """A token bucket of bytes, refilled by the tick."""
-
-    refill: int
-    max_frame: int = MAX_FRAME
-    tick: int = 0
-    depth: int = field(init=False)
-    join: int = field(init=False)
-    tokens: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.depth = max(BURST_TICKS * self.refill, 2 * self.max_frame) if self.refill else 0
-        self.join = max(1, self.depth - self.depth // 8)
-        self.tokens = self.depth
-
-    def advance(self, tick: int) -> None:
-        """Credit the ticks since the last touch; ``tick`` never goes back."""
-        self.tokens = min(self.depth, self.tokens + (tick - self.tick) * self.refill)
-        self.tick = tick
-
-    def take(self, size: int) -> None:
-        """Take ``size`` bytes, or what there is."""
-        self.tokens = max(0, self.tokens - size)
-
-
 @dataclass(frozen=True, slots=True)
 class Choice:
     """Where a packet goes. ``via`` None: no path is alive. ``how`` says what the flowlet table did.
@@ -239,7 +212,8 @@ class Core:
         self._advance(tick)
         choice = self._decide(tick, hashed, dest, size)
         if choice.via is not None:
-            self.links[self._config.next_hop[choice.via]].take(size)
+            self._put(choice.via, size)
+            self.direct[dest].offered += size
             if self._quota and choice.via == dest:
                 self.direct[dest].take(size)
         return choice
@@ -247,7 +221,12 @@ class Core:
     def forward(self, tick: int, dest: int, size: int) -> None:
         """Charge a phase-2 frame that leaves for its output server by the direct link."""
         self._advance(tick)
-        self.links[self._config.next_hop[dest]].take(size)
+        self._put(dest, size)
+
+    def _put(self, via: int, size: int) -> None:
+        link = self.links[self._config.next_hop[via]]
+        link.offered += size
+        link.take(size)
 
     def _advance(self, tick: int) -> None:
         for bucket in (*self.links.values(), *self.direct.values()):
@@ -339,6 +318,16 @@ class InputServer:
     def forward(self, tick: int, core: int, dest: int, size: int) -> None:
         """Charge one phase-2 frame that ``core`` passes on to ``dest``."""
         self.cores[core].forward(tick, dest, size)
+
+    def deal(self, elapsed: int = 1) -> None:
+        """What the clock does after ``elapsed`` ticks: the cores' shares, by what each was offered."""
+        cores, config = self.cores, self.config
+        for port, rate in config.link_bps.items():
+            deal([core.links[port] for core in cores], refill_bytes(rate, config.cores), config.cores, elapsed)
+        if config.routing == "direct-vlb":
+            base = refill_bytes(config.direct_quota_bps, config.cores)
+            for dest in config.next_hop:
+                deal([core.direct[dest] for core in cores], base, config.cores, elapsed)
 
     def set_alive(self, via: int, *, alive: bool) -> None:
         """The link towards ``via`` came up or went down."""

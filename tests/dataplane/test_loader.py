@@ -285,6 +285,7 @@ def test_layout_is_that_of_the_programs(tmp_path: Path) -> None:
         "struct port": shape.PORT.size,
         "struct next_hop": shape.NEXT_HOP.size,
         "struct punt_bucket": 8,
+        "struct bucket": shape.BUCKET.size,
         "struct link": shape.LINK_STATE.size,
         "struct probe": shape.PROBE.size,
     }
@@ -298,6 +299,7 @@ def test_layout_is_that_of_the_programs(tmp_path: Path) -> None:
         "struct generation, next_hops": shape.NEXT_HOPS_AT,
         "struct generation, punt_rate": shape.RATES_AT,
         "struct generation, own": shape.OWN_AT,
+        "struct generation, cores": shape.OWN6_AT + 8,
         "struct generation, answer_from": shape.ANSWERS_AT,
         "struct core, ports": shape.PORT_TRAFFIC_AT,
         "struct core, links": shape.LINKS_AT,

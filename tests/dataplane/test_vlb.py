@@ -56,7 +56,12 @@ class Player:
 
     def choose(self, tick: int, core: int, flow: list[int], dest: int, size: int) -> str | None:
         """The port that a packet leaves by; None: dropped."""
-        self._at(tick, core)
+        self.router.set_tick(tick)
+        return self.send(core, flow, dest, size)
+
+    def send(self, core: int, flow: list[int], dest: int, size: int) -> str | None:
+        """The same at the time that the clock says."""
+        os.sched_setaffinity(0, {core})
         at = self.active + shape.NEXT_HOPS_AT + shape.NEXT_HOP.size
         mac = shape.mac_number(fabric(dest, 1))
         shape.NEXT_HOP.pack_into(self.arena, at, mac, shape.REMOTE, dest, 0, 0)
@@ -69,17 +74,14 @@ class Player:
         return self._out(ran.verdict, ran.frame)
 
     def forward(self, tick: int, core: int, dest: int, size: int) -> str | None:
-        self._at(tick, core)
+        os.sched_setaffinity(0, {core})
+        self.router.set_tick(tick)
         came_by = next(iter(self.config["link_bps"]))
         ran = self.router.receive(came_by, ethernet(fabric(dest, 1), bytes(size - 14)))
         return self._out(ran.verdict, ran.frame)
 
     def set_alive(self, via: int, *, alive: bool) -> None:
         self.router.plane.set_alive(via, alive=alive)
-
-    def _at(self, tick: int, core: int) -> None:
-        os.sched_setaffinity(0, {core})
-        self.router.set_tick(tick)
 
     def _out(self, verdict: int, frame: bytes) -> str | None:
         if verdict == XDP_DROP:

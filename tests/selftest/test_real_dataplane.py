@@ -34,7 +34,7 @@ pytestmark = pytest.mark.root
 
 SPEC = """
 name: rbs
-router: {external_ports: 4, line_rate: 10Gbps}
+router: {external_ports: 4, line_rate: 5Gbps}
 servers: {profile: lab}
 interconnect: {direct_quota: paper}
 routes:

@@ -6,7 +6,7 @@
 #ifndef RBOPS_CLOCK_H
 #define RBOPS_CLOCK_H
 
-#include "state.h"
+#include "shares.h"
 
 #define NS_PER_TICK 1000000ULL
 #define CLOCK_MONOTONIC 1
@@ -24,10 +24,14 @@ struct {
 
 static int on_tick(void *map, __u32 *key, struct clock *clock)
 {
+	__u32 before = control.tick;
+
 	(void)map;
 	(void)key;
 	/* From the clock, not by counting: a late timer loses no time. */
 	control.tick = bpf_ktime_get_ns() / NS_PER_TICK;
+	if (control.tick != before)
+		deal_shares(control.tick - before);
 	bpf_timer_start(&clock->timer, NS_PER_TICK, 0);
 	return 0;
 }

@@ -159,7 +159,9 @@ struct generation {
 	__u32 own[OWN_BUCKETS][OWN_BUCKET]; /* the router's own addresses in host byte order; 0: none */
 	__u32 own6_factor; /* as own_factor and own_shift, of the upper half of (first ^ second * MIX) * MIX */
 	__u32 own6_shift;
-	__u32 pad[14];
+	__u32 cores; /* that share the direct quota, each with `direct` when none needs more */
+	__s32 least_depth; /* of a bucket that is refilled at all: two frames */
+	__u32 pad[12];
 	__u64 own6[OWN_BUCKETS][OWN_BUCKET][2]; /* IPv6 addresses as loaded from a packet; 0: none */
 	/* the table's body follows: direct table and chunks (fib.py) */
 };
@@ -174,10 +176,20 @@ struct port_traffic {
 	struct traffic sent;
 };
 
-/* Towards one destination server. */
-struct dest {
-	__s32 used; /* of its direct bucket */
-	__u32 position; /* in the rotation */
+/*
+ * A core's token bucket of a link, or of the direct quota towards a server. Its rate is `device.rate` or
+ * `generation.direct`, an equal share of what there is, and what shares.h gave it besides or took away: all zero is a
+ * full bucket of an equal share.
+ */
+struct bucket {
+	__s32 used;
+	__u32 position; /* of a server: in the rotation towards it */
+	__u32 offered; /* bytes for that link or, whatever way they took, for that server; wraps */
+	__s32 refill; /* these three: beyond an equal share, written by the clock */
+	__s32 depth;
+	__s32 slack;
+	__u32 seen; /* the clock's own: what was offered when it looked last, */
+	__u32 peak; /* and the most a tick since then, fading */
 };
 
 /*
@@ -198,8 +210,8 @@ struct core {
 	__u32 tick; /* up to which the buckets are refilled */
 	__u32 pad[15];
 	struct port_traffic ports[MAX_DEVICES];
-	__s32 links[MAX_DEVICES]; /* used of the links' buckets */
-	struct dest dests[MAX_SERVERS];
+	struct bucket links[MAX_DEVICES];
+	struct bucket dests[MAX_SERVERS];
 	struct punt_bucket punts[MAX_DEVICES][PUNT_COUNT][PUNT_CLASSES];
 };
 

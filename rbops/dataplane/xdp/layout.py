@@ -75,7 +75,7 @@ PORTS_AT = ROTATION_AT + 2 * MAX_SERVERS
 ADJACENCIES_AT = PORTS_AT + MAX_PORTS * PORT.size
 NEXT_HOPS_AT = ADJACENCIES_AT + 8 * MAX_ADJACENCIES
 OWN_AT = NEXT_HOPS_AT + MAX_NEXT_HOPS * NEXT_HOP.size
-OWN6 = struct.Struct("<II56x")
+OWN6 = struct.Struct("<IIII48x")  # and how the quota is shared: cores, two frames
 OWN6_AT = OWN_AT + 4 * OWN_BUCKET * OWN_BUCKETS
 GENERATION_SIZE = OWN6_AT + OWN6.size + 16 * OWN_BUCKET * OWN_BUCKETS
 ROOT6_AT = 124
@@ -84,12 +84,13 @@ CORE_COUNTS = struct.Struct(f"<{FORWARDED_COUNT + 2 * PUNTED_COUNT + DROPPED_COU
 TRAFFIC = struct.Struct("<QQ")
 PORT_TRAFFIC_AT = CORE_COUNTS.size
 LINKS_AT = PORT_TRAFFIC_AT + MAX_DEVICES * 32
-DESTS_AT = LINKS_AT + MAX_DEVICES * 4
-PUNTS_AT = DESTS_AT + MAX_SERVERS * 8
+BUCKET = struct.Struct("<iIIiiiII")
+DESTS_AT = LINKS_AT + MAX_DEVICES * BUCKET.size
+PUNTS_AT = DESTS_AT + MAX_SERVERS * BUCKET.size
 PATHS_AT = PUNTS_AT + MAX_DEVICES * PUNTED_COUNT * PUNT_CLASSES * 8
 
 LAYOUT = struct.Struct("<6I")
-LAYOUT_VERSION = 8
+LAYOUT_VERSION = 9
 TICK_AT, ACTIVE_AT, OBJECT_AT, LINK_STATES_AT = 0, 64, 72, 104
 LINK_STATE = struct.Struct("<BBBB")  # no carrier, silent, drained, partial
 NO_CARRIER, SILENT, DRAINED, PARTIAL = range(4)
@@ -251,7 +252,7 @@ def generation_bytes(fabric: Fabric, guard: Guard, devices: Sequence[Device], fi
     struct.pack_into(f"<{len(PUNTED)}I", out, RATES_AT, *(guard.punts.get(reason, 0) for reason in PUNTED))
     out[OWN_AT : OWN_AT + len(own.table)] = own.table
     own6 = own_addresses6(guard.addresses)
-    OWN6.pack_into(out, OWN6_AT, own6.factor, own6.shift)
+    OWN6.pack_into(out, OWN6_AT, own6.factor, own6.shift, cores, 2 * frame)
     out[OWN6_AT + OWN6.size : OWN6_AT + OWN6.size + len(own6.table)] = own6.table
     _write_devices(out, fabric, guard, devices, frame)
     number = {port.name: at for at, port in enumerate(fabric.ports)}

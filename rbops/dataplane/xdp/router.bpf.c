@@ -350,7 +350,7 @@ int internal(struct xdp_md *ctx)
 	link = frame.gen->link[dest];
 	if (unlikely(link == NOWHERE || !is_alive(dest, dest)))
 		return discard(&frame, DROP_NO_PATH);
-	take(&frame.core->links[link & (MAX_DEVICES - 1)], &frame.gen->devices[link & (MAX_DEVICES - 1)].rate, frame.size);
+	charge_link(frame.gen, frame.core, link, frame.size);
 	frame.core->forwarded[FWD_PHASE2]++;
 	return send_to(&frame, link, mac);
 }

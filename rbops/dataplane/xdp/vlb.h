@@ -13,11 +13,23 @@
 
 enum condition { HEADROOM, FITS, ALIVE };
 
-static __always_inline void refill(__s32 *used, const struct rate *rate, __u32 elapsed)
+/* The rate of a bucket: this core's share. One that is dealt while a generation changes may be below zero. */
+static __always_inline struct rate share_of(const struct rate *equal, const struct bucket *bucket)
 {
-	__u64 gained = (__u64)elapsed * rate->refill;
+	struct rate rate = *equal;
+	__s32 refill = (__s32)rate.refill + bucket->refill;
 
-	*used = gained >= (__u32)*used ? 0 : *used - (__s32)gained;
+	rate.refill = refill > 0 ? refill : 0;
+	rate.depth += bucket->depth;
+	rate.slack += bucket->slack;
+	return rate;
+}
+
+static __always_inline void refill(struct bucket *bucket, const struct rate *equal, __u32 elapsed)
+{
+	__u64 gained = (__u64)elapsed * share_of(equal, bucket).refill;
+
+	bucket->used = gained >= (__u32)bucket->used ? 0 : bucket->used - (__s32)gained;
 }
 
 /* What the steps of a refill share. */
@@ -33,7 +45,7 @@ static long refill_step(__u32 number, struct refilling *refilling)
 
 	number &= MAX_DEVICES - 1; /* and MAX_SERVERS, which is the same */
 	refill(&core->links[number], &gen->devices[number].rate, refilling->elapsed);
-	refill(&core->dests[number].used, &gen->direct, refilling->elapsed);
+	refill(&core->dests[number], &gen->direct, refilling->elapsed);
 	return 0;
 }
 
@@ -48,17 +60,22 @@ __noinline int refill_all(__u32 place, __u32 tick)
 	return 0;
 }
 
-static __always_inline void take(__s32 *used, const struct rate *rate, __u32 size)
+/* A bucket that became smaller may miss more than it holds: nothing is taken from it, and nothing given. */
+static __always_inline void take(struct bucket *bucket, const struct rate *equal, __u32 size)
 {
-	__s32 more = *used + (__s32)size;
+	__s32 more = bucket->used + (__s32)size, depth = equal->depth + bucket->depth;
 
-	*used = more < rate->depth ? more : rate->depth;
+	if (unlikely(more > depth))
+		more = bucket->used > depth ? bucket->used : depth;
+	bucket->used = more;
 }
 
 /* Has the bucket headroom (size 0), or the bytes of the frame? */
-static __always_inline int holds(__s32 used, const struct rate *rate, __u32 size)
+static __always_inline int holds(const struct bucket *bucket, const struct rate *equal, __u32 size)
 {
-	return size ? used + (__s32)size <= rate->depth : used <= rate->slack;
+	struct rate rate = share_of(equal, bucket);
+
+	return size ? bucket->used + (__s32)size <= rate.depth : bucket->used <= rate.slack;
 }
 
 /* Whether frames for `dest` may go to `via` first, when something is said of that link. */
@@ -87,11 +104,11 @@ static __always_inline int path_holds(struct generation *gen, struct core *core,
 {
 	__u32 link = gen->link[via & (MAX_SERVERS - 1)] & (MAX_DEVICES - 1);
 
-	if (!holds(core->links[link], &gen->devices[link].rate, size))
+	if (!holds(&core->links[link], &gen->devices[link].rate, size))
 		return 0;
 	if (via != dest || !gen->direct_quota)
 		return 1;
-	return holds(core->dests[dest & (MAX_SERVERS - 1)].used, &gen->direct, size);
+	return holds(&core->dests[dest & (MAX_SERVERS - 1)], &gen->direct, size);
 }
 
 /* What the steps of one search through the rotation share. */
@@ -107,7 +124,7 @@ struct search {
 /* One step: moves the position; the server that was there if it meets the condition, or NO_VIA. */
 static __always_inline __u32 try_next(struct generation *gen, struct core *core, const struct search *search)
 {
-	struct dest *towards = &core->dests[search->dest & (MAX_SERVERS - 1)];
+	struct bucket *towards = &core->dests[search->dest & (MAX_SERVERS - 1)];
 	__u32 dest = search->dest, at = towards->position, via;
 
 	if (at >= gen->slots)
@@ -156,15 +173,20 @@ __noinline __u32 rotate(__u32 place, __u32 dest, __u32 size, __u32 condition)
 	return via;
 }
 
+static __always_inline __s32 room_in(const struct bucket *bucket, const struct rate *equal)
+{
+	return share_of(equal, bucket).depth - bucket->used;
+}
+
 /* What the path's buckets hold; less than the frame: the path does not take it. */
 static __always_inline __s32 room_of(struct generation *gen, struct core *core, __u32 via, __u32 dest)
 {
 	__u32 link = gen->link[via & (MAX_SERVERS - 1)] & (MAX_DEVICES - 1);
-	__s32 room = gen->devices[link].rate.depth - core->links[link], direct;
+	__s32 room = room_in(&core->links[link], &gen->devices[link].rate), direct;
 
 	if (via != dest || !gen->direct_quota)
 		return room;
-	direct = gen->direct.depth - core->dests[dest & (MAX_SERVERS - 1)].used;
+	direct = room_in(&core->dests[dest & (MAX_SERVERS - 1)], &gen->direct);
 	return direct < room ? direct : room;
 }
 
@@ -261,14 +283,26 @@ static __always_inline __u32 choose_path(struct generation *gen, struct core *co
 	return via;
 }
 
+/* The frame goes over this link. */
+static __always_inline void charge_link(struct generation *gen, struct core *core, __u32 link, __u32 size)
+{
+	struct bucket *bucket = &core->links[link & (MAX_DEVICES - 1)];
+
+	bucket->offered += size;
+	take(bucket, &gen->devices[link & (MAX_DEVICES - 1)].rate, size);
+}
+
 /* Take the frame's bytes out of what its path was given. */
 static __always_inline void charge(struct generation *gen, struct core *core, __u32 via, __u32 dest, __u32 size)
 {
-	__u32 link = gen->link[via & (MAX_SERVERS - 1)] & (MAX_DEVICES - 1);
+	struct bucket *towards = &core->dests[dest & (MAX_SERVERS - 1)];
 
-	take(&core->links[link], &gen->devices[link].rate, size);
-	if (via == dest && gen->direct_quota)
-		take(&core->dests[dest & (MAX_SERVERS - 1)].used, &gen->direct, size);
+	charge_link(gen, core, gen->link[via & (MAX_SERVERS - 1)], size);
+	if (!gen->direct_quota)
+		return;
+	towards->offered += size;
+	if (via == dest)
+		take(towards, &gen->direct, size);
 }
 
 #endif
