@@ -141,6 +141,12 @@ class Probing(Protocol):
     def answered_ns(self, port: int) -> int:
         """When the last answer came, ns of the monotonic clock; 0: none yet."""
 
+    def received(self, port: int) -> tuple[int, int]:
+        """Packets that came in by a port, and probes of its neighbour's; both only grow."""
+
+    def is_cut(self, server: int) -> bool:
+        """Whether the last probe of a neighbour said that its cable to this server does not work."""
+
     def noted(self, port: int) -> tuple[int, int, int, int]:
         """(sent, missed, transitions, state) as they were noted last."""
 

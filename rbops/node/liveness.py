@@ -5,6 +5,9 @@ is silent. So each server sends a probe over each cable every 10 ms, or as the s
 sends it back. The data plane notes the answers, this process reads them: what counts is when an answer came, not when
 it is read.
 
+Probes take their turn behind packets, so an overloaded server loses some. While packets come over a cable, and the far
+end's own probes do not say that it hears nothing of us, missing answers mean that and not a dead cable.
+
 A prober that gets no CPU for a while must not blame others: a round that is late counts no probe as missed. Nor does
 silence on all cables at once, which is more likely our own, until it has lasted twice as long.
 """
@@ -24,6 +27,8 @@ UNKNOWN, ALIVE, DEAD = range(3)
 
 BACK_NS = 1_000_000_000
 """How long a dead cable must have answered before it is used again."""
+_TOLD_ROUNDS = 30
+"""For so long what a neighbour's last probe said holds."""
 _NOTE_EVERY = 16
 
 
@@ -33,6 +38,8 @@ class Cable:
 
     port: int
     servers: tuple[int, ...]
+    peer: int
+    """The server at its other end."""
     state: int = UNKNOWN
     sent: int = 0
     missed: int = 0
@@ -42,6 +49,10 @@ class Cable:
     """Rounds without an answer since the last one that came."""
     answering_since: int = 0
     """ns; 0: it does not answer."""
+    packets: int = 0
+    """That came over it, when that was read last; and the neighbour's probes, with the time of the last, ns."""
+    asked: int = 0
+    asked_ns: int = 0
 
 
 def cables(fabric: Fabric) -> list[Cable]:
@@ -50,7 +61,9 @@ def cables(fabric: Fabric) -> list[Cable]:
     for server, port in sorted(fabric.next_hop.items()):
         servers.setdefault(port, []).append(server)
     return [
-        Cable(number, tuple(servers[port.name])) for number, port in enumerate(fabric.ports) if port.name in servers
+        Cable(number, tuple(servers[port.name]), port.peer_server)
+        for number, port in enumerate(fabric.ports)
+        if port.name in servers and port.peer_server is not None
     ]
 
 
@@ -109,7 +122,7 @@ class Judge:
         # Once is a hiccup of ours; who is slow all the time must judge nevertheless.
         late, self._was_late = slow and not self._was_late, slow
         for cable in self._cables:
-            self._read(cable, last, late=late)
+            self._read(cable, last, now, late=late)
         changed = [cable for cable in self._cables if self._judge(cable, now)]
         for cable in changed:
             cable.transitions += 1
@@ -129,8 +142,9 @@ class Judge:
         for server in cable.servers:
             self._probing.set_silent(server, silent=cable.state == DEAD)
 
-    def _read(self, cable: Cable, last: int, *, late: bool) -> None:
+    def _read(self, cable: Cable, last: int, now: int, *, late: bool) -> None:
         answered = self._probing.answered_ns(cable.port)
+        heard = self._hears(cable, now)
         if answered >= last:
             cable.silent_rounds = 0
             cable.answering_since = cable.answering_since or answered
@@ -138,9 +152,19 @@ class Judge:
                 cable.state = ALIVE
         elif not late:
             cable.missed += cable.state != UNKNOWN
-            cable.silent_rounds += 1
+            cable.silent_rounds = 0 if heard and cable.state == ALIVE else cable.silent_rounds + 1
             if cable.silent_rounds > 1:
                 cable.answering_since = 0
+
+    def _hears(self, cable: Cable, now: int) -> bool:
+        """Whether packets came over it since the last round, and the neighbour does not say that it hears nothing."""
+        packets, asked = self._probing.received(cable.port)
+        if asked != cable.asked:
+            cable.asked_ns = now
+        came = packets != cable.packets
+        cable.packets, cable.asked = packets, asked
+        told = now - cable.asked_ns < _TOLD_ROUNDS * self._timing.interval_ns
+        return came and told and not self._probing.is_cut(cable.peer)
 
     def _judge(self, cable: Cable, now: int) -> bool:
         """Whether the state changed."""

@@ -57,6 +57,20 @@ def test_the_frame_that_is_sent_is_the_one_that_is_answered(make_router: Callabl
     assert router.receive("int3", frame).verdict == XDP_TX
 
 
+def test_what_comes_by_a_cable_and_what_its_neighbour_says_is_known(make_router: Callable[..., Router]) -> None:
+    """This is server 0: a neighbour's probe with bit 0 says that it hears nothing of it."""
+    router = make_router()
+    probing = router.plane.probing()
+    assert (probing.received(INT1), probing.is_cut(1)) == ((0, 0), False)
+    router.receive("int1", probe(1, cut=0b1100))
+    assert (probing.received(INT1), probing.is_cut(1)) == ((0, 1), False)
+    router.receive("int1", probe(1, cut=0b0001))
+    assert (probing.received(INT1), probing.is_cut(1), probing.is_cut(2)) == ((0, 2), True, False)
+    router.receive("int1", ethernet(fabric(0, 0), ipv4("198.18.0.2")))
+    router.receive("int2", ethernet(fabric(0, 0), ipv4("198.18.0.2")))
+    assert probing.received(INT1) == (1, 2)
+
+
 def test_an_answer_is_noted_with_its_round_trip(make_router: Callable[..., Router]) -> None:
     router = make_router()
     probing, before = router.plane.probing(), time.monotonic_ns()

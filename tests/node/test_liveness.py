@@ -21,12 +21,21 @@ class Notes:
         self.at = dict.fromkeys(range(ports), 0)
         self.kept: dict[int, tuple[int, int, int, int]] = {}
         self.silent: set[int] = set()
+        self.packets = dict.fromkeys(range(ports), 0)
+        self.asked = dict.fromkeys(range(ports), 0)
+        self.cut: set[int] = set()
 
     def frame(self, mac: bytes, sequence: int, now_ns: int) -> bytes:
         return mac + sequence.to_bytes(4, "big") + now_ns.to_bytes(8, "big")
 
     def answered_ns(self, port: int) -> int:
         return self.at[port]
+
+    def received(self, port: int) -> tuple[int, int]:
+        return self.packets[port], self.asked[port]
+
+    def is_cut(self, server: int) -> bool:
+        return server in self.cut
 
     def noted(self, port: int) -> tuple[int, int, int, int]:
         return self.kept.get(port, (0, 0, 0, UNKNOWN))
@@ -51,7 +60,7 @@ class Play:
         self.restart()
 
     def restart(self) -> None:
-        self.judge = Judge([Cable(port, (port + 1,)) for port in range(self.ports)], self.notes, self.timing)
+        self.judge = Judge([Cable(port, (port + 1,), port + 1) for port in range(self.ports)], self.notes, self.timing)
 
     def round(self, *answering: int, after_ms: float = 10) -> list[int]:
         """Time passes, the probes of the round before are answered on these ports: ports that changed."""
@@ -135,6 +144,45 @@ def test_a_prober_that_is_always_late_still_finds_the_dead() -> None:
     assert changed == [1]
 
 
+def loaded(play: Play, *answering: int) -> list[int]:
+    """A round in which packets come by cable 1, and its far end's probes."""
+    play.notes.packets[1] += 5
+    play.notes.asked[1] += 1
+    return play.round(*answering)
+
+
+def test_a_neighbour_whose_packets_come_is_not_dead_for_lost_probes() -> None:
+    """An overloaded one: each loses most probes."""
+    play = started()
+    for _ in range(100):
+        assert loaded(play, 0, 2) == []
+    assert play.notes.silent == set()
+    assert play.judge._cables[1].missed == 100
+    assert [play.round(0, 2) for _ in range(3)] == [[], [], [1]], "no packets any more"
+
+
+def test_a_neighbour_that_hears_nothing_says_so_and_is_dead() -> None:
+    """Packets of it come, but the cable or its program takes none of ours."""
+    play = started()
+    assert loaded(play, 0, 2) == []
+    play.notes.cut.add(2)
+    assert [loaded(play, 0, 2) for _ in range(3)] == [[], [], [1]]
+    for _ in range(200):
+        assert loaded(play, 0, 2) == [], "packets bring nobody back"
+
+
+def test_packets_without_probes_vouch_for_nobody_for_long() -> None:
+    """Its userland may hang, so that nobody says what its program takes."""
+    play = started()
+    loaded(play, 0, 2)
+    rounds = 0
+    while not play.notes.silent:
+        play.notes.packets[1] += 5
+        play.round(0, 2)
+        rounds += 1
+    assert 30 <= rounds <= 33
+
+
 def test_silence_of_all_must_last_longer() -> None:
     play = started()
     assert [play.round() for _ in range(7)] == [[]] * 7
@@ -181,4 +229,4 @@ def test_a_port_stands_for_all_servers_behind_it() -> None:
     fabric = dataclasses.replace(
         config().dataplane.fabric, ports=(external, *ports), next_hop={1: "int1", 2: "int2", 3: "int2"}
     )
-    assert [(cable.port, cable.servers) for cable in cables(fabric)] == [(1, (1,)), (2, (2, 3))]
+    assert [(cable.port, cable.servers, cable.peer) for cable in cables(fabric)] == [(1, (1,), 1), (2, (2, 3), 2)]

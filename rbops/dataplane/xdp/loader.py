@@ -179,7 +179,8 @@ class DataPlane:
 
     def probing(self) -> XdpProbing:
         """What the programs note of probes; raises Mismatch when the router is not loaded."""
-        return XdpProbing(self._config.fabric, self._loaded().memory("control"))
+        loaded = self._loaded()
+        return XdpProbing(self._config.fabric, loaded.memory("control"), loaded.layout, loaded.memory("cores"))
 
     def instance(self) -> object:
         """Another value after each load, which may believe all links alive; None while nothing is loaded."""

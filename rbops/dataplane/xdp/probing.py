@@ -46,9 +46,10 @@ class LinkStates:
 class XdpProbing:
     """rbops.dataplane.base.Probing. A port is its place in the fabric's list."""
 
-    def __init__(self, fabric: Fabric, control: memoryview) -> None:
+    def __init__(self, fabric: Fabric, control: memoryview, layout: shape.Layout, cores: memoryview) -> None:
         self._server = fabric.server
         self._control = control
+        self._cores = tuple(cores[cpu * layout.core : (cpu + 1) * layout.core] for cpu in range(layout.cpus))
         self._links = LinkStates(control, fabric.servers)
 
     def frame(self, mac: bytes, sequence: int, now_ns: int) -> bytes:
@@ -60,6 +61,16 @@ class XdpProbing:
         """When the last answer came, ns of the monotonic clock; 0: none yet."""
         at, *_ = shape.PROBE.unpack_from(self._control, shape.PROBES_AT + shape.PROBE.size * port)
         return int(at)
+
+    def received(self, port: int) -> tuple[int, int]:
+        """Packets that came in by a port, and probes of its neighbour's; both only grow."""
+        *_, asked, _, _, _, _ = shape.PROBE.unpack_from(self._control, shape.PROBES_AT + shape.PROBE.size * port)
+        at = shape.PORT_TRAFFIC_AT + port * 2 * shape.TRAFFIC.size
+        return sum(shape.TRAFFIC.unpack_from(core, at)[0] for core in self._cores), asked
+
+    def is_cut(self, server: int) -> bool:
+        """Whether the last probe of a neighbour said that its cable to this server does not work."""
+        return bool(self._control[shape.CUT_AT + shape.CUT_BYTES * server + self._server // 8] >> self._server % 8 & 1)
 
     def noted(self, port: int) -> tuple[int, int, int, int]:
         """(sent, missed, transitions, state) as they were noted last."""
