@@ -9,7 +9,7 @@ __all__ = ["BLACKHOLE", "KERNEL", "UNREACHABLE", "Answer", "Far", "Hop", "Near",
 
 @dataclass(frozen=True, slots=True)
 class Near:
-    """A neighbour on an external port of this server; ``address`` is an IPv4 address as a number."""
+    """A neighbour on an external port of this server; ``address`` is a number (IPv6: above 32 bits)."""
 
     port: int
     address: int

@@ -96,10 +96,10 @@ class RouteTable(Protocol):
     ports: Ports
     """The data ports."""
 
-    def update(self, rib: Rib, changes: Iterable[tuple[int, Hop | None]]) -> int:
-        """Take changes (key, hop) over, in place where that is possible; how many /16s changed."""
+    def update(self, ribs: Sequence[Rib], changes: Sequence[Iterable[tuple[int, Hop | None]]]) -> int:
+        """Take changes (key, hop) of each family over, in place where that is possible; how many places changed."""
 
-    def renew(self, rib: Rib) -> None:
+    def renew(self, ribs: Sequence[Rib]) -> None:
         """Write the whole table."""
 
     def is_current(self) -> bool:
@@ -111,8 +111,8 @@ class RouteTable(Protocol):
     def facts(self) -> dict[str, Any]:
         """Its size, for people."""
 
-    def compare(self, rib: Rib, most: int = 100) -> tuple[int, list[dict[str, str]]]:
-        """How many ranges of addresses go another way than ``rib`` says, and the first of them."""
+    def compare(self, ribs: Sequence[Rib], most: int = 100) -> tuple[int, list[dict[str, str]]]:
+        """How many ranges of addresses go another way than ``ribs`` say, and the first of them."""
 
     def get(self, address: int) -> dict[str, Any]:
         """What is done with packets for an address."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import socket
 from dataclasses import replace
-from ipaddress import IPv4Address
 
 from rbops.common.fabric import fabric_mac
 from rbops.node.devices import TABLE
@@ -66,7 +65,7 @@ class Detour:
                 self._made |= {(other, path.gateway) for path in route.paths if path.device in dead and path.gateway}
                 for path in paths:
                     self._neighbor(path, requests)
-                requests.append(route_message(key, new, TABLE))
+                requests.append(route_message(key, new, TABLE, rib.family))
                 self._home.setdefault(key, {}).setdefault(new, route)
                 count += 1
         return count
@@ -84,7 +83,10 @@ class Detour:
                 if any(other.like(new) for other in (have if isinstance(have, tuple) else (have,))):
                     requests.append(
                         route_message(
-                            key, replace(route, paths=tuple(replace(p, down=False) for p in route.paths)), TABLE
+                            key,
+                            replace(route, paths=tuple(replace(p, down=False) for p in route.paths)),
+                            TABLE,
+                            rib.family,
                         )
                     )
                     count += 1
@@ -100,7 +102,7 @@ class Detour:
         far = None if path.gateway is None else self._ports.far(path.gateway)
         if far is not None and path.gateway is not None:
             mac = bytes.fromhex(fabric_mac(*far).replace(":", ""))
-            message = neighbor_message(path.device, int(IPv4Address(path.gateway)), mac)
+            message = neighbor_message(path.device, path.gateway, mac)
             if message not in requests[-1:]:
                 requests.append(message)
 

@@ -9,30 +9,30 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
 
-from rbops.common.hops import Hop
+from rbops.common.hops import Hop, Near
 from rbops.dataplane.base import RouteTable
 from rbops.errors import Mismatch
-from rbops.node.detour import Detour
 from rbops.node.devices import TABLE
-from rbops.node.rib import Rib, prefix_text
-from rbops.node.ribdump import read_rib
+from rbops.node.rib import Rib, Unresolved
+from rbops.node.ribdump import families, read_ribs
 from rbops.node.rtnetlink import Reader
 from rbops.node.rtsocket import Socket, dump, touch_neighbor
+from rbops.node.side import Side
 from rbops.node.state import write_whole
 from rbops.node.ways import text_of
 
-__all__ = ["STATUS", "Follower", "audit", "changes", "read_status", "trace"]
+__all__ = ["STATUS", "Follower", "audit", "changes", "read_status", "trace", "trace6"]
 
 STATUS = Path("/run/rbops-fib.json")
 """What the follower says of itself, for ``rbops-node status``."""
 
-_TOUCH_S, _STATUS_S, _AUDIT_S, _RESYNC_S, _HOLD_S, _WAIT_S = 20.0, 1.0, 60.0, 1.0, 5.0, 0.5
+_TOUCH_S, _STATUS_S, _AUDIT_S, _RESYNC_S, _WAIT_S = 20.0, 1.0, 60.0, 1.0, 0.5
 _AUDIT_SHARE = 50
 _IN_FLIGHT_S = 0.5
 _MOST = 1000
@@ -61,21 +61,20 @@ class Follower:
     ) -> None:
         self._table, self._say, self._status_path, self._audits = table, say, status, audits
         self.counts = Counts()
-        self._reader = Reader(TABLE)
-        self._rib = Rib(table.ports)
-        self._detour = Detour(table.ports)
+        self._ipv6 = table.ports.ipv6
+        self._reader = Reader(TABLE, ipv6=self._ipv6)
+        self._sides = [Side(table.ports, family) for family in families(table.ports)]
         self._touch = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
         self._touch.bind((0, 0))
         self._next = {"touch": 0.0, "status": 0.0, "resync": 0.0, "audit": time.monotonic() + _AUDIT_S}
         self._child: subprocess.Popen[str] | None = None
         self._child_began = 0.0
-        self._held: dict[int, float] = {}
         self._lost = False
         self._waiting = ""
 
     def run(self, rounds: int | None = None) -> None:
         """Follow. Raises CheckFailed when the kernel refuses to list its routes."""
-        events = Socket()
+        events = Socket(ipv6=self._ipv6)
         try:
             self.resync()
             while rounds is None or rounds > 0:
@@ -100,44 +99,30 @@ class Follower:
         elif data:
             for message in self._reader.read(data):
                 self.counts.messages += 1
-                self._rib.take(message)
-                if self._rib.lost_links:
-                    self._move()
+                for side in self._sides:
+                    self.counts.moved += side.take(message, self._say)
         if self._lost and self._due("resync", _RESYNC_S):
             self.resync()
-        self._move()
+        for side in self._sides:
+            self.counts.moved += side.move(self._say)
         self._apply()
         self._regular()
 
-    def _move(self) -> None:
-        """Routes over cables that are cut go over others, in the kernel too; meanwhile the data plane keeps them."""
-        before = self._rib.changed.copy() if self._rib.lost_links else set()
-        moved = self._detour.move(self._rib)
-        self.counts.moved += moved
-        if moved:
-            self._say(f"{moved} routes of the kernel moved to other internal ports")
-        if self._rib.lost_links:
-            held = self._rib.drop_lost(keep=self._detour.is_behind_fabric)
-            until = time.monotonic() + _HOLD_S
-            self._held.update(dict.fromkeys(held - before, until))
-        for key in self._rib.changed & self._held.keys():
-            del self._held[key]
-        now = time.monotonic()
-        over = {key for key, until in self._held.items() if until < now}
-        self._rib.changed |= over
-        for key in over:
-            del self._held[key]
+    @property
+    def _ribs(self) -> tuple[Rib, ...]:
+        return tuple(side.rib for side in self._sides)
 
     def _apply(self) -> None:
         try:
-            if not self._rib.pending and self._table.is_current() and not self._waiting:
+            pending = any(rib.pending for rib in self._ribs)
+            if not pending and self._table.is_current() and not self._waiting:
                 return
-            changed = list(self._rib.derive())
+            changed = [side.derive() for side in self._sides]
             if not self._table.is_current():
-                self._table.renew(self._rib)
+                self._table.renew(self._ribs)
                 self.counts.renewed += 1
             else:
-                self.counts.updates += self._table.update(self._rib, changed)
+                self.counts.updates += self._table.update(self._ribs, changed)
             self._waiting = ""
         except Mismatch as error:
             if not self._waiting:
@@ -146,15 +131,10 @@ class Follower:
 
     def resync(self) -> None:
         """Read everything again. What was said meanwhile is taken afterwards, which does no harm."""
-        fresh = Rib(self._table.ports)
-        for data in dump(TABLE):
-            for message in self._reader.read(data):
-                fresh.take(message, dumped=True)
-        fresh.lost_links.clear()
-        fresh.changed |= self._rib.all()
-        held = {key: self._rib.routes[key] for key in self._held if key in self._rib.routes}
-        fresh.routes.update({key: route for key, route in held.items() if key not in fresh.routes})
-        self._rib, self._lost = fresh, False
+        listed = [m for data in dump(TABLE, ipv6=self._ipv6) for m in self._reader.read(data)]
+        for side in self._sides:
+            side.begin(listed)
+        self._lost = False
         self.counts.resyncs += 1
         self._next["resync"] = time.monotonic() + _RESYNC_S
         self._apply()
@@ -178,11 +158,12 @@ class Follower:
         """Next hops are asked for, and confirmed: the kernel does not see the packets that go to them."""
         indexes = {
             self._table.ports.external[link.name]: link.index
-            for link in self._rib.links.values()
+            for link in self._ribs[0].links.values()
             if link.name in self._table.ports.external
         }
-        for hop in self._rib.near_hops():
-            if hop.port in indexes and (indexes[hop.port], hop.address) not in self._rib.fixed:
+        fixed = set().union(*(rib.fixed for rib in self._ribs))
+        for hop in set[Near]().union(*(rib.near_hops() for rib in self._ribs)):
+            if hop.port in indexes and (indexes[hop.port], hop.address) not in fixed:
                 try:
                     touch_neighbor(self._touch, indexes[hop.port], hop.address)
                 except OSError:
@@ -193,8 +174,9 @@ class Follower:
         if not self._audits:
             return
         if self._child is None:
-            if time.monotonic() >= self._next["audit"] or self._rib.doubts:
-                self._rib.doubts = 0
+            if time.monotonic() >= self._next["audit"] or any(rib.doubts for rib in self._ribs):
+                for rib in self._ribs:
+                    rib.doubts = 0
                 self._child_began = time.monotonic()
                 self._child = _audit_process()
             return
@@ -223,20 +205,24 @@ class Follower:
     def status(self) -> dict[str, Any]:
         """As it is in the status file."""
         self.counts.skipped = self._reader.skipped
-        count, listed = self._rib.unresolved()
+        count, listed = _unresolved(self._ribs)
         protocols: dict[str, int] = {}
-        for have in self._rib.routes.values():
-            for route in have if isinstance(have, tuple) else (have,):
-                protocols[str(route.protocol)] = protocols.get(str(route.protocol), 0) + 1
+        by_family: dict[int, int] = {}
+        for rib in self._ribs:
+            for have in rib.routes.values():
+                for route in have if isinstance(have, tuple) else (have,):
+                    protocols[str(route.protocol)] = protocols.get(str(route.protocol), 0) + 1
+                    by_family[rib.family] = by_family.get(rib.family, 0) + 1
         counts = self.counts
         found = {
             "schema_version": 1,
             "pid": os.getpid(),
             "routes": sum(protocols.values()),
+            "ipv6_routes": by_family.get(6, 0),
             "protocols": protocols,
             "unresolved": count,
             "unresolved_routes": [{"prefix": r.prefix, "route": r.route, "reason": r.reason} for r in listed],
-            "held": len(self._held),
+            "held": sum(len(side.held) for side in self._sides),
             "waiting": self._waiting or None,
             "messages": counts.messages,
             "updates": counts.updates,
@@ -278,24 +264,30 @@ def _nice() -> None:
     os.nice(19)
 
 
+def _unresolved(ribs: Iterable[Rib]) -> tuple[int, list[Unresolved]]:
+    found = [rib.unresolved() for rib in ribs]
+    return sum(count for count, _ in found), [one for _, listed in found for one in listed]
+
+
 def audit(table: RouteTable) -> dict[str, Any]:
     """Kernel and data plane compared, address by address. A difference counts if it outlives what is in flight."""
-    count, rib = 0, Rib(table.ports)
+    count, ribs = 0, tuple[Rib, ...]()
     listed: list[dict[str, str]] = []
     for attempt in range(3):
         if attempt:
             time.sleep(_IN_FLIGHT_S)
-        rib = read_rib(table.ports)
+        ribs = read_ribs(table.ports)
         before = {entry["addresses"] for entry in listed}
-        count, now = table.compare(rib, _MOST)
+        count, now = table.compare(ribs, _MOST)
         listed = [entry for entry in now if not attempt or entry["addresses"] in before]
         if count <= _MOST:
             count = len(listed)
         if not count:
             break
-    unresolved, reasons = rib.unresolved()
+    unresolved, reasons = _unresolved(ribs)
     return {
-        "routes": len(rib.routes),
+        "routes": sum(len(rib.routes) for rib in ribs),
+        "ipv6_routes": sum(len(rib.routes) for rib in ribs[1:]),
         "differences": count,
         "differing": listed[:100],
         "unresolved": unresolved,
@@ -305,31 +297,46 @@ def audit(table: RouteTable) -> dict[str, Any]:
 
 def trace(table: RouteTable, address: int) -> dict[str, Any]:
     """Which route of the kernel decides about an address, what it means, and what the data plane does."""
-    rib = read_rib(table.ports)
+    rib = read_ribs(table.ports)[0]
     found = rib.longest(address)
     result: dict[str, Any] = {"address": str(IPv4Address(address)), "prefix": None, "route": None, "hop": "no route"}
     if found is not None:
         key, hop = found
-        result |= {"prefix": prefix_text(key), "route": rib.route_text(key), "hop": text_of(hop)}
+        result |= {"prefix": rib.prefix(key), "route": rib.route_text(key), "hop": text_of(hop)}
     return {**result, "data_plane": table.get(address)}
+
+
+def trace6(table: RouteTable, address: int) -> dict[str, Any]:
+    """The same of an IPv6 address."""
+    result: dict[str, Any] = {"address": str(IPv6Address(address)), "prefix": None, "route": None, "hop": "no route"}
+    for rib in read_ribs(table.ports)[1:]:
+        found = rib.longest(address)
+        if found is not None:
+            key, hop = found
+            result |= {"prefix": rib.prefix(key), "route": rib.route_text(key), "hop": text_of(hop)}
+    return {**result, "data_plane": table.get6(address)}
 
 
 def changes(table: RouteTable) -> Iterator[str]:
     """A line for every prefix whose way changes, until killed."""
-    events, reader, rib = Socket(), Reader(TABLE), Rib(table.ports)
-    rib = read_rib(table.ports)
-    known: dict[int, Hop | None] = {key: rib.hop(key) for key in rib.all()}
+    ipv6 = table.ports.ipv6
+    events, reader = Socket(ipv6=ipv6), Reader(TABLE, ipv6=ipv6)
+    ribs = read_ribs(table.ports)
+    known: list[dict[int, Hop | None]] = [{key: rib.hop(key) for key in rib.all()} for rib in ribs]
     while True:
         select.select([events], [], [])
         data = events.receive()
         if data is None:
             yield "messages were lost: some changes are not shown"
-            rib = read_rib(table.ports)
-            rib.changed |= rib.all() | known.keys()
+            ribs = read_ribs(table.ports)
+            for rib, had in zip(ribs, known, strict=True):
+                rib.changed |= rib.all() | had.keys()
         for message in reader.read(data or b""):
-            rib.take(message)
-        rib.drop_lost(keep=lambda _: False)
-        for key, hop in rib.derive():
-            if known.get(key) != hop:
-                known[key] = hop
-                yield f"{prefix_text(key)}: {text_of(hop)}"
+            for rib in ribs:
+                rib.take(message)
+        for rib, had in zip(ribs, known, strict=True):
+            rib.drop_lost(keep=lambda _: False)
+            for key, hop in rib.derive():
+                if had.get(key) != hop:
+                    had[key] = hop
+                    yield f"{rib.prefix(key)}: {text_of(hop)}"

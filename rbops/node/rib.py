@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from rbops.common.hops import KERNEL, Hop, Near, Spread
 from rbops.node.rtnetlink import Address, Change, Link, Message, Neighbor, NextHopObject, Path, Route
-from rbops.node.ways import Ports, Ways
+from rbops.node.several import insert, joined, without
+from rbops.node.ways import Ports, Ways, address_text
 
-__all__ = ["Rib", "Unresolved", "prefix_text"]
+__all__ = ["Rib", "Unresolved"]
 
 _HOST = 32
 
@@ -33,7 +34,9 @@ class Unresolved:
 class Rib:
     """The kernel's table, kept by :meth:`take`. ``changed`` are keys to look at again, ``doubts`` what did not fit."""
 
-    def __init__(self, ports: Ports) -> None:
+    def __init__(self, ports: Ports, family: int = 4) -> None:
+        self.family = family
+        self._host, self._shift = (_HOST, 6) if family == 4 else (128, 8)  # noqa: PLR2004
         self._ports = ports
         self.routes: dict[int, Route | tuple[Route, ...]] = {}
         self.objects: dict[int, NextHopObject] = {}
@@ -46,7 +49,7 @@ class Rib:
         self.doubts = 0
         self._stale = False
         self._hops: dict[Route, Hop | None] = {}
-        self._ways = Ways(ports, self.links, self.objects, self.routes)
+        self._ways = Ways(ports, self.links, self.objects, self.routes, family)
         self._hosts: dict[int, Near] = {}
         self._own: set[int] = set()
         self._near: set[int] = set()
@@ -54,7 +57,12 @@ class Rib:
     # What the kernel says.
 
     def take(self, message: Message, *, dumped: bool = False) -> None:
-        """Let the table be as it is after ``message``; of a dump, routes come in the kernel's order."""
+        """Let the table be as it is after ``message``; of a dump, routes come in the kernel's order.
+
+        What is of the other family does nothing.
+        """
+        if isinstance(message, Change | Address | Neighbor) and message.family != self.family:
+            return
         match message:
             case Change():
                 self._take_route(message, "appended" if dumped else message.how)
@@ -62,7 +70,7 @@ class Rib:
                 self._take_link(message)
             case NextHopObject():
                 self._take_object(message)
-            case Address():
+            case Address() if not _is_link_local(message.address):
                 item = (message.device, message.address)
                 if message.gone:
                     self.addresses.discard(item)
@@ -83,20 +91,22 @@ class Rib:
         self.changed.add(key)
         have = self.routes.get(key)
         if have is None:
-            if how == "gone":
-                self.doubts += 1
-            else:
+            if how != "gone":
                 self.routes[key] = route
+            elif self.family == 4 or not all(self._is_down(path.device) for path in route.paths):  # noqa: PLR2004
+                # IPv6 routes have a message each when their link goes down; that was taken by the link's.
+                self.doubts += 1
             return
         several = list(have) if isinstance(have, tuple) else [have]
         if how == "gone":
             gone = next((at for at, other in enumerate(several) if other.like(route)), None)
-            if gone is None:
+            if gone is None and (self.family == 4 or not without(several, route)):  # noqa: PLR2004
                 self.doubts += 1
                 return
-            del several[gone]
-        else:
-            _insert(several, route, how)
+            if gone is not None:
+                del several[gone]
+        elif self.family == 4 or not joined(several, route):  # noqa: PLR2004
+            insert(several, route, how)
         self._put(key, several)
 
     def _put(self, key: int, several: list[Route]) -> None:
@@ -188,13 +198,19 @@ class Rib:
         """(key, hop) of every prefix that may have changed since the last call; None: nothing leads there."""
         if self._stale or (self._ways.recursive and self.changed):
             self._derive_again()
-        near = any(key >> 22 in self._near for key in self.changed) if len(self.changed) < 10_000 else bool(self._near)  # noqa: PLR2004 - longer than to do it
-        if self._stale or near or any(key & 63 <= 16 for key in self.changed):  # noqa: PLR2004 - covers many /16s
+        if self._stale or self._concerns_hosts():
             self._find_hosts()
         self._stale = False
         keys, self.changed = self.changed, set()
         for key in keys:
             yield key, self.hop(key)
+
+    def _concerns_hosts(self) -> bool:
+        """Whether a prefix that changed may cover a neighbour: of IPv6 they are few, and looked for each time."""
+        if self.family != 4:  # noqa: PLR2004
+            return bool(self.changed and self._near)
+        near = any(key >> 22 in self._near for key in self.changed) if len(self.changed) < 10_000 else bool(self._near)  # noqa: PLR2004 - longer than to do it
+        return near or any(key & 63 <= 16 for key in self.changed)  # noqa: PLR2004 - covers many /16s
 
     def settle(self) -> None:
         """Derive everything, where nobody wants to know what changed."""
@@ -203,7 +219,7 @@ class Rib:
 
     def hop(self, key: int) -> Hop | None:
         """Where packets for a prefix go; None where it is not in the table."""
-        if key & 63 == _HOST and key >> 6 in self._own:
+        if key >> self._shift in self._own and self.length(key) == self._host:
             return KERNEL
         have = self.routes.get(key)
         if have is None:
@@ -237,22 +253,22 @@ class Rib:
         hosts: dict[int, Near] = {}
         for device, address in self.neighbors:
             port = self._external(device)
-            if port is None or address in own:
+            if port is None or address in own or _is_link_local(address):
                 continue
             covering = self._covering(address)
             if covering is not None and any(path.device == device and path.gateway is None for path in covering.paths):
-                hosts[address << 6 | _HOST] = Near(port, address)
+                hosts[self.key(address, self._host)] = Near(port, address)
         mine = {address for device, address in self.addresses if self._external(device) is not None}
-        self.changed |= {address << 6 | _HOST for address in mine ^ self._own}
+        self.changed |= {self.key(address, self._host) for address in mine ^ self._own}
         self.changed |= hosts.keys() ^ self._hosts.keys()
         self._hosts, self._own = hosts, mine
-        self._near = {key >> 22 for key in hosts} | {
+        self._near = {key >> self._shift >> 16 for key in hosts} | {
             address >> 16 for device, address in self.neighbors if self._external(device) is not None
         }
 
     def _covering(self, address: int) -> Route | None:
-        for length in range(_HOST - 1, -1, -1):
-            have = self.routes.get((address >> (_HOST - length) << (_HOST - length)) << 6 | length)
+        for length in range(self._host - 1, -1, -1):
+            have = self.routes.get(self.key(address, length))
             if have is not None:
                 return have[0] if isinstance(have, tuple) else have
         return None
@@ -274,7 +290,7 @@ class Rib:
                 if route in self._ways.reasons:
                     count += 1
                     if len(found) < most:
-                        found.append(Unresolved(prefix_text(key), self.describe(route), self._ways.reasons[route]))
+                        found.append(Unresolved(self.prefix(key), self.describe(route), self._ways.reasons[route]))
         return count, found
 
     def describe(self, route: Route) -> str:
@@ -284,7 +300,7 @@ class Rib:
         if route.next_hop:
             parts.append(f"nhid {route.next_hop}")
         for path in self._ways.paths(route):
-            via = "" if path.gateway is None else f"via {IPv4Address(path.gateway)} "
+            via = "" if path.gateway is None else f"via {address_text(path.gateway)} "
             link = self.links.get(path.device)
             parts.append(
                 f"{via}dev {link.name if link else path.device}"
@@ -317,35 +333,40 @@ class Rib:
 
     def longest(self, address: int) -> tuple[int, Hop] | None:
         """(key, hop) that decides about an address."""
-        for length in range(_HOST, -1, -1):
-            key = (address >> (_HOST - length) << (_HOST - length)) << 6 | length
+        for length in range(self._host, -1, -1):
+            key = self.key(address, length)
             hop = self.hop(key)
             if hop is not None:
                 return key, hop
         return None
 
+    def key(self, address: int, length: int) -> int:
+        """A prefix that holds ``address``, as one number."""
+        rest = self._host - length
+        return (address >> rest << rest) << self._shift | length
+
+    def length(self, key: int) -> int:
+        """A prefix' length."""
+        return key & ((1 << self._shift) - 1)
+
+    def network(self, key: int) -> int:
+        """A prefix' address."""
+        return key >> self._shift
+
+    def prefix(self, key: int) -> str:
+        """``198.18.0.0/24``."""
+        address = IPv4Address(self.network(key)) if self._host == _HOST else IPv6Address(self.network(key))
+        return f"{address}/{self.length(key)}"
+
     def all(self) -> set[int]:
         """Every key that may lead somewhere."""
-        return {*self.routes, *self._hosts, *(address << 6 | _HOST for address in self._own)}
-
-
-def _insert(several: list[Route], route: Route, how: str) -> None:
-    """In the kernel's order: by type of service and metric, of equals the last added first, or last if appended."""
-    equal = [at for at, other in enumerate(several) if other.place == route.place]
-    if how == "replaced" and equal:
-        several[equal[0]] = route
-        return
-    if how == "appended":
-        at = next((at for at, other in enumerate(several) if other.place > route.place), len(several))
-    else:
-        at = next((at for at, other in enumerate(several) if other.place >= route.place), len(several))
-    several.insert(at, route)
+        return {*self.routes, *self._hosts, *(self.key(address, self._host) for address in self._own)}
 
 
 def _uses(number: int, route: Route) -> bool:
     return route.next_hop == number
 
 
-def prefix_text(key: int) -> str:
-    """``198.18.0.0/24``."""
-    return f"{IPv4Address(key >> 6)}/{key & 63}"
+def _is_link_local(address: int) -> bool:
+    """fe80::/10: on each link for itself, in no table."""
+    return address >> 118 == 0x3FA  # noqa: PLR2004

@@ -8,15 +8,24 @@ from rbops.node.rtnetlink import Reader
 from rbops.node.rtsocket import dump
 from rbops.node.ways import Ports
 
-__all__ = ["read_rib"]
+__all__ = ["FAMILIES", "families", "read_ribs"]
+
+FAMILIES = (4, 6)
 
 
-def read_rib(ports: Ports) -> Rib:
-    """The kernel's table as it is now."""
-    rib, reader = Rib(ports), Reader(TABLE)
-    for data in dump(TABLE):
+def families(ports: Ports) -> tuple[int, ...]:
+    """Those that the router forwards."""
+    return FAMILIES if ports.ipv6 else FAMILIES[:1]
+
+
+def read_ribs(ports: Ports) -> tuple[Rib, ...]:
+    """The kernel's table as it is now, of each family that the router forwards, IPv4 first."""
+    ribs, reader = [Rib(ports, family) for family in families(ports)], Reader(TABLE, ipv6=ports.ipv6)
+    for data in dump(TABLE, ipv6=ports.ipv6):
         for message in reader.read(data):
-            rib.take(message, dumped=True)
-    rib.lost_links.clear()
-    rib.settle()
-    return rib
+            for rib in ribs:
+                rib.take(message, dumped=True)
+    for rib in ribs:
+        rib.lost_links.clear()
+        rib.settle()
+    return tuple(ribs)

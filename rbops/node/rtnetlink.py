@@ -1,6 +1,7 @@
 """What the kernel says of routes, next hops, links, addresses and neighbours, as it changes: rtnetlink(7).
 
-Only IPv4, only the router's table. What cannot be read is skipped and counted, and the next message is read.
+Only the router's table. A family is 4 or 6; as a number, an IPv6 address is never as small as an IPv4 one. What cannot
+be read is skipped and counted, and the next message is read.
 """
 
 from __future__ import annotations
@@ -23,13 +24,19 @@ __all__ = [
     "Route",
 ]
 
-_HEAD, _IPV4 = 16, 4
+_HEAD = 16
 _REPLACE, _APPEND = 0x100, 0x800
 _NEWLINK, _DELLINK, _NEWADDR, _DELADDR, _NEWROUTE, _DELROUTE = 16, 17, 20, 21, 24, 25
 _NEWNEIGH, _DELNEIGH, _NEWNEXTHOP, _DELNEXTHOP = 28, 29, 104, 105
 _GROUP, _BLACKHOLE, _NH_OIF, _NH_GATEWAY, _NH_ENCAP = 2, 4, 5, 6, 8
 _DST, _OIF, _GATEWAY, _PRIORITY, _MULTIPATH, _TABLE, _VIA, _ENCAP, _NH_ID = 1, 4, 5, 6, 9, 15, 18, 22, 30
-_TABLE_HEAD, _DST_HEAD = struct.pack("=HH", 8, _TABLE), struct.pack("=HH", 8, _DST)
+_CACHEINFO = 12
+_TABLE_HEAD = struct.pack("=HH", 8, _TABLE)
+_FAMILIES: dict[int, tuple[int, bytes, int, int]] = {
+    socket.AF_INET: (4, struct.pack("=HH", 8, _DST), 4, 6),
+    socket.AF_INET6: (6, struct.pack("=HH", 20, _DST), 16, 8),
+}
+"""By address family: ours, a destination's head, bytes of an address, bits of a length in a key."""
 _DEAD, _ONLINK, _LINKDOWN = 1, 4, 16
 _CLONED = 0x200
 _VALID = 0x2 | 0x4 | 0x8 | 0x10 | 0x40 | 0x80
@@ -83,11 +90,12 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A route message. ``key`` is address << 6 | length; ``how`` new, replaced, appended or gone."""
+    """A route message. ``key`` is address << 6 | length, of IPv6 << 8; ``how`` new, replaced, appended or gone."""
 
     how: str
     key: int
     route: Route
+    family: int = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +122,12 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """An IPv4 address of this server's."""
+    """An address of this server's."""
 
     device: int
     address: int
     gone: bool = False
+    family: int = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,15 +138,17 @@ class Neighbor:
     address: int
     mac: bytes | None
     fixed: bool = False
+    family: int = 4
 
 
 Message = Change | NextHopObject | Link | Address | Neighbor
 
 
 class Reader:
-    """Turns datagrams into messages; ``skipped`` counts what it could not read, by reason."""
+    """Turns datagrams into messages; ``skipped`` counts what it could not read, by reason. IPv6 where asked for."""
 
-    def __init__(self, table: int) -> None:
+    def __init__(self, table: int, *, ipv6: bool = False) -> None:
+        self._families = {family: _FAMILIES[family] for family in _FAMILIES if ipv6 or family == socket.AF_INET}
         self._table = struct.pack("=I", table)
         self._routes: dict[bytes, Route] = {}
         self._same: dict[Route, Route] = {}
@@ -168,8 +179,9 @@ class Reader:
         self.skipped[reason] = self.skipped.get(reason, 0) + 1
 
     def _route(self, data: bytes, start: int, end: int, kind: int, flags: int) -> Change | None:
-        if data[start] != socket.AF_INET:
+        if data[start] not in self._families:
             return None
+        family, head, size, shift = self._families[data[start]]
         rest, length = start + 12, data[start + 1]
         # fib_dump_info() of the kernel puts the table first, then the destination.
         if data[rest : rest + 4] != _TABLE_HEAD:
@@ -179,9 +191,9 @@ class Reader:
             return None
         rest += 8
         address = 0
-        if data[rest : rest + 4] == _DST_HEAD:
-            address = int.from_bytes(data[rest + 4 : rest + 8], "big")
-            rest += 8
+        if data[rest : rest + 4] == head:
+            address = int.from_bytes(data[rest + 4 : rest + 4 + size], "big")
+            rest += 4 + size
         elif length:
             self._skip("route without a destination")
             return None
@@ -199,7 +211,7 @@ class Reader:
         how = "gone" if kind == _DELROUTE else "new"
         if kind == _NEWROUTE and flags & (_REPLACE | _APPEND):
             how = "replaced" if flags & _REPLACE else "appended"
-        return Change(how, address << 6 | length, route)
+        return Change(how, address << shift | length, route, family)
 
     def _parse(self, data: bytes, start: int, rest: int, end: int) -> Route:
         tos, protocol, scope, kind = data[start + 3], *data[start + 5 : start + 8]
@@ -213,7 +225,7 @@ class Reader:
         elif not number and _OIF in values:
             paths = (_path(values, _number(values[_OIF]), flags, 1),)
         metric = _number(values.get(_PRIORITY))
-        known = (_TABLE, _OIF, _GATEWAY, _PRIORITY, _MULTIPATH, _NH_ID)
+        known = (_TABLE, _OIF, _GATEWAY, _PRIORITY, _MULTIPATH, _NH_ID, _CACHEINFO)
         other = b"".join(_attribute(kind, value) for kind, value in values.items() if kind not in known)
         return Route(kind, metric, tos, protocol, scope, paths, number, b"" if number else other, odd)
 
@@ -222,10 +234,11 @@ class Reader:
             return _next_hop(data, start, end, gone=kind == _DELNEXTHOP)
         if kind in (_NEWLINK, _DELLINK):
             return _link(data, start, end, gone=kind == _DELLINK and data[start] == socket.AF_UNSPEC)
-        if data[start] == socket.AF_INET and kind in (_NEWADDR, _DELADDR):
-            return _address(data, start, end, gone=kind == _DELADDR)
-        if data[start] == socket.AF_INET and kind in (_NEWNEIGH, _DELNEIGH):
-            return _neighbor(data, start, end, gone=kind == _DELNEIGH)
+        family = self._families.get(data[start])
+        if family is not None and kind in (_NEWADDR, _DELADDR):
+            return _address(data, start, end, family[0], gone=kind == _DELADDR)
+        if family is not None and kind in (_NEWNEIGH, _DELNEIGH):
+            return _neighbor(data, start, end, family[0], gone=kind == _DELNEIGH)
         return None
 
 
@@ -236,21 +249,21 @@ def _link(data: bytes, start: int, end: int, *, gone: bool) -> Link:
     return Link(index, name, up, up and bool(flags & _LOWER_UP), gone)
 
 
-def _address(data: bytes, start: int, end: int, *, gone: bool) -> Address | None:
+def _address(data: bytes, start: int, end: int, family: int, *, gone: bool) -> Address | None:
     device = struct.unpack_from("=I", data, start + 4)[0]
     values = dict(_attributes(data, start + 8, end))
     local = values.get(2) or values.get(1)
-    return None if local is None else Address(device, int.from_bytes(local, "big"), gone)
+    return None if local is None else Address(device, int.from_bytes(local, "big"), gone, family)
 
 
-def _neighbor(data: bytes, start: int, end: int, *, gone: bool) -> Neighbor | None:
+def _neighbor(data: bytes, start: int, end: int, family: int, *, gone: bool) -> Neighbor | None:
     device, state = struct.unpack_from("=iH", data, start + 4)
     values = dict(_attributes(data, start + 12, end))
     if 1 not in values:
         return None
     known = not gone and state & _VALID and len(values.get(2, b"")) == _ETHERNET
     address = int.from_bytes(values[1], "big")
-    return Neighbor(device, address, values[2] if known else None, bool(state & _PERMANENT))
+    return Neighbor(device, address, values[2] if known else None, bool(state & _PERMANENT), family)
 
 
 def _attributes(data: bytes, start: int, end: int) -> Iterator[tuple[int, bytes]]:
@@ -290,8 +303,6 @@ def _next_hop(data: bytes, start: int, end: int, *, gone: bool) -> NextHopObject
         return NextHopObject(number, None, blackhole=True, gone=gone)
     gateway = values.get(_NH_GATEWAY)
     odd = "encapsulated" if _NH_ENCAP in values else ""
-    if data[start] == socket.AF_INET6 or (gateway is not None and len(gateway) != _IPV4):
-        gateway, odd = None, "next hop of another family"
     down = bool(flags & (_DEAD | _LINKDOWN))
     address = None if gateway is None else int.from_bytes(gateway, "big")
     return NextHopObject(number, Path(_number(values.get(_NH_OIF)), address, 1, down, odd), gone=gone)

@@ -21,22 +21,24 @@ _REQUEST, _REPLACE, _DUMP, _CREATE = 0x1, 0x100, 0x300, 0x400
 _GETLINK, _GETADDR, _NEWROUTE, _GETROUTE, _NEWNEIGH, _DELNEIGH, _GETNEIGH, _GETNEXTHOP = 18, 22, 24, 26, 28, 29, 30, 106
 _GROUPS = (1, 3, 5, 7, 32)
 """Links, neighbours, IPv4 addresses, IPv4 routes, next hops."""
+_GROUPS6 = (9, 11)
+"""IPv6 addresses and routes."""
 _DST, _OIF, _GATEWAY, _PRIORITY, _MULTIPATH, _TABLE = 1, 4, 5, 6, 9, 15
 _ONLINK, _PERMANENT, _USE = 4, 0x80, 1
 _BYTE = 256
 
 
 class Socket:
-    """Hears of every change from its making on."""
+    """Hears of every change from its making on; of IPv6 too where asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, ipv6: bool = False) -> None:
         self._link = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
         try:
             self._link.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
         except OSError:
             self._link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
         self._link.bind((0, 0))
-        for group in _GROUPS:
+        for group in (*_GROUPS, *(_GROUPS6 if ipv6 else ())):
             self._link.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
 
     def fileno(self) -> int:
@@ -70,20 +72,27 @@ _DUMPS = (
     (_GETNEIGH, struct.pack("=BxxxiHBB", socket.AF_INET, 0, 0, 0, 0)),
     (_GETNEXTHOP, struct.pack("=BBBBI", 0, 0, 0, 0, 0)),
 )
+_DUMPS6 = (
+    (_GETADDR, struct.pack("=BBBBi", socket.AF_INET6, 0, 0, 0, 0)),
+    (_GETNEIGH, struct.pack("=BxxxiHBB", socket.AF_INET6, 0, 0, 0, 0)),
+)
 
 
-def dump(table: int) -> Iterator[bytes]:
-    """Datagrams with all links, addresses, neighbours, next hops, then the routes of ``table``.
+def dump(table: int, *, ipv6: bool = False) -> Iterator[bytes]:
+    """Datagrams with all links, addresses, neighbours, next hops, then the routes of ``table``; of IPv6 where asked.
 
     A dump that changed underneath is given as it is: what changed comes as messages too. Raises CheckFailed when the
     kernel refuses.
     """
-    routes = _RTMSG.pack(socket.AF_INET, 0, 0, 0, table if table < _BYTE else 0, 0, 0, 0, 0)
+    requests = [*_DUMPS, *(_DUMPS6 if ipv6 else ())]
+    families = (socket.AF_INET, socket.AF_INET6) if ipv6 else (socket.AF_INET,)
+    number = table if table < _BYTE else 0
+    requests += ((_GETROUTE, _RTMSG.pack(family, 0, 0, 0, number, 0, 0, 0, 0)) for family in families)
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as link:
         link.settimeout(30)
         link.setsockopt(_SOL_NETLINK, _GET_STRICT_CHK, 1)
         link.bind((0, 0))
-        for kind, body in (*_DUMPS, (_GETROUTE, routes)):
+        for kind, body in requests:
             link.send(_HEADER.pack(16 + len(body), kind, _REQUEST | _DUMP, 1, 0) + body)
             yield from _dumped(link, kind)
 
@@ -108,23 +117,25 @@ def _dumped(link: socket.socket, asked: int) -> Iterator[bytes]:
             offset += (max(length, _HEAD) + 3) & ~3
 
 
-def route_message(key: int, route: Route, table: int) -> bytes:
+def route_message(key: int, route: Route, table: int, family: int = 4) -> bytes:
     """A request that makes the kernel have ``route`` to ``key``, in the place of one with the same metric."""
     flags = 0
-    body = _attribute(_DST, (key >> 6).to_bytes(4, "big")) + _attribute(_TABLE, struct.pack("=I", table)) + route.rest
+    shift, size, code = (6, 4, socket.AF_INET) if family == 4 else (8, 16, socket.AF_INET6)  # noqa: PLR2004
+    body = _attribute(_DST, (key >> shift).to_bytes(size, "big")) + _attribute(_TABLE, struct.pack("=I", table))
+    body += route.rest
     if route.metric:
         body += _attribute(_PRIORITY, struct.pack("=I", route.metric))
     if len(route.paths) == 1:
         (path,) = route.paths
         body += _attribute(_OIF, struct.pack("=i", path.device))
         if path.gateway is not None:
-            flags = _ONLINK
-            body += _attribute(_GATEWAY, path.gateway.to_bytes(4, "big"))
+            flags = _ONLINK if family == 4 else 0  # noqa: PLR2004
+            body += _attribute(_GATEWAY, _packed(path.gateway))
     elif route.paths:
         body += _attribute(_MULTIPATH, b"".join(map(_hop_message, route.paths)))
     head = (
-        socket.AF_INET,
-        key & 63,
+        code,
+        key & ((1 << shift) - 1),
         0,
         route.tos,
         table if table < _BYTE else 0,
@@ -137,21 +148,21 @@ def route_message(key: int, route: Route, table: int) -> bytes:
 
 
 def _hop_message(path: Path) -> bytes:
-    gateway = b"" if path.gateway is None else _attribute(_GATEWAY, path.gateway.to_bytes(4, "big"))
-    flags = 0 if path.gateway is None else _ONLINK
+    gateway = b"" if path.gateway is None else _attribute(_GATEWAY, _packed(path.gateway))
+    flags = 0 if path.gateway is None or len(gateway) > 8 else _ONLINK  # noqa: PLR2004 - IPv6
     return struct.pack("=HBBi", 8 + len(gateway), flags, path.weight - 1, path.device) + gateway
 
 
 def neighbor_message(device: int, address: int, mac: bytes) -> bytes:
     """A request for a permanent neighbour."""
-    body = struct.pack("=BxxxiHBB", socket.AF_INET, device, _PERMANENT, 0, 0)
-    body += _attribute(1, address.to_bytes(4, "big")) + _attribute(2, mac)
+    body = struct.pack("=BxxxiHBB", _family(address), device, _PERMANENT, 0, 0)
+    body += _attribute(1, _packed(address)) + _attribute(2, mac)
     return _HEADER.pack(16 + len(body), _NEWNEIGH, _REQUEST | _CREATE | _REPLACE, 0, 0) + body
 
 
 def no_neighbor_message(device: int, address: int) -> bytes:
     """A request that a neighbour be forgotten."""
-    body = struct.pack("=BxxxiHBB", socket.AF_INET, device, 0, 0, 0) + _attribute(1, address.to_bytes(4, "big"))
+    body = struct.pack("=BxxxiHBB", _family(address), device, 0, 0, 0) + _attribute(1, _packed(address))
     return _HEADER.pack(16 + len(body), _DELNEIGH, _REQUEST, 0, 0) + body
 
 
@@ -160,10 +171,18 @@ def touch_neighbor(link: socket.socket, device: int, address: int) -> None:
 
     Not of a permanent neighbour: the kernel would take it for one that it has found.
     """
-    body = struct.pack("=BxxxiHBB", socket.AF_INET, device, 0, _USE, 0)
-    body += _attribute(1, address.to_bytes(4, "big"))
+    body = struct.pack("=BxxxiHBB", _family(address), device, 0, _USE, 0)
+    body += _attribute(1, _packed(address))
     message = _HEADER.pack(16 + len(body), _NEWNEIGH, _REQUEST | _CREATE, 0, 0) + body
     link.send(message)
+
+
+def _packed(address: int) -> bytes:
+    return address.to_bytes(4 if _family(address) == socket.AF_INET else 16, "big")
+
+
+def _family(address: int) -> int:
+    return socket.AF_INET if address >> 32 == 0 else socket.AF_INET6
 
 
 def _attribute(kind: int, value: bytes) -> bytes:

@@ -19,7 +19,6 @@ from rbops.node.devices import VRF, resolve
 from rbops.node.generations import Generations
 from rbops.node.installed import Installed
 from rbops.node.restarts import EXPORTER, FIB, WATCH, Started
-from rbops.node.route6 import trace6
 from rbops.node.schema import NodeConfig, load
 from rbops.node.state import State, read_json
 from rbops.node.system import System
@@ -159,7 +158,7 @@ class Views:
         table = self._followed(reading=True)
         if isinstance(address, IPv4Address):
             return {"server": self._config().server, **fib.trace(table, int(address))}
-        return {"server": self._config().server, **trace6(table, int(address), self.system)}
+        return {"server": self._config().server, **fib.trace6(table, int(address))}
 
     def fib_changes(self) -> Iterator[str]:
         """A line for every change of the table, until killed."""

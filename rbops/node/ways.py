@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from rbops.common.hops import BLACKHOLE, KERNEL, UNREACHABLE, Answer, Far, Hop, Near, Spread
 from rbops.node.rtnetlink import Link, NextHopObject, Path, Route
 
-__all__ = ["Ports", "Ways", "text_of"]
+__all__ = ["Ports", "Ways", "address_text", "text_of"]
 
 _UNICAST, _LOCAL, _BROADCAST, _BLACKHOLE, _UNREACHABLE, _PROHIBIT, _THROW = 1, 2, 3, 6, 7, 8, 9
 _ANSWERS = {_LOCAL: KERNEL, _BROADCAST: KERNEL, _THROW: UNREACHABLE}
@@ -30,6 +30,8 @@ class Ports:
     owners: tuple[int, ...]
     server: int
     far: Callable[[int], tuple[int, int] | None]
+    ipv6: bool = False
+    """Whether the router forwards IPv6."""
 
 
 class Ways:
@@ -44,7 +46,9 @@ class Ways:
         links: Mapping[int, Link],
         objects: Mapping[int, NextHopObject],
         routes: Mapping[int, Route | tuple[Route, ...]],
+        family: int = 4,
     ) -> None:
+        self._bits, self._shift = (32, 6) if family == 4 else (128, 8)  # noqa: PLR2004
         self._ports, self._links, self._objects, self._routes = ports, links, objects, routes
         self.reasons: dict[Route, str] = {}
         self.recursive: set[Route] = set()
@@ -107,8 +111,9 @@ class Ways:
         )
 
     def _resolve_path(self, route: Route, path: Path, link: Link) -> Near | Far | Answer:
-        if path.odd:
-            return self._by_kernel(route, path.odd)
+        other = path.gateway is not None and (path.gateway >> 32 == 0) != (self._bits == _HOST)
+        if path.odd or other:
+            return self._by_kernel(route, path.odd or "next hop of another family")
         port = self._ports.external.get(link.name)
         if port is not None:
             return Answer("kernel", port) if path.gateway is None else Near(port, path.gateway)
@@ -124,18 +129,24 @@ class Ways:
     def _recurse(self, route: Route, gateway: int) -> Near | Far | Answer:
         """A gateway behind the fabric that is no made-up one: where the table says it is."""
         self.recursive.add(route)
-        for length in range(_HOST, -1, -1):
-            have = self._routes.get((gateway >> (_HOST - length) << (_HOST - length)) << 6 | length)
+        for length in range(self._bits, -1, -1):
+            rest = self._bits - length
+            have = self._routes.get((gateway >> rest << rest) << self._shift | length)
             for other in (have if isinstance(have, tuple) else (have,)) if have is not None else ():
                 far = self._ports.far(other.paths[0].gateway) if other.paths and other.paths[0].gateway else None
                 if far is not None and far[0] < len(self._ports.owners):
                     return Far(*far)
-        return self._by_kernel(route, f"next hop {IPv4Address(gateway)} is behind no port")
+        return self._by_kernel(route, f"next hop {address_text(gateway)} is behind no port")
 
     def _by_kernel(self, route: Route, reason: str) -> Answer:
         """A route that only the kernel can follow: it gets the packets."""
         self.reasons[route] = reason
         return KERNEL
+
+
+def address_text(address: int) -> str:
+    """``198.18.0.2`` or ``2001:db8::2``."""
+    return str(IPv6Address(address) if address >> 32 else IPv4Address(address))
 
 
 def text_of(hop: Hop | None) -> str:
@@ -144,7 +155,7 @@ def text_of(hop: Hop | None) -> str:
         case None:
             return "no route"
         case Near(port, address):
-            return f"port {port} to {IPv4Address(address)}"
+            return f"port {port} to {address_text(address)}"
         case Far(port, adjacency):
             return f"port {port} adjacency {adjacency}"
         case Answer(kind, port):

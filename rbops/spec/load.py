@@ -116,9 +116,6 @@ def _data_plane(parts: Parts) -> Iterator[Diagnostic]:
             )
         if not chosen.ipv6:
             yield from refused_ipv6(parts, f"the {kind} data plane forwards IPv4 alone", "write `dataplane: xdp`")
-        elif routing is not None and routing.value is not None:
-            hint = "IPv6 has static routes: leave out `routing`, or IPv6"
-            yield from refused_ipv6(parts, "with `routing:` the router forwards IPv4 alone", hint)
     for each in registry.controllers():
         yield from each.mistakes(parts.root)
 

@@ -86,7 +86,6 @@ def _port(address: str, *neighbors: str, number: int = 1) -> str:
         (_route("192.0.2.0/24", "2001:db8:0:a0::2"), 10, "spec.unsupported", "families"),
         (PORTS + "dataplane: click\n", 5, "spec.unsupported", "the click data plane forwards IPv4 alone"),
         (PORTS + "dataplane: kernel\n", 5, "spec.unsupported", "the kernel data plane forwards IPv4 alone"),
-        (PORTS + "routing: {daemon: none}\n", 5, "spec.unsupported", "with `routing:` the router forwards IPv4 alone"),
         ("ports: [{id: 0, address: '2001:db8::1/64'}]\n", 4, "spec.address", "is IPv6, and this is a place for IPv4"),
     ],
 )  # fmt: skip

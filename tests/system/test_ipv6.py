@@ -119,9 +119,9 @@ def test_an_address_is_traced_through_all_servers(dual: Cluster) -> None:
     done = dual.run("route", "get", str(dual.spec), "2001:db8:f::1", "-i", str(dual.inventory), "--format", "json")
     found = done.json["servers"]
     assert {found[server]["prefix"] for server in SERVERS} == {"2001:db8:f::/48"}
-    assert found["n3"]["hop"] == "port 3, neighbour 2001:db8:0:a3::2"
+    assert found["n3"]["hop"] == "port 3 to 2001:db8:0:a3::2"
     assert found["n3"]["data_plane"]["entry"] == "port ext3 to 02:4e:00:03:00:02"
-    assert {found[server]["hop"] for server in SERVERS[:3]} == {"server 3, port 3, adjacency 2"}
+    assert {found[server]["hop"] for server in SERVERS[:3]} == {"port 3 adjacency 2"}
     assert {found[server]["data_plane"]["entry"] for server in SERVERS[:3]} == {"server 3, port 3, adjacency 2"}
 
 
@@ -152,3 +152,36 @@ def test_neighbors_are_found_by_the_kernel_where_the_spec_has_no_mac(dual: Clust
     after = counted(dual, "n2")["punted"]
     assert after["unresolved"] - before["unresolved"] >= 3
     assert after["ndp"] > before["ndp"]
+
+
+def test_routes_by_hand_are_followed(dual: Cluster) -> None:
+    """With `routing:` the data planes follow the kernels; the fixture takes it away again."""
+    dual.spec.write_text(dual.spec.read_text() + "routing: {daemon: none, routes: 100000}\n")
+    done = dual.verb("apply")
+    assert done.code == 0, done.err
+    dual.on("t3", "ip", "address", "add", "2001:db8:e::7/128", "dev", "lo", "nodad")
+    for server, way in {
+        "n3": ("via", "2001:db8:0:a3::2", "dev", "ext3"),
+        **dict.fromkeys(SERVERS[:3], ("via", "fe80::5252:3:2", "dev", "int3")),
+    }.items():
+        dual.on(server, "ip", "-6", "route", "add", "2001:db8:e::/48", *way, "table", "82")
+        wait_for(f"{server}'s data plane", lambda server=server: followed(dual, server) != "no route: the kernel")
+    assert "3 received" in ping(dual, "t0", "2001:db8:e::7")
+    assert followed(dual, "n0") == "server 3, port 3, adjacency 2"
+    for server in SERVERS:
+        found = json.loads(dual.on(server, "rbops-node", "fib", "--audit", "--json", check=False))
+        assert (found["differences"], found["unresolved"]) == (0, 0), found
+        assert found["ipv6_routes"] > 8
+    done = dual.verb("verify")
+    assert done.code == 0, done.out + done.err
+    dual.on("n0", "ip", "-6", "route", "del", "2001:db8:e::/48", "table", "82")
+    wait_for("its end", lambda: followed(dual, "n0") == "no route: the kernel")
+    for server in SERVERS[1:]:
+        dual.on(server, "ip", "-6", "route", "del", "2001:db8:e::/48", "table", "82")
+
+
+def followed(cluster: Cluster, server: str) -> str:
+    """What a server's data plane does with packets for the prefix that comes and goes."""
+    return str(
+        json.loads(cluster.on(server, "rbops-node", "fib", "get", "2001:db8:e::7", "--json"))["data_plane"]["entry"]
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv6Address, ip_interface, ip_network
 
 from rbops.dataplane.xdp.guard import Guard
 from rbops.node.fabric import next_hop
@@ -28,14 +28,18 @@ class Follow:
         """FieldError for what is wrong."""
         near = [entry.fields() for entry in fields["neighbors"].items()]
         known = (
-            (n["port"].number(), n["index"].number(), int(IPv4Interface(n["address"].interface()).ip)) for n in near
+            (n["port"].number(), n["index"].number(), int(ip_interface(n["address"].any_interface()).ip)) for n in near
         )
         return cls(fields["routes"].number(), tuple(known))
 
     def to_json(self) -> dict[str, object]:
         """As in node.json."""
-        near = [{"port": p, "index": i, "address": f"{IPv4Address(a)}/32"} for p, i, a in self.neighbors]
+        near = [{"port": p, "index": i, "address": str(ip_network(_address(a)))} for p, i, a in self.neighbors]
         return {"routes": self.routes, "neighbors": near}
+
+
+def _address(number: int) -> IPv4Address | IPv6Address:
+    return IPv6Address(number) if number >> 32 else IPv4Address(number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,18 @@ class XdpConfig:
     def kind(self) -> str:
         """Its name in the spec."""
         return "xdp"
+
+    @property
+    def ipv6(self) -> bool:
+        """Whether the router forwards IPv6."""
+        return any(":" in address for address in self.guard.addresses)
+
+    @property
+    def room(self) -> int:
+        """For how many IPv4 routes there is to be memory; an IPv6 route takes as much as two, its root as 32,768."""
+        if self.follow is None:
+            return 0
+        return 3 * self.follow.routes + 32768 if self.ipv6 else self.follow.routes
 
     @property
     def files(self) -> tuple[PlannedFile, ...]:

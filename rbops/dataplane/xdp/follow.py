@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from ipaddress import IPv4Address
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rbops.common.hops import Hop
 from rbops.dataplane.xdp.config import XdpConfig
-from rbops.dataplane.xdp.followed import FOLLOWED, Entry, Followed, Numbers, Outgrown, answer_text, locked
+from rbops.dataplane.xdp.followed import FOLLOWED, Followed, Outgrown, locked
 from rbops.dataplane.xdp.layout import mac_number
+from rbops.dataplane.xdp.numbers import Entry, Numbers, answer_text
 from rbops.dataplane.xdp.pins import Loaded, Pins
 from rbops.dataplane.xdp.table import Prefixes
+from rbops.dataplane.xdp.table6read import painted6
 from rbops.errors import Mismatch
-from rbops.node.fabric import adjacency_of
+from rbops.node.fabric import adjacency_of, adjacency_of6
 from rbops.node.rib import Rib
-from rbops.node.schema.dataplane import Fabric
-from rbops.node.ways import Ports
+from rbops.node.ways import Ports, address_text
 
-__all__ = ["XdpTable", "macs_of", "numbers_of", "ports_of"]
+__all__ = ["XdpTable", "filling", "numbers_of", "ports_of"]
 
 
-def ports_of(fabric: Fabric, devices: Mapping[str, str]) -> Ports:
+def ports_of(config: XdpConfig, devices: Mapping[str, str]) -> Ports:
     """The data ports by the names of their devices; ``devices``: planned port -> device."""
+    fabric = config.fabric
     external = {devices.get(port.name, port.name): port.id for port in fabric.ports if port.id is not None}
     internal = frozenset(devices.get(port.name, port.name) for port in fabric.ports if port.kind == "internal")
-    return Ports(external, internal, fabric.owners, fabric.server, adjacency_of)
+    return Ports(external, internal, fabric.owners, fabric.server, _far, ipv6=config.ipv6)
+
+
+def _far(address: int) -> tuple[int, int] | None:
+    return adjacency_of6(address) if address >> 32 else adjacency_of(address)
 
 
 def numbers_of(config: XdpConfig) -> Numbers:
@@ -33,15 +38,28 @@ def numbers_of(config: XdpConfig) -> Numbers:
     return Numbers.of(config.fabric, () if config.follow is None else config.follow.neighbors)
 
 
-def macs_of(rib: Rib, ports: Ports) -> dict[tuple[int, int], int]:
+def entries_of(rib: Rib) -> Iterator[tuple[int, Hop | None]]:
+    """Every prefix and where it leads."""
+    return ((key, rib.hop(key)) for key in rib.all())
+
+
+def macs_of(ribs: Iterable[Rib], ports: Ports) -> dict[tuple[int, int], int]:
     """(port, address) of every neighbour on an external port whose MAC is known -> MAC, as the data plane writes it."""
     found = {}
-    for (device, address), mac in rib.neighbors.items():
-        link = rib.links.get(device)
-        port = None if link is None else ports.external.get(link.name)
-        if port is not None:
-            found[port, address] = mac_number(mac)
+    for rib in ribs:
+        for (device, address), mac in rib.neighbors.items():
+            link = rib.links.get(device)
+            port = None if link is None else ports.external.get(link.name)
+            if port is not None:
+                found[port, address] = mac_number(mac)
     return found
+
+
+def filling(
+    ribs: Sequence[Rib], ports: Ports
+) -> tuple[Iterator[tuple[int, Hop | None]], dict[tuple[int, int], int], Iterator[tuple[int, Hop | None]] | None]:
+    """What :meth:`Followed.fill` makes of the kernel's tables."""
+    return entries_of(ribs[0]), macs_of(ribs, ports), entries_of(ribs[1]) if ribs[1:] else None
 
 
 class XdpTable:
@@ -59,25 +77,25 @@ class XdpTable:
         self._pins, self._numbers, self._rewrite, self._wait = pins, numbers, rewrite, wait
         self._open: tuple[object, int, Followed] | None = None
 
-    def update(self, rib: Rib, changes: Iterable[tuple[int, Hop | None]]) -> int:
-        """Take changes over, in place where that is possible; returns how many /16s changed (65,536: all anew).
+    def update(self, ribs: Sequence[Rib], changes: Sequence[Iterable[tuple[int, Hop | None]]]) -> int:
+        """Take changes over, in place where that is possible; returns how many places changed (65,536: all anew).
 
         Mismatch (3) while nothing is loaded that follows.
         """
         with self._locked():
             table = self._current()
             if table is None:
-                return self._renew(rib)
+                return self._renew(ribs)
             try:
-                changed = table.update(changes)
+                changed = table.update(*changes)
             except Outgrown:
-                return self._renew(rib)
-            return changed + table.set_macs(macs_of(rib, self.ports))
+                return self._renew(ribs)
+            return changed + table.set_macs(macs_of(ribs, self.ports))
 
-    def renew(self, rib: Rib) -> None:
+    def renew(self, ribs: Sequence[Rib]) -> None:
         """Write the whole table."""
         with self._locked():
-            self._renew(rib)
+            self._renew(ribs)
 
     def is_current(self) -> bool:
         """Whether what is loaded is still what was written here."""
@@ -93,30 +111,47 @@ class XdpTable:
         """Routes in the table, its memory, /16s for which there is none."""
         table = self._opened()
         used, room = table.memory_bytes
-        return {"prefixes": len(table), "memory_bytes": used, "room_bytes": room, "full": len(table.full)}
+        return {"prefixes": len(table), "memory_bytes": used, "room_bytes": room, "full": table.failed}
 
-    def compare(self, rib: Rib, most: int = 100) -> tuple[int, list[dict[str, str]]]:
-        """Every address' way by ``rib`` and in memory: how many ranges differ, and the first of them."""
+    def compare(self, ribs: Sequence[Rib], most: int = 100) -> tuple[int, list[dict[str, str]]]:
+        """Every address' way by ``ribs`` and in memory: how many ranges differ, and the first of them."""
         table = self.reading()
-        wanted, hops = _wanted(rib)
-        macs = macs_of(rib, self.ports)
-        expected = {number: table.expected(hop, macs) for number, hop in hops.items()}
-        found: dict[int, Any] = {}
+        macs = macs_of(ribs, self.ports)
         count = 0
         listed: list[dict[str, str]] = []
-        direct = table.read_direct()
-        for top, entry in enumerate(direct):
+        for first, last, want, have in self._differing(table, ribs, macs):
+            count += 1
+            if len(listed) < most:
+                addresses = f"{address_text(first)}-{address_text(last)}"
+                listed.append({"addresses": addresses, "kernel": self._text(want), "data_plane": self._text(have)})
+        return count, listed
+
+    @staticmethod
+    def _differing(
+        table: Followed, ribs: Sequence[Rib], macs: Mapping[tuple[int, int], int]
+    ) -> Iterator[tuple[int, int, Any, Any]]:
+        found: dict[int, Any] = {}
+
+        def reading(number: int) -> Any:
+            if number not in found:
+                found[number] = table.read_hop(number)
+            return found[number]
+
+        wanted, hops = _wanted(ribs[0])
+        expected = {number: table.expected(hop, macs) for number, hop in hops.items()}
+        for top, entry in enumerate(table.read_direct()):
             leaf = entry & 7 == 0 and top not in wanted.fine
             mine = [(0, wanted.base[top])] if leaf else wanted.ranges(top)
             theirs = [(0, entry >> 3)] if leaf else table.read(top)
             for start, end, number, have in _overlaps(mine, theirs):
-                if have not in found:
-                    found[have] = table.read_hop(have)
-                if not _alike(found[have], expected[number]):
-                    count += 1
-                    if len(listed) < most:
-                        listed.append(self._difference(top, start, end, expected[number], found[have]))
-        return count, listed
+                if not _alike(reading(have), expected[number]):
+                    yield top << 16 | start, top << 16 | end - 1, expected[number], reading(have)
+        for rib in ribs[1:]:
+            mine, hops = _wanted6(rib)
+            expected = {number: table.expected(hop, macs) for number, hop in hops.items()}
+            for start, end, number, have in _overlaps(mine, table.read6() or [(0, 0)], 1 << 128):
+                if not _alike(reading(have), expected[number]):
+                    yield start, end - 1, expected[number], reading(have)
 
     def get(self, address: int) -> dict[str, Any]:
         """What the data plane does with packets for an address."""
@@ -132,10 +167,6 @@ class XdpTable:
         if number is None:
             return {"number": None, "entry": "the router has no IPv6: the kernel"}
         return {"number": number, "entry": self._text(table.read_hop(number))}
-
-    def _difference(self, top: int, start: int, end: int, want: Any, have: Any) -> dict[str, str]:
-        first, last = IPv4Address(top << 16 | start), IPv4Address(top << 16 | end - 1)
-        return {"addresses": f"{first}-{last}", "kernel": self._text(want), "data_plane": self._text(have)}
 
     def _text(self, entry: Any) -> str:
         names = {at: port.name for at, port in enumerate(self._numbers.fabric.ports)}
@@ -166,14 +197,13 @@ class XdpTable:
             raise _not_loaded(self._pins)
         return Followed(loaded, self._numbers, self._wait)
 
-    def _renew(self, rib: Rib) -> int:
+    def _renew(self, ribs: Sequence[Rib]) -> int:
         loaded = self._pins.load()
         if loaded is None or loaded.head()[2] != FOLLOWED:
             self._open = None
             raise _not_loaded(self._pins)
         table = Followed(loaded, self._numbers, self._wait)
-        entries = ((key, rib.hop(key)) for key in rib.all())
-        self._rewrite(loaded, lambda idle: table.fill(idle, entries, macs_of(rib, self.ports)))
+        self._rewrite(loaded, lambda idle: table.fill(idle, *filling(ribs, self.ports)))
         self._open = self._pins.instance(), table.serial, table
         return 65536
 
@@ -202,10 +232,23 @@ def _wanted(rib: Rib) -> tuple[Prefixes, dict[int, Hop | None]]:
     return prefixes, {0: None, **{number: hop for hop, number in numbers.items()}}
 
 
-def _overlaps(mine: list[tuple[int, int]], theirs: list[tuple[int, int]]) -> Iterable[tuple[int, int, int, int]]:
+def _wanted6(rib: Rib) -> tuple[list[tuple[int, int]], dict[int, Hop | None]]:
+    """(start, number) of the ranges that an IPv6 table's prefixes make, and what the numbers are."""
+    numbers: dict[Hop, int] = {}
+    items = []
+    for key in rib.all():
+        hop = rib.hop(key)
+        if hop is not None:
+            items.append((rib.network(key), rib.length(key), numbers.setdefault(hop, len(numbers) + 1)))
+    return painted6(sorted(items)), {0: None, **{number: hop for hop, number in numbers.items()}}
+
+
+def _overlaps(
+    mine: list[tuple[int, int]], theirs: list[tuple[int, int]], whole: int = 0x10000
+) -> Iterable[tuple[int, int, int, int]]:
     """(start, end, number of mine, of theirs) of every piece in which neither changes."""
     edges = sorted({*(start for start, _ in mine), *(start for start, _ in theirs)})
     left, right, a, b = dict(mine), dict(theirs), 0, 0
     for at, start in enumerate(edges):
         a, b = left.get(start, a), right.get(start, b)
-        yield start, edges[at + 1] if at + 1 < len(edges) else 0x10000, a, b
+        yield start, edges[at + 1] if at + 1 < len(edges) else whole, a, b

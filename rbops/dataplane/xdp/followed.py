@@ -16,27 +16,25 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from rbops.common.hops import KERNEL, Answer, Far, Hop, Near, Spread
 from rbops.dataplane.xdp import layout as shape
 from rbops.dataplane.xdp.groups import buckets, shares
+from rbops.dataplane.xdp.numbers import Entry, Numbers
 from rbops.dataplane.xdp.pins import Loaded
 from rbops.dataplane.xdp.table import DIRECT_BYTES, Body, Full, Prefixes, ranges_of
-from rbops.dataplane.xdp.table6 import lookup6
-from rbops.node.schema.dataplane import Fabric
+from rbops.dataplane.xdp.table6 import Table6, lookup6
+from rbops.dataplane.xdp.table6read import ranges6
 
-__all__ = ["FOLLOWED", "Entry", "Followed", "Numbers", "Outgrown", "answer_text", "locked"]
+__all__ = ["FOLLOWED", "Followed", "Outgrown", "locked"]
 
 FOLLOWED = hashlib.sha256(b"rbops: follows the kernel's table").digest()
 """What a generation has for its table's digest while the table follows the kernel's."""
 
-_KINDS = {"kernel": shape.PUNT, "blackhole": shape.BLACKHOLE, "unreachable": shape.UNREACHABLE}
 _NARROW = 256
-_GROUP = Counter[tuple[int, int, int, int]]
-Entry = tuple[int, int, int, int]
-"""A next hop as it stands in memory: MAC, kind, owner, device."""
+_GROUP = Counter[Entry]
 
 
 @contextmanager
@@ -48,44 +46,6 @@ def locked(root: Path) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
-
-
-@dataclass(frozen=True, slots=True)
-class Numbers:
-    """What of a server's configuration a next hop is made of; ``devices``: own external port -> number of its device.
-
-    ``planned``: (port, address) of a neighbour -> where its MAC stands among the adjacencies, for other servers.
-    """
-
-    fabric: Fabric
-    devices: Mapping[int, int]
-    planned: Mapping[tuple[int, int], int]
-
-    @classmethod
-    def of(cls, fabric: Fabric, neighbors: Iterable[tuple[int, int, int]]) -> Numbers:
-        """``neighbors`` of own ports: (port, index, address)."""
-        devices = {port.id: at for at, port in enumerate(fabric.ports) if port.id is not None}
-        first, planned, known = 0, {}, list(neighbors)
-        counts: dict[int, int] = {}
-        for entry in fabric.adjacencies:
-            counts[entry.port] = max(counts.get(entry.port, 0), entry.index)
-        for port in sorted(devices):
-            planned.update({(p, address): first + index - 1 for p, index, address in known if p == port})
-            first += counts.get(port, 0)
-        return cls(fabric, devices, planned)
-
-    def entry(self, hop: Hop, macs: Mapping[tuple[int, int], int]) -> Entry:
-        """A hop that is no :class:`Spread`; ``macs``: (port, address) of a neighbour -> MAC."""
-        match hop:
-            case Near(port, address):
-                return macs.get((port, address), 0), shape.LOCAL, self.fabric.server, self.devices[port]
-            case Far(port, adjacency):
-                mac = shape.mac_number(struct.pack(">HHH", 0x0252, port, adjacency))
-                return mac, shape.REMOTE if adjacency else shape.PUNT_REMOTE, self.fabric.owners[port], 0
-            case Answer(kind, port):
-                at = 0 if port is None else self.devices[port]
-                return 0, _KINDS[kind], self.fabric.server if kind == "kernel" else 0, at
-        raise TypeError(hop)
 
 
 class Followed:
@@ -106,6 +66,7 @@ class Followed:
         memory = self._arena[begin : begin + self._loaded.layout.body]
         self._body = Body(memory, width, (lambda: None) if self._ordered else self._wait)
         self._prefixes = Prefixes()
+        self._prefixes6: Table6 | None = None
         self._number: dict[Hop, int] = {}
         self._hop: dict[int, Hop] = {}
         self._uses: dict[int, int] = {}
@@ -120,20 +81,30 @@ class Followed:
         return self._loaded.head()[1]
 
     def __len__(self) -> int:
-        return len(self._prefixes)
+        return len(self._prefixes) + (0 if self._prefixes6 is None else len(self._prefixes6))
 
     @property
     def memory_bytes(self) -> tuple[int, int]:
         """(used, there) of the table's memory."""
         return DIRECT_BYTES + self._body.used, self._loaded.layout.body
 
+    @property
+    def failed(self) -> int:
+        """/16s, and nodes of IPv6, for which there is no memory: the kernel has their packets."""
+        return len(self.full) + (0 if self._prefixes6 is None else len(self._prefixes6.failed))
+
     def fill(
-        self, generation: int, entries: Iterable[tuple[int, Hop | None]], macs: Mapping[tuple[int, int], int]
+        self,
+        generation: int,
+        entries: Iterable[tuple[int, Hop | None]],
+        macs: Mapping[tuple[int, int], int],
+        entries6: Iterable[tuple[int, Hop | None]] | None = None,
     ) -> None:
-        """Write the whole table into a generation that is not in use."""
+        """Write the whole table into a generation that is not in use; ``entries6`` None: the router has no IPv6."""
         self._macs = dict(macs)
         wanted = [(key, hop) for key, hop in entries if hop is not None]
-        distinct = {hop for _, hop in wanted}
+        wanted6 = [(key, hop) for key, hop in entries6 or () if hop is not None]
+        distinct = {hop for _, hop in (*wanted, *wanted6)}
         count = len(distinct) + sum(len(hop.members) for hop in distinct if isinstance(hop, Spread))
         self._start(generation, 1 if count + 16 < _NARROW else 2)
         begin = self._at + shape.NEXT_HOPS_AT
@@ -148,11 +119,46 @@ class Followed:
         for key, hop in wanted:
             self._set(key, hop, dirty)
         self.full = self._body.write(sorted(dirty), self._prefixes, self._number_of(KERNEL))
+        if entries6 is not None:
+            self._begin6(wanted6)
         for (port, address), mac in macs.items():
             self._write_adjacency(port, address, mac)
 
-    def update(self, changes: Iterable[tuple[int, Hop | None]]) -> int:
-        """Change routes in place; returns how many /16s were made anew. Raises Outgrown."""
+    def _begin6(self, wanted: Iterable[tuple[int, Hop | None]]) -> None:
+        """The IPv6 part, in a generation that is not in use. Raises Outgrown."""
+        try:
+            self._prefixes6 = Table6(self._body)
+        except Full as error:
+            raise Outgrown("no memory for IPv6") from error
+        for key, hop in wanted:
+            self._set6(self._prefixes6, key, hop)
+        self._prefixes6.write(self._number_of(KERNEL))
+        struct.pack_into("<I", self._arena, self._at + shape.ROOT6_AT, self._prefixes6.at)
+
+    def update(self, changes: Iterable[tuple[int, Hop | None]], changes6: Iterable[tuple[int, Hop | None]] = ()) -> int:
+        """Change routes in place; returns how many places were made anew. Raises Outgrown."""
+        return self._update4(changes) + self._update6(changes6)
+
+    def _update6(self, changes: Iterable[tuple[int, Hop | None]]) -> int:
+        table, any_of = self._prefixes6, False
+        for key, hop in changes:
+            if table is None:
+                raise Outgrown("no IPv6 yet")
+            self._set6(table, key, hop)
+            any_of = True
+        if table is None or not (any_of or table.failed):
+            return 0
+        if len(self._given_up) + self._body.left > _NARROW * 4:
+            self.reclaim()
+        return table.write(self._number_of(KERNEL))
+
+    def _set6(self, table: Table6, key: int, hop: Hop | None) -> None:
+        address, length, number = key >> 8, key & 255, None
+        if hop is not None:
+            number = self._number_of(hop, table.get(address, length))
+        self._changed(table.put(address, length, number), number)
+
+    def _update4(self, changes: Iterable[tuple[int, Hop | None]]) -> int:
         dirty: set[int] = set()
         for key, hop in changes:
             self._set(key, hop, dirty)
@@ -196,8 +202,11 @@ class Followed:
         if hop is not None:
             number = None if isinstance(hop, Spread) else self._number.get(hop)
             if number is None:
-                number = self._number_of(hop, key)
-        before = self._prefixes.put(key, number, dirty)
+                number = self._number_of(hop, self._prefixes.get(key))
+        self._changed(self._prefixes.put(key, number, dirty), number)
+
+    def _changed(self, before: int | None, number: int | None) -> None:
+        """A prefix led to ``before``, and leads to ``number``."""
         if before != number:
             if number is not None:
                 self._uses[number] += 1
@@ -219,12 +228,12 @@ class Followed:
             for member, _ in hop.members:
                 self._drop(self._number[member])
 
-    def _number_of(self, hop: Hop, key: int | None = None) -> int:
-        """A hop's number; made where there is none. A group begins with the buckets of what ``key`` led to before."""
+    def _number_of(self, hop: Hop, before: int | None = None) -> int:
+        """A hop's number; made where there is none. A group begins with the buckets of ``before``, what was there."""
         base = replace(hop, down=frozenset()) if isinstance(hop, Spread) else hop
         number = self._number.get(base)
         if number is None:
-            number = self._make(base, key)
+            number = self._make(base, before)
         if isinstance(hop, Spread) and self._down[number] != hop.down:
             self._fill_group(number, hop)
             self._down[number] = hop.down
@@ -241,7 +250,7 @@ class Followed:
         self._next += 1
         return self._next - 1
 
-    def _make(self, hop: Hop, key: int | None) -> int:
+    def _make(self, hop: Hop, found: int | None) -> int:
         number = self._take_number()
         if isinstance(hop, Spread):
             for member, _ in hop.members:
@@ -250,7 +259,7 @@ class Followed:
                 place = self._body.allocate(2 * shape.GROUP_BUCKETS)
             except Full as error:
                 raise Outgrown("no memory for a group") from error
-            before = self._before(key)
+            before = self._before(found)
             weights = {self._number[member]: weight for member, weight in hop.members}
             self._buckets(place)[:] = memoryview(struct.pack("<256H", *buckets(weights, before))).cast("H")
             self._places[number] = place
@@ -268,8 +277,7 @@ class Followed:
         at = self._at + shape.GENERATION_SIZE + place[0]
         return self._arena[at : at + 2 * shape.GROUP_BUCKETS].cast("H")
 
-    def _before(self, key: int | None) -> Sequence[int]:
-        found = None if key is None else self._prefixes.get(key)
+    def _before(self, found: int | None) -> Sequence[int]:
         if found is None or found not in self._places:
             return [] if found is None else [found] * shape.GROUP_BUCKETS
         return self._buckets(self._places[found]).tolist()
@@ -304,6 +312,12 @@ class Followed:
         """The direct table."""
         begin = self._active + shape.GENERATION_SIZE
         return array("I", bytes(self._arena[begin : begin + DIRECT_BYTES]))
+
+    def read6(self) -> list[tuple[int, int]] | None:
+        """The ranges of all IPv6 addresses as the data plane finds them: (start, number); None without IPv6."""
+        (root,) = struct.unpack_from("<I", self._arena, self._active + shape.ROOT6_AT)
+        begin = self._active + shape.GENERATION_SIZE
+        return ranges6(self._arena[begin : begin + self._loaded.layout.body], root) if root else None
 
     def find6(self, address: int) -> int | None:
         """The number of an IPv6 address' next hop; None where the table has no IPv6 part."""
@@ -340,22 +354,3 @@ class Followed:
 
 class Outgrown(Exception):
     """The table must be written anew: wider numbers, or memory in one piece."""
-
-
-def answer_text(entry: Entry, ports: Mapping[int, str]) -> str:
-    """A next hop in words."""
-    mac, kind, server, device = entry
-    octets = mac.to_bytes(6, "little")
-    text = ":".join(f"{octet:02x}" for octet in octets)
-    if kind == shape.LOCAL:
-        return (
-            f"port {ports.get(device, device)} to {text}"
-            if mac
-            else f"port {ports.get(device, device)}, MAC unknown: the kernel"
-        )
-    if kind in (shape.REMOTE, shape.PUNT_REMOTE):
-        port, adjacency = struct.unpack(">HH", octets[2:])
-        return f"server {server}, port {port}, " + (f"adjacency {adjacency}" if adjacency else "its kernel")
-    names = {shape.NO_ROUTE: "no route: the kernel", shape.PUNT: "this server's kernel"}
-    names |= {shape.BLACKHOLE: "dropped (blackhole)", shape.UNREACHABLE: "the kernel answers: unreachable"}
-    return names.get(kind, f"kind {kind}")

@@ -23,7 +23,7 @@ from rbops.dataplane.base import Difference
 from rbops.dataplane.xdp import layout as shape
 from rbops.dataplane.xdp.config import XdpConfig
 from rbops.dataplane.xdp.counters import read_counters
-from rbops.dataplane.xdp.follow import XdpTable, macs_of, numbers_of, ports_of
+from rbops.dataplane.xdp.follow import XdpTable, filling, numbers_of, ports_of
 from rbops.dataplane.xdp.followed import FOLLOWED, Followed, locked
 from rbops.dataplane.xdp.layout import Device, Fib, Layout
 from rbops.dataplane.xdp.libbpf import (
@@ -41,7 +41,7 @@ from rbops.dataplane.xdp.pins import Loaded, Pins, ensure_bpffs
 from rbops.dataplane.xdp.probing import LinkStates, XdpProbing, read_probes
 from rbops.dataplane.xdp.table import DIRECT_BYTES
 from rbops.errors import Mismatch, Where
-from rbops.node.ribdump import read_rib
+from rbops.node.ribdump import read_ribs
 
 __all__ = ["DataPlane"]
 
@@ -118,7 +118,7 @@ class DataPlane:
             done.append("mounted /sys/fs/bpf")
         object_path, fib = self._object(), self._fib()
         loaded = before = self._pins.load()
-        routes = 0 if self._config.follow is None else self._config.follow.routes
+        routes = self._config.room
         fabric = self._config.fabric
         wanted = Layout.wanted(fabric, cpus=possible_cpus(), flowlets=self._flowlets, fib=fib, routes=routes)
         fits = before is not None and before.layout.holds(wanted, fib, routes)
@@ -249,7 +249,7 @@ class DataPlane:
 
     def table(self) -> XdpTable:
         """The table, to be changed where it follows the kernel's, and to be read in any case."""
-        ports = ports_of(self._config.fabric, self._names)
+        ports = ports_of(self._config, self._names)
         return XdpTable(self._pins, numbers_of(self._config), ports, self._rewrite, _wait_for_readers)
 
     def _rewrite(self, loaded: Loaded, fill: Callable[[int], None]) -> None:
@@ -260,12 +260,11 @@ class DataPlane:
         """Fills a generation from the kernel's table, where it is to follow that."""
         if self._config.follow is None:
             return None
-        ports = ports_of(self._config.fabric, self._names)
+        ports = ports_of(self._config, self._names)
         table = Followed(loaded, numbers_of(self._config), _wait_for_readers)
 
         def fill(generation: int) -> None:
-            rib = read_rib(ports)
-            table.fill(generation, ((key, rib.hop(key)) for key in rib.all()), macs_of(rib, ports))
+            table.fill(generation, *filling(read_ribs(ports), ports))
 
         return fill
 

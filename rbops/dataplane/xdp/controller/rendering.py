@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 
 from rbops.dataplane.base import ServerPart
 from rbops.dataplane.xdp.config import Follow, XdpConfig
@@ -11,7 +11,7 @@ from rbops.dataplane.xdp.controller.fib import compile_fib
 from rbops.dataplane.xdp.guard import PUNTED, Guard
 from rbops.errors import UsageError
 from rbops.node.schema import Adjacency, Fabric, NodePort, PlannedFile
-from rbops.plan import ClusterPlan, Punts, Server
+from rbops.plan import ClusterPlan, Port6, Punts, Server
 from rbops.render.files import File
 from rbops.render.routes import Table
 from rbops.resources import bpf_object
@@ -33,6 +33,7 @@ class XdpRendering:
     punts: Punts
     addresses: tuple[str, ...]
     routes: int | None = None
+    ports6: tuple[Port6, ...] = ()
 
     def server(self, server: Server, fabric: Fabric) -> ServerPart:
         """No files of its own. Where it follows the kernel's table, neighbours without a MAC have a place too."""
@@ -47,8 +48,11 @@ class XdpRendering:
         if self.routes is None:
             return ServerPart(XdpConfig(fabric, self.program, self.fib, guard))
         near = [(port.id, near) for port in server.ports if port.id is not None for near in port.adjacencies]
+        near += [
+            (port.port, near) for port in self.ports6 if port.port in server.external_ports for near in port.adjacencies
+        ]
         adjacencies = tuple(Adjacency(port, each.index, each.mac or NO_MAC) for port, each in near)
-        follow = Follow(self.routes, tuple((port, each.index, int(IPv4Address(each.address))) for port, each in near))
+        follow = Follow(self.routes, tuple((port, each.index, int(ip_address(each.address))) for port, each in near))
         return ServerPart(XdpConfig(replace(fabric, adjacencies=adjacencies), self.program, self.fib, guard, follow))
 
     def port(self, _: Server, port: NodePort) -> NodePort:
@@ -69,4 +73,6 @@ def rendering(plan: ClusterPlan, routes: Table) -> XdpRendering:
     own += () if plan.ipv6 is None else tuple(port.address.partition("/")[0] for port in plan.ipv6.ports)
     files = PlannedFile(_OBJECT, program.sha256), PlannedFile(FIB, fib.sha256)
     routes_to_come = None if plan.routing is None else plan.routing.routes
-    return XdpRendering((fib, program), *files, plan.forwarding.punts, own, routes_to_come)
+    return XdpRendering(
+        (fib, program), *files, plan.forwarding.punts, own, routes_to_come, () if plan.ipv6 is None else plan.ipv6.ports
+    )
