@@ -1,7 +1,7 @@
 """One input port at its line rate for one output port of another server: more than the direct path may carry.
 
-A tester sends from one core, and on veth all its frames reach the same core of the server, which holds one core's
-share of the quotas: it gets that share of the line rate. Flows begin and end, as in the trace of paper 6.2:
+A tester sends from one core, and on veth all its frames reach the same core of the server: it gets what one core of
+as many as the server has would of the line rate. Flows begin and end, as in the trace of paper 6.2:
 ``_ACTIVE`` at a time send ``_BURST`` packets each.
 """
 
