@@ -146,7 +146,7 @@ def replaced(changes: dict[Place, str]) -> dict[str, Any]:
 def complaints(tree: dict[str, Any]) -> list[str]:
     """The dotted paths at which ``tree`` is wrong."""
     try:
-        load_bytes(yaml.safe_dump(tree, allow_unicode=True).encode(), FILE, {})
+        load_bytes(yaml.dump(tree, Dumper=yaml.CSafeDumper, allow_unicode=True).encode(), FILE, {})
     except SpecError as error:
         return [item.message.partition(": ")[0] for item in error.diagnostics]
     return []
