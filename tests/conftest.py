@@ -93,11 +93,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         reason = _lacking(item)
         if reason:
             item.add_marker(pytest.mark.skip(reason=reason))
-        if item.get_closest_marker("lab"):
+        lab = item.get_closest_marker("lab")
+        if lab or item.get_closest_marker("full_kernel"):
             # A room's tests share its labs, and so a worker. Groups of many tests are begun first.
             item.add_marker(pytest.mark.xdist_group(f"labs of {_room(item.path)}"))
-            if not item.get_closest_marker("timeout"):
-                item.add_marker(pytest.mark.timeout(LAB_TEST_S))
+        if lab and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(LAB_TEST_S))
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist starts its workers later
