@@ -81,6 +81,8 @@ def _arguments(suites: Sequence[Path], junit: Path | None, select: str | None) -
     arguments += ["-c", os.devnull, f"--rootdir={_SUITE}", "--disable-plugin-autoload"]
     # Without -s the progress on the terminal would be captured too.
     arguments += ["-s", "-p", "no:cacheprovider", "-p", "no:terminal", "-p", "no:faulthandler"]
+    # For tests of programs: it collects garbage five times at the end.
+    arguments += ["-p", "no:unraisableexception"]
     if select:
         arguments += ["-k", select]
     if junit:

@@ -24,7 +24,7 @@ NEW, OLD = "a" * 64, "b" * 64
 ROUTES = {"203.0.113.0/24": ("-", "3")}
 FABRIC = Fabric(
     server=0, servers=1, cores=(0,), routing="vlb", flowlet_timeout_s=0.0, direct_quota_bps=0, ports=(), owners=(0,),
-    next_hop={}, intermediates=(), adjacencies=(),
+    next_hop={}, intermediates=(), adjacencies=(), probe_interval_s=0.01, probe_multiplier=3,
 )  # fmt: skip
 
 
