@@ -37,7 +37,7 @@ def make_session(plan: ClusterPlan, fails: str = "") -> tuple[Any, list[tuple[st
         SimpleNamespace(index=number, at=SimpleNamespace(server=server.name, port=number, targets=("a",)))
         for number, server in enumerate(plan.servers)
     ]
-    bench: Any = SimpleNamespace(testers=testers)
+    bench: Any = SimpleNamespace(family=4, testers=testers, size=lambda size: size)
     options: Any = SimpleNamespace(size=64, flows=4)
     return Session(plan, bench, options, None, lambda _: None, run_on), said
 

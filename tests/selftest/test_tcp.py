@@ -56,7 +56,7 @@ def made(plan: ClusterPlan, agents: list[FakeAgent], tcp_bps: float | None = Non
         )
         for number, server in enumerate(plan.servers)
     ]
-    bench: Any = SimpleNamespace(testers=testers, agents=SimpleNamespace(all=agents))
+    bench: Any = SimpleNamespace(family=4, testers=testers, agents=SimpleNamespace(all=agents))
     options: Any = SimpleNamespace(tcp_bps=tcp_bps)
     return Session(plan, bench, options, None, lambda _: None)
 
