@@ -157,7 +157,7 @@ def parse_protocols(lines: Iterator[tuple[str, str]]) -> list[dict[str, Any]]:
 def _detail(session: dict[str, Any], text: str) -> None:
     if match := _COUNT.match(text):
         for name, value in zip(("imported", "filtered", "exported"), match.groups(), strict=True):
-            session[name] = int(value or 0)
+            session[name] += int(value or 0)  # of each family
         return
     label, _, value = text.strip().partition(":")
     if label in _NUMBERS:

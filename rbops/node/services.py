@@ -83,7 +83,7 @@ table ip6 rbops {{
     icmpv6 type {{ nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert }} drop
     meta l4proto 58 accept
     tcp flags & (fin | syn | rst | ack) != syn accept
-{accepted}    ip6 daddr ff00::/8 drop
+{accepted}{sessions}    ip6 daddr ff00::/8 drop
     meta pkttype != host drop
     tcp flags & (fin | syn | rst | ack) == syn limit rate 100/second reject with tcp reset
     tcp flags & (fin | syn | rst | ack) == syn drop
@@ -99,10 +99,11 @@ table ip6 rbops {{
 """
 
 
-def ruleset6(allowed: Sequence[Service], devices: Sequence[str]) -> str:
+def ruleset6(allowed: Sequence[Service], devices: Sequence[str], sessions: Sequence[tuple[Service, str]] = ()) -> str:
     """The table of IPv6, whose packets it marks besides (``rules.py``)."""
     ports = ", ".join(f'"{name}"' for name in devices)
     parts = {"accepted": "".join(_accepted(allowed, "meta l4proto")), "mark": str(MARK)}
+    parts["sessions"] = "".join(_session(*each) for each in sessions)
     text = _RULESET6.format(gone=GONE6, ports=ports, digest="{digest}", **parts)
     return text.replace("{digest}", _digest(text))
 
@@ -135,14 +136,15 @@ def settings(config: NodeConfig, devices: Sequence[str], state: State, system: S
         return []
     asked = config.routing.sessions if config.routing else ()
     sessions = [(each, session.source) for session in asked for each in services(session.service)]
-    text = ruleset(_wanted(config.services), devices, sessions)
+    four, six = ([each for each in sessions if (":" in each[1]) == ipv6] for ipv6 in (False, True))
+    text = ruleset(_wanted(config.services), devices, four)
     want = ", ".join(config.services) or "none but ICMP"
     if sessions:
         want += f", {len(asked)} of the routing daemon's"
     known = read_json(state.services) or {}
     found = [_setting(_NAME, text, _LIST, known, want, GONE, system)]
     if has_ipv6(config):
-        text = ruleset6(_wanted(config.services), devices)
+        text = ruleset6(_wanted(config.services), devices, six)
         record = {"made": known.get("made6", ""), "listed": known.get("listed6", "")}
         found.append(_setting(f"{_NAME}, IPv6", text, _LIST6, record, want, GONE6, system))
     return found
@@ -187,9 +189,11 @@ def _same(text: str, listed: str, record: Mapping[str, str]) -> bool:
 
 
 def _session(service: Service, source: str) -> str:
+    family = "ip6" if ":" in source else "ip"
     if service.protocol == "ip":
-        return f"    ip saddr {source} ip protocol {service.number} accept\n"
-    return f"    ip saddr {source} {service.protocol} dport {service.number} accept\n"
+        by_number = "meta l4proto" if family == "ip6" else "ip protocol"
+        return f"    {family} saddr {source} {by_number} {service.number} accept\n"
+    return f"    {family} saddr {source} {service.protocol} dport {service.number} accept\n"
 
 
 def _wanted(words: Iterable[str]) -> list[Service]:

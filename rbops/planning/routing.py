@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from pathlib import Path
 
 from rbops.errors import SpecError
 from rbops.plan import BgpNeighbor, Daemon, OspfPort, Routing, Server, Speaker
 from rbops.spec.document import Spec
 from rbops.topology.external import External
+from rbops.topology.external6 import ipv6
 
 __all__ = ["REFLECTED", "routing"]
 
@@ -30,7 +31,9 @@ def routing(spec: Spec, ports: Sequence[External], servers: Sequence[Server]) ->
         text = Path(wanted.config).read_text(encoding="utf-8")
         return Routing(wanted.daemon, wanted.routes, Daemon(None, speakers, own=text, keys=wanted.keys))
     owner = {near.address: port.id for port in ports for near in port.adjacencies}
-    near = sorted(wanted.neighbors, key=lambda each: (owner[each.address], IPv4Address(each.address)))
+    six = ipv6(spec, ports)
+    owner |= {} if six is None else {near.address: port.port for port in six.ports for near in port.adjacencies}
+    near = sorted(wanted.neighbors, key=lambda each: (owner[each.address], _place(each.address)))
     neighbors = tuple(
         BgpNeighbor(owner[n.address], n.address, n.as_number, n.password, n.import_, n.export, n.bfd) for n in near
     )
@@ -45,6 +48,11 @@ def routing(spec: Spec, ports: Sequence[External], servers: Sequence[Server]) ->
         paths=wanted.paths,
     )
     return Routing(wanted.daemon, wanted.routes, made)
+
+
+def _place(address: str) -> tuple[int, int]:
+    found = ip_address(address)
+    return found.version, int(found)
 
 
 def _speakers(spec: Spec, ports: Sequence[External], servers: Sequence[Server]) -> tuple[Speaker, ...]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Interface, IPv6Interface
 from typing import Any
 
 from rbops.node.schema import RoutingDaemon, Session
@@ -19,6 +20,7 @@ KEYS = "/etc/rbops/bird/keys.conf"
 """Passwords: in no rendered file."""
 PLACES = ("/etc/rbops/bird", f"/etc/systemd/system/{UNIT}")
 """Where its files are on servers: planned, or they go."""
+_NEVER6 = ("::/8+", "fe80::/10+", "ff00::/8+")
 _NEVER = ("0.0.0.0/8+", "127.0.0.0/8+", "169.254.0.0/16+", "224.0.0.0/3+")
 
 
@@ -34,7 +36,8 @@ def bird_files(plan: ClusterPlan, server: Server, digest: str) -> tuple[File, ..
     if speaks.own is not None:
         head = template("bird/own.conf", index=server.index, **common, **ids)
         return File(CONFIG, head), File(_OWN, speaks.own.encode()), unit
-    neighbors = list(_neighbors(speaks, server))
+    neighbors = list(_neighbors(plan, speaks, server))
+    by_family = [[prefix for prefix in speaks.announce if (":" in prefix) == six] for six in (False, True)]
     text = template(
         "bird/bird.conf",
         **common,
@@ -42,8 +45,11 @@ def bird_files(plan: ClusterPlan, server: Server, digest: str) -> tuple[File, ..
         as_number=speaks.as_number,
         restarts=speaks.graceful_restart,
         paths=speaks.paths,
-        announce=speaks.announce,
+        announce=by_family[0],
+        announce6=by_family[1],
+        ipv6=_next_hop6(plan, server),
         forbidden=[*_NEVER, *_networks(plan)],
+        forbidden6=[*_NEVER6, *_networks6(plan)],
         bfd=any(near["bfd"] for near in neighbors),
         bfd_ms=max(1, round(speaks.bfd_interval_s * 1000)),
         servers=list(_others(plan, speaks, speaker)),
@@ -63,8 +69,8 @@ def node_part(plan: ClusterPlan, server: Server) -> RoutingDaemon | None:
         return RoutingDaemon(plan.routing.daemon, () if speaks.keys is None else (("", speaks.keys),), ())
     near = [each for each in speaks.neighbors if each.port in server.external_ports]
     keys = tuple((_key(each), each.password) for each in near if each.password is not None)
-    sessions = [Session("tcp/179", f"{each.address}/32") for each in near]
-    sessions += [Session(word, f"{each.address}/32") for each in near if each.bfd for word in ("udp/3784", "udp/3785")]
+    sessions = [Session("tcp/179", _host(each)) for each in near]
+    sessions += [Session(word, _host(each)) for each in near if each.bfd for word in ("udp/3784", "udp/3785")]
     sessions += [Session("tcp/179", f"{other['address']}/32") for other in _others(plan, speaks, speaker)]
     ospf = {each.port for each in speaks.ospf}
     sessions += [Session("ip/89", _network(port)) for port in _external(server) if port.id in ospf]
@@ -96,14 +102,17 @@ def _others(plan: ClusterPlan, speaks: Daemon, me: Speaker) -> Iterator[dict[str
             }
 
 
-def _neighbors(speaks: Daemon, server: Server) -> Iterator[dict[str, Any]]:
-    own = {port.id: str(IPv4Interface(port.addresses[0]).ip) for port in _external(server)}
+def _neighbors(plan: ClusterPlan, speaks: Daemon, server: Server) -> Iterator[dict[str, Any]]:
+    own = {(port.id, False): str(IPv4Interface(port.addresses[0]).ip) for port in _external(server)}
+    six = () if plan.ipv6 is None else plan.ipv6.ports
+    own |= {(port.port, True): port.address.partition("/")[0] for port in six if port.port in server.external_ports}
     for near in speaks.neighbors:
-        if near.port in own:
+        if (near.port, _is_ipv6(near)) in own:
             yield {
                 "name": _name(near),
                 "port": near.port,
-                "own": own[near.port],
+                "own": own[near.port, _is_ipv6(near)],
+                "ipv6": _is_ipv6(near),
                 "address": near.address,
                 "as_number": near.as_number,
                 "key": _key(near) if near.password is not None else "",
@@ -126,7 +135,7 @@ def _areas(speaks: Daemon, server: Server) -> list[dict[str, Any]]:
 
 
 def _name(near: BgpNeighbor) -> str:
-    return f"port{near.port}_{near.address.replace('.', '_')}"
+    return f"port{near.port}_{re.sub('[.:]', '_', near.address)}"
 
 
 def _key(near: BgpNeighbor) -> str:
@@ -139,6 +148,26 @@ def _external(server: Server) -> list[Port]:
 
 def _network(port: Port) -> str:
     return str(IPv4Interface(port.addresses[0]).network)
+
+
+def _is_ipv6(near: BgpNeighbor) -> bool:
+    """Whether a session carries IPv6."""
+    return ":" in near.address
+
+
+def _host(near: BgpNeighbor) -> str:
+    return f"{near.address}/{128 if _is_ipv6(near) else 32}"
+
+
+def _next_hop6(plan: ClusterPlan, server: Server) -> str:
+    """An IPv6 address for the servers' sessions, which keep next hops as they are; none without IPv6."""
+    ports = () if plan.ipv6 is None else plan.ipv6.ports
+    own = [port for port in ports if port.port in server.external_ports]
+    return next((port.address.partition("/")[0] for port in (*own, *ports)), "")
+
+
+def _networks6(plan: ClusterPlan) -> list[str]:
+    return [f"{IPv6Interface(port.address).network}+" for port in (plan.ipv6.ports if plan.ipv6 else ())]
 
 
 def _networks(plan: ClusterPlan) -> list[str]:

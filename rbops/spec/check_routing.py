@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
+from ipaddress import IPv6Address, IPv6Interface
+from pathlib import Path as FilePath
 
 from rbops.errors import Diagnostic
 from rbops.spec.keyfile import check_password, check_secret
-from rbops.spec.routing import Routing
+from rbops.spec.routing import BgpNeighbor, Routing
+from rbops.spec.source import Path
 from rbops.spec.units import InvalidValue
 from rbops.spec.validate import Parts, located, text_at
+from rbops.spec.words6 import is_ipv6
 
 __all__ = ["MOST_BYTES", "check_routing"]
 
@@ -20,12 +23,16 @@ _KEYS = {"as_number": "as"}
 _PASSWORD = re.compile(rb"^[^#\n]*\bpassword\s+\"", re.MULTILINE)
 
 
-def check_routing(parts: Parts, routing: Routing | None, base: Path) -> Iterator[Diagnostic]:
+def check_routing(parts: Parts, routing: Routing | None, base: FilePath) -> Iterator[Diagnostic]:
     """Mistakes of a section that is valid by itself; paths start at ``base``."""
     if routing is None:
         return
     yield from _conflicts(parts, routing)
     yield from _neighbors(parts, routing, base)
+    for number, prefix in enumerate(routing.announce):
+        if is_ipv6(prefix) and parts.ports_complete and all(port.ipv6 is None for port in parts.ports.values()):
+            message, hint = f"{prefix}: no port has IPv6", "give ports `ipv6: {address: ...}`"
+            yield located(parts.root, ("routing", "announce", number), message, hint, code="spec.unsupported")
     seen: set[int] = set()
     for number, ospf in enumerate(routing.ospf):
         path = ("routing", "ospf", number, "port")
@@ -58,10 +65,10 @@ def _conflicts(parts: Parts, routing: Routing) -> Iterator[Diagnostic]:
         yield located(parts.root, ("routing",), message, "for example as: 64512", code="spec.missing")
 
 
-def _neighbors(parts: Parts, routing: Routing, base: Path) -> Iterator[Diagnostic]:
+def _neighbors(parts: Parts, routing: Routing, base: FilePath) -> Iterator[Diagnostic]:
     seen: dict[str, int] = {}
     for number, near in enumerate(routing.neighbors):
-        path = ("routing", "neighbors", number)
+        path: Path = ("routing", "neighbors", number)
         if near.address in seen:
             message = f"{near.address} is a duplicate of neighbour {seen[near.address]}"
             yield located(parts.root, (*path, "address"), message, code="spec.duplicate")
@@ -69,11 +76,9 @@ def _neighbors(parts: Parts, routing: Routing, base: Path) -> Iterator[Diagnosti
         if near.as_number == routing.as_number:
             message = f"AS {near.as_number} is the router's own: neighbours are of other ASs"
             yield located(parts.root, (*path, "as"), message, code="spec.conflict")
-        for word, filters in (("import", near.import_), ("export", near.export)):
-            if filters is not None and not filters:
-                message = "the filter lets nothing through"
-                hint = "leave it out for all, or name prefixes"
-                yield located(parts.root, (*path, word), message, hint, code="spec.prefix-filter")
+        yield from _filters(parts, path, near)
+        if is_ipv6(near.address):
+            yield from _subnet6(parts, (*path, "address"), IPv6Address(near.address))
         if near.password is not None:
             try:
                 check_password(base / (text_at(parts.root, *path, "password") or near.password))
@@ -81,7 +86,30 @@ def _neighbors(parts: Parts, routing: Routing, base: Path) -> Iterator[Diagnosti
                 yield located(parts.root, (*path, "password"), wrong.message, wrong.hint, code=wrong.code)
 
 
-def _own(parts: Parts, routing: Routing, base: Path) -> Iterator[Diagnostic]:
+def _filters(parts: Parts, path: Path, near: BgpNeighbor) -> Iterator[Diagnostic]:
+    for word, filters in (("import", near.import_), ("export", near.export)):
+        if filters is not None and not filters:
+            message = "the filter lets nothing through"
+            hint = "leave it out for all, or name prefixes"
+            yield located(parts.root, (*path, word), message, hint, code="spec.prefix-filter")
+        for at, each in enumerate(filters or ()):
+            if is_ipv6(each) != is_ipv6(near.address):
+                message = f"{each} lets nothing through: the session with {near.address} carries the other family"
+                yield located(parts.root, (*path, word, at), message, code="spec.prefix-filter")
+
+
+def _subnet6(parts: Parts, path: Path, address: IPv6Address) -> Iterator[Diagnostic]:
+    """A neighbour that speaks IPv6 is on a port whose IPv6 subnet has its address."""
+    own = [IPv6Interface(port.ipv6.address) for port in parts.ports.values() if port.ipv6 is not None]
+    if any(address == each.ip for each in own):
+        yield located(parts.root, path, f"{address} is the router's own address", code="spec.neighbor-address")
+    elif not any(address in each.network for each in own) and parts.ports_complete:
+        message = f"{address} is in the IPv6 subnet of no port"
+        hint = "give its port `ipv6: {address: ...}`"
+        yield located(parts.root, path, message, hint, code="spec.neighbor-address")
+
+
+def _own(parts: Parts, routing: Routing, base: FilePath) -> Iterator[Diagnostic]:
     if routing.keys is not None:
         try:
             check_secret(base / (text_at(parts.root, "routing", "keys") or routing.keys))

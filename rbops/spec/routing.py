@@ -8,7 +8,7 @@ from pydantic.dataclasses import dataclass
 
 from rbops.common.limits import MAX_EXTERNAL_PORTS
 from rbops.spec import routing_words
-from rbops.spec.scalars import Address, FilePath, Flag, HostName, Prefix, Scalar, number, one_of
+from rbops.spec.scalars import Address, FilePath, Flag, HostName, PeerAddress, RoutePrefix, Scalar, number, one_of
 from rbops.spec.section import CONFIG, Section, default, key
 
 __all__ = ["BgpNeighbor", "Daemon", "OspfPort", "Routing"]
@@ -16,7 +16,7 @@ __all__ = ["BgpNeighbor", "Daemon", "OspfPort", "Routing"]
 Daemon = Literal["none", "bird"]
 
 _AS = {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string"}], "examples": [64512, "1.10"]}
-_FILTER = {"type": "string", "examples": ["203.0.113.0/24", "10.0.0.0/8+", "10.0.0.0/8{16,24}"]}
+_FILTER = {"type": "string", "examples": ["203.0.113.0/24", "10.0.0.0/8+", "10.0.0.0/8{16,24}", "2001:db8::/32+"]}
 _INTERVAL = {"type": "string", "pattern": "^[0-9]+", "examples": ["300ms"]}
 
 AsNumber = Annotated[int, Scalar(routing_words.as_number, _AS)]
@@ -29,8 +29,8 @@ Area = Annotated[str, Scalar(routing_words.area, {"type": "string", "examples": 
 class BgpNeighbor(Section):
     """A BGP router of another AS, on the external port whose subnet has its address."""
 
-    address: Address
-    """Its IPv4 address."""
+    address: PeerAddress
+    """Its address; the session carries the routes of that family."""
     as_number: Annotated[AsNumber, key("as", examples=[65001])]
     """Its AS, as 65001 or 1.10."""
     password: Annotated[FilePath | None, Field(examples=["peer.password"])] = None
@@ -62,15 +62,15 @@ class Routing(Section):
     daemon: Annotated[Daemon, one_of(Daemon)]
     """bird: BIRD 2 on every server with external ports; none: whoever writes to table 82 is the user's own affair."""
     routes: Annotated[int, number(1, 8_000_000), Field(examples=[1_000_000])] = 1_000_000
-    """For how many routes each server has memory: 24 bytes a route."""
+    """For how many routes each server has memory: 24 bytes a route, with IPv6 72."""
     as_number: Annotated[AsNumber | None, key("as", examples=[64512])] = None
     """The router's AS, as 64512 or 1.10."""
     router_ids: Mapping[HostName, Address] = Field(default_factory=dict)
     """Router ids by server; left out: the address of the server's first external port."""
     neighbors: tuple[BgpNeighbor, ...] = ()
     """BGP routers of other ASs."""
-    announce: tuple[Prefix, ...] = ()
-    """Prefixes that the router announces as its own AS's."""
+    announce: tuple[RoutePrefix, ...] = ()
+    """Prefixes of either family that the router announces as its own AS's."""
     ospf: tuple[OspfPort, ...] = ()
     """External ports that speak OSPF."""
     bfd: Interval = default(0.3, "300ms")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from rbops.spec import words
+from rbops.spec import words6
 from rbops.spec.units import SECONDS, InvalidValue, shown
 
 __all__ = ["area", "as_number", "interval", "prefix_filter"]
@@ -47,14 +47,15 @@ def prefix_filter(text: str) -> str:
             "a prefix, or PREFIX+, or PREFIX{LOW,HIGH}, for example 10.0.0.0/8{16,24}",
             code="spec.prefix-filter",
         )
-    prefix = words.prefix(match[1])
+    prefix = words6.route_prefix(match[1])
+    most = words6.BITS if words6.is_ipv6(prefix) else _HOST
     if match[3] is None:
         return prefix + (match[2] or "")
     length, low, high = int(prefix.partition("/")[2]), int(match[3]), int(match[4])
-    if not length <= low <= high <= _HOST:
+    if not length <= low <= high <= most:
         raise InvalidValue(
             f"{shown(text)} lets nothing through: no prefix in {prefix} has {low} to {high} bits",
-            f"lengths from {length} to 32, the lower one first",
+            f"lengths from {length} to {most}, the lower one first",
             code="spec.prefix-filter",
         )
     return f"{prefix}{{{low},{high}}}"

@@ -207,6 +207,9 @@ Address6 = Annotated[str, Scalar(words6.neighbor_address6, _text(f"^{_COLONS}$",
 InterfaceAddress6 = Annotated[
     str, Scalar(words6.interface_address6, _text(f"^{_COLONS}/[0-9]{{1,3}}$", "2001:db8::1/64"))
 ]
+PeerAddress = Annotated[
+    str, Scalar(words6.peer_address, _text(f"^({_DOTTED}|{_COLONS})$", "198.18.0.2", "2001:db8::2"))
+]
 RouteNextHop = Annotated[
     str, Scalar(words6.route_next_hop, _text(f"^({_DOTTED}|{_COLONS})$", "198.18.0.2", "2001:db8::2"))
 ]

@@ -7,7 +7,14 @@ from ipaddress import AddressValueError, IPv6Address, IPv6Network
 from rbops.spec import foreign_routes, words
 from rbops.spec.units import InvalidValue, shown
 
-__all__ = ["interface_address6", "is_ipv6", "neighbor_address6", "route_next_hop", "route_prefix"]
+__all__ = [
+    "interface_address6",
+    "is_ipv6",
+    "neighbor_address6",
+    "peer_address",
+    "route_next_hop",
+    "route_prefix",
+]
 
 BITS = 128
 _WIDEST_SUBNET, _SMALLEST_SUBNET = 16, 127
@@ -71,6 +78,11 @@ def route_prefix(text: str) -> str:
 def route_next_hop(text: str) -> str:
     """The next hop of a static route: a neighbour's address of either family."""
     return neighbor_address6(text) if is_ipv6(text) else foreign_routes.next_hop(text)
+
+
+def peer_address(text: str) -> str:
+    """The address of a neighbour that speaks BGP, of either family."""
+    return neighbor_address6(text) if is_ipv6(text) else words.neighbor_address(text)
 
 
 def _split(text: str, example: str) -> tuple[IPv6Address, int]:

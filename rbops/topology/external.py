@@ -18,6 +18,7 @@ from rbops.spec.addressing import GENERATED_SPACE, generated_mac, generated_netw
 from rbops.spec.document import Spec
 from rbops.spec.ports import Neighbor, PortSpec
 from rbops.spec.source import Path
+from rbops.spec.words6 import is_ipv6
 
 __all__ = ["External", "externals", "routes", "shadowed"]
 
@@ -180,6 +181,8 @@ def _extended(port: External, vias: list[int]) -> External:
 
 def _vias(spec: Spec) -> Iterable[tuple[Path, int, str]]:
     for index, near in enumerate(spec.routing.neighbors if spec.routing else ()):
+        if is_ipv6(near.address):
+            continue
         yield ("routing", "neighbors", index, "address"), int(IPv4Address(near.address)), "neighbour"
     for index, route in spec.static_routes.items():
         yield ("routes", index, "via"), int(IPv4Address(route.via)), "next hop"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import IPv6Interface
+from ipaddress import IPv6Address, IPv6Interface
 
 from rbops.plan import PUNT, Adjacency, Ipv6, Port6, Route
 from rbops.spec.document import Spec
+from rbops.spec.ports import PortIpv6
+from rbops.spec.words6 import is_ipv6
 from rbops.topology.external import External
 
 __all__ = ["ipv6"]
@@ -23,12 +25,15 @@ def ipv6(spec: Spec, ports: Sequence[External]) -> Ipv6 | None:
         if wish.ipv6 is None:
             continue
         first = len(ports[wish.id].adjacencies) + 1
-        near = tuple(Adjacency(index, each.address, each.mac) for index, each in enumerate(wish.ipv6.neighbors, first))
+        known = [(each.address, each.mac) for each in wish.ipv6.neighbors] + _speakers(spec, wish.ipv6)
+        near = tuple(Adjacency(index, address, mac) for index, (address, mac) in enumerate(known, first))
         found.append(Port6(wish.id, wish.ipv6.address, near))
     if not found:
         return None
     made = tuple(sorted(found, key=lambda port: port.port))
-    connected = tuple(route for port in made for route in _connected(port))
+    # Where routes come and go, what the kernel finds is a next hop too.
+    follows = spec.routing is not None
+    connected = tuple(route for port in made for route in _connected(port, unknown=follows))
     hops = {near.address: (port.port, near.index) for port in made for near in port.adjacencies}
     own = {route.prefix for route in connected}
     static = tuple(
@@ -37,10 +42,22 @@ def ipv6(spec: Spec, ports: Sequence[External]) -> Ipv6 | None:
     return Ipv6(made, connected, static)
 
 
-def _connected(port: Port6) -> list[Route]:
+def _speakers(spec: Spec, port: PortIpv6) -> list[tuple[str, str | None]]:
+    """Neighbours in a port's subnet that only sessions name; their MAC is found by the kernel."""
+    own = {each.address for each in port.neighbors}
+    network = IPv6Interface(port.address).network
+    named = [each.address for each in (spec.routing.neighbors if spec.routing else ()) if is_ipv6(each.address)]
+    return [(address, None) for address in named if address not in own and IPv6Address(address) in network]
+
+
+def _connected(port: Port6, *, unknown: bool) -> list[Route]:
     own = IPv6Interface(port.address)
     return [
         Route(str(own.network), port.port, PUNT, None),
         Route(f"{own.ip}/128", port.port, PUNT, None),
-        *(Route(f"{near.address}/128", port.port, near.index, None) for near in port.adjacencies if near.mac),
+        *(
+            Route(f"{near.address}/128", port.port, near.index, None)
+            for near in port.adjacencies
+            if near.mac or unknown
+        ),
     ]

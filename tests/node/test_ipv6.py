@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from dataclasses import replace
 from ipaddress import IPv6Address
 
 import pytest
@@ -55,6 +56,18 @@ def commands(settings: list[Setting]) -> list[str]:
             assert isinstance(action, Ip | Run)
             found.append(action.line if isinstance(action, Ip) else " ".join(action.argv))
     return found
+
+
+def test_internal_ports_have_a_link_local_address_of_ours() -> None:
+    """Routing daemons take no link-local next hop on a link without such a network."""
+    port = made().ports[1]
+    have = {"eth8": ("198.18.0.1/32", "2001:db8:a0::1/128")}
+    assert commands(addresses.settings(port, "eth8", have)) == [f"address add {addresses.ON_FABRIC} dev eth8"]
+    shown = [{"family": "inet6", "local": "fe80::5252:ffff:ffff", "prefixlen": 64, "scope": "link"}]
+    facts = addresses.parse(json.dumps([{"ifname": "eth8", "addr_info": shown}]))
+    assert facts == {"eth8": (addresses.ON_FABRIC,)}
+    without = replace(port, addresses=())
+    assert commands(addresses.settings(without, "eth8", facts)) == [f"address del {addresses.ON_FABRIC} dev eth8"]
 
 
 def test_link_local_addresses_are_the_kernels() -> None:

@@ -132,6 +132,83 @@ def test_bird_takes_it(tmp_path: Path, more: str) -> None:
     assert check_daemon(plan(tmp_path, ports=18, more=more))
 
 
+PORTS6 = """
+ports:
+  - {id: 0, ipv6: {address: "2001:db8:0:a0::1/64", neighbors: [{address: "2001:db8:0:a0::2"}]}}
+  - {id: 3, ipv6: {address: "2001:db8:0:a3::1/64"}}
+routing:
+  daemon: bird
+  as: 64512
+  announce: [198.51.100.0/24, "2001:db8:aa::/48"]
+  bfd: 100ms
+  neighbors:
+    - {address: 198.18.0.2, as: 65000}
+    - {address: "2001:db8:0:a0::2", as: 65000, bfd: true, import: ["2001:db8:c000::/36{40,48}", "::/0"]}
+    - {address: "2001:db8:0:a3::9", as: 65003}
+"""
+HEAD = "router: {external_ports: 4, line_rate: 10Mbps}\nservers: {profile: lab}"
+
+
+def test_neighbours_with_ipv6_addresses(tmp_path: Path) -> None:
+    (tmp_path / "router.yml").write_text(HEAD + PORTS6)
+    made = load_plan(tmp_path / "router.yml")
+    zero, two, three = (config(made, name) for name in ("n0", "n2", "n3"))
+    session = zero[zero.index("protocol bgp port0_2001_db8_0_a0__2") :]
+    assert "local 2001:db8:0:a0::1 as 64512;\n  neighbor 2001:db8:0:a0::2 as 65000;" in session
+    assert "  ipv6 {\n    import filter {\n      if net ~ RBOPS_FOREIGN6 then reject;" in session
+    assert "net !~ [ 2001:db8:c000::/36{40,48}, ::/0 ]" in session
+    assert "rbops_is_own6()" in session
+    assert "ipv6" not in zero[zero.index("protocol bgp port0_198_18_0_2") : zero.index("protocol bgp port0_2001")]
+    assert "route 2001:db8:aa::/48 unreachable" in zero
+    assert "2001:db8:0:a3::/64+" in zero
+    assert "neighbor 2001:db8:0:a3::9 as 65003" in three
+    for text in (zero, two, three):
+        assert "protocol kernel rbops_kernel6" in text
+        assert "next hop keep;" in text[text.index("  ipv6 {\n    gateway recursive;") :]
+    part = node_part(made, made.server("n0"))
+    assert part is not None
+    assert {each.service for each in part.sessions if each.source == "2001:db8:0:a0::2/128"} == {
+        "tcp/179", "udp/3784", "udp/3785",
+    }  # fmt: skip
+    assert made.ipv6 is not None
+    assert [(near.address, near.index) for near in made.ipv6.ports[1].adjacencies] == [("2001:db8:0:a3::9", 2)]
+    assert "2001:db8:0:a3::9/128" in {route.prefix for route in made.ipv6.connected}
+
+
+@needs_bird
+def test_bird_takes_ipv6(tmp_path: Path) -> None:
+    (tmp_path / "router.yml").write_text(HEAD + PORTS6)
+    assert check_daemon(load_plan(tmp_path / "router.yml"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code", "words"),
+    [
+        ('"2001:db8:0:a3::9", as', '"2001:db8:9::9", as', "spec.neighbor-address", "in the IPv6 subnet of no port"),
+        ('"2001:db8:0:a3::9", as', '"2001:db8:0:a3::1", as', "spec.neighbor-address", "router's own"),
+        ('"2001:db8:0:a3::9", as', '"fe80::9", as', "spec.address", "link-local"),
+        ('"::/0"]', "10.0.0.0/8]", "spec.prefix-filter", "carries the other family"),
+        ("{40,48}", "{40,129}", "spec.prefix-filter", "lets nothing through"),
+        ("2001:db8:aa::/48", "2001:db8:aa::1/48", "spec.address", "beyond its length"),
+    ],
+)
+def test_mistakes_with_ipv6(tmp_path: Path, old: str, new: str, code: str, words: str) -> None:
+    assert old in PORTS6
+    (tmp_path / "router.yml").write_text(HEAD + PORTS6.replace(old, new))
+    with pytest.raises(SpecError) as caught:
+        load_plan(tmp_path / "router.yml")
+    assert [item.code for item in caught.value.diagnostics] == [code]
+    assert words in caught.value.diagnostics[0].message
+
+
+def test_announcing_ipv6_without_having_it(tmp_path: Path) -> None:
+    text = HEAD + '\nrouting: {daemon: bird, as: 1, announce: ["2001:db8:aa::/48"]}\n'
+    (tmp_path / "router.yml").write_text(text)
+    with pytest.raises(SpecError) as caught:
+        load_plan(tmp_path / "router.yml")
+    assert [item.code for item in caught.value.diagnostics] == ["spec.unsupported"]
+
+
 @needs_bird
 def test_a_configuration_of_ones_own(tmp_path: Path) -> None:
     spec, own, keys = tmp_path / "router.yml", tmp_path / "my.conf", tmp_path / "my.keys"

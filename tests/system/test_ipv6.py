@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -156,18 +157,20 @@ def test_neighbors_are_found_by_the_kernel_where_the_spec_has_no_mac(dual: Clust
 
 def test_routes_by_hand_are_followed(dual: Cluster) -> None:
     """With `routing:` the data planes follow the kernels; the fixture takes it away again."""
-    dual.spec.write_text(dual.spec.read_text() + "routing: {daemon: none, routes: 100000}\n")
+    dual.spec.write_text(dual.spec.read_text() + BY_HAND)
     done = dual.verb("apply")
     assert done.code == 0, done.err
     dual.on("t3", "ip", "address", "add", "2001:db8:e::7/128", "dev", "lo", "nodad")
-    for server, way in {
+    for server, path in {
         "n3": ("via", "2001:db8:0:a3::2", "dev", "ext3"),
         **dict.fromkeys(SERVERS[:3], ("via", "fe80::5252:3:2", "dev", "int3")),
     }.items():
-        dual.on(server, "ip", "-6", "route", "add", "2001:db8:e::/48", *way, "table", "82")
-        wait_for(f"{server}'s data plane", lambda server=server: followed(dual, server) != "no route: the kernel")
+        dual.on(server, "ip", "-6", "route", "add", "2001:db8:e::/48", *path, "table", "82")
+        wait_for(
+            f"{server}'s data plane", lambda server=server: way(dual, server, "2001:db8:e::7") != "no route: the kernel"
+        )
     assert "3 received" in ping(dual, "t0", "2001:db8:e::7")
-    assert followed(dual, "n0") == "server 3, port 3, adjacency 2"
+    assert way(dual, "n0", "2001:db8:e::7") == "server 3, port 3, adjacency 2"
     for server in SERVERS:
         found = json.loads(dual.on(server, "rbops-node", "fib", "--audit", "--json", check=False))
         assert (found["differences"], found["unresolved"]) == (0, 0), found
@@ -175,13 +178,107 @@ def test_routes_by_hand_are_followed(dual: Cluster) -> None:
     done = dual.verb("verify")
     assert done.code == 0, done.out + done.err
     dual.on("n0", "ip", "-6", "route", "del", "2001:db8:e::/48", "table", "82")
-    wait_for("its end", lambda: followed(dual, "n0") == "no route: the kernel")
+    wait_for("its end", lambda: way(dual, "n0", "2001:db8:e::7") == "no route: the kernel")
     for server in SERVERS[1:]:
         dual.on(server, "ip", "-6", "route", "del", "2001:db8:e::/48", "table", "82")
 
 
-def followed(cluster: Cluster, server: str) -> str:
-    """What a server's data plane does with packets for the prefix that comes and goes."""
-    return str(
-        json.loads(cluster.on(server, "rbops-node", "fib", "get", "2001:db8:e::7", "--json"))["data_plane"]["entry"]
-    )
+PEER = """
+log "{folder}/log" all;
+router id 198.18.{port}.2;
+protocol device {{ }}
+filter received {{ krt_prefsrc = {source}; if source = RTS_BGP then accept; reject; }}
+protocol kernel {{ ipv6 {{ import none; export filter received; }}; }}
+protocol static net0 {{ ipv6; route {prefix} blackhole; }}
+protocol bgp uplink {{
+  local 2001:db8:0:a{port}::2 as {number};
+  neighbor 2001:db8:0:a{port}::1 as 64512;
+  connect retry time 2;
+  connect delay time 1;
+  error wait time 1, 2;
+  hold time 9;
+  ipv6 {{ import all; export where source = RTS_STATIC; }};
+}}
+"""
+BY_HAND = "routing: {daemon: none, routes: 100000}\n"
+BIRD = """\
+routing:
+  daemon: bird
+  routes: 100000
+  as: 64512
+  announce: ["2001:db8:aa::/48"]
+  neighbors:
+    - {address: "2001:db8:0:a0::2", as: 65000}
+    - {address: "2001:db8:0:a3::2", as: 65003, import: ["2001:db8:c3::/48"]}
+"""
+
+
+class Peer:
+    """BIRD of another AS in a tester's namespace; it has the first address of its prefix."""
+
+    def __init__(self, cluster: Cluster, port: int, prefix: str) -> None:
+        self.cluster, self.tester = cluster, f"t{port}"
+        self.folder = cluster.folder / f"peer6-{port}"
+        self.folder.mkdir(exist_ok=True)
+        self.own = prefix.replace("/48", "1")
+        text = PEER.format(port=port, number=65000 + port, prefix=prefix, source=self.own, folder=self.folder)
+        (self.folder / "bird.conf").write_text(text)
+        cluster.on(self.tester, "ip", "address", "add", f"{self.own}/128", "dev", "lo", "nodad")
+        files = ["-c", str(self.folder / "bird.conf"), "-s", str(self.folder / "ctl"), "-P", str(self.folder / "pid")]
+        cluster.on(self.tester, "bird", *files)
+
+    def ask(self, command: str) -> str:
+        return self.cluster.on(self.tester, "birdc", "-s", str(self.folder / "ctl"), command, check=False)
+
+    def path_to(self, prefix: str) -> str | None:
+        found = re.search(r"BGP\.as_path: (.*)", self.ask(f"show route for {prefix} all primary"))
+        return found[1].strip() if found else None
+
+    def end(self) -> None:
+        pid = (self.folder / "pid").read_text().strip()
+        self.cluster.on(self.tester, "kill", pid, check=False)
+        wait_for("its end", lambda: not Path(f"/proc/{pid}").exists())
+        self.cluster.on(self.tester, "ip", "address", "del", f"{self.own}/128", "dev", "lo", check=False)
+
+
+def test_two_ases_reach_each_other_by_bgp(dual: Cluster) -> None:
+    """BIRD on the servers and in two testers; from server to server both families go over one session, of IPv4."""
+    dual.spec.write_text(dual.spec.read_text().replace(BY_HAND, "") + BIRD)
+    done = dual.verb("apply")
+    assert done.code == 0, done.err
+    zero, three = Peer(dual, 0, "2001:db8:c0::/48"), Peer(dual, 3, "2001:db8:c3::/48")
+    try:
+        wait_for("the far AS", lambda: zero.path_to("2001:db8:c3::/48") == "64512 65003", 60)
+        wait_for("the way back", lambda: three.path_to("2001:db8:c0::/48") == "64512 65000", 60)
+        assert zero.path_to("2001:db8:aa::/48") == "64512"
+        far = "server 3, port 3, adjacency 2"
+        for server in SERVERS[:3]:
+            wait_for(server, lambda server=server: way(dual, server, "2001:db8:c3::1") == far)
+        wait_for("n3", lambda: way(dual, "n3", "2001:db8:c3::1") == "port ext3 to 02:4e:00:03:00:02")
+        wait_for("n0", lambda: way(dual, "n0", "2001:db8:c0::1") == "port ext0 to 02:4e:00:00:00:02")
+        before = counted(dual, "n0")["forwarded"]
+        wait_for("packets", lambda: "3 received" in ping(dual, "t0", "2001:db8:c3::1", "-I", "2001:db8:c0::1"))
+        after = counted(dual, "n0")["forwarded"]
+        assert sum(after[name] - before[name] for name in ("direct", "phase1")) >= 3
+        for server in SERVERS:
+            wait_for(f"{server}'s audit", lambda server=server: differences(dual, server) == 0)
+        done = dual.verb("verify")
+        assert done.code == 0, done.out + done.err
+        sessions = json.loads(dual.on("n0", "rbops-node", "daemon", "status", "--json"))["sessions"]
+        assert all(each["up"] for each in sessions), sessions
+        three.ask("disable net0")
+        wait_for("its end at the other AS", lambda: zero.path_to("2001:db8:c3::/48") is None)
+        wait_for("its end on n1", lambda: way(dual, "n1", "2001:db8:c3::1") == "no route: the kernel")
+    finally:
+        zero.end()
+        three.end()
+
+
+def way(cluster: Cluster, server: str, address: str) -> str:
+    """What a server's data plane does with packets for an address."""
+    said = cluster.on(server, "rbops-node", "fib", "get", address, "--json")
+    return str(json.loads(said)["data_plane"]["entry"])
+
+
+def differences(cluster: Cluster, server: str) -> int:
+    return int(json.loads(cluster.on(server, "rbops-node", "fib", "--audit", "--json", check=False))["differences"])

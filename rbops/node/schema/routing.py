@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import IPv4Network
+from ipaddress import ip_network
 
 from rbops.common.services import services
 from rbops.node.schema.fields import Field, Fields
@@ -27,7 +27,7 @@ class Session:
         word, source = entry.pair()
         try:
             services(word.text())
-            network = str(IPv4Network(source.text()))
+            network = str(ip_network(source.text()))
         except ValueError as error:
             raise entry.error(str(error)) from error
         return cls(word.text(), network)
