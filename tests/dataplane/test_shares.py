@@ -84,6 +84,22 @@ def test_one_core_may_use_all_of_the_quota(shared: tuple[Player, Clock]) -> None
         clock.tick()
 
 
+def test_many_servers_take_turns(make_router: Callable[..., Router]) -> None:
+    """Of 256 servers half are looked at in a tick; a flow on one core gets what it needs all the same."""
+    cpus = os.sched_getaffinity(0)
+    hops = {"1": "int1", "2": "int2", "255": "int3"}
+    config = {**CONFIG, "next_hop": hops, "intermediates": [1, 2]}
+    router = router_of(make_router, config)
+    clock, player = Clock(router), Player(router, config)
+    try:
+        for tick in range(1000, 1080):
+            for size in (1400, 975):
+                assert player.choose(tick, 0, flow(1), 255, size) == "int3", tick
+            clock.tick()
+    finally:
+        os.sched_setaffinity(0, cpus)
+
+
 def test_a_core_that_comes_back_has_its_part_again(shared: tuple[Player, Clock]) -> None:
     """Two cores that each want 0.8 of the quota: both get half, after one had all."""
     player, clock = shared

@@ -108,7 +108,7 @@ static __always_inline void deal_one(struct deal *deal, __u32 is_link)
 
 static long deal_step(__u32 number, struct deal *deal)
 {
-	if (deal->rounds > 1 && (number ^ control.tick) % deal->rounds)
+	if (deal->rounds > 1 && (number + control.tick) % deal->rounds)
 		return 0;
 	deal->number = number;
 	deal_one(deal, 1);
@@ -126,7 +126,8 @@ __noinline int deal_shares(__u32 elapsed)
 	if (!gen->cores)
 		return 0;
 	deal.rounds = gen->buckets * cpus * 2 / DEAL_STEPS + 1;
-	deal.elapsed *= deal.rounds;
+	if (deal.rounds > 1)
+		deal.elapsed = deal.rounds;
 	bpf_loop(gen->buckets, deal_step, &deal, 0);
 	return 0;
 }
