@@ -8,11 +8,13 @@ setup:      ## install what is missing: Debian packages by name, .venv
 demo: setup ## the main job: lab up, apply, verify, self-test on the RB4 preset
 	@.venv/bin/rbops demo
 
-test: setup ## every test this machine can run
+# The processes that tests run in, side by side.
+WORKERS ?= 2
+test: setup ## every test this machine can run; WORKERS=3 in three processes
 	@scripts/setup-full-kernel.sh
 	@scripts/setup-browser.sh
 	@mkdir -p build; rm -f build/tests.jsonl
-	@RBOPS_FAULTS_RECORD=build/tests.jsonl $(PYTHON) -m pytest -n 2 --dist loadgroup -p tests.faults.record
+	@RBOPS_FAULTS_RECORD=build/tests.jsonl $(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup -p tests.faults.record
 
 # RBOPS_FAULTS_SERVERS=4 makes the lab one of four: half as long again.
 test-faults: setup ## every fault of the matrix and every promise; writes docs/faults.md. An hour and a half on two cores
@@ -37,7 +39,7 @@ fuzz: setup ## coverage-guided fuzzing of what rbops reads: SECONDS=3600 TARGETS
 	@$(PYTHON) -m tests.fuzz --seconds $(SECONDS) $(TARGETS)
 
 coverage: setup ## which lines of rbops/ every test this machine can run reaches; verbs run as processes included
-	@$(PYTHON) -m pytest -n 2 --dist loadgroup --cov --cov-report=term
+	@$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term
 
 check: setup ## lint, format and types
 	@$(PYTHON) -m ruff check .
