@@ -195,6 +195,15 @@ static __always_inline bool bytes_differ(const __u8 *have, const __u8 *should, i
 	return other;
 }
 
+/* Destination MAC 0-5, source MAC 6-11. */
+static __always_inline void judge_macs(struct xdp_md *ctx, __u32 source, void *data, const __u8 *should)
+{
+	if (*(__u32 *)data != *(__u32 *)should || *(__u16 *)(data + 4) != *(__u16 *)(should + 4))
+		count_fault(ctx, source, DESTINATION_MAC);
+	if (*(__u16 *)(data + 6) != *(__u16 *)(should + 6) || *(__u32 *)(data + 8) != *(__u32 *)(should + 8))
+		count_fault(ctx, source, SOURCE_MAC);
+}
+
 /* Names every way in which the headers differ from what is expected. */
 static __noinline int judge_headers(struct xdp_md *ctx, __u32 source, __u32 index)
 {
@@ -206,11 +215,8 @@ static __noinline int judge_headers(struct xdp_md *ctx, __u32 source, __u32 inde
 	if (!want || data + SMALLEST_FRAME > end)
 		return 0;
 	should = (const __u8 *)want;
-	/* The order is destination MAC 0-5, source MAC 6-11, TTL 22, header checksum 24-25, UDP checksum 40-41. */
-	if (*(__u32 *)data != *(__u32 *)should || *(__u16 *)(data + 4) != *(__u16 *)(should + 4))
-		count_fault(ctx, source, DESTINATION_MAC);
-	if (*(__u16 *)(data + 6) != *(__u16 *)(should + 6) || *(__u32 *)(data + 8) != *(__u32 *)(should + 8))
-		count_fault(ctx, source, SOURCE_MAC);
+	/* TTL 22, header checksum 24-25, UDP checksum 40-41. */
+	judge_macs(ctx, source, data, should);
 	if (have[22] != should[22])
 		count_fault(ctx, source, TTL);
 	if (!checksum_holds(data + 14))
@@ -232,10 +238,7 @@ static __noinline int judge_headers6(struct xdp_md *ctx, __u32 source, __u32 ind
 	if (!want || data + SMALLEST6_FRAME > end)
 		return 0;
 	should = (const __u8 *)want;
-	if (*(__u32 *)data != *(__u32 *)should || *(__u16 *)(data + 4) != *(__u16 *)(should + 4))
-		count_fault(ctx, source, DESTINATION_MAC);
-	if (*(__u16 *)(data + 6) != *(__u16 *)(should + 6) || *(__u32 *)(data + 8) != *(__u32 *)(should + 8))
-		count_fault(ctx, source, SOURCE_MAC);
+	judge_macs(ctx, source, data, should);
 	if (have[21] != should[21])
 		count_fault(ctx, source, TTL);
 	if (bytes_differ(have, should, 12, 21) || bytes_differ(have, should, 22, 60) || *(__u16 *)(data + 60))
@@ -243,12 +246,16 @@ static __noinline int judge_headers6(struct xdp_md *ctx, __u32 source, __u32 ind
 	return 0;
 }
 
+/* Of the first 40 bytes: not 0 where one is not as expected. */
+static __always_inline __u64 first_differ(const __u64 *have, const struct headers *want)
+{
+	return (have[0] ^ want->words[0]) | (have[1] ^ want->words[1]) | (have[2] ^ want->words[2]) |
+	       (have[3] ^ want->words[3]) | (have[4] ^ want->words[4]);
+}
+
 static __always_inline bool headers_differ(void *data, const struct headers *want)
 {
-	const __u64 *have = data;
-
-	return (have[0] ^ want->words[0]) | (have[1] ^ want->words[1]) | (have[2] ^ want->words[2]) |
-	       (have[3] ^ want->words[3]) | (have[4] ^ want->words[4]) | *(__u16 *)(data + 40);
+	return first_differ(data, want) | *(__u16 *)(data + 40);
 }
 
 static __always_inline bool headers6_differ(void *data, const struct headers *want)
@@ -256,8 +263,7 @@ static __always_inline bool headers6_differ(void *data, const struct headers *wa
 	const __u64 *have = data;
 
 	return (have[5] ^ want->words[5]) | (have[6] ^ want->words[6]) | (*(__u32 *)(data + 56) ^ want->last) |
-	       (have[0] ^ want->words[0]) | (have[1] ^ want->words[1]) | (have[2] ^ want->words[2]) |
-	       (have[3] ^ want->words[3]) | (have[4] ^ want->words[4]) | *(__u16 *)(data + 60);
+	       first_differ(data, want) | *(__u16 *)(data + 60);
 }
 
 static __always_inline bool body_differs(void *at, void *end, __u64 word)

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -181,3 +182,24 @@ def router(running_router: ReferenceRouter) -> Iterator[ReferenceRouter]:
     running_router.mend()
     yield running_router
     running_router.mend()
+
+
+@contextmanager
+def first_behind_a_bridge(router: ReferenceRouter) -> Iterator[list[FakeTester]]:
+    """The testers, the first with its device below a bridge, whose driver has no XDP."""
+    first, *others = router.testers
+    inside_ns = ["ip", "netns", "exec", f"{router.prefix}t0"]
+    show = [*inside_ns, "cat", "/sys/class/net/ext0/address"]
+    mac = subprocess.run(show, check=True, capture_output=True, text=True).stdout.strip()
+    commands = (
+        f"ip link add br0 address {mac} type bridge stp_state 0 forward_delay 0",
+        "ip link set ext0 master br0",
+        "ip link set br0 up",
+        "ethtool -K ext0 gro on",  # without it, and without XDP, a veth drops what is redirected to it
+    )
+    try:
+        for words in commands:
+            subprocess.run([*inside_ns, *words.split()], check=True)
+        yield [replace(first, device="br0"), *others]
+    finally:
+        subprocess.run([*inside_ns, "ip", "link", "del", "br0"], check=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import signal
 import socket
@@ -20,7 +19,7 @@ from rbops.selftest.result import SelftestResult
 from rbops.selftest.run import run_selftest
 from tests.support.errors import raises
 
-from .conftest import FakeTester, ReferenceRouter, inside, make_plan
+from .conftest import FakeTester, ReferenceRouter, first_behind_a_bridge, inside, make_plan
 
 pytestmark = pytest.mark.root
 
@@ -153,31 +152,15 @@ def test_nothing_stays_attached(router: ReferenceRouter) -> None:
 
 def test_a_driver_without_xdp(router: ReferenceRouter) -> None:
     """A bridge has none: its tester checks every packet all the same, and the result says why it is slow."""
-    first, *others = router.testers
-    inside_ns = ["ip", "netns", "exec", f"{router.prefix}t0"]
-    mac = subprocess.run(
-        [*inside_ns, "cat", "/sys/class/net/ext0/address"], check=True, capture_output=True, text=True
-    ).stdout.strip()
-    commands = (
-        f"ip link add br0 address {mac} type bridge stp_state 0 forward_delay 0",
-        "ip link set ext0 master br0",
-        "ip link set br0 up",
-        "ethtool -K ext0 gro on",  # without it, and without XDP, a veth drops what is redirected to it
-    )
-    try:
-        for words in commands:
-            subprocess.run([*inside_ns, *words.split()], check=True)
-        slow = dataclasses.replace(first, device="br0")
+    with first_behind_a_bridge(router) as testers:
         options = SelftestOptions(duration_s=2, packets=3000, size=128, phases=("matrix",))
-        result = run_selftest(router.plan, [slow, *others], router.mark, options)
+        result = run_selftest(router.plan, testers, router.mark, options)
         assert result.passed, texts(result)
         assert [(pair.sent, pair.received) for pair in result.phases[0].pairs] == [(3000, 3000)] * 6
         assert any("port 0 has no XDP" in note for note in result.notes)
         router.break_with("drop", 1000)
-        broken = run_selftest(router.plan, [slow, *others], router.mark, options)
+        broken = run_selftest(router.plan, testers, router.mark, options)
         assert sum(pair.lost for pair in broken.phases[0].pairs) == router.injected > 0
-    finally:
-        subprocess.run([*inside_ns, "ip", "link", "del", "br0"], check=False)
 
 
 def test_the_agents_die_with_their_parent(router: ReferenceRouter) -> None:

@@ -17,7 +17,7 @@ from rbops.selftest.run import run_selftest
 from rbops.selftest.setup import ports_with_testers6
 from tests.support.errors import raises
 
-from .conftest import FakeTester, ReferenceRouter, make_plan, with_ipv6
+from .conftest import FakeTester, ReferenceRouter, first_behind_a_bridge, make_plan, with_ipv6
 
 MATRIX = SelftestOptions(duration_s=1, packets=3_000, phases=("matrix",))
 ALL = {(a, b) for a in range(3) for b in range(3) if a != b}
@@ -160,20 +160,7 @@ class TestRouter:
 
     def test_a_driver_without_xdp(self, router: ReferenceRouter) -> None:
         """A bridge has none: the tester's packets go through a packet socket."""
-        first, *others = router.testers
-        inside_ns = ["ip", "netns", "exec", f"{router.prefix}t0"]
-        show = [*inside_ns, "cat", "/sys/class/net/ext0/address"]
-        mac = subprocess.run(show, check=True, capture_output=True, text=True).stdout.strip()
-        commands = (
-            f"ip link add br0 address {mac} type bridge stp_state 0 forward_delay 0",
-            "ip link set ext0 master br0",
-            "ip link set br0 up",
-            "ethtool -K ext0 gro on",  # without it, and without XDP, a veth drops what is redirected to it
-        )
-        try:
-            for words in commands:
-                subprocess.run([*inside_ns, *words.split()], check=True)
-            testers = [dataclasses.replace(first, device="br0"), *others]
+        with first_behind_a_bridge(router) as testers:
             options = dataclasses.replace(MATRIX, family=6, size=128, duration_s=2)
             result = run_selftest(with_ipv6(router.plan), testers, router.mark, options)
             assert result.passed, texts(result)
@@ -181,5 +168,3 @@ class TestRouter:
             router.break_with("drop", 1000)
             broken = run_selftest(with_ipv6(router.plan), testers, router.mark, options)
             assert sum(pair.lost for pair in broken.phases[0].pairs) == router.injected > 0
-        finally:
-            subprocess.run([*inside_ns, "ip", "link", "del", "br0"], check=False)
