@@ -476,6 +476,11 @@ class ClusterPlan:
         return {port: server for server in self.servers for port in server.external_ports}
 
     @property
+    def ports6(self) -> tuple[Port6, ...]:
+        """The external ports that have IPv6."""
+        return () if self.ipv6 is None else self.ipv6.ports
+
+    @property
     def digest(self) -> str:
         """SHA-256 (hex) of the canonical JSON without the digest itself."""
         digest = hashlib.sha256()

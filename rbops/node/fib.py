@@ -20,14 +20,14 @@ from rbops.dataplane.base import RouteTable
 from rbops.errors import Mismatch
 from rbops.node.devices import TABLE
 from rbops.node.rib import Rib, Unresolved
-from rbops.node.ribdump import families, read_ribs
+from rbops.node.ribdump import families, listed_ribs, read_ribs
 from rbops.node.rtnetlink import Reader
-from rbops.node.rtsocket import Socket, dump, touch_neighbor
+from rbops.node.rtsocket import Socket, touch_neighbor
 from rbops.node.side import Side
 from rbops.node.state import write_whole
 from rbops.node.ways import text_of
 
-__all__ = ["STATUS", "Follower", "audit", "changes", "read_status", "trace", "trace6"]
+__all__ = ["STATUS", "Follower", "audit", "changes", "read_status", "trace"]
 
 STATUS = Path("/run/rbops-fib.json")
 """What the follower says of itself, for ``rbops-node status``."""
@@ -131,9 +131,8 @@ class Follower:
 
     def resync(self) -> None:
         """Read everything again. What was said meanwhile is taken afterwards, which does no harm."""
-        listed = [m for data in dump(TABLE, ipv6=self._ipv6) for m in self._reader.read(data)]
-        for side in self._sides:
-            side.begin(listed)
+        for side, fresh in zip(self._sides, listed_ribs(self._table.ports, self._reader), strict=True):
+            side.begin(fresh)
         self._lost = False
         self.counts.resyncs += 1
         self._next["resync"] = time.monotonic() + _RESYNC_S
@@ -295,26 +294,16 @@ def audit(table: RouteTable) -> dict[str, Any]:
     }
 
 
-def trace(table: RouteTable, address: int) -> dict[str, Any]:
+def trace(table: RouteTable, address: IPv4Address | IPv6Address) -> dict[str, Any]:
     """Which route of the kernel decides about an address, what it means, and what the data plane does."""
-    rib = read_ribs(table.ports)[0]
-    found = rib.longest(address)
-    result: dict[str, Any] = {"address": str(IPv4Address(address)), "prefix": None, "route": None, "hop": "no route"}
-    if found is not None:
-        key, hop = found
-        result |= {"prefix": rib.prefix(key), "route": rib.route_text(key), "hop": text_of(hop)}
-    return {**result, "data_plane": table.get(address)}
-
-
-def trace6(table: RouteTable, address: int) -> dict[str, Any]:
-    """The same of an IPv6 address."""
-    result: dict[str, Any] = {"address": str(IPv6Address(address)), "prefix": None, "route": None, "hop": "no route"}
-    for rib in read_ribs(table.ports)[1:]:
-        found = rib.longest(address)
+    get = table.get if isinstance(address, IPv4Address) else table.get6
+    result: dict[str, Any] = {"address": str(address), "prefix": None, "route": None, "hop": "no route"}
+    for rib in read_ribs(table.ports):
+        found = rib.longest(int(address)) if rib.family == address.version else None
         if found is not None:
             key, hop = found
             result |= {"prefix": rib.prefix(key), "route": rib.route_text(key), "hop": text_of(hop)}
-    return {**result, "data_plane": table.get6(address)}
+    return {**result, "data_plane": get(int(address))}
 
 
 def changes(table: RouteTable) -> Iterator[str]:

@@ -13,7 +13,7 @@ from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 
 from rbops.common.hops import KERNEL, Hop, Near, Spread
-from rbops.node.rtnetlink import Address, Change, Link, Message, Neighbor, NextHopObject, Path, Route
+from rbops.node.rtnetlink import KEY, Address, Change, Link, Message, Neighbor, NextHopObject, Path, Route
 from rbops.node.several import insert, joined, without
 from rbops.node.ways import Ports, Ways, address_text
 
@@ -36,7 +36,7 @@ class Rib:
 
     def __init__(self, ports: Ports, family: int = 4) -> None:
         self.family = family
-        self._host, self._shift = (_HOST, 6) if family == 4 else (128, 8)  # noqa: PLR2004
+        self._host, self._shift = KEY[family]
         self._ports = ports
         self.routes: dict[int, Route | tuple[Route, ...]] = {}
         self.objects: dict[int, NextHopObject] = {}

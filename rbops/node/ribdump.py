@@ -8,7 +8,7 @@ from rbops.node.rtnetlink import Reader
 from rbops.node.rtsocket import dump
 from rbops.node.ways import Ports
 
-__all__ = ["FAMILIES", "families", "read_ribs"]
+__all__ = ["FAMILIES", "families", "listed_ribs", "read_ribs"]
 
 FAMILIES = (4, 6)
 
@@ -20,12 +20,19 @@ def families(ports: Ports) -> tuple[int, ...]:
 
 def read_ribs(ports: Ports) -> tuple[Rib, ...]:
     """The kernel's table as it is now, of each family that the router forwards, IPv4 first."""
-    ribs, reader = [Rib(ports, family) for family in families(ports)], Reader(TABLE, ipv6=ports.ipv6)
+    ribs = listed_ribs(ports, Reader(TABLE, ipv6=ports.ipv6))
+    for rib in ribs:
+        rib.settle()
+    return ribs
+
+
+def listed_ribs(ports: Ports, reader: Reader) -> tuple[Rib, ...]:
+    """The same, with everything in ``changed`` that the kernel lists: where prefixes lead is not derived yet."""
+    ribs = tuple(Rib(ports, family) for family in families(ports))
     for data in dump(TABLE, ipv6=ports.ipv6):
         for message in reader.read(data):
             for rib in ribs:
                 rib.take(message, dumped=True)
     for rib in ribs:
         rib.lost_links.clear()
-        rib.settle()
-    return tuple(ribs)
+    return ribs

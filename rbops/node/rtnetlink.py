@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 __all__ = [
+    "KEY",
     "Address",
     "Change",
     "Link",
@@ -32,11 +33,13 @@ _GROUP, _BLACKHOLE, _NH_OIF, _NH_GATEWAY, _NH_ENCAP = 2, 4, 5, 6, 8
 _DST, _OIF, _GATEWAY, _PRIORITY, _MULTIPATH, _TABLE, _VIA, _ENCAP, _NH_ID = 1, 4, 5, 6, 9, 15, 18, 22, 30
 _CACHEINFO = 12
 _TABLE_HEAD = struct.pack("=HH", 8, _TABLE)
-_FAMILIES: dict[int, tuple[int, bytes, int, int]] = {
-    socket.AF_INET: (4, struct.pack("=HH", 8, _DST), 4, 6),
-    socket.AF_INET6: (6, struct.pack("=HH", 20, _DST), 16, 8),
+KEY = {4: (32, 6), 6: (128, 8)}
+"""By family: bits of an address, and of the prefix length below it in a key."""
+_FAMILIES: dict[int, tuple[int, bytes]] = {
+    socket.AF_INET: (4, struct.pack("=HH", 8, _DST)),
+    socket.AF_INET6: (6, struct.pack("=HH", 20, _DST)),
 }
-"""By address family: ours, a destination's head, bytes of an address, bits of a length in a key."""
+"""By address family: ours, and the head of a destination."""
 _DEAD, _ONLINK, _LINKDOWN = 1, 4, 16
 _CLONED = 0x200
 _VALID = 0x2 | 0x4 | 0x8 | 0x10 | 0x40 | 0x80
@@ -181,7 +184,9 @@ class Reader:
     def _route(self, data: bytes, start: int, end: int, kind: int, flags: int) -> Change | None:
         if data[start] not in self._families:
             return None
-        family, head, size, shift = self._families[data[start]]
+        family, head = self._families[data[start]]
+        bits, shift = KEY[family]
+        size = bits // 8
         rest, length = start + 12, data[start + 1]
         # fib_dump_info() of the kernel puts the table first, then the destination.
         if data[rest : rest + 4] != _TABLE_HEAD:

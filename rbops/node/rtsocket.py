@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterator
 
 from rbops.errors import CheckFailed
-from rbops.node.rtnetlink import Path, Route
+from rbops.node.rtnetlink import KEY, Path, Route
 
 __all__ = ["Socket", "dump", "neighbor_message", "no_neighbor_message", "route_message", "touch_neighbor"]
 
@@ -120,8 +120,9 @@ def _dumped(link: socket.socket, asked: int) -> Iterator[bytes]:
 def route_message(key: int, route: Route, table: int, family: int = 4) -> bytes:
     """A request that makes the kernel have ``route`` to ``key``, in the place of one with the same metric."""
     flags = 0
-    shift, size, code = (6, 4, socket.AF_INET) if family == 4 else (8, 16, socket.AF_INET6)  # noqa: PLR2004
-    body = _attribute(_DST, (key >> shift).to_bytes(size, "big")) + _attribute(_TABLE, struct.pack("=I", table))
+    bits, shift = KEY[family]
+    code = socket.AF_INET if family == 4 else socket.AF_INET6  # noqa: PLR2004
+    body = _attribute(_DST, (key >> shift).to_bytes(bits // 8, "big")) + _attribute(_TABLE, struct.pack("=I", table))
     body += route.rest
     if route.metric:
         body += _attribute(_PRIORITY, struct.pack("=I", route.metric))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from rbops.common.hops import Hop
 from rbops.node.detour import Detour
@@ -21,7 +21,7 @@ class Side:
 
     def __init__(self, ports: Ports, family: int) -> None:
         self.rib = Rib(ports, family)
-        self._ports, self._detour = ports, Detour(ports)
+        self._detour = Detour(ports)
         self.held: dict[int, float] = {}
 
     def take(self, message: Message, say: Callable[[str], None]) -> int:
@@ -51,12 +51,8 @@ class Side:
             del self.held[key]
         return moved
 
-    def begin(self, messages: Iterable[Message]) -> None:
+    def begin(self, fresh: Rib) -> None:
         """Start anew with what the kernel lists; held prefixes stay."""
-        fresh = Rib(self._ports, self.rib.family)
-        for message in messages:
-            fresh.take(message, dumped=True)
-        fresh.lost_links.clear()
         fresh.changed |= self.rib.all()
         held = {key: self.rib.routes[key] for key in self.held if key in self.rib.routes}
         fresh.routes.update({key: route for key, route in held.items() if key not in fresh.routes})

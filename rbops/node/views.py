@@ -155,10 +155,7 @@ class Views:
 
     def fib_get(self, address: IPv4Address | IPv6Address) -> dict[str, Any]:
         """Where packets for an address go."""
-        table = self._followed(reading=True)
-        if isinstance(address, IPv4Address):
-            return {"server": self._config().server, **fib.trace(table, int(address))}
-        return {"server": self._config().server, **fib.trace6(table, int(address))}
+        return {"server": self._config().server, **fib.trace(self._followed(reading=True), address)}
 
     def fib_changes(self) -> Iterator[str]:
         """A line for every change of the table, until killed."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from rbops.common.hops import BLACKHOLE, KERNEL, UNREACHABLE, Answer, Far, Hop, Near, Spread
-from rbops.node.rtnetlink import Link, NextHopObject, Path, Route
+from rbops.node.rtnetlink import KEY, Link, NextHopObject, Path, Route
 
 __all__ = ["Ports", "Ways", "address_text", "text_of"]
 
@@ -48,7 +48,7 @@ class Ways:
         routes: Mapping[int, Route | tuple[Route, ...]],
         family: int = 4,
     ) -> None:
-        self._bits, self._shift = (32, 6) if family == 4 else (128, 8)  # noqa: PLR2004
+        self._bits, self._shift = KEY[family]
         self._ports, self._links, self._objects, self._routes = ports, links, objects, routes
         self.reasons: dict[Route, str] = {}
         self.recursive: set[Route] = set()

@@ -8,7 +8,7 @@ from ipaddress import IPv4Interface, IPv6Interface
 from typing import Any
 
 from rbops.node.schema import RoutingDaemon, Session
-from rbops.plan import BgpNeighbor, ClusterPlan, Daemon, Port, Server, Speaker
+from rbops.plan import BgpNeighbor, ClusterPlan, Daemon, Port, Port6, Server, Speaker
 from rbops.render.files import File
 from rbops.render.templates import template
 
@@ -104,8 +104,7 @@ def _others(plan: ClusterPlan, speaks: Daemon, me: Speaker) -> Iterator[dict[str
 
 def _neighbors(plan: ClusterPlan, speaks: Daemon, server: Server) -> Iterator[dict[str, Any]]:
     own = {(port.id, False): str(IPv4Interface(port.addresses[0]).ip) for port in _external(server)}
-    six = () if plan.ipv6 is None else plan.ipv6.ports
-    own |= {(port.port, True): port.address.partition("/")[0] for port in six if port.port in server.external_ports}
+    own |= {(port.port, True): port.address.partition("/")[0] for port in _external6(plan, server)}
     for near in speaks.neighbors:
         if (near.port, _is_ipv6(near)) in own:
             yield {
@@ -142,6 +141,10 @@ def _key(near: BgpNeighbor) -> str:
     return f"key_{_name(near)}"
 
 
+def _external6(plan: ClusterPlan, server: Server) -> list[Port6]:
+    return [port for port in plan.ports6 if port.port in server.external_ports]
+
+
 def _external(server: Server) -> list[Port]:
     return [port for port in server.ports if port.kind == "external"]
 
@@ -161,13 +164,12 @@ def _host(near: BgpNeighbor) -> str:
 
 def _next_hop6(plan: ClusterPlan, server: Server) -> str:
     """An IPv6 address for the servers' sessions, which keep next hops as they are; none without IPv6."""
-    ports = () if plan.ipv6 is None else plan.ipv6.ports
-    own = [port for port in ports if port.port in server.external_ports]
-    return next((port.address.partition("/")[0] for port in (*own, *ports)), "")
+    ports = (*_external6(plan, server), *plan.ports6)
+    return next((port.address.partition("/")[0] for port in ports), "")
 
 
 def _networks6(plan: ClusterPlan) -> list[str]:
-    return [f"{IPv6Interface(port.address).network}+" for port in (plan.ipv6.ports if plan.ipv6 else ())]
+    return [f"{IPv6Interface(port.address).network}+" for port in plan.ports6]
 
 
 def _networks(plan: ClusterPlan) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from rbops.errors import Mismatch, Where
-from rbops.plan import PUNT, Adjacency, ClusterPlan, Port, Port6, Route, Tunnel
+from rbops.plan import PUNT, Adjacency, ClusterPlan, Port, Route, Tunnel
 
 __all__ = ["AttachedTester", "Destination", "PortUnderTest", "ports_under_test", "ports_under_test6", "targets"]
 
@@ -84,7 +84,7 @@ def ports_under_test(plan: ClusterPlan, *, seed: int, routes: Iterable[Route] = 
 
 
 def _port_under_test(server: str, port: Port, number: int, reachable: tuple[Destination, ...]) -> PortUnderTest:
-    neighbour = next((adjacency for adjacency in port.adjacencies if adjacency.mac), None)
+    neighbour = _first(port.adjacencies)
     if neighbour is None or not port.addresses:
         raise Mismatch(
             f"external port {number} has no neighbour with a MAC in the plan",
@@ -108,13 +108,14 @@ def ports_under_test6(plan: ClusterPlan, *, seed: int) -> tuple[PortUnderTest, .
         for port in server.ports
         if port.kind == "external"
         and (own := plan.ipv6.port(port.id)) is not None
-        and (near := _first(own)) is not None
+        and (near := _first(own.adjacencies)) is not None
     ]
     return tuple(sorted(ports, key=lambda port: port.port))
 
 
-def _first(port: Port6) -> Adjacency | None:
-    return next((near for near in port.adjacencies if near.mac), None)
+def _first(adjacencies: Iterable[Adjacency]) -> Adjacency | None:
+    """The neighbour that the tester is."""
+    return next((near for near in adjacencies if near.mac), None)
 
 
 def _made(

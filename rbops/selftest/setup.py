@@ -77,7 +77,7 @@ def ports_with_testers6(
     None where the spec has no IPv6, or not two ports whose IPv6 neighbour has a MAC in it.
     """
     found = ports_under_test6(plan, seed=options.seed)
-    have = [port.port for port in plan.ipv6.ports] if plan.ipv6 else []
+    have = [port.port for port in plan.ports6]
     left = [str(port) for port in have if port not in {one.port for one in found}]
     note = f"IPv6 is not tested on port {', '.join(left)}: no neighbour with a MAC in the spec" if left else None
     if options.servers is not None:

@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from rbops.dataplane.xdp.follow import XdpTable
-from rbops.node.fib import Follower, audit, trace
-from rbops.node.rtsocket import Socket
+from rbops.node.fib import audit, trace
+from tests.dataplane.following import Following
 from tests.dataplane.frames import ethernet, ipv4
 from tests.dataplane.router import Router, run
 
@@ -22,11 +21,10 @@ pytestmark = pytest.mark.root
 PEER = "02:4e:00:00:00:02"
 
 
-class Following:
-    """A router of four servers whose table follows; its own port has 198.18.0.1/24 and two neighbours."""
+class Following4(Following):
+    """Its own port has 198.18.0.1/24 and two neighbours."""
 
-    def __init__(self, router: Router, folder: Path) -> None:
-        self.router, self.said = router, []  # type: tuple[Router, list[str]]
+    def prepare(self) -> None:
         for index in (1, 2, 3):
             run("sysctl", "-q", f"net.ipv4.conf.int{index}.rp_filter=0")
         run("ip", "addr", "add", "198.18.0.1/24", "dev", "ext0", "noprefixroute")
@@ -38,47 +36,21 @@ class Following:
         for port in (1, 2, 3):
             self.ip(f"neigh replace 169.254.{port}.1 lladdr 02:52:00:0{port}:00:01 dev int{port} nud permanent")
             self.route(f"add 198.18.{port}.0/24 via 169.254.{port}.1 dev int{port} onlink proto 82")
-        router.plane.apply()
-        self.events = Socket()
-        self.follower = Follower(self.table, self.said.append, folder / "fib.json", audits=False)
-        self.follower.resync()
-
-    @property
-    def table(self) -> XdpTable:
-        return self.router.plane.table()
-
-    def ip(self, line: str) -> None:
-        run("ip", *line.split())
-
-    def route(self, line: str) -> None:
-        verb, prefix, rest = [*line.split(" ", 2), ""][:3]
-        if prefix in ("blackhole", "unreachable", "prohibit", "throw", "multicast"):
-            prefix, rest = f"{prefix} {rest.partition(' ')[0]}", rest.partition(" ")[2]
-        self.ip(f"route {verb} {prefix} table 82 {rest}")
-
-    def settle(self) -> None:
-        for _ in range(4):
-            self.follower.step(self.events, 0.05)
 
     def way(self, address: str, **fields: Any) -> str:
-        """What a packet's frame is addressed to, or what became of it."""
-        ran = self.router.receive("ext0", ethernet(self.router.mac("ext0"), ipv4(address, **fields)))
-        return {1: "drop", 2: "kernel", 4: ran.frame[:6].hex(":")}[ran.verdict]
-
-    def differences(self) -> int:
-        return int(audit(self.table)["differences"])
+        """What becomes of a packet."""
+        return self.fate(ethernet(self.router.mac("ext0"), ipv4(address, **fields)))
 
 
 @pytest.fixture
-def following(make_router: Callable[..., Router], tmp_path: Path) -> Iterator[Following]:
+def following(make_router: Callable[..., Router], tmp_path: Path) -> Iterator[Following4]:
     near = [{"port": 0, "index": 1, "address": "198.18.0.2/32"}]
-    made = Following(make_router(follow={"routes": 1000, "neighbors": near}), tmp_path)
+    made = Following4(make_router(follow={"routes": 1000, "neighbors": near}), tmp_path)
     yield made
-    made.events.close()
-    made.follower.close()
+    made.close()
 
 
-def test_every_source_of_a_route(following: Following) -> None:
+def test_every_source_of_a_route(following: Following4) -> None:
     f = following
     assert f.way("198.18.0.2") == PEER
     assert f.way("198.18.0.3") == "02:4e:00:00:00:03"
@@ -101,7 +73,7 @@ def test_every_source_of_a_route(following: Following) -> None:
     assert f.router.plane.diff() == []
 
 
-def test_metrics_and_prepended_routes_as_the_kernel_prefers(following: Following) -> None:
+def test_metrics_and_prepended_routes_as_the_kernel_prefers(following: Following4) -> None:
     f = following
     f.route("add 203.0.113.0/24 via 169.254.3.1 dev int3 onlink metric 20")
     f.route("add 203.0.113.0/24 via 169.254.1.1 dev int1 onlink metric 10")
@@ -124,7 +96,7 @@ def test_metrics_and_prepended_routes_as_the_kernel_prefers(following: Following
     assert f.differences() == 0
 
 
-def test_answers_and_what_cannot_be_resolved(following: Following) -> None:
+def test_answers_and_what_cannot_be_resolved(following: Following4) -> None:
     f = following
     run("ip", "link", "add", "mgmt", "type", "veth", "peer", "name", "far-mgmt")
     run("ip", "link", "set", "mgmt", "up")
@@ -163,7 +135,7 @@ def test_answers_and_what_cannot_be_resolved(following: Following) -> None:
     assert f.differences() == 0
 
 
-def test_flows_are_spread_by_weight_and_stay(following: Following) -> None:
+def test_flows_are_spread_by_weight_and_stay(following: Following4) -> None:
     f = following
     f.route("add 203.0.113.0/24 nexthop via 198.18.0.2 dev ext0 weight 3 nexthop via 198.18.0.3 dev ext0 weight 1")
     f.settle()
@@ -189,7 +161,7 @@ def test_flows_are_spread_by_weight_and_stay(following: Following) -> None:
     assert f.differences() == 0
 
 
-def test_next_hop_objects_and_groups(following: Following) -> None:
+def test_next_hop_objects_and_groups(following: Following4) -> None:
     f = following
     f.ip("nexthop add id 1 via 198.18.0.2 dev ext0")
     f.ip("nexthop add id 2 via 169.254.2.1 dev int2 onlink")
@@ -214,7 +186,7 @@ def test_next_hop_objects_and_groups(following: Following) -> None:
     assert f.differences() == 0
 
 
-def test_neighbours_come_change_and_go(following: Following) -> None:
+def test_neighbours_come_change_and_go(following: Following4) -> None:
     f = following
     f.route("add 203.0.113.0/24 via 198.18.0.7 dev ext0")
     f.settle()
@@ -237,19 +209,19 @@ def test_neighbours_come_change_and_go(following: Following) -> None:
     assert f.differences() == 0
 
 
-def test_link_down_takes_routes_without_a_word(following: Following) -> None:
+def test_link_down_takes_routes_without_a_word(following: Following4) -> None:
     f = following
     f.route("add 203.0.113.0/24 via 198.18.0.2 dev ext0")
     f.settle()
     run("ip", "link", "set", "ext0", "down")
     f.settle()
     assert f.differences() == 0
-    assert trace(f.table, int(IPv4Address("203.0.113.9")))["prefix"] is None
+    assert trace(f.table, IPv4Address("203.0.113.9"))["prefix"] is None
     assert "203.0.113" not in json.dumps(f.table.get(int(IPv4Address("203.0.113.9"))))
 
 
 @pytest.mark.parametrize("how", ["own", "far"])
-def test_a_cut_cable_takes_no_route(following: Following, how: str) -> None:
+def test_a_cut_cable_takes_no_route(following: Following4, how: str) -> None:
     f = following
     f.route("add 203.0.113.0/24 via 169.254.3.1 dev int3 onlink proto bird metric 7")
     f.settle()
@@ -273,7 +245,7 @@ def test_a_cut_cable_takes_no_route(following: Following, how: str) -> None:
     assert f.differences() == 0
 
 
-def test_lost_messages_are_read_again_and_counted(following: Following) -> None:
+def test_lost_messages_are_read_again_and_counted(following: Following4) -> None:
     f = following
     f.events._link.setsockopt(1, 33, 4096)  # SO_RCVBUFFORCE
     lines = "".join(
@@ -289,7 +261,7 @@ def test_lost_messages_are_read_again_and_counted(following: Following) -> None:
     assert "messages of the kernel were lost" in f.said[0]
 
 
-def test_another_apply_writes_the_table_from_the_kernel(following: Following) -> None:
+def test_another_apply_writes_the_table_from_the_kernel(following: Following4) -> None:
     f = following
     f.route("add 203.0.113.0/24 via 198.18.0.2 dev ext0")
     f.settle()
@@ -303,7 +275,7 @@ def test_another_apply_writes_the_table_from_the_kernel(following: Following) ->
     assert f.differences() == 0
 
 
-def test_many_next_hops_make_wider_numbers(following: Following) -> None:
+def test_many_next_hops_make_wider_numbers(following: Following4) -> None:
     f = following
     lines = "".join(
         f"neigh replace 198.18.0.{n} lladdr 02:4e:00:00:01:{n:02x} dev ext0 nud permanent\n"

@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from rbops.dataplane.xdp.follow import XdpTable
-from rbops.node.fib import Follower, audit, trace6
-from rbops.node.rtsocket import Socket
+from rbops.node.fib import Follower, trace
+from tests.dataplane.following import Following
 from tests.dataplane.frames import ethernet, ipv6
 from tests.dataplane.router import Router, run
 
@@ -22,11 +21,12 @@ PEER, SECOND, LINK_LOCAL = (f"02:4e:00:00:00:0{number}" for number in (2, 3, 4))
 OWN = [f"2001:db8:0:{port:x}::1" for port in range(4)]
 
 
-class Following:
-    """A router of four servers; its own port has 2001:db8::1/64 and neighbours, one with a link-local address."""
+class Following6(Following):
+    """Its own port has 2001:db8::1/64 and neighbours, one with a link-local address."""
 
-    def __init__(self, router: Router, folder: Path) -> None:
-        self.router, self.said = router, []  # type: tuple[Router, list[str]]
+    family = 6
+
+    def prepare(self) -> None:
         for device in ("ext0", "int1", "int2", "int3"):
             run("sysctl", "-q", f"net.ipv6.conf.{device}.disable_ipv6=0", f"net.ipv6.conf.{device}.accept_dad=0")
         self.ip("addr add 2001:db8::1/64 dev ext0 nodad noprefixroute")
@@ -38,49 +38,22 @@ class Following:
         for port in (1, 2, 3):
             self.ip(f"neigh replace fe80::5252:{port}:2 lladdr 02:52:00:0{port}:00:02 dev int{port} nud permanent")
             self.route(f"add 2001:db8:0:{port}::/64 via fe80::5252:{port}:2 dev int{port} proto 82")
-        router.plane.apply()
-        self.events = Socket(ipv6=True)
-        self.follower = Follower(self.table, self.said.append, folder / "fib.json", audits=False)
-        self.follower.resync()
-
-    @property
-    def table(self) -> XdpTable:
-        return self.router.plane.table()
-
-    def ip(self, line: str) -> None:
-        run("ip", "-6", *line.split())
-
-    def route(self, line: str) -> None:
-        verb, prefix, rest = [*line.split(" ", 2), ""][:3]
-        if prefix in ("blackhole", "unreachable", "prohibit"):
-            prefix, rest = f"{prefix} {rest.partition(' ')[0]}", rest.partition(" ")[2]
-        self.ip(f"route {verb} {prefix} table 82 {rest}")
-
-    def settle(self) -> None:
-        for _ in range(4):
-            self.follower.step(self.events, 0.05)
 
     def way(self, address: str, **fields: Any) -> str:
-        """What a packet's frame is addressed to, or what became of it."""
-        frame = ethernet(self.router.mac("ext0"), ipv6(address, **fields), protocol=0x86DD)
-        ran = self.router.receive("ext0", frame)
-        return {1: "drop", 2: "kernel", 4: ran.frame[:6].hex(":")}[ran.verdict]
-
-    def differences(self) -> int:
-        return int(audit(self.table)["differences"])
+        """What becomes of a packet."""
+        return self.fate(ethernet(self.router.mac("ext0"), ipv6(address, **fields), protocol=0x86DD))
 
 
 @pytest.fixture
-def following(make_router: Callable[..., Router], tmp_path: Path) -> Iterator[Following]:
+def following(make_router: Callable[..., Router], tmp_path: Path) -> Iterator[Following6]:
     addresses = [f"198.18.{port}.1" for port in range(4)] + OWN
     near = [{"port": 0, "index": 2, "address": "2001:db8::2/128"}]
-    made = Following(make_router(follow={"routes": 1000, "neighbors": near}, addresses=addresses), tmp_path)
+    made = Following6(make_router(follow={"routes": 1000, "neighbors": near}, addresses=addresses), tmp_path)
     yield made
-    made.events.close()
-    made.follower.close()
+    made.close()
 
 
-def test_every_source_of_a_route(following: Following) -> None:
+def test_every_source_of_a_route(following: Following6) -> None:
     f = following
     assert f.way("2001:db8::2") == PEER
     assert f.way("2001:db8::3") == SECOND
@@ -109,7 +82,7 @@ def test_every_source_of_a_route(following: Following) -> None:
     assert f.differences() == 0
 
 
-def test_metrics(following: Following) -> None:
+def test_metrics(following: Following6) -> None:
     f = following
     f.route("add 2001:db8:f::/48 via fe80::5252:3:2 dev int3 metric 20")
     f.route("add 2001:db8:f::/48 via fe80::5252:1:2 dev int1 metric 10")
@@ -121,7 +94,7 @@ def test_metrics(following: Following) -> None:
     assert f.differences() == 0
 
 
-def test_answers(following: Following) -> None:
+def test_answers(following: Following6) -> None:
     f = following
     f.route("add blackhole 2001:db8:f::/48")
     f.route("add unreachable 2001:db8:f:1::/64")
@@ -138,7 +111,7 @@ def test_answers(following: Following) -> None:
 
 
 @pytest.mark.parametrize("appended", [False, True])
-def test_multipath(following: Following, appended: bool) -> None:  # noqa: FBT001 - a parameter
+def test_multipath(following: Following6, appended: bool) -> None:  # noqa: FBT001 - a parameter
     """In one message, and one next hop after the other as BIRD writes them; a next hop is taken out by itself."""
     f, hops = following, ["nexthop via 2001:db8::2 dev ext0", "nexthop via fe80::5252:1:2 dev int1"]
     if appended:
@@ -156,7 +129,7 @@ def test_multipath(following: Following, appended: bool) -> None:  # noqa: FBT00
     assert f.differences() == 0
 
 
-def test_next_hop_objects(following: Following) -> None:
+def test_next_hop_objects(following: Following6) -> None:
     f = following
     f.ip("nexthop add id 7 via 2001:db8::2 dev ext0")
     f.ip("nexthop add id 8 via 2001:db8::3 dev ext0")
@@ -177,7 +150,7 @@ def test_next_hop_objects(following: Following) -> None:
     assert f.differences() == 0
 
 
-def test_a_neighbour_whose_mac_changes(following: Following) -> None:
+def test_a_neighbour_whose_mac_changes(following: Following6) -> None:
     f = following
     f.route("add 2001:db8:f::/48 via 2001:db8::2 dev ext0")
     f.settle()
@@ -190,7 +163,7 @@ def test_a_neighbour_whose_mac_changes(following: Following) -> None:
     assert f.differences() == 0
 
 
-def test_routes_outlive_a_cable_and_go_back(following: Following) -> None:
+def test_routes_outlive_a_cable_and_go_back(following: Following6) -> None:
     f = following
     f.route("add 2001:db8:f::/48 via fe80::5252:2:2 dev int2")
     f.settle()
@@ -213,7 +186,7 @@ def route_to(prefix: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def test_lost_messages_and_a_new_start(following: Following, tmp_path: Path) -> None:
+def test_lost_messages_and_a_new_start(following: Following6, tmp_path: Path) -> None:
     f = following
     f.route("add 2001:db8:f::/48 via 2001:db8::2 dev ext0")
     f.follower.resync()
@@ -229,7 +202,7 @@ def test_lost_messages_and_a_new_start(following: Following, tmp_path: Path) -> 
     other.close()
 
 
-def test_many_changes_leave_no_difference(following: Following) -> None:
+def test_many_changes_leave_no_difference(following: Following6) -> None:
     f = following
     for subnet in range(200):
         port = 1 + subnet % 3
@@ -242,9 +215,9 @@ def test_many_changes_leave_no_difference(following: Following) -> None:
     assert f.differences() == 0
 
 
-def test_an_address_is_traced(following: Following) -> None:
+def test_an_address_is_traced(following: Following6) -> None:
     f = following
-    found = trace6(f.table, int(IPv6Address("2001:db8:0:3::9")))
+    found = trace(f.table, IPv6Address("2001:db8:0:3::9"))
     assert found["prefix"] == "2001:db8:0:3::/64"
     assert found["hop"] == "port 3 adjacency 2"
     assert found["data_plane"]["entry"] == "server 3, port 3, adjacency 2"

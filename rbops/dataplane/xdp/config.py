@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_interface, ip_network
+from ipaddress import ip_interface, ip_network
 
 from rbops.dataplane.xdp.guard import Guard
 from rbops.node.fabric import next_hop
 from rbops.node.schema.dataplane import Fabric, NextHop, PlannedFile
 from rbops.node.schema.fields import Fields
+from rbops.node.ways import address_text
 
 __all__ = ["Follow", "XdpConfig"]
 
@@ -34,12 +35,8 @@ class Follow:
 
     def to_json(self) -> dict[str, object]:
         """As in node.json."""
-        near = [{"port": p, "index": i, "address": str(ip_network(_address(a)))} for p, i, a in self.neighbors]
+        near = [{"port": p, "index": i, "address": str(ip_network(address_text(a)))} for p, i, a in self.neighbors]
         return {"routes": self.routes, "neighbors": near}
-
-
-def _address(number: int) -> IPv4Address | IPv6Address:
-    return IPv6Address(number) if number >> 32 else IPv4Address(number)
 
 
 @dataclass(frozen=True, slots=True)

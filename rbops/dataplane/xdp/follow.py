@@ -108,7 +108,7 @@ class XdpTable:
                 table.reclaim()
 
     def facts(self) -> dict[str, Any]:
-        """Routes in the table, its memory, /16s for which there is none."""
+        """Routes in the table, its memory, and how much of the table did not fit (see :attr:`Followed.failed`)."""
         table = self._opened()
         used, room = table.memory_bytes
         return {"prefixes": len(table), "memory_bytes": used, "room_bytes": room, "full": table.failed}

@@ -90,7 +90,7 @@ class Followed:
 
     @property
     def failed(self) -> int:
-        """/16s, and nodes of IPv6, for which there is no memory: the kernel has their packets."""
+        """/16s of IPv4 and nodes of IPv6 that did not fit in memory: their packets go to the kernel."""
         return len(self.full) + (0 if self._prefixes6 is None else len(self._prefixes6.failed))
 
     def fill(

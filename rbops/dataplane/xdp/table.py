@@ -8,7 +8,7 @@ the old one is used again when no packet can be reading it any more (:meth:`Body
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 __all__ = ["DIRECT_BYTES", "SLACK", "Body", "Full", "Prefixes", "key_of", "ranges_of", "swept"]
 
@@ -145,10 +145,15 @@ def _painted(order: list[int], chunk: dict[int, int], base: int) -> list[tuple[i
     return found
 
 
-def swept(items: list[tuple[int, int, int]], base: int) -> list[tuple[int, int]]:
-    """(start, length, number), sorted: a stack of the prefixes that are open at each start."""
+def swept(
+    items: Sequence[tuple[int, int, int]], base: int, *, whole: int = 0x10000, bits: int = 32
+) -> list[tuple[int, int]]:
+    """(start, length, number), sorted: a stack of the prefixes that are open at each start.
+
+    ``whole``: how many addresses there are, a /16's or all; ``bits`` of an address.
+    """
     found: list[tuple[int, int]] = [(0, base)]
-    stack = [(0x10000, base)]
+    stack = [(whole, base)]
 
     def begin(at: int, number: int) -> None:
         if found[-1][0] == at:
@@ -161,10 +166,10 @@ def swept(items: list[tuple[int, int, int]], base: int) -> list[tuple[int, int]]
             end, _ = stack.pop()
             begin(end, stack[-1][1])
         begin(at, number)
-        stack.append((at + (1 << (32 - length)), number))
+        stack.append((at + (1 << (bits - length)), number))
     while len(stack) > 1:
         end, _ = stack.pop()
-        if end < 0x10000:  # noqa: PLR2004 - the next /16
+        if end < whole:
             begin(end, stack[-1][1])
     return found
 

@@ -6,8 +6,9 @@ Standard library only.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
+from rbops.dataplane.xdp.table import swept
 from rbops.dataplane.xdp.table6 import DENSE, INDEXED, SMALL
 
 __all__ = ["painted6", "ranges6"]
@@ -15,28 +16,9 @@ __all__ = ["painted6", "ranges6"]
 _BITS, _STEP, _KEYS, _INDEX_BYTES = 128, 16, 65536, 2 * 260
 
 
-def painted6(prefixes: Iterable[tuple[int, int, int]]) -> list[tuple[int, int]]:
+def painted6(prefixes: Sequence[tuple[int, int, int]]) -> list[tuple[int, int]]:
     """(start, number) of the ranges that sorted (address, length, number) make; 0 is what none of them covers."""
-    found: list[tuple[int, int]] = [(0, 0)]
-    open_: list[tuple[int, int]] = [(1 << _BITS, 0)]
-
-    def begin(at: int, number: int) -> None:
-        if found[-1][0] == at:
-            found.pop()
-        if not found or found[-1][1] != number:
-            found.append((at, number))
-
-    for at, length, number in prefixes:
-        while open_[-1][0] <= at:
-            end, _ = open_.pop()
-            begin(end, open_[-1][1])
-        begin(at, number)
-        open_.append((at + (1 << (_BITS - length)), number))
-    while len(open_) > 1:
-        end, _ = open_.pop()
-        if end < 1 << _BITS:
-            begin(end, open_[-1][1])
-    return found
+    return swept(prefixes, 0, whole=1 << _BITS, bits=_BITS)
 
 
 def ranges6(memory: memoryview, root: int) -> list[tuple[int, int]]:

@@ -70,9 +70,7 @@ def rendering(plan: ClusterPlan, routes: Table) -> XdpRendering:
     own = tuple(
         address.partition("/")[0] for server in plan.servers for port in server.ports for address in port.addresses
     )
-    own += () if plan.ipv6 is None else tuple(port.address.partition("/")[0] for port in plan.ipv6.ports)
+    own += tuple(port.address.partition("/")[0] for port in plan.ports6)
     files = PlannedFile(_OBJECT, program.sha256), PlannedFile(FIB, fib.sha256)
     routes_to_come = None if plan.routing is None else plan.routing.routes
-    return XdpRendering(
-        (fib, program), *files, plan.forwarding.punts, own, routes_to_come, () if plan.ipv6 is None else plan.ipv6.ports
-    )
+    return XdpRendering((fib, program), *files, plan.forwarding.punts, own, routes_to_come, plan.ports6)
