@@ -51,10 +51,21 @@ def undo(system: System, actions: Iterable[Action]) -> list[str]:
     for action in actions:
         try:
             execute(system, [action])
+            _took_effect(system, action)
         except CheckFailed as error:
             if not any(word in str(error).lower() for word in (*_GONE, _WANTED)):
                 failures.append(str(error))
     return failures
+
+
+def _took_effect(system: System, action: Action) -> None:
+    """A kernel parameter reads as it was written; what is no longer planned is in no comparison with the plan."""
+    if not isinstance(action, Write) or not action.path.startswith("/proc/sys/"):
+        return
+    found = system.read(action.path)
+    if found is not None and found.split() != action.value.split():
+        text = f"writing {action.value!r} to {action.path} had no effect: it is {found.strip()!r}"
+        raise CheckFailed(text, code="node.write")
 
 
 def _batches(actions: Iterable[Action]) -> Iterator[list[Action]]:

@@ -162,7 +162,7 @@ DAMAGES = (
     Damage("read-only-etc", _folder(_READ_ONLY, "/etc"), _folder(_WRITABLE, "/etc"), cripples=True),
     Damage("cut-file", _script(_CUT_FILE)),
     Damage("no-timer", _script(_NO_TIMER), _script(_TIMER)),
-    Damage("no-effect", _script(_NO_EFFECT), _script(_EFFECT)),
+    Damage("no-effect", _script(_NO_EFFECT), _script(_EFFECT), cripples=True),
     Damage("clock-ahead", _script(_CLOCK.replace("{days}", "+ 400")), _script(_CLOCK_BACK)),
     Damage("clock-back", _script(_CLOCK.replace("{days}", "- 400")), _script(_CLOCK_BACK)),
     Damage("port-lost", _script(_PULL), _script(_PLUG), cripples=True),

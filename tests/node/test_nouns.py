@@ -224,6 +224,22 @@ def test_undo_takes_what_is_gone_as_done() -> None:
     assert len(undo(stuck, [Ip("link set dev eth7 down")])) == 1
 
 
+class Deaf(Recorded):
+    """Accepts what is written to a file and changes nothing."""
+
+    def write(self, path: str, value: str) -> None:
+        self.written.append((path, value))
+
+
+@pytest.mark.parametrize(("found", "failures"), [("1\t2\n", 0), ("0\n", 1), ("", 1), (None, 0)])
+def test_undo_reads_a_kernel_parameter_back(found: str | None, failures: int) -> None:
+    """What the plan no longer names is in no comparison with it: nobody else would see that it stayed."""
+    path = "/proc/sys/net/ipv4/conf/ext1/log_martians"
+    system = Deaf(files={} if found is None else {path: found})
+    assert len(undo(system, [Write(path, "1 2")])) == failures
+    assert system.written == [(path, "1 2")]
+
+
 @pytest.mark.parametrize("action", [Ip("a b"), Run(("a", "b c")), Write("/proc/x", "1")])
 def test_actions_are_stored(action: Action) -> None:
     assert action_from_json(json.loads(json.dumps(action_to_json(action)))) == action
