@@ -34,7 +34,9 @@ class ActionModule(ActionBase):
         names = [*names, *(path for _, path in passwords)]
         with self._unlogged():
             found = self._execute_module(
-                module_name="rbops_keys", module_args={"dest": dest, "content": content}, task_vars=task_vars
+                module_name="rbops_keys",
+                module_args={"dest": dest, "content": content, "run": str((task_vars or {}).get("rbops_run") or "")},
+                task_vars=task_vars,
             )
         if found.get("failed"):
             said = str(found.get("msg") or "the module gave no reason")

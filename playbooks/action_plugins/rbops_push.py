@@ -122,6 +122,8 @@ class ActionModule(ActionBase):
         with open(_PROGRAM, "rb") as file:
             program = file.read()
         request.update(step=step, check=self._task.check_mode, diff=self._task.diff, sizes=[len(c) for c in contents])
+        # `rbops apply` sets it: what its transaction has reverted on a server is not written to that any more.
+        request.update(run=str(self._vars.get("rbops_run") or ""))
         data = b"".join([program, json.dumps(request).encode(), b"\n", *contents])
         python = str(self._vars.get("ansible_python_interpreter") or _PYTHON)
         if python.startswith("auto"):

@@ -36,13 +36,17 @@ EXAMPLES = r"""
     keys: [/srv/router/peer.keys]
 """
 
+import fcntl
+import json
 import os
 import stat
 import tempfile
+from contextlib import contextmanager
 
 from ansible.module_utils.basic import AnsibleModule
 
 MODE = 0o600
+STATE = "/var/lib/rbops"
 
 
 def look(dest, content):
@@ -83,22 +87,51 @@ def put(dest, content):
         raise
 
 
+def run_of_change():
+    """The run whose change is open here; None without one."""
+    try:
+        with open(f"{STATE}/snapshot/manifest.json", encoding="utf-8") as file:
+            return json.load(file)["run"]
+    except FileNotFoundError:
+        return None
+
+
+@contextmanager
+def change_open(run):
+    """As in rbops_push: no key comes to a server that has rolled the change of this run back."""
+    if not run:
+        yield True
+        return
+    handle = os.open(f"{STATE}/.busy", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield run_of_change() == run
+    finally:
+        os.close(handle)
+
+
 def main():
     """Entry point; the action plugin of the same name makes ``content`` of the key files, empty for none."""
     module = AnsibleModule(
         argument_spec={
             "dest": {"type": "path", "required": True},
             "content": {"type": "str", "required": True, "no_log": True},
+            "run": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
-    dest, content = module.params["dest"], module.params["content"].encode()
+    dest, content, run = module.params["dest"], module.params["content"].encode(), module.params["run"]
     # Keeps folders that makedirs makes readable under any umask of the login.
     os.umask(0o022)
     try:
         reason = look(dest, content)
         if reason and not module.check_mode:
-            put(dest, content)
+            with change_open(run) as still:
+                if not still:
+                    module.fail_json(
+                        msg=f"the change of run {run} is not open any more: this server has rolled it back"
+                    )
+                put(dest, content)
     except OSError as error:
         module.fail_json(msg=error.strerror)
     module.exit_json(changed=bool(reason), reason=reason)

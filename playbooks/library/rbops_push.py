@@ -99,6 +99,7 @@ reboot:
   sample: [{subject: boot, setting: nohz_full, have: absent, want: 1-3}]
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -107,6 +108,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 
 SHOWN_BYTES = 104448
 PROGRAM = "/usr/sbin/rbops-node"
@@ -114,6 +116,7 @@ UNITS = "/etc/systemd/system/"
 BOOT, WATCH, FIB = "rbops.service", "rbops-watch.service", "rbops-fib.service"
 BIRD, DEBIANS_BIRD = "rbops-bird.service", "bird.service"
 EXPORTER = "rbops-exporter.service"
+STATE = "/var/lib/rbops"
 
 
 class Failed(Exception):
@@ -145,8 +148,40 @@ def packages(request, _contents):
     return {"missing": missing}
 
 
+@contextmanager
+def _change_open(request):
+    """Nothing reverts the server meanwhile, and nothing of a change is written that it has reverted already.
+
+    ``run`` is that of ``rbops apply``; a play without a transaction has none.
+    """
+    run = request.get("run")
+    if not run:
+        yield
+        return
+    state = request.get("state", STATE)
+    # As rbops-node does: one that acts on this server at a time.
+    handle = os.open(f"{state}/.busy", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            with open(f"{state}/snapshot/manifest.json", encoding="utf-8") as file:
+                there = json.load(file)["run"]
+        except FileNotFoundError:
+            there = None
+        if there != run:
+            raise Failed(f"the change of run {run} is not open any more: this server has rolled it back")
+        yield
+    finally:
+        os.close(handle)
+
+
 def files(request, contents):
     """What differs; with ``write`` the files are put in place, otherwise what is not wanted at ``clean`` goes."""
+    with _change_open(request):
+        return _files(request, contents)
+
+
+def _files(request, contents):
     wanted = request["files"]
     if request["write"]:
         for entry, content in zip(wanted, contents, strict=True):
@@ -262,20 +297,13 @@ def activate(request, contents):
     units = _units((*running, BIRD) if speaks else running)
     if check:
         return {**answer, "changes": _diff(program, contents[0]) + units}
-    # Known before they are used: a data plane's unit is started by what follows.
-    enable = [change["subject"] for change in units if change["setting"] == "at boot"]
-    if enable:
-        _systemctl("--no-reload", "enable", *enable)
-    if enable or _stale_units():
-        _systemctl("daemon-reload")
+    with _change_open(request):
+        # Known before they are used: a data plane's unit is started by what follows.
+        _known(units)
+    # It takes the server for itself.
     done = _apply(program)
-    for unit, planned in {**optional, BIRD: speaks}.items():
-        if not planned and os.path.lexists(f"{UNITS}multi-user.target.wants/{unit}"):
-            # Before its unit goes with the files that are not planned.
-            _systemctl("disable", "--now", unit)
-    _remove(request["clean"], left)
-    if any(path.startswith(UNITS) for path in left):
-        _systemctl("daemon-reload")
+    with _change_open(request):
+        _end(request["clean"], left, {**optional, BIRD: speaks})
     # What reads the same as before runs on.
     outdated = {*done.pop("outdated"), *(change["subject"] for change in units if change["setting"] == "state")}
     again = [unit for unit in running if unit in outdated]
@@ -285,6 +313,26 @@ def activate(request, contents):
         # Its sessions live on where it runs: it reads its files again. It refuses what it cannot use.
         _systemctl("reload-or-restart", BIRD)
     return {**answer, **done, "changes": done["changes"] + units}
+
+
+def _known(units):
+    """Enabled, and read by systemd as they are now."""
+    enable = [change["subject"] for change in units if change["setting"] == "at boot"]
+    if enable:
+        _systemctl("--no-reload", "enable", *enable)
+    if enable or _stale_units():
+        _systemctl("daemon-reload")
+
+
+def _end(places, left, optional):
+    """Services and files that are not planned go."""
+    for unit, planned in optional.items():
+        if not planned and os.path.lexists(f"{UNITS}multi-user.target.wants/{unit}"):
+            # Before its unit goes with the files that are not planned.
+            _systemctl("disable", "--now", unit)
+    _remove(places, left)
+    if any(path.startswith(UNITS) for path in left):
+        _systemctl("daemon-reload")
 
 
 def _units(running):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -204,9 +204,12 @@ def _checked(what: Push, options: ApplyOptions, reporter: Reporter, stop: Stop) 
 
 
 def _play(what: Push, options: ApplyOptions, reporter: Reporter, stop: Stop) -> PlayResult:
-    playbook = what.run.project / "site.yml"
+    playbook, play = what.run.project / "site.yml", options.play
+    if not play.check:
+        # A server that has rolled the change back meanwhile takes no more of it.
+        play = replace(play, extra_vars=(*play.extra_vars, f"rbops_run={what.run.id}"))
     return run_playbook(
-        what.run, playbook, what.inventory, options.play, on_event=reporter.task, stop=stop, timeout=PLAY_TIMEOUT_S
+        what.run, playbook, what.inventory, play, on_event=reporter.task, stop=stop, timeout=PLAY_TIMEOUT_S
     )
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import yaml
 
 from rbops.dataplane import registry
+from rbops.node.state import State
 from rbops.render import unplanned
 from rbops.render.bird import PLACES
 from rbops.render.exporter import PLACE
@@ -69,6 +71,42 @@ def test_content_that_was_cut_on_its_way_is_not_put(tmp_path: Path) -> None:
     answer = push({**asked, "check": False, "diff": False}, b"new con")
     assert answer == {"failed": True, "msg": f"{path} arrived damaged"}
     assert [left.read_bytes() for left in tmp_path.iterdir()] == [b"old"]
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("there", [None, "another", "mine"])
+def test_a_change_that_the_server_has_reverted_writes_nothing_more(tmp_path: Path, there: str | None) -> None:
+    """The controller was cut off while the timer fired; the play goes on when it is back."""
+    path, snapshot = tmp_path / "file", tmp_path / "state/snapshot"
+    snapshot.mkdir(parents=True)
+    if there:
+        (snapshot / "manifest.json").write_text(json.dumps({"run": there}))
+    asked = {"step": "files", "files": [entry(path, b"new")], "clean": [], "check": False, "diff": False}
+    mine = {**asked, "run": "mine", "state": str(tmp_path / "state")}
+    for request, contents in ((mine, ()), ({**mine, "write": True}, (b"new",))):
+        answer = push({"write": False, **request}, *contents)
+        assert answer.get("failed", False) is (there != "mine")
+        assert "not open any more: this server has rolled it back" in answer.get("msg", "") or there == "mine"
+    assert path.exists() is (there == "mine")
+    # A play without a transaction asks nobody.
+    assert push({**asked, "run": "", "write": True}, b"new") == {"stale": []}
+
+
+@pytest.mark.root
+def test_nothing_is_written_while_rbops_node_reverts(tmp_path: Path) -> None:
+    path, state = tmp_path / "file", tmp_path / "state"
+    (state / "snapshot").mkdir(parents=True)
+    manifest = state / "snapshot/manifest.json"
+    manifest.write_text(json.dumps({"run": "mine"}))
+    asked = {"step": "files", "files": [entry(path, b"new")], "clean": [], "check": False, "diff": False}
+    with ThreadPoolExecutor(1) as pool:
+        with State(state).exclusive():
+            answer = pool.submit(push, {**asked, "run": "mine", "state": str(state), "write": True}, b"new")
+            with pytest.raises(TimeoutError):
+                answer.result(timeout=1)
+            manifest.unlink()
+        assert "not open any more" in answer.result()["msg"]
+    assert not path.exists()
 
 
 @pytest.fixture
