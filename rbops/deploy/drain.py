@@ -48,8 +48,10 @@ class Drained:
     seconds: float
 
 
-def drain(plan: ClusterPlan, inventory: Inventory, name: str, *, drained: bool) -> Drained:
+def drain(plan: ClusterPlan, inventory: Inventory, name: str, *, drained: bool, run: str | None = None) -> Drained:
     """Drain the server, or use it again, and confirm it by counters. Can be repeated.
+
+    ``run``: for as long as that run has the servers' locks; who takes one over uses the server again.
 
     Raises UsageError (2) for a server that is not in the plan, Mismatch (3) where the data plane cannot or where it
     would cut servers off, both before anything changes; Unreachable (4); CheckFailed (1) when the counters still move.
@@ -80,7 +82,7 @@ def drain(plan: ClusterPlan, inventory: Inventory, name: str, *, drained: bool) 
         if drained:
             _check(plan, name, states)
         before = _rate(sessions, index) if drained else 0.0
-        _tell(sessions, index, drained=drained)
+        _tell(sessions, index, drained=drained, run=run)
         if drained:
             _confirm(sessions, name, index)
     return Drained(name, drained, tuple(sessions), already, round(before), round(time.monotonic() - started, 2))
@@ -131,11 +133,10 @@ def _check(plan: ClusterPlan, name: str, states: Mapping[str, State]) -> None:
         )
 
 
-def _tell(sessions: Mapping[str, Session], index: int, *, drained: bool) -> None:
+def _tell(sessions: Mapping[str, Session], index: int, *, drained: bool, run: str | None) -> None:
     """Tell all servers or none: when one fails, those already told to drain are told to undrain."""
-    answers = each(
-        sessions.items(), lambda session: RemoteNode(session).call("drain" if drained else "undrain", str(index))
-    )
+    words = ["drain" if drained else "undrain", str(index), *(["--run", run] if run and drained else [])]
+    answers = each(sessions.items(), lambda session: RemoteNode(session).call(*words))
     try:
         raise_errors(answers)
     except RbopsError:

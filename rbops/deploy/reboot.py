@@ -128,7 +128,7 @@ class Reboots:
     def _drained(self, name: str) -> Iterator[None]:
         """Nothing goes through the server while it is away, where the others can do without it."""
         try:
-            mine = not drain(self.plan, self.inventory, name, drained=True).already
+            mine = not drain(self.plan, self.inventory, name, drained=True, run=self.run.id).already
         except RbopsError as error:
             self.run.note("not drained", server=name, reason=str(error))
             mine = False

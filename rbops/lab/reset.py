@@ -2,7 +2,7 @@
 
 ``ip netns exec NAMESPACE python -m rbops.lab.reset DEVICE,MAC,QUEUES,MTU ...`` in the server's namespace, before its
 devices are moved to the patch panel. Moving takes addresses, routes, neighbours, queueing disciplines and the
-device's sysctl away; it keeps what is reset here: XDP, channels, XPS, RPS, threaded NAPI, features, MTU.
+device's sysctl away; it keeps what is reset here: XDP, channels, XPS, RPS, threaded NAPI, features, flags, MTU.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ def _reset(device: str, mac: str, queues: str, mtu: str) -> None:
         _write(folder / "threaded", "0")
     for mode in ("xdpdrv", "xdpgeneric"):
         _tool("ip", "link", "set", device, mode, "off")
-    _tool("ip", "link", "set", device, "down", "promisc", "off", "allmulticast", "off", "txqueuelen", "1000")
+    _tool("ip", "link", "set", device, "down", "arp", "on", "promisc", "off", "allmulticast", "off")
+    _tool("ip", "link", "set", device, "txqueuelen", "1000")
     _tool("ip", "link", "set", device, "address", mac, "mtu", mtu)
     # Fails where the channels are as wanted, which is what was asked for.
     _tool("ethtool", "-L", device, "rx", queues, "tx", queues)

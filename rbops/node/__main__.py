@@ -113,6 +113,7 @@ def _options() -> tuple[tuple[tuple[str, ...], str, dict[str, Any]], ...]:
     return (
         (_NEED_RUN, "--run", {"required": True, "help": "the run's id"}),
         (("revert",), "--run", {"help": "only if this run's change is the open one"}),
+        (("drain",), "--run", {"help": "until this run ends, or its lock is taken over"}),
         (("open", "begin", "lock"), "--holder", {"default": _holder(), "help": "who, for the message to others"}),
         (
             ("open", "begin", "rearm"),
@@ -269,7 +270,8 @@ def _unlock(node: Node, options: argparse.Namespace) -> int:
 
 
 def _drain(node: Node, options: argparse.Namespace) -> int:
-    return _print(node.drain(options.server, drained=options.verb == "drain"), options)
+    run = options.run if options.verb == "drain" else None
+    return _print(node.drain(options.server, drained=options.verb == "drain", run=run), options)
 
 
 def _counters(node: Node, options: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 
 from rbops.dataplane.base import Probeable
 from rbops.errors import Locked, Mismatch, RbopsError, StateUnknown
-from rbops.node import drain, guard, kernel_stages, lock, netlink, pending, prober, recovery, routes, watch
+from rbops.node import drain, guard, kernel_stages, lock, managers, netlink, pending, prober, recovery, routes, watch
 from rbops.node.devices import PROTOCOL, TABLE, inventory, resolve
 from rbops.node.engine import Applied, Engine, prepare
 from rbops.node.execute import execute
@@ -30,6 +30,8 @@ __all__ = ["Node"]
 _DEVICES_WAIT_S = 60.0
 _REVERT_WAIT_S = 300.0
 _WAIT_S, _AGAIN_WAIT_S = 10.0, 1.0
+_OUTLIVES = kernel_stages.SUBJECTS | {managers.SUBJECT}
+"""What is there after a reboot, though the kernel has forgotten everything else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,9 +194,13 @@ class Node(Views):
             return {"schema_version": 1, "restored": restored, "changes": changes}
 
     def lock(self, holder: str, run: str, *, takeover: bool) -> None:
-        """Take the server for a run."""
+        """Take the server for a run; what a run drained whose lock is taken over is used again."""
         with self.state.exclusive():
+            earlier = (lock.held(self.state) or {}).get("run")
             lock.lock(self.state, holder, run, takeover=takeover)
+            if takeover and earlier not in (None, run) and drain.by_run(self.state, earlier):
+                config = self._config()
+                drain.release(self.open_plane(config, resolve_names(config, self.system)), self.state, config, earlier)
 
     def unlock(self, run: str) -> bool:
         """Give the server back; where rbops is not installed, nothing stays of what it kept there."""
@@ -219,12 +225,15 @@ class Node(Views):
         Thread(target=self._guard, daemon=True).start()
         watch.watch(config, names, plane, renew=lambda: drain.renew(plane, self.state, config))
 
-    def drain(self, server: int, *, drained: bool) -> dict[str, Any]:
-        """Leave the server with that index out as an intermediate, or use it again; those that are left out now."""
+    def drain(self, server: int, *, drained: bool, run: str | None = None) -> dict[str, Any]:
+        """Leave the server with that index out as an intermediate, or use it again; those that are left out now.
+
+        ``run``: until that run undrains it, or another one takes over its lock.
+        """
         with self.state.exclusive():
             config = self._config()
             plane = self.open_plane(config, resolve_names(config, self.system))
-            return {"drained": drain.change(plane, self.state, config, server, drained=drained)}
+            return {"drained": drain.change(plane, self.state, config, server, drained=drained, run=run)}
 
     def _guard(self) -> None:
         """For as long as the watch runs: without it the watch ends too, and systemd starts both again."""
@@ -274,17 +283,23 @@ class Node(Views):
                 "; ".join(failures), code="node.undo-failed", hint=f"what is left to undo is in {self.state.undo}"
             )
         pending.commit(self.system)
-        for path in (self.state.applied, self.state.routes, self.state.boot, self.state.services, self.state.restored):
+        for path in self._records:
             path.unlink(missing_ok=True)
+
+    @property
+    def _records(self) -> tuple[Path, ...]:
+        """What is known of an applied configuration, and means nothing without one."""
+        state = self.state
+        return state.applied, state.routes, state.boot, state.services, state.restored
 
     def _forget_all(self) -> None:
         """After a reboot nothing of a first change is in the kernel; what of it outlives one is removed."""
-        failures = Prior(self.state.undo).restore(self.system, kernel_stages.SUBJECTS)
+        failures = Prior(self.state.undo).restore(self.system, _OUTLIVES)
         if failures:
             raise StateUnknown(
                 "; ".join(failures), code="node.undo-failed", hint=f"what is left to undo is in {self.state.undo}"
             )
-        for path in (self.state.applied, self.state.undo, self.state.boot):
+        for path in (*self._records, self.state.undo):
             path.unlink(missing_ok=True)
 
     def _last_config(self) -> NodeConfig | None:

@@ -126,6 +126,12 @@ def test_all_others_are_told(tmp_path: Path, servers: Servers) -> None:
     assert servers.calls[-1] == ("n3", "undrain", "1")
 
 
+def test_a_run_says_that_it_is_its_own(tmp_path: Path, servers: Servers) -> None:
+    inventory: Any = Chosen(*ALL)
+    drain(rb4(tmp_path), inventory, "n1", drained=True, run="r1")
+    assert servers.calls[-1] == ("n3", "drain", "1", "--run", "r1")
+
+
 def test_who_would_be_cut_off_is_named_and_nothing_changes(tmp_path: Path, servers: Servers) -> None:
     servers.status = {"n0": {"dead": [3], "drained": [2]}, "n3": {"dead": [0], "drained": []}}
     with pytest.raises(Mismatch, match="without n1 no path is left from n0 to n3"):

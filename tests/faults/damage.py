@@ -6,12 +6,15 @@ All reach the servers through their namespaces, never over the management networ
 from __future__ import annotations
 
 import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rbops.lab import layout
 from rbops.lab.cgroup import lab_cgroup
+from rbops.lab.command import run
+from rbops.lab.manifest import LabPort, LabServer
 from rbops.lab.model import Lab
 from tests.deploy.serverstate import inside, state
 from tests.faults.verb import Verb
@@ -93,6 +96,27 @@ def _hang(ground: Ground) -> None:
         time.sleep(_HANG_S if frozen == "1" else 0)
 
 
+def _pull(ground: Ground) -> None:
+    """A port goes as a NIC does that is taken out: with all its settings."""
+    for server, port in _external(ground):
+        item = f"{port.device},{port.mac},{port.queues},{port.mtu}"
+        run(["ip", "netns", "exec", server.netns, sys.executable, "-P", "-m", "rbops.lab.reset", item])
+        panel = ground.lab.manifest.panel
+        run(["ip", "-n", server.netns, "link", "set", port.device, "netns", panel, "name", port.panel])
+
+
+def _plug(ground: Ground) -> None:
+    panel = ground.lab.manifest.panel
+    for server, port in _external(ground):
+        run(["ip", "-n", panel, "link", "set", port.panel, "netns", server.netns, "name", port.device], check=False)
+    ground.on_each(_APPLY)
+
+
+def _external(ground: Ground) -> list[tuple[LabServer, LabPort]]:
+    servers = [ground.lab.manifest.server(name) for name in ground.servers]
+    return [(server, port) for server in servers for port in server.ports if port.device.startswith("ext")]
+
+
 def _second(ground: Ground) -> None:
     code = ground.second()
     assert code == 7, f"the second operator ended with {code}"
@@ -137,8 +161,8 @@ f=$(readlink -f /etc/python3*/sitecustomize.py)
 while mountpoint -q $f; do umount $f; done
 rm -f /run/another-day.py
 """
-_PULL = "ip link set ext{i} down; ip link set ext{i} name gone{i}"
-_PLUG = "ip link show gone{i} >/dev/null 2>&1 || exit 0; ip link set gone{i} down; ip link set gone{i} name ext{i}"
+# Where no change is open nothing but an apply gives a port its settings again.
+_APPLY = "[ -e /var/lib/rbops/snapshot ] || [ ! -e /etc/rbops/node.json ] || rbops-node apply"
 
 KILLS = (
     Damage("TERM", _kill(signal.SIGTERM)),
@@ -165,7 +189,7 @@ DAMAGES = (
     Damage("no-effect", _script(_NO_EFFECT), _script(_EFFECT), cripples=True),
     Damage("clock-ahead", _script(_CLOCK.replace("{days}", "+ 400")), _script(_CLOCK_BACK)),
     Damage("clock-back", _script(_CLOCK.replace("{days}", "- 400")), _script(_CLOCK_BACK)),
-    Damage("port-lost", _script(_PULL), _script(_PLUG), cripples=True),
+    Damage("port-lost", _pull, _plug, cripples=True),
     Damage("sshd-restarted", _script("systemctl restart ssh")),
     Damage("second-operator", _second),
 )
