@@ -334,7 +334,8 @@ class Ipv6:
 class BgpNeighbor:
     """A BGP router of another AS on external port ``port``. ``password`` is a file on the controller.
 
-    Filters are prefixes, ``PREFIX+`` or ``PREFIX{LOW,HIGH}``; None lets everything through.
+    ``families``: those whose routes the session carries, ``ipv4`` and ``ipv6``. Filters are prefixes, ``PREFIX+`` or
+    ``PREFIX{LOW,HIGH}``; None lets everything through.
     """
 
     port: int
@@ -344,6 +345,7 @@ class BgpNeighbor:
     imports: tuple[str, ...] | None
     exports: tuple[str, ...] | None
     bfd: bool
+    families: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

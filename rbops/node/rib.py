@@ -300,7 +300,8 @@ class Rib:
         if route.next_hop:
             parts.append(f"nhid {route.next_hop}")
         for path in self._ways.paths(route):
-            via = "" if path.gateway is None else f"via {address_text(path.gateway)} "
+            other = "inet6 " if path.gateway is not None and path.gateway >> 32 and self.family == 4 else ""  # noqa: PLR2004
+            via = "" if path.gateway is None else f"via {other}{address_text(path.gateway)} "
             link = self.links.get(path.device)
             parts.append(
                 f"{via}dev {link.name if link else path.device}"

@@ -32,6 +32,7 @@ _NEWNEIGH, _DELNEIGH, _NEWNEXTHOP, _DELNEXTHOP = 28, 29, 104, 105
 _GROUP, _BLACKHOLE, _NH_OIF, _NH_GATEWAY, _NH_ENCAP = 2, 4, 5, 6, 8
 _DST, _OIF, _GATEWAY, _PRIORITY, _MULTIPATH, _TABLE, _VIA, _ENCAP, _NH_ID = 1, 4, 5, 6, 9, 15, 18, 22, 30
 _CACHEINFO = 12
+_IPV6, _IPV6_BYTES = struct.pack("=H", socket.AF_INET6), 16
 _TABLE_HEAD = struct.pack("=HH", 8, _TABLE)
 KEY = {4: (32, 6), 6: (128, 8)}
 """By family: bits of an address, and of the prefix length below it in a key."""
@@ -52,7 +53,7 @@ _UP, _LOWER_UP = 0x1, 0x10000
 class Path:
     """One next hop of a route: interface index, gateway (None: connected), weight; ``down``: its link has no carrier.
 
-    ``odd`` says what of it is not understood.
+    An IPv4 route's gateway may be an IPv6 address (RFC 8950). ``odd`` says what of it is not understood.
     """
 
     device: int
@@ -230,7 +231,7 @@ class Reader:
         elif not number and _OIF in values:
             paths = (_path(values, _number(values[_OIF]), flags, 1),)
         metric = _number(values.get(_PRIORITY))
-        known = (_TABLE, _OIF, _GATEWAY, _PRIORITY, _MULTIPATH, _NH_ID, _CACHEINFO)
+        known = (_TABLE, _OIF, _GATEWAY, _VIA, _PRIORITY, _MULTIPATH, _NH_ID, _CACHEINFO)
         other = b"".join(_attribute(kind, value) for kind, value in values.items() if kind not in known)
         return Route(kind, metric, tos, protocol, scope, paths, number, b"" if number else other, odd)
 
@@ -281,8 +282,12 @@ def _attributes(data: bytes, start: int, end: int) -> Iterator[tuple[int, bytes]
 
 
 def _path(values: dict[int, bytes], device: int, flags: int, weight: int) -> Path:
-    gateway = values.get(_GATEWAY)
-    odd = "next hop of another family" if _VIA in values else "encapsulated" if _ENCAP in values else ""
+    gateway, via = values.get(_GATEWAY), values.get(_VIA)
+    odd = "encapsulated" if _ENCAP in values else ""
+    if via is not None:
+        # struct rtvia: a family, then the address.
+        gateway = via[2:] if via[:2] == _IPV6 and len(via) == 2 + _IPV6_BYTES else None
+        odd = "next hop of another family" if gateway is None else odd
     down = bool(flags & (_DEAD | _LINKDOWN))
     return Path(device, None if gateway is None else int.from_bytes(gateway, "big"), weight, down, odd)
 

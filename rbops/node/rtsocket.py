@@ -23,7 +23,7 @@ _GROUPS = (1, 3, 5, 7, 32)
 """Links, neighbours, IPv4 addresses, IPv4 routes, next hops."""
 _GROUPS6 = (9, 11)
 """IPv6 addresses and routes."""
-_DST, _OIF, _GATEWAY, _PRIORITY, _MULTIPATH, _TABLE = 1, 4, 5, 6, 9, 15
+_DST, _OIF, _GATEWAY, _PRIORITY, _MULTIPATH, _TABLE, _VIA = 1, 4, 5, 6, 9, 15, 18
 _ONLINK, _PERMANENT, _USE = 4, 0x80, 1
 _BYTE = 256
 
@@ -130,10 +130,10 @@ def route_message(key: int, route: Route, table: int, family: int = 4) -> bytes:
         (path,) = route.paths
         body += _attribute(_OIF, struct.pack("=i", path.device))
         if path.gateway is not None:
-            flags = _ONLINK if family == 4 else 0  # noqa: PLR2004
-            body += _attribute(_GATEWAY, _packed(path.gateway))
+            flags, gateway = _gateway(path.gateway, family)
+            body += gateway
     elif route.paths:
-        body += _attribute(_MULTIPATH, b"".join(map(_hop_message, route.paths)))
+        body += _attribute(_MULTIPATH, b"".join(_hop_message(path, family) for path in route.paths))
     head = (
         code,
         key & ((1 << shift) - 1),
@@ -148,9 +148,17 @@ def route_message(key: int, route: Route, table: int, family: int = 4) -> bytes:
     return _HEADER.pack(16 + len(body), _NEWROUTE, _REQUEST | _CREATE | _REPLACE, 0, 0) + body
 
 
-def _hop_message(path: Path) -> bytes:
-    gateway = b"" if path.gateway is None else _attribute(_GATEWAY, _packed(path.gateway))
-    flags = 0 if path.gateway is None or len(gateway) > 8 else _ONLINK  # noqa: PLR2004 - IPv6
+def _gateway(address: int, family: int) -> tuple[int, bytes]:
+    """Flags and attribute of a next hop of a route of ``family``."""
+    if _family(address) == socket.AF_INET:
+        return _ONLINK, _attribute(_GATEWAY, _packed(address))
+    if family == 4:  # noqa: PLR2004
+        return 0, _attribute(_VIA, struct.pack("=H", socket.AF_INET6) + _packed(address))
+    return 0, _attribute(_GATEWAY, _packed(address))
+
+
+def _hop_message(path: Path, family: int) -> bytes:
+    flags, gateway = (0, b"") if path.gateway is None else _gateway(path.gateway, family)
     return struct.pack("=HBBi", 8 + len(gateway), flags, path.weight - 1, path.device) + gateway
 
 

@@ -111,7 +111,7 @@ class Ways:
         )
 
     def _resolve_path(self, route: Route, path: Path, link: Link) -> Near | Far | Answer:
-        other = path.gateway is not None and (path.gateway >> 32 == 0) != (self._bits == _HOST)
+        other = path.gateway is not None and path.gateway >> 32 == 0 and self._bits != _HOST
         if path.odd or other:
             return self._by_kernel(route, path.odd or "next hop of another family")
         port = self._ports.external.get(link.name)
@@ -129,7 +129,8 @@ class Ways:
     def _recurse(self, route: Route, gateway: int) -> Near | Far | Answer:
         """A gateway behind the fabric that is no made-up one: where the table says it is."""
         self.recursive.add(route)
-        for length in range(self._bits, -1, -1):
+        # A next hop of the other family is in the other table, which does not say what it hangs on.
+        for length in range(self._bits, -1, -1) if gateway >> self._bits == 0 else ():
             rest = self._bits - length
             have = self._routes.get((gateway >> rest << rest) << self._shift | length)
             for other in (have if isinstance(have, tuple) else (have,)) if have is not None else ():

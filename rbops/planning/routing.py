@@ -35,7 +35,8 @@ def routing(spec: Spec, ports: Sequence[External], servers: Sequence[Server]) ->
     owner |= {} if six is None else {near.address: port.port for port in six.ports for near in port.adjacencies}
     near = sorted(wanted.neighbors, key=lambda each: (owner[each.address], _place(each.address)))
     neighbors = tuple(
-        BgpNeighbor(owner[n.address], n.address, n.as_number, n.password, n.import_, n.export, n.bfd) for n in near
+        BgpNeighbor(owner[n.address], n.address, n.as_number, n.password, n.import_, n.export, n.bfd, n.carried)
+        for n in near
     )
     made = Daemon(
         as_number=wanted.as_number,

@@ -52,6 +52,7 @@ def bird_files(plan: ClusterPlan, server: Server, digest: str) -> tuple[File, ..
         forbidden6=[*_NEVER6, *_networks6(plan)],
         bfd=any(near["bfd"] for near in neighbors),
         bfd_ms=max(1, round(speaks.bfd_interval_s * 1000)),
+        mixed=any(_is_mixed(near) for near in speaks.neighbors),
         servers=list(_others(plan, speaks, speaker)),
         neighbors=neighbors,
         ospf=_areas(speaks, server),
@@ -111,14 +112,27 @@ def _neighbors(plan: ClusterPlan, speaks: Daemon, server: Server) -> Iterator[di
                 "name": _name(near),
                 "port": near.port,
                 "own": own[near.port, _is_ipv6(near)],
-                "ipv6": _is_ipv6(near),
+                "channels": [_channel(near, family) for family in near.families],
                 "address": near.address,
                 "as_number": near.as_number,
                 "key": _key(near) if near.password is not None else "",
                 "bfd": near.bfd,
-                "imports": near.imports,
-                "exports": near.exports,
             }
+
+
+def _channel(near: BgpNeighbor, family: str) -> dict[str, Any]:
+    """One family's routes on a session; ``mixed``: their next hops are of the other one (RFC 8950)."""
+
+    def own(filters: tuple[str, ...] | None) -> list[str] | None:
+        return None if filters is None else [each for each in filters if (":" in each) == (family == "ipv6")]
+
+    return {
+        "family": family,
+        "six": "6" if family == "ipv6" else "",
+        "mixed": family == "ipv4" and _is_ipv6(near),
+        "imports": own(near.imports),
+        "exports": own(near.exports),
+    }
 
 
 def _areas(speaks: Daemon, server: Server) -> list[dict[str, Any]]:
@@ -154,8 +168,13 @@ def _network(port: Port) -> str:
 
 
 def _is_ipv6(near: BgpNeighbor) -> bool:
-    """Whether a session carries IPv6."""
+    """Whether a session is one between IPv6 addresses."""
     return ":" in near.address
+
+
+def _is_mixed(near: BgpNeighbor) -> bool:
+    """Whether a session carries IPv4 routes with IPv6 next hops (RFC 8950)."""
+    return _is_ipv6(near) and "ipv4" in near.families
 
 
 def _host(near: BgpNeighbor) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path as FilePath
 
 from rbops.errors import Diagnostic
 from rbops.spec.keyfile import check_password, check_secret
-from rbops.spec.routing import BgpNeighbor, Routing
+from rbops.spec.routing import BgpNeighbor, Family, Routing
 from rbops.spec.source import Path
 from rbops.spec.units import InvalidValue
 from rbops.spec.validate import Parts, located, text_at
@@ -20,6 +20,7 @@ __all__ = ["MOST_BYTES", "check_routing"]
 MOST_BYTES = 1 << 20
 _DAEMONS = ("as_number", "router_ids", "neighbors", "announce", "ospf")
 _KEYS = {"as_number": "as"}
+_NAMES: dict[Family, str] = {"ipv4": "IPv4", "ipv6": "IPv6"}
 _PASSWORD = re.compile(rb"^[^#\n]*\bpassword\s+\"", re.MULTILINE)
 
 
@@ -76,6 +77,7 @@ def _neighbors(parts: Parts, routing: Routing, base: FilePath) -> Iterator[Diagn
         if near.as_number == routing.as_number:
             message = f"AS {near.as_number} is the router's own: neighbours are of other ASs"
             yield located(parts.root, (*path, "as"), message, code="spec.conflict")
+        yield from _families(parts, path, near)
         yield from _filters(parts, path, near)
         if is_ipv6(near.address):
             yield from _subnet6(parts, (*path, "address"), IPv6Address(near.address))
@@ -93,9 +95,32 @@ def _filters(parts: Parts, path: Path, near: BgpNeighbor) -> Iterator[Diagnostic
             hint = "leave it out for all, or name prefixes"
             yield located(parts.root, (*path, word), message, hint, code="spec.prefix-filter")
         for at, each in enumerate(filters or ()):
-            if is_ipv6(each) != is_ipv6(near.address):
+            if _of(each) not in near.carried:
                 message = f"{each} lets nothing through: the session with {near.address} carries the other family"
-                yield located(parts.root, (*path, word, at), message, code="spec.prefix-filter")
+                hint = "`families: [ipv4, ipv6]` carries both" if is_ipv6(near.address) else ""
+                yield located(parts.root, (*path, word, at), message, hint, code="spec.prefix-filter")
+        missing = [family for family in near.carried if not any(_of(each) == family for each in filters or ())]
+        if filters and len(near.carried) > len(missing) > 0:
+            message = f"the filter lets nothing of {_NAMES[missing[0]]} through, which the session carries too"
+            hint = f"name prefixes of it, or write `families: [{_of(filters[0])}]`"
+            yield located(parts.root, (*path, word), message, hint, code="spec.prefix-filter")
+
+
+def _families(parts: Parts, path: Path, near: BgpNeighbor) -> Iterator[Diagnostic]:
+    given = near.families
+    if given is not None and not given:
+        message, hint = "the session carries nothing", "leave it out for the address's family, or name ipv4, ipv6"
+        yield located(parts.root, (*path, "families"), message, hint, code="spec.conflict")
+    if given is not None and len(set(given)) < len(given):
+        yield located(parts.root, (*path, "families"), "a family is a duplicate", code="spec.duplicate")
+    if "ipv6" in near.carried and not is_ipv6(near.address):
+        message = f"the session with {near.address} cannot carry IPv6: its next hops are IPv6 addresses"
+        hint = "name the neighbour's IPv6 address, whose session carries both families"
+        yield located(parts.root, (*path, "families"), message, hint, code="spec.conflict")
+
+
+def _of(prefix: str) -> Family:
+    return "ipv6" if is_ipv6(prefix) else "ipv4"
 
 
 def _subnet6(parts: Parts, path: Path, address: IPv6Address) -> Iterator[Diagnostic]:

@@ -10,10 +10,12 @@ from rbops.common.limits import MAX_EXTERNAL_PORTS
 from rbops.spec import routing_words
 from rbops.spec.scalars import Address, FilePath, Flag, HostName, PeerAddress, RoutePrefix, Scalar, number, one_of
 from rbops.spec.section import CONFIG, Section, default, key
+from rbops.spec.words6 import is_ipv6
 
-__all__ = ["BgpNeighbor", "Daemon", "OspfPort", "Routing"]
+__all__ = ["BgpNeighbor", "Daemon", "Family", "OspfPort", "Routing"]
 
 Daemon = Literal["none", "bird"]
+Family = Literal["ipv4", "ipv6"]
 
 _AS = {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string"}], "examples": [64512, "1.10"]}
 _FILTER = {"type": "string", "examples": ["203.0.113.0/24", "10.0.0.0/8+", "10.0.0.0/8{16,24}", "2001:db8::/32+"]}
@@ -30,7 +32,7 @@ class BgpNeighbor(Section):
     """A BGP router of another AS, on the external port whose subnet has its address."""
 
     address: PeerAddress
-    """Its address; the session carries the routes of that family."""
+    """Its address."""
     as_number: Annotated[AsNumber, key("as", examples=[65001])]
     """Its AS, as 65001 or 1.10."""
     password: Annotated[FilePath | None, Field(examples=["peer.password"])] = None
@@ -39,8 +41,17 @@ class BgpNeighbor(Section):
     """The prefixes to accept: exactly, `PREFIX+` longer ones too, `PREFIX{16,24}` of these lengths; left out: all."""
     export: tuple[PrefixFilter, ...] | None = None
     """The prefixes to announce to it; left out: all that other ASs announced, and `announce`."""
+    families: Annotated[tuple[Annotated[Family, one_of(Family)], ...] | None, Field(examples=[["ipv4", "ipv6"]])] = None
+    """Whose routes the session carries; left out: its address's. IPv4 with an IPv6 address is RFC 8950."""
     bfd: Flag = False
     """Whether BFD watches the way to it (RFC 5881); it must do the same."""
+
+    @property
+    def carried(self) -> tuple[Family, ...]:
+        """The families of the session's routes, IPv4 first."""
+        if not self.families:
+            return ("ipv6",) if is_ipv6(self.address) else ("ipv4",)
+        return tuple(sorted(set(self.families)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)

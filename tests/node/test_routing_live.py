@@ -68,7 +68,7 @@ fib.Follower(node._followed(), print, folder / "fib.json", audits=False).run()
 def planned() -> ClusterPlan:
     """The paper's router with a neighbour of another AS on port 0."""
     speakers = tuple(Speaker(f"n{at}", f"198.18.{at}.1", f"198.18.{at}.1", reflector=False) for at in range(4))
-    neighbor = BgpNeighbor(0, "198.18.0.2", 65000, "the password's file", None, None, bfd=True)
+    neighbor = BgpNeighbor(0, "198.18.0.2", 65000, "the password's file", None, None, bfd=True, families=("ipv4",))
     speaks = Daemon(64512, speakers, (neighbor,), ("198.51.100.0/24",), (OspfPort(0, "0.0.0.0", 10),), 0.2)  # noqa: S104
     return replace(mesh(4), routing=Routing("bird", 1000, speaks))
 

@@ -181,6 +181,37 @@ def test_bird_takes_ipv6(tmp_path: Path) -> None:
     assert check_daemon(load_plan(tmp_path / "router.yml"))
 
 
+BOTH = ', as: 65003, families: [ipv6, ipv4], import: ["10.0.0.0/8+", "2001:db8:c::/48"]}'
+
+
+def test_a_session_carries_both_families(tmp_path: Path) -> None:
+    """RFC 8950: all servers take IPv4 routes with IPv6 next hops from each other then; others do not."""
+    (tmp_path / "router.yml").write_text(HEAD + PORTS6.replace(", as: 65003}", BOTH))
+    made = load_plan(tmp_path / "router.yml")
+    three = config(made, "n3")
+    session = three[three.index("protocol bgp port3_2001") :]
+    assert re.findall(r"^  (ipv[46]) \{$", session, re.MULTILINE) == ["ipv4", "ipv6"]
+    four, six = session.split("  ipv6 {")
+    assert ("extended next hop on;" in four, "extended next hop on;" in six) == (True, False)
+    assert ("[ 10.0.0.0/8+ ]" in four, "[ 2001:db8:c::/48 ]" in six) == (True, True)
+    assert ("RBOPS_FOREIGN then" in four, "RBOPS_FOREIGN6 then" in six) == (True, True)
+    for name in ("n0", "n3"):
+        text = config(made, name)
+        servers = text[text.index("template bgp rbops_server") : text.index("protocol bgp")]
+        assert "gateway recursive;\n    extended next hop on;\n    next hop keep;" in servers
+    assert config(made, "n0").count("extended next hop on;") == 1
+    (tmp_path / "router.yml").write_text(HEAD + PORTS6)
+    assert "extended" not in config(load_plan(tmp_path / "router.yml"), "n3")
+
+
+@needs_bird
+@pytest.mark.parametrize("families", ["[ipv4]", "[ipv4, ipv6]"])
+def test_bird_takes_both_families(tmp_path: Path, families: str) -> None:
+    both = PORTS6.replace(", as: 65003}", f", as: 65003, families: {families}}}")
+    (tmp_path / "router.yml").write_text(HEAD + both)
+    assert check_daemon(load_plan(tmp_path / "router.yml"))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "code", "words"),
     [

@@ -189,7 +189,10 @@ router id 198.18.{port}.2;
 protocol device {{ }}
 filter received {{ krt_prefsrc = {source}; if source = RTS_BGP then accept; reject; }}
 protocol kernel {{ ipv6 {{ import none; export filter received; }}; }}
+filter received4 {{ krt_prefsrc = {source4}; if source = RTS_BGP then accept; reject; }}
+protocol kernel {{ ipv4 {{ import none; export filter received4; }}; }}
 protocol static net0 {{ ipv6; route {prefix} blackhole; }}
+protocol static net4 {{ ipv4; route {prefix4} blackhole; }}
 protocol bgp uplink {{
   local 2001:db8:0:a{port}::2 as {number};
   neighbor 2001:db8:0:a{port}::1 as 64512;
@@ -198,6 +201,7 @@ protocol bgp uplink {{
   error wait time 1, 2;
   hold time 9;
   ipv6 {{ import all; export where source = RTS_STATIC; }};
+  ipv4 {{ extended next hop on; import all; export where source = RTS_STATIC; }};
 }}
 """
 BY_HAND = "routing: {daemon: none, routes: 100000}\n"
@@ -208,22 +212,25 @@ routing:
   as: 64512
   announce: ["2001:db8:aa::/48"]
   neighbors:
-    - {address: "2001:db8:0:a0::2", as: 65000}
-    - {address: "2001:db8:0:a3::2", as: 65003, import: ["2001:db8:c3::/48"]}
+    - {address: "2001:db8:0:a0::2", as: 65000, families: [ipv4, ipv6]}
+    - {address: "2001:db8:0:a3::2", as: 65003, families: [ipv4, ipv6], import: ["2001:db8:c3::/48", 100.64.3.0/24]}
 """
 
 
 class Peer:
-    """BIRD of another AS in a tester's namespace; it has the first address of its prefix."""
+    """BIRD of another AS in a tester's namespace; it has the first address of its prefix, and of 100.64.PORT.0/24."""
 
     def __init__(self, cluster: Cluster, port: int, prefix: str) -> None:
         self.cluster, self.tester = cluster, f"t{port}"
         self.folder = cluster.folder / f"peer6-{port}"
         self.folder.mkdir(exist_ok=True)
         self.own = prefix.replace("/48", "1")
-        text = PEER.format(port=port, number=65000 + port, prefix=prefix, source=self.own, folder=self.folder)
-        (self.folder / "bird.conf").write_text(text)
+        self.own4, prefix4 = f"100.64.{port}.1", f"100.64.{port}.0/24"
+        sources = {"source": self.own, "source4": self.own4}
+        more = {"prefix": prefix, "prefix4": prefix4, "folder": self.folder}
+        (self.folder / "bird.conf").write_text(PEER.format(port=port, number=65000 + port, **sources, **more))
         cluster.on(self.tester, "ip", "address", "add", f"{self.own}/128", "dev", "lo", "nodad")
+        cluster.on(self.tester, "ip", "address", "add", f"{self.own4}/32", "dev", "lo")
         files = ["-c", str(self.folder / "bird.conf"), "-s", str(self.folder / "ctl"), "-P", str(self.folder / "pid")]
         cluster.on(self.tester, "bird", *files)
 
@@ -239,6 +246,7 @@ class Peer:
         self.cluster.on(self.tester, "kill", pid, check=False)
         wait_for("its end", lambda: not Path(f"/proc/{pid}").exists())
         self.cluster.on(self.tester, "ip", "address", "del", f"{self.own}/128", "dev", "lo", check=False)
+        self.cluster.on(self.tester, "ip", "address", "del", f"{self.own4}/32", "dev", "lo", check=False)
 
 
 def test_two_ases_reach_each_other_by_bgp(dual: Cluster) -> None:
@@ -260,6 +268,7 @@ def test_two_ases_reach_each_other_by_bgp(dual: Cluster) -> None:
         wait_for("packets", lambda: "3 received" in ping(dual, "t0", "2001:db8:c3::1", "-I", "2001:db8:c0::1"))
         after = counted(dual, "n0")["forwarded"]
         assert sum(after[name] - before[name] for name in ("direct", "phase1")) >= 3
+        carries_ipv4_with_ipv6_next_hops(dual, zero, three)
         for server in SERVERS:
             wait_for(f"{server}'s audit", lambda server=server: differences(dual, server) == 0)
         done = dual.verb("verify")
@@ -272,6 +281,32 @@ def test_two_ases_reach_each_other_by_bgp(dual: Cluster) -> None:
     finally:
         zero.end()
         three.end()
+
+
+def carries_ipv4_with_ipv6_next_hops(dual: Cluster, zero: Peer, three: Peer) -> None:
+    """RFC 8950: the same sessions carry IPv4; its packets are the data planes' from port to port, both ways."""
+    wait_for("the far AS' IPv4", lambda: zero.path_to("100.64.3.0/24") == "64512 65003", 60)
+    wait_for("the way back", lambda: three.path_to("100.64.0.0/24") == "64512 65000", 60)
+    found = "via inet6 2001:db8:0:a3::2 dev ext3", "via inet6 fe80::5252:3:2 dev int3"
+    for server in SERVERS:
+        far = "server 3, port 3, adjacency 2"
+        if server == "n3":
+            far = "port ext3 to 02:4e:00:03:00:02"
+        wait_for(server, lambda server=server, far=far: way(dual, server, "100.64.3.1") == far)
+        assert dual.on(server, "ip", "route", "show", "100.64.3.0/24", "table", "82").startswith(
+            f"100.64.3.0/24 {found[server != 'n3']}"
+        )
+    wait_for("n0", lambda: way(dual, "n0", "100.64.0.1") == "port ext0 to 02:4e:00:00:00:02")
+    assert "via inet6 2001:db8:0:a0::1" in dual.on("t0", "ip", "route", "show", "100.64.3.0/24")
+    command = ("ping", "-n", "-c", "20", "-i", "0.05", "-W", "5", "-I", "100.64.0.1", "100.64.3.1")
+    wait_for("packets", lambda: "20 received" in dual.on("t0", *command, check=False))
+    before = [counted(dual, server) for server in SERVERS]
+    assert "20 received" in dual.on("t0", *command)
+    moved = list(zip(before, [counted(dual, server) for server in SERVERS], strict=True))
+    for reason in ("no_route", "unresolved"):
+        assert [now["punted"][reason] - then["punted"][reason] for then, now in moved] == [0] * 4
+    egress = [now["forwarded"]["egress"] - then["forwarded"]["egress"] for then, now in moved]
+    assert min(egress[0], egress[3]) >= 20
 
 
 def way(cluster: Cluster, server: str, address: str) -> str:
