@@ -195,6 +195,19 @@ def _files(request, contents):
     return {"stale": stale}
 
 
+def again(request, contents):
+    """The step `activate` where all files and packages are there already; otherwise what is not, and nothing is done.
+
+    `rbops apply` sends it over a connection of its own, in place of a play that would find that.
+    """
+    stale = [entry["dest"] for entry in request["files"] if _differs(entry, show=False)]
+    stale += _left(request["clean"], set(request["keep"]))
+    missing = packages({**request, "check": True}, contents)["missing"]
+    if stale or missing:
+        return {"absent": [*stale, *missing]}
+    return {**activate({**request, "check": False, "diff": False}, contents), "absent": []}
+
+
 def _differs(wanted, *, show):
     """Why a file is not as wanted, with its text for --diff; None when it is."""
     try:
@@ -413,7 +426,7 @@ def main():
     os.umask(0o022)
     request = json.loads(sys.stdin.buffer.readline())
     contents = [sys.stdin.buffer.read(size) for size in request["sizes"]]
-    steps = {"look": look, "packages": packages, "files": files, "activate": activate}
+    steps = {"look": look, "packages": packages, "files": files, "activate": activate, "again": again}
     try:
         answer = steps[request["step"]](request, contents)
     except Failed as error:

@@ -262,6 +262,8 @@ class Controller(Protocol):
     """Whether it answers its neighbours' probes, so that one that does not forward is left out."""
     drains: bool = False
     """Whether a server can be left out as an intermediate."""
+    compiles: bool = False
+    """Whether its role does more on a server than to put files there: installs or compiles what it runs."""
     ipv6: bool = False
     """Whether it forwards IPv6."""
     dynamic: bool = False

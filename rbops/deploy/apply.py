@@ -1,8 +1,8 @@
 """The push as a transaction: either every server has the new configuration, or every one has its old.
 
 inventory against plan (3) -> reach all (4) -> identities (3) -> lock (7) -> snapshot and timer on all ->
-Ansible -> read back -> acceptance -> confirm over new connections -> unlock. From the snapshot on, any failure
-rolls every server back (5), or names the servers an operator has to look at (6).
+Ansible, unless all files are there -> read back -> acceptance -> confirm over new connections -> unlock. From the
+snapshot on, any failure rolls every server back (5), or names the servers an operator has to look at (6).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from rbops.deploy import again
 from rbops.deploy.daemon import check_daemon
 from rbops.deploy.inventory import Inventory
 from rbops.deploy.keys import Keys, keys_of_project
@@ -28,6 +29,7 @@ from rbops.deploy.transaction import Transaction, connected
 from rbops.errors import ApplyFailed, CheckFailed, Unreachable, Where
 from rbops.node.settings import Note
 from rbops.plan import ClusterPlan
+from rbops.render import Rendered
 
 __all__ = ["Acceptance", "Applied", "ApplyOptions", "Push", "apply", "push"]
 
@@ -55,6 +57,7 @@ class ApplyOptions:
 class Applied:
     """A push that succeeded. ``changed``: changed tasks per server. ``partial``: only some tasks ran.
 
+    ``played``: Ansible ran; it does not where every server has all files already.
     ``waiting``: what takes effect with a server's next reboot, of the servers where something does.
     ``unsupported``: planned settings that a server's hardware does not support, without those in ``waiting``.
     """
@@ -65,6 +68,7 @@ class Applied:
     changed: Mapping[str, int]
     check: bool
     partial: bool
+    played: bool
     seconds: float
     waiting: Mapping[str, tuple[Waiting, ...]]
     unsupported: Mapping[str, tuple[Note, ...]]
@@ -80,9 +84,14 @@ class Push:
     """What is pushed: rendered files in ``run.project`` to ``inventory``'s servers, all of them planned."""
 
     run: Run
-    cluster: str
-    digest: str
+    plan: ClusterPlan
+    rendered: Rendered
     inventory: Inventory
+
+    @property
+    def digest(self) -> str:
+        """The plan's."""
+        return self.rendered.digest
 
 
 def apply(
@@ -106,11 +115,12 @@ def apply(
     run = new_run("apply")
     reporter = Journaling(run, reporter)
     reporter.step("rendering")
-    write(render(plan), run.project)
+    rendered = render(plan)
+    write(rendered, run.project)
     if not check_daemon(plan):
         reporter.warn("bird is not installed here: the servers check its configuration, after the push")
     run.write("plan.json", plan.to_json(indent=2))
-    return push(Push(run, plan.name, plan.digest, chosen), options, reporter, stop, acceptance)
+    return push(Push(run, plan, rendered, chosen), options, reporter, stop, acceptance)
 
 
 def push(
@@ -118,7 +128,7 @@ def push(
 ) -> Applied:
     """Push rendered files; the journal in the run's folder records the outcome, also of a failure."""
     facts = {
-        "cluster": what.cluster,
+        "cluster": what.plan.name,
         "digest": what.digest,
         "servers": [target.name for target in what.inventory.servers],
         "check": options.play.check,
@@ -133,6 +143,7 @@ def _ended(done: Applied) -> dict[str, Any]:
         "outcome": "checked" if done.check else "confirmed",
         "changed": dict(done.changed),
         "seconds": done.seconds,
+        "played": done.played,
         "partial": done.partial,
         "waiting": {name: [str(entry) for entry in entries] for name, entries in done.waiting.items()},
         "unsupported": {name: [note.to_json() for note in notes] for name, notes in done.unsupported.items()},
@@ -148,7 +159,7 @@ def _push(
     acceptance: Acceptance | None,
 ) -> Applied:
     targets = what.inventory.servers
-    with connected(targets, what.cluster, reporter) as (sessions, before):
+    with connected(targets, what.plan.name, reporter) as (sessions, before):
         stop.end_if_requested("nothing was changed")
         if options.play.check:
             return _checked(what, options, reporter, stop)
@@ -160,6 +171,8 @@ def _push(
             lambda: _change(what, keys, options, change, reporter, stop, acceptance),
             break_lock=options.break_lock,
         )
+    if options.reason and not any(answer.get("generation") for answer in change.confirmed.values()):
+        reporter.warn("--message: no new configuration was confirmed, so the history has no entry for it")
     return _applied(what, options, result, waiting_of_all(change.confirmed))
 
 
@@ -174,21 +187,39 @@ def _change(
 ) -> PlayResult:
     """From the armed timers to the confirmation; raises the reason for a rollback."""
     stop.end_if_requested("nothing was pushed yet")
-    reporter.step("pushing")
-    with change.kept_open():
-        result = _play(what, options, reporter, stop)
-    if result.outcome != "successful":
-        raise ApplyFailed(_why(result, stop), code="apply.play")
-    reporter.step("reading back")
+    result = _pushed(what, keys, options, change, reporter, stop)
     if options.play.tags or options.play.skip_tags:
         reporter.warn("--tags or --skip-tags push only a part: the servers are not read back")
-    else:
+    elif result.played or result.changed:
+        reporter.step("reading back")
         change.call(lambda session: _read_back(what, keys, session))
     if acceptance is not None:
         reporter.step("acceptance")
         with change.kept_open():
             acceptance()
     change.confirm_unless_stopped()
+    return result
+
+
+def _pushed(
+    what: Push,
+    keys: Mapping[str, tuple[Keys, ...]],
+    options: ApplyOptions,
+    change: Transaction,
+    reporter: Reporter,
+    stop: Stop,
+) -> PlayResult:
+    """By Ansible, or where every server has all files already without it. Raises ApplyFailed (5)."""
+    with change.kept_open():
+        if again.all_there(what, change.before.values(), keys, options.play):
+            reporter.step("all files are there: comparing")
+            result = again.activate(what, change, reporter)
+            if result is not None:
+                return result
+        reporter.step("pushing")
+        result = _play(what, options, reporter, stop)
+    if result.outcome != "successful":
+        raise ApplyFailed(_why(result, stop), code="apply.play")
     return result
 
 
@@ -229,6 +260,7 @@ def _applied(
         changed=changed,
         check=play.check,
         partial=bool(play.tags or play.skip_tags),
+        played=result.played,
         seconds=round(result.seconds, 3),
         waiting=waiting,
         unsupported=_unsupported(result.notes, waiting),

@@ -81,7 +81,7 @@ class PlayOptions:
 class PlayResult:
     """How a play ended. ``changed`` counts changed tasks per server; ``output`` is Ansible's own text.
 
-    ``notes``: settings that a server's hardware does not support, by server.
+    ``notes``: settings that a server's hardware does not support, by server. ``played``: Ansible ran.
     """
 
     outcome: Literal["successful", "failed", "canceled", "timeout"]
@@ -90,6 +90,7 @@ class PlayResult:
     output: Path
     seconds: float
     notes: Mapping[str, tuple[Note, ...]]
+    played: bool = True
 
     @property
     def unreachable(self) -> tuple[str, ...]:

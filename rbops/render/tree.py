@@ -22,7 +22,7 @@ from rbops.render.routes import table
 from rbops.render.templates import template
 from rbops.resources import shared
 
-__all__ = ["render", "unplanned"]
+__all__ = ["places", "render", "unplanned"]
 
 _ROUTES, _PROGRAM = "/etc/rbops/routes.csv", "/usr/sbin/rbops-node"
 _UNITS = ("rbops.service", "rbops-watch.service")
@@ -74,14 +74,20 @@ def unplanned(dataplane: str, planned: Collection[str], found: Iterable[str]) ->
 
     A data plane's files beside /etc/rbops are planned or go, and all of another one's.
     """
-    places = [*PLACES, exporter.PLACE, *(place for each in registry.controllers() for place in each.places.beside)]
-    for each in registry.controllers():
-        places += each.places.stale if each.kind == dataplane else each.places.own
+    own = places(dataplane)
     return sorted(
         path
         for path in found
-        if path not in planned and any(path == place or path.startswith(f"{place}/") for place in places)
+        if path not in planned and any(path == place or path.startswith(f"{place}/") for place in own)
     )
+
+
+def places(dataplane: str) -> list[str]:
+    """Where nothing is on a server but what is planned: files, or folders with all in them."""
+    found = [*PLACES, exporter.PLACE, *(place for each in registry.controllers() for place in each.places.beside)]
+    for each in registry.controllers():
+        found += each.places.stale if each.kind == dataplane else each.places.own
+    return found
 
 
 def _unit(unit: str, name: str, digest: str) -> bytes:

@@ -41,11 +41,15 @@ def _outcome(done: Applied) -> str:
     tasks = counted(total, "task")
     if done.check:
         return f"{tasks} would change something on {servers}" if total else f"nothing would change on {servers}"
+    if total and not done.played:
+        where = f"{counted(total, 'server')} of {len(done.changed)}"
+        return f"all files were there; settings of {where} were restored; confirmed. Plan {done.digest[:12]}"
     if total:
         return f"applied to {servers}, {tasks} changed something; confirmed. Plan {done.digest[:12]}"
     if done.partial:
         return f"nothing to change on {servers} in the tasks that --tags and --skip-tags select; confirmed"
-    return f"nothing to change: {servers} already had this plan, {done.digest[:12]}"
+    compared = "" if done.played else ": compared, not pushed"
+    return f"nothing to change: {servers} already had this plan, {done.digest[:12]}{compared}"
 
 
 def applied_json(done: Applied, rebooted: Mapping[str, float]) -> dict[str, Any]:
@@ -57,6 +61,7 @@ def applied_json(done: Applied, rebooted: Mapping[str, float]) -> dict[str, Any]
         "digest": done.digest,
         "check": done.check,
         "changed": dict(done.changed),
+        "pushed": done.played and not done.check,
         "seconds": done.seconds,
         "reboot_required": _waiting({n: e for n, e in done.waiting.items() if n not in rebooted}),
         "rebooted": dict(rebooted),

@@ -111,12 +111,33 @@ def test_apply_makes_servers_what_the_plan_says(cluster: Cluster) -> None:
     }
 
 
-def test_second_apply_changes_nothing(cluster: Cluster) -> None:
+def test_second_apply_changes_nothing(cluster: Cluster, runs: Path) -> None:
+    inventory = load_inventory(cluster.lab.inventory)
     before = states(cluster.lab), programs(cluster.lab, "n0"), programs(cluster.lab, "n1")
-    done = cluster.apply()
-    assert done.changed == {"n0": 0, "n1": 0}
+    kept = [server.generations for server in history(inventory)]
+    process = cluster.cli("apply", "-m", "why not", "--format", "json")
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    found = json.loads(out)
+    assert (found["changed"], found["pushed"]) == ({"n0": 0, "n1": 0}, False)
+    assert "the history has no entry" in err
+    assert "pushing" not in {event.get("step") for event in journal(newest(runs))}
     assert (states(cluster.lab), programs(cluster.lab, "n0"), programs(cluster.lab, "n1")) == before
-    assert all(server.equal for server in diff_servers(cluster.plan, load_inventory(cluster.lab.inventory)))
+    assert [server.generations for server in history(inventory)] == kept
+    assert all(server.equal for server in diff_servers(cluster.plan, inventory))
+
+
+def test_settings_alone_are_restored_without_a_push_and_files_with_one(cluster: Cluster) -> None:
+    before = states(cluster.lab)
+    inside(cluster.lab, "n0", "sysctl", "-qw", "net.ipv4.conf.ext0.rp_filter=1")
+    inside(cluster.lab, "n1", "systemctl", "stop", "rbops-watch")
+    done = cluster.apply()
+    assert (done.changed, done.played) == ({"n0": 1, "n1": 1}, False)
+    assert states(cluster.lab) == before
+    inside(cluster.lab, "n1", "chmod", "600", "/etc/rbops/routes.csv")
+    done = cluster.apply()
+    assert (done.changed["n0"], done.played) == (0, True)
+    assert states(cluster.lab) == before
 
 
 def test_check_and_diff_change_nothing_and_say_what_would(cluster: Cluster) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from rbops.deploy.runner import PlayResult, _Watcher
 from rbops.deploy.runs import new_run
 from rbops.deploy.stop import Stop
 from rbops.node.settings import Note
+from rbops.render import Rendered
 from rbops.report.apply import applied_json, applied_lines
 from rbops.report.notes import note_lines
 from tests.deploy.test_events import raw
+from tests.support.plans import Mesh, connected_routes
 
 NO_CPUFREQ = "nothing scales this CPU's frequency: no cpufreq driver"
 
@@ -51,7 +54,10 @@ def done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Applied:
     watcher.event(said("n1"))
     waiting = {name: (Waiting("boot", "nohz_full", "absent", "1-2"),) for name in ("n0", "n2")}
     result = PlayResult("successful", watcher.changed, (), tmp_path / "stdout", 1.0, watcher.notes)
-    return _applied(Push(run, "rb3", "0" * 64, Inventory("", (), (), ())), ApplyOptions(), result, waiting)
+    push = Push(
+        run, Mesh("rb3", 3, 10**9).plan(connected_routes(3)), Rendered("0" * 64, (), (), {}), Inventory("", (), (), ())
+    )
+    return _applied(push, ApplyOptions(), result, waiting)
 
 
 def test_apply_ends_with_what_is_not_supported(done: Applied) -> None:
@@ -64,6 +70,18 @@ def test_apply_ends_with_what_is_not_supported(done: Applied) -> None:
     assert [line for line in lines if "nohz_full" in line] == [
         f"{name}: reboot required: boot nohz_full: absent -> 1-2" for name in ("n0", "n2")
     ]
+
+
+def test_what_was_not_pushed_is_said(done: Applied) -> None:
+    assert json.loads(json.dumps(applied_json(done, {})))["pushed"] is True
+    same = dataclasses.replace(done, changed={"n0": 0, "n1": 0}, played=False)
+    assert (
+        next(applied_lines(same, {}))
+        == "nothing to change: 2 servers already had this plan, 000000000000: compared, not pushed"
+    )
+    assert applied_json(same, {})["pushed"] is False
+    mended = dataclasses.replace(same, changed={"n0": 1, "n1": 0})
+    assert next(applied_lines(mended, {})).startswith("all files were there; settings of 1 server of 2 were restored")
 
 
 def test_json_has_every_note(done: Applied) -> None:

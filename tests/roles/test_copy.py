@@ -109,6 +109,23 @@ def test_nothing_is_written_while_rbops_node_reverts(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+@pytest.mark.root
+def test_again_does_nothing_where_something_is_not_there(tmp_path: Path) -> None:
+    """It is left to the play; where all is there it does what the step activate does."""
+    program, file = tmp_path / "rbops-node", tmp_path / "file"
+    program.write_text("#!/bin/sh\ntouch $(dirname $0)/ran\nexit 3\n")
+    program.chmod(0o755)
+    file.write_bytes(b"old")
+    (tmp_path / "place").mkdir()
+    (tmp_path / "place/older").touch()
+    asked = {"step": "again", "files": [entry(file, b"new")], "names": ["dpkg", "rbops-no-such-package"], "keep": []}
+    asked |= {"clean": [str(tmp_path / "place")], "program": str(program)}
+    missing = [str(file), str(tmp_path / "place/older"), "rbops-no-such-package"]
+    assert push(asked) == {"absent": missing}
+    assert not (tmp_path / "ran").exists()
+    assert (tmp_path / "place/older").exists()
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "elements/old").mkdir(parents=True)

@@ -29,6 +29,7 @@ class _Click(Controller):
     kind = "click"
     applications = ("forward", "route", "ipsec")
     own_element = True
+    compiles = True
     places = Places(
         own=("/etc/rbops/click",),
         stale=("/etc/rbops/click/elements",),
