@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "NOT_LOADED",
     "Additions",
+    "Bundling",
     "Controller",
     "Difference",
     "Drainable",
@@ -156,6 +157,9 @@ class Probing(Protocol):
     def set_silent(self, server: int, *, silent: bool) -> None:
         """Leave the direct link towards ``server`` out of all choices, or use it again."""
 
+    def set_cable_silent(self, port: int, *, silent: bool) -> None:
+        """Leave one of several cables to a server out, or use it again."""
+
 
 @runtime_checkable
 class Probeable(Protocol):
@@ -166,6 +170,14 @@ class Probeable(Protocol):
 
     def instance(self) -> object:
         """As :meth:`Plane.instance`."""
+
+
+@runtime_checkable
+class Bundling(Protocol):
+    """A data plane that spreads load over several cables to one server."""
+
+    def set_cable(self, name: str, *, alive: bool) -> None:
+        """Use one of them, by its port's name, or leave it out at once; Mismatch while nothing is loaded."""
 
 
 @runtime_checkable

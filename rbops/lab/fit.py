@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rbops import hardware
 from rbops.common.limits import MAX_LAB_SERVERS
 from rbops.errors import Mismatch, Where
 from rbops.lab.names import LAST_INDEX
@@ -12,13 +13,14 @@ __all__ = ["check_count", "check_fit", "check_inotify", "check_systems"]
 _INOTIFY_PER_SERVER = 6
 _INOTIFY_OTHERS = 16
 
-_HINT = "plan for the lab: `servers: {profile: lab}` in the spec"
+_HINT = "plan for the lab: `servers: {profile: lab}` in the spec, or hardware of your own with `driver: veth`"
 
 
 def check_fit(plan: ClusterPlan, cpus: frozenset[int]) -> None:
     """Raise Mismatch, naming plan and machine, when ``plan`` is not for a lab on these ``cpus``."""
     for server in plan.servers:
-        if server.profile != "lab":
+        described = server.profile not in hardware.names() and all(port.driver == "veth" for port in server.ports)
+        if server.profile != "lab" and not described:
             raise Mismatch(
                 f"profile {server.profile!r}, a lab server needs 'lab'",
                 code="lab.profile",

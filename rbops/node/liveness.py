@@ -15,7 +15,7 @@ silence on all cables at once, which is more likely our own, until it has lasted
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rbops.dataplane.base import Probing
 from rbops.node.schema.dataplane import Fabric
@@ -34,12 +34,16 @@ _NOTE_EVERY = 16
 
 @dataclass(slots=True)
 class Cable:
-    """An internal port: its place in the fabric's list, and the servers that packets go to by it."""
+    """An internal port: its place in the fabric's list, and the servers that packets go to by it.
+
+    ``bundle``: the places of all cables to the same server, where there are several.
+    """
 
     port: int
     servers: tuple[int, ...]
     peer: int
     """The server at its other end."""
+    bundle: tuple[int, ...] = field(default=(), kw_only=True)
     state: int = UNKNOWN
     sent: int = 0
     missed: int = 0
@@ -60,11 +64,16 @@ def cables(fabric: Fabric) -> list[Cable]:
     servers: dict[str, list[int]] = {}
     for server, port in sorted(fabric.next_hop.items()):
         servers.setdefault(port, []).append(server)
-    return [
-        Cable(number, tuple(servers[port.name]), port.peer_server)
-        for number, port in enumerate(fabric.ports)
-        if port.name in servers and port.peer_server is not None
-    ]
+    place = {port.name: number for number, port in enumerate(fabric.ports)}
+    found = []
+    for first, leads_to in servers.items():
+        peer = fabric.ports[place[first]].peer_server
+        if peer is None:
+            continue
+        bundle = tuple(place[name] for name in fabric.bundle(first))
+        several = bundle if len(bundle) > 1 else ()
+        found += [Cable(port, tuple(leads_to), peer, bundle=several) for port in bundle]
+    return sorted(found, key=lambda cable: cable.port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +148,12 @@ class Judge:
             cable.sent += cable.port not in lost
 
     def _tell(self, cable: Cable) -> None:
+        silent = cable.state == DEAD
+        if cable.bundle:
+            self._probing.set_cable_silent(cable.port, silent=silent)
+            silent = all(other.state == DEAD for other in self._cables if other.port in cable.bundle)
         for server in cable.servers:
-            self._probing.set_silent(server, silent=cable.state == DEAD)
+            self._probing.set_silent(server, silent=silent)
 
     def _read(self, cable: Cable, last: int, now: int, *, late: bool) -> None:
         answered = self._probing.answered_ns(cable.port)

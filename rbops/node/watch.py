@@ -9,11 +9,14 @@ from __future__ import annotations
 import socket
 import struct
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import Protocol, TypeVar
 
+from rbops.dataplane.base import Bundling
 from rbops.errors import Mismatch
 from rbops.node.netlink import attributes, messages
 from rbops.node.schema import NodeConfig
@@ -29,6 +32,9 @@ _IFF_UP, _IFF_LOWER_UP = 0x1, 0x10000
 _IFLA_IFNAME = 3
 _RELOAD_S = 5.0
 _LOOK_S = 0.5
+
+
+Key = TypeVar("Key", int, str)
 
 
 class Switchable(Protocol):
@@ -68,6 +74,13 @@ def alive_servers(config: NodeConfig, devices: Mapping[str, str], links: Mapping
             up = links.get(devices[port.name], False)
             found[port.peer_server] = found.get(port.peer_server, False) or up
     return found
+
+
+def cables_of_bundles(config: NodeConfig, devices: Mapping[str, str], links: Mapping[str, bool]) -> dict[str, bool]:
+    """Internal port -> whether it is up, of those that are one of several cables to a server."""
+    inside = [port for port in config.ports if port.kind == "internal" and port.nic.bind is None]
+    count = Counter(port.peer_server for port in inside)
+    return {port.name: links.get(devices[port.name], False) for port in inside if count[port.peer_server] > 1}
 
 
 def link_events(*, timeout_s: float) -> Iterator[list[LinkState]]:
@@ -128,6 +141,7 @@ def watch(
     """
     links: dict[str, bool] = {}
     reported: dict[int, bool] = {}
+    told: dict[str, bool] = {}
     known: object = None
     refreshed = time.monotonic()
     for number, events in enumerate(link_events(timeout_s=_LOOK_S), 1):
@@ -135,21 +149,33 @@ def watch(
         now = plane.instance()
         if now != known or time.monotonic() - refreshed > _RELOAD_S:
             # A data plane that was loaded again takes all links for alive.
-            reported, known, refreshed = {}, now, time.monotonic()
+            reported, told, known, refreshed = {}, {}, now, time.monotonic()
             renew()
-        reported = _report(plane, alive_servers(config, devices, links), reported)
+        reported = _report(partial(_tell_server, plane), alive_servers(config, devices, links), reported)
+        if isinstance(plane, Bundling):
+            told = _report(partial(_tell_cable, plane), cables_of_bundles(config, devices, links), told)
         if rounds is not None and number >= rounds:
             return
 
 
-def _report(plane: Switchable, alive: Mapping[int, bool], reported: dict[int, bool]) -> dict[int, bool]:
+def _tell_server(plane: Switchable, server: int, up: bool) -> None:  # noqa: FBT001 - as _report() calls it
+    plane.set_alive(server, alive=up)
+
+
+def _tell_cable(plane: Bundling, name: str, up: bool) -> None:  # noqa: FBT001 - as _report() calls it
+    plane.set_cable(name, alive=up)
+
+
+def _report(
+    tell: Callable[[Key, bool], None], alive: Mapping[Key, bool], reported: Mapping[Key, bool]
+) -> dict[Key, bool]:
     done = dict(reported)
-    for server, up in alive.items():
-        if done.get(server) == up:
+    for key, up in alive.items():
+        if done.get(key) == up:
             continue
         try:
-            plane.set_alive(server, alive=up)
+            tell(key, up)
         except Mismatch:
             continue
-        done[server] = up
+        done[key] = up
     return done

@@ -67,12 +67,17 @@ the phase (``forward`` for phase 2); one on the direct path under ``direct-vlb``
 (``rbops.vlb.shares``).
 
 *Liveness* may change between any two packets; a path whose link is down is left out everywhere.
+
+*Bundles.* Several cables to one server (``bundles``) have a bucket each. The link of a path is then the live cable of
+the bundle whose bucket holds the most tokens, of equals the first, and a flowlet keeps to its cable as it keeps to its
+path: where the cable is full it moves, where it is down it starts anew. A phase-2 frame takes the live cable number
+``(flow_hash >> 40) mod`` their number. A bundle is down when all of its cables are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from rbops.vlb.shares import BURST_TICKS, MAX_FRAME, Bucket, deal
@@ -144,7 +149,8 @@ class VlbConfig:
     """One input server.
 
     ``next_hop``: server -> internal port; ``link_bps``: internal port -> rate; ``intermediates``: the
-    rotation's servers without ``server`` itself. Raises ValueError when they contradict each other.
+    rotation's servers without ``server`` itself; ``bundles``: server -> all ports to it, where it has several.
+    Raises ValueError when they contradict each other.
     """
 
     server: int
@@ -157,6 +163,11 @@ class VlbConfig:
     flowlet_ticks: int = 100
     flowlet_entries: int = FLOWLET_ENTRIES
     max_frame: int = MAX_FRAME
+    bundles: dict[int, tuple[str, ...]] = field(default_factory=dict)
+
+    def ports(self, via: int) -> tuple[str, ...]:
+        """The internal ports of the cables to ``via``, in order."""
+        return self.bundles.get(via, (self.next_hop[via],))
 
     def __post_init__(self) -> None:
         if self.cores < 1:
@@ -178,11 +189,12 @@ class Choice:
     """Where a packet goes. ``via`` None: no path is alive. ``how`` says what the flowlet table did.
 
     ``kept`` the flowlet's path, ``new`` flowlet, ``moved`` with its flowlet, ``split`` from its flowlet, ``alone``
-    without flowlets.
+    without flowlets. ``port``: the cable.
     """
 
     via: int | None
     how: Literal["kept", "new", "moved", "split", "alone"]
+    port: str | None = None
 
 
 @dataclass(slots=True)
@@ -190,14 +202,18 @@ class _Flowlet:
     tag: int
     last: int
     via: int
+    port: str
 
 
 class Core:
     """One core's state and decisions."""
 
-    def __init__(self, config: VlbConfig, alive: dict[int, bool], tick: int = 0) -> None:
+    def __init__(
+        self, config: VlbConfig, alive: dict[int, bool], tick: int = 0, down: frozenset[str] | set[str] = frozenset()
+    ) -> None:
         self._config = config
         self._alive = alive
+        self._down = down
         self._quota = config.routing == "direct-vlb"
         self._slots = config.intermediates if self._quota else (*config.intermediates, config.server)
         link = {port: refill_bytes(rate, config.cores) for port, rate in config.link_bps.items()}
@@ -212,21 +228,31 @@ class Core:
         self._advance(tick)
         choice = self._decide(tick, hashed, dest, size)
         if choice.via is not None:
-            self._put(choice.via, size)
+            choice = choice if choice.port else replace(choice, port=self._cable(choice.via))
+            self._put(choice.port or "", size)
             self.direct[dest].offered += size
             if self._quota and choice.via == dest:
                 self.direct[dest].take(size)
         return choice
 
-    def forward(self, tick: int, dest: int, size: int) -> None:
-        """Charge a phase-2 frame that leaves for its output server by the direct link."""
+    def forward(self, tick: int, dest: int, size: int, hashed: int = 0) -> str:
+        """Charge a phase-2 frame that leaves for its output server by the direct link; the cable."""
         self._advance(tick)
-        self._put(dest, size)
+        ports = self._config.ports(dest)
+        live = [port for port in ports if port not in self._down] or ports[:1]
+        port = live[(hashed >> 40) % len(live)]
+        self._put(port, size)
+        return port
 
-    def _put(self, via: int, size: int) -> None:
-        link = self.links[self._config.next_hop[via]]
+    def _put(self, port: str, size: int) -> None:
+        link = self.links[port]
         link.offered += size
         link.take(size)
+
+    def _cable(self, via: int) -> str:
+        ports = self._config.ports(via)
+        live = [port for port in ports if port not in self._down] or ports[:1]
+        return max(live, key=lambda port: self.links[port].tokens)
 
     def _advance(self, tick: int) -> None:
         for bucket in (*self.links.values(), *self.direct.values()):
@@ -240,19 +266,20 @@ class Core:
         entry = self.flowlets.get(index)
         if entry and entry.tag == tag and self._running(entry, tick):
             entry.last = tick & 0xFFFF
-            if self._holds(entry.via, dest, size):
-                return Choice(entry.via, "kept")
+            if all(bucket.tokens >= size for bucket in self._buckets(entry.via, dest, entry.port)):
+                return Choice(entry.via, "kept", entry.port)
             if (via := self._roomiest(dest, size)) is not None:
-                entry.via = via
-                return Choice(via, "moved")
+                entry.via, entry.port = via, self._cable(via)
+                return Choice(via, "moved", entry.port)
             return Choice(self._select(dest, size, joining=False), "split")
         via = self._select(dest, size, joining=True)
         if via is not None:
-            self.flowlets[index] = _Flowlet(tag, tick & 0xFFFF, via)
+            self.flowlets[index] = _Flowlet(tag, tick & 0xFFFF, via, self._cable(via))
         return Choice(via, "new")
 
     def _running(self, entry: _Flowlet, tick: int) -> bool:
-        return (tick - entry.last) & 0xFFFF <= self._config.flowlet_ticks and self._alive[entry.via]
+        runs = (tick - entry.last) & 0xFFFF <= self._config.flowlet_ticks
+        return runs and self._alive[entry.via] and entry.port not in self._down
 
     def _select(self, dest: int, size: int, *, joining: bool) -> int | None:
         if joining and self._quota and self._headroom(dest, dest):
@@ -292,8 +319,8 @@ class Core:
         fitting = [via for via in paths if self._holds(via, dest, size)]
         return max(fitting, key=lambda via: min(bucket.tokens for bucket in self._buckets(via, dest)), default=None)
 
-    def _buckets(self, via: int, dest: int) -> list[Bucket]:
-        link = self.links[self._config.next_hop[via]]
+    def _buckets(self, via: int, dest: int, port: str | None = None) -> list[Bucket]:
+        link = self.links[port or self._cable(via)]
         return [link, self.direct[dest]] if self._quota and via == dest else [link]
 
     def _holds(self, via: int, dest: int, size: int) -> bool:
@@ -309,15 +336,16 @@ class InputServer:
     def __init__(self, config: VlbConfig, tick: int = 0) -> None:
         self.config = config
         self.alive = dict.fromkeys(config.next_hop, True)
-        self.cores = [Core(config, self.alive, tick) for _ in range(config.cores)]
+        self.down: set[str] = set()
+        self.cores = [Core(config, self.alive, tick, self.down) for _ in range(config.cores)]
 
     def choose(self, tick: int, core: int, flow: Flow, dest: int, size: int) -> Choice:
         """Decide for one packet that ``core`` received; see the module's text."""
         return self.cores[core].choose(tick, flow_hash(flow), dest, size)
 
-    def forward(self, tick: int, core: int, dest: int, size: int) -> None:
-        """Charge one phase-2 frame that ``core`` passes on to ``dest``."""
-        self.cores[core].forward(tick, dest, size)
+    def forward(self, tick: int, core: int, dest: int, size: int, flow: Flow | None = None) -> str:
+        """Charge one phase-2 frame that ``core`` passes on to ``dest``; the port that it leaves by."""
+        return self.cores[core].forward(tick, dest, size, flow_hash(flow) if flow else 0)
 
     def deal(self, elapsed: int = 1) -> None:
         """What the clock does after ``elapsed`` ticks: the cores' shares, by what each was offered."""
@@ -332,3 +360,10 @@ class InputServer:
     def set_alive(self, via: int, *, alive: bool) -> None:
         """The link towards ``via`` came up or went down."""
         self.alive[via] = alive
+
+    def set_cable(self, port: str, *, alive: bool) -> None:
+        """One cable of a bundle came up or went down; the bundle is down with the last of them."""
+        (self.down.discard if alive else self.down.add)(port)
+        for via, ports in self.config.bundles.items():
+            if port in ports:
+                self.alive[via] = not self.down.issuperset(ports)

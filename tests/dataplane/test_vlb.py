@@ -30,7 +30,11 @@ def router_of(make_router: Callable[..., Router], config: dict[str, Any]) -> Rou
     """The input server of a vector: a port a server, server 0."""
     assert (config["server"], config["max_frame"]) == (0, MAX_FRAME)
     servers = max(int(server) for server in config["next_hop"]) + 1
-    internal = [{"name": name, "kind": "internal", "rate_bps": rate} for name, rate in config["link_bps"].items()]
+    far = {port: int(server) for server, ports in config.get("bundles", {}).items() for port in ports}
+    internal = [
+        {"name": name, "kind": "internal", "rate_bps": rate, **({"peer_server": far[name]} if name in far else {})}
+        for name, rate in config["link_bps"].items()
+    ]
     return make_router(
         servers=servers,
         routes=[route("0.0.0.0/0", 1, 1)],
@@ -83,6 +87,9 @@ class Player:
     def set_alive(self, via: int, *, alive: bool) -> None:
         self.router.plane.set_alive(via, alive=alive)
 
+    def set_cable(self, port: str, *, alive: bool) -> None:
+        self.router.plane.set_cable(port, alive=alive)
+
     def _out(self, verdict: int, frame: bytes) -> str | None:
         if verdict == XDP_DROP:
             return None
@@ -97,17 +104,26 @@ def test_vector(name: str, make_router: Callable[..., Router]) -> None:
     if config["cores"] > (os.cpu_count() or 1):
         pytest.skip(f"needs {config['cores']} CPUs")
     player = Player(router_of(make_router, config), config)
+    cut: set[str] = set()
     for number, step in enumerate(vector["steps"]):
         if "alive" in step:
             for via, alive in step["alive"].items():
                 player.set_alive(int(via), alive=alive)
+        elif "cable" in step:
+            cut = cut - {port for port, alive in step["cable"].items() if alive} | {
+                port for port, alive in step["cable"].items() if not alive
+            }
+            for port, alive in step["cable"].items():
+                player.set_cable(port, alive=alive)
+            for server, ports in config["bundles"].items():
+                player.set_alive(int(server), alive=not cut.issuperset(ports))
         elif "forward" in step:
-            port = player.forward(step["tick"], step["core"], step["forward"], step["size"])
-            assert port == config["next_hop"][str(step["forward"])], (number, step)
+            out = player.forward(step["tick"], step["core"], step["forward"], step["size"])
+            assert out == step.get("port", config["next_hop"][str(step["forward"])]), (number, step)
         else:
-            port = player.choose(step["tick"], step["core"], step["flow"], step["dest"], step["size"])
-            wanted = None if step["via"] is None else config["next_hop"][str(step["via"])]
-            assert port == wanted, (number, step)
+            out = player.choose(step["tick"], step["core"], step["flow"], step["dest"], step["size"])
+            wanted = None if step["via"] is None else step.get("port", config["next_hop"][str(step["via"])])
+            assert out == wanted, (number, step)
 
 
 steps = st.lists(

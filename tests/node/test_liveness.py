@@ -24,6 +24,7 @@ class Notes:
         self.packets = dict.fromkeys(range(ports), 0)
         self.asked = dict.fromkeys(range(ports), 0)
         self.cut: set[int] = set()
+        self.silent_cables: set[int] = set()
 
     def frame(self, mac: bytes, sequence: int, now_ns: int) -> bytes:
         return mac + sequence.to_bytes(4, "big") + now_ns.to_bytes(8, "big")
@@ -45,6 +46,9 @@ class Notes:
 
     def set_silent(self, server: int, *, silent: bool) -> None:
         (self.silent.add if silent else self.silent.discard)(server)
+
+    def set_cable_silent(self, port: int, *, silent: bool) -> None:
+        (self.silent_cables.add if silent else self.silent_cables.discard)(port)
 
 
 @dataclasses.dataclass
@@ -230,3 +234,33 @@ def test_a_port_stands_for_all_servers_behind_it() -> None:
         config().dataplane.fabric, ports=(external, *ports), next_hop={1: "int1", 2: "int2", 3: "int2"}
     )
     assert [(cable.port, cable.servers, cable.peer) for cable in cables(fabric)] == [(1, (1,), 1), (2, (2, 3), 2)]
+
+
+def test_of_several_cables_to_a_server_one_is_left_out_and_with_the_last_the_server() -> None:
+    fabric = dataclasses.replace(
+        config().dataplane.fabric,
+        ports=tuple(
+            FabricPort(name, "internal", 10**9, None, peer)
+            for name, peer in (("int1p0", 1), ("int2", 2), ("int1p1", 1))
+        ),
+        next_hop={1: "int1p0", 2: "int2"},
+    )
+    found = cables(fabric)
+    assert [(cable.port, cable.servers, cable.bundle) for cable in found] == [
+        (0, (1,), (0, 2)), (1, (2,), ()), (2, (1,), (0, 2)),
+    ]  # fmt: skip
+    play = Play()
+    play.judge = Judge(found, play.notes, Timing())
+    for _ in range(3):
+        play.round(0, 1, 2)
+    for _ in range(5):
+        play.round(0, 1)
+    assert (play.notes.silent_cables, play.notes.silent) == ({2}, set())
+    for _ in range(5):
+        play.round(1)
+    assert (play.notes.silent_cables, play.notes.silent) == ({0, 2}, {1})
+    for _ in range(120):
+        play.round(0, 1)
+    assert (play.notes.silent_cables, play.notes.silent) == ({2}, set())
+    play.judge = Judge(cables(fabric), play.notes, Timing())  # started again
+    assert (play.notes.silent_cables, play.notes.silent) == ({2}, set())

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from functools import partial
 from typing import Self
 
 import pytest
 
 from rbops.errors import Mismatch
 from rbops.node import watch
-from rbops.node.watch import LinkState, _report, alive_servers, parse_links
+from rbops.node.watch import LinkState, _report, _tell_server, alive_servers, cables_of_bundles, parse_links
 from tests.node.recorded import config, internal
 
 
@@ -37,6 +38,7 @@ def test_parallel_cables() -> None:
     wanted, names = config(ports=ports), {"int1p0": "eth0", "int1p1": "eth1", "int2": "eth2"}
     assert alive_servers(wanted, names, {"eth0": False, "eth1": True}) == {1: True, 2: False}
     assert alive_servers(wanted, names, {"eth0": False, "eth1": False, "eth2": True}) == {1: False, 2: True}
+    assert cables_of_bundles(wanted, names, {"eth1": True, "eth2": True}) == {"int1p0": False, "int1p1": True}
 
 
 class Plane:
@@ -56,15 +58,27 @@ class Plane:
         self.told.append((server, alive))
 
 
+class Bundles(Plane):
+    """Also takes cables of bundles."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cables: list[tuple[str, bool]] = []
+
+    def set_cable(self, name: str, *, alive: bool) -> None:
+        self.cables.append((name, alive))
+
+
 def test_told_once_and_again_after_loading() -> None:
     plane = Plane()
-    told = _report(plane, {1: False, 2: True}, {})
+    tell = partial(_tell_server, plane)
+    told = _report(tell, {1: False, 2: True}, {})
     assert told == {}
     plane.loaded = True
-    told = _report(plane, {1: False, 2: True}, told)
-    told = _report(plane, {1: False, 2: True}, told)
+    told = _report(tell, {1: False, 2: True}, told)
+    told = _report(tell, {1: False, 2: True}, told)
     assert plane.told == [(1, False), (2, True)]
-    _report(plane, {1: True, 2: True}, told)
+    _report(tell, {1: True, 2: True}, told)
     assert plane.told[2:] == [(1, True)]
 
 
@@ -83,6 +97,23 @@ def test_a_plane_that_was_started_again_is_told_at_once(monkeypatch: pytest.Monk
     monkeypatch.setattr(watch, "link_events", events)
     watch.watch(config(ports=[internal("int1")]), {"int1": "int1"}, plane)
     assert plane.told == [(1, False), (1, False)]
+
+
+def test_one_of_several_cables_is_told_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    plane = Bundles()
+    plane.loaded = True
+
+    def events(*, timeout_s: float) -> Iterator[list[LinkState]]:
+        del timeout_s
+        yield [LinkState(name, up=True) for name in ("int1p0", "int1p1", "int2")]
+        yield [LinkState("int1p1", up=False)]
+        yield [LinkState("int1p1", up=True), LinkState("int2", up=False)]
+
+    monkeypatch.setattr(watch, "link_events", events)
+    ports = [internal("int1p0"), internal("int1p1"), internal("int2", peer_server=2)]
+    watch.watch(config(ports=ports), {name: name for name in ("int1p0", "int1p1", "int2")}, plane)
+    assert plane.told == [(1, True), (2, True), (2, False)]
+    assert plane.cables == [("int1p0", True), ("int1p1", True), ("int1p1", False), ("int1p1", True)]
 
 
 class Kernel:

@@ -21,6 +21,7 @@ _ORDER = (
     "test_strangers",
     "test_management",
     "test_liveness",
+    "test_bundles",
     "test_verify_faults",
     "test_selftest_faults",
     "test_interrupts",

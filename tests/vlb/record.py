@@ -194,8 +194,52 @@ def dead_links() -> Cases:
     }
 
 
+BUNDLE = {"1": ["int1p0", "int1p1"]}
+SLOW = {"int1p0": 4_000_000, "int1p1": 4_000_000, "int2": 1_000_000, "int3": 1_000_000}
+
+
+def bundled(step: dict[str, Any], port: str) -> dict[str, Any]:
+    """The same, and the cable that it takes."""
+    return {**step, "port": port}
+
+
+def bundles() -> Cases:
+    """Two cables to a server."""
+    t = START
+    return {
+        "bundle-hand": {
+            "what": "Two cables to 1 hold 5,000 each (headroom from 4,375), int2 and int3 3,028, the quota more. A takes the first of two full "
+            "ones, B the second, which holds more. A keeps to its own until 500 are left, then moves to the second, which holds 3,500. "
+            "The second is cut: B starts anew, on 2, for the first has no headroom; so does C, on 3. Phase 2 takes the first; when that "
+            "is cut and the second is back, the second; with both cut the server is dead, and A takes 2, whose turn it is.",
+            "config": rb4(
+                flowlet_ticks=100,
+                direct_quota_bps=100_000_000,
+                next_hop={"1": "int1p0", "2": "int2", "3": "int3"},
+                link_bps=SLOW,
+                bundles=BUNDLE,
+            ),
+            "steps": [
+                bundled(packet(t, A, 1, 1500, 1, "new"), "int1p0"),
+                bundled(packet(t, B, 1, 1500, 1, "new"), "int1p1"),
+                *[bundled(packet(t, A, 1, 1500, 1, "kept"), "int1p0") for _ in range(2)],
+                bundled(packet(t, A, 1, 1500, 1, "moved"), "int1p1"),
+                bundled(packet(t, B, 1, 1500, 1, "kept"), "int1p1"),
+                {"tick": t, "cable": {"int1p1": False}},
+                bundled(packet(t, B, 1, 60, 2, "new"), "int2"),
+                bundled(packet(t, C, 1, 60, 3, "new"), "int3"),
+                bundled({"tick": t, "core": 0, "forward": 1, "size": 60}, "int1p0"),
+                {"tick": t, "cable": {"int1p0": False, "int1p1": True}},
+                bundled({"tick": t, "core": 0, "forward": 1, "size": 60}, "int1p1"),
+                {"tick": t, "cable": {"int1p1": False}},
+                bundled(packet(t, A, 1, 60, 2, "new"), "int2"),
+            ],
+        },
+    }
+
+
 def by_hand() -> Cases:
-    return {**quotas(), **rotations(), **links(), **flowlets(), **dead_links()}
+    return {**quotas(), **rotations(), **links(), **flowlets(), **dead_links(), **bundles()}
 
 
 def collision(other: list[int]) -> list[int]:
@@ -223,10 +267,11 @@ def colliding() -> dict[str, Any]:
     return {"what": what, "config": rb4(flowlet_ticks=100), "steps": steps}
 
 
-def recorded(routing: str, ticks: int, slower: int = 1) -> dict[str, Any]:
+def recorded(routing: str, ticks: int, slower: int = 1, *, several: bool = False) -> dict[str, Any]:
     """300 packets of 40 flows on two cores, from a fixed congruence; the paths are the model's.
 
-    Links that are ``slower`` by a factor make flows outgrow their paths, so that they move and are split.
+    Links that are ``slower`` by a factor make flows outgrow their paths, so that they move and are split. ``several``
+    cables lead to server 1, one of which is cut now and then.
     """
     state = 12345 + ticks
     steps: list[dict[str, Any]] = []
@@ -238,14 +283,23 @@ def recorded(routing: str, ticks: int, slower: int = 1) -> dict[str, Any]:
         dest, size = 1 + draw[0] % 3, 60 + draw[1] % 1455
         if draw[2] % 11 == 0:
             steps.append({"tick": tick, "core": core, "forward": dest, "size": size})
+        if several and number % 60 in (20, 40):
+            steps.append({"tick": tick, "cable": {"int1p1": number % 60 == 40}})
         steps.append(packet(tick, flow, dest, size, None, "", core))
     links = {"int1": 12_000_000 // slower, "int2": 30_000_000 // slower, "int3": 9_000_000 // slower}
     quota = 6_000_000 // slower
     config = rb4(routing=routing, cores=2, flowlet_ticks=ticks, direct_quota_bps=quota, link_bps=links)
+    if several:
+        half = {"int1p0": links["int1"] // 2, "int1p1": links.pop("int1") // 2}
+        config |= {
+            "link_bps": {**half, **links},
+            "bundles": BUNDLE,
+            "next_hop": {"1": "int1p0", "2": "int2", "3": "int3"},
+        }
     vector = {"what": "Recorded from the model: overloaded links, two cores.", "config": config, "steps": steps}
     packets = [step for step in steps if "flow" in step]
     for step, choice in zip(packets, vectors.play({"start_tick": START, **vector}), strict=True):
-        step.update(via=choice.via, how=choice.how)
+        step.update(via=choice.via, how=choice.how, **({"port": choice.port} if several else {}))
     return vector
 
 
@@ -271,6 +325,7 @@ def main() -> None:
         for ticks in (0, 20):
             write(f"run-{routing}-{ticks}", recorded(routing, ticks))
         write(f"run-{routing}-moves", recorded(routing, 20, slower=4))
+        write(f"bundle-{routing}", recorded(routing, 20, slower=4, several=True))
 
 
 if __name__ == "__main__":

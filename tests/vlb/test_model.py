@@ -28,7 +28,10 @@ def config(**changes: Any) -> VlbConfig:
 def test_vector(name: str) -> None:
     vector = VECTORS[name]
     expected = [(step["via"], step["how"]) for step in vector["steps"] if "flow" in step]
-    assert [(choice.via, choice.how) for choice in vlb_vectors.play(vector)] == expected
+    played = vlb_vectors.play(vector)
+    assert [(choice.via, choice.how) for choice in played] == expected
+    packets = [step for step in vector["steps"] if "flow" in step]
+    assert all(step.get("port", choice.port) == choice.port for step, choice in zip(packets, played, strict=True))
     for flow, hashed in vector["hashes"].items():
         assert f"{flow_hash(Flow(*map(int, flow.split(','))))}" == str(int(hashed, 16))
 

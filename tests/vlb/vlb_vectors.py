@@ -19,6 +19,7 @@ def config_of(vector: dict[str, Any]) -> VlbConfig:
     config = dict(vector["config"])
     config["next_hop"] = {int(server): port for server, port in config["next_hop"].items()}
     config["intermediates"] = tuple(config["intermediates"])
+    config["bundles"] = {int(server): tuple(ports) for server, ports in config.get("bundles", {}).items()}
     return VlbConfig(**config)
 
 
@@ -30,8 +31,12 @@ def play(vector: dict[str, Any]) -> list[Choice]:
         if "alive" in step:
             for via, alive in step["alive"].items():
                 server.set_alive(int(via), alive=alive)
+        elif "cable" in step:
+            for port, alive in step["cable"].items():
+                server.set_cable(port, alive=alive)
         elif "forward" in step:
-            server.forward(step["tick"], step["core"], step["forward"], step["size"])
+            port = server.forward(step["tick"], step["core"], step["forward"], step["size"])
+            assert port == step.get("port", port), step
         else:
             flow = Flow(*step["flow"])
             choices.append(server.choose(step["tick"], step["core"], flow, step["dest"], step["size"]))

@@ -29,15 +29,15 @@ static __always_inline __u64 flow_hash(const struct ip_header *ip, const void *e
 	return value ^ value >> 32;
 }
 
-/* An entry, 8 bytes: tag (0: empty) in the upper half, then first server of the path, last tick's low 16 bits. */
+/* An entry, 8 bytes: tag (0: empty) in the upper half, then the path's cable, its first server, last tick's low 16 bits. */
 static __always_inline __u32 flowlet_tag(__u64 hash)
 {
 	return (__u32)(hash >> 32) | 1;
 }
 
-static __always_inline __u64 flowlet_entry(__u32 tag, __u32 via, __u32 tick)
+static __always_inline __u64 flowlet_entry(__u32 tag, __u32 via, __u32 cable, __u32 tick)
 {
-	return (__u64)tag << 32 | (via & 0xffff) << 16 | (tick & 0xffff);
+	return (__u64)tag << 32 | (cable & 0xff) << 24 | (via & 0xff) << 16 | (tick & 0xffff);
 }
 
 #endif

@@ -24,6 +24,7 @@
 #define OWN6_MIX 0x9E3779B97F4A7C15ULL
 #define PUNT_CLASSES 8 /* buckets of a port and reason */
 #define CUT_WORDS (MAX_SERVERS / 32)
+#define MAX_BUNDLE 16 /* cables between two servers */
 
 /*
  * A token bucket's constants. Buckets count the bytes that are missing to full, so that zeroed memory
@@ -33,7 +34,7 @@ struct rate {
 	__u32 refill; /* bytes per tick */
 	__s32 depth; /* bytes it holds */
 	__s32 slack; /* with no more than these missing it has headroom; -1: it never has */
-	__u32 pad;
+	__u32 sibling; /* of a device: the next cable to the same server, in a ring; itself where there is one only */
 };
 
 /* A network device by its number, which is its index in the device map too. */
@@ -223,6 +224,12 @@ struct link {
 	__u8 partial; /* the program: that server has no link to some others, see `cut` */
 };
 
+/* An internal cable by its device. All zero: it is used. Of several to one server, those that are not are left out. */
+struct cable {
+	__u8 no_carrier; /* rbops-watch, by netlink */
+	__u8 silent; /* rbops-watch, by probes */
+};
+
 /* What is known of the far end of an internal cable. The first half is the program's, the second rbops-watch's. */
 struct probe {
 	__u64 at; /* of the last answer, ns of the monotonic clock */
@@ -249,6 +256,7 @@ struct control {
 	__u64 peers[MAX_DEVICES]; /* MAC of an internal cable's far end, as its first fabric frame said; 0: none came yet */
 	struct probe probes[MAX_DEVICES];
 	__u32 cut[MAX_SERVERS][CUT_WORDS]; /* by server: those that it has no link to, a bit each */
+	struct cable cables[MAX_DEVICES]; /* by device */
 };
 
 #endif

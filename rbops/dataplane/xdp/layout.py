@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
-from rbops.common.limits import MAX_EXTERNAL_PORTS, MAX_XDP_DEVICES, MAX_XDP_SERVERS
+from rbops.common.limits import MAX_EXTERNAL_PORTS, MAX_XDP_BUNDLE, MAX_XDP_DEVICES, MAX_XDP_SERVERS
 from rbops.dataplane.xdp.guard import OWN_BUCKET, OWN_BUCKETS, PUNTED, Guard, own_addresses, own_addresses6
 from rbops.errors import Mismatch, Where
 from rbops.node.schema.dataplane import Fabric
@@ -90,7 +90,7 @@ PUNTS_AT = DESTS_AT + MAX_SERVERS * BUCKET.size
 PATHS_AT = PUNTS_AT + MAX_DEVICES * PUNTED_COUNT * PUNT_CLASSES * 8
 
 LAYOUT = struct.Struct("<6I")
-LAYOUT_VERSION = 9
+LAYOUT_VERSION = 10
 TICK_AT, ACTIVE_AT, OBJECT_AT, LINK_STATES_AT = 0, 64, 72, 104
 LINK_STATE = struct.Struct("<BBBB")  # no carrier, silent, drained, partial
 NO_CARRIER, SILENT, DRAINED, PARTIAL = range(4)
@@ -100,7 +100,9 @@ PROBES_AT = PEERS_AT + 8 * MAX_DEVICES
 PROBE = struct.Struct("<QQIIIIIIII")
 CUT_AT = PROBES_AT + PROBE.size * MAX_DEVICES
 CUT_BYTES = MAX_SERVERS // 8
-CONTROL_SIZE = CUT_AT + CUT_BYTES * MAX_SERVERS
+CABLES_AT = CUT_AT + CUT_BYTES * MAX_SERVERS
+CABLE = struct.Struct("<BB")  # NO_CARRIER, SILENT
+CONTROL_SIZE = CABLES_AT + CABLE.size * MAX_DEVICES
 
 _FIB_HEADER = struct.Struct("<8sIIIIII28x")
 _FIB_MAGIC, _FIB_VERSION = b"RBFIB\0\0\0", 1
@@ -294,6 +296,11 @@ def _check_sizes(fabric: Fabric, devices: Sequence[Device]) -> None:
         ("external ports", len(fabric.owners), MAX_PORTS),
         ("devices on one server", len(devices), MAX_DEVICES),
         ("neighbours on one server", len(fabric.adjacencies), MAX_ADJACENCIES),
+        (
+            "cables to one server",
+            max((len(fabric.bundle(n)) for n in fabric.next_hop.values()), default=0),
+            MAX_XDP_BUNDLE,
+        ),
     )
     for what, count, limit in limits:
         if count > limit:
@@ -306,8 +313,10 @@ def _check_sizes(fabric: Fabric, devices: Sequence[Device]) -> None:
 
 def _write_devices(out: bytearray, fabric: Fabric, guard: Guard, devices: Sequence[Device], frame: int) -> None:
     taken: dict[int, str] = {}
+    siblings = _siblings(fabric)
     for at, (port, device) in enumerate(zip(fabric.ports, devices, strict=True)):
         rate = _rate(port.rate_bps, len(fabric.cores), frame) if port.kind == "internal" else (0, 0, 0, 0)
+        rate = (*rate[:3], siblings.get(at, at))
         longest = device.mtu + ETHERNET_HEADER
         flags = int(device.keeps_packet_type) | _URPF[guard.urpf.get(port.name, "off")]
         DEVICE.pack_into(out, DEVICES_AT + at * DEVICE.size, mac_number(device.mac), longest, flags, *rate)
@@ -324,6 +333,16 @@ def _write_devices(out: bytearray, fabric: Fabric, guard: Guard, devices: Sequen
             )
         taken[place] = device.name
         INGRESS.pack_into(out, INGRESS_AT + place * INGRESS.size, device.ifindex, at)
+
+
+def _siblings(fabric: Fabric) -> dict[int, int]:
+    """Port -> the next cable to the same server, by places in the fabric's list; of those that packets leave by."""
+    place = {port.name: at for at, port in enumerate(fabric.ports)}
+    found: dict[int, int] = {}
+    for first in fabric.next_hop.values():
+        ring = [place[name] for name in fabric.bundle(first)]
+        found |= dict(zip(ring, (*ring[1:], ring[0]), strict=True))
+    return found
 
 
 def _write_ports(out: bytearray, fabric: Fabric) -> dict[tuple[int, int], tuple[int, int]]:

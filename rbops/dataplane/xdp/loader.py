@@ -169,6 +169,18 @@ class DataPlane:
                     at = shape.PEERS_AT + 8 * number
                     control[at : at + 8] = bytes(8)
 
+    def set_cable(self, name: str, *, alive: bool) -> None:
+        """Use a cable of several to one server, by the name of its port, or leave it out at once; kept by ``apply``.
+
+        Raises Mismatch when the router is not loaded.
+        """
+        control = self._loaded().memory("control")
+        number = next(at for at, port in enumerate(self._config.fabric.ports) if port.name == name)
+        control[shape.CABLES_AT + shape.CABLE.size * number + shape.NO_CARRIER] = int(not alive)
+        if not alive:
+            at = shape.PEERS_AT + 8 * number
+            control[at : at + 8] = bytes(8)
+
     def set_drained(self, server: int, *, drained: bool) -> None:
         """Leave ``server`` out as an intermediate, or use it again; kept by ``apply`` while its memory is.
 

@@ -89,6 +89,10 @@ class XdpProbing:
         """Leave the direct link towards ``server`` out of all choices, or use it again."""
         self._links.set(server, shape.SILENT, on=silent)
 
+    def set_cable_silent(self, port: int, *, silent: bool) -> None:
+        """Leave one of several cables to a server out, or use it again."""
+        self._control[shape.CABLES_AT + shape.CABLE.size * port + shape.SILENT] = int(silent)
+
 
 def read_probes(fabric: Fabric, control: memoryview) -> dict[str, dict[str, Any]]:
     """What is known of each internal cable, by port; ``round_trip_us`` None while nothing was answered."""

@@ -130,17 +130,18 @@ static __always_inline int deliver_local(struct frame *frame, void *end)
 /* Phase 1, or the only one: by the path that Direct VLB chooses. */
 static __always_inline int send_over_fabric(struct frame *frame, struct next_hop *hop, __u64 hash)
 {
-	__u32 dest = hop->server, via, link;
+	__u32 dest = hop->server, chosen, via, link;
 	struct traffic *path;
 
-	via = choose_path(frame->gen, frame->core, frame->place, dest, frame->tick, frame->size, hash);
-	if (unlikely(via == NO_VIA))
+	chosen = choose_path(frame->gen, frame->core, frame->place, dest, frame->tick, frame->size, hash);
+	if (unlikely(chosen == NO_VIA))
 		return NO_WAY;
-	charge(frame->gen, frame->core, via, dest, frame->size);
+	via = chosen & 0xffff;
+	link = chosen >> 16;
+	charge(frame->gen, frame->core, link, via, dest, frame->size);
 	path = path_of(frame->core, dest, via);
 	path->packets++;
 	path->bytes += frame->size;
-	link = frame->gen->link[via & (MAX_SERVERS - 1)];
 	return send_to(frame, link, hop->mac);
 }
 
@@ -321,6 +322,17 @@ static __always_inline int receive_other(struct frame *frame, __u64 mac, void *e
 	return verdict;
 }
 
+/* One of several cables, the same for all packets of a flow. */
+static __always_inline __u32 cable_of_flow(struct frame *frame, __u32 first, void *end)
+{
+	struct ip_header *ip = (void *)frame->mac + ETH_HLEN;
+	__u32 hash = 0;
+
+	if ((void *)(ip + 1) <= end)
+		hash = flow_hash(ip, end) >> 40;
+	return hashed_cable(frame->place, first, hash);
+}
+
 SEC("xdp")
 int internal(struct xdp_md *ctx)
 {
@@ -350,6 +362,8 @@ int internal(struct xdp_md *ctx)
 	link = frame.gen->link[dest];
 	if (unlikely(link == NOWHERE || !is_alive(dest, dest)))
 		return discard(&frame, DROP_NO_PATH);
+	if (unlikely(is_bundled(frame.gen, link)))
+		link = cable_of_flow(&frame, link, end);
 	charge_link(frame.gen, frame.core, link, frame.size);
 	frame.core->forwarded[FWD_PHASE2]++;
 	return send_to(&frame, link, mac);

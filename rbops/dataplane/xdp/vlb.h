@@ -7,76 +7,12 @@
 #ifndef RBOPS_VLB_H
 #define RBOPS_VLB_H
 
+#include "bundle.h"
 #include "flowlet.h"
 
 #define NO_VIA 0xffff
 
 enum condition { HEADROOM, FITS, ALIVE };
-
-/* The rate of a bucket: this core's share. One that is dealt while a generation changes may be below zero. */
-static __always_inline struct rate share_of(const struct rate *equal, const struct bucket *bucket)
-{
-	struct rate rate = *equal;
-	__s32 refill = (__s32)rate.refill + bucket->refill;
-
-	rate.refill = refill > 0 ? refill : 0;
-	rate.depth += bucket->depth;
-	rate.slack += bucket->slack;
-	return rate;
-}
-
-static __always_inline void refill(struct bucket *bucket, const struct rate *equal, __u32 elapsed)
-{
-	__u64 gained = (__u64)elapsed * share_of(equal, bucket).refill;
-
-	bucket->used = gained >= (__u32)bucket->used ? 0 : bucket->used - (__s32)gained;
-}
-
-/* What the steps of a refill share. */
-struct refilling {
-	__u32 place;
-	__u32 elapsed;
-};
-
-static long refill_step(__u32 number, struct refilling *refilling)
-{
-	struct generation *gen = generation_at(refilling->place);
-	struct core *core = core_at(refilling->place >> 1);
-
-	number &= MAX_DEVICES - 1; /* and MAX_SERVERS, which is the same */
-	refill(&core->links[number], &gen->devices[number].rate, refilling->elapsed);
-	refill(&core->dests[number], &gen->direct, refilling->elapsed);
-	return 0;
-}
-
-/* All buckets of a core at once, when time has passed: packets then find them current. */
-__noinline int refill_all(__u32 place, __u32 tick)
-{
-	struct core *core = core_at(place >> 1);
-	struct refilling refilling = { place, tick - core->tick };
-
-	core->tick = tick;
-	bpf_loop(generation_at(place)->buckets, refill_step, &refilling, 0);
-	return 0;
-}
-
-/* A bucket that became smaller may miss more than it holds: nothing is taken from it, and nothing given. */
-static __always_inline void take(struct bucket *bucket, const struct rate *equal, __u32 size)
-{
-	__s32 more = bucket->used + (__s32)size, depth = equal->depth + bucket->depth;
-
-	if (unlikely(more > depth))
-		more = bucket->used > depth ? bucket->used : depth;
-	bucket->used = more;
-}
-
-/* Has the bucket headroom (size 0), or the bytes of the frame? */
-static __always_inline int holds(const struct bucket *bucket, const struct rate *equal, __u32 size)
-{
-	struct rate rate = share_of(equal, bucket);
-
-	return size ? bucket->used + (__s32)size <= rate.depth : bucket->used <= rate.slack;
-}
 
 /* Whether frames for `dest` may go to `via` first, when something is said of that link. */
 __noinline int is_usable(__u32 via, __u32 dest)
@@ -97,18 +33,25 @@ static __always_inline int is_alive(__u32 via, __u32 dest)
 }
 
 /*
- * Does the path take a packet of `size` bytes? 0 asks for headroom. The caller has checked that it
+ * Does the path take a packet of `size` bytes over this cable? 0 asks for headroom. The caller has checked that it
  * is alive.
  */
-static __always_inline int path_holds(struct generation *gen, struct core *core, __u32 via, __u32 dest, __u32 size)
+static __always_inline int cable_holds(struct generation *gen, struct core *core, __u32 link, __u32 via, __u32 dest,
+				       __u32 size)
 {
-	__u32 link = gen->link[via & (MAX_SERVERS - 1)] & (MAX_DEVICES - 1);
-
+	link &= MAX_DEVICES - 1;
 	if (!holds(&core->links[link], &gen->devices[link].rate, size))
 		return 0;
 	if (via != dest || !gen->direct_quota)
 		return 1;
 	return holds(&core->dests[dest & (MAX_SERVERS - 1)], &gen->direct, size);
+}
+
+/* Over the cable towards `via` that holds the most. */
+static __always_inline int path_holds(struct generation *gen, struct core *core, __u32 place, __u32 via, __u32 dest,
+				      __u32 size)
+{
+	return cable_holds(gen, core, cable_to(gen, place, via), via, dest, size);
 }
 
 /* What the steps of one search through the rotation share. */
@@ -137,7 +80,7 @@ static __always_inline __u32 try_next(struct generation *gen, struct core *core,
 		via = dest;
 	if (!is_alive(via, dest))
 		return NO_VIA;
-	if (search->condition != ALIVE && !path_holds(gen, core, via, dest, search->size))
+	if (search->condition != ALIVE && !path_holds(gen, core, search->place, via, dest, search->size))
 		return NO_VIA;
 	return via;
 }
@@ -173,15 +116,10 @@ __noinline __u32 rotate(__u32 place, __u32 dest, __u32 size, __u32 condition)
 	return via;
 }
 
-static __always_inline __s32 room_in(const struct bucket *bucket, const struct rate *equal)
-{
-	return share_of(equal, bucket).depth - bucket->used;
-}
-
 /* What the path's buckets hold; less than the frame: the path does not take it. */
-static __always_inline __s32 room_of(struct generation *gen, struct core *core, __u32 via, __u32 dest)
+static __always_inline __s32 room_of(struct generation *gen, struct core *core, __u32 place, __u32 via, __u32 dest)
 {
-	__u32 link = gen->link[via & (MAX_SERVERS - 1)] & (MAX_DEVICES - 1);
+	__u32 link = cable_to(gen, place, via) & (MAX_DEVICES - 1);
 	__s32 room = room_in(&core->links[link], &gen->devices[link].rate), direct;
 
 	if (via != dest || !gen->direct_quota)
@@ -196,7 +134,7 @@ static __always_inline void compare_room(struct generation *gen, struct core *co
 
 	if (!is_alive(via, search->dest))
 		return;
-	room = room_of(gen, core, via, search->dest);
+	room = room_of(gen, core, search->place, via, search->dest);
 	if (room < (__s32)search->size || (search->via != NO_VIA && room <= search->room))
 		return;
 	search->via = via;
@@ -240,13 +178,13 @@ static __always_inline __u32 choose_one(struct generation *gen, struct core *cor
 	__u32 via;
 
 	if (joining) {
-		if (gen->direct_quota && is_alive(dest, dest) && path_holds(gen, core, dest, dest, 0))
+		if (gen->direct_quota && is_alive(dest, dest) && path_holds(gen, core, place, dest, dest, 0))
 			return dest;
 		via = rotate(place, dest, 0, HEADROOM);
 		if (likely(via != NO_VIA))
 			return via;
 	}
-	if (gen->direct_quota && is_alive(dest, dest) && path_holds(gen, core, dest, dest, size))
+	if (gen->direct_quota && is_alive(dest, dest) && path_holds(gen, core, place, dest, dest, size))
 		return dest;
 	via = rotate(place, dest, size, FITS);
 	if (via == NO_VIA)
@@ -256,31 +194,57 @@ static __always_inline __u32 choose_one(struct generation *gen, struct core *cor
 	return via;
 }
 
-/* The first server for this packet, by its flowlet where there is one; NO_VIA: no path is alive. */
+/* A path as choose_path() gives it: its first server, and the cable that leads there. */
+static __always_inline __u32 path_over(__u32 via, __u32 cable)
+{
+	return cable << 16 | via;
+}
+
+/* For a packet that is bound to no cable; NO_VIA stays what it is. */
+static __always_inline __u32 path_to(struct generation *gen, __u32 place, __u32 via)
+{
+	return via == NO_VIA ? NO_VIA : path_over(via, cable_to(gen, place, via));
+}
+
+/* The flowlet's own cable, or the only one that there is. */
+static __always_inline __u32 cable_kept(struct generation *gen, __u32 via, __u32 kept)
+{
+	__u32 cable = gen->link[via & (MAX_SERVERS - 1)] & (MAX_DEVICES - 1);
+
+	return likely(!is_bundled(gen, cable)) ? cable : kept;
+}
+
+/* The path of this packet, by its flowlet where there is one; NO_VIA: none is alive. */
 static __always_inline __u32 choose_path(struct generation *gen, struct core *core, __u32 place, __u32 dest, __u32 tick,
 					 __u32 size, __u64 hash)
 {
 	__u64 *entry = flowlet_of(core, hash), old;
-	__u32 tag = flowlet_tag(hash), via;
+	__u32 tag = flowlet_tag(hash), via, cable;
 
 	if (!gen->flowlet_ticks)
-		return choose_one(gen, core, place, dest, size, 0);
+		return path_to(gen, place, choose_one(gen, core, place, dest, size, 0));
 	old = *entry;
-	via = (old >> 16) & 0xffff;
+	via = (old >> 16) & 0xff;
 	if (old >> 32 == tag && ((tick - (__u32)old) & 0xffff) <= gen->flowlet_ticks && is_alive(via, dest)) {
-		*entry = flowlet_entry(tag, via, tick);
-		if (path_holds(gen, core, via, dest, size))
-			return via;
-		via = roomiest(place, dest, size);
-		if (via == NO_VIA)
-			return choose_one(gen, core, place, dest, size, 0);
-		*entry = flowlet_entry(tag, via, tick);
-		return via;
+		cable = cable_kept(gen, via, (old >> 24) & 0xff);
+		if (likely(!is_bundled(gen, cable) || is_up(cable))) {
+			*entry = flowlet_entry(tag, via, cable, tick);
+			if (cable_holds(gen, core, cable, via, dest, size))
+				return path_over(via, cable);
+			via = roomiest(place, dest, size);
+			if (via == NO_VIA)
+				return path_to(gen, place, choose_one(gen, core, place, dest, size, 0));
+			cable = cable_to(gen, place, via);
+			*entry = flowlet_entry(tag, via, cable, tick);
+			return path_over(via, cable);
+		}
 	}
 	via = choose_one(gen, core, place, dest, size, 1);
-	if (via != NO_VIA)
-		*entry = flowlet_entry(tag, via, tick);
-	return via;
+	if (via == NO_VIA)
+		return NO_VIA;
+	cable = cable_to(gen, place, via);
+	*entry = flowlet_entry(tag, via, cable, tick);
+	return path_over(via, cable);
 }
 
 /* The frame goes over this link. */
@@ -293,11 +257,12 @@ static __always_inline void charge_link(struct generation *gen, struct core *cor
 }
 
 /* Take the frame's bytes out of what its path was given. */
-static __always_inline void charge(struct generation *gen, struct core *core, __u32 via, __u32 dest, __u32 size)
+static __always_inline void charge(struct generation *gen, struct core *core, __u32 link, __u32 via, __u32 dest,
+				   __u32 size)
 {
 	struct bucket *towards = &core->dests[dest & (MAX_SERVERS - 1)];
 
-	charge_link(gen, core, gen->link[via & (MAX_SERVERS - 1)], size);
+	charge_link(gen, core, link, size);
 	if (!gen->direct_quota)
 		return;
 	towards->offered += size;

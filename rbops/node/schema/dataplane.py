@@ -113,6 +113,12 @@ class Fabric:
             "adjacencies": [adjacency.to_json() for adjacency in self.adjacencies],
         }
 
+    def bundle(self, name: str) -> tuple[str, ...]:
+        """The cables to the same neighbour as internal port ``name``, by the names of their ports here."""
+        peers = {port.name: port.peer_server for port in self.ports if port.kind == "internal"}
+        peer = peers.get(name)
+        return (name,) if peer is None else tuple(other for other, far in peers.items() if far == peer)
+
     @classmethod
     def parse(cls, fields: Fields) -> Fabric:
         """FieldError for what is wrong."""

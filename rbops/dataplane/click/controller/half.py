@@ -82,7 +82,7 @@ class _Click(Controller):
     def limits(self, spec: Spec, choice: Choice, built: Built) -> Iterator[str]:
         from rbops.dataplane.click.controller.warnings import limits
 
-        return limits(spec)
+        return limits(spec, choice)
 
     def batching(self, spec: Spec) -> Iterator[str]:
         from rbops.dataplane.click.controller.warnings import batching

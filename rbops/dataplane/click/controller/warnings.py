@@ -8,6 +8,7 @@ from rbops.dataplane.click import kernel_mode
 from rbops.hardware.costs import DESCRIPTORS_PER_TRANSACTION
 from rbops.spec.document import Spec
 from rbops.spec.punts import Punts
+from rbops.topology.choice import Choice
 
 __all__ = ["batching", "limits"]
 
@@ -15,8 +16,15 @@ _DPDK_TIMEOUT_S = 0.0005
 _SHOWN = 8
 
 
-def limits(spec: Spec) -> Iterator[str]:
-    """What is not refused at the ports, and not limited on the way to the kernel."""
+def limits(spec: Spec, choice: Choice) -> Iterator[str]:
+    """Cables that are not used, what is not refused at the ports, and not limited on the way to the kernel."""
+    cables, rate = choice.trial.parallel, choice.trial.rate_bps
+    if cables > 1:
+        yield (
+            f"{cables} cables run between each two servers, and Click uses the first: {rate / 1e9:.4g} of "
+            f"the {choice.trial.required_bps / 1e9:.4g} Gbps that a link must carry; take `dataplane: xdp`, faster "
+            "internal ports, or more servers with fewer external ports each"
+        )
     checked = [
         port for port in range(spec.router.external_ports) if (spec.port(port).urpf or spec.router.urpf) != "off"
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rbops.common.limits import MAX_XDP_DEVICES, MAX_XDP_SERVERS
+from rbops.common.limits import MAX_XDP_BUNDLE, MAX_XDP_DEVICES, MAX_XDP_SERVERS
 from rbops.nic.drivers import driver
 from rbops.planning.servers import Built
 from rbops.spec.document import Spec
@@ -23,17 +23,11 @@ def limits(choice: Choice, built: Built) -> Iterator[str]:
             "the xdp data plane does not balance load over a fly: each pair of port servers uses one shortest path, so "
             "rates, latency and link loads given here for VLB do not hold; use a mesh, or take this plan as a study"
         )
-    cables, rate = choice.trial.parallel, choice.trial.rate_bps
-    if cables > 1:
-        yield (
-            f"{cables} cables run between each two servers, and the xdp data plane uses the first: {rate / 1e9:.4g} of "
-            f"the {choice.trial.required_bps / 1e9:.4g} Gbps that a link must carry; take faster internal ports, or "
-            "more servers with fewer external ports each"
-        )
     ports = max(len(server.ports) for server in built.servers)
     for what, count, most in (
         ("servers", choice.trial.servers, MAX_XDP_SERVERS),
         ("ports a server", ports, MAX_XDP_DEVICES),
+        ("cables between two servers", choice.trial.parallel, MAX_XDP_BUNDLE),
     ):
         if count > most:
             yield f"{count} {what}: the xdp data plane holds {most}, so this plan cannot be loaded"
