@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rbops.dataplane.xdp.table import Body
@@ -21,6 +21,7 @@ PREFIXES = st.dictionaries(
 
 
 @given(PREFIXES)
+@settings(deadline=None)
 def test_memory_and_prefixes_make_the_same_ranges(prefixes: dict[tuple[int, int], int]) -> None:
     memory = memoryview(bytearray(3 << 20))
     table = Table6(Body(memory, 2, start=0))
