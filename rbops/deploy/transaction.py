@@ -25,7 +25,7 @@ from rbops.deploy.revert import Revert
 from rbops.deploy.runs import Run
 from rbops.deploy.ssh import Session, each, open_session, raise_errors
 from rbops.deploy.stop import Stop
-from rbops.errors import ApplyFailed, CheckFailed, Locked, RbopsError, StateUnknown
+from rbops.errors import ApplyFailed, CheckFailed, Locked, RbopsError, StateUnknown, UsageError
 
 __all__ = ["Transaction", "connected", "look"]
 
@@ -242,8 +242,9 @@ class Transaction:
                 arguments = ("--run", self.run.id, "--reason", self.reason, "--unlock")
                 done = self.node(session).call("confirm", *arguments, timeout=REVERT_WAIT_S)
             except RbopsError as error:
-                # A server that has rolled itself back says so for ever.
-                if error.code == _ROLLED_BACK or self.expires_in() < _MARGIN_S:
+                # A server that has rolled itself back says so for ever, and one whose configuration cannot be read.
+                final = error.code == _ROLLED_BACK or isinstance(error, UsageError)
+                if final or self.expires_in() < _MARGIN_S:
                     raise
                 time.sleep(_RETRY_S)
                 session = self._again(session)

@@ -108,9 +108,15 @@ class Node(Views):
             transaction.rearm(run, timeout_s)
 
     def confirm(self, run: str, reason: str = "") -> dict[str, Any]:
-        """Keep the open change, as a generation too; the generation's number, or why there is none."""
+        """Keep the open change, as a generation too; the generation's number, or why there is none.
+
+        A configuration that cannot be read, as it was cut since, is not kept: the change stays open, and its timer.
+        """
         with self.state.exclusive():
-            holder = self._transaction().confirm(run, lambda: pending.commit(self.system))
+            transaction = self._transaction()
+            if transaction.belongs_to(run) and self.config_path.exists():
+                self._config()
+            holder = transaction.confirm(run, lambda: pending.commit(self.system))
             if not self.config_path.exists():
                 return {"generation": None}
             try:

@@ -14,7 +14,7 @@ from rbops.deploy.report import Silent
 from rbops.deploy.runs import Run
 from rbops.deploy.stop import Stop
 from rbops.deploy.transaction import Transaction
-from rbops.errors import CheckFailed, RbopsError, Unreachable
+from rbops.errors import CheckFailed, RbopsError, Unreachable, UsageError
 from tests.support.errors import raises
 
 GONE = CheckFailed("no change is open: it was rolled back already", code="node.no-change")
@@ -78,5 +78,14 @@ def test_a_server_that_has_rolled_itself_back_is_not_asked_again(
 ) -> None:
     answers: list[RbopsError | dict[str, Any]] = [LOST, GONE, {"generation": 3}]
     with raises(CheckFailed, "node.no-change"):
+        confirming(answers, tmp_path, monkeypatch)._confirm_one(SESSION)
+    assert answers == [{"generation": 3}]
+
+
+def test_a_configuration_that_cannot_be_read_is_not_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[RbopsError | dict[str, Any]] = [UsageError("cut", code="node.config-json"), {"generation": 3}]
+    with raises(UsageError, "node.config-json"):
         confirming(answers, tmp_path, monkeypatch)._confirm_one(SESSION)
     assert answers == [{"generation": 3}]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from rbops.errors import RbopsError
+from rbops.errors import RbopsError, UsageError
 from rbops.node import recovery
 from rbops.node.commands import Node
 from rbops.node.installed import Installed
@@ -27,6 +28,7 @@ from rbops.node.state import State
 from tests.faults.tripwire import Cut, Tripwire, tripwire
 from tests.node.recorded import Recorded
 from tests.node.test_transaction import FakeTimer, no_plane
+from tests.support.errors import raises
 
 __all__ = ["tripwire"]
 
@@ -70,7 +72,12 @@ class Server(Node):
     changes: tuple[()] = ()
 
     def _config(self) -> Any:
-        return self.config_path.read_text(encoding="utf-8")
+        text = self.config_path.read_text(encoding="utf-8")
+        try:
+            json.loads(text)
+        except ValueError as error:
+            raise UsageError("not valid JSON", code="node.config-json") from error
+        return text
 
     def _engine(self, config: Any, *, check: bool = False) -> Any:
         del check
@@ -265,3 +272,19 @@ def _clean_afterwards(server: Server) -> None:
     names = {path.name for path in (server.root / "etc").iterdir()} - {"rbops", "systemd"}
     names |= {path.name for path in server.root.rglob("*rbops-recovery*")}
     assert not left | names, f"left behind: {sorted(left | names)}"
+
+
+def test_a_configuration_that_was_cut_is_not_confirmed(tmp_path: Path) -> None:
+    """The change stays open: its timer, or the run, reverts it."""
+    server = Server(tmp_path / "server")
+    (server.root / "etc").mkdir(parents=True)
+    change(server, "old")
+    before = server.seen()
+    server.begin("bob", _NEXT, 60)
+    server.push("new")
+    os.truncate(server.config_path, 30)
+    with raises(UsageError, "node.config-json"):
+        server.confirm(_NEXT)
+    assert server.timer.armed()
+    assert server.revert(_NEXT)
+    assert server.seen() == before
