@@ -1,10 +1,12 @@
 """Routes that come and go: how fast the data plane has what the kernel has. One router in a network namespace.
 
-    python -m bench.routing [--routes 1000000]
+    bench/routing.py [--routes 1000000] [--ipv6 200000]
 
-``kernel``: seconds in which the kernel alone takes the routes, sent as fast as it takes them. ``filled``: seconds from
-the first route to the last one in the data plane, while a follower runs beside. ``update``: milliseconds from one
-route's change in the kernel to the data plane, at that size. Needs root.
+``kernel``: seconds in which the kernel alone takes the routes, sent as fast as it takes them, into a table that nobody
+follows. ``filled``: seconds from the first route to the last one in the data plane, while a follower runs beside.
+``cpu``: the processor time of both, for machines that have other work. ``update``: milliseconds from one route's change
+in the kernel to the data plane, at that size. ``burst``: seconds until 10,000 routes that were withdrawn at once are
+gone from the data plane, and until they are back. Memory: of the table, and of the follower. Needs root.
 """
 
 from __future__ import annotations
@@ -15,15 +17,21 @@ import os
 import signal
 import socket
 import statistics
-import subprocess
+import struct
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script
+
 from bench.routes import bgp_like
+from bench.routes6 import bgp_like6
 from rbops.dataplane.xdp.follow import XdpTable
 from rbops.node.devices import TABLE
 from rbops.node.fib import Follower, audit
@@ -35,6 +43,8 @@ from tests.dataplane.router import Router, build_router, own_bpffs, own_namespac
 PROTOCOL = 12
 BATCH = 200
 UPDATES = 200
+BURST = 10_000
+LAST = 223 << 24
 
 
 def index_of(name: str) -> int:
@@ -42,26 +52,43 @@ def index_of(name: str) -> int:
     return socket.if_nametoindex(name)
 
 
-def messages(count: int) -> list[bytes]:
+def messages(count: int, count6: int, table: int) -> list[bytes]:
     """One request a route, to adjacency 1 of ports 1 to 3, ``BATCH`` in a datagram."""
     prefixes, lengths, values = bgp_like(count, [1, 2, 3])
-    ways = {}
-    for port in (1, 2, 3):
-        path = RoutePath(index_of(f"int{port}"), 169 << 24 | 254 << 16 | port << 8 | 1)
-        ways[port] = Route(1, 0, 0, PROTOCOL, 0, (path,))
     routes = zip(prefixes.tolist(), lengths.tolist(), values.tolist(), strict=True)
-    single = [route_message(prefix << 6 | length, ways[value >> 16], TABLE) for prefix, length, value in routes]
+    single = [route_message(prefix << 6 | length, way(value >> 16), table) for prefix, length, value in routes]
+    for network, length, value in bgp_like6(count6, [1, 2, 3], 1)[0] if count6 else ():
+        single.append(route_message(network << 8 | length, way(value >> 16, 6), table, 6))
+    return batches(single)
+
+
+@cache
+def way(port: int, family: int = 4) -> Route:
+    """A route to adjacency 1 of another server's port."""
+    if family == 4:
+        return Route(1, 0, 0, PROTOCOL, 0, (RoutePath(index_of(f"int{port}"), 169 << 24 | 254 << 16 | port << 8 | 1),))
+    gateway = int(IPv6Address(f"fe80::5252:{port:x}:1"))
+    return Route(1, 0, 0, PROTOCOL, 0, (RoutePath(index_of(f"int{port}"), gateway),))
+
+
+def batches(single: list[bytes]) -> list[bytes]:
+    """Many requests in a datagram."""
     return [b"".join(single[at : at + BATCH]) for at in range(0, len(single), BATCH)]
 
 
-def send(datagrams: list[bytes]) -> float:
-    """Seconds in which the kernel takes them: it works while they are sent."""
+def withdrawn(message: bytes) -> bytes:
+    """The request that takes a route back."""
+    return message[:4] + struct.pack("=HH", 25, 1) + message[8:]
+
+
+def send(datagrams: list[bytes]) -> tuple[float, float]:
+    """Seconds, and those of processor time, in which the kernel takes them: it works while they are sent."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as link:
         link.bind((0, 0))
-        begin = time.monotonic()
+        begin, used = time.monotonic(), time.process_time()
         for data in datagrams:
             link.send(data)
-        return time.monotonic() - begin
+        return time.monotonic() - begin, time.process_time() - used
 
 
 @contextmanager
@@ -87,47 +114,78 @@ def entry(table: XdpTable, address: int) -> str:
     return str(table.get(address)["entry"])
 
 
-def measure(router: Router, routes: int, folder: Path) -> dict[str, Any]:
+def measure(router: Router, routes: int, routes6: int, folder: Path) -> dict[str, Any]:
     """One run: the kernel alone, then with a follower."""
-    datagrams = messages(routes)
-    alone = send(datagrams)
-    subprocess.run(["ip", "route", "flush", "table", str(TABLE)], check=True)
-    router.plane.apply()
+    alone, cpu_alone = send(messages(routes, routes6, TABLE + 1))
+    datagrams = messages(routes, routes6, TABLE)
     table = router.plane.table()
     # The last route of all, so that it is in the data plane when everything is.
-    last = route_message(223 << 24 << 6 | 32, Route(6, 0, 0, PROTOCOL, 0, ()), TABLE)
+    last = route_message(LAST << 6 | 32, Route(6, 0, 0, PROTOCOL, 0, ()), TABLE)
     with following(table, folder / "fib.json") as child:
-        begin = time.monotonic()
-        sent = send([*datagrams, last])
-        while "blackhole" not in entry(table, 223 << 24):
-            time.sleep(0.005)
-        filled = time.monotonic() - begin
+        before, begin = spent(child), time.monotonic()
+        sent, _ = send([*datagrams, last])
+        wait(table, "blackhole")
+        filled, cpu = time.monotonic() - begin, spent(child) - before
         delays = list(updates(table))
+        burst = bursts(table, last)
         memory = int(Path(f"/proc/{child}/status").read_text().split("VmRSS:")[1].split()[0])
         found = audit(table)
+        status = json.loads((folder / "fib.json").read_text())
     return {
         "routes": routes,
+        "ipv6_routes": routes6,
         "kernel_s": round(alone, 2),
         "kernel_beside_s": round(sent, 2),
         "filled_s": round(filled, 2),
         "filled_to_kernel": round(filled / alone, 2),
+        "kernel_cpu_s": round(cpu_alone, 2),
+        "follower_cpu_s": round(cpu, 2),
         "update_ms": {
             "median": round(statistics.median(delays), 2),
             "p99": round(sorted(delays)[int(len(delays) * 0.99)], 2),
         },
+        "burst_s": burst,
+        "table_mib": status["memory_bytes"] >> 20,
         "follower_mib": memory >> 10,
         "differences": found["differences"],
     }
 
 
+def spent(child: int) -> float:
+    """Seconds of processor time that a process had."""
+    fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def wait(table: XdpTable, word: str) -> None:
+    """Until the data plane says that of the last route of all."""
+    while word not in entry(table, LAST):
+        time.sleep(0.005)
+
+
+def bursts(table: XdpTable, last: bytes) -> dict[str, float]:
+    """10,000 routes withdrawn and announced again, each time followed by a change of the last one."""
+    single = [route_message(LAST + (1 + number << 8) << 6 | 24, way(1 + number % 3), TABLE) for number in range(BURST)]
+    again = route_message(LAST << 6 | 32, way(1), TABLE)
+    send(batches([*single, again]))
+    wait(table, "port 1")
+    found = {}
+    for name, requests, word in (
+        ("withdrawn", [*map(withdrawn, single), last], "blackhole"),
+        ("announced", [*single, again], "port 1"),
+    ):
+        begin = time.monotonic()
+        send(batches(requests))
+        wait(table, word)
+        found[name] = round(time.monotonic() - begin, 2)
+    return found
+
+
 def updates(table: XdpTable) -> Iterator[float]:
     """Milliseconds of single changes."""
-    device = index_of("int1")
     reader = table.reading()
     for number in range(UPDATES):
-        gateway = 169 << 24 | 254 << 16 | (1 + number % 3) << 8 | 1
-        route = Route(1, 0, 0, PROTOCOL, 0, (RoutePath(device, gateway),))
-        message = route_message((203 << 24 | 113 << 8) << 6 | 32, route, TABLE)
+        message = route_message((203 << 24 | 113 << 8) << 6 | 32, way(1 + number % 3), TABLE)
         want = 1 + number % 3
         begin = time.monotonic()
         send([message])
@@ -145,20 +203,27 @@ def main() -> None:
     """Print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--routes", type=int, default=1_000_000)
+    parser.add_argument("--ipv6", type=int, default=0, metavar="ROUTES")
     options = parser.parse_args()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         stack.enter_context(own_namespace())
         stack.enter_context(own_bpffs(folder))
-        router = build_router(folder, 4, [], follow={"routes": options.routes, "neighbors": []})
+        addresses = [f"198.18.{port}.1" for port in range(4)]
+        if options.ipv6:
+            addresses += [f"2001:db8:0:{port}::1" for port in range(4)]
+        follow = {"routes": options.routes + options.ipv6 + BURST, "neighbors": []}
+        router = build_router(folder, 4, [], follow=follow, addresses=addresses)
         os.sched_setaffinity(0, range(os.cpu_count() or 1))
         stack.callback(router.plane.detach)
         # Without any address of its own a kernel refuses gateways.
         run("ip", "link", "set", "lo", "up")
         for port in (1, 2, 3):
-            mac = f"02:52:00:0{port}:00:01"
-            run("ip", "neigh", "replace", f"169.254.{port}.1", "lladdr", mac, "dev", f"int{port}", "nud", "permanent")
-        print(json.dumps(measure(router, options.routes, folder), indent=2))
+            device, mac = f"int{port}", f"02:52:00:0{port}:00:01"
+            run("sysctl", "-q", f"net.ipv6.conf.{device}.disable_ipv6={int(not options.ipv6)}")
+            for address in (f"169.254.{port}.1", *([f"fe80::5252:{port}:1"] if options.ipv6 else ())):
+                run("ip", "neigh", "replace", address, "lladdr", mac, "dev", device, "nud", "permanent")
+        print(json.dumps(measure(router, options.routes, options.ipv6, folder), indent=2))
 
 
 if __name__ == "__main__":

@@ -97,8 +97,8 @@ class RouteTable(Protocol):
     ports: Ports
     """The data ports."""
 
-    def update(self, ribs: Sequence[Rib], changes: Sequence[Iterable[tuple[int, Hop | None]]]) -> int:
-        """Take changes (key, hop) of each family over, in place where that is possible; how many places changed."""
+    def update(self, ribs: Sequence[Rib], changes: Sequence[Iterable[tuple[Hop | None, list[int]]]]) -> int:
+        """Take changes (hop, its keys) of each family over, in place where it is possible; how many places changed."""
 
     def renew(self, ribs: Sequence[Rib]) -> None:
         """Write the whole table."""

@@ -19,10 +19,12 @@ from rbops.common.hops import Hop, Near
 from rbops.dataplane.base import RouteTable
 from rbops.errors import Mismatch
 from rbops.node.devices import TABLE
-from rbops.node.rib import Rib, Unresolved
+from rbops.node.pace import Pace
+from rbops.node.rib import Rib
 from rbops.node.ribdump import families, listed_ribs, read_ribs
-from rbops.node.rtnetlink import Reader
-from rbops.node.rtsocket import Socket, touch_neighbor
+from rbops.node.ribview import Unresolved, distinct, route_text, unresolved
+from rbops.node.rtnetlink import Bulk, Reader
+from rbops.node.rtsocket import RECEIVED, Socket, touch_neighbor
 from rbops.node.side import Side
 from rbops.node.state import write_whole
 from rbops.node.ways import text_of
@@ -33,7 +35,7 @@ STATUS = Path("/run/rbops-fib.json")
 """What the follower says of itself, for ``rbops-node status``."""
 
 _TOUCH_S, _STATUS_S, _AUDIT_S, _RESYNC_S, _WAIT_S = 20.0, 1.0, 60.0, 1.0, 0.5
-_AUDIT_SHARE = 50
+_AUDIT_SHARE = _STATUS_SHARE = 50
 _IN_FLIGHT_S = 0.5
 _MOST = 1000
 
@@ -63,6 +65,7 @@ class Follower:
         self.counts = Counts()
         self._ipv6 = table.ports.ipv6
         self._reader = Reader(TABLE, ipv6=self._ipv6)
+        self._pace = Pace()
         self._sides = [Side(table.ports, family) for family in families(table.ports)]
         self._touch = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
         self._touch.bind((0, 0))
@@ -90,6 +93,8 @@ class Follower:
 
     def step(self, events: Socket, timeout_s: float) -> None:
         """Take over what the kernel says within ``timeout_s``, and what is due."""
+        if self._pending:
+            timeout_s = self._pace.rest_s()
         ready, _, _ = select.select([events], [], [], timeout_s)
         data = events.receive() if ready else b""
         if data is None:
@@ -97,16 +102,22 @@ class Follower:
             self._lost = True
             self._say("messages of the kernel were lost (its buffer was full): reading everything again")
         elif data:
-            for message in self._reader.read(data):
-                self.counts.messages += 1
+            for message in self._reader.read_many(data):
+                self.counts.messages += len(message.keys) if isinstance(message, Bulk) else 1
                 for side in self._sides:
                     self.counts.moved += side.take(message, self._say)
         if self._lost and self._due("resync", _RESYNC_S):
             self.resync()
         for side in self._sides:
             self.counts.moved += side.move(self._say)
-        self._apply()
-        self._regular()
+        more = data is not None and len(data) >= RECEIVED
+        if not (self._pending and self._pace.rest_s(more=more)):
+            self._apply()
+        self._regular(idle=not ready)
+
+    @property
+    def _pending(self) -> bool:
+        return any(rib.pending for rib in self._ribs)
 
     @property
     def _ribs(self) -> tuple[Rib, ...]:
@@ -114,20 +125,23 @@ class Follower:
 
     def _apply(self) -> None:
         try:
-            pending = any(rib.pending for rib in self._ribs)
-            if not pending and self._table.is_current() and not self._waiting:
+            if not self._pending and self._table.is_current() and not self._waiting:
                 return
-            changed = [side.derive() for side in self._sides]
-            if not self._table.is_current():
-                self._table.renew(self._ribs)
-                self.counts.renewed += 1
-            else:
-                self.counts.updates += self._table.update(self._ribs, changed)
+            with self._pace.writing():
+                self._write()
             self._waiting = ""
         except Mismatch as error:
             if not self._waiting:
                 self._say(f"waiting: {error}")
             self._waiting = str(error)
+
+    def _write(self) -> None:
+        changed = [side.derive() for side in self._sides]
+        if not self._table.is_current():
+            self._table.renew(self._ribs)
+            self.counts.renewed += 1
+        else:
+            self.counts.updates += self._table.update(self._ribs, changed)
 
     def resync(self) -> None:
         """Read everything again. What was said meanwhile is taken afterwards, which does no harm."""
@@ -138,13 +152,16 @@ class Follower:
         self._next["resync"] = time.monotonic() + _RESYNC_S
         self._apply()
 
-    def _regular(self) -> None:
+    def _regular(self, *, idle: bool) -> None:
         if self._due("touch", _TOUCH_S):
             self._keep_neighbors()
-        self._table_reclaim()
+        if idle:
+            self._table_reclaim()
         self._audit()
         if self._due("status", _STATUS_S):
+            began = time.monotonic()
             self.write_status()
+            self._next["status"] += _STATUS_SHARE * (time.monotonic() - began)
 
     def _table_reclaim(self) -> None:
         try:
@@ -208,10 +225,9 @@ class Follower:
         protocols: dict[str, int] = {}
         by_family: dict[int, int] = {}
         for rib in self._ribs:
-            for have in rib.routes.values():
-                for route in have if isinstance(have, tuple) else (have,):
-                    protocols[str(route.protocol)] = protocols.get(str(route.protocol), 0) + 1
-                    by_family[rib.family] = by_family.get(rib.family, 0) + 1
+            for route, number in distinct(rib):
+                protocols[str(route.protocol)] = protocols.get(str(route.protocol), 0) + number
+                by_family[rib.family] = by_family.get(rib.family, 0) + number
         counts = self.counts
         found = {
             "schema_version": 1,
@@ -264,7 +280,7 @@ def _nice() -> None:
 
 
 def _unresolved(ribs: Iterable[Rib]) -> tuple[int, list[Unresolved]]:
-    found = [rib.unresolved() for rib in ribs]
+    found = [unresolved(rib) for rib in ribs]
     return sum(count for count, _ in found), [one for _, listed in found for one in listed]
 
 
@@ -302,7 +318,7 @@ def trace(table: RouteTable, address: IPv4Address | IPv6Address) -> dict[str, An
         found = rib.longest(int(address)) if rib.family == address.version else None
         if found is not None:
             key, hop = found
-            result |= {"prefix": rib.prefix(key), "route": rib.route_text(key), "hop": text_of(hop)}
+            result |= {"prefix": rib.prefix(key), "route": route_text(rib, key), "hop": text_of(hop)}
     return {**result, "data_plane": get(int(address))}
 
 
@@ -325,7 +341,8 @@ def changes(table: RouteTable) -> Iterator[str]:
                 rib.take(message)
         for rib, had in zip(ribs, known, strict=True):
             rib.drop_lost(keep=lambda _: False)
-            for key, hop in rib.derive():
-                if had.get(key) != hop:
-                    had[key] = hop
-                    yield f"{rib.prefix(key)}: {text_of(hop)}"
+            for hop, keys in rib.derive():
+                for key in keys:
+                    if had.get(key) != hop:
+                        had[key] = hop
+                        yield f"{rib.prefix(key)}: {text_of(hop)}"

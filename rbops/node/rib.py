@@ -7,32 +7,26 @@ hangs on them is derived again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 
 from rbops.common.hops import KERNEL, Hop, Near, Spread
-from rbops.node.rtnetlink import KEY, Address, Change, Link, Message, Neighbor, NextHopObject, Path, Route
+from rbops.node.rtnetlink import KEY, Address, Bulk, Change, Link, Message, Neighbor, NextHopObject, Path, Route
 from rbops.node.several import insert, joined, without
-from rbops.node.ways import Ports, Ways, address_text
+from rbops.node.ways import Ports, Ways
 
-__all__ = ["Rib", "Unresolved"]
+__all__ = ["Rib"]
 
 _HOST = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Unresolved:
-    """A route that the data plane does not have as it is: what it does with the packets, and why."""
-
-    prefix: str
-    route: str
-    reason: str
-
-
 class Rib:
-    """The kernel's table, kept by :meth:`take`. ``changed`` are keys to look at again, ``doubts`` what did not fit."""
+    """The kernel's table, kept by :meth:`take`. ``changed`` are keys to look at again, ``doubts`` what did not fit.
+
+    ``ways`` says where a route leads, and what is odd about it.
+    """
 
     def __init__(self, ports: Ports, family: int = 4) -> None:
         self.family = family
@@ -49,7 +43,7 @@ class Rib:
         self.doubts = 0
         self._stale = False
         self._hops: dict[Route, Hop | None] = {}
-        self._ways = Ways(ports, self.links, self.objects, self.routes, family)
+        self.ways = Ways(ports, self.links, self.objects, self.routes, family)
         self._hosts: dict[int, Near] = {}
         self._own: set[int] = set()
         self._near: set[int] = set()
@@ -61,11 +55,13 @@ class Rib:
 
         What is of the other family does nothing.
         """
-        if isinstance(message, Change | Address | Neighbor) and message.family != self.family:
+        if isinstance(message, Change | Bulk | Address | Neighbor) and message.family != self.family:
             return
         match message:
             case Change():
-                self._take_route(message, "appended" if dumped else message.how)
+                self._take_route(message.key, message.route, "appended" if dumped else message.how)
+            case Bulk():
+                self._take_routes(message.keys, message.route, "appended" if dumped else message.how)
             case Link():
                 self._take_link(message)
             case NextHopObject():
@@ -86,8 +82,25 @@ class Rib:
                 (self.fixed.add if message.fixed and message.mac else self.fixed.discard)(place)
                 self._stale = self._stale or self._external(message.device) is not None
 
-    def _take_route(self, change: Change, how: str) -> None:
-        key, route = change.key, change.route
+    def _take_routes(self, keys: list[int], route: Route, how: str) -> None:
+        """The same of many prefixes: most are new, or have that one route."""
+        routes = self.routes
+        if how != "gone" and routes.keys().isdisjoint(keys):
+            routes.update(dict.fromkeys(keys, route))
+            self.changed.update(keys)
+            return
+        for key in keys:
+            have = routes.get(key)
+            if how == "gone" and have is route:
+                del routes[key]
+                self.changed.add(key)
+            elif how == "replaced" and isinstance(have, Route) and have.place == route.place:
+                routes[key] = route
+                self.changed.add(key)
+            else:
+                self._take_route(key, route, how)
+
+    def _take_route(self, key: int, route: Route, how: str) -> None:
         self.changed.add(key)
         have = self.routes.get(key)
         if have is None:
@@ -161,10 +174,10 @@ class Rib:
         lost, before = self.lost_links, set(self.changed)
 
         def vanished(route: Route) -> bool:
-            paths = self._ways.paths(route)
+            paths = self.ways.paths(route)
             return bool(paths) and all(path.device in lost or self._is_down(path.device) for path in paths)
 
-        held = self._drop(lambda route: vanished(route) and keep(self._ways.paths(route)))
+        held = self._drop(lambda route: vanished(route) and keep(self.ways.paths(route)))
         self.changed.difference_update(held - before)
         self._drop(vanished)
         for number, item in list(self.objects.items()):
@@ -194,16 +207,32 @@ class Rib:
 
     # Where it leads.
 
-    def derive(self) -> Iterator[tuple[int, Hop | None]]:
-        """(key, hop) of every prefix that may have changed since the last call; None: nothing leads there."""
-        if self._stale or (self._ways.recursive and self.changed):
+    def derive(self) -> list[tuple[Hop | None, list[int]]]:
+        """The prefixes that may have changed since the last call, by where they lead; None: nowhere."""
+        if self._stale or (self.ways.recursive and self.changed):
             self._derive_again()
         if self._stale or self._concerns_hosts():
             self._find_hosts()
         self._stale = False
         keys, self.changed = self.changed, set()
-        for key in keys:
-            yield key, self.hop(key)
+        return self.by_hop(keys)
+
+    def by_hop(self, keys: set[int]) -> list[tuple[Hop | None, list[int]]]:
+        """Prefixes by where they lead; a route that many have is looked at once."""
+        own = {self.key(address, self._host) for address in self._own}
+        special = keys & (own | self._hosts.keys())
+        groups: dict[int, list[int]] = {}
+        rest = keys - special if special else keys
+        for key, have in zip(rest, map(self.routes.get, rest), strict=True):
+            group = groups.get(id(have))
+            if group is None:
+                groups[id(have)] = [key]
+            else:
+                group.append(key)
+        found: dict[Hop | None, list[int]] = {}
+        for some in (*groups.values(), *([key] for key in special)):
+            found.setdefault(self.hop(some[0]), []).extend(some)
+        return list(found.items())
 
     def _concerns_hosts(self) -> bool:
         """Whether a prefix that changed may cover a neighbour: of IPv6 they are few, and looked for each time."""
@@ -214,8 +243,7 @@ class Rib:
 
     def settle(self) -> None:
         """Derive everything, where nobody wants to know what changed."""
-        for _ in self.derive():
-            pass
+        self.derive()
 
     def hop(self, key: int) -> Hop | None:
         """Where packets for a prefix go; None where it is not in the table."""
@@ -227,18 +255,18 @@ class Rib:
         for route in have if isinstance(have, tuple) else (have,):
             found = self._hops.get(route, self)
             if found is self:
-                found = self._hops[route] = self._ways.resolve(route)
+                found = self._hops[route] = self.ways.resolve(route)
             if found is not None:
                 return found  # type: ignore[return-value]
         return self._hosts.get(key)
 
     def _derive_again(self) -> None:
         """Every distinct route once more; the prefixes of those that lead elsewhere now have changed."""
-        self._ways.recursive.clear()
+        self.ways.recursive.clear()
         moved = set()
         for route, before in list(self._hops.items()):
-            self._ways.reasons.pop(route, None)
-            now = self._hops[route] = self._ways.resolve(route)
+            self.ways.reasons.pop(route, None)
+            now = self._hops[route] = self.ways.resolve(route)
             if now != before:
                 moved.add(route)
         if not moved:
@@ -277,47 +305,9 @@ class Rib:
         link = self.links.get(device)
         return None if link is None else self._ports.external.get(link.name)
 
-    # What an operator asks.
-
-    def unresolved(self, most: int = 100) -> tuple[int, list[Unresolved]]:
-        """How many routes the data plane has not as they are, and the first of them."""
-        if not self._ways.reasons:
-            return 0, []
-        count = 0
-        found: list[Unresolved] = []
-        for key, have in self.routes.items():
-            for route in have if isinstance(have, tuple) else (have,):
-                if route in self._ways.reasons:
-                    count += 1
-                    if len(found) < most:
-                        found.append(Unresolved(self.prefix(key), self.describe(route), self._ways.reasons[route]))
-        return count, found
-
-    def describe(self, route: Route) -> str:
-        """A route as ``ip route`` has it, about."""
-        words = {6: "blackhole", 7: "unreachable", 8: "prohibit", 9: "throw", 2: "local", 3: "broadcast"}
-        parts = [words[route.kind]] if route.kind in words else []
-        if route.next_hop:
-            parts.append(f"nhid {route.next_hop}")
-        for path in self._ways.paths(route):
-            other = "inet6 " if path.gateway is not None and path.gateway >> 32 and self.family == 4 else ""  # noqa: PLR2004
-            via = "" if path.gateway is None else f"via {other}{address_text(path.gateway)} "
-            link = self.links.get(path.device)
-            parts.append(
-                f"{via}dev {link.name if link else path.device}"
-                + (f" weight {path.weight}" if len(route.paths) > 1 else "")
-            )
-        parts.append(f"proto {route.protocol}")
-        if route.metric:
-            parts.append(f"metric {route.metric}")
-        return " ".join(parts)
-
-    def route_text(self, key: int) -> str | None:
-        """The kernel's routes to a prefix, the one that counts first."""
-        have = self.routes.get(key)
-        if have is None:
-            return "neighbour in a connected network" if key in self._hosts else "this server's own address"
-        return "; ".join(self.describe(route) for route in (have if isinstance(have, tuple) else (have,)))
+    def is_host(self, key: int) -> bool:
+        """Whether a prefix is a neighbour in a connected network, found besides the table's."""
+        return key in self._hosts
 
     def near_hops(self) -> set[Near]:
         """Every neighbour that routes lead to."""

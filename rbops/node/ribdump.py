@@ -30,7 +30,7 @@ def listed_ribs(ports: Ports, reader: Reader) -> tuple[Rib, ...]:
     """The same, with everything in ``changed`` that the kernel lists: where prefixes lead is not derived yet."""
     ribs = tuple(Rib(ports, family) for family in families(ports))
     for data in dump(TABLE, ipv6=ports.ipv6):
-        for message in reader.read(data):
+        for message in reader.read_many(data):
             for rib in ribs:
                 rib.take(message, dumped=True)
     for rib in ribs:

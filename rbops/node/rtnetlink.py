@@ -10,11 +10,14 @@ import socket
 import struct
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from rbops.node.rtrows import Row, rows
 
 __all__ = [
     "KEY",
     "Address",
+    "Bulk",
     "Change",
     "Link",
     "Message",
@@ -79,6 +82,15 @@ class Route:
     next_hop: int = 0
     rest: bytes = b""
     odd: str = ""
+    _hash: int = field(init=False, repr=False, compare=False, default=0)
+
+    def __post_init__(self) -> None:
+        """Computed once: tables are searched by routes all the time."""
+        values = (self.kind, self.metric, self.tos, self.protocol, self.scope, self.paths, self.next_hop, self.rest)
+        object.__setattr__(self, "_hash", hash(values))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     @property
     def place(self) -> tuple[int, int]:
@@ -98,6 +110,16 @@ class Change:
 
     how: str
     key: int
+    route: Route
+    family: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Bulk:
+    """What a :class:`Change` each would say of several prefixes: ``keys``, none of them twice, all with ``route``."""
+
+    how: str
+    keys: list[int]
     route: Route
     family: int = 4
 
@@ -145,7 +167,7 @@ class Neighbor:
     family: int = 4
 
 
-Message = Change | NextHopObject | Link | Address | Neighbor
+Message = Change | Bulk | NextHopObject | Link | Address | Neighbor
 
 
 class Reader:
@@ -154,6 +176,7 @@ class Reader:
     def __init__(self, table: int, *, ipv6: bool = False) -> None:
         self._families = {family: _FAMILIES[family] for family in _FAMILIES if ipv6 or family == socket.AF_INET}
         self._table = struct.pack("=I", table)
+        self._table_head = _TABLE_HEAD + self._table
         self._routes: dict[bytes, Route] = {}
         self._same: dict[Route, Route] = {}
         self.skipped: dict[str, int] = {}
@@ -179,8 +202,51 @@ class Reader:
                 yield found
             offset += (length + 3) & ~3
 
-    def _skip(self, reason: str) -> None:
-        self.skipped[reason] = self.skipped.get(reason, 0) + 1
+    def read_many(self, data: bytes) -> Iterator[Message]:
+        """The same of many datagrams: routes whose messages have one length, and follow each other, in bulk."""
+        for start, end, length in rows(data):
+            try:
+                found = self._bulks(data, start, end, length) if length else None
+            except (struct.error, IndexError, ValueError):
+                found = None
+            yield from self.read(data[start:end]) if found is None else found
+
+    def _bulks(self, data: bytes, start: int, end: int, length: int) -> list[Bulk] | None:
+        """None where messages have to be looked at one by one."""
+        kind, flags = struct.unpack_from("=HH", data, start + 4)
+        family = self._families.get(data[start + 16])
+        if kind not in (_NEWROUTE, _DELROUTE) or family is None:
+            return None
+        row = Row.of(data[start:end], length, KEY[family[0]], self._table_head + family[1])
+        if row is None:
+            return None
+        found = []
+        for (head, rest), keys in row.groups.items():
+            route = self._routes.get(head + rest)
+            if route is None:
+                at = start + length * row.first[head, rest]
+                route = self._keep(head + rest, data, at + 16, at + length - len(rest), at + length)
+            if self._is_odd(route, head):
+                self._skip(f"route of type {route.kind}", len(keys))
+                continue
+            found.append(Bulk(_how(kind, flags), keys, route, family[0]))
+        return found
+
+    def _skip(self, reason: str, count: int = 1) -> None:
+        self.skipped[reason] = self.skipped.get(reason, 0) + count
+
+    def _keep(self, text: bytes, data: bytes, start: int, rest: int, end: int) -> Route:
+        route = self._parse(data, start, rest, end)
+        route = self._same.setdefault(route, route)
+        if len(self._routes) > 100_000:  # noqa: PLR2004 - flapping flags must not fill the memory
+            self._routes.clear()
+        self._routes[text] = route
+        return route
+
+    @staticmethod
+    def _is_odd(route: Route, head: bytes) -> bool:
+        """Whether it is no route of a table; ``head``: the message's own, from the type of service on."""
+        return route.kind not in (1, 2, 3, 6, 7, 8, 9) or bool(struct.unpack_from("=I", head, 5)[0] & _CLONED)
 
     def _route(self, data: bytes, start: int, end: int, kind: int, flags: int) -> Change | None:
         if data[start] not in self._families:
@@ -206,18 +272,11 @@ class Reader:
         text = data[start + 3 : start + 12] + data[rest:end]
         route = self._routes.get(text)
         if route is None:
-            route = self._parse(data, start, rest, end)
-            route = self._same.setdefault(route, route)
-            if len(self._routes) > 100_000:  # noqa: PLR2004 - flapping flags must not fill the memory
-                self._routes.clear()
-            self._routes[text] = route
-        if route.kind not in (1, 2, 3, 6, 7, 8, 9) or struct.unpack_from("=I", data, start + 8)[0] & _CLONED:
+            route = self._keep(text, data, start, rest, end)
+        if self._is_odd(route, text):
             self._skip(f"route of type {route.kind}")
             return None
-        how = "gone" if kind == _DELROUTE else "new"
-        if kind == _NEWROUTE and flags & (_REPLACE | _APPEND):
-            how = "replaced" if flags & _REPLACE else "appended"
-        return Change(how, address << shift | length, route, family)
+        return Change(_how(kind, flags), address << shift | length, route, family)
 
     def _parse(self, data: bytes, start: int, rest: int, end: int) -> Route:
         tos, protocol, scope, kind = data[start + 3], *data[start + 5 : start + 8]
@@ -246,6 +305,14 @@ class Reader:
         if family is not None and kind in (_NEWNEIGH, _DELNEIGH):
             return _neighbor(data, start, end, family[0], gone=kind == _DELNEIGH)
         return None
+
+
+def _how(kind: int, flags: int) -> str:
+    if kind == _DELROUTE:
+        return "gone"
+    if flags & (_REPLACE | _APPEND):
+        return "replaced" if flags & _REPLACE else "appended"
+    return "new"
 
 
 def _link(data: bytes, start: int, end: int, *, gone: bool) -> Link:

@@ -8,9 +8,10 @@ import struct
 from collections.abc import Iterator
 
 from rbops.errors import CheckFailed
+from rbops.node.rtmany import Many
 from rbops.node.rtnetlink import KEY, Path, Route
 
-__all__ = ["Socket", "dump", "neighbor_message", "no_neighbor_message", "route_message", "touch_neighbor"]
+__all__ = ["RECEIVED", "Socket", "dump", "neighbor_message", "no_neighbor_message", "route_message", "touch_neighbor"]
 
 _HEADER = struct.Struct("=IHHII")
 _RTMSG = struct.Struct("=BBBBBBBBI")
@@ -26,6 +27,8 @@ _GROUPS6 = (9, 11)
 _DST, _OIF, _GATEWAY, _PRIORITY, _MULTIPATH, _TABLE, _VIA = 1, 4, 5, 6, 9, 15, 18
 _ONLINK, _PERMANENT, _USE = 4, 0x80, 1
 _BYTE = 256
+RECEIVED = 1 << 20
+"""Bytes after which what came is taken over before more is read."""
 
 
 class Socket:
@@ -38,6 +41,7 @@ class Socket:
         except OSError:
             self._link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
         self._link.bind((0, 0))
+        self._many = Many()
         for group in (*_GROUPS, *(_GROUPS6 if ipv6 else ())):
             self._link.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
 
@@ -45,18 +49,18 @@ class Socket:
         """For select(2)."""
         return self._link.fileno()
 
-    def receive(self, *, limit: int = 4 << 20) -> bytes | None:
+    def receive(self, *, limit: int = RECEIVED) -> bytes | None:
         """What is there by now, up to about ``limit`` bytes, without waiting; None: some was lost (ENOBUFS)."""
         parts, size = [], 0
         while size < limit:
             try:
-                data = self._link.recv(1 << 18, socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                break
+                data = self._many.receive(self._link.fileno())
             except OSError as error:
                 if error.errno == errno.ENOBUFS:
                     return None
                 raise
+            if not data:
+                break
             parts.append(data)
             size += len(data)
         return b"".join(parts)

@@ -58,6 +58,6 @@ class Side:
         fresh.routes.update({key: route for key, route in held.items() if key not in fresh.routes})
         self.rib = fresh
 
-    def derive(self) -> list[tuple[int, Hop | None]]:
+    def derive(self) -> list[tuple[Hop | None, list[int]]]:
         """What changed: see :meth:`Rib.derive`."""
-        return list(self.rib.derive())
+        return self.rib.derive()

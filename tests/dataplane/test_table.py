@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from rbops.dataplane.xdp.controller.fib import HEADER, MAGIC, NO_ROUTE, VERSION, lookup
 from rbops.dataplane.xdp.groups import buckets, shares
-from rbops.dataplane.xdp.table import Body, Prefixes, key_of, ranges_of
+from rbops.dataplane.xdp.prefixes import Prefixes, key_of
+from rbops.dataplane.xdp.table import Body, ranges_of
 
 MEMORY = 1 << 20
 
@@ -79,6 +80,7 @@ def test_a_full_table_leads_elsewhere_and_recovers() -> None:
     assert ranges_of(memoryview(memory), kept, 1) == table.ranges(kept)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.integers(1, 500), st.integers(1, 1000), min_size=1, max_size=40))
 def test_buckets_go_by_weight(weights: dict[int, int]) -> None:
     found = shares(weights)
@@ -90,6 +92,7 @@ def test_buckets_go_by_weight(weights: dict[int, int]) -> None:
     assert Counter(buckets(weights, [])) == Counter(found)
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(st.integers(1, 50), st.integers(1, 9), min_size=1, max_size=12),
     st.dictionaries(st.integers(1, 50), st.integers(1, 9), min_size=1, max_size=12),

@@ -20,6 +20,7 @@ PREFIXES = st.dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(PREFIXES)
 @settings(deadline=None)
 def test_memory_and_prefixes_make_the_same_ranges(prefixes: dict[tuple[int, int], int]) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 
 from rbops.common.hops import Hop
 from rbops.dataplane.xdp.config import XdpConfig
-from rbops.dataplane.xdp.followed import FOLLOWED, Followed, Outgrown, locked
+from rbops.dataplane.xdp.followed import FOLLOWED, Followed, Groups, Outgrown, locked
 from rbops.dataplane.xdp.layout import mac_number
 from rbops.dataplane.xdp.numbers import Entry, Numbers, answer_text
 from rbops.dataplane.xdp.pins import Loaded, Pins
-from rbops.dataplane.xdp.table import Prefixes
+from rbops.dataplane.xdp.prefixes import Prefixes
 from rbops.dataplane.xdp.table6read import painted6
 from rbops.errors import Mismatch
 from rbops.node.fabric import adjacency_of, adjacency_of6
@@ -38,11 +38,6 @@ def numbers_of(config: XdpConfig) -> Numbers:
     return Numbers.of(config.fabric, () if config.follow is None else config.follow.neighbors)
 
 
-def entries_of(rib: Rib) -> Iterator[tuple[int, Hop | None]]:
-    """Every prefix and where it leads."""
-    return ((key, rib.hop(key)) for key in rib.all())
-
-
 def macs_of(ribs: Iterable[Rib], ports: Ports) -> dict[tuple[int, int], int]:
     """(port, address) of every neighbour on an external port whose MAC is known -> MAC, as the data plane writes it."""
     found = {}
@@ -55,11 +50,10 @@ def macs_of(ribs: Iterable[Rib], ports: Ports) -> dict[tuple[int, int], int]:
     return found
 
 
-def filling(
-    ribs: Sequence[Rib], ports: Ports
-) -> tuple[Iterator[tuple[int, Hop | None]], dict[tuple[int, int], int], Iterator[tuple[int, Hop | None]] | None]:
+def filling(ribs: Sequence[Rib], ports: Ports) -> tuple[Groups, dict[tuple[int, int], int], Groups | None]:
     """What :meth:`Followed.fill` makes of the kernel's tables."""
-    return entries_of(ribs[0]), macs_of(ribs, ports), entries_of(ribs[1]) if ribs[1:] else None
+    groups = [rib.by_hop(rib.all()) for rib in ribs]
+    return groups[0], macs_of(ribs, ports), groups[1] if ribs[1:] else None
 
 
 class XdpTable:
@@ -77,7 +71,7 @@ class XdpTable:
         self._pins, self._numbers, self._rewrite, self._wait = pins, numbers, rewrite, wait
         self._open: tuple[object, int, Followed] | None = None
 
-    def update(self, ribs: Sequence[Rib], changes: Sequence[Iterable[tuple[int, Hop | None]]]) -> int:
+    def update(self, ribs: Sequence[Rib], changes: Sequence[Groups]) -> int:
         """Take changes over, in place where that is possible; returns how many places changed (65,536: all anew).
 
         Mismatch (3) while nothing is loaded that follows.
@@ -223,24 +217,26 @@ def _alike(have: Any, want: Any) -> bool:
     return have.keys() == want.keys() and all(abs(have[part] - want[part]) <= 1 for part in have)
 
 
+def _numbered(rib: Rib) -> tuple[list[tuple[int, list[int]]], dict[int, Hop | None]]:
+    """A table's prefixes by numbers of next hops, and what the numbers are."""
+    groups = [(hop, keys) for hop, keys in rib.by_hop(rib.all()) if hop is not None]
+    hops: dict[int, Hop | None] = {0: None, **{number: hop for number, (hop, _) in enumerate(groups, 1)}}
+    return [(number, keys) for number, (_, keys) in enumerate(groups, 1)], hops
+
+
 def _wanted(rib: Rib) -> tuple[Prefixes, dict[int, Hop | None]]:
-    prefixes, numbers, dirty = Prefixes(), {}, set()  # type: tuple[Prefixes, dict[Hop, int], set[int]]
-    for key in rib.all():
-        hop = rib.hop(key)
-        if hop is not None:
-            prefixes.put(key, numbers.setdefault(hop, len(numbers) + 1), dirty)
-    return prefixes, {0: None, **{number: hop for hop, number in numbers.items()}}
+    prefixes, dirty = Prefixes(), set[int]()
+    groups, hops = _numbered(rib)
+    for number, keys in groups:
+        prefixes.put_all(keys, number, dirty)
+    return prefixes, hops
 
 
 def _wanted6(rib: Rib) -> tuple[list[tuple[int, int]], dict[int, Hop | None]]:
     """(start, number) of the ranges that an IPv6 table's prefixes make, and what the numbers are."""
-    numbers: dict[Hop, int] = {}
-    items = []
-    for key in rib.all():
-        hop = rib.hop(key)
-        if hop is not None:
-            items.append((rib.network(key), rib.length(key), numbers.setdefault(hop, len(numbers) + 1)))
-    return painted6(sorted(items)), {0: None, **{number: hop for hop, number in numbers.items()}}
+    groups, hops = _numbered(rib)
+    items = [(rib.network(key), rib.length(key), number) for number, keys in groups for key in keys]
+    return painted6(sorted(items)), hops
 
 
 def _overlaps(

@@ -24,7 +24,8 @@ from rbops.dataplane.xdp import layout as shape
 from rbops.dataplane.xdp.groups import buckets, shares
 from rbops.dataplane.xdp.numbers import Entry, Numbers
 from rbops.dataplane.xdp.pins import Loaded
-from rbops.dataplane.xdp.table import DIRECT_BYTES, Body, Full, Prefixes, ranges_of
+from rbops.dataplane.xdp.prefixes import Prefixes
+from rbops.dataplane.xdp.table import DIRECT_BYTES, Body, Full, ranges_of
 from rbops.dataplane.xdp.table6 import Table6, lookup6
 from rbops.dataplane.xdp.table6read import ranges6
 
@@ -35,6 +36,8 @@ FOLLOWED = hashlib.sha256(b"rbops: follows the kernel's table").digest()
 
 _NARROW = 256
 _GROUP = Counter[Entry]
+Groups = Iterable[tuple[Hop | None, list[int]]]
+"""Prefixes by where they lead."""
 
 
 @contextmanager
@@ -96,15 +99,15 @@ class Followed:
     def fill(
         self,
         generation: int,
-        entries: Iterable[tuple[int, Hop | None]],
+        entries: Groups,
         macs: Mapping[tuple[int, int], int],
-        entries6: Iterable[tuple[int, Hop | None]] | None = None,
+        entries6: Groups | None = None,
     ) -> None:
         """Write the whole table into a generation that is not in use; ``entries6`` None: the router has no IPv6."""
         self._macs = dict(macs)
-        wanted = [(key, hop) for key, hop in entries if hop is not None]
-        wanted6 = [(key, hop) for key, hop in entries6 or () if hop is not None]
-        distinct = {hop for _, hop in (*wanted, *wanted6)}
+        wanted = [(hop, keys) for hop, keys in entries if hop is not None]
+        wanted6 = [(hop, keys) for hop, keys in entries6 or () if hop is not None]
+        distinct = {hop for hop, _ in (*wanted, *wanted6)}
         count = len(distinct) + sum(len(hop.members) for hop in distinct if isinstance(hop, Spread))
         self._start(generation, 1 if count + 16 < _NARROW else 2)
         begin = self._at + shape.NEXT_HOPS_AT
@@ -116,35 +119,35 @@ class Followed:
         width = self._body.width
         struct.pack_into("<II", self._arena, self._at + 20, width - 1, (1 << 8 * width) - 1)
         dirty: set[int] = set()
-        for key, hop in wanted:
-            self._set(key, hop, dirty)
+        for hop, keys in wanted:
+            self._set(keys, hop, dirty)
         self.full = self._body.write(sorted(dirty), self._prefixes, self._number_of(KERNEL))
         if entries6 is not None:
             self._begin6(wanted6)
         for (port, address), mac in macs.items():
             self._write_adjacency(port, address, mac)
 
-    def _begin6(self, wanted: Iterable[tuple[int, Hop | None]]) -> None:
+    def _begin6(self, wanted: Groups) -> None:
         """The IPv6 part, in a generation that is not in use. Raises Outgrown."""
         try:
             self._prefixes6 = Table6(self._body)
         except Full as error:
             raise Outgrown("no memory for IPv6") from error
-        for key, hop in wanted:
-            self._set6(self._prefixes6, key, hop)
+        for hop, keys in wanted:
+            self._set6(self._prefixes6, keys, hop)
         self._prefixes6.write(self._number_of(KERNEL))
         struct.pack_into("<I", self._arena, self._at + shape.ROOT6_AT, self._prefixes6.at)
 
-    def update(self, changes: Iterable[tuple[int, Hop | None]], changes6: Iterable[tuple[int, Hop | None]] = ()) -> int:
+    def update(self, changes: Groups, changes6: Groups = ()) -> int:
         """Change routes in place; returns how many places were made anew. Raises Outgrown."""
         return self._update4(changes) + self._update6(changes6)
 
-    def _update6(self, changes: Iterable[tuple[int, Hop | None]]) -> int:
+    def _update6(self, changes: Groups) -> int:
         table, any_of = self._prefixes6, False
-        for key, hop in changes:
+        for hop, keys in changes:
             if table is None:
                 raise Outgrown("no IPv6 yet")
-            self._set6(table, key, hop)
+            self._set6(table, keys, hop)
             any_of = True
         if table is None or not (any_of or table.failed):
             return 0
@@ -152,16 +155,14 @@ class Followed:
             self.reclaim()
         return table.write(self._number_of(KERNEL))
 
-    def _set6(self, table: Table6, key: int, hop: Hop | None) -> None:
-        address, length, number = key >> 8, key & 255, None
-        if hop is not None:
-            number = self._number_of(hop, table.get(address, length))
-        self._changed(table.put(address, length, number), number)
+    def _set6(self, table: Table6, keys: list[int], hop: Hop | None) -> None:
+        number = None if hop is None else self._number_of(hop, table.get(keys[0] >> 8, keys[0] & 255))
+        self._changed(table.put_all(keys, number), number)
 
-    def _update4(self, changes: Iterable[tuple[int, Hop | None]]) -> int:
+    def _update4(self, changes: Groups) -> int:
         dirty: set[int] = set()
-        for key, hop in changes:
-            self._set(key, hop, dirty)
+        for hop, keys in changes:
+            self._set(keys, hop, dirty)
         if dirty:
             if len(self._given_up) + self._body.left > _NARROW * 4:
                 self.reclaim()
@@ -197,24 +198,20 @@ class Followed:
         if at is not None:
             self._words[(self._at + shape.ADJACENCIES_AT) // 8 + at] = mac
 
-    def _set(self, key: int, hop: Hop | None, dirty: set[int]) -> None:
-        number = None
-        if hop is not None:
-            number = None if isinstance(hop, Spread) else self._number.get(hop)
-            if number is None:
-                number = self._number_of(hop, self._prefixes.get(key))
-        self._changed(self._prefixes.put(key, number, dirty), number)
+    def _set(self, keys: list[int], hop: Hop | None, dirty: set[int]) -> None:
+        number = None if hop is None else self._number_of(hop, self._prefixes.get(keys[0]))
+        self._changed(self._prefixes.put_all(keys, number, dirty), number)
 
-    def _changed(self, before: int | None, number: int | None) -> None:
-        """A prefix led to ``before``, and leads to ``number``."""
-        if before != number:
-            if number is not None:
-                self._uses[number] += 1
-            if before is not None:
-                self._drop(before)
+    def _changed(self, before: Mapping[int | None, int], number: int | None) -> None:
+        """So many prefixes each led to ``before``, and all lead to ``number``."""
+        if number is not None:
+            self._uses[number] += sum(before.values())
+        for old, count in before.items():
+            if old is not None:
+                self._drop(old, count)
 
-    def _drop(self, number: int) -> None:
-        self._uses[number] -= 1
+    def _drop(self, number: int, count: int = 1) -> None:
+        self._uses[number] -= count
         if self._uses[number] or self._hop[number] == KERNEL:
             return
         hop = self._hop.pop(number)

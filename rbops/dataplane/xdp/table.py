@@ -8,197 +8,56 @@ the old one is used again when no packet can be reading it any more (:meth:`Body
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
+from itertools import accumulate
 
-__all__ = ["DIRECT_BYTES", "SLACK", "Body", "Full", "Prefixes", "key_of", "ranges_of", "swept"]
+from rbops.dataplane.xdp.prefixes import Prefixes
+
+__all__ = ["DIRECT_BYTES", "SLACK", "Body", "Full", "ranges_of"]
 
 LEAF, FEW, SOME, BITMAP, LONG = range(5)
 DIRECT_BYTES = 65536 * 4
 SLACK = 576
 """A look-up may read that far behind the last chunk."""
 _SLAB = 4096
-_SHORT, _OCTETS = 16, 24
+_BITS = [1 << bit for bit in range(256)]
 
 
 class Full(Exception):
     """The table's memory holds no more chunks."""
 
 
-def key_of(address: int, length: int) -> int:
-    """A prefix as one number, as :class:`Prefixes` takes it."""
-    return address << 6 | length
-
-
-class Prefixes:
-    """Every prefix and the number it leads to; 0 is no route. Pure memory: says which /16s change."""
-
-    def __init__(self) -> None:
-        self.fine: dict[int, dict[int, int]] = {}
-        self._short: list[dict[int, int]] = [{} for _ in range(_SHORT + 1)]
-        self.base = [0] * 65536
-
-    def __len__(self) -> int:
-        return sum(map(len, self.fine.values())) + sum(map(len, self._short))
-
-    def put(self, key: int, number: int | None, dirty: set[int]) -> int | None:
-        """Let a prefix (see :func:`key_of`) lead to ``number``, None: take it out; returns what it led to before."""
-        length = key & 63
-        if length <= _SHORT:
-            return self._set_short(key >> 6 >> (32 - length), length, number, dirty)
-        top = key >> 22
-        chunk = self.fine.get(top)
-        if chunk is None:
-            chunk = self.fine[top] = {}
-        # By length first: sorted, long ones come last and paint over short ones.
-        place = length << 16 | key >> 6 & 0xFFFF
-        before = chunk.get(place)
-        if before == number:
-            return before
-        if number is None:
-            del chunk[place]
-            if not chunk:
-                del self.fine[top]
-        else:
-            chunk[place] = number
-        dirty.add(top)
-        return before
-
-    def get(self, key: int) -> int | None:
-        """What exactly this prefix leads to."""
-        length = key & 63
-        if length <= _SHORT:
-            return self._short[length].get(key >> 6 >> (32 - length))
-        return self.fine.get(key >> 22, {}).get(length << 16 | key >> 6 & 0xFFFF)
-
-    def _set_short(self, head: int, length: int, number: int | None, dirty: set[int]) -> int | None:
-        table = self._short[length]
-        before = table.get(head)
-        if before == number:
-            return before
-        if number is None:
-            del table[head]
-        else:
-            table[head] = number
-        span = _SHORT - length
-        for top in range(head << span, (head + 1) << span):
-            best = self._cover(top)
-            if best != self.base[top]:
-                self.base[top] = best
-                dirty.add(top)
-        return before
-
-    def _cover(self, top: int) -> int:
-        for length in range(_SHORT, -1, -1):
-            table = self._short[length]
-            if table:
-                number = table.get(top >> (_SHORT - length))
-                if number is not None:
-                    return number
-        return 0
-
-    def longest(self, address: int) -> tuple[int, int] | None:
-        """(key, number) of the longest prefix that holds ``address``; None without one."""
-        chunk = self.fine.get(address >> 16, {})
-        for length in range(32, _SHORT, -1):
-            network = address >> (32 - length) << (32 - length)
-            number = chunk.get(length << 16 | network & 0xFFFF)
-            if number is not None:
-                return key_of(network, length), number
-        for length in range(_SHORT, -1, -1):
-            head = address >> (32 - length)
-            number = self._short[length].get(head)
-            if number is not None:
-                return key_of(head << (32 - length), length), number
-        return None
-
-    def ranges(self, top: int) -> list[tuple[int, int]]:
-        """(start within the /16, number) of each range of a /16, neighbours with equal numbers merged."""
-        chunk, base = self.fine.get(top), self.base[top]
-        if not chunk:
-            return [(0, base)]
-        order = sorted(chunk)
-        if order[-1] >> 16 <= _OCTETS:
-            return _painted(order, chunk, base)
-        return swept(sorted((place & 0xFFFF, place >> 16, chunk[place]) for place in order), base)
-
-
-def _painted(order: list[int], chunk: dict[int, int], base: int) -> list[tuple[int, int]]:
-    """Nothing finer than /24: one slot for each."""
-    slots = [base] * 256
-    edges = {0}
-    for place in order:
-        at, span = place >> 8 & 0xFF, 1 << (_OCTETS - (place >> 16))
-        number = chunk[place]
-        edges.add(at)
-        edges.add(at + span)
-        if span == 1:
-            slots[at] = number
-        else:
-            slots[at : at + span] = [number] * span
-    edges.discard(256)
-    found, last = [], -1
-    for at in sorted(edges):
-        number = slots[at]
-        if number != last:
-            found.append((at << 8, number))
-            last = number
-    return found
-
-
-def swept(
-    items: Sequence[tuple[int, int, int]], base: int, *, whole: int = 0x10000, bits: int = 32
-) -> list[tuple[int, int]]:
-    """(start, length, number), sorted: a stack of the prefixes that are open at each start.
-
-    ``whole``: how many addresses there are, a /16's or all; ``bits`` of an address.
-    """
-    found: list[tuple[int, int]] = [(0, base)]
-    stack = [(whole, base)]
-
-    def begin(at: int, number: int) -> None:
-        if found[-1][0] == at:
-            found.pop()
-        if not found or found[-1][1] != number:
-            found.append((at, number))
-
-    for at, length, number in items:
-        while stack[-1][0] <= at:
-            end, _ = stack.pop()
-            begin(end, stack[-1][1])
-        begin(at, number)
-        stack.append((at + (1 << (bits - length)), number))
-    while len(stack) > 1:
-        end, _ = stack.pop()
-        if end < whole:
-            begin(end, stack[-1][1])
-    return found
-
-
-def encode(ranges: list[tuple[int, int]], width: int) -> tuple[int, bytes]:
-    """(form, chunk) of a /16's ranges; a leaf has no chunk."""
-    count = len(ranges)
+def encode(prefixes: Prefixes, top: int, width: int) -> tuple[int, int, bytes]:
+    """(form, number of the first range, chunk) of a /16; a leaf has no chunk."""
+    if top not in prefixes.fine:
+        return LEAF, prefixes.base[top], b""
+    painted = prefixes.slots(top)
+    if painted is None:
+        ranges = prefixes.ranges(top)
+        if any(start & 0xFF for start, _ in ranges):
+            pairs = [number for pair in ranges for number in pair]
+            return LONG, ranges[0][1], struct.pack(f"<II{2 * len(ranges)}H", len(ranges), 0, *pairs)
+        starts, numbers = [start >> 8 for start, _ in ranges], [number for _, number in ranges]
+    else:
+        slots, starts = painted
+        numbers = [slots[at] for at in starts]
+    count, first = len(starts), numbers[0]
     if count == 1:
-        return LEAF, b""
-    if any(start & 0xFF for start, _ in ranges):
-        pairs = [number for pair in ranges for number in pair]
-        return LONG, struct.pack(f"<II{2 * count}H", count, 0, *pairs)
+        return LEAF, first, b""
     code = "B" if width == 1 else "H"
     if count <= 16:  # noqa: PLR2004 - lanes of two words
         lanes, form = (8, FEW) if count <= 8 else (16, SOME)  # noqa: PLR2004 - lanes of a word
-        starts = [start >> 8 for start, _ in ranges[1:]]
-        starts += [0xFF] * (lanes - len(starts))
-        numbers = [number for _, number in ranges]
+        starts = starts[1:] + [0xFF] * (lanes - count + 1)
         numbers += [numbers[-1]] * (lanes - count)
-        return form, struct.pack(f"<{lanes}B{lanes}{code}", *starts, *numbers)
-    bits = 0
-    for start, _ in ranges[1:]:
-        bits |= 1 << (start >> 8)
-    ranks, rank = [0, 0, 0, 0], 0
-    for word in range(4):
-        ranks[word] = rank
-        rank += (bits >> 64 * word & 0xFFFFFFFFFFFFFFFF).bit_count()
-    head = struct.pack("<4B4x", *ranks) + bits.to_bytes(32, "little")
-    return BITMAP, head + struct.pack(f"<{count}{code}", *(number for _, number in ranges))
+        return form, first, bytes(starts) + _packed(numbers, code)
+    bits = sum(map(_BITS.__getitem__, starts)) - 1
+    words = struct.unpack("<4Q", raw := bits.to_bytes(32, "little"))
+    ranks = [0, *accumulate(word.bit_count() for word in words[:3])]
+    return BITMAP, first, struct.pack("<4B4x", *ranks) + raw + _packed(numbers, code)
+
+
+def _packed(numbers: list[int], code: str) -> bytes:
+    return bytes(numbers) if code == "B" else struct.pack(f"<{len(numbers)}H", *numbers)
 
 
 def ranges_of(body: memoryview, top: int, width: int) -> list[tuple[int, int]]:
@@ -259,9 +118,9 @@ class Body:
         """Make these /16s as ``prefixes`` has them. Those for which memory lacks lead to ``instead``, returned."""
         failed, entries = set(), []
         for top in tops:
-            form, chunk = encode(ranges := prefixes.ranges(top), self.width)
+            form, number, chunk = encode(prefixes, top, self.width)
             old = self._chunks.pop(top, None)
-            entry = ranges[0][1] << 3
+            entry = number << 3
             if form != LEAF:
                 try:
                     at, size = self.allocate(len(chunk))

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from itertools import pairwise
 
-from rbops.dataplane.xdp.table import Body, Full, swept
+from rbops.dataplane.xdp.prefixes import swept
+from rbops.dataplane.xdp.table import Body, Full
 
 __all__ = ["ROOT_BYTES", "Table6", "lookup6"]
 
@@ -106,6 +107,15 @@ class Table6:
         if number is None:
             self._prune(node)
         return before
+
+    def put_all(self, keys: list[int], number: int | None) -> Counter[int | None]:
+        """The same of several, address << 8 | length, none twice; returns how many that changed led to what before."""
+        counts: Counter[int | None] = Counter()
+        for key in keys:
+            before = self.put(key >> 8, key & 255, number)
+            if before != number:
+                counts[before] += 1
+        return counts
 
     def get(self, address: int, length: int) -> int | None:
         """What exactly this prefix leads to."""

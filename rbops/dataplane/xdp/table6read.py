@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 
-from rbops.dataplane.xdp.table import swept
+from rbops.dataplane.xdp.prefixes import swept
 from rbops.dataplane.xdp.table6 import DENSE, INDEXED, SMALL
 
 __all__ = ["painted6", "ranges6"]
