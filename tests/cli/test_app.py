@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -121,12 +120,10 @@ def test_a_bug_leaves_its_traceback_in_a_file() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_verb_says_so(number: signal.Signals) -> None:
-    statement = f"import os, signal, time; os.kill(os.getpid(), {int(number)}); time.sleep(10)"
-    begun = time.monotonic()
-    done = run_raising(statement)
+    statement = f"import os, signal, time; os.kill(os.getpid(), {int(number)}); time.sleep(600)"
+    done = run_raising(statement)  # one that went on would take longer than this waits
     assert done.returncode == 1
     assert done.stderr == "rbops: interrupted\n"
-    assert time.monotonic() - begun < 10, "the verb went on"
 
 
 def test_a_verb_under_nohup_goes_on_when_the_terminal_goes() -> None:
