@@ -32,8 +32,8 @@ _UNKNOWN, _BUG = 6, 70
 _BACK = frozenset({1, 2, 3, 4, 5, 7})
 """Exit codes that say that nothing is changed."""
 _RECOVERY = "rbops-recovery.service"
-_FAR_END = frozenset({"tcp-segmentation-offload", "tx-udp-segmentation"})
-"""Of a veth the kernel allows them by whether the other end has an XDP program: the other server's end."""
+_FAR_END = frozenset({"tcp-segmentation-offload", "tx-sctp-segmentation", "tx-udp-segmentation", "tx-gso-list"})
+"""NETIF_F_GSO_SOFTWARE: a veth has them by whether its other end has an XDP program (drivers/net/veth.c)."""
 _LEFT = frozenset({"run"})
 """What a killed rbops, or a revert that failed, leaves until the next run: its folder in the servers' memory."""
 
