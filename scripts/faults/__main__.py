@@ -60,7 +60,13 @@ def _run(arguments: Sequence[str]) -> int:
 def _others() -> list[str]:
     """Tests of promises outside of the matrix, and the rest of this room."""
     nodes = {node.partition("[")[0] for promise in promises() for node in promise.nodes}
-    return ["tests/faults", *(f"--ignore={path}" for path in _MATRIX), *sorted(nodes)]
+    return ["tests/faults", *(f"--ignore={path}" for path in _MATRIX), *sorted(nodes, key=_place)]
+
+
+def _place(node: str) -> tuple[str, int]:
+    """A test's file and where it is in that: tests that share a lab have their order."""
+    path, *_, name = node.split("::")
+    return path, (_TOP / path).read_text(encoding="utf-8").find(f"def {name}(")
 
 
 def _store(records: Sequence[Path], earlier: Results | None = None) -> None:
