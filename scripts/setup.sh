@@ -7,11 +7,11 @@ cd "$(dirname "$0")/.."
 # clang, llvm, libbpf-dev compile the data plane; libbpf1 loads it; g++ compiles what the Click elements
 # decide, for its tests; systemd-container and mmdebstrap boot the lab; openssh-client is Ansible's
 # transport; people ping from testers; graphviz reads the graphs that are written, groff and mandoc the man pages;
-# tshark reads captures; iperf3 is the self-test's TCP; bird2 is what other ASs run in tests, and looks at what servers
-# are to run; prometheus reads the servers' metrics in tests.
+# tshark reads captures; iperf3 is the self-test's TCP; bird2 and frr are what other ASs run in tests, and bird2 looks
+# at what servers are to run; prometheus reads the servers' metrics in tests.
 packages="python3 python3-venv clang llvm libbpf-dev libbpf1 g++ systemd-container mmdebstrap
 openssh-client iproute2 ethtool bpftool iputils-ping procps graphviz groff-base mandoc nftables tshark
-bird2 iperf3 prometheus"
+bird2 frr iperf3 prometheus"
 
 # shellcheck source=scripts/packages.sh
 . scripts/packages.sh

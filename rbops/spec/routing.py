@@ -70,7 +70,7 @@ class OspfPort(Section):
 class Routing(Section):
     """Routes that come and go: the data planes follow the routing table 82 of their servers' kernels."""
 
-    daemon: Annotated[Daemon, one_of(Daemon)]
+    daemon: Annotated[Daemon, Scalar(routing_words.daemon, {"enum": list(routing_words.DAEMONS)})]
     """bird: BIRD 2 on every server with external ports; none: whoever writes to table 82 is the user's own affair."""
     routes: Annotated[int, number(1, 8_000_000), Field(examples=[1_000_000])] = 1_000_000
     """For how many routes each server has memory: 24 bytes a route, with IPv6 72."""

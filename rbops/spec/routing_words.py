@@ -5,15 +5,27 @@ from __future__ import annotations
 import re
 
 from rbops.spec import words6
-from rbops.spec.units import SECONDS, InvalidValue, shown
+from rbops.spec.units import SECONDS, InvalidValue, choice, shown
 
-__all__ = ["area", "as_number", "interval", "prefix_filter"]
+__all__ = ["DAEMONS", "area", "as_number", "daemon", "interval", "prefix_filter"]
 
+DAEMONS = ("none", "bird")
+_DAEMON = choice(DAEMONS)
+_PEERS = ("frr", "quagga", "zebra", "bgpd")
 _HIGHEST_AS, _HALF = (1 << 32) - 1, 1 << 16
 _AS_TRANS = 23456
 _FILTER = re.compile(r"([^{}+]+?)\s*(\+|\{\s*([0-9]{1,3})\s*,\s*([0-9]{1,3})\s*\})?")
 _HOST = 32
 _SHORTEST_S, _LONGEST_S = 0.01, 60
+
+
+def daemon(text: str) -> str:
+    """``none`` or ``bird``."""
+    if text.lower() in _PEERS:
+        message = f"{shown(text)} is not run by rbops: write one of {', '.join(DAEMONS)}"
+        hint = "as another AS's router it may be a neighbour; docs/routing.md says what FRR lacks"
+        raise InvalidValue(message, hint, code="spec.choice")
+    return _DAEMON(text)
 
 
 def as_number(text: str) -> int:
@@ -24,9 +36,11 @@ def as_number(text: str) -> int:
     elif dotted and int(dotted[1]) < _HALF and int(dotted[2]) < _HALF:
         number = int(dotted[1]) * _HALF + int(dotted[2])
     else:
+        written = re.fullmatch(r"(?i:ASN?)[ :]?([0-9]{1,10}(\.[0-9]{1,5})?)", text)
+        hint = "1 to 4294967295 as plain digits, or in halves as 1.10"
         raise InvalidValue(
             f"{shown(text)} is not an AS number",
-            "1 to 4294967295 as plain digits, or in halves as 1.10",
+            f"did you mean {written[1]}? {hint}" if written else hint,
             code="spec.as-number",
         )
     if not 0 < number < _HIGHEST_AS or number in {_HALF - 1, _AS_TRANS}:

@@ -82,7 +82,22 @@ def route_next_hop(text: str) -> str:
 
 def peer_address(text: str) -> str:
     """The address of a neighbour that speaks BGP, of either family."""
-    return neighbor_address6(text) if is_ipv6(text) else words.neighbor_address(text)
+    if not is_ipv6(text):
+        return words.neighbor_address(text)
+    try:
+        return neighbor_address6(text)
+    except InvalidValue as wrong:
+        if not _is_link_local(text):
+            raise
+        hint = "name its global address; link-local next hops of its routes are followed all the same"
+        raise InvalidValue(wrong.message, hint, code=wrong.code) from wrong
+
+
+def _is_link_local(text: str) -> bool:
+    try:
+        return IPv6Address(text).is_link_local
+    except AddressValueError:
+        return False
 
 
 def _split(text: str, example: str) -> tuple[IPv6Address, int]:

@@ -7,21 +7,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from rbops.node.daemon import Bird
 from rbops.plan import BgpNeighbor, ClusterPlan, Daemon, OspfPort, Routing, Speaker
-from tests.node.conftest import ROOT, Server, command, made_server
+from tests.node.conftest import Server, command, made_server
+from tests.node.speaking import ask, entry, running, speaking, wait_for
 from tests.render.rb4 import mesh
 
 pytestmark = [
@@ -51,19 +44,6 @@ protocol ospf v2 beside {{
 }}
 """
 
-FOLLOW = """\
-import sys
-from pathlib import Path
-from rbops.node import fib
-from rbops.node.commands import Node
-from rbops.node.dataplane import open_plane
-from rbops.node.state import State
-from rbops.node.system import Kernel
-folder = Path(sys.argv[1])
-node = Node(Kernel(), State(folder / "state"), folder / "etc/node.json", None, open_plane)
-fib.Follower(node._followed(), print, folder / "fib.json", audits=False).run()
-"""
-
 
 def planned() -> ClusterPlan:
     """The paper's router with a neighbour of another AS on port 0."""
@@ -73,61 +53,19 @@ def planned() -> ClusterPlan:
     return replace(mesh(4), routing=Routing("bird", 1000, speaks))
 
 
-@contextmanager
-def running(enter: list[str], folder: Path, name: str) -> Iterator[None]:
-    """BIRD with the configuration ``name`` in a namespace; ``birdc`` finds it at ``folder``/``name``.ctl."""
-    files = ["-c", str(folder / name), "-s", str(folder / f"{name}.ctl")]
-    process = subprocess.Popen([*enter, "bird", "-f", *files])
-    try:
-        wait_for(f"BIRD with {name}", lambda: (folder / f"{name}.ctl").exists() or process.poll() is not None, 20)
-        assert process.poll() is None
-        yield
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
     with made_server(folder) as found:
-        peer = ["ip", "netns", "exec", found.peer]
         command("ip", "-n", found.peer, "link", "set", "p-ext0", "address", "02:4e:00:00:00:02")
         command("ip", "-n", found.peer, "address", "add", "198.18.0.2/24", "dev", "p-ext0")
-        found.run("ip", "link", "set", "lo", "up")
-        found.install(plan=planned())
-        found.node("apply")
-        (found.etc / "bird" / "keys.conf").write_text('define key_port0_198_18_0_2 = "canary";\n')
-        run = folder / "run"
-        devices = Path(f"/proc/{found.pid}/root/sys/class/net")
-        Bird(found.etc / "bird", run, devices, (os.getuid(), os.getgid())).prepare()
-        text = (run / "bird.conf").read_text()
-        (run / "quick.conf").write_text(text.replace("cost 10;", "cost 10; hello 1; dead count 4;"))
         (folder / "peer.conf").write_text(PEER.format(folder=folder))
-        (folder / "follow.py").write_text(FOLLOW)
-        inside = ["nsenter", f"--target={found.pid}", "--mount", "--net"]
-        follower = subprocess.Popen(
-            [*inside, sys.executable, str(folder / "follow.py"), str(folder)],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
-        try:
-            with running(peer, folder, "peer.conf"), running(inside, run, "quick.conf"):
-                yield found
-        finally:
-            follower.send_signal(signal.SIGTERM)
-            follower.wait(20)
-
-
-def wait_for(what: str, condition: Callable[[], Any], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
-        time.sleep(0.2)
-
-
-def ask(server: Server, who: str, question: str) -> str:
-    """What birdc says: of the server's ``run/quick.conf``, or of ``peer.conf``."""
-    return command("birdc", "-s", server.folder / f"{who}.ctl", question, check=False).stdout
+        keys = 'define key_port0_198_18_0_2 = "canary";\n'
+        with (
+            running(["ip", "netns", "exec", found.peer], folder, "peer.conf"),
+            speaking(found, planned(), keys, ("cost 10;", "cost 10; hello 1; dead count 4;")),
+        ):
+            yield found
 
 
 def route(server: Server, prefix: str) -> str:
@@ -151,16 +89,13 @@ def test_the_peer_has_what_is_announced(server: Server) -> None:
 
 
 def test_the_data_plane_follows(server: Server) -> None:
-    def entry(address: str) -> str:
-        return str(server.node("fib", "get", address)["data_plane"]["entry"])
-
-    wait_for("the entry", lambda: entry("192.0.2.9") == "port ext0 to 02:4e:00:00:00:02")
-    assert entry("100.64.9.9") == "port ext0 to 02:4e:00:00:00:02"
+    wait_for("the entry", lambda: entry(server, "192.0.2.9") == "port ext0 to 02:4e:00:00:00:02")
+    assert entry(server, "100.64.9.9") == "port ext0 to 02:4e:00:00:00:02"
     assert server.node("fib", "--audit")["differences"] == 0
     ask(server, "peer.conf", "disable by_bgp")
-    wait_for("its end", lambda: entry("192.0.2.9") == "no route: the kernel")
+    wait_for("its end", lambda: entry(server, "192.0.2.9") == "no route: the kernel")
     ask(server, "peer.conf", "enable by_bgp")
-    wait_for("its return", lambda: entry("192.0.2.9") == "port ext0 to 02:4e:00:00:00:02")
+    wait_for("its return", lambda: entry(server, "192.0.2.9") == "port ext0 to 02:4e:00:00:00:02")
 
 
 def test_ports_are_in_a_vrf_where_the_kernel_has_them(server: Server) -> None:

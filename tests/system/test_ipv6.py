@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,11 @@ def ping(cluster: Cluster, tester: str, address: str, *options: str) -> str:
     return cluster.on(tester, "ping", "-6", "-n", "-c", "3", "-i", "0.2", "-W", "5", *options, address, check=False)
 
 
+def ping4(cluster: Cluster, address: str, *options: str) -> str:
+    """The same of IPv4, from t0."""
+    return cluster.on("t0", "ping", "-n", "-c", "3", "-i", "0.2", "-W", "5", *options, address, check=False)
+
+
 def test_it_is_healthy_and_a_second_apply_changes_nothing(dual: Cluster) -> None:
     done = dual.verb("diff")
     assert done.code == 0, done.out
@@ -129,6 +135,48 @@ def test_an_address_is_traced_through_all_servers(dual: Cluster) -> None:
 def test_errors_come_from_the_port_that_a_packet_came_in_by(dual: Cluster) -> None:
     assert "From 2001:db8:0:a0::1 icmp_seq=1 Time exceeded" in ping(dual, "t0", "2001:db8:0:a3::2", "-t", "1")
     assert "From 2001:db8:0:a0::1 icmp_seq=1 Destination unreachable: No route" in ping(dual, "t0", "2001:db9::1")
+
+
+@contextmanager
+def smaller_port(cluster: Cluster, mtu: int) -> Iterator[None]:
+    """Port 3, of n3, takes packets of ``mtu`` bytes, as its tester does."""
+    place, device = "/etc/rbops/node.json", cluster.lab.testers[3].device
+    change = (
+        f"import json; at = '{place}'; node = json.load(open(at)); "
+        f"[port.update(mtu={mtu}) for port in node['ports'] if port['name'] == 'ext3']; json.dump(node, open(at, 'w'))"
+    )
+    cluster.on("n3", "cp", "-p", place, "/run/before.json")
+    cluster.on("n3", "python3", "-c", change)
+    cluster.on("t3", "ip", "link", "set", device, "mtu", str(mtu))
+    try:
+        cluster.on("n3", "rbops-node", "apply")
+        yield
+    finally:
+        cluster.on("n3", "mv", "/run/before.json", place)
+        cluster.on("n3", "rbops-node", "apply")
+        cluster.on("t3", "ip", "link", "set", device, "mtu", "1500")
+        for family in ("-4", "-6"):
+            cluster.on("t0", "ip", family, "route", "flush", "cache")
+
+
+def test_senders_are_told_how_large_packets_may_be(dual: Cluster) -> None:
+    """By the server whose port is too small for them, from its external address: it has a way from everywhere."""
+    with smaller_port(dual, 1400):
+        before = [counted(dual, server)["punted"]["too_big"] for server in SERVERS]
+        said = ping4(dual, "198.18.3.2", "-M", "do", "-s", "1472")
+        assert "From 198.18.3.1 icmp_seq=1 Frag needed and DF set (mtu = 1400)" in said
+        said = ping(dual, "t0", "2001:db8:0:a3::2", "-M", "do", "-s", "1452")
+        assert "From 2001:db8:0:a3::1 icmp_seq=1 Packet too big: mtu=1400" in said
+        after = [counted(dual, server)["punted"]["too_big"] for server in SERVERS]
+        assert [now > then for then, now in zip(before, after, strict=True)] == [False, False, False, True]
+        # Who heard that sends smaller ones; of IPv4 the router makes fragments where it may.
+        assert "3 received" in ping(dual, "t0", "2001:db8:0:a3::2", "-s", "1452")
+        assert "3 received" in ping4(dual, "198.18.3.2", "-M", "do", "-s", "1372")
+        assert "3 received" in ping4(dual, "198.18.3.2", "-M", "dont", "-s", "1472")
+    assert "3 received" in ping4(dual, "198.18.3.2", "-M", "do", "-s", "1472")
+    assert "3 received" in ping(dual, "t0", "2001:db8:0:a3::2", "-M", "do", "-s", "1452")
+    done = dual.verb("diff")
+    assert done.code == 0, done.out
 
 
 def test_what_goes_away_is_put_back(dual: Cluster) -> None:
