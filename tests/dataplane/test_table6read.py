@@ -22,7 +22,6 @@ PREFIXES = st.dictionaries(
 
 @settings(deadline=None)
 @given(PREFIXES)
-@settings(deadline=None)
 def test_memory_and_prefixes_make_the_same_ranges(prefixes: dict[tuple[int, int], int]) -> None:
     memory = memoryview(bytearray(3 << 20))
     table = Table6(Body(memory, 2, start=0))
