@@ -187,6 +187,9 @@ class Drainable(Protocol):
     def set_drained(self, server: int, *, drained: bool) -> None:
         """Send nothing through ``server`` that is not for its own ports, or again; Mismatch while nothing is loaded."""
 
+    def leave_out(self, servers: frozenset[int]) -> None:
+        """What ``apply`` drains before the first packet where it starts with nothing said of any server."""
+
 
 class NodeHalf(Protocol):
     """What rbops-node asks of a kind of data plane. Each is a module-level value ``HALF`` of ``node.py``."""

@@ -8,13 +8,15 @@ snapshot on, any failure rolls every server back (5), or names the servers an op
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rbops.deploy import again
 from rbops.deploy.daemon import check_daemon
+from rbops.deploy.growth import Resize, left_behind, resize
 from rbops.deploy.inventory import Inventory
 from rbops.deploy.keys import Keys, keys_of_project
 from rbops.deploy.node import RemoteNode
@@ -23,7 +25,7 @@ from rbops.deploy.reboot import Waiting, waiting_of_all
 from rbops.deploy.report import Journaling, Reporter
 from rbops.deploy.runner import PlayOptions, PlayResult, run_playbook
 from rbops.deploy.runs import Run, new_run
-from rbops.deploy.ssh import Session
+from rbops.deploy.ssh import Session, each, raise_errors
 from rbops.deploy.stop import Stop
 from rbops.deploy.transaction import Transaction, connected
 from rbops.errors import ApplyFailed, CheckFailed, Unreachable, Where
@@ -59,6 +61,7 @@ class Applied:
 
     ``played``: Ansible ran; it does not where every server has all files already.
     ``waiting``: what takes effect with a server's next reboot, of the servers where something does.
+    ``gone``: servers that are not in the plan any more, and were left as they are.
     ``unsupported``: planned settings that a server's hardware does not support, without those in ``waiting``.
     """
 
@@ -72,6 +75,7 @@ class Applied:
     seconds: float
     waiting: Mapping[str, tuple[Waiting, ...]]
     unsupported: Mapping[str, tuple[Note, ...]]
+    gone: tuple[str, ...] = ()
 
     @property
     def total_changed(self) -> int:
@@ -163,17 +167,22 @@ def _push(
         stop.end_if_requested("nothing was changed")
         if options.play.check:
             return _checked(what, options, reporter, stop)
+        size = resize(what.plan, before, reporter)
+        if size is not None:
+            size.refuse(sessions)
         program = (what.run.project / "common" / "rbops-node").read_bytes()
         times = (options.revert_timeout_s, reporter, stop, options.reason)
         change = Transaction(what.run, targets, sessions, before, program, *times)
         result = change.carry_out(
             lambda name: (what.run.project / "hosts" / name / "etc" / "rbops" / "node.json").read_bytes(),
-            lambda: _change(what, keys, options, change, reporter, stop, acceptance),
+            lambda: _change(what, keys, options, change, reporter, stop, acceptance, size),
             break_lock=options.break_lock,
         )
     if options.reason and not any(answer.get("generation") for answer in change.confirmed.values()):
         reporter.warn("--message: no new configuration was confirmed, so the history has no entry for it")
-    return _applied(what, options, result, waiting_of_all(change.confirmed))
+    if size is not None and size.gone:
+        reporter.warn(left_behind(tuple(size.gone)))
+    return _applied(what, options, result, waiting_of_all(change.confirmed), tuple(size.gone) if size else ())
 
 
 def _change(
@@ -184,20 +193,25 @@ def _change(
     reporter: Reporter,
     stop: Stop,
     acceptance: Acceptance | None,
+    size: Resize | None,
 ) -> PlayResult:
     """From the armed timers to the confirmation; raises the reason for a rollback."""
     stop.end_if_requested("nothing was pushed yet")
-    result = _pushed(what, keys, options, change, reporter, stop)
+    if size is not None:
+        size.prepare(change, reporter)
+        stop.end_if_requested("nothing was pushed yet")
+    result = _pushed(what, keys, options, change, reporter, stop, size)
     if options.play.tags or options.play.skip_tags:
         reporter.warn("--tags or --skip-tags push only a part: the servers are not read back")
     elif result.played or result.changed:
         reporter.step("reading back")
         change.call(lambda session: _read_back(what, keys, session))
-    if acceptance is not None:
-        reporter.step("acceptance")
-        with change.kept_open():
-            acceptance()
-    change.confirm_unless_stopped()
+    with size.opened(change, reporter) if size is not None else nullcontext():
+        if acceptance is not None:
+            reporter.step("acceptance")
+            with change.kept_open():
+                acceptance()
+        change.confirm_unless_stopped()
     return result
 
 
@@ -208,19 +222,50 @@ def _pushed(
     change: Transaction,
     reporter: Reporter,
     stop: Stop,
+    size: Resize | None,
 ) -> PlayResult:
-    """By Ansible, or where every server has all files already without it. Raises ApplyFailed (5)."""
+    """By Ansible, newcomers first, or where every server has all files already without it. Raises ApplyFailed (5)."""
     with change.kept_open():
         if again.all_there(what, change.before.values(), keys, options.play):
             reporter.step("all files are there: comparing")
             result = again.activate(what, change, reporter)
             if result is not None:
                 return result
+        first = _newcomers(what, keys, options, change, reporter, stop, size) if size and size.newcomers else None
         reporter.step("pushing")
-        result = _play(what, options, reporter, stop)
+        only = size.others if first and size else None
+        return _succeeded(_play(what, options, reporter, stop, only), stop, first)
+
+
+def _newcomers(
+    what: Push,
+    keys: Mapping[str, tuple[Keys, ...]],
+    options: ApplyOptions,
+    change: Transaction,
+    reporter: Reporter,
+    stop: Stop,
+    size: Resize,
+) -> PlayResult:
+    """Complete, before any other server knows them."""
+    reporter.step(f"pushing to the newcomers first: {', '.join(size.newcomers)}")
+    result = _succeeded(_play(what, options, reporter, stop, size.newcomers), stop)
+    if not options.play.tags and not options.play.skip_tags:
+        found = each(
+            ((name, change.sessions[name]) for name in size.newcomers), lambda session: _read_back(what, keys, session)
+        )
+        raise_errors(found)
+    stop.end_if_requested("the newcomers were pushed to, nobody else")
+    return result
+
+
+def _succeeded(result: PlayResult, stop: Stop, first: PlayResult | None = None) -> PlayResult:
+    """The result, with that of a ``first`` play. ApplyFailed (5) for any other."""
     if result.outcome != "successful":
         raise ApplyFailed(_why(result, stop), code="apply.play")
-    return result
+    if first is None:
+        return result
+    changed, notes = {**first.changed, **result.changed}, {**first.notes, **result.notes}
+    return replace(result, changed=changed, notes=notes, seconds=first.seconds + result.seconds)
 
 
 def _checked(what: Push, options: ApplyOptions, reporter: Reporter, stop: Stop) -> Applied:
@@ -234,13 +279,20 @@ def _checked(what: Push, options: ApplyOptions, reporter: Reporter, stop: Stop) 
     return _applied(what, options, result, {})
 
 
-def _play(what: Push, options: ApplyOptions, reporter: Reporter, stop: Stop) -> PlayResult:
+def _play(
+    what: Push, options: ApplyOptions, reporter: Reporter, stop: Stop, only: Sequence[str] | None = None
+) -> PlayResult:
+    """``only``: the servers of one of several plays."""
     playbook, play = what.run.project / "site.yml", options.play
     if not play.check:
         # A server that has rolled the change back meanwhile takes no more of it.
         play = replace(play, extra_vars=(*play.extra_vars, f"rbops_run={what.run.id}"))
+    inventory, part = what.inventory, "play"
+    if only is not None:
+        inventory = replace(inventory, servers=tuple(target for target in inventory.servers if target.name in only))
+        part = f"play-{only[0]}"
     return run_playbook(
-        what.run, playbook, what.inventory, play, on_event=reporter.task, stop=stop, timeout=PLAY_TIMEOUT_S
+        what.run, playbook, inventory, play, on_event=reporter.task, stop=stop, timeout=PLAY_TIMEOUT_S, part=part
     )
 
 
@@ -249,7 +301,11 @@ def _why(result: PlayResult, stop: Stop) -> str:
 
 
 def _applied(
-    what: Push, options: ApplyOptions, result: PlayResult, waiting: Mapping[str, tuple[Waiting, ...]]
+    what: Push,
+    options: ApplyOptions,
+    result: PlayResult,
+    waiting: Mapping[str, tuple[Waiting, ...]],
+    gone: tuple[str, ...] = (),
 ) -> Applied:
     play = options.play
     changed = {target.name: result.changed.get(target.name, 0) for target in what.inventory.servers}
@@ -264,6 +320,7 @@ def _applied(
         seconds=round(result.seconds, 3),
         waiting=waiting,
         unsupported=_unsupported(result.notes, waiting),
+        gone=gone,
     )
 
 
@@ -293,13 +350,13 @@ def _read_back(what: Push, keys: Mapping[str, tuple[Keys, ...]], session: Sessio
             code="apply.files",
             where=session.target.where,
         )
-    for each in keys.get(name, ()):
-        stale = each.difference(found.files)
+    for own in keys.get(name, ()):
+        stale = own.difference(found.files)
         if stale:
             raise CheckFailed(
                 f"the key file is not what was pushed: {stale[0]}, expected {stale[1]}",
                 code="apply.keys",
-                where=Where(server=name, file=each.path),
+                where=Where(server=name, file=own.path),
             )
     if found.digest != what.digest:
         raise CheckFailed(

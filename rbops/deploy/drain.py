@@ -19,7 +19,7 @@ from rbops.deploy.ssh import Session, each, open_session, raise_errors
 from rbops.errors import CheckFailed, Mismatch, RbopsError, UsageError, Where
 from rbops.plan import ClusterPlan
 
-__all__ = ["Drained", "State", "cut_off", "drain"]
+__all__ = ["Drained", "State", "cut_off", "drain", "still"]
 
 _LOOK_S, _QUIET_S = 0.25, 5.0
 _SHOWN = 3
@@ -84,7 +84,7 @@ def drain(plan: ClusterPlan, inventory: Inventory, name: str, *, drained: bool, 
         before = _rate(sessions, index) if drained else 0.0
         _tell(sessions, index, drained=drained, run=run)
         if drained:
-            _confirm(sessions, name, index)
+            still(sessions, name, index)
     return Drained(name, drained, tuple(sessions), already, round(before), round(time.monotonic() - started, 2))
 
 
@@ -148,7 +148,7 @@ def _tell(sessions: Mapping[str, Session], index: int, *, drained: bool, run: st
         raise
 
 
-def _confirm(sessions: Mapping[str, Session], name: str, index: int) -> None:
+def still(sessions: Mapping[str, Session], name: str, index: int) -> None:
     """Until nobody has sent a packet through it for a while."""
     deadline = time.monotonic() + _QUIET_S
     while rate := _rate(sessions, index):

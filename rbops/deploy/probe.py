@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rbops.dataplane import registry
 from rbops.deploy.ssh import Session
@@ -55,6 +55,8 @@ print(json.dumps({
     "kernel": platform.release(), "python": platform.python_version(),
     "uptime_s": float(text("/proc/uptime").split()[0]),
     "cluster": node.get("cluster"), "server": node.get("server"), "digest": node.get("digest"), "files": files(),
+    "index": node.get("index"), "servers": node.get("dataplane", {}).get("servers"),
+    "peers": {port["peer"].partition(":")[0]: port["peer_server"] for port in node.get("ports", ()) if "peer" in port},
     "systemd": os.path.isdir("/run/systemd/system"),
 }))
 """
@@ -62,7 +64,10 @@ print(json.dumps({
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What was read on a server. ``files`` maps rbops's own files there to (mode, SHA-256)."""
+    """What was read on a server. ``files`` maps rbops's own files there to (mode, SHA-256).
+
+    Of its configuration: its ``index`` among the cluster's ``servers``, and its ``peers``' indexes by name.
+    """
 
     name: str
     machine_id: str | None
@@ -74,6 +79,9 @@ class Probe:
     server: str | None
     digest: str | None
     files: Mapping[str, tuple[str, str]]
+    index: int | None = None
+    servers: int | None = None
+    peers: Mapping[str, int] = field(default_factory=dict)
 
 
 def probe(session: Session) -> Probe:
@@ -120,6 +128,9 @@ def probe(session: Session) -> Probe:
         server=facts["server"],
         digest=facts["digest"],
         files={path: (mode, digest) for path, (mode, digest) in facts["files"].items()},
+        index=facts["index"],
+        servers=facts["servers"],
+        peers=facts["peers"],
     )
 
 

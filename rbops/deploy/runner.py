@@ -126,12 +126,13 @@ def run_playbook(
     on_event: Callable[[TaskEvent], None],
     stop: Stop,
     timeout: float,
+    part: str = "play",
 ) -> PlayResult:
     """Run ``playbook`` on the inventory's servers for at most ``timeout`` seconds.
 
-    Every event goes to the journal and to ``on_event``. Raises UsageError when the options leave
-    nothing to do. Ended by ``stop``, by the time, or by this process's death, Ansible takes its
-    children with it.
+    Every event goes to the journal and to ``on_event``. ``part``: its name among the plays of a run.
+    Raises UsageError when the options leave nothing to do. Ended by ``stop``, by the time, or by this process's death,
+    Ansible takes its children with it.
     """
     started = time.monotonic()
     sealing = Sealing(needed=inventory.secret)
@@ -148,7 +149,7 @@ def run_playbook(
         ended = ansible_runner.run(
             private_data_dir=str(run.folder),
             project_dir=str(playbook.parent),
-            ident="play",
+            ident=part,
             binary=str(_launcher(run)),
             cmdline=_arguments(playbook, options),
             inventory=str(run.folder / "inventory" / "hosts.yml"),
@@ -170,11 +171,11 @@ def run_playbook(
         sockets.close()
         sealing.close()
     outcome = "canceled" if stop.requested else str(ended.status)
-    return _result(run, outcome, watcher, time.monotonic() - started)
+    output = run.folder / "artifacts" / part / "stdout"
+    return _result(output, outcome, watcher, time.monotonic() - started)
 
 
-def _result(run: Run, outcome: str, watcher: _Watcher, seconds: float) -> PlayResult:
-    output = run.folder / "artifacts" / "play" / "stdout"
+def _result(output: Path, outcome: str, watcher: _Watcher, seconds: float) -> PlayResult:
     if outcome == "successful" and not watcher.ran:
         raise UsageError(
             "Ansible ran no task on any server",

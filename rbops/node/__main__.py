@@ -46,6 +46,7 @@ _VERBS = {
     "unlock": "give it back",
     "drain": "send nothing through the server with index SERVER that is not for its own ports",
     "undrain": "use that server as an intermediate again",
+    "hold": "within a change: leave servers out as soon as the cluster has --servers servers",
     "counters": "the data plane's counters",
     "status": "digest, data plane, open change, lock, services",
     "watch": "for rbops-watch.service: report dead links to the data plane",
@@ -58,7 +59,7 @@ _VERBS = {
 }
 _DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 """What a disk says that is full, over quota, mounted read-only or broken."""
-_NEED_RUN = ("open", "begin", "rearm", "confirm", "restore", "remove", "lock", "unlock")
+_NEED_RUN = ("open", "begin", "rearm", "confirm", "restore", "remove", "lock", "unlock", "hold")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -131,6 +132,8 @@ def _options() -> tuple[tuple[tuple[str, ...], str, dict[str, Any]], ...]:
             {"type": int, "required": True, "metavar": "NUMBER", "help": "as `history` numbers them"},
         ),
         (("drain", "undrain"), "server", {"type": int, "metavar": "SERVER", "help": "its index in the cluster"}),
+        (("hold",), "--servers", {"type": int, "required": True, "metavar": "N", "help": "how many there will be"}),
+        (("hold",), "newcomers", {"type": int, "nargs": "*", "metavar": "SERVER", "help": "their indexes in it"}),
         (("counters",), "--queues", {**flag, "help": "also each queue's packets and interrupts by CPU"}),
         (
             ("fib",),
@@ -164,6 +167,7 @@ def _verb(name: str) -> Callable[[Node, argparse.Namespace], int]:
         "unlock": _unlock,
         "drain": _drain,
         "undrain": _drain,
+        "hold": _hold,
         "counters": _counters,
         "status": _status,
         "watch": _watch,
@@ -270,8 +274,12 @@ def _unlock(node: Node, options: argparse.Namespace) -> int:
 
 
 def _drain(node: Node, options: argparse.Namespace) -> int:
-    run = options.run if options.verb == "drain" else None
-    return _print(node.drain(options.server, drained=options.verb == "drain", run=run), options)
+    drained = options.verb == "drain"
+    return _print(node.drain(options.server, drained=drained, run=options.run if drained else None), options)
+
+
+def _hold(node: Node, options: argparse.Namespace) -> int:
+    return _print(node.hold(options.run, options.servers, options.newcomers), options)
 
 
 def _counters(node: Node, options: argparse.Namespace) -> int:

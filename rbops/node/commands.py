@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from socket import AF_INET6
@@ -120,6 +121,8 @@ class Node(Views):
             if not self.config_path.exists():
                 return {"generation": None}
             try:
+                if self.state.held.exists():
+                    drain.settle(self.state, self._config())
                 return {"generation": self._generations().keep(run, holder, reason)}
             except OSError as error:
                 # What was confirmed is in force all the same.
@@ -168,7 +171,13 @@ class Node(Views):
         """Undo the open change; False when there is none. ``unlock``: give the server back too, if ``run`` has it."""
         # The timer may fire while an apply of a killed run is still running: what it does is undone after it.
         with self.state.exclusive(wait_s=_REVERT_WAIT_S):
-            done = self._transaction().revert(run, self._reapply, self._remove_all)
+            transaction = self._transaction()
+            open_ = transaction.manifest()
+            held = open_ is not None and run in (None, open_["run"]) and drain.undo(self.state, run)
+            done = transaction.revert(run, self._reapply, self._remove_all)
+            if held and self.config_path.exists():
+                config = self._config()
+                drain.sync(self.open_plane(config, resolve_names(config, self.system)), self.state, config)
             if unlock and run is not None and (lock.held(self.state) or {}).get("run") == run:
                 self._give_back(run)
             return done
@@ -186,6 +195,7 @@ class Node(Views):
             restored = transaction.restore_files()
             if restored:
                 pending.discard(self.system)
+                drain.undo(self.state, None)
             changes: list[dict[str, str]] = []
             if self.config_path.exists():
                 config = self._config()
@@ -240,6 +250,14 @@ class Node(Views):
             config = self._config()
             plane = self.open_plane(config, resolve_names(config, self.system))
             return {"drained": drain.change(plane, self.state, config, server, drained=drained, run=run)}
+
+    def hold(self, run: str, servers: int, newcomers: Sequence[int]) -> dict[str, Any]:
+        """Within the open change of ``run``: what is left out once the cluster has ``servers`` servers."""
+        with self.state.exclusive():
+            self._transaction().require(run)
+            config = self._config()
+            plane = self.open_plane(config, resolve_names(config, self.system))
+            return {"held": drain.hold(plane, self.state, config, run, servers, newcomers)}
 
     def _guard(self) -> None:
         """For as long as the watch runs: without it the watch ends too, and systemd starts both again."""

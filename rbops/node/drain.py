@@ -1,8 +1,13 @@
-"""Servers that this one sends nothing through: kept in a file, and told to the data plane whenever it is loaded."""
+"""Servers that this one sends nothing through: kept in a file, and told to the data plane whenever it is loaded.
+
+A change that gives the cluster another number of servers holds newcomers back: they are left out from the first packet
+of the new number on. It is settled with the change's confirmation, or undone with its revert.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from contextlib import suppress
 
 from rbops.dataplane.base import Drainable, Plane
@@ -10,15 +15,18 @@ from rbops.errors import Mismatch, UsageError, Where
 from rbops.node.schema import NodeConfig
 from rbops.node.state import State, read_json, write_whole
 
-__all__ = ["by_run", "change", "drained_of", "release", "renew"]
+__all__ = ["by_run", "change", "drained_of", "hold", "release", "renew", "settle", "sync", "undo"]
 
 
 def drained_of(state: State, config: NodeConfig) -> list[int]:
-    """The indexes of the servers that are left out; none any more when the cluster has another number of servers."""
-    kept = read_json(state.drained) or {}
-    if kept.get("servers") != config.dataplane.fabric.servers:
-        return []
-    return sorted(kept["drained"])
+    """The indexes of the servers that are left out; of a cluster with another number of servers than before, those
+    that its change holds.
+    """
+    for path in (state.drained, state.held):
+        kept = read_json(path) or {}
+        if kept.get("servers") == config.dataplane.fabric.servers:
+            return sorted(kept["drained"])
+    return []
 
 
 def change(
@@ -48,6 +56,52 @@ def release(plane: Plane, state: State, config: NodeConfig, run: str) -> None:
     """Use again what a run left out that is gone."""
     for server in sorted({*drained_of(state, config)} & by_run(state, run)):
         change(plane, state, config, server, drained=False)
+
+
+def hold(plane: Plane, state: State, config: NodeConfig, run: str, servers: int, newcomers: Iterable[int]) -> list[int]:
+    """As soon as the cluster has ``servers`` servers leave out ``newcomers``, and those that are left out now."""
+    now = [server for server in drained_of(state, config) if server < servers]
+    left_out = sorted({*now, *newcomers} - {config.dataplane.fabric.server})
+    record = {"run": run, "servers": servers, "drained": left_out, "before": read_json(state.drained)}
+    write_whole(state.held, json.dumps(record).encode())
+    if servers == config.dataplane.fabric.servers:
+        for server in set(left_out) - set(now):
+            change(plane, state, config, server, drained=True, run=run)
+    return left_out
+
+
+def settle(state: State, config: NodeConfig) -> None:
+    """With the confirmation: what is left out is that of the present number of servers."""
+    held = read_json(state.held)
+    if held is None:
+        return
+    kept = {"servers": config.dataplane.fabric.servers, "drained": drained_of(state, config), "runs": {}}
+    if (read_json(state.drained) or {}).get("servers") != kept["servers"]:
+        write_whole(state.drained, json.dumps(kept).encode())
+    state.held.unlink(missing_ok=True)
+
+
+def undo(state: State, run: str | None) -> bool:
+    """Before a revert: what was left out before the change of ``run``, or of any. Whether it held something."""
+    held = read_json(state.held)
+    if held is None or run not in (None, held["run"]):
+        return False
+    with suppress(OSError):  # a full disk keeps no server from going back
+        if held["before"] is None:
+            state.drained.unlink(missing_ok=True)
+        else:
+            write_whole(state.drained, json.dumps(held["before"]).encode())
+        state.held.unlink(missing_ok=True)
+    return True
+
+
+def sync(plane: object, state: State, config: NodeConfig) -> None:
+    """Tell a data plane of every server whether it is left out."""
+    fabric, left_out = config.dataplane.fabric, drained_of(state, config)
+    if isinstance(plane, Drainable):
+        with suppress(Mismatch):
+            for server in {*range(fabric.servers)} - {fabric.server}:
+                plane.set_drained(server, drained=server in left_out)
 
 
 def by_run(state: State, run: str) -> frozenset[int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from rbops.dataplane.base import Plane
+from rbops.dataplane.base import Drainable, Plane
 from rbops.errors import CheckFailed, Mismatch, Where
 from rbops.nic.settings import QUEUE_STAGES, STAGES
 from rbops.node import (
@@ -36,6 +36,7 @@ from rbops.node import (
 )
 from rbops.node.dataplane import Opener
 from rbops.node.devices import Device
+from rbops.node.drain import drained_of
 from rbops.node.execute import NotSupported, execute
 from rbops.node.files import planned_files
 from rbops.node.network import Network
@@ -261,6 +262,8 @@ class Engine:
         todo = dataplane.settings(plane)
         if not todo:
             return []
+        if isinstance(plane, Drainable):
+            plane.leave_out(frozenset(drained_of(self.state, self.config)))
         plane.apply()
         left = dataplane.settings(plane)
         if left:

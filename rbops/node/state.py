@@ -74,6 +74,11 @@ class State:
         return self.base / "drained.json"
 
     @property
+    def held(self) -> Path:
+        """What the open change leaves out of a cluster that gets another number of servers with it."""
+        return self.base / "held.json"
+
+    @property
     def routes(self) -> Path:
         """The fingerprint of the kernel's routes after they were last made equal to the table."""
         return self.base / "routes.json"

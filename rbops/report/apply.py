@@ -65,6 +65,7 @@ def applied_json(done: Applied, rebooted: Mapping[str, float]) -> dict[str, Any]
         "seconds": done.seconds,
         "reboot_required": _waiting({n: e for n, e in done.waiting.items() if n not in rebooted}),
         "rebooted": dict(rebooted),
+        "left": list(done.gone),
         "unsupported": {n: [note.to_json() for note in notes] for n, notes in done.unsupported.items()},
     }
 

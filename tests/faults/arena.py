@@ -14,7 +14,7 @@ from tests.deploy.serverstate import change_open, inside, state
 from tests.faults.damage import Damage, Ground
 from tests.faults.verb import Verb
 
-__all__ = ["Arena", "Outcome", "States"]
+__all__ = ["Arena", "Outcome", "States", "differences"]
 
 States = Mapping[str, Mapping[str, Any]]
 
@@ -130,7 +130,7 @@ class Arena:
         found = self.all_shown()
         if names[0] not in self.known:
             self.known[names[0]] = found
-        odd = {name: _differences(self.known[names[0]][name], state) for name, state in found.items()}
+        odd = {name: differences(self.known[names[0]][name], state) for name, state in found.items()}
         assert not any(odd.values()), f"a clean {names[0]} is not what it was: {odd}"
         self.present = names[0]
         return names[0]
@@ -225,11 +225,11 @@ class Arena:
         for word, name in zip(("old", "new"), ends, strict=True):
             if now == {key: value for key, value in self.known[name][server].items() if key not in left}:
                 return word
-        both = (_differences(self.known[name][server], now) for name in ends)
+        both = (differences(self.known[name][server], now) for name in ends)
         return f"other: {min((json.dumps(found) for found in both), key=len)[:3000]}"
 
 
-def _differences(known: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+def differences(known: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
     """What is not as known, one level down where that is a mapping: what it was, and is."""
     found: dict[str, Any] = {}
     for key, value in now.items():

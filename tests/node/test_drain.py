@@ -20,6 +20,9 @@ class Plane:
     def set_drained(self, server: int, *, drained: bool) -> None:
         self.told.append((server, drained))
 
+    def leave_out(self, servers: frozenset[int]) -> None:
+        del servers
+
 
 def change(made: Any, state: State, server: int, *, drained: bool = True, run: str | None = None) -> list[int]:
     return drain.change(made, state, config(), server, drained=drained, run=run)
@@ -57,6 +60,29 @@ def test_another_number_of_servers_begins_without(tmp_path: Path) -> None:
     state = State(tmp_path)
     change(Plane(), state, 2)
     assert drain.drained_of(state, config(dataplane=plane(servers=5))) == []
+
+
+def test_a_change_of_the_number_of_servers_holds_newcomers_until_its_end(tmp_path: Path) -> None:
+    state, made, grown = State(tmp_path), Plane(), config(dataplane=plane(servers=5))
+    change(made, state, 2)
+    assert drain.hold(made, state, config(), "r", 5, [4]) == [2, 4]
+    assert made.told == [(2, True)], "of a cluster that is not there yet nothing is told"
+    assert (drain.drained_of(state, config()), drain.drained_of(state, grown)) == ([2], [2, 4])
+    drain.change(made, state, grown, 4, drained=False)
+    assert drain.drained_of(state, grown) == [2]
+    assert not drain.undo(state, "other")
+    assert drain.undo(state, "r")
+    assert (drain.drained_of(state, config()), drain.drained_of(state, grown)) == ([2], [])
+    drain.hold(made, state, config(), "r", 5, [4])
+    drain.settle(state, grown)
+    assert (drain.drained_of(state, config()), drain.drained_of(state, grown)) == ([], [2, 4])
+    assert not drain.undo(state, None), "nothing is held any more"
+    drain.hold(made, state, grown, "r", 4, [])
+    drain.settle(state, config())
+    assert drain.drained_of(state, config()) == [2], "a smaller cluster keeps what of it was left out"
+    made.told.clear()
+    drain.sync(made, state, config())
+    assert made.told == [(1, False), (2, True), (3, False)]
 
 
 def test_wrong_servers_and_other_data_planes(tmp_path: Path) -> None:

@@ -84,6 +84,7 @@ class DataPlane:
         self._pins = Pins(Path(pin_root))
         self._flowlets = flowlet_entries
         self._clock = clock
+        self._left_out: frozenset[int] = frozenset()
 
     def diff(self) -> list[Difference]:
         """What ``apply`` would change, in its order; empty when all is as planned. Changes nothing."""
@@ -128,6 +129,10 @@ class DataPlane:
             done.append(f"loaded {object_path}")
         if loaded is None:
             raise BpfError("nothing is loaded", code="xdp.not-loaded")
+        if loaded is not before and not fits and not grows:
+            states = LinkStates(loaded.memory("control"), fabric.servers)
+            for server in self._left_out:
+                states.set(server, shape.DRAINED, on=True)
         digests = (fib.sha256, shape.config_digest(self._config.fabric, self._config.guard, devices))
         if grows or loaded.head()[2:] != digests:
             with locked(self._pins.root) if self._pins.root.is_dir() else nullcontext():
@@ -188,6 +193,10 @@ class DataPlane:
         """
         control = self._loaded().memory("control")
         LinkStates(control, self._config.fabric.servers).set(server, shape.DRAINED, on=drained)
+
+    def leave_out(self, servers: frozenset[int]) -> None:
+        """What ``apply`` drains before the first packet where it makes new memory."""
+        self._left_out = frozenset(server for server in servers if server < self._config.fabric.servers)
 
     def probing(self) -> XdpProbing:
         """What the programs note of probes; raises Mismatch when the router is not loaded."""

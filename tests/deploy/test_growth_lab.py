@@ -1,0 +1,149 @@
+"""A cluster that gets a server more under traffic, interrupted in the middle: nothing is lost, and nothing is left."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rbops.deploy.apply import Acceptance, Applied, ApplyOptions, apply
+from rbops.deploy.inventory import load_inventory
+from rbops.deploy.report import Silent
+from rbops.deploy.stop import Stop
+from rbops.errors import ApplyFailed
+from rbops.lab.model import Lab
+from rbops.planner import load_plan
+from tests.deploy.serverstate import inside, state
+from tests.deploy.test_apply_lab import wait_for
+from tests.faults.arena import differences
+from tests.faults.soak.stream import streaming
+from tests.support.errors import raises
+from tests.support.lab import MakeLab
+
+pytestmark = [pytest.mark.lab, pytest.mark.root]
+
+# Every packet takes the next intermediate: one that is used too early, or too late, loses its share.
+SPEC = """\
+name: rbgrow
+router: {{external_ports: {servers}, line_rate: 1Gbps}}
+servers: {{profile: lab}}
+interconnect: {{routing: vlb, flowlet_timeout: 0}}
+"""
+NAME = "rbt-growth"
+OLD = ("n0", "n1", "n2")
+
+
+class Steps(Silent):
+    """Requests the stop, or breaks something, when a step begins; keeps what is said."""
+
+    def __init__(self, stop: Stop, at: str = "") -> None:
+        self.stop, self.at = stop, at
+        self.steps: list[str] = []
+        self.warned: list[str] = []
+
+    def step(self, text: str) -> None:
+        self.steps.append(text)
+        if self.at and text.startswith(self.at):
+            self.stop.request(signal.SIGINT)
+
+    def warn(self, text: str) -> None:
+        self.warned.append(text)
+
+
+def _spec(folder: Path, servers: int) -> Path:
+    path = folder / f"{servers}.yml"
+    path.write_text(SPEC.format(servers=servers), encoding="utf-8")
+    return path
+
+
+@dataclass
+class Growing:
+    """A lab of four servers, of which three are the cluster."""
+
+    lab: Lab
+    folder: Path
+
+    def apply(self, servers: int, at: str = "", acceptance: Acceptance | None = None) -> tuple[Applied, Steps]:
+        stop = Stop()
+        steps = Steps(stop, at)
+        inventory = load_inventory(self.lab.inventory)
+        return apply(load_plan(_spec(self.folder, servers)), inventory, ApplyOptions(), steps, stop, acceptance), steps
+
+    def dataplane(self, server: str) -> Any:
+        return json.loads(inside(self.lab, server, "rbops-node", "status", "--json"))["dataplane"]
+
+    def paths(self, server: str) -> list[dict[str, int]]:
+        found: list[dict[str, int]] = json.loads(inside(self.lab, server, "rbops-node", "counters", "--json"))["paths"]
+        return found
+
+    def states(self) -> dict[str, dict[str, Any]]:
+        found = {server.name: state(self.lab, server.name) for server in self.lab.servers}
+        for links in (server["links"] for server in found.values()):
+            for link in links.values():
+                # A veth's TSO is gone while its far end has an XDP program, and is not the server's to bring back.
+                link.pop("offloads")
+        return found
+
+    def reaches(self, one: int, other: int) -> bool:
+        command = self.lab.command(f"t{one}", ("ping", "-c", "1", "-W", "1", f"198.18.{other}.2"))
+        return subprocess.run(command, check=False, capture_output=True).returncode == 0
+
+    def are(self, before: dict[str, dict[str, Any]]) -> None:
+        """A revert does not wait for the services that it starts again."""
+        found: dict[str, dict[str, Any]] = {}
+
+        def same() -> bool:
+            found.update(self.states())
+            return found == before
+
+        with suppress(AssertionError):
+            wait_for("the servers are as before", same, 30)
+        assert {name: differences(before[name], now) for name, now in found.items() if now != before[name]} == {}
+
+    @contextmanager
+    def nothing_lost(self) -> Iterator[None]:
+        """Between the external ports that stay, each of which sends and receives."""
+        with ExitStack() as stack:
+            ends = [(self.lab.tester_netns(one), self.lab.tester_netns(other), other) for one, other in RING]
+            streams = [stack.enter_context(streaming(one, other, f"198.18.{port}.2")) for one, other, port in ends]
+            yield
+            found = [stream.lost(0) for stream in streams]
+        assert all(sent > 100 for sent, _ in found), found
+        assert [gone for _, gone in found] == [0, 0, 0], found
+
+
+RING = ((0, 1), (1, 2), (2, 0))
+
+
+@pytest.fixture(scope="module")
+def growing(tmp_path_factory: pytest.TempPathFactory, runs: Path, make_lab: MakeLab) -> Growing:
+    del runs
+    folder = tmp_path_factory.mktemp("growth")
+    made = Growing(make_lab(load_plan(_spec(folder, 4)), NAME), folder)
+    made.apply(3)
+    settled(made, 3)
+    return made
+
+
+def settled(growing: Growing, servers: int) -> None:
+    """All cables answer, and each tester knows its gateway."""
+    names = [f"n{index}" for index in range(servers)]
+    wait_for("all cables to answer", lambda: not any(growing.dataplane(name)["dead"] for name in names), 120)
+    for one, other in RING:
+        wait_for(f"a path from port {one}", lambda one=one, other=other: growing.reaches(one, other), 60)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("at", ["pushing to the newcomers first", "pushing"])
+def test_interrupted_in_any_phase_all_are_as_before(growing: Growing, at: str) -> None:
+    before = growing.states()
+    with growing.nothing_lost(), raises(ApplyFailed, "apply.rolled-back"):
+        growing.apply(4, at)
+    growing.are(before)
+    assert [growing.dataplane(name)["drained"] for name in OLD] == [[], [], []]
