@@ -145,6 +145,9 @@ class Probing(Protocol):
     def received(self, port: int) -> tuple[int, int]:
         """Packets that came in by a port, and probes of its neighbour's; both only grow."""
 
+    def cut_of(self, server: int) -> int:
+        """The servers that a neighbour's last probe said it cannot reach, a bit each."""
+
     def is_cut(self, server: int) -> bool:
         """Whether the last probe of a neighbour said that its cable to this server does not work."""
 

@@ -91,10 +91,15 @@ def drain(plan: ClusterPlan, inventory: Inventory, name: str, *, drained: bool, 
 def cut_off(plan: ClusterPlan, name: str, states: Mapping[str, State]) -> list[tuple[str, str]]:
     """The pairs of servers with external ports between which no path is left without ``name`` as an intermediate."""
     index = {server.name: server.index for server in plan.servers}
-    near = {
-        server.name: {port.peer.partition(":")[0] for port in server.ports if port.peer is not None}
-        for server in plan.servers
-    }
+    if plan.topology.kind == "fly":
+        # One cabled to none of them reaches them all the same, over servers that are no intermediates.
+        ends_of_paths = {server.name for server in plan.servers if server.external_ports}
+        near = dict.fromkeys(index, ends_of_paths)
+    else:
+        near = {
+            server.name: {port.peer.partition(":")[0] for port in server.ports if port.peer is not None}
+            for server in plan.servers
+        }
 
     def works(one: str, other: str) -> bool:
         return other in near[one] and index[other] not in states.get(one, State()).dead
@@ -121,6 +126,13 @@ def _states(sessions: Mapping[str, Session]) -> dict[str, State]:
 
 
 def _check(plan: ClusterPlan, name: str, states: Mapping[str, State]) -> None:
+    if not plan.server(name).external_ports:
+        raise Mismatch(
+            f"{name} has no external ports: nobody chooses it, packets pass it on the only path that they have",
+            code="drain.on-the-way",
+            where=Where(server=name),
+            hint="work on it while the router is not needed",
+        )
     lost = cut_off(plan, name, states)
     if lost:
         pairs = ", ".join(f"{one} to {other}" for one, other in lost[:_SHOWN])

@@ -76,6 +76,10 @@ def cables(fabric: Fabric) -> list[Cable]:
     return sorted(found, key=lambda cable: cable.port)
 
 
+def _bits(servers: Iterable[int]) -> int:
+    return sum(1 << server for server in servers)
+
+
 @dataclass(frozen=True, slots=True)
 class Timing:
     """How often is probed, in ns, and after how many rounds without an answer a cable is dead."""
@@ -114,6 +118,9 @@ class Judge:
         self._rounds = 0
         self._last: int | None = None
         self._was_late = False
+        # By neighbour, a bit each: the servers that are reached over it, and those of them that it says are cut off.
+        self._behind = {cable.peer: _bits(cable.servers) & ~(1 << cable.peer) for cable in all_cables}
+        self._lost = dict.fromkeys(self._behind, 0)
         for cable in all_cables:
             cable.sent, cable.missed, cable.transitions, cable.state = probing.noted(cable.port)
             self._tell(cable)
@@ -135,7 +142,10 @@ class Judge:
         changed = [cable for cable in self._cables if self._judge(cable, now)]
         for cable in changed:
             cable.transitions += 1
-            self._tell(cable)
+        told = self._listen()
+        for cable in self._cables:
+            if cable in changed or cable.peer in told:
+                self._tell(cable)
         self._rounds += 1
         for cable in self._cables if self._rounds % _NOTE_EVERY == 0 else changed:
             self._probing.note(cable.port, cable.sent, cable.missed, cable.transitions, cable.state)
@@ -153,7 +163,16 @@ class Judge:
             self._probing.set_cable_silent(cable.port, silent=silent)
             silent = all(other.state == DEAD for other in self._cables if other.port in cable.bundle)
         for server in cable.servers:
-            self._probing.set_silent(server, silent=silent)
+            self._probing.set_silent(server, silent=silent or bool(self._lost[cable.peer] >> server & 1))
+
+    def _listen(self) -> set[int]:
+        """The neighbours that say something new of the servers behind them."""
+        told = set()
+        for peer, behind in self._behind.items():
+            if behind and (lost := self._probing.cut_of(peer) & behind) != self._lost[peer]:
+                self._lost[peer] = lost
+                told.add(peer)
+        return told
 
     def _read(self, cable: Cable, last: int, now: int, *, late: bool) -> None:
         answered = self._probing.answered_ns(cable.port)

@@ -67,13 +67,19 @@ def parse_links(data: bytes) -> Iterator[LinkState]:
 
 
 def alive_servers(config: NodeConfig, devices: Mapping[str, str], links: Mapping[str, bool]) -> dict[int, bool]:
-    """Server index -> whether a link leads to it: with parallel cables, one that is up suffices."""
+    """Server index -> whether a link leads to it: with parallel cables, one that is up suffices.
+
+    In a fly servers that are reached over a neighbour too.
+    """
     found: dict[int, bool] = {}
     for port in config.ports:
         if port.kind == "internal" and port.peer_server is not None and port.nic.bind is None:
             up = links.get(devices[port.name], False)
             found[port.peer_server] = found.get(port.peer_server, False) or up
-    return found
+    fabric = config.dataplane.fabric
+    peers = {port.name: port.peer_server for port in fabric.ports}
+    behind = {server: peers.get(name) for server, name in fabric.next_hop.items() if server not in found}
+    return found | {server: found[near] for server, near in behind.items() if near in found}
 
 
 def cables_of_bundles(config: NodeConfig, devices: Mapping[str, str], links: Mapping[str, bool]) -> dict[str, bool]:

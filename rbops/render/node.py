@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -26,6 +26,7 @@ from rbops.render.exporter import node_part as exporter_part
 from rbops.render.files import File
 from rbops.render.kernel import kernel
 from rbops.render.nic import rules, spread, userspace
+from rbops.render.paths import neighbors
 from rbops.render.sysctl import sysctl
 
 __all__ = ["Cluster", "cluster", "intermediates", "next_hops", "server_files"]
@@ -49,6 +50,8 @@ class Cluster:
     index: Mapping[str, int]
     port_servers: frozenset[int]
     peers: Mapping[int, Mapping[int, str]]
+    towards: Mapping[int, Mapping[int, int]]
+    """Of a fly: owner of ports -> every other server -> its neighbour on the way there."""
 
 
 def cluster(plan: ClusterPlan, digest: str, routes: RouteTable, rendering: Rendering) -> Cluster:
@@ -57,7 +60,9 @@ def cluster(plan: ClusterPlan, digest: str, routes: RouteTable, rendering: Rende
     owner = {port: server.index for server in plan.servers for port in server.external_ports}
     peers = {server.index: _peers(server, index) for server in plan.servers}
     role = frozenset(server.index for server in plan.servers if server.role == "port")
-    return Cluster(plan, digest, routes, rendering, tuple(owner[port] for port in sorted(owner)), index, role, peers)
+    owners = tuple(owner[port] for port in sorted(owner))
+    towards = _towards(plan, index, frozenset(owners))
+    return Cluster(plan, digest, routes, rendering, owners, index, role, peers, towards)
 
 
 def server_files(server: Server, shared: Cluster) -> tuple[File, ...]:
@@ -176,6 +181,7 @@ def _fabric(server: Server, shared: Cluster) -> Fabric:
             for near in _adjacencies(port, shared.plan)
             if port.id is not None and near.mac is not None
         ),
+        relays=bool(shared.towards),
     )
 
 
@@ -202,19 +208,22 @@ def _peers(server: Server, index: Mapping[str, int]) -> dict[int, str]:
 
 def next_hops(me: int, shared: Cluster) -> dict[int, str]:
     """Every server that owns ports -> own port on a shortest path to it; in a mesh the direct link."""
-    wanted = set(shared.owners) - {me}
-    found = {server: port for server, port in shared.peers[me].items() if server in wanted}
-    if len(found) == len(wanted):
-        return found
-    first = dict(shared.peers[me])
-    queue = deque(sorted(first))
-    while queue:
-        here = queue.popleft()
-        for there in sorted(shared.peers[here]):
-            if there not in first and there != me:
-                first[there] = first[here]
-                queue.append(there)
-    lost = sorted(wanted - first.keys())
+    wanted = sorted(set(shared.owners) - {me})
+    direct = shared.peers[me]
+    if not shared.towards:
+        return {server: direct[server] for server in wanted}
+    lost = [server for server in wanted if me not in shared.towards[server]]
     if lost:
         raise UsageError(f"the plan's links have no path from server {me} to server {lost[0]}", code="render.no-path")
-    return {server: first[server] for server in wanted}
+    return {server: direct[shared.towards[server][me]] for server in wanted}
+
+
+def _towards(plan: ClusterPlan, index: Mapping[str, int], owners: frozenset[int]) -> dict[int, dict[int, int]]:
+    """Owner of ports -> every other server -> its neighbour on the way there; nothing where all are neighbours."""
+    cables: dict[int, Counter[int]] = {
+        server.index: Counter(_peer(port, index) for port in server.ports if port.kind == "internal")
+        for server in plan.servers
+    }
+    if all(owners - {server} <= linked.keys() for server, linked in cables.items()):
+        return {}
+    return neighbors(cables, owners)

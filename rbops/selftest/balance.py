@@ -134,15 +134,15 @@ def balance(plan: ClusterPlan, counted: Readings, size: int, seconds: float) -> 
     """From the differences of counters of a phase that sent frames of ``size`` bytes with FCS for ``seconds``.
 
     None where nothing was counted. The prediction is a fluid's: of a pair's rate the part within the quota goes
-    directly, the rest in equal parts over the others. It is made for a full mesh of servers that were all read and
-    whose data plane balances.
+    directly, the rest in equal parts over the others. It is made where all servers were read and their data plane
+    balances; what servers handle for others only in a full mesh, for in a fly packets pass more of them.
     """
     readings = {server.name: counted[server.name] for server in plan.servers if server.name in counted}
     good = {name: one for name, one in readings.items() if not one.error}
     if not any(sum(one.received.values()) for one in good.values()) or seconds <= 0:
         return None
     names = {server.index: server.name for server in plan.servers}
-    whole = len(good) == len(plan.servers) and plan.topology.kind == "mesh"
+    whole = len(good) == len(plan.servers)
     predicts = whole and registry.controller(plan.forwarding.dataplane).balances
     bits = (size - FCS_BYTES) * _BITS
     pairs = []
@@ -154,7 +154,8 @@ def balance(plan: ClusterPlan, counted: Readings, size: int, seconds: float) -> 
                 predicted = _direct(plan, total * bits / seconds) if predicts else None
                 pairs.append(PairShare(name, names[to], total, taken.get(None, 0) / total, over, predicted))
     cores = [CoreLoad(name, core, n) for name, one in good.items() for core, n in sorted(one.cores.items())]
-    return Balance(tuple(pairs), tuple(_servers(good, pairs, predicts=predicts)), tuple(cores))
+    meshed = predicts and plan.topology.kind == "mesh"
+    return Balance(tuple(pairs), tuple(_servers(good, pairs, predicts=meshed)), tuple(cores))
 
 
 def _over(taken: Mapping[int | None, int]) -> list[tuple[int, int]]:

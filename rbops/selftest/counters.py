@@ -5,7 +5,7 @@ Read with ``rbops-node counters --json``; a difference of two readings is what a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -155,11 +155,13 @@ def black_holes(plan: ClusterPlan, phase: Readings, lost: int) -> tuple[Suspicio
     """Where everything of a path was lost: overload loses a part everywhere, this is a fault at any rate.
 
     Told by the far end of a cable; where that was not read (``--limit``), by the input servers: what they sent over one
-    intermediate server, or over all of them, is what was ``lost``.
+    intermediate server, or over all of them, is what was ``lost``; in a fly first what they sent to one neighbour.
     """
     cables = [one for one in _cables(plan, phase) if one.packets >= _HOLE_PACKETS and one.share >= _HOLE]
     if cables:
         return tuple(sorted(cables, key=lambda one: -one.packets))
+    if near := [one for one in _unread_neighbors(plan, phase) if _alike(one.packets, lost)]:
+        return tuple(near)
     over: dict[str, int] = {}
     for path in spread(plan, phase):
         if path.via is not None:
@@ -167,9 +169,24 @@ def black_holes(plan: ClusterPlan, phase: Readings, lost: int) -> tuple[Suspicio
     found = [name for name, packets in over.items() if _alike(packets, lost)]
     if not found and _alike(sum(over.values()), lost):
         found = list(over)
+    where = ", there or on the way" if plan.topology.kind == "fly" else ""
     return tuple(
-        Suspicion(name, over[name], f"all of the {over[name]:,} packets sent over {name} were lost") for name in found
+        Suspicion(name, over[name], f"all of the {over[name]:,} packets sent over {name} were lost{where}")
+        for name in found
     )
+
+
+def _unread_neighbors(plan: ClusterPlan, phase: Readings) -> Iterator[Suspicion]:
+    """Of a fly: the servers between those with ports that were not read, and what was sent to each."""
+    sent: dict[str, int] = {}
+    for link in plan.links if plan.topology.kind == "fly" else ():
+        for near, far in ((link.a, link.b), (link.b, link.a)):
+            (sender, out), receiver = near.split(":", 1), far.partition(":")[0]
+            counted = phase.get(sender, ServerCounters()).ports.get(out)
+            if counted and receiver not in phase and not plan.server(receiver).external_ports:
+                sent[receiver] = sent.get(receiver, 0) + counted[1]
+    for name, packets in sent.items():
+        yield Suspicion(name, packets, f"all of the {packets:,} packets sent to {name} were lost")
 
 
 def _alike(packets: int, lost: int) -> bool:

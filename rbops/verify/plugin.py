@@ -26,8 +26,9 @@ class VerifyPlugin:
 
     A check asks for its cases by fixture name: ``server_case`` (one a server), ``row_case`` (each row that
     rbops-node shows), ``port_case`` (those that the kernel keeps), ``vector_case`` (queues of hardware),
-    ``file_case``, ``peer_case`` (every other server), ``daemon_case`` (servers with a routing daemon),
-    ``exporter_case`` (servers with an exporter), and those of
+    ``file_case``, ``peer_case`` (every other server), ``answer_case`` (the same, where the server has an address that
+    answers come to), ``daemon_case`` (servers with a routing daemon), ``exporter_case`` (servers with an exporter), and
+    those of
     :mod:`rbops.verify.kernel_cases` and ``own_cases``, the data plane's.
     """
 
@@ -50,6 +51,7 @@ class VerifyPlugin:
             "file_case": self._file_cases,
             **kernel_cases(),
             "peer_case": self._peer_cases,
+            "answer_case": self._answer_cases,
             "daemon_case": self._daemon_cases,
             "exporter_case": self._exporter_cases,
             **self._own_cases,
@@ -138,6 +140,10 @@ class VerifyPlugin:
         for peer in self._servers:
             if peer is not server and peer.external_addresses:
                 yield Case(server, f"{server.name}:{peer.name}", peer=peer)
+
+    def _answer_cases(self, server: ServerUnderTest) -> Iterator[Case]:
+        if server.external_addresses:
+            yield from self._peer_cases(server)
 
 
 def _case(item: pytest.Item) -> Case | None:

@@ -12,6 +12,7 @@ from rbops.deploy.drain import State, cut_off, drain
 from rbops.errors import CheckFailed, Mismatch, Unreachable, UsageError
 from rbops.plan import ClusterPlan
 from rbops.planner import load_plan
+from tests.support.errors import raises
 
 SPEC = "name: rb4\nrouter: {external_ports: 4, line_rate: 10Gbps}\nservers: {profile: lab}\n"
 
@@ -36,6 +37,40 @@ def test_a_cable_that_is_dead_needs_an_intermediate(tmp_path: Path) -> None:
     assert cut_off(plan, "n3", states) == [], "its own ports are not what it is drained of"
     states = {"n0": State(dead=frozenset({3})), "n2": State(dead=frozenset({3})), "n3": State(dead=frozenset({0, 2}))}
     assert ("n0", "n3") in cut_off(plan, "n1", states)
+
+
+FLY = """\
+name: fly
+router: {external_ports: 4, line_rate: 1Gbps, traffic: uniform}
+servers:
+  hardware:
+    sockets: 1
+    cores_per_socket: 2
+    clock: 3GHz
+    nics: [{driver: veth, ports: 5, port_rate: 1Gbps, queues: 2}]
+interconnect: {topology: fly}
+ports: [{id: 0, server: n0}, {id: 1, server: n1}, {id: 2, server: n2}, {id: 3, server: n3}]
+"""
+
+
+def test_in_a_fly_servers_reach_each_other_without_a_cable(tmp_path: Path) -> None:
+    path = tmp_path / "fly.yml"
+    path.write_text(FLY)
+    plan = load_plan(path)
+    assert plan.topology.kind == "fly"
+    assert [cut_off(plan, f"n{index}", {}) for index in range(4)] == [[]] * 4
+    states = {"n0": State(dead=frozenset({3})), "n3": State(dead=frozenset({0}))}
+    assert cut_off(plan, "n1", states) == []
+    states["n0"] = State(dead=frozenset({3}), drained=frozenset({2}))
+    assert cut_off(plan, "n1", states) == [("n0", "n3")]
+
+
+def test_a_server_between_others_is_nobodys_choice(tmp_path: Path, servers: Servers) -> None:
+    path = tmp_path / "fly.yml"
+    path.write_text(FLY)
+    with raises(Mismatch, "drain.on-the-way"):
+        run(load_plan(path), "n5", names=tuple(f"n{index}" for index in range(8)))
+    assert servers.calls == []
 
 
 class Servers:

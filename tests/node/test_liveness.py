@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rbops.node.liveness import ALIVE, BACK_NS, DEAD, UNKNOWN, Cable, Judge, Timing, cables
@@ -24,6 +24,7 @@ class Notes:
         self.packets = dict.fromkeys(range(ports), 0)
         self.asked = dict.fromkeys(range(ports), 0)
         self.cut: set[int] = set()
+        self.says: set[tuple[int, int]] = set()
         self.silent_cables: set[int] = set()
 
     def frame(self, mac: bytes, sequence: int, now_ns: int) -> bytes:
@@ -37,6 +38,9 @@ class Notes:
 
     def is_cut(self, server: int) -> bool:
         return server in self.cut
+
+    def cut_of(self, server: int) -> int:
+        return sum(1 << lost for near, lost in self.says if near == server)
 
     def noted(self, port: int) -> tuple[int, int, int, int]:
         return self.kept.get(port, (0, 0, 0, UNKNOWN))
@@ -214,6 +218,7 @@ def test_a_prober_that_starts_again_knows_who_was_dead() -> None:
 
 
 @given(st.lists(st.tuples(st.sets(st.sampled_from(ALL)), st.sampled_from([10, 10, 10, 12, 30, 200])), max_size=400))
+@settings(deadline=None)
 def test_state_and_flags_agree_and_dead_ones_were_silent(rounds: list[tuple[set[int], int]]) -> None:
     play, silent_for = started(), dict.fromkeys(ALL, 0)
     for answering, after in rounds:
@@ -264,3 +269,23 @@ def test_of_several_cables_to_a_server_one_is_left_out_and_with_the_last_the_ser
     assert (play.notes.silent_cables, play.notes.silent) == ({2}, set())
     play.judge = Judge(cables(fabric), play.notes, Timing())  # started again
     assert (play.notes.silent_cables, play.notes.silent) == ({2}, set())
+
+
+def test_a_neighbour_says_which_servers_behind_it_are_cut_off() -> None:
+    """In a fly servers 1 and 2 are reached over neighbour 5, and 3 over 6; what 6 says of server 1 is of no use."""
+    play = Play(2)
+    play.judge = Judge([Cable(0, (1, 2), 5), Cable(1, (3,), 6)], play.notes, Timing())
+    for _ in range(3):
+        play.round(0, 1)
+    play.notes.says = {(5, 2), (5, 9), (6, 1)}
+    play.round(0, 1)
+    assert play.notes.silent == {2}
+    for _ in range(4):
+        play.round(1)
+    assert play.notes.silent == {1, 2}
+    for _ in range(120):
+        play.round(0, 1)
+    assert play.notes.silent == {2}
+    play.notes.says = set()
+    play.round(0, 1)
+    assert play.notes.silent == set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import struct
 from collections.abc import Iterator
 from functools import partial
@@ -11,6 +12,7 @@ import pytest
 
 from rbops.errors import Mismatch
 from rbops.node import watch
+from rbops.node.schema.dataplane import FabricPort
 from rbops.node.watch import LinkState, _report, _tell_server, alive_servers, cables_of_bundles, parse_links
 from tests.node.recorded import config, internal
 
@@ -39,6 +41,19 @@ def test_parallel_cables() -> None:
     assert alive_servers(wanted, names, {"eth0": False, "eth1": True}) == {1: True, 2: False}
     assert alive_servers(wanted, names, {"eth0": False, "eth1": False, "eth2": True}) == {1: False, 2: True}
     assert cables_of_bundles(wanted, names, {"eth1": True, "eth2": True}) == {"int1p0": False, "int1p1": True}
+
+
+def test_servers_behind_a_neighbour() -> None:
+    """In a fly: no cable leads to server 5 itself."""
+    wanted, names = config(ports=[internal("int1"), internal("int2", peer_server=2)]), {"int1": "eth0", "int2": "eth1"}
+    fabric = dataclasses.replace(
+        wanted.dataplane.fabric,
+        ports=(FabricPort("int1", "internal", 10**9, None, 1), FabricPort("int2", "internal", 10**9, None, 2)),
+        next_hop={1: "int1", 5: "int2"},
+    )
+    wanted = dataclasses.replace(wanted, dataplane=dataclasses.replace(wanted.dataplane, fabric=fabric))
+    assert alive_servers(wanted, names, {"eth0": True}) == {1: True, 2: False, 5: False}
+    assert alive_servers(wanted, names, {"eth1": True}) == {1: False, 2: True, 5: True}
 
 
 class Plane:

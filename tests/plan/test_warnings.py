@@ -56,8 +56,8 @@ def test_no_intermediates_no_worst_case(ports: int, routing: str) -> None:
     assert worst(made(ports, routing=routing)) == []
 
 
-def test_xdp_does_not_balance_over_a_fly() -> None:
-    words = ("does not balance load over a fly",)
+def test_xdp_takes_one_path_between_two_servers_of_a_fly() -> None:
+    words = ("one shortest path between each two servers of a fly",)
     assert said(made(64, "current"), *words)
     assert not said(made(64, "current", "click"), *words)
     assert not said(made(32, "current"), *words)

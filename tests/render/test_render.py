@@ -155,7 +155,19 @@ def test_fly_goes_by_shortest_way() -> None:
     value = node(render(replace(plan, servers=cut)), "n0")["dataplane"]
     assert isinstance(value, dict)
     assert value["next_hop"] == {"1": "int1", "2": "int1"}
-    assert value["intermediates"] == [1]
+    assert (value["intermediates"], value["relays"]) == ([1, 2], True)
+    middle = node(render(replace(plan, servers=cut)), "n1")["dataplane"]
+    assert isinstance(middle, dict)
+    assert (middle["next_hop"], middle["relays"]) == ({"0": "int0", "2": "int2"}, True)
+
+
+@pytest.mark.parametrize("what", ["servers", "ports on one server", "cables between two servers"])
+def test_more_than_the_xdp_tables_hold_is_refused(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    limits = {"servers": "MAX_XDP_SERVERS", "ports on one server": "MAX_XDP_DEVICES"}
+    monkeypatch.setattr(f"rbops.dataplane.xdp.controller.rendering.{limits.get(what, 'MAX_XDP_BUNDLE')}", 0)
+    with raises(UsageError, "xdp.too-large") as caught:
+        render(mesh(3))
+    assert f" {what}: the XDP data plane holds 0" in str(caught.value)
 
 
 def test_rotations_begin_behind_their_servers() -> None:

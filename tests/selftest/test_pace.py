@@ -80,3 +80,18 @@ def test_a_cable_that_brings_nothing() -> None:
     assert (found.server, found.packets) == ("n2", 3997)
     readings["n2"] = ServerCounters(ports={"int0": (2000, 0)})
     assert black_holes(plan, readings, 2000) == ()
+
+
+def test_what_was_sent_to_a_server_between_others_was_lost() -> None:
+    """In a fly with counters of n0 and n1 alone: n5 swallowed it, and not the intermediate that it was meant for."""
+    plan = make_plan(6)
+    servers = tuple(replace(server, external_ports=()) if server.index > 3 else server for server in plan.servers)
+    links = (Link("n0:int4", "n4:int0", 10**10), Link("n0:int5", "n5:int0", 10**10))
+    plan = replace(plan, servers=servers, links=links, topology=replace(plan.topology, kind="fly"))
+    readings = _sent(1000, n2=5000, n3=2000)
+    readings["n0"] = replace(readings["n0"], ports={"int4": (0, 3000), "int5": (0, 5000)})
+    (found,) = black_holes(plan, readings, 4990)
+    assert (found.server, found.text) == ("n5", "all of the 5,000 packets sent to n5 were lost")
+    readings["n0"] = replace(readings["n0"], ports={"int4": (0, 8000), "int5": (0, 0)})
+    (found,) = black_holes(plan, readings, 4990)
+    assert (found.server, found.text) == ("n2", "all of the 5,000 packets sent over n2 were lost, there or on the way")

@@ -22,6 +22,7 @@ _ORDER = (
     "test_management",
     "test_liveness",
     "test_bundles",
+    "test_fly",
     "test_verify_faults",
     "test_selftest_faults",
     "test_interrupts",

@@ -53,6 +53,8 @@ struct device {
 /* External ports (RFC 3704): a source must have a route (loose), or one that leaves by this device (strict). */
 #define DEVICE_URPF_LOOSE 2
 #define DEVICE_URPF_STRICT 4
+/* Internal ports: servers are more than one cable apart, and a frame's source says where it is on its way (relay.h). */
+#define DEVICE_RELAYS 8
 
 /* Which device a frame came from, by the low bits of its interface index. */
 struct ingress {

@@ -28,6 +28,7 @@ NO_ROUTE, LOCAL, REMOTE, PUNT, PUNT_REMOTE, GROUP, BLACKHOLE, UNREACHABLE = rang
 GROUP_BUCKETS = 256
 NO_ROUTE_VALUE = 0xFFFFFFFF
 _URPF = {"off": 0, "loose": 2, "strict": 4}
+_RELAYS = 8
 BURST_TICKS, MAX_FLOWLET_TICKS = 10, 60_000
 MAX_REFILL = 200_000_000  # 1.6 Tbit/s: a bucket's bytes fit 31 bits
 ETHERNET_HEADER, VLAN_TAG = 14, 4
@@ -319,6 +320,7 @@ def _write_devices(out: bytearray, fabric: Fabric, guard: Guard, devices: Sequen
         rate = (*rate[:3], siblings.get(at, at))
         longest = device.mtu + ETHERNET_HEADER
         flags = int(device.keeps_packet_type) | _URPF[guard.urpf.get(port.name, "off")]
+        flags |= _RELAYS if fabric.relays and port.kind == "internal" else 0
         DEVICE.pack_into(out, DEVICES_AT + at * DEVICE.size, mac_number(device.mac), longest, flags, *rate)
         if port.name in guard.answer_from:
             place = ANSWERS_AT + 4 * at

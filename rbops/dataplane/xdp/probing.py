@@ -73,6 +73,11 @@ class XdpProbing:
         """Whether the last probe of a neighbour said that its cable to this server does not work."""
         return bool(self._control[shape.CUT_AT + shape.CUT_BYTES * server + self._server // 8] >> self._server % 8 & 1)
 
+    def cut_of(self, server: int) -> int:
+        """The servers that a neighbour's last probe said it cannot reach, a bit each."""
+        at = shape.CUT_AT + shape.CUT_BYTES * server
+        return int.from_bytes(self._control[at : at + shape.CUT_BYTES], "little")
+
     def noted(self, port: int) -> tuple[int, int, int, int]:
         """(sent, missed, transitions, state) as they were noted last."""
         at = shape.PROBES_AT + shape.PROBE.size * port + _NOTED_AT

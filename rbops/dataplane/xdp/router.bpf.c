@@ -13,6 +13,7 @@
 #include "guard.h"
 #include "liveness.h"
 #include "unreachable.h"
+#include "relay.h"
 #include "vlb.h"
 
 #define MAX_REBUILD_CPUS 64
@@ -88,12 +89,10 @@ static __always_inline int conclude(struct frame *frame, int verdict)
 }
 
 /* Writes both addresses and puts the frame into the device's bulk queue. */
-static __always_inline int send_to(struct frame *frame, __u32 number, __u64 mac)
+static __always_inline int send_from(struct frame *frame, __u32 number, __u64 mac, __u64 source)
 {
-	struct device *device = &frame->gen->devices[number & (MAX_DEVICES - 1)];
 	struct port_traffic *traffic = &frame->core->ports[number & (MAX_DEVICES - 1)];
 	__u32 key = (number & (MAX_DEVICES - 1)) | (frame->place & 1) * MAX_DEVICES;
-	__u64 source = device->mac;
 
 	frame->mac[0] = mac | source << 48;
 	*(__u32 *)(frame->mac + 1) = source >> 16;
@@ -102,6 +101,11 @@ static __always_inline int send_to(struct frame *frame, __u32 number, __u64 mac)
 	traffic->sent.packets++;
 	traffic->sent.bytes += frame->size;
 	return XDP_REDIRECT;
+}
+
+static __always_inline int send_to(struct frame *frame, __u32 number, __u64 mac)
+{
+	return send_from(frame, number, mac, frame->gen->devices[number & (MAX_DEVICES - 1)].mac);
 }
 
 /* A frame from the fabric to this server's kernel, which takes frames for the device's own MAC only. */
@@ -142,6 +146,8 @@ static __always_inline int send_over_fabric(struct frame *frame, struct next_hop
 	path = path_of(frame->core, dest, via);
 	path->packets++;
 	path->bytes += frame->size;
+	if (unlikely(frame->gen->devices[link & (MAX_DEVICES - 1)].flags & DEVICE_RELAYS))
+		return send_from(frame, link, hop->mac, relay_source(via == dest ? NO_VIA : via, frame->gen->self));
 	return send_to(frame, link, hop->mac);
 }
 
@@ -326,10 +332,15 @@ static __always_inline int receive_other(struct frame *frame, __u64 mac, void *e
 static __always_inline __u32 cable_of_flow(struct frame *frame, __u32 first, void *end)
 {
 	struct ip_header *ip = (void *)frame->mac + ETH_HLEN;
+	struct ip6_header *ip6 = (void *)ip;
 	__u32 hash = 0;
 
-	if ((void *)(ip + 1) <= end)
+	if (((struct ethhdr *)frame->mac)->h_proto == bpf_htons(ETH_P_IPV6)) {
+		if ((void *)(ip6 + 1) <= end)
+			hash = flow_hash6(ip6, end) >> 40;
+	} else if ((void *)(ip + 1) <= end) {
 		hash = flow_hash(ip, end) >> 40;
+	}
 	return hashed_cable(frame->place, first, hash);
 }
 
@@ -339,15 +350,16 @@ int internal(struct xdp_md *ctx)
 	void *end = packet_end(ctx), *data = packet(ctx);
 	struct frame frame;
 	struct port *port;
-	__u32 number, dest, link;
-	__u64 mac;
+	__u32 number, dest, link, relays;
+	__u64 mac, source = 0;
 
 	if (unlikely(!begin(&frame, ctx)))
 		return discard(&frame, DROP_UNKNOWN_INGRESS);
 	if (unlikely(data + ETH_HLEN > end))
 		return discard(&frame, DROP_SHORT);
 	mac = *(__u64 *)data & MAC_MASK;
-	if (unlikely(!is_neighbor(frame.ingress, data)))
+	relays = frame.gen->devices[frame.ingress & (MAX_DEVICES - 1)].flags & DEVICE_RELAYS;
+	if (unlikely(!(relays && is_relayed(data)) && !is_neighbor(frame.ingress, data)))
 		return discard(&frame, DROP_UNKNOWN_NEIGHBOR);
 	if (unlikely((mac & 0xffff) != FABRIC_MAC))
 		return receive_other(&frame, mac, end);
@@ -359,6 +371,8 @@ int internal(struct xdp_md *ctx)
 		return leave(ctx, &frame, port, bpf_ntohs((__u16)(mac >> 32)), end);
 	if (unlikely(dest >= MAX_SERVERS))
 		return discard(&frame, DROP_NO_PORT);
+	if (unlikely(relays))
+		dest = relay_towards(frame.gen, data, dest, &source) & (MAX_SERVERS - 1);
 	link = frame.gen->link[dest];
 	if (unlikely(link == NOWHERE || !is_alive(dest, dest)))
 		return discard(&frame, DROP_NO_PATH);
@@ -366,5 +380,5 @@ int internal(struct xdp_md *ctx)
 		link = cable_of_flow(&frame, link, end);
 	charge_link(frame.gen, frame.core, link, frame.size);
 	frame.core->forwarded[FWD_PHASE2]++;
-	return send_to(&frame, link, mac);
+	return unlikely(relays) ? send_from(&frame, link, mac, source) : send_to(&frame, link, mac);
 }

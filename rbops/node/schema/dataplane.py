@@ -78,7 +78,7 @@ class Fabric:
 
     ``owners``: external port -> server. ``next_hop``: server that owns ports -> own port on a shortest path to it.
     ``intermediates`` are VLB's, in the order of its rotation. ``direct_quota_bps`` and ``flowlet_timeout_s`` are
-    the cluster's (see :class:`rbops.plan.Forwarding`).
+    the cluster's (see :class:`rbops.plan.Forwarding`). ``relays``: servers are more than one cable apart, as in a fly.
     """
 
     server: int
@@ -94,6 +94,7 @@ class Fabric:
     next_hop: Mapping[int, str]
     intermediates: tuple[int, ...]
     adjacencies: tuple[Adjacency, ...]
+    relays: bool = False
 
     def to_json(self) -> dict[str, object]:
         """As in node.json."""
@@ -111,6 +112,7 @@ class Fabric:
             "next_hop": {str(server): port for server, port in self.next_hop.items()},
             "intermediates": list(self.intermediates),
             "adjacencies": [adjacency.to_json() for adjacency in self.adjacencies],
+            **({"relays": True} if self.relays else {}),
         }
 
     def bundle(self, name: str) -> tuple[str, ...]:
@@ -137,6 +139,7 @@ class Fabric:
             next_hop={int(to): port.text(NAME) for to, port in fields["next_hop"].fields().keys(_NUMBER)},
             intermediates=fields["intermediates"].numbers(),
             adjacencies=tuple(Adjacency(n["port"].number(), n["index"].number(), n["mac"].text(MAC)) for n in near),
+            relays=fields.flag("relays", default=False),
         )
 
 

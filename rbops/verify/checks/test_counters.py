@@ -8,11 +8,11 @@ from __future__ import annotations
 from rbops.verify.plugin import Case
 
 
-def test_counters_move(peer_case: Case) -> None:
+def test_counters_move(answer_case: Case) -> None:
     """Echo requests to another server's external address are answered, and its data plane counts them."""
-    peer = peer_case.peer
+    peer = answer_case.peer
     assert peer is not None
-    answer = peer_case.server.reach.answer(peer_case.server, peer)
+    answer = answer_case.server.reach.answer(answer_case.server, peer)
     assert answer.good, f"no answer from {peer.name} ({peer.external_address}) over the fabric: {answer.said}"
-    counted, sent = peer_case.server.reach.counted(peer)
+    counted, sent = answer_case.server.reach.counted(peer)
     assert counted >= sent, f"{peer.name}'s data plane counted {counted} of {sent} packets"

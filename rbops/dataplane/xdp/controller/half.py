@@ -45,7 +45,7 @@ class _Xdp(Controller):
     def limits(self, spec: Spec, choice: Choice, built: Built) -> Iterator[str]:
         from rbops.dataplane.xdp.controller.warnings import limits
 
-        return limits(choice, built)
+        return limits(spec, choice, built)
 
     def batching(self, spec: Spec) -> Iterator[str]:
         from rbops.dataplane.xdp.controller.warnings import batching

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
+from rbops.common.limits import MAX_XDP_BUNDLE, MAX_XDP_DEVICES, MAX_XDP_SERVERS
 from rbops.dataplane.base import ServerPart
 from rbops.dataplane.xdp.config import Follow, XdpConfig
 from rbops.dataplane.xdp.controller.fib import compile_fib
@@ -37,6 +39,7 @@ class XdpRendering:
 
     def server(self, server: Server, fabric: Fabric) -> ServerPart:
         """No files of its own. Where it follows the kernel's table, neighbours without a MAC have a place too."""
+        fabric = _relaying(fabric)
         urpf = {port.name: port.urpf for port in server.ports if port.urpf != "off"}
         punts = {reason: getattr(self.punts, reason) for reason in PUNTED}
         own = {
@@ -60,8 +63,36 @@ class XdpRendering:
         return port
 
 
+def _relaying(fabric: Fabric) -> Fabric:
+    """Where servers are more than one cable apart VLB's intermediates are all that have ports, cabled to it or not."""
+    if not fabric.relays:
+        return fabric
+    others = set(fabric.owners) - {fabric.server}
+    behind = sorted(others, key=lambda index: (index < fabric.server, index))
+    return replace(fabric, intermediates=tuple(behind))
+
+
+def _check(plan: ClusterPlan) -> None:
+    """UsageError for a plan that is more than the programs' tables hold."""
+    cables = Counter(
+        tuple(sorted((link.a.partition(":")[0], link.b.partition(":")[0]))) for link in plan.links
+    ).values()
+    for what, count, most in (
+        ("servers", len(plan.servers), MAX_XDP_SERVERS),
+        ("ports on one server", max(len(server.ports) for server in plan.servers), MAX_XDP_DEVICES),
+        ("cables between two servers", max(cables, default=0), MAX_XDP_BUNDLE),
+    ):
+        if count > most:
+            raise UsageError(
+                f"{count} {what}: the XDP data plane holds {most}",
+                hint="write `dataplane: click`, or plan fewer servers with more external ports each",
+                code="xdp.too-large",
+            )
+
+
 def rendering(plan: ClusterPlan, routes: Table) -> XdpRendering:
-    """UsageError (2) where the program is not compiled."""
+    """UsageError (2) where the program is not compiled, or the plan is more than it holds."""
+    _check(plan)
     try:
         program = File(_OBJECT, bpf_object("dataplane/xdp", "router.bpf.o").read_bytes())
     except FileNotFoundError as error:
