@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -259,6 +260,41 @@ def test_lost_messages_are_read_again_and_counted(following: Following4) -> None
     assert f.way("10.3.255.1") == PEER
     assert f.differences() == 0
     assert "messages of the kernel were lost" in f.said[0]
+
+
+def test_changes_beside_them_lose_no_packet_of_other_prefixes(following: Following4) -> None:
+    f = following
+    # In one /16, of whose /24s every second one comes and goes: each time its chunk is another one.
+    coming = [f"10.1.{octet}.0/24" for octet in range(1, 256, 2)]
+    staying = [f"10.1.{octet}.9" for octet in range(0, 256, 2)]
+    routes = "".join(f"route add 10.1.{octet}.0/24 via 198.18.0.2 dev ext0 table 82\n" for octet in range(0, 256, 2))
+    subprocess.run(["ip", "-batch", "-"], input=routes, text=True, check=True)
+    f.settle()
+    wrong, sent, over = [], [0], threading.Event()  # type: tuple[list[str], list[int], threading.Event]
+
+    def send() -> None:
+        while not over.is_set():
+            for address in staying:
+                fate = f.way(address)
+                sent[0] += 1
+                if fate != PEER:
+                    wrong.append(f"{address}: {fate}")
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        for verb in ("add", "del", "add", "del"):
+            before = sent[0]
+            lines = "".join(f"route {verb} {prefix} via 198.18.0.3 dev ext0 table 82\n" for prefix in coming)
+            subprocess.run(["ip", "-batch", "-"], input=lines, text=True, check=True)
+            f.settle()
+            while sent[0] < before + 64:
+                f.follower.step(f.events, 0.01)
+    finally:
+        over.set()
+        sender.join()
+    assert wrong == []
+    assert f.differences() == 0
 
 
 def test_another_apply_writes_the_table_from_the_kernel(following: Following4) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -30,6 +32,23 @@ def test_memory_and_prefixes_make_the_same_ranges(prefixes: dict[tuple[int, int]
     table.write()
     wanted = painted6(sorted((*prefix, number) for prefix, number in prefixes.items()))
     assert ranges6(memory, table.at) == wanted
+    # The same by many at once, over what was there before, and nothing of it in the end.
+    other = memoryview(bytearray(3 << 20))
+    bulk = Table6(Body(other, 2, start=0))
+    groups: dict[int, list[int]] = {}
+    for (address, length), number in prefixes.items():
+        groups.setdefault(number, []).append(address << 8 | length)
+    keys = [key for group in groups.values() for key in group]
+    assert bulk.put_all(keys, 99) == Counter({None: len(keys)} if keys else {})
+    bulk.write()
+    for number, group in groups.items():
+        assert bulk.put_all(group, number) == Counter({99: len(group)})
+    bulk.write()
+    assert ranges6(other, bulk.at) == wanted
+    assert len(bulk) == len(keys)
+    assert bulk.put_all(keys, None).total() == len(keys)
+    bulk.write()
+    assert ranges6(other, bulk.at) == [(0, 0)]
     for start, number in wanted:
         assert lookup6(memory, table.at, start) == number
         assert lookup6(memory, table.at, (start - 1) % (1 << 128)) == _number(wanted, (start - 1) % (1 << 128))

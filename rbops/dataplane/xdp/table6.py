@@ -91,6 +91,16 @@ class Table6:
             self._rebase(node, number or 0)
             return before
         depth = (length - 1) // _STEP
+        node = self._node(address, depth)
+        rest, bits = length - _STEP * depth, address >> (_BITS - _STEP * (depth + 1)) & 0xFFFF
+        self._keep(node, rest, bits, number)
+        if number is None:
+            self._prune(node)
+        return before
+
+    def _node(self, address: int, depth: int) -> _Node:
+        """The node that an address' next 16 bits after ``depth`` steps are in, made where it is not there."""
+        node = self._root
         for step in range(depth):
             key = address >> (_BITS - _STEP * (step + 1)) & 0xFFFF
             child = node.children.get(key)
@@ -99,22 +109,37 @@ class Table6:
                 child.base = node.cover(key)
                 self._touch(node, key, 1)
             node = child
-        rest = length - _STEP * depth
-        bits = address >> (_BITS - _STEP * (depth + 1)) & 0xFFFF
+        return node
+
+    def _keep(self, node: _Node, rest: int, bits: int, number: int | None) -> None:
         _keep(node.fine, rest << _STEP | bits, number)
         self._touch(node, bits, 1 << (_STEP - rest))
-        self._rebase_children(node, bits, 1 << (_STEP - rest))
-        if number is None:
-            self._prune(node)
-        return before
+        if node.children:
+            self._rebase_children(node, bits, 1 << (_STEP - rest))
 
     def put_all(self, keys: list[int], number: int | None) -> Counter[int | None]:
         """The same of several, address << 8 | length, none twice; returns how many that changed led to what before."""
         counts: Counter[int | None] = Counter()
+        nodes: dict[int, _Node] = {}
         for key in keys:
-            before = self.put(key >> 8, key & 255, number)
+            address, length = key >> 8, key & 255
+            if number is None or not length:
+                before = self.put(address, length, number)
+                if before != number:
+                    counts[before] += 1
+                continue
+            depth = (length - 1) // _STEP
+            # The bits that lead to the node, and a one in front of them, which tells how many they are.
+            place = (1 << _BITS | address) >> (_BITS - _STEP * depth)
+            node = nodes.get(place)
+            if node is None:
+                node = nodes[place] = self._node(address, depth)
+            rest, bits = length - _STEP * depth, address >> (_BITS - _STEP * (depth + 1)) & 0xFFFF
+            before = node.fine.get(rest << _STEP | bits)
             if before != number:
                 counts[before] += 1
+                self._count += before is None
+                self._keep(node, rest, bits, number)
         return counts
 
     def get(self, address: int, length: int) -> int | None:
