@@ -24,6 +24,7 @@ UNREAD = frozenset(
         "addresses",
         "adjacencies",
         "answer_from",
+        "answer_from6",
         "direct_quota_bps",
         "flowlet_timeout_s",
         "follow",

@@ -202,6 +202,21 @@ def test_lost_messages_and_a_new_start(following: Following6, tmp_path: Path) ->
     other.close()
 
 
+def test_messages_that_were_lost_are_read_again_and_counted(following: Following6) -> None:
+    """ENOBUFS: more routes than the socket's buffer holds messages of."""
+    f = following
+    f.events._link.setsockopt(1, 33, 4096)  # SO_RCVBUFFORCE
+    lines = "".join(f"route add 2001:db8:e:{n:x}::/64 via 2001:db8::2 dev ext0 table 82\n" for n in range(1000))
+    subprocess.run(["ip", "-6", "-batch", "-"], input=lines, text=True, check=True)
+    f.settle()
+    assert f.follower.counts.overruns >= 1
+    f.follower._next["resync"] = 0
+    f.settle()
+    assert f.way("2001:db8:e:3e7::1") == PEER
+    assert f.differences() == 0
+    assert "messages of the kernel were lost" in f.said[0]
+
+
 def test_many_changes_leave_no_difference(following: Following6) -> None:
     f = following
     for subnet in range(200):

@@ -222,7 +222,7 @@ def test_the_sender_is_told_that_a_server_is_gone(make_router: Callable[..., Rou
     frame = ethernet(router.mac("ext0"), ipv4(THEM.format(3), source="203.0.113.7", payload=UDP + bytes(size), ttl=9))
     before = router.counted()
     ran = router.receive("ext0", frame)
-    assert ran.verdict == XDP_TX
+    assert ran.verdict == XDP_REDIRECT
     assert ran.frame[:14] == frame[6:12] + router.mac("ext0") + b"\x08\0"
     head = ran.frame[14:34]
     assert checksum(head) == 0
@@ -265,7 +265,7 @@ def test_what_is_not_answered_is_dropped(make_router: Callable[..., Router], pac
 def test_what_is_answered_too(make_router: Callable[..., Router], packet: bytes) -> None:
     router = make_router(answer_from={"ext0": "198.18.0.1"})
     alone(router)
-    assert router.receive("ext0", ethernet(router.mac("ext0"), packet)).verdict == XDP_TX
+    assert router.receive("ext0", ethernet(router.mac("ext0"), packet)).verdict == XDP_REDIRECT
 
 
 def test_answers_have_a_rate(make_router: Callable[..., Router]) -> None:
@@ -274,7 +274,7 @@ def test_answers_have_a_rate(make_router: Callable[..., Router]) -> None:
     alone(router)
     frame = ethernet(router.mac("ext0"), ipv4(THEM.format(3)))
     verdicts = [router.receive("ext0", frame).verdict for _ in range(120)]
-    assert verdicts == [XDP_TX] * 100 + [XDP_DROP] * 20
+    assert verdicts == [XDP_REDIRECT] * 100 + [XDP_DROP] * 20
     assert (router.counted()["dropped.unreachable"], router.counted()["dropped.no_path"]) == (100, 20)
 
 

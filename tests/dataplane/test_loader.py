@@ -301,6 +301,7 @@ def test_layout_is_that_of_the_programs(tmp_path: Path) -> None:
         "struct generation, own": shape.OWN_AT,
         "struct generation, cores": shape.OWN6_AT + 8,
         "struct generation, answer_from": shape.ANSWERS_AT,
+        "struct generation, answer_from6": shape.ANSWERS6_AT,
         "struct core, ports": shape.PORT_TRAFFIC_AT,
         "struct core, links": shape.LINKS_AT,
         "struct core, dests": shape.DESTS_AT,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 from collections.abc import Iterator
@@ -177,6 +178,29 @@ def test_senders_are_told_how_large_packets_may_be(dual: Cluster) -> None:
     assert "3 received" in ping(dual, "t0", "2001:db8:0:a3::2", "-M", "do", "-s", "1452")
     done = dual.verb("diff")
     assert done.code == 0, done.out
+
+
+def test_senders_are_told_that_a_server_is_gone(dual: Cluster) -> None:
+    """Nothing leads to n3 any more: the input server answers for both families, from its own port's address."""
+    before = counted(dual, "n0")["dropped"]["unreachable"]
+    for port in ("int0", "int1", "int2"):
+        dual.on("n3", "ip", "link", "set", port, "down")
+    try:
+        told = "From 198.18.0.1 icmp_seq=1 Destination Host Unreachable"
+        wait_for("the answer", lambda: told in ping4(dual, "198.18.3.2"))
+        told = "From 2001:db8:0:a0::1 icmp_seq=1 Destination unreachable: Address unreachable"
+        wait_for("that of IPv6", lambda: told in ping(dual, "t0", "2001:db8:0:a3::2"))
+        assert counted(dual, "n0")["dropped"]["unreachable"] >= before + 2
+        assert "3 received" in ping(dual, "t0", "2001:db8:0:a1::1")
+        connect = "import socket; s = socket.socket({}); s.settimeout(20); print(s.connect_ex(('{}', 80)))"
+        for family, address in (("socket.AF_INET", "198.18.3.2"), ("socket.AF_INET6", "2001:db8:0:a3::2")):
+            said = dual.on("t0", "python3", "-c", connect.format(family, address)).strip()
+            assert said == str(errno.EHOSTUNREACH), "a program is told at once"
+    finally:
+        for port in ("int0", "int1", "int2"):
+            dual.on("n3", "ip", "link", "set", port, "up")
+        dual.wait_for_cables()
+    wait_for("n3", lambda: "3 received" in ping(dual, "t0", "2001:db8:0:a3::2"))
 
 
 def test_what_goes_away_is_put_back(dual: Cluster) -> None:

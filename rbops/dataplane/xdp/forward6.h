@@ -8,6 +8,7 @@
 
 #include "fib6.h"
 #include "ip6.h"
+#include "unreachable6.h"
 
 /* As is_astray() of IPv4. */
 __noinline int is_astray6(__u32 place, __u32 ingress, __u64 high, __u64 low)
@@ -80,6 +81,25 @@ static __always_inline int route6(struct frame *frame, struct ip6_header *ip, vo
 	return send_over_fabric(frame, hop, hash);
 }
 
+/* As refuse() of IPv4: the sender is told. */
+__noinline int refuse6(struct xdp_md *ctx, __u32 place)
+{
+	struct frame looked, *frame = &looked;
+	__u32 device, number, length;
+
+	look(frame, ctx, place);
+	if (packet(ctx) + ETH_HLEN > packet_end(ctx))
+		return discard(frame, DROP_SHORT);
+	device = frame->ingress & (MAX_DEVICES - 1);
+	number = (device * PUNT_COUNT + PUNT_NO_ROUTE) * PUNT_CLASSES + sender_class(frame->mac);
+	if (!may_pass(frame->place, number, frame->tick))
+		return discard(frame, DROP_NO_PATH);
+	length = make_unreachable6(ctx, frame->gen->devices[device].mac, frame->gen->answer_from6[device]);
+	if (!length)
+		return discard(frame, DROP_NO_PATH);
+	return send_back(frame, device, length);
+}
+
 /* A frame for this router with EtherType IPv6. */
 __noinline int external6(struct xdp_md *ctx, __u32 place)
 {
@@ -108,7 +128,7 @@ __noinline int external6(struct xdp_md *ctx, __u32 place)
 	if (unlikely(is_link_local(ip->destination[0])))
 		return give_local6(frame, ip, end);
 	verdict = route6(frame, ip, end);
-	return likely(verdict != NO_WAY) ? verdict : discard(frame, DROP_NO_PATH);
+	return likely(verdict != NO_WAY) ? verdict : refuse6(ctx, place);
 }
 
 /* A frame with EtherType IPv6 to a group's MAC. */

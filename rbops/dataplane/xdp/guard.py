@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from rbops.node.schema.fields import Fields
+from rbops.node.schema.fields import Field, Fields
 from rbops.node.schema.port import NAME
 
 __all__ = ["OWN_BUCKET", "OWN_BUCKETS", "PUNTED", "URPF", "Guard", "OwnAddresses", "own_addresses", "own_addresses6"]
@@ -43,25 +43,26 @@ class Guard:
     """``punts``: reason -> packets a second of a port and core; those not named: none.
 
     ``addresses`` are the router's own, of all servers. ``urpf``: external port -> how its sources are checked.
-    ``answer_from``: external port -> the address that ICMP errors about its packets come from.
+    ``answer_from``: external port -> the address that ICMP errors about its packets come from, ``answer_from6`` the
+    ICMPv6 errors.
     """
 
     punts: Mapping[str, int]
     addresses: tuple[str, ...]
     urpf: Mapping[str, str]
     answer_from: Mapping[str, str] = field(default_factory=dict)
+    answer_from6: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, fields: Fields) -> Guard:
         """FieldError for what is wrong."""
         punts, urpf = fields["punts"].fields(), fields["urpf"].fields()
-        told = fields.find("answer_from")
-        sources = () if told is None else told.fields().keys(NAME)
         return cls(
             {reason: punts[reason].number() for reason in PUNTED},
             fields["addresses"].texts(),
             {port: mode.choice(*URPF) for port, mode in urpf.keys(NAME)},
-            {port: address.address() for port, address in sources},
+            {port: address.address() for port, address in _by_port(fields, "answer_from")},
+            {port: _ipv6(address) for port, address in _by_port(fields, "answer_from6")},
         )
 
     def to_json(self) -> dict[str, object]:
@@ -71,7 +72,20 @@ class Guard:
             "addresses": list(self.addresses),
             "urpf": dict(self.urpf),
             "answer_from": dict(self.answer_from),
+            **({"answer_from6": dict(self.answer_from6)} if self.answer_from6 else {}),
         }
+
+
+def _ipv6(field: Field) -> str:
+    text = field.any_address()
+    if ":" not in text:
+        raise field.error(f"{text!r} is no IPv6 address")
+    return text
+
+
+def _by_port(fields: Fields, key: str) -> Iterable[tuple[str, Field]]:
+    told = fields.find(key)
+    return () if told is None else told.fields().keys(NAME)
 
 
 @dataclass(frozen=True, slots=True)

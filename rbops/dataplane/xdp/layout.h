@@ -166,6 +166,7 @@ struct generation {
 	__s32 least_depth; /* of a bucket that is refilled at all: two frames */
 	__u32 pad[12];
 	__u64 own6[OWN_BUCKETS][OWN_BUCKET][2]; /* IPv6 addresses as loaded from a packet; 0: none */
+	__u64 answer_from6[MAX_DEVICES][2]; /* as answer_from, of ICMPv6; as loaded from a packet */
 	/* the table's body follows: direct table and chunks (fib.py) */
 };
 

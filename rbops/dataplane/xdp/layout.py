@@ -11,7 +11,7 @@ import json
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from rbops.common.limits import MAX_EXTERNAL_PORTS, MAX_XDP_BUNDLE, MAX_XDP_DEVICES, MAX_XDP_SERVERS
 from rbops.dataplane.xdp.guard import OWN_BUCKET, OWN_BUCKETS, PUNTED, Guard, own_addresses, own_addresses6
@@ -78,7 +78,8 @@ NEXT_HOPS_AT = ADJACENCIES_AT + 8 * MAX_ADJACENCIES
 OWN_AT = NEXT_HOPS_AT + MAX_NEXT_HOPS * NEXT_HOP.size
 OWN6 = struct.Struct("<IIII48x")  # and how the quota is shared: cores, two frames
 OWN6_AT = OWN_AT + 4 * OWN_BUCKET * OWN_BUCKETS
-GENERATION_SIZE = OWN6_AT + OWN6.size + 16 * OWN_BUCKET * OWN_BUCKETS
+ANSWERS6_AT = OWN6_AT + OWN6.size + 16 * OWN_BUCKET * OWN_BUCKETS
+GENERATION_SIZE = ANSWERS6_AT + 16 * MAX_DEVICES
 ROOT6_AT = 124
 
 CORE_COUNTS = struct.Struct(f"<{FORWARDED_COUNT + 2 * PUNTED_COUNT + DROPPED_COUNT}Q64x")
@@ -91,7 +92,7 @@ PUNTS_AT = DESTS_AT + MAX_SERVERS * BUCKET.size
 PATHS_AT = PUNTS_AT + MAX_DEVICES * PUNTED_COUNT * PUNT_CLASSES * 8
 
 LAYOUT = struct.Struct("<6I")
-LAYOUT_VERSION = 10
+LAYOUT_VERSION = 11
 TICK_AT, ACTIVE_AT, OBJECT_AT, LINK_STATES_AT = 0, 64, 72, 104
 LINK_STATE = struct.Struct("<BBBB")  # no carrier, silent, drained, partial
 NO_CARRIER, SILENT, DRAINED, PARTIAL = range(4)
@@ -325,6 +326,9 @@ def _write_devices(out: bytearray, fabric: Fabric, guard: Guard, devices: Sequen
         if port.name in guard.answer_from:
             place = ANSWERS_AT + 4 * at
             out[place : place + 4] = IPv4Address(guard.answer_from[port.name]).packed
+        if port.name in guard.answer_from6:
+            place = ANSWERS6_AT + 16 * at
+            out[place : place + 16] = IPv6Address(guard.answer_from6[port.name]).packed
         place = device.ifindex % MAX_INGRESS
         if place in taken:
             hint = "create one of the devices anew, so that it gets another index"

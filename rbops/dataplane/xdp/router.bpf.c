@@ -229,22 +229,35 @@ static __always_inline int begin(struct frame *frame, struct xdp_md *ctx)
 	return ingress->ifindex == ifindex;
 }
 
+/*
+ * The answer that the frame has become leaves where the frame came in. Not by XDP_TX: veth leaves that lying until
+ * another frame follows, where the other end has no program.
+ */
+static __always_inline int send_back(struct frame *frame, __u32 device, __u32 length)
+{
+	struct port_traffic *traffic = &frame->core->ports[device & (MAX_DEVICES - 1)];
+	__u32 key = (device & (MAX_DEVICES - 1)) | (frame->place & 1) * MAX_DEVICES;
+
+	if (unlikely(bpf_redirect_map(&devices, key, 0) != XDP_REDIRECT))
+		return discard(frame, DROP_NO_DEVICE);
+	discard(frame, DROP_UNREACHABLE);
+	traffic->sent.packets++;
+	traffic->sent.bytes += length;
+	return XDP_REDIRECT;
+}
+
 /* The sender is told, as often as the kernel would be asked for packets without a route. */
 static __always_inline int refuse(struct xdp_md *ctx, struct frame *frame)
 {
 	__u32 device = frame->ingress & (MAX_DEVICES - 1), length;
 	__u32 number = (device * PUNT_COUNT + PUNT_NO_ROUTE) * PUNT_CLASSES + sender_class(frame->mac);
-	struct port_traffic *traffic = &frame->core->ports[device];
 
 	if (!may_pass(frame->place, number, frame->tick))
 		return discard(frame, DROP_NO_PATH);
 	length = make_unreachable(ctx, frame->gen->devices[device].mac, frame->gen->answer_from[device]);
 	if (!length)
 		return discard(frame, DROP_NO_PATH);
-	discard(frame, DROP_UNREACHABLE);
-	traffic->sent.packets++;
-	traffic->sent.bytes += length;
-	return XDP_TX;
+	return send_back(frame, device, length);
 }
 
 #include "forward6.h"

@@ -47,7 +47,9 @@ class XdpRendering:
             for port in server.ports
             if port.id is not None and port.addresses
         }
-        guard = Guard(punts, self.addresses, urpf, own)
+        names = {port.id: port.name for port in server.ports}
+        own6 = {names[port.port]: port.address.partition("/")[0] for port in self.ports6 if port.port in names}
+        guard = Guard(punts, self.addresses, urpf, own, own6)
         if self.routes is None:
             return ServerPart(XdpConfig(fabric, self.program, self.fib, guard))
         near = [(port.id, near) for port in server.ports if port.id is not None for near in port.adjacencies]
