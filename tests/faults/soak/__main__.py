@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 import time
+from math import inf
 from pathlib import Path
 
 from rbops.lab.providers import provider
@@ -29,7 +30,7 @@ def main() -> int:
     """1 when a change ended otherwise than planned, or lost packets that was called hitless."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.soak", description=__doc__)
     parser.add_argument("--changes", type=int, default=200)
-    parser.add_argument("--minutes", type=float, default=600, help="end after this time")
+    parser.add_argument("--minutes", type=float, default=inf, help="end after this time")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--log", type=Path, default=Path("build/soak.jsonl"))
     options = parser.parse_args()

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ class Change:
 class Soak:
     """``minutes`` ends it before the number of changes does."""
 
-    def __init__(self, arena: Arena, stream: Stream, seed: int, minutes: float = 600) -> None:
+    def __init__(self, arena: Arena, stream: Stream, seed: int, minutes: float = inf) -> None:
         self._arena = arena
         self._stream = stream
         self._dice = random.Random(seed)  # noqa: S311 - a soak that can be repeated
@@ -147,12 +148,13 @@ def _lossy(change: Change) -> Change:
 
 
 def table(day: str, command: str, minutes: float, done: Sequence[Change]) -> str:
-    """The figures of a soak for the documentation; ``minutes``: when it was to end in any case."""
+    """The figures of a soak for the documentation; ``minutes``: when it was to end in any case, inf for never."""
+    limit = "" if minutes == inf else f", at most {minutes:g} minutes"
     kinds = Counter(change.what for change in done)
     faults = Counter(change.fault.partition(" ")[0] for change in done if change.fault)
     wrong = [change for change in done if change.wrong]
     lines = [
-        f"Last run: {day}, `{command}`, at most {minutes:g} minutes: {len(done)} changes.",
+        f"Last run: {day}, `{command}`{limit}: {len(done)} changes.",
         "",
         "| | |",
         "| --- | --- |",
