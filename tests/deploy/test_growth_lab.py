@@ -1,10 +1,11 @@
-"""A cluster that gets a server more under traffic, interrupted in the middle: nothing is lost, and nothing is left."""
+"""A cluster that gets a server more, and one fewer, under traffic; and what is left when that fails in the middle."""
 
 from __future__ import annotations
 
 import json
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -146,4 +147,30 @@ def test_interrupted_in_any_phase_all_are_as_before(growing: Growing, at: str) -
     with growing.nothing_lost(), raises(ApplyFailed, "apply.rolled-back"):
         growing.apply(4, at)
     growing.are(before)
+    assert [growing.dataplane(name)["drained"] for name in OLD] == [[], [], []]
+
+
+def test_a_newcomer_comes_first_and_is_used_last(growing: Growing) -> None:
+    inside(growing.lab, "n0", "rbops-node", "drain", "2")
+    with growing.nothing_lost():
+        done, steps = growing.apply(4)
+    assert min(done.changed.values()) > 0
+    order = [steps.steps.index(text) for text in ("pushing to the newcomers first: n3", "pushing")]
+    assert order == sorted(order)
+    drained = [growing.dataplane(name)["drained"] for name in (*OLD, "n3")]
+    assert drained == [[2], [], [], []], "an operator's drain stays"
+    inside(growing.lab, "n0", "rbops-node", "undrain", "2")
+    settled(growing, 4)
+    with growing.nothing_lost():
+        time.sleep(1)
+    assert any(path["via"] == 3 and path["packets"] for path in growing.paths("n0"))
+
+
+def test_a_server_that_goes_is_drained_before(growing: Growing) -> None:
+    before = state(growing.lab, "n3")["files"]
+    with growing.nothing_lost():
+        done, steps = growing.apply(3)
+    assert done.gone == ("n3",)
+    assert "rbops remove -i INVENTORY --limit n3" in steps.warned[-1]
+    assert state(growing.lab, "n3")["files"] == before
     assert [growing.dataplane(name)["drained"] for name in OLD] == [[], [], []]
