@@ -66,6 +66,15 @@ Reboot = Annotated[
         help="Rolling reboot of the servers that need one, each after the previous one forwards again.",
     ),
 ]
+Serial = Annotated[
+    int | None,
+    typer.Option(
+        "--serial",
+        min=1,
+        metavar="N",
+        help="Apply to N servers at a time, each drained before and used again after. Stops at the first failure.",
+    ),
+]
 RebootTimeout = Annotated[
     int,
     typer.Option(
@@ -99,6 +108,7 @@ def apply(  # noqa: PLR0917 - a parameter an option
     revert_timeout: RevertTimeout = 120,
     break_lock: BreakLock = False,
     confirm_if: ConfirmIf = "",
+    serial: Serial = None,
     reboot: Reboot = False,
     reboot_timeout: RebootTimeout = 600,
     reason: Reason = "",
@@ -116,14 +126,21 @@ def apply(  # noqa: PLR0917 - a parameter an option
     from rbops.deploy.runner import PlayOptions
     from rbops.deploy.runs import Run
     from rbops.deploy.stop import stoppable
+    from rbops.errors import UsageError
     from rbops.planner import load_plan
 
     wanted = conditions(confirm_if) if confirm_if else ()
+    if serial and wanted:
+        raise UsageError(
+            "--confirm-if needs all servers at once, --serial has some at a time",
+            code="apply.serial-condition",
+            hint="`rbops verify` and `rbops selftest` after it",
+        )
     plan = load_plan(spec)
     found = servers.load(tuple(extra_vars or ()))
     accept = acceptance(wanted, spec, servers, plan, found)
     play = PlayOptions(check, show_diff, tags, skip_tags, forks, tuple(extra_vars or ()))
-    options = ApplyOptions(play, revert_timeout, break_lock, reason)
+    options = ApplyOptions(play, revert_timeout, break_lock, reason, serial)
     with stoppable() as stop, deploy_progress(show_diff=show_diff) as reporter:
         done = apply(plan, found, options, reporter, stop, accept)
         rebooted: dict[str, float] = {}

@@ -23,6 +23,7 @@ from rbops.deploy.node import RemoteNode
 from rbops.deploy.probe import Probe, probe
 from rbops.deploy.reboot import Waiting, waiting_of_all
 from rbops.deploy.report import Journaling, Reporter
+from rbops.deploy.rolling import Rolling
 from rbops.deploy.runner import PlayOptions, PlayResult, run_playbook
 from rbops.deploy.runs import Run, new_run
 from rbops.deploy.ssh import Session, each, raise_errors
@@ -46,13 +47,14 @@ Acceptance = Callable[[], None]
 class ApplyOptions:
     """``revert_timeout_s``: seconds without contact to this program before a server rolls itself back.
 
-    ``reason``: the operator's words, kept with the generation.
+    ``reason``: the operator's words, kept with the generation. ``serial``: so many servers at a time.
     """
 
     play: PlayOptions = field(default_factory=PlayOptions)
     revert_timeout_s: int = REVERT_TIMEOUT_S
     break_lock: bool = False
     reason: str = ""
+    serial: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,15 @@ def push(
         "check": options.play.check,
     }
     keys = keys_of_project(what.run.project)
-    return what.run.carry_out(facts, lambda: _push(what, keys, options, reporter, stop, acceptance), _ended)
+
+    def one(part: Push) -> Applied:
+        return _push(part, keys, options, reporter, stop, acceptance)
+
+    work = lambda: one(what)  # noqa: E731 - or in steps
+    if options.serial and options.serial < len(what.inventory.servers) and not options.play.check:
+        rolling = Rolling(what, options.serial, reporter, stop, options.break_lock)
+        work = lambda: rolling.all(one)  # noqa: E731
+    return what.run.carry_out(facts, work, _ended)
 
 
 def _ended(done: Applied) -> dict[str, Any]:
@@ -287,10 +297,11 @@ def _play(
     if not play.check:
         # A server that has rolled the change back meanwhile takes no more of it.
         play = replace(play, extra_vars=(*play.extra_vars, f"rbops_run={what.run.id}"))
-    inventory, part = what.inventory, "play"
+    inventory = what.inventory
     if only is not None:
         inventory = replace(inventory, servers=tuple(target for target in inventory.servers if target.name in only))
-        part = f"play-{only[0]}"
+    first = not (what.run.folder / "artifacts" / "play").exists()
+    part = "play" if first else f"play-{inventory.servers[0].name}"
     return run_playbook(
         what.run, playbook, inventory, play, on_event=reporter.task, stop=stop, timeout=PLAY_TIMEOUT_S, part=part
     )

@@ -239,6 +239,42 @@ def test_remove_leaves_nothing(cluster: Cluster, fresh: dict[str, dict[str, Any]
         cluster.apply()
 
 
+def test_rolling_drains_one_server_after_the_other(cluster: Cluster) -> None:
+    seen: list[list[list[int]]] = []
+
+    def look() -> None:
+        seen.append([drained(cluster, name) for name in ("n0", "n1")])
+
+    done = cluster.apply(cluster.variant("flowlets", FASTER_FLOWLETS), acceptance=look, serial=1)
+    assert seen == [[[], [0]], [[1], []]]
+    assert [drained(cluster, name) for name in ("n0", "n1")] == [[], []]
+    assert min(done.changed.values()) > 0
+    assert all(found["lock"] is None for found in states(cluster.lab).values())
+    cluster.apply()
+
+
+def drained(cluster: Cluster, server: str) -> list[int]:
+    return list(json.loads(inside(cluster.lab, server, "rbops-node", "status", "--json"))["dataplane"]["drained"])
+
+
+def test_rolling_ends_at_the_first_failure_and_says_who_has_what(cluster: Cluster) -> None:
+    before = states(cluster.lab)
+    with raises(StateUnknown, "apply.mixed") as caught:
+        cluster.apply(cluster.variant("wrong", REFUSED), serial=1)
+    assert "with the new plan: n0\nwith what they had before, unless said otherwise: n1" in str(caught.value)
+    after = states(cluster.lab)
+    assert after["n0"]["files"]["/etc/rbops/node.json"] != before["n0"]["files"]["/etc/rbops/node.json"]
+    assert after["n0"]["lock"] is None
+    assert after["n1"] == before["n1"]
+    process = cluster.cli("history", with_spec=False)
+    assert "the servers have different plans" in process.communicate(timeout=60)[0]
+    cluster.apply(serial=1)
+    assert states(cluster.lab) == before
+    with raises(ApplyFailed, "apply.rolled-back"):
+        cluster.apply(cluster.variant("first", REFUSED.replace("ext1", "ext0")), serial=1)
+    assert states(cluster.lab) == before
+
+
 def test_one_failing_server_rolls_all_back(cluster: Cluster, runs: Path) -> None:
     before = states(cluster.lab)
     process = cluster.cli("apply", spec=cluster.variant("wrong", REFUSED))
