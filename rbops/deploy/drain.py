@@ -7,8 +7,8 @@ there another path for all that would go through it, told to every other server,
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from rbops.deploy.ssh import Session, each, open_session, raise_errors
 from rbops.errors import CheckFailed, Mismatch, RbopsError, UsageError, Where
 from rbops.plan import ClusterPlan
 
-__all__ = ["Drained", "State", "cut_off", "drain", "still"]
+__all__ = ["Drained", "State", "cut_off", "drain", "drained_meanwhile", "states_of", "still"]
 
 _LOOK_S, _QUIET_S = 0.25, 5.0
 _SHOWN = 3
@@ -77,7 +77,7 @@ def drain(plan: ClusterPlan, inventory: Inventory, name: str, *, drained: bool, 
             server: stack.enter_context(found) for server, found in opened.items() if isinstance(found, Session)
         }
         raise_errors(opened)
-        index, states = plan.server(name).index, _states(sessions)
+        index, states = plan.server(name).index, states_of(sessions)
         already = all((index in state.drained) is drained for state in states.values())
         if drained:
             _check(plan, name, states)
@@ -86,6 +86,35 @@ def drain(plan: ClusterPlan, inventory: Inventory, name: str, *, drained: bool, 
         if drained:
             still(sessions, name, index)
     return Drained(name, drained, tuple(sessions), already, round(before), round(time.monotonic() - started, 2))
+
+
+@contextmanager
+def drained_meanwhile(
+    plan: ClusterPlan,
+    inventory: Inventory,
+    name: str,
+    run: str,
+    *,
+    refused: Callable[[RbopsError], object],
+    stays: Callable[[RbopsError], object],
+) -> Iterator[None]:
+    """Nothing goes through the server in the block, where the others can do without it, else ``refused`` is told why.
+
+    What somebody else drained stays so. ``stays`` is told why the server could not be used again.
+    """
+    try:
+        mine = not drain(plan, inventory, name, drained=True, run=run).already
+    except RbopsError as error:
+        refused(error)
+        mine = False
+    try:
+        yield
+    finally:
+        if mine:
+            try:
+                drain(plan, inventory, name, drained=False)
+            except RbopsError as error:
+                stays(error)
 
 
 def cut_off(plan: ClusterPlan, name: str, states: Mapping[str, State]) -> list[tuple[str, str]]:
@@ -117,7 +146,8 @@ def cut_off(plan: ClusterPlan, name: str, states: Mapping[str, State]) -> list[t
     ]
 
 
-def _states(sessions: Mapping[str, Session]) -> dict[str, State]:
+def states_of(sessions: Mapping[str, Session]) -> dict[str, State]:
+    """What each server says; raises the errors of those that do not answer."""
     planes = {server: status.get("dataplane") or {} for server, status in _all(sessions, "status").items()}
     return {
         server: State(frozenset(plane.get("dead", ())), frozenset(plane.get("drained", ())))

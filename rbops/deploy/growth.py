@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rbops.dataplane import registry
-from rbops.deploy.drain import State, cut_off, still
+from rbops.deploy.drain import cut_off, states_of, still
 from rbops.deploy.node import RemoteNode
 from rbops.deploy.probe import Probe
 from rbops.deploy.ssh import Session, each, raise_errors
@@ -49,12 +49,7 @@ class Resize:
         """Mismatch (3) where those that stay need one that goes: then no path is left between two of them."""
         if not self.gone or not self.drains:
             return
-        answers = _called({name: sessions[name] for name in self.others}, RemoteNode, "status")
-        planes = {name: answer.get("dataplane") or {} for name, answer in answers.items()}
-        states = {
-            name: State(frozenset(plane.get("dead", ())), frozenset(plane.get("drained", ())))
-            for name, plane in planes.items()
-        }
+        states = states_of({name: sessions[name] for name in self.others})
         lost = cut_off(self.plan, "", states)
         if lost:
             pairs = ", ".join(f"{one} to {other}" for one, other in lost[:_SHOWN])

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from rbops.deploy.drain import drain
+from rbops.deploy.drain import drained_meanwhile
 from rbops.deploy.inventory import Inventory, Target
 from rbops.deploy.node import RemoteNode
 from rbops.deploy.probe import probe
@@ -124,26 +124,21 @@ class Reboots:
         with self._drained(target.name):
             return self._rebooted(target)
 
-    @contextmanager
-    def _drained(self, name: str) -> Iterator[None]:
+    def _drained(self, name: str) -> AbstractContextManager[None]:
         """Nothing goes through the server while it is away, where the others can do without it."""
-        try:
-            mine = not drain(self.plan, self.inventory, name, drained=True, run=self.run.id).already
-        except RbopsError as error:
-            self.run.note("not drained", server=name, reason=str(error))
-            mine = False
-        try:
-            yield
-        finally:
-            if mine:
-                self._undrain(name)
 
-    def _undrain(self, name: str) -> None:
-        try:
-            drain(self.plan, self.inventory, name, drained=False)
-        except RbopsError as error:
+        def stays(error: RbopsError) -> None:
             self.run.note("still drained", server=name, reason=str(error))
             self.reporter.step(f"{name} is still drained: {error.message}; `rbops undrain`")
+
+        return drained_meanwhile(
+            self.plan,
+            self.inventory,
+            name,
+            self.run.id,
+            refused=lambda error: self.run.note("not drained", server=name, reason=str(error)),
+            stays=stays,
+        )
 
     def _rebooted(self, target: Target) -> float:
         start = time.monotonic()

@@ -7,12 +7,12 @@ the new one, those behind it the old one, and the error names both. Servers that
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rbops.dataplane import registry
-from rbops.deploy.drain import drain
+from rbops.deploy.drain import drained_meanwhile
 from rbops.deploy.growth import resize
 from rbops.deploy.inventory import Target
 from rbops.deploy.node import RemoteNode
@@ -98,23 +98,24 @@ class Rolling:
     @contextmanager
     def _drained(self, step: Sequence[Target], before: Mapping[str, Probe]) -> Iterator[None]:
         """Where all servers forward already and can: a first push has nothing to drain."""
-        plan, inventory = self.what.plan, self.what.inventory
+        plan = self.what.plan
         able = registry.controller(plan.forwarding.dataplane).drains and len(before) == len(plan.servers)
         with ExitStack() as stack:
             if able and all(found.cluster == plan.name for found in before.values()):
-                for target in step:
-                    try:
-                        if not drain(plan, inventory, target.name, drained=True, run=self.what.run.id).already:
-                            stack.callback(self._use, target.name)
-                    except RbopsError as error:
-                        self.reporter.warn(f"{target.name} is not drained: {error.message}")
+                for name in (target.name for target in step):
+                    stack.enter_context(self._left_out(name))
             yield
 
-    def _use(self, name: str) -> None:
-        try:
-            drain(self.what.plan, self.what.inventory, name, drained=False)
-        except RbopsError as error:
-            self.reporter.warn(f"{name} is still drained: {error.message}; `rbops undrain`")
+    def _left_out(self, name: str) -> AbstractContextManager[None]:
+        warn = self.reporter.warn
+        return drained_meanwhile(
+            self.what.plan,
+            self.what.inventory,
+            name,
+            self.what.run.id,
+            refused=lambda error: warn(f"{name} is not drained: {error.message}"),
+            stays=lambda error: warn(f"{name} is still drained: {error.message}; `rbops undrain`"),
+        )
 
 
 def _names(targets: Sequence[Target]) -> str:

@@ -59,7 +59,7 @@ def undo(system: System, actions: Iterable[Action]) -> list[str]:
 
 
 def _took_effect(system: System, action: Action) -> None:
-    """A kernel parameter reads as it was written; what is no longer planned is in no comparison with the plan."""
+    """Read a kernel parameter back: one that is no longer planned is not compared with the plan later."""
     if not isinstance(action, Write) or not action.path.startswith("/proc/sys/"):
         return
     found = system.read(action.path)

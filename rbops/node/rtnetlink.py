@@ -245,7 +245,7 @@ class Reader:
 
     @staticmethod
     def _is_odd(route: Route, head: bytes) -> bool:
-        """Whether it is no route of a table; ``head``: the message's own, from the type of service on."""
+        """Whether the data plane cannot use it: its type, or a cache entry. ``head``: the message from rtm_tos on."""
         return route.kind not in (1, 2, 3, 6, 7, 8, 9) or bool(struct.unpack_from("=I", head, 5)[0] & _CLONED)
 
     def _route(self, data: bytes, start: int, end: int, kind: int, flags: int) -> Change | None:

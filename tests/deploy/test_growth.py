@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rbops.deploy import growth
+from rbops.deploy import drain, growth
 from rbops.deploy.growth import resize
 from rbops.deploy.probe import Probe
 from rbops.deploy.report import Silent
@@ -77,6 +77,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], str, tuple[s
         return {name: {"dataplane": {"dead": [], "drained": []}} for name in sessions}
 
     monkeypatch.setattr(growth, "_called", called)
+    monkeypatch.setattr(drain, "_all", lambda sessions, verb: called(sessions, None, verb))
     monkeypatch.setattr(growth, "still", lambda sessions, name, index: made.append((sorted(sessions), name, (index,))))
     return made
 
@@ -109,6 +110,6 @@ def test_one_that_goes_is_drained_first_or_refused(
     hold = (["n0", "n1"], "hold", ("--run", "r", "--servers", "2"))
     assert calls == [hold, (["n0", "n1"], "drain", ("--run", "r", "2")), (["n0", "n1"], "n2", (2,))]
     planes = {"n0": {"dataplane": {"dead": [1]}}, "n1": {"dataplane": {"dead": [0]}}}
-    monkeypatch.setattr(growth, "_called", lambda *_: planes)
+    monkeypatch.setattr(drain, "_all", lambda *_: planes)
     with raises(Mismatch, "apply.cuts-off"):
         size.refuse({"n0": None, "n1": None})  # type: ignore[dict-item]

@@ -17,7 +17,7 @@ def key_of(address: int, length: int) -> int:
 
 
 class Prefixes:
-    """Every prefix and the number it leads to; 0 is no route. Pure memory: says which /16s change.
+    """Every prefix and the number of its next hop, 0 for none. In memory alone; it reports which /16s change.
 
     ``fine``: the /16s that have longer prefixes than themselves, and these.
     """
