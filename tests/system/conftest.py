@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from rbops.dataplane.click.controller.build import find
-from tests.system.driver import Cluster, Done
+from tests.system.driver import LONGEST_S, Cluster, Done
 
 _ORDER = (
     "test_main_job",
@@ -85,29 +86,17 @@ def cluster(steps: dict[str, Done], tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture(scope="package")
 def click_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """The same RB4 with Click's socket dialect, booted and applied."""
-    made = make_cluster(tmp_path_factory.mktemp("ck4"), "rbt-ck4")
-    made.spec.write_text(CLICK_SPEC.format(prefix=find(os.environ.get("CLICK_PREFIX")).prefix))
-    made.run("lab", "down", "none", "--name", made.name)
-    try:
-        for done in (made.run("lab", "up", str(made.spec), "--name", made.name), made.verb("apply")):
-            assert done.code == 0, done.err
+    spec = CLICK_SPEC.format(prefix=find(os.environ.get("CLICK_PREFIX")).prefix)
+    with applied(make_cluster(tmp_path_factory.mktemp("ck4"), "rbt-ck4"), spec) as made:
         yield made
-    finally:
-        made.run("lab", "down", "none", "--name", made.name)
 
 
 @pytest.fixture(scope="module")
 def kernel_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Four servers, booted; a test's spec is applied by the test."""
-    made = make_cluster(tmp_path_factory.mktemp("kn4"), "rbt-kn4")
-    made.run("lab", "down", "none", "--name", made.name)
-    made.spec.write_text("name: kn4\nrouter: {external_ports: 4, line_rate: 10Gbps}\nservers: {profile: lab}\n")
-    try:
-        done = made.run("lab", "up", str(made.spec), "--name", made.name)
-        assert done.code == 0, done.err
+    spec = "name: kn4\nrouter: {external_ports: 4, line_rate: 10Gbps}\nservers: {profile: lab}\n"
+    with booted(make_cluster(tmp_path_factory.mktemp("kn4"), "rbt-kn4"), spec) as made:
         yield made
-    finally:
-        made.run("lab", "down", "none", "--name", made.name)
 
 
 @pytest.fixture
@@ -118,6 +107,28 @@ def other(tmp_path: Path) -> Iterator[Cluster]:
         yield found
     finally:
         found.run("lab", "down", "none", "--name", found.name)
+
+
+@contextmanager
+def booted(made: Cluster, spec: str, *arguments: str, seconds: float = LONGEST_S) -> Iterator[Cluster]:
+    """The lab of a spec, up; there is none before and after. ``arguments``: of ``lab up``."""
+    made.run("lab", "down", "none", "--name", made.name)
+    made.spec.write_text(spec)
+    try:
+        done = made.run("lab", "up", str(made.spec), "--name", made.name, *arguments, seconds=seconds)
+        assert done.code == 0, done.err
+        yield made
+    finally:
+        made.run("lab", "down", "none", "--name", made.name)
+
+
+@contextmanager
+def applied(made: Cluster, spec: str, *, seconds: float = LONGEST_S) -> Iterator[Cluster]:
+    """The same, and the spec applied."""
+    with booted(made, spec, seconds=seconds):
+        done = made.verb("apply", seconds=seconds)
+        assert done.code == 0, done.err
+        yield made
 
 
 def make_cluster(folder: Path, name: str) -> Cluster:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.system.conftest import make_cluster
+from tests.system.conftest import applied, make_cluster
 from tests.system.driver import Cluster, wait_for
 
 pytestmark = [pytest.mark.lab, pytest.mark.root]
@@ -29,15 +29,8 @@ CABLES = ("int1p0", "int1p1")
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    made = make_cluster(tmp_path_factory.mktemp("bundles"), "rbt-bundles")
-    made.run("lab", "down", "none", "--name", made.name)
-    made.spec.write_text(SPEC)
-    try:
-        for done in (made.run("lab", "up", str(made.spec), "--name", made.name), made.verb("apply")):
-            assert done.code == 0, done.err
+    with applied(make_cluster(tmp_path_factory.mktemp("bundles"), "rbt-bundles"), SPEC) as made:
         yield made
-    finally:
-        made.run("lab", "down", "none", "--name", made.name)
 
 
 def sent(cluster: Cluster) -> dict[str, int]:

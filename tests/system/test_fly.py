@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.system.conftest import make_cluster
+from tests.system.conftest import applied, make_cluster
 from tests.system.driver import Cluster, wait_for
 
 pytestmark = [pytest.mark.lab, pytest.mark.root]
@@ -35,17 +35,9 @@ LONG_S = 400.0
 @pytest.fixture(scope="module")
 def fly(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     made = make_cluster(tmp_path_factory.mktemp("fly"), "rbt-fly")
-    made.run("lab", "down", "none", "--name", made.name)
-    made.spec.write_text(SPEC)
-    try:
-        up = made.run("lab", "up", str(made.spec), "--name", made.name, seconds=LONG_S)
-        assert up.code == 0, up.err
-        done = made.verb("apply", seconds=LONG_S)
-        assert done.code == 0, done.err
+    with applied(made, SPEC, seconds=LONG_S):
         made.wait_for_cables()
         yield made
-    finally:
-        made.run("lab", "down", "none", "--name", made.name)
 
 
 def dataplane(cluster: Cluster, server: str) -> dict[str, Any]:

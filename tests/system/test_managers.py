@@ -14,7 +14,7 @@ import pytest
 from rbops.lab.base import recipe_digest
 from rbops.lab.bootstrap import CACHE, built
 from rbops.lab.layout import root_of
-from tests.system.conftest import make_cluster
+from tests.system.conftest import booted, make_cluster
 from tests.system.driver import Cluster, wait_for
 
 pytestmark = [pytest.mark.lab, pytest.mark.root]
@@ -100,18 +100,11 @@ def packages() -> Path:
 @pytest.fixture(scope="module")
 def managed(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Two servers before their first apply; on n0 NetworkManager has ext0."""
-    made = make_cluster(tmp_path_factory.mktemp("mg2"), "rbt-mg2")
-    made.run("lab", "down", "none", "--name", made.name)
-    made.spec.write_text(SPEC)
-    try:
-        done = made.run("lab", "up", str(made.spec), "--name", made.name)
-        assert done.code == 0, done.err
+    with booted(make_cluster(tmp_path_factory.mktemp("mg2"), "rbt-mg2"), SPEC) as made:
         shutil.copytree(packages, root_of(made.name, made.lab.manifest.server("n0")) / "root/packages")
         made.on("n0", "sh", "-c", INSTALL, seconds=150)
         made.on("n0", "sh", "-c", AS_ON_A_SERVER)
         yield made
-    finally:
-        made.run("lab", "down", "none", "--name", made.name)
 
 
 def addresses(cluster: Cluster, device: str) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.system.conftest import make_cluster
+from tests.system.conftest import booted, make_cluster
 from tests.system.driver import RBOPS, Cluster, wait_for
 
 pytestmark = pytest.mark.lab
@@ -19,14 +19,8 @@ SPEC = "name: far\nrouter: {external_ports: 2, line_rate: 1Gbps}\nservers: {prof
 def rack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Two servers and two testers, all booted."""
     made = make_cluster(tmp_path_factory.mktemp("far"), "rbt-far")
-    made.run("lab", "down", "none", "--name", made.name)
-    made.spec.write_text(SPEC)
-    try:
-        done = made.run("lab", "up", str(made.spec), "--name", made.name, "--testers", "systems")
-        assert done.code == 0, done.err
+    with booted(made, SPEC, "--testers", "systems"):
         yield made
-    finally:
-        made.run("lab", "down", "none", "--name", made.name)
 
 
 def traces(rack: Cluster, tester: str) -> str:
