@@ -34,6 +34,7 @@ def check_daemon(plan: ClusterPlan) -> bool:
         part = node_part(plan, server)
         if part is not None:
             files |= {"keys.conf": daemon_keys(part.keys), "vrf.conf": b""}
+            files |= {f"port{number}.conf": b'interface "lo";\n' for number in server.external_ports}
             _check(program, server.name, files)
     return True
 

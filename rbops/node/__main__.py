@@ -321,11 +321,11 @@ def _fib(node: Node, options: argparse.Namespace) -> int:
 
 def _daemon(node: Node, options: argparse.Namespace) -> int:
     if options.step == "prepare":
-        node.bird.prepare()
+        node.bird.prepare(node.external_devices())
         node.bird.recovery()
         return 0
     if options.step == "reload":
-        return _print({"said": node.bird.reload()}, options)
+        return _print({"said": node.bird.reload(node.external_devices())}, options)
     return _print(node.bird.status() or {"daemon": None, "sessions": []}, options)
 
 

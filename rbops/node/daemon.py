@@ -10,7 +10,7 @@ import os
 import pwd
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,8 +45,8 @@ class Bird:
     devices: Path = Path("/sys/class/net")
     owner: tuple[int, int] | None = field(default=None)
 
-    def prepare(self) -> None:
-        """Copy what BIRD reads. Mismatch (3) where its package is not installed."""
+    def prepare(self, ports: Mapping[int, str]) -> None:
+        """Copy what BIRD reads; ``ports``: external port -> its device. Mismatch (3) where BIRD is not installed."""
         try:
             self.run.mkdir(mode=0o750, exist_ok=True)
             for name in _FILES:
@@ -62,6 +62,10 @@ class Bird:
                 f"{error.filename} is not there", code="node.daemon-files", hint="`rbops apply` installs it"
             ) from error
         in_vrf = (self.devices / VRF).exists()
+        for left in self.run.glob("port*.conf"):
+            left.unlink()
+        for port, device in ports.items():
+            self._put(f"port{port}.conf", f'interface "{device}";\n'.encode())
         self._put("vrf.conf", f'vrf "{VRF}";\n'.encode() if in_vrf else b"# the router's table by rules\n")
 
     def recovery(self) -> None:
@@ -69,9 +73,9 @@ class Bird:
         left = dump_routes(BIRD, TABLE)
         self._put("environment", b"RECOVERY=-R\n" if left else b"RECOVERY=\n")
 
-    def reload(self) -> str:
+    def reload(self, ports: Mapping[int, str]) -> str:
         """Have it read its files again; what it says. CheckFailed (1) with its words where it refuses them."""
-        self.prepare()
+        self.prepare(ports)
         said = list(self.ask("configure"))
         wrong = [text for code, text in said if code[0] in _ERRORS]
         if wrong:

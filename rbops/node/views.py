@@ -52,6 +52,19 @@ class Views:
     bird: Bird = field(default_factory=Bird)
     started: Started = field(default_factory=Started)
 
+    def external_devices(self) -> dict[int, str]:
+        """External port of the router -> its device here; none where a device is missing.
+
+        Mismatch (3) where there is no configuration.
+        """
+        config = self._config()
+        try:
+            names = resolve_names(config, self.system)
+        except Mismatch:
+            # Sessions of other ports shall not wait for it.
+            return {}
+        return {port.id: names[port.name] for port in config.ports if port.id is not None and port.name in names}
+
     def waiting(self) -> list[dict[str, str]]:
         """What is planned and takes effect with the next reboot only."""
         found = kernel_stages.after_reboot(self._config(), self.system, self.state)

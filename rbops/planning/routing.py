@@ -33,10 +33,10 @@ def routing(spec: Spec, ports: Sequence[External], servers: Sequence[Server]) ->
     owner = {near.address: port.id for port in ports for near in port.adjacencies}
     six = ipv6(spec, ports)
     owner |= {} if six is None else {near.address: port.port for port in six.ports for near in port.adjacencies}
-    near = sorted(wanted.neighbors, key=lambda each: (owner[each.address], _place(each.address)))
+    at = [(owner[each.address] if each.port is None else each.port, each) for each in wanted.neighbors]
     neighbors = tuple(
-        BgpNeighbor(owner[n.address], n.address, n.as_number, n.password, n.import_, n.export, n.bfd, n.carried)
-        for n in near
+        BgpNeighbor(port, n.address, n.as_number, n.password, n.import_, n.export, n.bfd, n.carried)
+        for port, n in sorted(at, key=lambda each: (each[0], _place(each[1].address)))
     )
     made = Daemon(
         as_number=wanted.as_number,

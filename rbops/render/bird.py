@@ -11,6 +11,8 @@ from rbops.node.schema import RoutingDaemon, Session
 from rbops.plan import BgpNeighbor, ClusterPlan, Daemon, Port, Port6, Server, Speaker
 from rbops.render.files import File
 from rbops.render.templates import template
+from rbops.spec.addressing import stand_in
+from rbops.spec.words6 import is_link_local
 
 __all__ = ["CONFIG", "KEYS", "PLACES", "UNIT", "bird_files", "has_bird", "node_part"]
 
@@ -20,7 +22,8 @@ KEYS = "/etc/rbops/bird/keys.conf"
 """Passwords: in no rendered file."""
 PLACES = ("/etc/rbops/bird", f"/etc/systemd/system/{UNIT}")
 """Where its files are on servers: planned, or they go."""
-_NEVER6 = ("::/8+", "fe80::/10+", "ff00::/8+")
+_NEVER6 = ("::/8+", "100::/64+", "fe80::/10+", "ff00::/8+")
+"""100::/64 has what stands in for link-local neighbours, as other servers know them."""
 _NEVER = ("0.0.0.0/8+", "127.0.0.0/8+", "169.254.0.0/16+", "224.0.0.0/3+")
 
 
@@ -111,13 +114,26 @@ def _neighbors(plan: ClusterPlan, speaks: Daemon, server: Server) -> Iterator[di
             yield {
                 "name": _name(near),
                 "port": near.port,
-                "own": own[near.port, _is_ipv6(near)],
+                "own": "" if is_link_local(near.address) else own[near.port, _is_ipv6(near)],
+                "stand_in": _stand_in(plan, near) if is_link_local(near.address) else "",
                 "channels": [_channel(near, family) for family in near.families],
                 "address": near.address,
                 "as_number": near.as_number,
                 "key": _key(near) if near.password is not None else "",
                 "bfd": near.bfd,
             }
+
+
+def _stand_in(plan: ClusterPlan, near: BgpNeighbor) -> str:
+    """By what other servers know a link-local neighbour."""
+    (index,) = (
+        each.index
+        for port in plan.ports6
+        if port.port == near.port
+        for each in port.adjacencies
+        if each.address == near.address
+    )
+    return stand_in(near.port, index)
 
 
 def _channel(near: BgpNeighbor, family: str) -> dict[str, Any]:

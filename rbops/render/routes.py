@@ -78,7 +78,8 @@ def _ipv6(plan: ClusterPlan) -> tuple[bytes, tuple[tuple[int, int, int], ...]]:
     """The lines of IPv6 routes, and the routes. As of IPv4, but few: each for itself."""
     if plan.ipv6 is None:
         return b"", ()
-    known = {(port.port, near.index): near.mac for port in plan.ipv6.ports for near in port.adjacencies}
+    late = None if plan.routing is None else ""
+    known = {(port.port, near.index): near.mac or late for port in plan.ipv6.ports for near in port.adjacencies}
     found: dict[IPv6Network, Route] = {}
     for route in (*plan.ipv6.connected, *plan.ipv6.static):
         found.setdefault(IPv6Network(route.prefix), route)

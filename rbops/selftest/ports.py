@@ -67,7 +67,7 @@ class AttachedTester:
 
 
 def ports_under_test(plan: ClusterPlan, *, seed: int, routes: Iterable[Route] = ()) -> tuple[PortUnderTest, ...]:
-    """Every external port that has a neighbour with a known MAC, by port id.
+    """Every external port that has a neighbour with a known MAC, by port id; not those with a /32, which have none.
 
     ``routes`` are those of the plan's route file, if it has one. Raises Mismatch when a port has no
     such neighbour, as no tester can take its place then.
@@ -78,9 +78,15 @@ def ports_under_test(plan: ClusterPlan, *, seed: int, routes: Iterable[Route] = 
         _port_under_test(server.name, port, port.id, found[port.id])
         for server in plan.servers
         for port in server.ports
-        if port.kind == "external" and port.id is not None
+        if port.kind == "external" and port.id is not None and not _is_alone(port)
     ]
     return tuple(sorted(ports, key=lambda port: port.port))
+
+
+def _is_alone(port: Port) -> bool:
+    """Whether no IPv4 neighbour can be on it: a tester has no address there to send from."""
+    lengths = [address.partition("/")[2] for address in port.addresses]
+    return bool(lengths) and all(length == "32" for length in lengths)
 
 
 def _port_under_test(server: str, port: Port, number: int, reachable: tuple[Destination, ...]) -> PortUnderTest:

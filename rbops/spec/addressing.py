@@ -7,9 +7,9 @@ never collides with a network in use.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Address
 
-__all__ = ["GENERATED_SPACE", "generated_mac", "generated_network", "generated_networks"]
+__all__ = ["GENERATED_SPACE", "generated_mac", "generated_network", "generated_networks", "stand_in"]
 
 GENERATED_SPACE = IPv4Network("198.18.0.0/15")
 
@@ -56,3 +56,12 @@ def _spare(external_ports: int, given: Mapping[int, IPv4Network]) -> Iterator[IP
 def generated_mac(port: int) -> str:
     """MAC of the neighbour assumed on ``port`` (the lab's tester), which is its subnet's second host."""
     return f"02:4e:{port >> 8:02x}:{port & 255:02x}:00:02"
+
+
+def stand_in(port: int, adjacency: int) -> str:
+    """By what other servers know a link-local neighbour: ``100::5252:PORT:ADJACENCY``, of RFC 6666's prefix.
+
+    >>> stand_in(3, 2)
+    '100::5252:3:2'
+    """
+    return str(IPv6Address((0x0100 << 112) | (0x5252 << 32) | (port << 16) | adjacency))

@@ -63,8 +63,11 @@ def _overlaps(parts: Parts, ports: Sequence[tuple[int, int, PortIpv6]]) -> Itera
 
 def _neighbor_mistake(address: IPv6Address, own: IPv6Interface) -> tuple[str, str] | None:
     network = own.network
-    hint = f"hosts are {network[1]} to {network[-1]}"
-    if network.prefixlen == _POINT_TO_POINT:
+    if network.prefixlen > _POINT_TO_POINT:
+        hint = "a /128 has none: neighbours speak BGP by link-local addresses (`routing.neighbors[].port`)"
+    elif network.prefixlen < _POINT_TO_POINT:
+        hint = f"hosts are {network[1]} to {network[-1]}"
+    else:
         hint = f"its two addresses are {network[0]} and {network[1]}"
     if address not in network:
         return f"{address} is not in the port's subnet {network}", hint

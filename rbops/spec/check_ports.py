@@ -151,6 +151,8 @@ def _neighbor_places(parts: Parts) -> Iterator[Diagnostic]:
 
 
 def _hosts(network: IPv4Network) -> str:
+    if network.num_addresses == 1:
+        return "a /32 has none: neighbours speak BGP by IPv6 link-local addresses (`routing.neighbors[].port`)"
     if network.num_addresses == 2:  # noqa: PLR2004  a point-to-point link, RFC 3021
         return f"its two addresses are {network[0]} and {network[1]}"
     return f"hosts are {network[1]} to {network[-2]}"

@@ -13,7 +13,7 @@ from rbops.spec.routing import BgpNeighbor, Family, Routing
 from rbops.spec.source import Path
 from rbops.spec.units import InvalidValue
 from rbops.spec.validate import Parts, located, text_at
-from rbops.spec.words6 import is_ipv6
+from rbops.spec.words6 import is_ipv6, is_link_local
 
 __all__ = ["MOST_BYTES", "check_routing"]
 
@@ -43,6 +43,9 @@ def check_routing(parts: Parts, routing: Routing | None, base: FilePath) -> Iter
         if parts.external_ports is not None and ospf.port >= parts.external_ports:
             message = f"port {ospf.port} of a router with {parts.external_ports} external ports"
             yield located(parts.root, path, message, code="spec.range")
+        if any(port.id == ospf.port and (port.address or "").endswith("/32") for port in parts.ports.values()):
+            message, hint = f"port {ospf.port} has a /32: OSPF speaks in a subnet", "give it one, /31 for two routers"
+            yield located(parts.root, path, message, hint, code="spec.conflict")
     yield from _own(parts, routing, base)
 
 
@@ -67,25 +70,46 @@ def _conflicts(parts: Parts, routing: Routing) -> Iterator[Diagnostic]:
 
 
 def _neighbors(parts: Parts, routing: Routing, base: FilePath) -> Iterator[Diagnostic]:
-    seen: dict[str, int] = {}
+    seen: dict[tuple[str, int | None], int] = {}
     for number, near in enumerate(routing.neighbors):
         path: Path = ("routing", "neighbors", number)
-        if near.address in seen:
-            message = f"{near.address} is a duplicate of neighbour {seen[near.address]}"
+        place = near.address, near.port if is_link_local(near.address) else None
+        if place in seen:
+            message = f"{near.address} is a duplicate of neighbour {seen[place]}"
             yield located(parts.root, (*path, "address"), message, code="spec.duplicate")
-        seen.setdefault(near.address, number)
+        seen.setdefault(place, number)
+        yield from _port(parts, path, near)
         if near.as_number == routing.as_number:
             message = f"AS {near.as_number} is the router's own: neighbours are of other ASs"
             yield located(parts.root, (*path, "as"), message, code="spec.conflict")
         yield from _families(parts, path, near)
         yield from _filters(parts, path, near)
-        if is_ipv6(near.address):
+        if is_ipv6(near.address) and not is_link_local(near.address):
             yield from _subnet6(parts, (*path, "address"), IPv6Address(near.address))
         if near.password is not None:
             try:
                 check_password(base / (text_at(parts.root, *path, "password") or near.password))
             except InvalidValue as wrong:
                 yield located(parts.root, (*path, "password"), wrong.message, wrong.hint, code=wrong.code)
+
+
+def _port(parts: Parts, path: Path, near: BgpNeighbor) -> Iterator[Diagnostic]:
+    """A link-local address is one on each link; all others say by themselves which port they are on."""
+    where = (*path, "port")
+    if not is_link_local(near.address):
+        if near.port is not None:
+            message = f"port is for link-local addresses: {near.address} is on the port whose subnet has it"
+            yield located(parts.root, where, message, key=True, code="spec.conflict")
+        return
+    if near.port is None:
+        message, hint = f"{near.address} is on every link", "name the port that it is on, for example port: 0"
+        yield located(parts.root, (*path, "address"), message, hint, code="spec.missing")
+    elif parts.external_ports is not None and near.port >= parts.external_ports:
+        message = f"port {near.port} of a router with {parts.external_ports} external ports"
+        yield located(parts.root, where, message, code="spec.range")
+    elif parts.ports_complete and all(port.ipv6 is None for port in parts.ports.values() if port.id == near.port):
+        message, hint = f"port {near.port} has no IPv6", f"give it one: {{id: {near.port}, ipv6: {{address: ...}}}}"
+        yield located(parts.root, where, message, hint, code="spec.neighbor-address")
 
 
 def _filters(parts: Parts, path: Path, near: BgpNeighbor) -> Iterator[Diagnostic]:

@@ -38,7 +38,7 @@ class PortIpv6(Section):
     """IPv6 on an external port, beside IPv4."""
 
     address: InterfaceAddress6
-    """The router's address and subnet on it, /16 to /127."""
+    """The router's address and subnet on it, /16 to /127; /128 where neighbours have link-local addresses alone."""
     neighbors: tuple[Neighbor6, ...] = ()
     """The next hops on it."""
 
@@ -52,7 +52,7 @@ class PortSpec(Section):
     server: HostName | None = None
     """The server that it is on."""
     address: InterfaceAddress | None = None
-    """The router's address and subnet on it."""
+    """The router's address and subnet on it; /32 where neighbours have IPv6 link-local addresses alone."""
     # None: not written, so the generated neighbour when the address is generated too, and none otherwise.
     neighbors: tuple[Neighbor, ...] | None = None
     """The next hops on it."""

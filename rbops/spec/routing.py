@@ -29,10 +29,10 @@ Area = Annotated[str, Scalar(routing_words.area, {"type": "string", "examples": 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
 class BgpNeighbor(Section):
-    """A BGP router of another AS, on the external port whose subnet has its address."""
+    """A BGP router of another AS, on the external port whose subnet has its address, or on `port`."""
 
     address: PeerAddress
-    """Its address."""
+    """Its address; an IPv6 link-local one with `port`."""
     as_number: Annotated[AsNumber, key("as", examples=[65001])]
     """Its AS, as 65001 or 1.10."""
     password: Annotated[FilePath | None, Field(examples=["peer.password"])] = None
@@ -41,6 +41,8 @@ class BgpNeighbor(Section):
     """The prefixes to accept: exactly, `PREFIX+` longer ones too, `PREFIX{16,24}` of these lengths; left out: all."""
     export: tuple[PrefixFilter, ...] | None = None
     """The prefixes to announce to it; left out: all that other ASs announced, and `announce`."""
+    port: Annotated[int | None, number(0, MAX_EXTERNAL_PORTS - 1), Field(examples=[0])] = None
+    """The external port that it is on, where its address is link-local (fe80::/10)."""
     families: Annotated[tuple[Annotated[Family, one_of(Family)], ...] | None, Field(examples=[["ipv4", "ipv6"]])] = None
     """Whose routes the session carries; left out: its address's. IPv4 with an IPv6 address is RFC 8950."""
     bfd: Flag = False

@@ -38,7 +38,7 @@ __all__ = [
 _LONGEST_HOST = 63
 _LONGEST_PATH = 4000
 _WIDEST_SUBNET = 8
-_SMALLEST_SUBNET = 31
+_SMALLEST_SUBNET, _POINT_TO_POINT = 32, 31
 _ADDRESS_BITS = 32
 
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
@@ -195,15 +195,15 @@ def mac(text: str) -> str:
 
 
 def interface_address(text: str) -> str:
-    """A port's own address with its subnet's length, ``198.18.0.1/24``: a host of a subnet /8 to /31."""
+    """A port's own address with its subnet's length, ``198.18.0.1/24``: a host of a subnet, /8 to /32."""
     address, length = _split(text, "198.18.0.1/24")
     _usable(text, int(address), length)
     if not _WIDEST_SUBNET <= length <= _SMALLEST_SUBNET:
         raise InvalidValue(
-            f"{shown(text)}: a port's subnet is /8 to /31", "for example 198.18.0.1/24", code="spec.address"
+            f"{shown(text)}: a port's subnet is /8 to /32", "for example 198.18.0.1/24", code="spec.address"
         )
     network = IPv4Interface((address, length)).network
-    if length < _SMALLEST_SUBNET and address in {network.network_address, network.broadcast_address}:
+    if length < _POINT_TO_POINT and address in {network.network_address, network.broadcast_address}:
         what = "network" if address == network.network_address else "broadcast"
         raise InvalidValue(
             f"{shown(text)} is the {what} address of its subnet",

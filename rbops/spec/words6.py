@@ -10,6 +10,7 @@ from rbops.spec.units import InvalidValue, shown
 __all__ = [
     "interface_address6",
     "is_ipv6",
+    "is_link_local",
     "neighbor_address6",
     "peer_address",
     "route_next_hop",
@@ -17,7 +18,7 @@ __all__ = [
 ]
 
 BITS = 128
-_WIDEST_SUBNET, _SMALLEST_SUBNET = 16, 127
+_WIDEST_SUBNET, _SMALLEST_SUBNET, _POINT_TO_POINT = 16, 128, 127
 _RESERVED = (
     (IPv6Network("::/64"), "unspecified, loopback or IPv4 in IPv6 (RFC 4291)"),
     (IPv6Network("fe80::/10"), "link-local: routers do not forward it (RFC 4291)"),
@@ -31,15 +32,15 @@ def is_ipv6(text: str) -> bool:
 
 
 def interface_address6(text: str) -> str:
-    """A port's own address with its subnet's length, ``2001:db8::1/64``: a host of a subnet /16 to /127."""
+    """A port's own address with its subnet's length, ``2001:db8::1/64``: a host of a subnet, /16 to /128."""
     address, length = _split(text, "2001:db8::1/64")
     words.refuse_reserved(text, int(address), length, _RESERVED)
     if not _WIDEST_SUBNET <= length <= _SMALLEST_SUBNET:
         raise InvalidValue(
-            f"{shown(text)}: a port's subnet is /16 to /127", "for example 2001:db8::1/64", code="spec.address"
+            f"{shown(text)}: a port's subnet is /16 to /128", "for example 2001:db8::1/64", code="spec.address"
         )
     network = IPv6Network((int(address), length), strict=False)
-    if length < _SMALLEST_SUBNET and address == network.network_address:
+    if length < _POINT_TO_POINT and address == network.network_address:
         raise InvalidValue(
             f"{shown(text)} is the anycast address of its subnet's routers (RFC 4291, 2.6.1)",
             f"for example {network[1]}/{length}",
@@ -81,23 +82,23 @@ def route_next_hop(text: str) -> str:
 
 
 def peer_address(text: str) -> str:
-    """The address of a neighbour that speaks BGP, of either family."""
+    """The address of a neighbour that speaks BGP, of either family; of IPv6 a link-local one too."""
     if not is_ipv6(text):
         return words.neighbor_address(text)
-    try:
-        return neighbor_address6(text)
-    except InvalidValue as wrong:
-        if not _is_link_local(text):
-            raise
-        hint = "name its global address; link-local next hops of its routes are followed all the same"
-        raise InvalidValue(wrong.message, hint, code=wrong.code) from wrong
+    bare, percent, _ = text.partition("%")
+    if percent and is_link_local(bare):
+        message = f"{shown(text)}: which link it is on is said by `port:`"
+        raise InvalidValue(message, f"did you mean {bare}?", code="spec.address")
+    return str(IPv6Address(text)) if is_link_local(text) else neighbor_address6(text)
 
 
-def _is_link_local(text: str) -> bool:
+def is_link_local(text: str) -> bool:
+    """Whether an address is one of a single link, fe80::/10; without the link's name."""
     try:
-        return IPv6Address(text).is_link_local
+        address = IPv6Address(text)
     except AddressValueError:
         return False
+    return address.is_link_local and address.scope_id is None
 
 
 def _split(text: str, example: str) -> tuple[IPv6Address, int]:

@@ -70,7 +70,8 @@ def routes(spec: Spec, ports: Sequence[External]) -> Routes:
     """
     connected: list[Route] = []
     for port in ports:
-        connected.append(Route(str(port.address.network), port.id, PUNT, None))
+        if port.address.network.prefixlen < _HOST:
+            connected.append(Route(str(port.address.network), port.id, PUNT, None))
         connected.append(Route(f"{port.address.ip}/32", port.id, PUNT, None))
         connected += [
             Route(f"{near.address}/32", port.id, near.index, None)

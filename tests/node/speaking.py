@@ -56,7 +56,7 @@ def speaking(server: Server, plan: ClusterPlan, keys: str, *changes: tuple[str, 
     (server.etc / "bird" / "keys.conf").write_text(keys)
     run = folder / "run"
     devices = Path(f"/proc/{server.pid}/root/sys/class/net")
-    Bird(server.etc / "bird", run, devices, (os.getuid(), os.getgid())).prepare()
+    Bird(server.etc / "bird", run, devices, (os.getuid(), os.getgid())).prepare({0: "ext0"})
     text = (run / "bird.conf").read_text()
     for old, new in changes:
         assert old in text

@@ -92,7 +92,7 @@ def test_what_sessions_say() -> None:
 
 
 def test_its_files_are_its_own_alone(bird: Bird) -> None:
-    bird.prepare()
+    bird.prepare({})
     found = {path.name: (path.read_text(), stat.S_IMODE(path.stat().st_mode)) for path in bird.run.iterdir()}
     assert found == {
         "bird.conf": ("# it\n", 0o400),
@@ -102,33 +102,36 @@ def test_its_files_are_its_own_alone(bird: Bird) -> None:
     (bird.etc / "keys.conf").write_text('define key = "x";\n')
     (bird.etc / "own.conf").write_text("# own\n")
     (bird.devices / "rbops").mkdir()
-    bird.prepare()
+    bird.prepare({})
     assert (bird.run / "keys.conf").read_text() == 'define key = "x";\n'
     assert (bird.run / "vrf.conf").read_text() == 'vrf "rbops";\n'
     (bird.etc / "own.conf").unlink()
-    bird.prepare()
+    bird.prepare({0: "enp1s0"})
+    assert (bird.run / "port0.conf").read_text() == 'interface "enp1s0";\n'
+    bird.prepare({})
+    assert not (bird.run / "port0.conf").exists()
     assert not (bird.run / "own.conf").exists()
 
 
 def test_it_reads_its_files_again(bird: Bird, answers: list[bytes]) -> None:
     answers.append(b"0002-Reading configuration from /run/rbops-bird/bird.conf\n0003 Reconfigured\n")
-    assert bird.reload() == "Reconfigured"
+    assert bird.reload({}) == "Reconfigured"
 
 
 def test_it_refuses_them(bird: Bird, answers: list[bytes]) -> None:
     answers.append(b"0002-Reading configuration\n8002 bird.conf:3:1 syntax error, unexpected nonsense\n")
     with raises(CheckFailed, "node.daemon-refused", file=str(bird.etc / "bird.conf")) as caught:
-        bird.reload()
+        bird.reload({})
     assert "bird.conf:3:1 syntax error" in str(caught.value)
 
 
 def test_it_does_not_run(bird: Bird) -> None:
     assert bird.status() is None
     with raises(CheckFailed, "node.daemon-silent"):
-        bird.reload()
+        bird.reload({})
 
 
 def test_its_package_is_missing(bird: Bird, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rbops.node.daemon._USER", "no-such-user")
     with raises(Mismatch, "node.not-installed"):
-        Bird(bird.etc, bird.run, bird.devices).prepare()
+        Bird(bird.etc, bird.run, bird.devices).prepare({})

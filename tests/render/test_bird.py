@@ -217,7 +217,7 @@ def test_bird_takes_both_families(tmp_path: Path, families: str) -> None:
     [
         ('"2001:db8:0:a3::9", as', '"2001:db8:9::9", as', "spec.neighbor-address", "in the IPv6 subnet of no port"),
         ('"2001:db8:0:a3::9", as', '"2001:db8:0:a3::1", as', "spec.neighbor-address", "router's own"),
-        ('"2001:db8:0:a3::9", as', '"fe80::9", as', "spec.address", "link-local"),
+        ('"2001:db8:0:a3::9", as', '"fe80::9", as', "spec.missing", "on every link"),
         ('"::/0"]', "10.0.0.0/8]", "spec.prefix-filter", "carries the other family"),
         ("{40,48}", "{40,129}", "spec.prefix-filter", "lets nothing through"),
         ("2001:db8:aa::/48", "2001:db8:aa::1/48", "spec.address", "beyond its length"),
@@ -269,3 +269,35 @@ def test_a_configuration_of_ones_own(tmp_path: Path) -> None:
 def test_without_bird_nothing_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(daemon, "_PATH", str(tmp_path))
     assert not check_daemon(plan(tmp_path))
+
+
+LINK_LOCAL = """\
+name: rb
+router: {external_ports: 4, line_rate: 10Mbps}
+servers: {profile: lab}
+ports:
+  - {id: 1, address: 198.18.1.1/32, ipv6: {address: "2001:db8:0:a1::1/128"}}
+  - {id: 2, ipv6: {address: "2001:db8:0:a2::1/64"}}
+routing:
+  daemon: bird
+  as: 64512
+  neighbors:
+    - {address: "fe80::7", port: 2, as: 65002}
+    - {address: "fe80::7", port: 1, as: 65001, families: [ipv4, ipv6], bfd: true}
+"""
+
+
+def test_link_local_neighbours_of_two_ports(tmp_path: Path) -> None:
+    (tmp_path / "router.yml").write_text(LINK_LOCAL)
+    made = load_plan(tmp_path / "router.yml")
+    one, two = config(made, "n1"), config(made, "n2")
+    assert "protocol bgp port1_fe80__7 {" in one
+    assert 'include "port1.conf";\n  local as 64512;\n  neighbor fe80::7 as 65001;' in one
+    assert one.count("bgp_next_hop = 100::5252:1:1;") == 2, "of both families"
+    assert two.count("bgp_next_hop = 100::5252:2:2;") == 1, "behind the port's IPv4 neighbour"
+    rows = next(file.content for file in render(made).files_of("n0") if file.path == "/etc/rbops/routes.csv").decode()
+    assert "\n100::5252:1:1/128,1,1,\n100::5252:2:2/128,2,2,\n" in rows
+    assert "198.18.1.1/32,1,0,\n" in rows
+    assert rows.count("198.18.1.1/32") == 1
+    if shutil.which("bird", path="/usr/sbin:/usr/bin"):
+        assert check_daemon(made)
