@@ -12,8 +12,8 @@ import pytest
 
 from bench.dataplane import Bench, bench
 from bench.routes import bgp_like
+from rbops.dataplane.xdp import attachments, netdev
 from rbops.dataplane.xdp import layout as shape
-from rbops.dataplane.xdp import loader, netdev
 from rbops.dataplane.xdp.controller.compile import _multiarch
 from rbops.dataplane.xdp.controller.fib import compile_fib
 from rbops.dataplane.xdp.guard import OWN_BUCKET, OWN_BUCKETS, PUNTED
@@ -156,7 +156,7 @@ def test_a_table_that_grows_is_not_half_there_when_it_fails(
     before, frame = pinned(router), ethernet(router.mac("ext0"), ipv4("198.18.1.9"))
     router.write("fib", compile_fib(*bgp_like(100_000, [1, 2, 3])))
     router.reopen()
-    attach, done = loader.xdp_attach, []
+    attach, done = attachments.xdp_attach, []
 
     def fail_at_the_second(ifindex: int, program: Program) -> None:
         done.append(ifindex)
@@ -165,7 +165,7 @@ def test_a_table_that_grows_is_not_half_there_when_it_fails(
         attach(ifindex, program)
 
     with monkeypatch.context() as patched:
-        patched.setattr(loader, "xdp_attach", fail_at_the_second)
+        patched.setattr(attachments, "xdp_attach", fail_at_the_second)
         with pytest.raises(BpfError):
             router.plane.apply()
     assert pinned(router) == before
@@ -191,6 +191,23 @@ def test_finds_what_somebody_detached(make_router: Callable[..., Router]) -> Non
     run("ip", "link", "set", "dev", "int2", "xdp", "off")
     assert settings_of(router.plane) == [("port int2", "XDP program", "none")]
     assert router.plane.apply() == ["attached to int2"]
+    assert router.plane.diff() == []
+
+
+def test_a_port_that_is_not_planned_any_more_is_free_again(make_router: Callable[..., Router]) -> None:
+    """As after an apply with a server less: nothing of the router stays on its cable."""
+    router = make_router(4)
+    free, kept = find_device("int3", "int3").ifindex, find_device("int2", "int2").ifindex
+    fewer = node_config(router.folder, 3)
+    router.reopen(
+        **{key: fewer[key] for key in ("servers", "ports", "owners", "next_hop", "intermediates", "addresses")}
+    )
+    router.write("fib", fib_of([route(f"198.18.{port}.0/24", port, 1) for port in range(3)]))
+    router.reopen()
+    assert ("port int3", "XDP program", "native") in settings_of(router.plane)
+    assert "detached from int3" in router.plane.apply()
+    assert xdp_attached(free) == (0, "none")
+    assert xdp_attached(kept)[1] == "native"
     assert router.plane.diff() == []
 
 

@@ -8,7 +8,6 @@ generation, which one write then makes the active one on all ports; programs are
 from __future__ import annotations
 
 import ctypes
-import errno
 import hashlib
 import platform
 import time
@@ -21,6 +20,7 @@ from rbops.common.cpulist import online_cpus
 from rbops.common.versions import MIN_KERNEL
 from rbops.dataplane.base import Difference
 from rbops.dataplane.xdp import layout as shape
+from rbops.dataplane.xdp.attachments import attach, attachment, detach_others, left_attached, tag_of
 from rbops.dataplane.xdp.config import XdpConfig
 from rbops.dataplane.xdp.counters import read_counters
 from rbops.dataplane.xdp.follow import XdpTable, filling, numbers_of, ports_of
@@ -30,9 +30,7 @@ from rbops.dataplane.xdp.libbpf import (
     BpfError,
     Map,
     Object,
-    Program,
     possible_cpus,
-    xdp_attach,
     xdp_attached,
     xdp_detach,
 )
@@ -100,10 +98,11 @@ class DataPlane:
         }
         found = [Difference("data plane", key, have[key], want[key]) for key in have if have[key] != want[key]]
         for port, device in zip(self._config.fabric.ports, devices, strict=True):
-            state = self._attachment(loaded, device, port.kind)
+            state = attachment(loaded, device, port.kind)
             if state != "native":
                 found.append(Difference(f"port {port.name}", "XDP program", state, "native"))
-        return found
+        left = left_attached(loaded, devices)
+        return [*found, *(Difference(f"port {name}", "XDP program", "native", "none") for name in left.values())]
 
     def apply(self) -> list[str]:
         """Make everything as planned and say what was done; an empty list when nothing was to do.
@@ -141,7 +140,9 @@ class DataPlane:
                 )
             table = f"table {fib.sha256.hex()[:12]}" if routes == 0 else "the kernel's table"
             done.append(f"activated generation {serial}: {table}")
-        done += self._attach(loaded, before, devices)
+        kinds = [port.kind for port in fabric.ports]
+        done += attach(loaded, before, list(zip(devices, kinds, strict=True)))
+        done += detach_others(before, devices)
         if grows:
             _sign(loaded, object_path)
         if loaded is not before:
@@ -156,8 +157,9 @@ class DataPlane:
                 device = find_device(port.name, self._names.get(port.name, port.name))
             except Mismatch:
                 continue  # a device that is gone has nothing attached
-            if self._attachment(loaded, device, port.kind) in ("native", "older program"):
+            if attachment(loaded, device, port.kind) in ("native", "older program"):
                 xdp_detach(device.ifindex)
+        detach_others(loaded, [])
         self._pins.remove()
 
     def set_alive(self, server: int, *, alive: bool) -> None:
@@ -220,7 +222,7 @@ class DataPlane:
         for port in self._config.fabric.ports:
             device = find_device(port.name, self._names.get(port.name, port.name))
             number, mode = xdp_attached(device.ifindex)
-            tag = _tag(number, loaded) if number else None
+            tag = tag_of(number, loaded) if number else None
             entry = {"device": device.name, "program_id": number or None, "tag": tag, "mode": mode}
             result["devices"][port.name] = entry
         if loaded:
@@ -295,47 +297,6 @@ class DataPlane:
         path = Path(self._config.fib.path)
         return shape.read_fib(_read(path, self._config.fib.sha256), str(path))
 
-    def _attachment(self, loaded: Loaded | None, device: Device, kind: str) -> str:
-        """native: our program of that kind runs. Otherwise what is there instead."""
-        number, mode = xdp_attached(device.ifindex)
-        if mode == "native" and loaded and number == loaded.programs[kind].id:
-            return "native"
-        if mode == "none":
-            return "none"
-        name = Program.from_id(number).name
-        return "older program" if mode == "native" and name in _PROGRAMS else f"{name} ({mode})"
-
-    def _attach(self, loaded: Loaded, before: Loaded | None, devices: list[Device]) -> list[str]:
-        ports = [(device, port.kind) for port, device in zip(self._config.fabric.ports, devices, strict=True)]
-        todo = [(*port, state) for port in ports if (state := self._attachment(loaded, *port)) != "native"]
-        for device, _, state in todo:
-            if state not in ("none", "older program"):
-                hint = f"`ip link set dev {device.name} xdp off` if nobody needs it"
-                raise Mismatch(
-                    f"{device.name} runs another XDP program: {state}",
-                    hint=hint,
-                    code="xdp.other-program",
-                    where=Where(device=device.name),
-                )
-        done: list[str] = []
-        for number, (device, kind, state) in enumerate(todo):
-            try:
-                xdp_attach(device.ifindex, loaded.programs[kind])
-            except BpfError:
-                _undo(todo[:number], before)
-                raise
-            done.append(f"attached to {device.name}" if state == "none" else f"replaced on {device.name}")
-        return done
-
-
-def _undo(new: list[tuple[Device, str, str]], before: Loaded | None) -> None:
-    """Put back what ran on the devices that were changed."""
-    for device, kind, state in new:
-        if state == "none" or before is None:
-            xdp_detach(device.ifindex)
-        else:
-            xdp_attach(device.ifindex, before.programs[kind])
-
 
 def _read(path: Path, digest: str) -> bytes:
     try:
@@ -356,17 +317,6 @@ def _read(path: Path, digest: str) -> bytes:
             where=Where(file=str(path)),
         )
     return raw
-
-
-def _tag(number: int, loaded: Loaded | None) -> str | None:
-    """A program's tag; only for one that is not our own does the kernel want CAP_SYS_ADMIN (None without)."""
-    own = {program.id: program for program in (loaded.programs if loaded else {}).values()}
-    try:
-        return (own.get(number) or Program.from_id(number)).tag
-    except BpfError as error:
-        if error.errno == errno.EPERM:
-            return None
-        raise
 
 
 def _load(path: Path, reuse: Loaded | None, wanted: Layout, *, clock: bool, grows: bool = False) -> Loaded:
