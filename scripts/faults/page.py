@@ -75,7 +75,13 @@ def _result(counts: dict[str, int]) -> str:
     )
 
 
-_WORDS = {"first": "apply, the first", "reboot": "apply --reboot"}
+_WORDS = {
+    "first": "apply, the first",
+    "reboot": "apply --reboot",
+    "serial": "apply --serial 1",
+    "grow": "apply, a server more",
+    "shrink": "apply, a server less",
+}
 
 
 def _matrix(groups: Sequence[Group]) -> Iterator[str]:

@@ -36,6 +36,14 @@ _FAR_END = frozenset({"tcp-segmentation-offload", "tx-sctp-segmentation", "tx-ud
 """NETIF_F_GSO_SOFTWARE: a veth has them by whether its other end has an XDP program (drivers/net/veth.c)."""
 _LEFT = frozenset({"run"})
 """What a killed rbops, or a revert that failed, leaves until the next run: its folder in the servers' memory."""
+_LOCKED = frozenset({"lock", "drained"})
+"""What no timer gives back: servers that a run locked before their own change began, and what it had drained."""
+_LOCKS = frozenset({"--reboot", "--serial"})
+_DIFF = "[ ! -e /etc/rbops/node.json ] || rbops-node diff --json || true"
+_DRAINED = """
+[ ! -e /etc/rbops/node.json ] || rbops-node status --json |
+python3 -c 'import json, sys; print((json.load(sys.stdin)["dataplane"] or {}).get("drained"))' || true
+"""
 
 
 @dataclass(frozen=True)
@@ -107,8 +115,8 @@ class Arena:
         for name, link in found["links"].items():
             if name.startswith("int"):
                 link["offloads"] = [entry for entry in link["offloads"] if entry[0] not in _FAR_END]
-        script = "[ ! -e /etc/rbops/node.json ] || rbops-node diff --json || true"
-        return {**found, "differs": inside(self.lab, server, "sh", "-c", script).strip() or "[]"}
+        differs, drained = (inside(self.lab, server, "sh", "-c", script).strip() for script in (_DIFF, _DRAINED))
+        return {**found, "differs": differs or "[]", "drained": drained}
 
     def all_shown(self) -> dict[str, dict[str, Any]]:
         """:meth:`shown` of every server, at once."""
@@ -125,8 +133,7 @@ class Arena:
         self.present = self.present or self.which()
         if self.present in names:
             return str(self.present)
-        made = self.run("remove") if names[0] == "fresh" else self.run("apply", spec=names[0])
-        assert made.code == 0, f"the next run is not clean: {made.output}"
+        self.make(names[0])
         found = self.all_shown()
         if names[0] not in self.known:
             self.known[names[0]] = found
@@ -135,6 +142,15 @@ class Arena:
         self.present = names[0]
         return names[0]
 
+    def make(self, name: str, *options: str) -> None:
+        """Bring the servers to a configuration, or to ``fresh``: nothing of rbops."""
+        self.cleanly(*(["remove"] if name == "fresh" else ["apply", *options]), spec=None if name == "fresh" else name)
+
+    def cleanly(self, verb: str, *arguments: str, spec: str | None = None) -> None:
+        """A verb that has to succeed."""
+        made = self.run(verb, *arguments, spec=spec)
+        assert made.code == 0, f"the next run is not clean: {made.output}"
+
     def strike(
         self, arguments: Sequence[str], point: str, damage: Damage, servers: Sequence[str], ends: tuple[str, str]
     ) -> Outcome:
@@ -142,8 +158,8 @@ class Arena:
         verb = self.damaged(arguments, point, damage, servers)
         self.fire_timers(strict=not damage.cripples)
         left = _LEFT if verb.code == _UNKNOWN or (verb.code or 0) < 0 else frozenset[str]()
-        if "--reboot" in arguments and left:
-            left |= {"lock"}  # no timer gives back what is locked for reboots alone
+        if left and _LOCKS & set(arguments):
+            left |= _LOCKED
         if verb.code == 0:
             self._abandoned.clear()
         shown = self.all_shown()
@@ -152,8 +168,11 @@ class Arena:
         for name in named:
             shown[name]["files"] = {p: info for p, info in shown[name]["files"].items() if _RECOVERY not in p}
         verdicts = {name: self.verdict(name, found, ends, left) for name, found in shown.items()}
-        if ends[0] == ends[1] and verb.code == 0:
-            verdicts = {name: "new" if found == "old" else found for name, found in verdicts.items()}
+        alike = {name for name in verdicts if self.known[ends[0]][name] == self.known[ends[1]][name]}
+        decided = {found for name, found in verdicts.items() if name not in alike}
+        if decided == {"new"} or (not decided and verb.code == 0):
+            # A server that is in both ends as it was is as planned where the others are.
+            verdicts |= {name: "new" for name in alike if verdicts[name] == "old"}
         ended = set(verdicts.values())
         if len(ended) == 1 and ended <= {"old", "new"} and not named:
             self.present = ends["new" in ended]
@@ -212,8 +231,7 @@ class Arena:
         self.fire_timers(strict=False)
         for name in self.names:
             inside(self.lab, name, "sh", "-c", "rm -f /var/lib/rbops/lock.json")
-        done = self.run("apply", "--break-lock", spec="old")
-        assert done.code == 0, done.output
+        self.make("old", "--break-lock")
 
     def verdict(self, server: str, found: dict[str, Any], ends: tuple[str, str], left: frozenset[str]) -> str:
         """``old``, ``new`` or ``other:`` with what differs; ``found``: what is shown; ``left``: what does not count."""

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from tests.faults.damage import DAMAGES, KILLS, Damage
+from tests.faults.growing import GROWTH
 
 __all__ = ["POINTS", "SAMPLE", "VERBS", "Case", "cases"]
 
@@ -16,8 +17,12 @@ POINTS_FILE = Path(__file__).with_name("points.json")
 POINTS: dict[str, list[str]] = json.loads(POINTS_FILE.read_text(encoding="utf-8"))
 """What each verb passes without a fault; a test compares."""
 
-VERBS = ("first", "apply", "rollback", "remove", "reboot")
-"""``first``: apply to servers that never had anything of rbops; ``reboot``: ``apply --reboot``."""
+VERBS = ("first", "apply", "rollback", "remove", "reboot", "serial", "grow", "shrink")
+"""``first``: apply to servers that never had anything of rbops; ``reboot``, ``serial``: ``apply`` with that option.
+
+``grow``, ``shrink``: apply with a server more, or less.
+"""
+_AS_APPLY = frozenset({"first", "reboot", "serial", "grow", "shrink"})
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,14 @@ _STEPS = {
     "rollback": ["node/open/n1/after", "node/restore/n1/before", "node/restore/n1/after", "node/confirm/n1/before"],
     "remove": ["node/open/n1/after", "node/remove/n1/after", "node/confirm/n1/before"],
     "reboot": ["node/lock/n1/after", "node/counters/n1/before"],
+    # In the first step, between both, and in the second one.
+    "serial": [
+        "journal/task/n0/activate: The configuration takes effect",
+        "journal/confirmed/n0",
+        "journal/task/n1/activate: The configuration takes effect",
+    ],
+    "grow": ["node/hold/n0/after", "journal/task/n0/activate: The configuration takes effect", "node/undrain/n0/after"],
+    "shrink": ["node/drain/n0/after", "node/confirm/n0/before"],
 }
 _ONLY_APPLY = {"cut-file", "no-effect", "port-lost"}
 
@@ -58,14 +71,14 @@ _ONLY_APPLY = {"cut-file", "no-effect", "port-lost"}
 def _kills() -> Iterator[Case]:
     """Every signal at every entry of the journal of each verb, KILL also around every call of rbops-node.
 
-    What a first apply and one with a reboot share with any apply is not tried three times.
+    What the other kinds of apply share with any is not tried with each signal again.
     """
     for verb in VERBS:
-        shared = set(POINTS.get("apply", ())) if verb in {"first", "reboot"} else set()
+        shared = set(POINTS.get("apply", ())) if verb in _AS_APPLY else set()
         for point in POINTS.get(verb, ()):
             for kill in KILLS:
                 own = point not in shared
-                tried = own or verb == "first" if kill.name == "KILL" else own and point.startswith("journal/")
+                tried = own or verb != "reboot" if kill.name == "KILL" else own and point.startswith("journal/")
                 if tried:
                     yield Case(verb, point, kill)
 
@@ -76,7 +89,7 @@ def _damaged() -> Iterator[Case]:
             for damage in DAMAGES:
                 if damage.name in _ONLY_APPLY and verb not in {"first", "apply"}:
                     continue
-                for role in ("one",) if damage.name == "second-operator" else ("one", "all"):
+                for role in ("one",) if damage.name == "second-operator" or verb in GROWTH else ("one", "all"):
                     yield Case(verb, point, damage, role)
 
 

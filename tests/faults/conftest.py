@@ -1,4 +1,4 @@
-"""One lab of two servers, or more, for the whole room, between two configurations."""
+"""One lab of two servers, or more, for the whole room, between two configurations; one that grows and shrinks."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 from rbops.planner import load_plan
 from tests.faults.arena import Arena
+from tests.faults.growing import Growing
 from tests.support.lab import MakeLab, make_lab
 
 __all__ = ["make_lab"]
@@ -39,6 +40,15 @@ routes:
 """
 
 
+# The cable between two servers is the same one in both; every packet takes the next path.
+_SIZE = """\
+name: rbfgrow
+router: {{external_ports: {servers}, line_rate: 1Gbps}}
+servers: {{profile: lab}}
+interconnect: {{routing: vlb, flowlet_timeout: 0}}
+"""
+
+
 @pytest.fixture(scope="package")
 def state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Journals of tests lie in pytest's folder."""
@@ -52,12 +62,26 @@ def state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def arena(make_lab: MakeLab, state_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Arena:
     """The lab with nothing of rbops on it, at first."""
     del state_home
-    folder = tmp_path_factory.mktemp("specs")
-    specs = {"old": folder / "old.yml", "new": folder / "new.yml"}
-    for name, text in (("old", _OLD), ("new", _NEW)):
-        specs[name].write_text(text.format(servers=_SERVERS), encoding="utf-8")
-    # One for each process that pytest divides the tests among.
-    name = "-".join(["rbt-faults", *filter(None, [os.environ.get("PYTEST_XDIST_WORKER")])])
-    made = Arena(make_lab(load_plan(specs["old"]), name), specs)
+    specs = _written(tmp_path_factory.mktemp("specs"), {"old": (_OLD, _SERVERS), "new": (_NEW, _SERVERS)})
+    made = Arena(make_lab(load_plan(specs["old"]), _lab_name("rbt-faults")), specs)
     made.known["fresh"] = made.all_shown()
     return made
+
+
+@pytest.fixture(scope="package")
+def growing(make_lab: MakeLab, state_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Growing:
+    """A lab of three servers with nothing of rbops on it, at first."""
+    del state_home
+    specs = _written(tmp_path_factory.mktemp("sizes"), {"old": (_SIZE, 2), "new": (_SIZE, 3)})
+    return Growing(make_lab(load_plan(specs["new"]), _lab_name("rbt-sizes")), specs)
+
+
+def _written(folder: Path, texts: dict[str, tuple[str, int]]) -> dict[str, Path]:
+    for name, (text, servers) in texts.items():
+        (folder / f"{name}.yml").write_text(text.format(servers=servers), encoding="utf-8")
+    return {name: folder / f"{name}.yml" for name in texts}
+
+
+def _lab_name(name: str) -> str:
+    """One for each process that pytest divides the tests among."""
+    return "-".join([name, *filter(None, [os.environ.get("PYTEST_XDIST_WORKER")])])

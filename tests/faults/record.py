@@ -17,6 +17,7 @@ __all__ = ["passed", "pytest_collection_modifyitems", "pytest_runtest_logreport"
 
 
 _SHOWN = 6000
+_fixtures: dict[str, float] = {}
 _GROUP = re.compile(r"@labs of [^@]*$")
 
 
@@ -37,14 +38,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """One line for a test: its id, outcome, seconds, how many faults it injected, and what was wrong."""
+    """One line for a test: its id, outcome, seconds with its fixtures, how many faults it injected, what was wrong."""
     if os.environ.get("PYTEST_XDIST_WORKER"):  # the controller hears of it too
         return
+    if report.when == "setup":
+        _fixtures[report.nodeid] = report.duration
     if report.when != "call" and report.passed:
         return
     faults = dict(report.user_properties).get("faults", 1)
     # pytest-xdist adds a test's group to its id.
-    line = [_GROUP.sub("", report.nodeid), report.outcome, round(report.duration, 1), faults]
+    seconds = report.duration + (_fixtures.pop(report.nodeid, 0) if report.when == "call" else 0)
+    line = [_GROUP.sub("", report.nodeid), report.outcome, round(seconds, 1), faults]
     if report.failed:
         line.append(report.longreprtext[-_SHOWN:])
     with Path(os.environ["RBOPS_FAULTS_RECORD"]).open("a", encoding="utf-8") as file:
