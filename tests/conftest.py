@@ -84,8 +84,9 @@ def _lacking(item: pytest.Item) -> str | None:
     return next((reason for reason in reasons if reason), None)
 
 
-def _room(path: Path) -> str:
-    return path.relative_to(Path(__file__).parent).parts[0]
+def _place(path: Path, *, own: bool) -> str:
+    """The folder of a test file; the file itself where its labs are its own."""
+    return (path.with_suffix("") if own else path.parent).relative_to(Path(__file__).parent).as_posix()
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
@@ -96,8 +97,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=reason))
         lab = item.get_closest_marker("lab")
         if lab or item.get_closest_marker("full_kernel"):
-            # A room's tests share its labs, and so a worker. Groups of many tests are begun first.
-            item.add_marker(pytest.mark.xdist_group(f"labs of {_room(item.path)}"))
+            # What shares labs shares a worker. Groups of many tests are begun first.
+            own = lab is not None and lab.kwargs.get("own", False)
+            item.add_marker(pytest.mark.xdist_group(f"labs of {_place(item.path, own=own)}"))
         if lab and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(LAB_TEST_S))
 

@@ -28,7 +28,7 @@ from tests.faults.soak.stream import streaming
 from tests.support.errors import raises
 from tests.support.lab import MakeLab
 
-pytestmark = [pytest.mark.lab, pytest.mark.root]
+pytestmark = [pytest.mark.lab(own=True), pytest.mark.root]
 
 # Every packet takes the next intermediate: one that is used too early, or too late, loses its share.
 SPEC = """\

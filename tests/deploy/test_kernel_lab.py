@@ -24,7 +24,7 @@ from tests.deploy.serverstate import inside, state, states
 from tests.support.errors import raises
 from tests.support.lab import MakeLab
 
-pytestmark = [pytest.mark.lab, pytest.mark.root]
+pytestmark = [pytest.mark.lab(own=True), pytest.mark.root]
 
 SPEC = """\
 name: rbktest

@@ -11,7 +11,7 @@ import pytest
 from tests.system.conftest import applied, make_cluster
 from tests.system.driver import Cluster, wait_for
 
-pytestmark = [pytest.mark.lab, pytest.mark.root]
+pytestmark = [pytest.mark.lab(own=True), pytest.mark.root]
 
 SPEC = """\
 name: bundles

@@ -6,7 +6,7 @@ import pytest
 
 from tests.system.driver import Cluster
 
-pytestmark = [pytest.mark.lab, pytest.mark.root]
+pytestmark = [pytest.mark.lab(own=True), pytest.mark.root]
 
 KERNEL = """\
 name: kn4
@@ -76,10 +76,8 @@ def test_from_xdp_and_back(lab: Cluster) -> None:
     change(lab, "xdp")
     xdp = look(lab)
     assert xdp != kernel
-    lab.healthy()
     change(lab, "kernel")
     assert look(lab) == kernel
-    lab.healthy()
     change(lab, "xdp")
     assert look(lab) == xdp
     lab.healthy()

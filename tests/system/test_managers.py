@@ -17,7 +17,7 @@ from rbops.lab.layout import root_of
 from tests.system.conftest import booted, make_cluster
 from tests.system.driver import Cluster, wait_for
 
-pytestmark = [pytest.mark.lab, pytest.mark.root]
+pytestmark = [pytest.mark.lab(own=True), pytest.mark.root]
 
 NAMES = ("cloud-init", "ifupdown", "netplan.io", "network-manager", "openvswitch-switch", "tuned", "udev")
 SPEC = "name: mg2\nrouter: {external_ports: 2, line_rate: 10Gbps}\nservers: {profile: lab}\n"

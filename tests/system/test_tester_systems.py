@@ -10,7 +10,7 @@ import pytest
 from tests.system.conftest import booted, make_cluster
 from tests.system.driver import RBOPS, Cluster, wait_for
 
-pytestmark = pytest.mark.lab
+pytestmark = pytest.mark.lab(own=True)
 
 SPEC = "name: far\nrouter: {external_ports: 2, line_rate: 1Gbps}\nservers: {profile: lab}\n"
 
