@@ -1,7 +1,8 @@
 """A rolling push: some servers at a time, each drained before and used again after; the first failure ends it.
 
 Each step is a transaction of its own servers: they have the new configuration or their old one. Those before it keep
-the new one, those behind it the old one, and the error names both. Servers that are still to come stay locked.
+the new one, those behind it the old one, and the error names both. All servers stay locked: who takes a killed run's
+locks over uses again what it drained.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ class Rolling:
                     try:
                         self.stop.end_if_requested(f"step {number} of {len(steps)} was not begun")
                         self.reporter.step(f"{_names(step)}: step {number} of {len(steps)}")
+                        self._lock({target.name: known[target.name] for target in done if target.name in known})
                         with self._drained(step, before):
                             found.append(one(replace(self.what, inventory=replace(inventory, servers=step))))
                     except RbopsError as error:
@@ -82,18 +84,21 @@ class Rolling:
 
     @contextmanager
     def _locked(self, sessions: Mapping[str, Session]) -> Iterator[None]:
-        """No other run pushes meanwhile; a server's own step gives it back."""
-        run = ("--run", self.what.run.id)
-        taken = ("--holder", holder(), *(("--takeover",) if self.break_lock else ()))
-        answers = each(sessions.items(), lambda session: RemoteNode(session).call("lock", *run, *taken))
+        """No other run pushes meanwhile."""
         try:
-            raise_errors(answers)
+            self._lock(sessions, *(("--takeover",) if self.break_lock else ()))
             yield
         finally:
+            run = ("--run", self.what.run.id)
             left = each(sessions.items(), lambda session: RemoteNode(session).call("unlock", *run))
             for name, error in left.items():
                 if isinstance(error, RbopsError):
                     self.what.run.note("no unlock", server=name, reason=str(error))
+
+    def _lock(self, sessions: Mapping[str, Session], *options: str) -> None:
+        """Also again: a server's own step gives it back."""
+        taken = ("--run", self.what.run.id, "--holder", holder(), *options)
+        raise_errors(each(sessions.items(), lambda session: RemoteNode(session).call("lock", *taken)))
 
     @contextmanager
     def _drained(self, step: Sequence[Target], before: Mapping[str, Probe]) -> Iterator[None]:

@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from socket import AF_INET6
@@ -210,13 +211,14 @@ class Node(Views):
             return {"schema_version": 1, "restored": restored, "changes": changes}
 
     def lock(self, holder: str, run: str, *, takeover: bool) -> None:
-        """Take the server for a run; what a run drained whose lock is taken over is used again."""
+        """Take the server for a run; what another run drained is used again: it is gone, or the lock would be its."""
         with self.state.exclusive():
-            earlier = (lock.held(self.state) or {}).get("run")
             lock.lock(self.state, holder, run, takeover=takeover)
-            if takeover and earlier not in (None, run) and drain.by_run(self.state, earlier):
-                config = self._config()
-                drain.release(self.open_plane(config, resolve_names(config, self.system)), self.state, config, earlier)
+            if drain.by_others(self.state, run):
+                with suppress(RbopsError):  # a configuration that is cut, say: whoever mends it takes the server again
+                    config = self._config()
+                    plane = self.open_plane(config, resolve_names(config, self.system))
+                    drain.release(plane, self.state, config, run)
 
     def unlock(self, run: str) -> bool:
         """Give the server back; where rbops is not installed, nothing stays of what it kept there."""
@@ -244,7 +246,7 @@ class Node(Views):
     def drain(self, server: int, *, drained: bool, run: str | None = None) -> dict[str, Any]:
         """Leave the server with that index out as an intermediate, or use it again; those that are left out now.
 
-        ``run``: until that run undrains it, or another one takes over its lock.
+        ``run``: until that run undrains it, or another one has this server's lock.
         """
         with self.state.exclusive():
             config = self._config()

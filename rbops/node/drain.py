@@ -15,7 +15,7 @@ from rbops.errors import Mismatch, UsageError, Where
 from rbops.node.schema import NodeConfig
 from rbops.node.state import State, read_json, write_whole
 
-__all__ = ["by_run", "change", "drained_of", "hold", "release", "renew", "settle", "sync", "undo"]
+__all__ = ["by_others", "change", "drained_of", "hold", "release", "renew", "settle", "sync", "undo"]
 
 
 def drained_of(state: State, config: NodeConfig) -> list[int]:
@@ -53,8 +53,8 @@ def change(
 
 
 def release(plane: Plane, state: State, config: NodeConfig, run: str) -> None:
-    """Use again what a run left out that is gone."""
-    for server in sorted({*drained_of(state, config)} & by_run(state, run)):
+    """Use again what other runs left out: they are gone, as ``run`` has this server now."""
+    for server in sorted({*drained_of(state, config)} & by_others(state, run)):
         change(plane, state, config, server, drained=False)
 
 
@@ -104,9 +104,9 @@ def sync(plane: object, state: State, config: NodeConfig) -> None:
                 plane.set_drained(server, drained=server in left_out)
 
 
-def by_run(state: State, run: str) -> frozenset[int]:
-    """The servers that a run drained, and nobody else."""
-    return frozenset(server for server, by in _runs(state).items() if by == run)
+def by_others(state: State, run: str) -> frozenset[int]:
+    """The servers that other runs than ``run`` drained, and no operator."""
+    return frozenset(server for server, by in _runs(state).items() if by != run)
 
 
 def _runs(state: State) -> dict[int, str]:

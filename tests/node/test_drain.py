@@ -45,15 +45,15 @@ def test_what_a_run_drained_that_is_gone_is_used_again(tmp_path: Path) -> None:
     state, made = State(tmp_path), Plane()
     change(made, state, 1)
     change(made, state, 2, run="gone")
-    assert (drain.by_run(state, "gone"), drain.by_run(state, "other")) == (frozenset({2}), frozenset())
-    drain.release(made, state, config(), "other")
-    assert drain.drained_of(state, config()) == [1, 2]
+    assert (drain.by_others(state, "gone"), drain.by_others(state, "other")) == (frozenset(), frozenset({2}))
     drain.release(made, state, config(), "gone")
+    assert drain.drained_of(state, config()) == [1, 2]
+    drain.release(made, state, config(), "other")
     assert drain.drained_of(state, config()) == [1], "an operator's stays"
     assert made.told[-1] == (2, False)
     change(made, state, 2, run="gone")
     change(made, state, 2)
-    assert drain.by_run(state, "gone") == frozenset(), "what an operator drains too is the operator's"
+    assert drain.by_others(state, "other") == frozenset(), "what an operator drains too is the operator's"
 
 
 def test_another_number_of_servers_begins_without(tmp_path: Path) -> None:
