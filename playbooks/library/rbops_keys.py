@@ -102,7 +102,11 @@ def change_open(run):
     if not run:
         yield True
         return
-    handle = os.open(f"{STATE}/.busy", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        handle = os.open(f"{STATE}/.busy", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except FileNotFoundError:  # after the first push of all nothing stays of rbops
+        yield False
+        return
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield run_of_change() == run

@@ -159,8 +159,12 @@ def _change_open(request):
         yield
         return
     state = request.get("state", STATE)
-    # As rbops-node does: one that acts on this server at a time.
-    handle = os.open(f"{state}/.busy", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    gone = f"the change of run {run} is not open any more: this server has rolled it back"
+    try:
+        # As rbops-node does: one that acts on this server at a time.
+        handle = os.open(f"{state}/.busy", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except FileNotFoundError:  # after the first push of all nothing stays of rbops
+        raise Failed(gone) from None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         try:
@@ -169,7 +173,7 @@ def _change_open(request):
         except FileNotFoundError:
             there = None
         if there != run:
-            raise Failed(f"the change of run {run} is not open any more: this server has rolled it back")
+            raise Failed(gone)
         yield
     finally:
         os.close(handle)

@@ -74,12 +74,13 @@ def test_content_that_was_cut_on_its_way_is_not_put(tmp_path: Path) -> None:
 
 
 @pytest.mark.root
-@pytest.mark.parametrize("there", [None, "another", "mine"])
-def test_a_change_that_the_server_has_reverted_writes_nothing_more(tmp_path: Path, there: str | None) -> None:
+@pytest.mark.parametrize("there", ["nothing of rbops", "no change", "another", "mine"])
+def test_a_change_that_the_server_has_reverted_writes_nothing_more(tmp_path: Path, there: str) -> None:
     """The controller was cut off while the timer fired; the play goes on when it is back."""
     path, snapshot = tmp_path / "file", tmp_path / "state/snapshot"
-    snapshot.mkdir(parents=True)
-    if there:
+    if there != "nothing of rbops":
+        snapshot.mkdir(parents=True)
+    if there in {"another", "mine"}:
         (snapshot / "manifest.json").write_text(json.dumps({"run": there}))
     asked = {"step": "files", "files": [entry(path, b"new")], "clean": [], "check": False, "diff": False}
     mine = {**asked, "run": "mine", "state": str(tmp_path / "state")}
