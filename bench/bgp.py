@@ -27,7 +27,8 @@ from typing import Any
 from bench.routes import bgp_like
 from rbops.node.daemon import Bird
 from tests.node.conftest import ROOT, Server, command, made_server
-from tests.node.test_routing_live import FOLLOW, ask, planned, running
+from tests.node.speaking import FOLLOW, ask, running
+from tests.node.test_routing_live import planned
 
 PEER = """\
 router id 198.18.0.2;

@@ -6,7 +6,7 @@
 follows. ``filled``: seconds from the first route to the last one in the data plane, while a follower runs beside.
 ``cpu``: the processor time of both, for machines that have other work. ``update``: milliseconds from one route's change
 in the kernel to the data plane, at that size. ``burst``: seconds until 10,000 routes that were withdrawn at once are
-gone from the data plane, and until they are back. Memory: of the table, and of the follower. Needs root.
+gone from the data plane, and until they are back. Memory: of the table, and of the follower at its most. Needs root.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ PROTOCOL = 12
 BATCH = 200
 UPDATES = 200
 BURST = 10_000
-LAST = 223 << 24
+LAST, LAST6 = 223 << 24, 0x3FFE << 112
 
 
 def index_of(name: str) -> int:
@@ -119,18 +119,19 @@ def measure(router: Router, routes: int, routes6: int, folder: Path) -> dict[str
     alone, cpu_alone = send(messages(routes, routes6, TABLE + 1))
     datagrams = messages(routes, routes6, TABLE)
     table = router.plane.table()
-    # The last route of all, so that it is in the data plane when everything is.
+    # The last routes of all, so that they are in the data plane when everything is.
     last = route_message(LAST << 6 | 32, Route(6, 0, 0, PROTOCOL, 0, ()), TABLE)
+    last6 = [route_message(LAST6 << 8 | 128, way(1, 6), TABLE, 6)] if routes6 else []
     with following(table, folder / "fib.json") as child:
         before, begin = spent(child), time.monotonic()
-        sent, _ = send([*datagrams, last])
-        wait(table, "blackhole")
+        sent, _ = send([*datagrams, *last6, last])
+        wait(table, "blackhole", ipv6=bool(routes6))
         filled, cpu = time.monotonic() - begin, spent(child) - before
         delays = list(updates(table))
         burst = bursts(table, last)
-        memory = int(Path(f"/proc/{child}/status").read_text().split("VmRSS:")[1].split()[0])
+        memory = int(Path(f"/proc/{child}/status").read_text().split("VmHWM:")[1].split()[0])
+        status = settled(folder / "fib.json", routes + routes6)
         found = audit(table)
-        status = json.loads((folder / "fib.json").read_text())
     return {
         "routes": routes,
         "ipv6_routes": routes6,
@@ -147,6 +148,7 @@ def measure(router: Router, routes: int, routes6: int, folder: Path) -> dict[str
         "burst_s": burst,
         "table_mib": status["memory_bytes"] >> 20,
         "follower_mib": memory >> 10,
+        "overruns": status["overruns"],
         "differences": found["differences"],
     }
 
@@ -157,9 +159,18 @@ def spent(child: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def wait(table: XdpTable, word: str) -> None:
-    """Until the data plane says that of the last route of all."""
-    while word not in entry(table, LAST):
+def settled(path: Path, routes: int) -> dict[str, Any]:
+    """What the follower says of itself, when it knows of so many routes."""
+    while True:
+        status: dict[str, Any] = json.loads(path.read_text())
+        if status["routes"] >= routes:
+            return status
+        time.sleep(0.1)
+
+
+def wait(table: XdpTable, word: str, *, ipv6: bool = False) -> None:
+    """Until the data plane says that of the last route of all; ``ipv6``: and has the last one of IPv6."""
+    while word not in entry(table, LAST) or (ipv6 and "port 1" not in str(table.get6(LAST6)["entry"])):
         time.sleep(0.005)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import select
@@ -24,7 +25,7 @@ from rbops.node.rib import Rib
 from rbops.node.ribdump import families, listed_ribs, read_ribs
 from rbops.node.ribview import Unresolved, distinct, route_text, unresolved
 from rbops.node.rtnetlink import Bulk, Reader
-from rbops.node.rtsocket import RECEIVED, Socket, touch_neighbor
+from rbops.node.rtsocket import Socket, touch_neighbor
 from rbops.node.side import Side
 from rbops.node.state import write_whole
 from rbops.node.ways import text_of
@@ -35,6 +36,7 @@ STATUS = Path("/run/rbops-fib.json")
 """What the follower says of itself, for ``rbops-node status``."""
 
 _TOUCH_S, _STATUS_S, _AUDIT_S, _RESYNC_S, _WAIT_S = 20.0, 1.0, 60.0, 1.0, 0.5
+_RESYNC_MOST_S = 60.0
 _AUDIT_SHARE = _STATUS_SHARE = 50
 _IN_FLIGHT_S = 0.5
 _MOST = 1000
@@ -73,10 +75,14 @@ class Follower:
         self._child: subprocess.Popen[str] | None = None
         self._child_began = 0.0
         self._lost = False
+        self._reading_s = 0.0
         self._waiting = ""
 
     def run(self, rounds: int | None = None) -> None:
         """Follow. Raises CheckFailed when the kernel refuses to list its routes."""
+        # A search through millions of objects, over and over, finds nothing: what is given up has no cycles but for
+        # a whole table (see _write).
+        gc.disable()
         events = Socket(ipv6=self._ipv6)
         try:
             self.resync()
@@ -94,13 +100,15 @@ class Follower:
     def step(self, events: Socket, timeout_s: float) -> None:
         """Take over what the kernel says within ``timeout_s``, and what is due."""
         if self._pending:
-            timeout_s = self._pace.rest_s()
+            timeout_s = max(self._pace.rest_s(), self._pace.quiet_s(self._changes))
         ready, _, _ = select.select([events], [], [], timeout_s)
         data = events.receive() if ready else b""
         if data is None:
             self.counts.overruns += 1
+            if not self._lost:
+                self._put_off_resync()
+                self._say("messages of the kernel were lost (its buffer was full): reading everything again")
             self._lost = True
-            self._say("messages of the kernel were lost (its buffer was full): reading everything again")
         elif data:
             for message in self._reader.read_many(data):
                 self.counts.messages += len(message.keys) if isinstance(message, Bulk) else 1
@@ -110,14 +118,17 @@ class Follower:
             self.resync()
         for side in self._sides:
             self.counts.moved += side.move(self._say)
-        more = data is not None and len(data) >= RECEIVED
-        if not (self._pending and self._pace.rest_s(more=more)):
+        if not (self._pending and self._pace.rest_s(self._changes if data else 0)):
             self._apply()
         self._regular(idle=not ready)
 
     @property
     def _pending(self) -> bool:
         return any(rib.pending for rib in self._ribs)
+
+    @property
+    def _changes(self) -> int:
+        return sum(len(rib.changed) for rib in self._ribs)
 
     @property
     def _ribs(self) -> tuple[Rib, ...]:
@@ -127,7 +138,7 @@ class Follower:
         try:
             if not self._pending and self._table.is_current() and not self._waiting:
                 return
-            with self._pace.writing():
+            with self._pace.writing(self._changes):
                 self._write()
             self._waiting = ""
         except Mismatch as error:
@@ -140,17 +151,25 @@ class Follower:
         if not self._table.is_current():
             self._table.renew(self._ribs)
             self.counts.renewed += 1
+            gc.collect()
         else:
             self.counts.updates += self._table.update(self._ribs, changed)
 
     def resync(self) -> None:
         """Read everything again. What was said meanwhile is taken afterwards, which does no harm."""
+        began = time.monotonic()
         for side, fresh in zip(self._sides, listed_ribs(self._table.ports, self._reader), strict=True):
             side.begin(fresh)
         self._lost = False
         self.counts.resyncs += 1
-        self._next["resync"] = time.monotonic() + _RESYNC_S
         self._apply()
+        self._reading_s = time.monotonic() - began
+        self._put_off_resync()
+
+    def _put_off_resync(self) -> None:
+        """While a table is filled, reading everything again and again would take all the time, and lose more."""
+        wait = min(_RESYNC_MOST_S, max(_RESYNC_S, self._reading_s))
+        self._next["resync"] = max(self._next["resync"], time.monotonic() + wait)
 
     def _regular(self, *, idle: bool) -> None:
         if self._due("touch", _TOUCH_S):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import struct
 from collections.abc import Iterator
@@ -11,12 +12,13 @@ from rbops.errors import CheckFailed
 from rbops.node.rtmany import Many
 from rbops.node.rtnetlink import KEY, Path, Route
 
-__all__ = ["RECEIVED", "Socket", "dump", "neighbor_message", "no_neighbor_message", "route_message", "touch_neighbor"]
+__all__ = ["Socket", "dump", "neighbor_message", "no_neighbor_message", "route_message", "touch_neighbor"]
 
 _HEADER = struct.Struct("=IHHII")
 _RTMSG = struct.Struct("=BBBBBBBBI")
 _SOL_NETLINK, _GET_STRICT_CHK, _ADD_MEMBERSHIP = 270, 12, 1
-_SO_RCVBUFFORCE, _BUFFER = 33, 128 << 20
+_SO_RCVBUFFORCE = 33
+_LEAST_BUFFER, _MOST_BUFFER, _MEMORY_SHARE = 64 << 20, 512 << 20, 16
 _NLMSG_ERROR, _NLMSG_DONE, _HEAD = 2, 3, 16
 _REQUEST, _REPLACE, _DUMP, _CREATE = 0x1, 0x100, 0x300, 0x400
 _GETLINK, _GETADDR, _NEWROUTE, _GETROUTE, _NEWNEIGH, _DELNEIGH, _GETNEIGH, _GETNEXTHOP = 18, 22, 24, 26, 28, 29, 30, 106
@@ -27,7 +29,7 @@ _GROUPS6 = (9, 11)
 _DST, _OIF, _GATEWAY, _PRIORITY, _MULTIPATH, _TABLE, _VIA = 1, 4, 5, 6, 9, 15, 18
 _ONLINK, _PERMANENT, _USE = 4, 0x80, 1
 _BYTE = 256
-RECEIVED = 1 << 20
+_RECEIVED = 1 << 20
 """Bytes after which what came is taken over before more is read."""
 
 
@@ -36,10 +38,11 @@ class Socket:
 
     def __init__(self, *, ipv6: bool = False) -> None:
         self._link = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
+        room = _buffer()
         try:
-            self._link.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
+            self._link.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, room)
         except OSError:
-            self._link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
+            self._link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
         self._link.bind((0, 0))
         self._many = Many()
         for group in (*_GROUPS, *(_GROUPS6 if ipv6 else ())):
@@ -49,7 +52,7 @@ class Socket:
         """For select(2)."""
         return self._link.fileno()
 
-    def receive(self, *, limit: int = RECEIVED) -> bytes | None:
+    def receive(self, *, limit: int = _RECEIVED) -> bytes | None:
         """What is there by now, up to about ``limit`` bytes, without waiting; None: some was lost (ENOBUFS)."""
         parts, size = [], 0
         while size < limit:
@@ -68,6 +71,15 @@ class Socket:
     def close(self) -> None:
         """Hear nothing any more."""
         self._link.close()
+
+
+def _buffer() -> int:
+    """Half of the bytes that messages may take in the kernel until they are read, each a little less than 1 KiB.
+
+    At most 1 GiB, which a million routes fit in, and an eighth of the memory.
+    """
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(_LEAST_BUFFER, min(_MOST_BUFFER, memory // _MEMORY_SHARE))
 
 
 _DUMPS = (

@@ -39,6 +39,8 @@ class Side:
             held = self.rib.drop_lost(keep=self._detour.is_behind_fabric)
             until = time.monotonic() + _HOLD_S
             self.held.update(dict.fromkeys(held - before, until))
+        if not self.held:
+            return moved
         for key in self.rib.changed & self.held.keys():
             if key in self.rib.routes:
                 del self.held[key]

@@ -46,6 +46,10 @@ class Following:
     def settle(self) -> None:
         for _ in range(4):
             self.follower.step(self.events, 0.05)
+        for _ in range(100):
+            if not any(rib.pending for rib in self.follower._ribs):
+                break
+            self.follower.step(self.events, 0.05)
 
     def fate(self, frame: bytes) -> str:
         """What a frame is addressed to that leaves for this one, or what became of it."""

@@ -249,16 +249,19 @@ def test_a_cut_cable_takes_no_route(following: Following4, how: str) -> None:
 def test_lost_messages_are_read_again_and_counted(following: Following4) -> None:
     f = following
     f.events._link.setsockopt(1, 33, 4096)  # SO_RCVBUFFORCE
+    f.follower._reading_s, f.follower._next["resync"] = 500.0, 0
     lines = "".join(
         f"route add 10.{a}.{b}.0/24 via 198.18.0.2 dev ext0 table 82\n" for a in range(4) for b in range(256)
     )
     subprocess.run(["ip", "-batch", "-"], input=lines, text=True, check=True)
     f.settle()
     assert f.follower.counts.overruns >= 1
+    assert f.follower.counts.resyncs == 1, "not while it may be filled still: reading took long"
     f.follower._next["resync"] = 0
     f.settle()
     assert f.way("10.3.255.1") == PEER
     assert f.differences() == 0
+    assert (f.follower.counts.resyncs, len(f.said)) == (2, 1)
     assert "messages of the kernel were lost" in f.said[0]
 
 

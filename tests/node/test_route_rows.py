@@ -110,18 +110,30 @@ def test_messages_of_all_sizes_come_whole() -> None:
             assert got == sent
 
 
-def test_writing_rests_as_long_as_it_takes() -> None:
+def test_while_more_comes_writing_rests_three_times_as_long_as_it_takes() -> None:
     now = [100.0]
     pace = Pace(lambda: now[0])
-    assert pace.rest_s() == 0
-    with pace.writing():
+    assert pace.rest_s() == pace.rest_s(100_000) == 0
+    with pace.writing(2000):
         now[0] += 0.02
     assert round(pace.rest_s(), 6) == 0.02
-    assert round(pace.rest_s(more=True), 6) == 0.06
+    assert round(pace.rest_s(8000), 6) == 0.24
     now[0] += 0.05
-    assert pace.rest_s() == 0
-    assert round(pace.rest_s(more=True), 6) == 0.01
-    with pace.writing():
+    assert pace.rest_s() == pace.rest_s(10) == 0
+    assert round(pace.rest_s(8000), 6) == 0.19
+    assert round(pace.rest_s(1_000_000), 6) == round(3 * 65536e-5 - 0.05, 6), "each /16 is made once"
+    assert round(pace.quiet_s(10), 6) == 0.0001
+    with pace.writing(1_000_000):
         now[0] += 10
     assert round(pace.rest_s(), 6) == 0.05
-    assert round(pace.rest_s(more=True), 6) == 2
+    assert round(pace.rest_s(1_000_000), 6) == 3
+    assert pace.quiet_s(1_000_000) == 0.1
+
+
+def test_a_single_change_says_nothing_of_many() -> None:
+    now = [100.0]
+    pace = Pace(lambda: now[0])
+    with pace.writing(1):
+        now[0] += 0.01
+    now[0] += 0.01
+    assert round(pace.rest_s(1000), 6) == 0.05

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 
 __all__ = ["Prefixes", "key_of", "swept"]
 
 _SHORT, _OCTETS = 16, 24
 _OUTER = {0, 256}
+_NONE: dict[int, int] = {}
 
 
 def key_of(address: int, length: int) -> int:
@@ -19,17 +20,17 @@ def key_of(address: int, length: int) -> int:
 class Prefixes:
     """Every prefix and the number of its next hop, 0 for none. In memory alone; it reports which /16s change.
 
-    ``fine``: the /16s that have longer prefixes than themselves, and these.
+    ``fine``: the /16s that have longer prefixes than themselves, and where each of these leads.
     """
 
     def __init__(self) -> None:
-        self.fine: defaultdict[int, set[int]] = defaultdict(set)
-        self._numbers: dict[int, int] = {}
+        self.fine: dict[int, dict[int, int]] = {}
+        self._count = 0
         self._short: list[dict[int, int]] = [{} for _ in range(_SHORT + 1)]
         self.base, self._by = [0] * 65536, [-1] * 65536
 
     def __len__(self) -> int:
-        return len(self._numbers) + sum(map(len, self._short))
+        return self._count + sum(map(len, self._short))
 
     def put(self, key: int, number: int | None, dirty: set[int]) -> int | None:
         """Let a prefix (see :func:`key_of`) lead to ``number``, None: take it out; returns what it led to before."""
@@ -39,30 +40,31 @@ class Prefixes:
 
     def put_all(self, keys: list[int], number: int | None, dirty: set[int]) -> Counter[int | None]:
         """The same of several, none of them twice; returns how many of those that changed led to what before."""
-        fine = [key for key in keys if key & 63 > _SHORT]
-        numbers = self._numbers
-        before = list(map(numbers.get, fine))
-        counts = Counter(before)
-        if number in counts:
-            fine = [key for key, had in zip(fine, before, strict=True) if had != number]
-            del counts[number]
-        tops = [key >> 22 for key in fine]
-        dirty.update(tops)
-        if number is None:
-            for key, top in zip(fine, tops, strict=True):
-                del numbers[key]
-                chunk = self.fine[top]
-                chunk.remove(key)
+        counts: Counter[int | None] = Counter()
+        fine, new = self.fine, 0
+        for key in keys:
+            if key & 63 <= _SHORT:
+                self._set_short(key >> 6, key & 63, number, dirty, counts)
+                continue
+            chunk = fine.get(key >> 22)
+            if chunk is None:
+                chunk = fine[key >> 22] = {}
+            before = chunk.get(key)
+            if before is None:
+                new += number is not None  # most, while a table is filled: counted by itself
+            elif before != number:
+                counts[before] += 1
+            if before != number:
+                dirty.add(key >> 22)
+            if number is None:
+                self._count -= chunk.pop(key, None) is not None
                 if not chunk:
-                    del self.fine[top]
-        else:
-            numbers.update(dict.fromkeys(fine, number))
-            for key, top in zip(fine, tops, strict=True):
-                self.fine[top].add(key)
-        if len(tops) < len(keys):
-            for key in keys:
-                if key & 63 <= _SHORT:
-                    self._set_short(key >> 6, key & 63, number, dirty, counts)
+                    del fine[key >> 22]
+            else:
+                chunk[key] = number
+        self._count += new
+        if new:
+            counts[None] += new
         return counts
 
     def get(self, key: int) -> int | None:
@@ -70,7 +72,7 @@ class Prefixes:
         length = key & 63
         if length <= _SHORT:
             return self._short[length].get(key >> 6 >> (32 - length))
-        return self._numbers.get(key)
+        return self.fine.get(key >> 22, _NONE).get(key)
 
     def _set_short(
         self, network: int, length: int, number: int | None, dirty: set[int], counts: Counter[int | None]
@@ -117,11 +119,10 @@ class Prefixes:
 
     def slots(self, top: int) -> tuple[list[int], list[int]] | None:
         """What each /24 of a /16 leads to, and where ranges of equal ones start; None where prefixes are finer."""
-        slots, numbers = [self.base[top]] * 256, self._numbers
-        keys = self.fine.get(top, set())
+        slots, numbers = [self.base[top]] * 256, self.fine.get(top, _NONE)
         bounds = set[int]()
         # By address, shorter ones first: each lies in the one that was painted last, or behind it.
-        for key in sorted(keys):
+        for key in sorted(numbers):
             length, at = key & 63, key >> 14 & 0xFF
             if length == _OCTETS:
                 slots[at] = numbers[key]
@@ -143,8 +144,7 @@ class Prefixes:
         if painted is not None:
             slots, starts = painted
             return [(at << 8, slots[at]) for at in starts]
-        numbers = self._numbers
-        items = [(key >> 6 & 0xFFFF, key & 63, numbers[key]) for key in sorted(self.fine[top])]
+        items = [(key >> 6 & 0xFFFF, key & 63, number) for key, number in sorted(self.fine[top].items())]
         return swept(items, self.base[top])
 
 
