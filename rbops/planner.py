@@ -20,7 +20,7 @@ from rbops.planning.plan import assemble
 from rbops.planning.prediction import Forecast, forecast
 from rbops.planning.servers import Built, build
 from rbops.planning.topology import setting, topology
-from rbops.planning.tunnels import check_tunnels
+from rbops.planning.tunnels import with_ends
 from rbops.predict.calibrate import Measurement
 from rbops.predict.packets import PacketMix, mix
 from rbops.spec import Spec, load_spec
@@ -72,8 +72,7 @@ def planning(spec: Spec, assumptions: Assumptions = Assumptions()) -> Planning:
     predicted = forecast(spec, setting(spec, choice), built.kinds, choice.stages, packets)
     additions = registry.controller(spec.dataplane).additions(spec)
     check_spec(spec, asked, choice, built, predicted)
-    plan = assemble(spec, asked, choice, ports, built, predicted, additions)
-    check_tunnels(spec, plan)
+    plan = with_ends(spec, assemble(spec, asked, choice, ports, built, predicted, additions))
     return Planning(spec, asked, choice, built, predicted, plan)
 
 

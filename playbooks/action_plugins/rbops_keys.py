@@ -12,6 +12,8 @@ from ansible.plugins.action import ActionBase
 
 _WORDS = re.compile(rb"\s*([0-9a-fA-F]{32})\s+([0-9a-fA-F]{32})\s*")
 _PASSWORD = re.compile(rb"([!#-\[\]-~]{1,80})\r?\n?")
+_HEX = re.compile(rb"[0-9a-f]+")
+_ESP = {"aes128gcm16": [40, 40], "aes256gcm16": [72, 72], "aes128-sha256": [32, 64, 32, 64]}
 _LONGEST = 200
 _MOST_BYTES = 65536
 
@@ -22,7 +24,7 @@ class ActionModule(ActionBase):
     The task's own ``no_log`` would hide from reports, too, whether anything changed and what went wrong.
     """
 
-    _VALID_ARGS = frozenset({"dest", "keys", "passwords"})
+    _VALID_ARGS = frozenset({"dest", "keys", "tunnels", "passwords"})
 
     def run(self, tmp=None, task_vars=None):
         """Read the files, and have the server's one made equal to them."""
@@ -31,7 +33,9 @@ class ActionModule(ActionBase):
         passwords = self._task.args.get("passwords") or []
         content = "".join(_definitions(number, name) for number, name in enumerate(names))
         content += "".join(_password(name, path) for name, path in passwords)
-        names = [*names, *(path for _, path in passwords)]
+        tunnels = self._task.args.get("tunnels") or []
+        content += "".join(_esp_line(each["cipher"], each["keys"]) for each in tunnels)
+        names = [*names, *(each["keys"] for each in tunnels), *(path for _, path in passwords)]
         with self._unlogged():
             found = self._execute_module(
                 module_name="rbops_keys",
@@ -64,6 +68,14 @@ def _definitions(number, name):
         raise AnsibleActionFail(f"{name} does not hold two words of 32 hex digits")
     key, authentication = (word.decode() for word in words.groups())
     return f"define($ESP_KEY{number} \\<{key}>);\ndefine($ESP_AUTH{number} \\<{authentication}>);\n"
+
+
+def _esp_line(cipher, name):
+    """What rbops-node reads of a key file of the kernel's: its words in one line."""
+    words = _read(name, 2 * _LONGEST).lower().split()
+    if [len(word) for word in words] != _ESP.get(cipher) or not all(_HEX.fullmatch(word) for word in words):
+        raise AnsibleActionFail(f"{name} does not hold the keys that {cipher} asks for")
+    return b" ".join(words).decode() + "\n"
 
 
 def _password(name, path):

@@ -18,6 +18,10 @@ options:
     description: The key files, in the order of the tunnels; without any, the file on the server is removed.
     type: list
     elements: path
+  tunnels:
+    description: Tunnels of the kernel, each with C(cipher) and C(keys), its key file; a line each, for rbops-node.
+    type: list
+    elements: dict
   passwords:
     description:
       - Pairs of a name and a file with one password, which BIRD reads as C(define NAME = "PASSWORD";).

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-__all__ = ["ipv6_sysctls", "is_router_sysctl", "router_sysctls"]
+__all__ = ["ipv6_sysctls", "is_router_sysctl", "router_sysctls", "tunnel_sysctls"]
 
 _KERNEL = {
     "net.ipv4.ip_forward": "1",
@@ -55,6 +55,12 @@ _RELATED = ("net.ipv4.conf.{}.forwarding", "net.ipv6.conf.{}.forwarding")
 def router_sysctls(ports: Iterable[str]) -> dict[str, str]:
     """Key -> value; a part of a key that is one of ``ports`` stands for the device it is on the server."""
     return _KERNEL | {key.format(port): value for port in ports for key, value in _PORT.items()}
+
+
+def tunnel_sysctls(device: str) -> dict[str, str]:
+    """The same of an interface that leads into a tunnel."""
+    names = ("net.ipv4.conf.{}.rp_filter", "net.ipv4.conf.{}.send_redirects", "net.ipv4.conf.{}.accept_redirects")
+    return {name.format(device): "0" for name in names} | {f"net.ipv6.conf.{device}.disable_ipv6": "1"}
 
 
 def ipv6_sysctls(external: Iterable[str], internal: Iterable[str]) -> dict[str, str]:

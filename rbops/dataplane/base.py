@@ -284,6 +284,8 @@ class Controller(Protocol):
     """Whether its role does more on a server than to put files there: installs or compiles what it runs."""
     ipv6: bool = False
     """Whether it forwards IPv6."""
+    kernel_ipsec: bool = False
+    """Whether tunnels are the kernel's (XFRM), and not its own."""
     dynamic: bool = False
     """Whether it has routes that come and go (``routing:`` in the spec)."""
     follower: str | None = None

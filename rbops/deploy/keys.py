@@ -14,9 +14,21 @@ from rbops.dataplane.click.controller.files import ETC, KEYS
 from rbops.plan import ClusterPlan
 from rbops.render.bird import KEYS as DAEMON_PATH
 from rbops.render.bird import node_part
-from rbops.spec.keyfile import click_keys, daemon_keys
+from rbops.render.ipsec import FILE as ESP_PATH
+from rbops.render.ipsec import kernel_tunnels
+from rbops.spec.keyfile import click_keys, daemon_keys, esp_keys
 
-__all__ = ["DAEMON_PATH", "PATH", "Keys", "keys_of", "keys_of_plan", "keys_of_project", "passwords_of"]
+__all__ = [
+    "DAEMON_PATH",
+    "ESP_PATH",
+    "PATH",
+    "Keys",
+    "kernel_keys_of",
+    "keys_of",
+    "keys_of_plan",
+    "keys_of_project",
+    "passwords_of",
+]
 
 PATH = f"{ETC}/{KEYS}"
 """The tunnels' keys on every server, root's with mode 0600; those of sessions are in ``DAEMON_PATH``."""
@@ -52,6 +64,12 @@ def keys_of(files: Iterable[str]) -> Keys:
     return Keys(names, click_keys(names))
 
 
+def kernel_keys_of(files: Iterable[tuple[str, str]]) -> Keys:
+    """The keys of the kernel's tunnels, as (cipher, file). Mismatch (3) for a file that cannot be used."""
+    pairs = tuple(files)
+    return Keys(tuple(path for _, path in pairs), esp_keys(pairs), ESP_PATH)
+
+
 def passwords_of(files: Iterable[tuple[str, str]]) -> Keys:
     """The passwords of sessions, as (name, file). Mismatch (3) for a file that cannot be used."""
     pairs = tuple(files)
@@ -60,9 +78,11 @@ def passwords_of(files: Iterable[tuple[str, str]]) -> Keys:
 
 def keys_of_plan(plan: ClusterPlan) -> dict[str, tuple[Keys, ...]]:
     """Server -> the files with keys that it is to have. Mismatch (3) as above."""
-    tunnels = keys_of(tunnel.keys for tunnel in plan.forwarding.tunnels)
+    inside = kernel_tunnels(plan)
+    tunnels = keys_of(tunnel.keys for tunnel in plan.forwarding.tunnels if tunnel not in inside)
+    kernels = kernel_keys_of((tunnel.cipher, tunnel.keys) for tunnel in inside)
     parts = {server.name: node_part(plan, server) for server in plan.servers}
-    return {name: (tunnels, passwords_of(part.keys if part else ())) for name, part in parts.items()}
+    return {name: (tunnels, kernels, passwords_of(part.keys if part else ())) for name, part in parts.items()}
 
 
 def keys_of_project(project: Path) -> dict[str, tuple[Keys, ...]]:
@@ -71,5 +91,10 @@ def keys_of_project(project: Path) -> dict[str, tuple[Keys, ...]]:
     for path in sorted(project.glob("hosts/*/etc/rbops/node.json")):
         node: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         pairs = [(name, file) for name, file in (node.get("routing") or {}).get("keys", ())]
-        found[path.parents[2].name] = (keys_of(node["dataplane"].get("ipsec_keys", ())), passwords_of(pairs))
+        kernels = [(each["cipher"], each["keys"]) for each in (node.get("ipsec") or {}).get("tunnels", ())]
+        found[path.parents[2].name] = (
+            keys_of(node["dataplane"].get("ipsec_keys", ())),
+            kernel_keys_of(kernels),
+            passwords_of(pairs),
+        )
     return found

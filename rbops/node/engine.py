@@ -31,6 +31,7 @@ from rbops.node import (
     steering,
     sysctl,
     table,
+    tunnels,
     vrf,
     xps,
 )
@@ -368,6 +369,7 @@ def prepare(config: NodeConfig, system: System, state: State, open_plane: Opener
     cpus.check(config, system)
     kernel_stages.check(config, system)
     vrf.check(config, system)
+    tunnels.check(config, system)
     files = planned_files(config)
     wrong = differing(files)
     if wrong and not check:

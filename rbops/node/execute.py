@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 
 from rbops.errors import CheckFailed, Where
-from rbops.node.settings import Action, Ip, Nft, Put, Run, Write
+from rbops.node import tunnels
+from rbops.node.settings import Action, Ip, Nft, Put, Run, Write, Xfrm
 from rbops.node.system import Done, System, unsupported
 
 __all__ = ["NotSupported", "execute", "undo"]
@@ -39,6 +40,8 @@ def execute(system: System, actions: Iterable[Action]) -> None:
             _report(system.run(first.argv), " ".join(first.argv))
         elif isinstance(first, Nft):
             _report(system.run(("nft", "-f", "-"), first.text), "nft -f -")
+        elif isinstance(first, Xfrm):
+            tunnels.carry_out(first.text)
         elif isinstance(first, Put):
             _put(system, first)
         else:

@@ -22,6 +22,7 @@ from rbops.node import (
     rules,
     services,
     table,
+    tunnels,
     vrf,
 )
 from rbops.node.devices import PROTOCOL, TABLE, VRF, Device
@@ -57,6 +58,8 @@ class Network:
     def before_ports(self) -> list[Stage]:
         """What comes before the ports are set: a port that enters a VRF goes down for a moment."""
         found: list[Stage] = [("host interface", self._host), ("VRF", self._vrf)]
+        if self.config.ipsec is not None:
+            found += [("tunnel interfaces", self._tunnels), ("tunnels", self._protection)]
         if self._ipv6:
             found.append(("advertised routes", lambda: advertisements.settings(self._devices(), self.system)))
         return found
@@ -80,6 +83,7 @@ class Network:
         """The router's on this server."""
         names = [self.names[port.name] for port in self.config.kernel_ports]
         more = [] if self.config.host is None else [self.config.host.device]
+        more += tunnels.devices(self.config)
         return [*names, *more, *([VRF] if vrf.chosen(self.config, self.system) else [])]
 
     def _host(self) -> list[Setting]:
@@ -91,6 +95,15 @@ class Network:
     def _vrf(self) -> list[Setting]:
         now = {device.name: device for device in devices.inventory(self.system)}
         return vrf.settings(self.config, self.names, now, self.system)
+
+    def _tunnels(self) -> list[Setting]:
+        now = {device.name: device for device in devices.inventory(self.system)}
+        return tunnels.links(self.config, now, addresses.read(self.system))
+
+    def _protection(self) -> list[Setting]:
+        if self.config.ipsec is None:
+            return []
+        return tunnels.protection(self.config.ipsec, tunnels.read(self.config, self.system))
 
     def _addresses(self) -> list[Setting]:
         facts = addresses.read(self.system, ipv6=self._ipv6)
@@ -145,8 +158,10 @@ class Network:
 
     def _indexes(self) -> dict[str, int]:
         found = {device.name: device.index for device in self.found.values()}
-        if self.config.host is not None:
-            found |= {d.name: d.index for d in devices.inventory(self.system) if d.name == self.config.host.device}
+        more = [] if self.config.host is None else [self.config.host.device]
+        more += tunnels.devices(self.config)
+        if more:
+            found |= {d.name: d.index for d in devices.inventory(self.system) if d.name in more}
         return found
 
     def _fingerprint(self, dump: bytes) -> str:

@@ -110,6 +110,9 @@ def _ours(config: NodeConfig, devices: Mapping[str, str], *, vrf: bool, ipv6: bo
     if config.host is not None:
         names.append(config.host.device)
         addresses += config.host.addresses
+    names += [tunnel.device for tunnel in config.tunnels]
+    # The kernel looks for a way to the peer from the tunnel's address, on whichever server.
+    addresses += [f"{tunnel.local}/32" for tunnel in config.tunnels]
     if vrf:
         names.append(VRF)
     own = (str(ip_interface(address).ip) for address in addresses if (":" in address) == ipv6)

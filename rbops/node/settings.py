@@ -14,6 +14,7 @@ __all__ = [
     "Run",
     "Setting",
     "Write",
+    "Xfrm",
     "action_from_json",
     "action_to_json",
     "differing",
@@ -57,7 +58,14 @@ class Nft:
     text: str
 
 
-Action = Run | Ip | Write | Put | Nft
+@dataclass(frozen=True, slots=True)
+class Xfrm:
+    """A change of the kernel's IPsec, as JSON (``tunnels.py``); keys are in their file, never in it."""
+
+    text: str
+
+
+Action = Run | Ip | Write | Put | Nft | Xfrm
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +129,8 @@ def action_to_json(action: Action) -> dict[str, Any]:
         return {"ip": action.line}
     if isinstance(action, Nft):
         return {"nft": action.text}
+    if isinstance(action, Xfrm):
+        return {"xfrm": action.text}
     if isinstance(action, Put):
         return {"put": action.path, "text": action.text}
     return {"write": action.path, "value": action.value}
@@ -133,6 +143,8 @@ def action_from_json(value: dict[str, Any]) -> Action:
             return Run(tuple(str(word) for word in argv))
         case {"nft": str(text)}:
             return Nft(text)
+        case {"xfrm": str(text)}:
+            return Xfrm(text)
         case {"ip": str(line)}:
             return Ip(line)
         case {"write": str(path), "value": str(text)}:

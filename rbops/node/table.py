@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, ip_address, ip_interface
+from ipaddress import IPv4Interface, IPv4Network, ip_address, ip_interface
 from pathlib import Path
 from socket import AF_INET, AF_INET6, inet_pton
 
@@ -114,6 +114,8 @@ def hops(
                 found[int.from_bytes(inet_pton(family, address), "big"), int(length)] = hop
     except (OSError, ValueError) as error:
         raise Mismatch(f"{prefix} is not a valid prefix", code="node.route", where=Where(file="routes.csv")) from error
+    if not ipv6:
+        found |= _tunnels(config)
     return found | _own(config, devices, ipv6=ipv6)
 
 
@@ -138,6 +140,15 @@ def _own(config: NodeConfig, devices: Mapping[str, str], *, ipv6: bool) -> dict[
             last = int(address.network.broadcast_address)
             found.setdefault((last, _HOST), Hop(None, device, onlink=False, source=own, kind=BROADCAST))
     return found
+
+
+def _tunnels(config: NodeConfig) -> dict[tuple[int, int], Hop]:
+    """What is behind tunnels: by their interfaces."""
+    return {
+        (int(net.network_address), net.prefixlen): Hop(None, tunnel.device, onlink=False, source=None)
+        for tunnel in config.tunnels
+        for net in map(IPv4Network, tunnel.prefixes)
+    }
 
 
 def _connected(config: NodeConfig, devices: Mapping[str, str], *, ipv6: bool) -> dict[tuple[int, int], Hop]:

@@ -12,7 +12,7 @@ from rbops import __version__
 from rbops.dataplane import registry
 from rbops.dataplane.base import Followable, RouteTable
 from rbops.errors import Mismatch, Where
-from rbops.node import exporter, fib, guard, kernel_stages, lock, queues, sample, vrf
+from rbops.node import exporter, fib, guard, kernel_stages, lock, queues, sample, tunnels, vrf, xfrm
 from rbops.node.daemon import Bird
 from rbops.node.dataplane import Opener
 from rbops.node.devices import VRF, resolve
@@ -84,6 +84,8 @@ class Views:
         config = self._config()
         names = resolve_names(config, self.system)
         found = {"server": config.server, **self.open_plane(config, names).counters()}
+        if config.ipsec is not None:
+            found["tunnels"] = tunnels.counted(xfrm.states(), config.ipsec)
         return {**found, "queues": queues.read(self.system, config, names)} if by_queue else found
 
     def sample(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rbops.affinity.steering import STEERED_PORTS
+from rbops.dataplane import registry
 from rbops.planning.prediction import Forecast
 from rbops.planning.servers import Built
 from rbops.planning.topology import logical_mesh, setting
@@ -44,6 +45,7 @@ def reasons(spec: Spec, demand: Demand, choice: Choice, built: Built, made: Fore
         _batching(spec, made),
         *_rate(spec, made),
         _latency(spec, choice, made),
+        *_tunnels(spec),
     )
 
 
@@ -58,6 +60,19 @@ def _hardware(built: Built) -> Iterator[Reason]:
             machine.source,
             "costs measured on this kind of server" if machine.calibrated else "costs are estimates until calibrated",
             "4.1",
+        )
+
+
+def _tunnels(spec: Spec) -> Iterator[Reason]:
+    if spec.ipsec and registry.controller(spec.dataplane).kernel_ipsec:
+        numbers = ", ".join(str(tunnel.spi) for tunnel in spec.ipsec)
+        yield Reason(
+            "tunnels",
+            "an association for each server that sends, one for what the peer sends",
+            "SPI = spi * 65536 + server * 256; a server's salt is the key file's XOR its number",
+            f"spi {numbers}",
+            "servers share no sequence numbers (RFC 9611); a nonce is never used twice with a key (RFC 4106)",
+            "5.1",
         )
 
 

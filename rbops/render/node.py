@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from rbops.common.sysctls import tunnel_sysctls
 from rbops.dataplane.base import Rendering
 from rbops.errors import UsageError
 from rbops.node.schema import (
@@ -19,11 +20,13 @@ from rbops.node.schema import (
     RouteTable,
     Rule,
 )
+from rbops.node.schema.ipsec import TunnelConfig
 from rbops.plan import Adjacency as PlannedAdjacency
 from rbops.plan import ClusterPlan, Port, Server
 from rbops.render.bird import node_part
 from rbops.render.exporter import node_part as exporter_part
 from rbops.render.files import File
+from rbops.render.ipsec import node_part as tunnels_part
 from rbops.render.kernel import kernel
 from rbops.render.nic import rules, spread, userspace
 from rbops.render.paths import neighbors
@@ -32,6 +35,7 @@ from rbops.render.sysctl import sysctl
 __all__ = ["Cluster", "cluster", "intermediates", "next_hops", "server_files"]
 
 _NODE = "/etc/rbops/node.json"
+_ESP = "ip/50"
 _DUMMY = "192.0.0.8"
 """The source of ICMP errors on a server without an address of the router (RFC 7600, 4.8)."""
 _DUMMY6 = "100::1"
@@ -68,7 +72,7 @@ def cluster(plan: ClusterPlan, digest: str, routes: RouteTable, rendering: Rende
 def server_files(server: Server, shared: Cluster) -> tuple[File, ...]:
     """node.json of one server, and the data plane's own files there."""
     part = shared.rendering.server(server, _fabric(server, shared))
-    steering = rules(server)
+    steering, tunnels = rules(server), tunnels_part(shared.plan, server)
     config = NodeConfig(
         cluster=shared.plan.name,
         digest=shared.digest,
@@ -82,16 +86,29 @@ def server_files(server: Server, shared: Cluster) -> tuple[File, ...]:
         ),
         userspace=userspace(server),
         kernel=kernel(server),
-        sysctl=sysctl(server, part.sysctl, ipv6=shared.plan.ipv6 is not None),
+        sysctl=sysctl(server, {**part.sysctl, **_tunnel_sysctls(tunnels)}, ipv6=shared.plan.ipv6 is not None),
         routes=shared.routes,
         host=part.host,
         separation=shared.plan.forwarding.separation,
-        services=shared.plan.forwarding.services,
+        services=_services(shared.plan, tunnels),
         routing=node_part(shared.plan, server),
         exporter=exporter_part(shared.plan),
+        ipsec=tunnels,
         dataplane=part.config,
     )
     return File(_NODE, config.to_text().encode()), *part.files
+
+
+def _tunnel_sysctls(config: TunnelConfig | None) -> dict[str, str]:
+    """As of ports: what comes out of a tunnel has its way back where it has it."""
+    devices = [] if config is None else [tunnel.device for tunnel in config.tunnels]
+    return {key: value for device in devices for key, value in tunnel_sysctls(device).items()}
+
+
+def _services(plan: ClusterPlan, config: TunnelConfig | None) -> tuple[str, ...] | None:
+    """Where there are tunnels ESP is one that listens."""
+    allowed = plan.forwarding.services
+    return allowed if config is None or _ESP in allowed else (*allowed, _ESP)
 
 
 def _port(port: Port, server: Server, shared: Cluster, steering: tuple[Rule, ...]) -> NodePort:

@@ -68,9 +68,24 @@ def _summary(plan: ClusterPlan) -> Table:
         ("processing per server", f"{needs}; {gbps(top.processing_bps.available)} available"),
         ("data plane", f"{how.dataplane}, {how.application}, {how.routing}, {quota} direct per pair of servers"),
         ("routes", str(plan.routes.count)),
+        *_tunnels(plan),
         ("digest", plan.digest),
     ]
     return Table(f"Plan of {plan.name}", ("what", "value"), tuple(rows))
+
+
+def _tunnels(plan: ClusterPlan) -> list[tuple[str, str]]:
+    """Where each tunnel of the kernels ends, and with which SPIs."""
+    owner = {address.partition("/")[0]: s.name for s in plan.servers for port in s.ports for address in port.addresses}
+    indexes = sorted(server.index for server in plan.servers)
+    found = []
+    for tunnel in plan.forwarding.tunnels:
+        if tunnel.local is not None:
+            first, last = (tunnel.outward_spi(indexes[at]) for at in (0, -1))
+            text = f"{tunnel.local} on {owner.get(tunnel.local)} to {tunnel.peer}, {tunnel.cipher}, "
+            text += f"SPI {first:#x} to {last:#x}, from the peer {tunnel.inward_spi:#x}"
+            found.append((f"tunnel {tunnel.spi}", text))
+    return found
 
 
 def prediction_rows(planning: Planning) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from rbops.dataplane import registry
 from rbops.errors import Mismatch, Where
 from rbops.plan import PUNT, Adjacency, ClusterPlan, Port, Route, Tunnel
 
@@ -155,7 +156,8 @@ def targets(plan: ClusterPlan, routes: Iterable[Route], *, seed: int) -> dict[in
         if port.id is not None
         for adjacency in port.adjacencies
     }
-    return _targets(neighbours, _Table(routes, plan.forwarding.tunnels), seed, plan.port_owner)
+    longer = registry.controller(plan.forwarding.dataplane).kernel_ipsec
+    return _targets(neighbours, _Table(routes, plan.forwarding.tunnels, longer=longer), seed, plan.port_owner)
 
 
 def _targets(
@@ -217,7 +219,9 @@ def _candidates(network: _Network, choose: random.Random) -> list[_Address]:
 class _Table:
     """Longest-prefix match by length over the planned routes, independent of the data plane's table."""
 
-    def __init__(self, routes: Iterable[Route], tunnels: Iterable[Tunnel] = ()) -> None:
+    def __init__(self, routes: Iterable[Route], tunnels: Iterable[Tunnel] = (), *, longer: bool = False) -> None:
+        """``longer``: a route that is longer than a tunnel's prefix stands before it."""
+        self._longer = longer
         self._tunnelled = [ipaddress.IPv4Network(prefix) for tunnel in tunnels for prefix in tunnel.prefixes]
         self._lengths: dict[int, dict[int, tuple[int, int]]] = {}
         self._ports: dict[int, list[Route]] = {}
@@ -235,14 +239,19 @@ class _Table:
 
     def tunnelled(self, address: _Address) -> bool:
         """Whether packets to ``address`` are encrypted at their input port."""
-        return any(address in network for network in self._tunnelled)
+        inside = max((network.prefixlen for network in self._tunnelled if address in network), default=-1)
+        return inside >= (self._longest(address)[0] if self._longer and inside >= 0 else 0)
 
     def longest_match(self, address: _Address) -> tuple[int, int] | None:
         """(port, adjacency) of the longest prefix that holds ``address``."""
+        return self._longest(address)[1]
+
+    def _longest(self, address: _Address) -> tuple[int, tuple[int, int] | None]:
+        """With its length; 0 where there is none."""
         value = int(address)
         for length in sorted(self._lengths, reverse=True):
             mask = ((1 << length) - 1) << (address.max_prefixlen - length)
             found = self._lengths[length].get(value & mask)
             if found is not None:
-                return found
-        return None
+                return length, found
+        return 0, None

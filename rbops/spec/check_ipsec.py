@@ -3,38 +3,81 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from ipaddress import IPv4Network, collapse_addresses
 from pathlib import Path
 
+from rbops.dataplane import registry
 from rbops.errors import Diagnostic
 from rbops.spec.ipsec import Tunnel
-from rbops.spec.keyfile import check_keys
+from rbops.spec.keyfile import check_esp_keys, check_keys
 from rbops.spec.units import InvalidValue
 from rbops.spec.validate import Parts, located, text_at
 
 __all__ = ["check_ipsec"]
 
+_KERNELS = ("local", "sources", "cipher", "spi_in", "replay_window", "esn")
+"""What Click's ESP does not have."""
+
 
 def check_ipsec(parts: Parts, tunnels: Sequence[Tunnel], base: Path) -> Iterator[Diagnostic]:
-    """Tunnels without the application, SPIs and prefixes that two have, key files that cannot be used."""
+    """Tunnels without the application or the other way round, what two have, key files that cannot be used."""
     if tunnels and parts.application != "ipsec":
         message = f"tunnels are for `application: ipsec`, and the application is {parts.application}"
         yield located(parts.root, ("ipsec",), message, code="spec.conflict")
+    kind = text_at(parts.root, "dataplane") or registry.KINDS[0]
+    in_kernel = kind in registry.KINDS and registry.controller(kind).kernel_ipsec
+    if in_kernel:
+        yield from _kernels(parts, tunnels)
     spis: set[int] = set()
     for number, tunnel in enumerate(tunnels):
         if tunnel.spi in spis:
-            yield located(
-                parts.root,
-                ("ipsec", number, "spi"),
-                f"spi {tunnel.spi} is a duplicate of an earlier tunnel",
-                code="spec.duplicate",
-            )
+            message = f"spi {tunnel.spi} is a duplicate of an earlier tunnel"
+            yield located(parts.root, ("ipsec", number, "spi"), message, code="spec.duplicate")
         spis.add(tunnel.spi)
+        file = base / (text_at(parts.root, "ipsec", number, "keys") or tunnel.keys)
         try:
-            check_keys(base / (text_at(parts.root, "ipsec", number, "keys") or tunnel.keys))
+            if in_kernel:
+                check_esp_keys(file, tunnel.cipher)
+            else:
+                check_keys(file)
         except InvalidValue as wrong:
             yield located(parts.root, ("ipsec", number, "keys"), wrong.message, wrong.hint, code=wrong.code)
+        if not in_kernel:
+            yield from _clicks(parts, number, tunnel)
     yield from _prefixes(parts, tunnels)
+
+
+def _kernels(parts: Parts, tunnels: Sequence[Tunnel]) -> Iterator[Diagnostic]:
+    """What the kernel's IPsec asks for, and what is not there yet."""
+    written = parts.root.child("ipsec")
+    if parts.application == "ipsec" and (written is None or not written.plain()):
+        message = "application ipsec without a tunnel, expected one or more"
+        hint = "write a section `ipsec:`"
+        yield located(parts.root, ("router", "application"), message, hint, code="spec.no-tunnel")
+    routing = parts.root.child("routing")
+    if tunnels and routing is not None and routing.value is not None:
+        message = "tunnels and a routing daemon do not go together yet"
+        hint = "write static `routes:`, or leave out `ipsec:`"
+        yield located(parts.root, ("routing",), message, hint, code="spec.unsupported")
+    numbers: set[int] = set()
+    for number, tunnel in enumerate(tunnels):
+        if tunnel.esn and not tunnel.replay_window:
+            message = "sequence numbers of 64 bits need a replay window, found 0"
+            hint = "write `esn: false`, or a window of 1024"
+            yield located(parts.root, ("ipsec", number, "replay_window"), message, hint, code="spec.conflict")
+        if tunnel.inward_spi in numbers:
+            message = f"SPI {tunnel.inward_spi:#x} of what the peer sends is a duplicate of an earlier tunnel"
+            yield located(parts.root, ("ipsec", number), message, code="spec.duplicate")
+        numbers.add(tunnel.inward_spi)
+
+
+def _clicks(parts: Parts, number: int, tunnel: Tunnel) -> Iterator[Diagnostic]:
+    usual = {field.name: field.default for field in fields(Tunnel)}
+    for key in _KERNELS:
+        if getattr(tunnel, key) != usual[key]:
+            message = f"{key} is for tunnels of the kernel, which `dataplane: xdp` has"
+            yield located(parts.root, ("ipsec", number, key), message, code="spec.unsupported")
 
 
 def _prefixes(parts: Parts, tunnels: Sequence[Tunnel]) -> Iterator[Diagnostic]:

@@ -1,14 +1,19 @@
 """The section ``ipsec:``: ESP tunnels to other gateways."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from rbops.spec.scalars import Address, FilePath, Prefix, number
+from rbops.spec.scalars import Address, FilePath, Flag, Prefix, number, one_of
 from rbops.spec.section import CONFIG, Section
 
-__all__ = ["Tunnel"]
+__all__ = ["CIPHERS", "Cipher", "Tunnel"]
+
+Cipher = Literal["aes128gcm16", "aes256gcm16", "aes128-sha256"]
+
+CIPHERS: dict[str, tuple[int, ...]] = {"aes128gcm16": (40,), "aes256gcm16": (72,), "aes128-sha256": (32, 64)}
+"""Hex digits of the words of each direction in a key file: AES key with salt (RFC 4106), or AES and HMAC keys."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
@@ -18,8 +23,29 @@ class Tunnel(Section):
     peer: Address
     """The other gateway's IPv4 address; the routes lead there."""
     prefixes: Annotated[tuple[Prefix, ...], Field(min_length=1)] = ("0.0.0.0/0",)
-    """Destinations that go through the tunnel; the longest of all tunnels' counts."""
+    """Destinations that go through the tunnel; the longest of all tunnels' counts, with xdp of all routes' too."""
     spi: Annotated[int, number(1, 65535), Field(examples=[1])]
     """The upper half of the tunnel's SPIs; the lower one is server and core, each with an association of its own."""
     keys: Annotated[FilePath, Field(examples=["peer.keys"])]
-    """A file for its owner alone (mode 0600) with two words of 32 hex digits: encryption key, authentication key."""
+    """A file for its owner alone (mode 0600) with the keys in hex digits; how many depends on the data plane."""
+    local: Address | None = None
+    """The router's address that the peer knows, xdp only; without it, that of the port that the peer is behind."""
+    sources: Annotated[tuple[Prefix, ...], Field(min_length=1)] = ("0.0.0.0/0",)
+    """The networks on this side, xdp only: sources of what goes in, and destinations of what comes out."""
+    cipher: Annotated[Cipher, one_of(Cipher)] = "aes128gcm16"
+    """AES-GCM with 128 or 256 bits (RFC 4106), or AES-CBC with HMAC-SHA-256 (RFC 4868); xdp only."""
+    spi_in: Annotated[int, number(256, 0xFFFFFFFF)] | None = None
+    """The SPI of what the peer sends, xdp only; without it `spi` times 65536."""
+    replay_window: Annotated[int, number(0, 4096)] = 1024
+    """Packets that may come late, xdp only; 0 accepts a packet twice."""
+    esn: Flag = True
+    """Sequence numbers of 64 bits (RFC 4303, 2.2.1), xdp only: without them a tunnel ends after 4 billion packets."""
+
+    def outward_spi(self, server: int) -> int:
+        """What a server sends with, by its index (xdp)."""
+        return self.spi << 16 | server << 8
+
+    @property
+    def inward_spi(self) -> int:
+        """What the peer sends with (xdp)."""
+        return self.spi_in if self.spi_in is not None else self.spi << 16

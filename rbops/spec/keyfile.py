@@ -8,13 +8,16 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rbops.errors import Mismatch
+from rbops.spec.ipsec import CIPHERS
 from rbops.spec.units import InvalidValue
 
-__all__ = ["check_keys", "check_password", "check_secret", "click_keys", "daemon_keys"]
+__all__ = ["check_esp_keys", "check_keys", "check_password", "check_secret", "click_keys", "daemon_keys", "esp_keys"]
 
 _KEYS = re.compile(rb"\s*([0-9a-fA-F]{32})\s+([0-9a-fA-F]{32})\s*")
 _PASSWORD = re.compile(rb"([!#-\[\]-~]{1,80})\r?\n?")
 _LONGEST = 200
+_HEX = re.compile(rb"[0-9a-f]+")
+_FEW_DIGITS = 4
 _MOST_BYTES = 65536
 
 
@@ -35,6 +38,25 @@ def click_keys(paths: Iterable[str]) -> bytes:
         except InvalidValue as wrong:
             raise Mismatch(f"key file: {wrong.message}", hint=wrong.hint, code="spec.key-file") from None
         text += b"define($ESP_KEY%d \\<%b>);\ndefine($ESP_AUTH%d \\<%b>);\n" % (number, key, number, authentication)
+    return text
+
+
+def check_esp_keys(path: Path, cipher: str) -> None:
+    """The same of a file with both directions' keys for one of ``CIPHERS``."""
+    _esp_words(path, cipher)
+
+
+def esp_keys(files: Iterable[tuple[str, str]]) -> bytes:
+    """What servers have of (cipher, key file) of each tunnel: its words in one line; Mismatch (3) as above.
+
+    In memory, to compare with what a server has: it belongs into no file and no message.
+    """
+    text = b""
+    for cipher, path in files:
+        try:
+            text += b" ".join(_esp_words(Path(path), cipher)) + b"\n"
+        except InvalidValue as wrong:
+            raise Mismatch(f"key file: {wrong.message}", hint=wrong.hint, code="spec.key-file") from None
     return text
 
 
@@ -87,6 +109,25 @@ def _words(path: Path) -> tuple[bytes, bytes]:
             code="spec.key-file",
         )
     return found[1], found[2]
+
+
+def _esp_words(path: Path, cipher: str) -> list[bytes]:
+    """Keys of what this router sends, then of what the peer sends, in lower case."""
+    sizes = CIPHERS[cipher] * 2
+    found = _read(path, 2 * _LONGEST).lower().split()
+    octets = " ".join(str(size // 2) for size in sizes)
+    hint = f"for example: (umask 077; for n in {octets}; do openssl rand -hex $n; done > FILE)"
+    if [len(word) for word in found] != list(sizes) or not all(_HEX.fullmatch(word) for word in found):
+        raise InvalidValue(
+            f"{path} does not hold {len(sizes)} words of {', '.join(map(str, sizes))} hex digits, as {cipher} asks for",
+            hint,
+            code="spec.key-file",
+        )
+    if any(len(set(word)) <= _FEW_DIGITS for word in found):
+        raise InvalidValue(f"a key in {path} is no random one: it has few different digits", hint, code="spec.weak-key")
+    if len(set(found)) < len(found):
+        raise InvalidValue(f"two keys in {path} are the same: each direction has its own", hint, code="spec.weak-key")
+    return found
 
 
 def _read(path: Path, most: int) -> bytes:

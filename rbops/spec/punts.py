@@ -40,6 +40,8 @@ class Punts(Section):
     """From an internal cable and not for another port, such as LLDP."""
     ndp: PuntRate = 1_000
     """Neighbour discovery, IPv6's ARP."""
+    ipsec: PuntRate = MOST
+    """For a tunnel, or from its peer: what the kernel encrypts and decrypts."""
     ipv6: PuntRate = 200
     """IPv6 where the router has none."""
     vlan: PuntRate = 200

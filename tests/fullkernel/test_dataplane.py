@@ -12,13 +12,14 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 LOADED = ("tests.dataplane.test_loader", "tests.dataplane.test_verifier")
+TUNNELS = ("tests.fullkernel.tunnels_live",)
 MANAGED = ("tests.node.test_management", "tests.node.test_live", "tests.node.test_routing_live")
 
 # Without the tests that count lost packets: an emulated processor does not keep up with their generator. Bridges are
 # in every kernel, and filters the same in all: the tests of the node program have them.
 CHOSEN = (
     "(test_loader or test_verifier) and not lose_no_packet and not loses_no_packet "
-    "or test_routing_live or (test_management and not filter or test_live) "
+    "or tunnels_live or test_routing_live or (test_management and not filter or test_live) "
     "and (routed or in_use and not br0 or a_vrf_is_refused)"
 )
 
@@ -28,7 +29,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     """How the tests of each module ended in the machine: their outcomes."""
     out = tmp_path_factory.mktemp("machine")
     command = ["scripts/full-kernel", "--timeout", "1300", "--output", str(out), "--"]
-    files = (f"{module.replace('.', '/')}.py" for module in (*LOADED, *MANAGED))
+    files = (f"{module.replace('.', '/')}.py" for module in (*LOADED, *MANAGED, *TUNNELS))
     # $OUT is a folder of the machine's: only a shell there knows it.
     tests = 'exec "$0" -m pytest -q -p no:cacheprovider -o timeout=600 --junitxml="$OUT/results.xml" "$@"'
     command += ["sh", "-c", tests, sys.executable, *files, "-k", CHOSEN]
@@ -56,4 +57,12 @@ def test_the_management_is_kept_apart_by_a_vrf(machine: dict[str, list[str]], mo
 
     BIRD's sessions are in the VRF too, and what follows the kernel's routes. A revert leaves nothing of the VRF.
     """
+    assert set(machine[module]) == {"passed"}
+
+
+@pytest.mark.full_kernel
+@pytest.mark.timeout(1500)
+@pytest.mark.parametrize("module", TUNNELS)
+def test_the_servers_kernels_encrypt_for_tunnels(machine: dict[str, list[str]], module: str) -> None:
+    """What this machine's kernel may lack: a Linux gateway as peer, both directions, two servers."""
     assert set(machine[module]) == {"passed"}

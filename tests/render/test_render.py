@@ -226,7 +226,7 @@ def test_units_take_one_line(value: str) -> None:
 
 
 def test_what_cannot_be_rendered(rb4: ClusterPlan) -> None:
-    refused = {"xdp": "render.application", "click": "click.no-tunnel", "kernel": "render.application"}
+    refused = {"click": "click.no-tunnel", "kernel": "render.application"}
     for plane, code in refused.items():
         with raises(UsageError, code):
             render(replace(rb4, forwarding=replace(rb4.forwarding, dataplane=plane, application="ipsec")))

@@ -52,7 +52,7 @@ def tunnelled(*prefixes: str) -> ClusterPlan:
     routes = (Route("203.0.113.0/24", 2, 1, "198.18.2.2"), Route("192.0.2.0/24", 2, 1, "198.18.2.2"))
     plan = make_plan(3, routes=routes)
     tunnel = Tunnel(peer="198.18.2.2", prefixes=prefixes, spi=1, keys="/srv/peer.keys")
-    return replace(plan, forwarding=replace(plan.forwarding, tunnels=(tunnel,)))
+    return replace(plan, forwarding=replace(plan.forwarding, dataplane="click", tunnels=(tunnel,)))
 
 
 def test_what_goes_through_a_tunnel_is_not_sent_to() -> None:
@@ -63,6 +63,16 @@ def test_what_goes_through_a_tunnel_is_not_sent_to() -> None:
     two = [t.address for t in ports_under_test(tunnelled("198.18.2.0/24"), seed=1)[2].targets]
     assert len(two) == 2
     assert "198.18.2.2" not in two
+
+
+def test_with_the_kernels_tunnels_longer_routes_are_in_the_clear() -> None:
+    """The longest prefix counts, of routes and tunnels together."""
+    for prefixes, clear in (("0.0.0.0/0",), 3), (("203.0.113.0/25", "203.0.113.128/25"), 2):
+        plan = tunnelled(*prefixes)
+        plan = replace(plan, forwarding=replace(plan.forwarding, dataplane="xdp"))
+        two = [target.address for target in ports_under_test(plan, seed=1)[2].targets]
+        assert two[0] == "198.18.2.2"
+        assert len(two) == clear
 
 
 def test_a_port_behind_which_all_is_encrypted_is_a_mismatch() -> None:

@@ -9,6 +9,7 @@
 #define THOUSANDTHS 1000 /* of a packet, in a bucket */
 #define BURST_MS 100
 #define LEAST_BURST 16
+#define IPPROTO_ESP 50
 #define TCP_SYN 0x02
 #define TCP_ACK 0x10
 
@@ -55,6 +56,12 @@ static __always_inline __u32 local_class(const struct ip_header *ip, const void 
 	if ((const void *)(ip + 1) > end || ip->version_ihl != 0x45 || ip->fragment & bpf_htons(0x1fff))
 		return CLASS_OTHER;
 	return ip->protocol == 1 ? CLASS_ICMP : transport_class(ip + 1, end, ip->protocol, ip->ttl);
+}
+
+/* For one of the router's own addresses: what a peer has encrypted, where there are tunnels, has a rate of its own. */
+static __always_inline __u32 local_reason(const struct generation *gen, const struct ip_header *ip)
+{
+	return ip->protocol == IPPROTO_ESP && gen->punt_rate[PUNT_IPSEC] ? PUNT_IPSEC : PUNT_LOCAL_DELIVERY;
 }
 
 /*

@@ -27,8 +27,12 @@ PUNTED = (
     "unresolved",
     "not_fabric",
     "ndp",
+    "ipsec",
 )
 """Why a frame goes to the kernel; the names are those of layout.h, in its order."""
+
+_ALWAYS = frozenset(PUNTED) - {"ipsec"}
+"""Those that every node.json has; the others are later than some on servers."""
 
 URPF = ("off", "loose", "strict")
 OWN_BUCKETS, OWN_BUCKET = 8192, 4
@@ -58,7 +62,7 @@ class Guard:
         """FieldError for what is wrong."""
         punts, urpf = fields["punts"].fields(), fields["urpf"].fields()
         return cls(
-            {reason: punts[reason].number() for reason in PUNTED},
+            {reason: punts[reason].number() for reason in PUNTED if reason in _ALWAYS or punts.find(reason)},
             fields["addresses"].texts(),
             {port: mode.choice(*URPF) for port, mode in urpf.keys(NAME)},
             {port: address.address() for port, address in _by_port(fields, "answer_from")},

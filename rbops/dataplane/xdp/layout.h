@@ -72,8 +72,8 @@ struct port {
 
 #define NOWHERE 0xffff
 
-/* From GROUP on: what is not a next hop, but several (multipath), or an answer. */
-enum next_hop_kind { NO_ROUTE, LOCAL, REMOTE, PUNT, PUNT_REMOTE, GROUP, BLACKHOLE, UNREACHABLE };
+/* From GROUP on: what is not a next hop, but several (multipath), an answer, or a tunnel, whose packets the kernel encrypts. */
+enum next_hop_kind { NO_ROUTE, LOCAL, REMOTE, PUNT, PUNT_REMOTE, GROUP, BLACKHOLE, UNREACHABLE, TUNNEL };
 
 #define GROUP_BUCKETS 256
 
@@ -104,6 +104,7 @@ enum punted {
 	PUNT_UNRESOLVED,
 	PUNT_NOT_FABRIC,
 	PUNT_NDP,
+	PUNT_IPSEC,
 	PUNT_REASONS,
 	PUNT_COUNT = 32,
 };

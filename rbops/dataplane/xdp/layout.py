@@ -24,9 +24,10 @@ MAGIC = 0x52423031
 MAX_SERVERS, MAX_DEVICES, MAX_INGRESS = MAX_XDP_SERVERS, MAX_XDP_DEVICES, 1024
 MAX_PORTS, MAX_ADJACENCIES, MAX_NEXT_HOPS = MAX_EXTERNAL_PORTS, 8192, 16384
 NOWHERE = 0xFFFF
-NO_ROUTE, LOCAL, REMOTE, PUNT, PUNT_REMOTE, GROUP, BLACKHOLE, UNREACHABLE = range(8)
+NO_ROUTE, LOCAL, REMOTE, PUNT, PUNT_REMOTE, GROUP, BLACKHOLE, UNREACHABLE, TUNNEL = range(9)
 GROUP_BUCKETS = 256
-NO_ROUTE_VALUE = 0xFFFFFFFF
+NO_ROUTE_VALUE, TUNNEL_VALUE = 0xFFFFFFFF, 0xFFFFFFFE
+_KIND_OF = {NO_ROUTE_VALUE: NO_ROUTE, TUNNEL_VALUE: TUNNEL}
 _URPF = {"off": 0, "loose": 2, "strict": 4}
 _RELAYS = 8
 BURST_TICKS, MAX_FLOWLET_TICKS = 10, 60_000
@@ -384,8 +385,8 @@ def _next_hop(
     fabric: Fabric, adjacencies: Mapping[tuple[int, int], tuple[int, int]], value: int
 ) -> tuple[int, int, int, int, int]:
     """One resolved next hop: MAC, kind, owner, device."""
-    if value == NO_ROUTE_VALUE:
-        return 0, NO_ROUTE, 0, 0, 0
+    if value in _KIND_OF:
+        return 0, _KIND_OF[value], 0, 0, 0
     port, adjacency = value >> 16, value & 0xFFFF
     if port >= len(fabric.owners):
         raise Mismatch(f"the forwarding table leads to port {port}, which does not exist", code="fib.port")

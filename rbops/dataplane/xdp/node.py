@@ -13,6 +13,8 @@ __all__ = ["HALF"]
 
 
 class _Xdp(NodeHalf):
+    secrets = ("ipsec.keys",)
+
     def parse(self, fields: Fields) -> XdpConfig:
         return XdpConfig.parse(fields)
 

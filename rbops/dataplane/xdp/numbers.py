@@ -72,4 +72,5 @@ def answer_text(entry: Entry, ports: Mapping[int, str]) -> str:
         return f"server {server}, port {port}, " + (f"adjacency {adjacency}" if adjacency else "its kernel")
     names = {shape.NO_ROUTE: "no route: the kernel", shape.PUNT: "this server's kernel"}
     names |= {shape.BLACKHOLE: "dropped (blackhole)", shape.UNREACHABLE: "the kernel answers: unreachable"}
+    names[shape.TUNNEL] = "a tunnel: this server's kernel encrypts"
     return names.get(kind, f"kind {kind}")

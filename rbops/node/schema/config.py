@@ -14,6 +14,7 @@ from rbops.errors import UsageError, Where
 from rbops.node.schema.dataplane import Dataplane
 from rbops.node.schema.exporter import ExporterConfig
 from rbops.node.schema.fields import Field, FieldError, Fields
+from rbops.node.schema.ipsec import NodeTunnel, TunnelConfig
 from rbops.node.schema.kernel import KernelConfig
 from rbops.node.schema.nic import MAC
 from rbops.node.schema.port import NAME, NodePort
@@ -90,6 +91,7 @@ class NodeConfig:
     ``separation``: how the management network is kept apart from the router's, ``auto``, ``vrf`` or ``rules``.
     ``services``: what listens on the router's addresses (``rbops.common.services``); None does not limit it.
     ``routing``: the daemon that speaks routing protocols here, if one does. ``exporter``: where metrics are given.
+    ``ipsec``: the tunnels that its kernel encrypts for.
     ``sysctl``: a part of a key that is a planned port means the device that it is on the server.
     """
 
@@ -109,7 +111,13 @@ class NodeConfig:
     services: tuple[str, ...] | None = None
     routing: RoutingDaemon | None = None
     exporter: ExporterConfig | None = None
+    ipsec: TunnelConfig | None = None
     dataplane: Dataplane
+
+    @property
+    def tunnels(self) -> tuple[NodeTunnel, ...]:
+        """The tunnels of its kernel."""
+        return () if self.ipsec is None else self.ipsec.tunnels
 
     @property
     def kernel_ports(self) -> tuple[NodePort, ...]:
@@ -133,6 +141,7 @@ class NodeConfig:
             **({} if self.services is None else {"services": list(self.services)}),
             **({} if self.routing is None else {"routing": self.routing.to_json()}),
             **({} if self.exporter is None else {"exporter": self.exporter.to_json()}),
+            **({} if self.ipsec is None else {"ipsec": self.ipsec.to_json()}),
             "sysctl": dict(self.sysctl),
             "routes": self.routes.to_json(),
             **({"host": self.host.to_json()} if self.host else {}),
@@ -153,7 +162,7 @@ class NodeConfig:
             raise node["ports"].error(f"port {twice[0]} appears twice")
         cores, routes, host = node["cores"].fields(), node["routes"].fields(), node.find("host")
         separation, listed, daemon = node.find("separation"), node.find("services"), node.find("routing")
-        exporter = node.find("exporter")
+        exporter, ipsec = node.find("exporter"), node.find("ipsec")
         return cls(
             cluster=node["cluster"].text(),
             digest=node["digest"].text(),
@@ -171,6 +180,7 @@ class NodeConfig:
             services=None if listed is None else tuple(_service(word) for word in listed.items()),
             routing=None if daemon is None else RoutingDaemon.parse(daemon.fields()),
             exporter=None if exporter is None else ExporterConfig.parse(exporter.fields()),
+            ipsec=None if ipsec is None else TunnelConfig.parse(ipsec.fields()),
             dataplane=registry.node_half(node["dataplane"].fields()["kind"].text()).parse(node["dataplane"].fields()),
         )
 

@@ -20,13 +20,18 @@ __all__ = ["HALF"]
 
 class _Xdp(Controller):
     kind = "xdp"
+    applications = ("forward", "route", "ipsec")
+    kernel_ipsec = True
     answers_probes = True
     drains = True
     dynamic = True
     ipv6 = True
     follower = "rbops-fib.service"
     rings_by_cpu = True
-    places = Places(own=("/etc/rbops/xdp", "/etc/rbops/fib.bin"), beside=("/etc/systemd/system/rbops-fib.service",))
+    places = Places(
+        own=("/etc/rbops/xdp", "/etc/rbops/fib.bin", "/etc/rbops/ipsec.keys"),
+        beside=("/etc/systemd/system/rbops-fib.service",),
+    )
     checks = Path(__file__).with_name("checks") / "test_dataplane.py"
 
     def offloads(self, spec: Spec, driver: str, *, steering: bool) -> Iterator[tuple[str, bool]]:

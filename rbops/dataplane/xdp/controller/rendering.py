@@ -10,6 +10,7 @@ from rbops.common.limits import MAX_XDP_BUNDLE, MAX_XDP_DEVICES, MAX_XDP_SERVERS
 from rbops.dataplane.base import ServerPart
 from rbops.dataplane.xdp.config import Follow, XdpConfig
 from rbops.dataplane.xdp.controller.fib import compile_fib
+from rbops.dataplane.xdp.controller.tunnels import with_tunnels
 from rbops.dataplane.xdp.guard import PUNTED, Guard
 from rbops.errors import UsageError
 from rbops.node.schema import Adjacency, Fabric, NodePort, PlannedFile
@@ -36,12 +37,15 @@ class XdpRendering:
     addresses: tuple[str, ...]
     routes: int | None = None
     ports6: tuple[Port6, ...] = ()
+    ipsec: bool = False
 
     def server(self, server: Server, fabric: Fabric) -> ServerPart:
         """No files of its own. Where it follows the kernel's table, neighbours without a MAC have a place too."""
         fabric = _relaying(fabric)
         urpf = {port.name: port.urpf for port in server.ports if port.urpf != "off"}
         punts = {reason: getattr(self.punts, reason) for reason in PUNTED}
+        # Without tunnels ESP is local delivery as anything else: rates are how the programs know.
+        punts["ipsec"] = punts["ipsec"] if self.ipsec else 0
         own = {
             port.name: port.addresses[0].partition("/")[0]
             for port in server.ports
@@ -99,11 +103,13 @@ def rendering(plan: ClusterPlan, routes: Table) -> XdpRendering:
         program = File(_OBJECT, bpf_object("dataplane/xdp", "router.bpf.o").read_bytes())
     except FileNotFoundError as error:
         raise UsageError(str(error), code="xdp.not-compiled", hint="make bpf") from error
-    fib = File(FIB, compile_fib(routes.networks, routes.lengths, routes.values, routes.routes6))
+    table = with_tunnels(plan, routes)
+    fib = File(FIB, compile_fib(table.networks, table.lengths, table.values, table.routes6))
     own = tuple(
         address.partition("/")[0] for server in plan.servers for port in server.ports for address in port.addresses
     )
     own += tuple(port.address.partition("/")[0] for port in plan.ports6)
     files = PlannedFile(_OBJECT, program.sha256), PlannedFile(FIB, fib.sha256)
     routes_to_come = None if plan.routing is None else plan.routing.routes
-    return XdpRendering((fib, program), *files, plan.forwarding.punts, own, routes_to_come, plan.ports6)
+    ipsec = bool(plan.forwarding.tunnels)
+    return XdpRendering((fib, program), *files, plan.forwarding.punts, own, routes_to_come, plan.ports6, ipsec)

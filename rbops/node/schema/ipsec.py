@@ -1,0 +1,117 @@
+"""What node.json says of the tunnels that this server's kernel encrypts and decrypts for."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from rbops.node.schema.fields import Fields
+
+__all__ = ["CIPHERS", "NodeTunnel", "TunnelConfig", "tunnel_device"]
+
+_CIPHER = re.compile(r"aes(128|256)gcm16|aes128-sha256")
+_HIGHEST = 0xFFFFFFFF
+
+CIPHERS: dict[str, tuple[str, int]] = {
+    "aes128gcm16": ("rfc4106(gcm(aes))", 1),
+    "aes256gcm16": ("rfc4106(gcm(aes))", 1),
+    "aes128-sha256": ("cbc(aes)", 2),
+}
+"""The kernel's name of a cipher, and how many words of the key file each direction has."""
+
+
+def tunnel_device(spi: int) -> str:
+    """The interface that leads into a tunnel."""
+    return f"rbops-t{spi}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeTunnel:
+    """One tunnel; ``number`` is also its interface's and that of all its states and policies.
+
+    ``local`` is the router's address that ``peer`` knows, ``own``: whether it is this server's, where what the peer
+    sends is decrypted. ``spi_out`` is this server's; ``salt`` is what its nonces differ by from those of other servers.
+    ``keys`` is the file on the machine that installs.
+    """
+
+    number: int
+    local: str
+    peer: str
+    own: bool
+    prefixes: tuple[str, ...]
+    sources: tuple[str, ...]
+    cipher: str
+    spi_out: int
+    spi_in: int
+    salt: int
+    replay_window: int
+    esn: bool
+    keys: str
+
+    @property
+    def device(self) -> str:
+        """Its interface."""
+        return tunnel_device(self.number)
+
+    @classmethod
+    def parse(cls, fields: Fields) -> NodeTunnel:
+        """FieldError for what is wrong."""
+        local, peer = (fields[key].address() for key in ("local", "peer"))
+        numbers = {key: fields[key].number() for key in ("number", "spi_out", "spi_in", "salt", "replay_window")}
+        for key, value in numbers.items():
+            if not 0 <= value <= _HIGHEST:
+                raise fields[key].error(f"{value} is not in 32 bits")
+        prefixes, sources = (
+            tuple(field.interface() for field in fields[key].items()) for key in ("prefixes", "sources")
+        )
+        cipher = fields["cipher"].text(_CIPHER)
+        return cls(
+            **numbers,
+            local=local,
+            peer=peer,
+            own=fields["own"].flag(),
+            prefixes=prefixes,
+            sources=sources,
+            cipher=cipher,
+            esn=fields["esn"].flag(),
+            keys=fields["keys"].text(),
+        )
+
+    def to_json(self) -> dict[str, object]:
+        """As in node.json."""
+        return {
+            "number": self.number,
+            "local": self.local,
+            "peer": self.peer,
+            "own": self.own,
+            "prefixes": list(self.prefixes),
+            "sources": list(self.sources),
+            "cipher": self.cipher,
+            "spi_out": self.spi_out,
+            "spi_in": self.spi_in,
+            "salt": self.salt,
+            "replay_window": self.replay_window,
+            "esn": self.esn,
+            "keys": self.keys,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelConfig:
+    """The tunnels, and the file on this server with their keys: a line each, in their order."""
+
+    file: str
+    tunnels: tuple[NodeTunnel, ...]
+
+    @classmethod
+    def parse(cls, fields: Fields) -> TunnelConfig:
+        """FieldError for what is wrong."""
+        tunnels = tuple(NodeTunnel.parse(each.fields()) for each in fields["tunnels"].items())
+        numbers = [tunnel.number for tunnel in tunnels]
+        if len(set(numbers)) < len(numbers):
+            raise fields["tunnels"].error("two tunnels have the same number")
+        return cls(fields["file"].text(), tunnels)
+
+    def to_json(self) -> dict[str, object]:
+        """As in node.json."""
+        return {"file": self.file, "tunnels": [tunnel.to_json() for tunnel in self.tunnels]}

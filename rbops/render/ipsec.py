@@ -1,0 +1,51 @@
+"""A server's part of the tunnels that the kernels encrypt for: an association of its own for what it sends.
+
+Every server sends with its own SPI, so that none of them shares sequence numbers with another (RFC 9611 has the idea);
+what the peer sends is decrypted by the server that has the tunnel's address.
+"""
+
+from __future__ import annotations
+
+from rbops.dataplane import registry
+from rbops.node.schema.ipsec import NodeTunnel, TunnelConfig
+from rbops.plan import ClusterPlan, Server, Tunnel
+
+__all__ = ["FILE", "kernel_tunnels", "node_part"]
+
+FILE = "/etc/rbops/ipsec.keys"
+"""The tunnels' keys on every server, root's with mode 0600."""
+
+
+def kernel_tunnels(plan: ClusterPlan) -> tuple[Tunnel, ...]:
+    """Those that the servers' kernels encrypt for; none where the data plane does it itself."""
+    if not registry.controller(plan.forwarding.dataplane).kernel_ipsec:
+        return ()
+    return plan.forwarding.tunnels
+
+
+def node_part(plan: ClusterPlan, server: Server) -> TunnelConfig | None:
+    """What node.json says; None where there are no such tunnels."""
+    tunnels = kernel_tunnels(plan)
+    if not tunnels:
+        return None
+    own = {address.partition("/")[0] for port in server.ports for address in port.addresses if port.id is not None}
+    return TunnelConfig(FILE, tuple(_tunnel(tunnel, server.index, own) for tunnel in tunnels))
+
+
+def _tunnel(tunnel: Tunnel, index: int, own: set[str]) -> NodeTunnel:
+    local = str(tunnel.local)
+    return NodeTunnel(
+        number=tunnel.spi,
+        local=local,
+        peer=tunnel.peer,
+        own=local in own,
+        prefixes=tunnel.prefixes,
+        sources=tunnel.sources,
+        cipher=tunnel.cipher,
+        spi_out=tunnel.outward_spi(index),
+        spi_in=tunnel.inward_spi,
+        salt=index,
+        replay_window=tunnel.replay_window,
+        esn=tunnel.esn,
+        keys=tunnel.keys,
+    )

@@ -1,0 +1,67 @@
+"""The other end of a tunnel, as its administrator sets it up by hand: iproute2's own words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+__all__ = ["CBC", "GCM", "Peer", "key_file"]
+
+GCM = ("00112233445566778899aabbccddeeff01020304", "f0e1d2c3b4a5968778695a4b3c2d1e0f0a0b0c0d")
+"""Keys of what the router sends and of what its peer sends, each with its salt."""
+CBC = (
+    "00112233445566778899aabbccddeeff", "102132435465768798a9bacbdcedfe0f" * 2,
+    "f0e1d2c3b4a5968778695a4b3c2d1e0f", "0f1e2d3c4b5a69788796a5b4c3d2e1f0" * 2,
+)  # fmt: skip
+
+
+def key_file(keys: Iterable[str]) -> str:
+    """What a user writes."""
+    return "\n".join(keys) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """``address`` is the peer's, ``router`` where it sends to; ``inside`` is behind it, ``outside`` behind the router.
+
+    ``servers``: how many send to it.
+    """
+
+    address: str
+    router: str
+    inside: str
+    outside: str
+    spi: int
+    servers: int
+    keys: tuple[str, ...] = GCM
+
+    def batch(self) -> str:
+        """For ``ip -batch``: an association of each server's, the peer's own, and its policies."""
+        half = len(self.keys) // 2
+        lines = [
+            self._state(self.router, self.address, self.spi << 16 | server << 8, _salted(self.keys[:half], server))
+            for server in range(self.servers)
+        ]
+        lines.append(self._state(self.address, self.router, self.spi << 16, self.keys[half:]))
+        to, back = (f"tmpl src {a} dst {b} proto esp mode tunnel" for a, b in self._ends())
+        lines.append(f"xfrm policy add src {self.inside} dst {self.outside} dir out {to}")
+        lines += [f"xfrm policy add src {self.outside} dst {self.inside} dir {way} {back}" for way in ("in", "fwd")]
+        return "".join(f"{line}\n" for line in lines)
+
+    def _ends(self) -> tuple[tuple[str, str], tuple[str, str]]:
+        return (self.address, self.router), (self.router, self.address)
+
+    def _state(self, source: str, destination: str, spi: int, keys: tuple[str, ...]) -> str:
+        if len(keys) == 1:
+            words = f"aead rfc4106(gcm(aes)) 0x{keys[0]} 128"
+        else:
+            words = f"enc cbc(aes) 0x{keys[0]} auth-trunc hmac(sha256) 0x{keys[1]} 128"
+        ends = f"src {source} dst {destination} proto esp spi {spi:#x} mode tunnel"
+        return f"xfrm state add {ends} replay-window 1024 flag esn {words}"
+
+
+def _salted(keys: tuple[str, ...], server: int) -> tuple[str, ...]:
+    """The last octet of AES-GCM's salt differs by the server's number."""
+    if len(keys) != 1:
+        return keys
+    return (keys[0][:-2] + f"{int(keys[0][-2:], 16) ^ server:02x}",)
