@@ -10,7 +10,7 @@ import typer
 
 from rbops.cli.output import Format
 
-__all__ = ["JunitFile", "Output", "Spec", "remember_format", "wants_json"]
+__all__ = ["ExamplesFile", "JunitFile", "Output", "Spec", "remember_format", "wants_json"]
 
 _FORMAT = "rbops.format"
 _Value = TypeVar("_Value", bound=StrEnum)
@@ -32,6 +32,15 @@ Output = Annotated[
 ]
 JunitFile = Annotated[
     Path | None, typer.Option("--junit", metavar="FILE", help="Also write a JUnit XML report to FILE.")
+]
+
+ExamplesFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--examples",
+        metavar="FILE",
+        help="Also write the first wrong packet of each kind, port and phase to FILE, as pcapng.",
+    ),
 ]
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rbops.errors import RbopsError
     from rbops.report.junit import Suite
     from rbops.report.tables import Block
+    from rbops.selftest.result import SelftestResult
 
 __all__ = [
     "Format",
@@ -31,6 +32,7 @@ __all__ = [
     "emit_json",
     "emit_pieces",
     "error_json",
+    "save_examples",
     "save_junit",
     "say",
     "show",
@@ -126,6 +128,22 @@ def say(text: str) -> None:
     """Write a message to stderr."""
     sys.stderr.write(text if text.endswith("\n") else text + "\n")
     sys.stderr.flush()
+
+
+def save_examples(target: Path, result: SelftestResult) -> None:
+    """Write the wrong packets of a self-test as pcapng; UsageError (2) where that cannot be."""
+    from rbops.errors import UsageError, Where
+    from rbops.report.examples import write_examples
+    from rbops.report.words import counted
+
+    try:
+        with target.open("wb") as file:
+            write_examples(file, result.examples, result.name)
+    except OSError as error:
+        raise UsageError(
+            f"cannot be written: {error.strerror}", code="report.examples", where=Where(file=str(target))
+        ) from error
+    say(f"wrote {counted(len(result.examples), 'wrong packet')} to {target}")
 
 
 def save_junit(target: Path, suites: Iterable[Suite]) -> None:

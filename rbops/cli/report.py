@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rbops.cli.options import JunitFile
-from rbops.cli.output import emit_json, save_junit, say, show
+from rbops.cli.options import ExamplesFile, JunitFile
+from rbops.cli.output import emit_json, save_examples, save_junit, say, show
 from rbops.errors import UsageError, Where
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def report(
         typer.Option("-o", "--output", metavar="FILE", help="Write a self-contained HTML page to FILE instead."),
     ] = None,
     junit: JunitFile = None,
+    examples: ExamplesFile = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of a result instead.")] = False,
 ) -> None:
     """Show saved results of the self-test; several are compared.
@@ -50,6 +51,8 @@ def report(
     documents = [document.read(path) for path in results]
     if junit is not None:
         _junit(junit, documents)
+    if examples is not None:
+        _examples(examples, documents)
     if page is not None:
         _page(page, documents, results)
     else:
@@ -86,6 +89,14 @@ def _junit(target: Path, documents: list[ResultDoc]) -> None:
     from rbops.report.selftest import selftest_junit
 
     save_junit(target, [selftest_junit(restored(document)) for document in documents])
+
+
+def _examples(target: Path, documents: list[ResultDoc]) -> None:
+    from rbops.report.results.restore import restored
+
+    if len(documents) > 1:
+        raise UsageError("--examples takes the packets of one result", code="report.examples")
+    save_examples(target, restored(documents[0]))
 
 
 def _names(paths: list[Path]) -> list[str]:

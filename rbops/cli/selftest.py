@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rbops.cli.options import JunitFile, Output, Spec
-from rbops.cli.output import Format, conclude_json, save_junit, say, show
+from rbops.cli.options import ExamplesFile, JunitFile, Output, Spec
+from rbops.cli.output import Format, conclude_json, save_examples, save_junit, say, show
 from rbops.cli.servers import Servers, reaches_servers
 from rbops.errors import CheckFailed, UsageError
 
@@ -59,7 +59,9 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
     packets: Annotated[
         int | None, typer.Option(metavar="N", help="Packets for each pair of ports in the matrix phase.")
     ] = None,
-    size: Annotated[int, typer.Option(metavar="BYTES", help="Frame size with FCS, 64 to 1518.")] = 64,
+    size: Annotated[
+        str, typer.Option(metavar="BYTES|MIX", help="Frame size with FCS, 64 to 1518, or a mix: imix or abilene.")
+    ] = "64",
     family: Annotated[
         Family, typer.Option(help="Send IPv4, IPv6, or both: IPv6 between the ports whose IPv6 has a neighbour's MAC.")
     ] = Family.BOTH,
@@ -70,7 +72,8 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
         typer.Option("--rates", help="Search NDR and PDR with their bounds (MLRsearch) instead of the highest rate."),
     ] = False,
     sizes: Annotated[
-        str | None, typer.Option(metavar="BYTES,...", help="Frame sizes for --rates. Default: that of --size.")
+        str | None,
+        typer.Option(metavar="BYTES|MIX,...", help="Frame sizes and mixes for --rates. Default: that of --size."),
     ] = None,
     runs: Annotated[int, typer.Option(metavar="N", help="Searches for each size with --rates.")] = 1,
     method: Annotated[Method, typer.Option(help="mlr: several trials for each bound; rfc2544: one.")] = Method.MLR,
@@ -103,6 +106,7 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
         ),
     ] = False,
     junit: JunitFile = None,
+    examples: ExamplesFile = None,
     output: Output = Format.TEXT,
 ) -> None:
     """Send packets between all external ports, and check each on arrival.
@@ -127,15 +131,17 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
     # A trial is a part of a search's time, within what a trial can be.
     trial = min(1.0, max(0.1, search / 120))
     shape = SearchShape(method=method.value, trial_s=trial, sum_s=3 * trial, limit_s=search)
-    wanted = RateOptions(_sizes(sizes) if sizes is not None else (size,), runs, shape)
+    wanted = RateOptions(_sizes(sizes) if sizes is not None else (_size(size),), runs, shape)
     seconds = duration if duration is not None else QUICK_S if quick else _USUAL_S
     options = SelftestOptions(
-        duration_s=seconds, packets=packets, size=size, seed=seed, phases=phases, rates=wanted, tcp_bps=_rate(tcp_rate),
-        family=None if family is Family.BOTH else int(family.value),
+        duration_s=seconds, packets=packets, size=_size(size), seed=seed, phases=phases, rates=wanted,
+        tcp_bps=_rate(tcp_rate), family=None if family is Family.BOTH else int(family.value),
     )  # fmt: skip
     result = measure(spec, servers, options)
     if junit is not None:
         save_junit(junit, [selftest_junit(result)])
+    if examples is not None:
+        save_examples(examples, result)
     error = None if result.passed else _failure(result)
     if output is Format.JSON:
         conclude_json(result.to_dict(), error)
@@ -145,12 +151,17 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
         raise error
 
 
-def _sizes(text: str) -> tuple[int, ...]:
-    if not re.fullmatch(r"[0-9]{1,5}(,[0-9]{1,5})*", text):
+def _size(text: str) -> int | str:
+    """A size, or what may be the name of a mix."""
+    return int(text) if re.fullmatch(r"[0-9]{1,5}", text) else text
+
+
+def _sizes(text: str) -> tuple[int | str, ...]:
+    if not re.fullmatch(r"[0-9a-z]{1,9}(,[0-9a-z]{1,9})*", text):
         raise UsageError(
-            f"{text!r} is not a list of frame sizes", code="selftest.sizes", hint="for example --sizes 64,512,1518"
+            f"{text!r} is not a list of frame sizes", code="selftest.sizes", hint="for example --sizes 64,512,imix"
         )
-    return tuple(dict.fromkeys(int(size) for size in text.split(",")))
+    return tuple(dict.fromkeys(_size(size) for size in text.split(",")))
 
 
 def _rate(text: str | None) -> float | None:

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from rbops.report.junit import Case, Suite
+from rbops.report.selftest_rates import (
+    bounds_cells,
+    frames_of,
+    latency_table,
+    rate_limit,
+    rate_line,
+    rates_table,
+    summary_line,
+)
 from rbops.report.tables import Block, Cell, Styled, Table
 from rbops.report.words import counted
 from rbops.selftest.balance import Balance
-from rbops.selftest.latency import LatencyPoint
 from rbops.selftest.outage import Outage
-from rbops.selftest.rateresult import Bounds, RateRun, RateSummary, summaries
+from rbops.selftest.rateresult import summaries
+from rbops.selftest.reordering import RECENT
 from rbops.selftest.result import Pair, PathCount, Phase, PortService, QueueService, RateResult, SelftestResult
 from rbops.selftest.tcprun import TcpRun
 
-__all__ = ["LIMITS", "selftest_blocks", "selftest_junit"]
-
-_SLOW_PPS = 100_000
-LIMITS = {
-    "testers": "the testers cannot send faster",
-    "precision": "the next rate tried, up to 5% more, had loss",
-    "loss": "packets were lost at every rate",
-    "time": "as near as the time allowed",
-}
+__all__ = ["selftest_blocks", "selftest_junit"]
 
 
 def selftest_junit(result: SelftestResult) -> Suite:
@@ -47,11 +48,11 @@ def selftest_junit(result: SelftestResult) -> Suite:
         if rate is not None:
             failures = () if rate.rate_pps else ("no rate without loss was found",)
             what = f"highest rate without loss{name}"
-            cases.append(Case("selftest.rate", what, 0.0, failures, output=_rate_line(rate)))
+            cases.append(Case("selftest.rate", what, 0.0, failures, output=rate_line(rate)))
     for run in result.rate_runs:
         failures = () if run.pdr.lower_pps else ("no rate with little loss was found",)
-        name = f"NDR and PDR of {_frames(run.size, run.family)}, run {run.run}"
-        text = f"NDR {_bounds(run.ndr)[1]}, PDR {_bounds(run.pdr)[1]} Mpps, limit: {_rate_limit(run)}"
+        name = f"NDR and PDR of {frames_of(run.size, run.mix, run.family)}, run {run.run}"
+        text = f"NDR {bounds_cells(run.ndr)[1]}, PDR {bounds_cells(run.pdr)[1]} Mpps, limit: {rate_limit(run)}"
         cases.append(Case("selftest.rates", name, run.seconds, failures, output=text))
     for tcp in result.tcp_runs:
         text = (
@@ -70,18 +71,20 @@ def selftest_blocks(result: SelftestResult) -> Iterator[Block]:
     yield from (_matrix(phase, names) for phase in result.phases if phase.all_ports)
     if result.phases:
         yield _phases(result.phases)
+    yield from (_lateness(phase) for phase in result.phases if phase.lateness.packets)
+    yield from (_sizes(phase) for phase in result.phases if phase.sizes)
     yield from _loads(result.phases)
     yield from (_service(phase) for phase in result.phases if phase.service)
     if result.rate is not None:
-        yield _rate_line(result.rate)
+        yield rate_line(result.rate)
         yield _prediction_line(result.predicted_pps, result.rate)
     if result.rate6 is not None:
-        yield _rate_line(result.rate6, "highest rate of IPv6 without loss")
+        yield rate_line(result.rate6, "highest rate of IPv6 without loss")
     if result.rate_runs:
-        yield _rates(result.rate_runs)
-        yield from (_summary(one) for one in summaries(result.rate_runs) if len(one.rates_pps) > 1)
+        yield rates_table(result.rate_runs)
+        yield from (summary_line(one) for one in summaries(result.rate_runs) if len(one.rates_pps) > 1)
     if result.latencies:
-        yield _latency(result.latencies)
+        yield latency_table(result.latencies)
     if result.tcp_runs:
         yield _tcp(result.tcp_runs)
     if result.outages:
@@ -104,12 +107,8 @@ def _matrix(phase: Phase, names: dict[int, str]) -> Table:
     cells = {(pair.source, pair.destination): _cell(pair) for pair in phase.pairs}
     columns = ("from \\ to", *(f"port {port} ({names[port]})" for port in names))
     rows = [(f"port {row} ({names[row]})", *(cells.get((row, column), "-") for column in names)) for row in names]
-    title = f"Received, {_frames(phase.size, phase.family)}, every port to every other"
+    title = f"Received, {frames_of(phase.size, phase.mix, phase.family)}, every port to every other"
     return Table(title, columns, tuple(rows))
-
-
-def _frames(size: int, family: int) -> str:
-    return f"{size}-byte frames{'' if family == 4 else ' of IPv6'}"  # noqa: PLR2004  the family
 
 
 def _cell(pair: Pair) -> Cell:
@@ -125,7 +124,31 @@ def _phase_row(phase: Phase) -> tuple[str, ...]:
     counts = (phase.sent, phase.received, phase.lost, phase.duplicates)
     reordered = f"{phase.reordering.sequences:,} ({phase.reordering.fraction:.3%})"
     rates = (f"{phase.rate_pps / 1e6:.2f}", f"{phase.rate_bps / 1e9:.2f}")
-    return (phase.name, str(phase.size), *(f"{count:,}" for count in counts), reordered, *rates)
+    return (
+        phase.name,
+        str(phase.size) if phase.mix is None else f"{phase.size} {phase.mix}",
+        *(f"{count:,}" for count in counts),
+        reordered,
+        *rates,
+    )
+
+
+def _lateness(phase: Phase) -> str:
+    late, received = phase.lateness, max(1, phase.received)
+    most = f"{late.most} or more" if late.most == RECENT - 1 else str(late.most)
+    return (
+        f"{phase.name}: {late.packets:,} late packets, extent {late.mean_extent:.1f} on average, {most} at most; "
+        f"1-reordered {late.reordered(1) / received:.4%}, 3-reordered {late.reordered(3) / received:.4%} (RFC 4737)"
+    )
+
+
+def _sizes(phase: Phase) -> Table:
+    total = sum(each.sent for each in phase.sizes) or 1
+    rows = tuple(
+        (str(each.size), f"{each.sent:,}", f"{each.sent / total:.2%}", f"{each.received:,}") for each in phase.sizes
+    )
+    columns = ("bytes", "sent", "of all", "received")
+    return Table(f"Packets by size in the {phase.name} phase ({phase.mix})", columns, rows)
 
 
 def _loads(phases: Iterable[Phase]) -> Iterator[Block]:
@@ -245,102 +268,6 @@ def _tcp(runs: Iterable[TcpRun]) -> Table:
         rows.append((*ends, *(cells if run.failure is None else (Styled(run.failure, "bad"), "-", "-", "-", "-"))))
     columns = ("connections", "ports", "offered Gbps", "Gbps", "retransmitted", "in vain", "segments", "out of order")
     return Table("TCP by iperf3", columns, tuple(rows))
-
-
-def _rate_line(rate: RateResult, what: str = "highest rate without loss") -> str:
-    if not rate.rate_pps:
-        slowest = min(trial.sent_pps for trial in rate.trials)
-        return (
-            f"{what}: none found in {len(rate.trials)} trials of {rate.size}-byte frames, "
-            f"the slowest at {slowest:,.0f} packets a second"
-        )
-    digits = 2 if rate.rate_pps >= _SLOW_PPS else 4
-    return (
-        f"{what}: {rate.rate_pps / 1e6:.{digits}f} Mpps, {rate.rate_bps / 1e9:.{digits}f} Gbps of "
-        f"{rate.size}-byte frames, all ports at once ({LIMITS[rate.limit]}; "
-        f"{counted(len(rate.trials), 'trial')})"
-    )
-
-
-def _rates(runs: Sequence[RateRun]) -> Table:
-    columns = ("bytes", "run", "NDR Mpps", "bounds", "PDR Mpps", "bounds", "trials", "seconds", "limit")
-    rows = tuple(
-        (
-            _size(run.size, run.family),
-            str(run.run),
-            *(cell for bounds in (run.ndr, run.pdr) for cell in _bounds(bounds)),
-            f"{len(run.trials)} of {run.trial_s:g} s",
-            f"{run.seconds:.0f}",
-            _rate_limit(run),
-        )
-        for run in runs
-    )
-    return Table("Rates of all ports at once: NDR without loss, PDR with 0.5% at most", columns, rows)
-
-
-def _latency(points: Sequence[LatencyPoint]) -> Table:
-    columns = (
-        "bytes",
-        "load",
-        "Mpps",
-        "lost",
-        "min",
-        "p50",
-        "p90",
-        "p99",
-        "p99.9",
-        "max",
-        "IPDV",
-        "testers alone, p50",
-        "timed",
-    )
-    rows = tuple(
-        (
-            _size(point.size, point.family),
-            "unloaded" if point.part is None else f"{point.part:.0%}",
-            _offered(point),
-            f"{point.lost:,}",
-            *(_us(value) for value in (point.found.min_s, *point.found.percentiles_s, point.found.max_s)),
-            _us(point.found.variation_s),
-            _us(point.floor.percentiles_s[0]),
-            f"{point.found.samples:,}",
-        )
-        for point in points
-    )
-    return Table("Latency in microseconds, of all ports at once", columns, rows)
-
-
-def _size(size: int, family: int) -> str:
-    return str(size) if family == 4 else f"{size} IPv6"  # noqa: PLR2004  the family
-
-
-def _offered(point: LatencyPoint) -> Cell:
-    sent = f"{point.sent_pps / 1e6:.4f}"
-    return sent if point.reached else Styled(f"{sent} of {point.offered_pps / 1e6:.4f}", "bad")
-
-
-def _us(seconds: float) -> str:
-    return f"{seconds * 1e6:,.1f}"
-
-
-def _bounds(bounds: Bounds) -> tuple[str, str]:
-    upper = "-" if bounds.upper_pps is None else f"{bounds.upper_pps / 1e6:.4f}"
-    width = "" if bounds.width is None else f" ({bounds.width:.2%})"
-    return f"{bounds.lower_pps / 1e6:.4f}", f"{bounds.lower_pps / 1e6:.4f} to {upper}{width}"
-
-
-def _rate_limit(run: RateRun) -> str:
-    if not run.complete:
-        return "time"
-    names = [name for name, bounds in (("NDR", run.ndr), ("PDR", run.pdr)) if bounds.limited]
-    return f"testers ({', '.join(names)})" if names else "router"
-
-
-def _summary(one: RateSummary) -> str:
-    return (
-        f"{one.name.upper()} of {_frames(one.size, one.family)} over {len(one.rates_pps)} runs: "
-        f"mean {one.mean_pps / 1e6:.4f} Mpps, spread {one.spread:.2%}"
-    )
 
 
 def _prediction_line(predicted_pps: int, rate: RateResult) -> str:

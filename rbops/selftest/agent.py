@@ -112,9 +112,12 @@ class Agent:
         self._ready_sink().expect(_epoch(epoch), own, words, packed, sources)
         return {}
 
-    def prepare(self, epoch: dict[str, Any], source: int, entries: str, active: int, burst: int) -> dict[str, Any]:
-        """Start an epoch at the generator."""
-        self._ready_generator().prepare(_epoch(epoch), source, base64.b64decode(entries), active, burst)
+    def prepare(
+        self, epoch: dict[str, Any], source: int, entries: str, active: int, burst: int, schedule: str = ""
+    ) -> dict[str, Any]:
+        """Start an epoch at the generator; ``schedule`` are the lengths of frames in turn, if they differ."""
+        packed, lengths = base64.b64decode(entries), base64.b64decode(schedule)
+        self._ready_generator().prepare(_epoch(epoch), source, packed, active, burst, lengths)
         return {}
 
     def send(self, frames: int | None, seconds: float, pps: float | None, chunk: int) -> dict[str, Any]:
@@ -129,19 +132,24 @@ class Agent:
     def collect(self) -> dict[str, Any]:
         """What the sink found in this epoch."""
         found = self._ready_sink().reception()
+        since_1970 = time.time_ns() - time.monotonic_ns()
         return {
             "delivered": found.delivered,
             "faults": found.faults,
             "misdelivered": [[*pair, count] for pair, count in sorted(found.misdelivered.items())],
-            "samples": {int(kind): frame.hex() for kind, frame in found.samples.items()},
+            "samples": {int(kind): frame.hex() for kind, (_, frame) in found.samples.items()},
+            "sampled_ns": {int(kind): at + since_1970 for kind, (at, _) in found.samples.items()},
+            "lateness": found.lateness,
             "stale": found.stale,
             "passed": found.passed,
+            "lengths": found.lengths,
+            "lengths_sent": self._ready_generator().lengths(),
         }
 
-    def floor(self, length: int, seconds: float, pps: float, chunk: int) -> dict[str, Any]:
+    def floor(self, length: int, seconds: float, pps: float, chunk: int, schedule: str = "") -> dict[str, Any]:
         """The stamps of packets sent over a cable without a router, as for ``stamps``."""
         try:
-            sent, received = floor.measure(length, seconds, pps, chunk)
+            sent, received = floor.measure(length, seconds, pps, chunk, base64.b64decode(schedule))
         except subprocess.CalledProcessError as error:
             raise CheckFailed(f"no cable for the testers alone: {error.stderr!r}", code="tester.floor") from error
         return {"sent": base64.b64encode(sent).decode(), "received": base64.b64encode(received).decode()}
@@ -193,6 +201,7 @@ def _epoch(value: dict[str, Any]) -> Epoch:
         value.get("shift", 0),
         value.get("room", 0),
         value.get("family", 4),
+        value.get("mixed", False),
     )
 
 

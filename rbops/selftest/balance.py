@@ -130,8 +130,8 @@ def jain(values: Sequence[float]) -> float | None:
     return sum(values) ** 2 / (len(values) * squares) if squares else None
 
 
-def balance(plan: ClusterPlan, counted: Readings, size: int, seconds: float) -> Balance | None:
-    """From the differences of counters of a phase that sent frames of ``size`` bytes with FCS for ``seconds``.
+def balance(plan: ClusterPlan, counted: Readings, size: float, seconds: float) -> Balance | None:
+    """From the differences of counters of a phase that sent frames of ``size`` bytes on average for ``seconds``.
 
     None where nothing was counted. The prediction is a fluid's: of a pair's rate the part within the quota goes
     directly, the rest in equal parts over the others. It is made where all servers were read and their data plane

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,17 +12,33 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rbops.errors import CheckFailed
+from rbops.selftest.example import Example
 from rbops.selftest.ports import AttachedTester
 from rbops.selftest.programs import STAMPS
+from rbops.selftest.reordering import RECENT, Lateness
 from rbops.selftest.result import Pair, Phase, Source
+from rbops.selftest.sizes import FrameSizes, SizeCount, Wanted, sizes_of
 from rbops.selftest.tester import Agents
 from rbops.selftest.traffic import Traffic, expected_entries, generator_entries, longest, sent_to
-from rbops.selftest.wire import Epoch, FrameFault, smallest_size
+from rbops.selftest.wire import FCS_BYTES, Epoch, FrameFault
 
 __all__ = ["Bench", "Outcome", "run_phase"]
 
 CAPACITY_WORDS = 1 << 20
 """Room for packets at each sink, in words of 64: 8 MiB, 67 million packets."""
+
+_KINDS = {
+    FrameFault.DUPLICATE: "duplicate",
+    FrameFault.MANGLED: "corrupt",
+    FrameFault.CORRUPT: "corrupt",
+    FrameFault.HEADER: "header",
+    FrameFault.TTL: "TTL",
+    FrameFault.CHECKSUM: "checksum",
+    FrameFault.DESTINATION_MAC: "next-hop MAC",
+    FrameFault.SOURCE_MAC: "source MAC",
+    FrameFault.MISDELIVERED: "misdelivered",
+}
+"""What examples are kept of, as faults call it; being late cannot be seen at one packet."""
 
 _FASTEST_PPS = 15_000_000
 _QUIET_S, _DRAIN_S, _POLL_S = 0.1, 2.0, 0.01
@@ -45,9 +62,9 @@ class Bench:
         """A phase's name in results: that of IPv6 says so."""
         return phase if self.family == 4 else f"{phase} IPv6"  # noqa: PLR2004  the family
 
-    def size(self, wanted: int) -> int:
-        """The frame size, or the smallest that the family's headers and the identity fit into; bytes with FCS."""
-        return max(wanted, smallest_size(self.family))
+    def sizes(self, wanted: Wanted) -> FrameSizes:
+        """What is sent in this family for that size, or mix of sizes."""
+        return sizes_of(wanted, self.family)
 
     def epoch(self, traffic: Traffic) -> Epoch:
         """The next epoch; raises CheckFailed after 4,095 of them."""
@@ -55,17 +72,22 @@ class Bench:
         if number is None:
             raise CheckFailed("the self-test has no epoch left", code="selftest.epochs")
         shift, room = _stamps(self, traffic) if traffic.stamped else (0, 0)
-        return Epoch(self.run << 12 | number, self.keys, traffic.length, traffic.flows, shift, room, self.family)
+        mixed = traffic.sizes.mix is not None
+        magic = self.run << 12 | number
+        return Epoch(magic, self.keys, traffic.length, traffic.flows, shift, room, self.family, mixed)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A phase and the evidence: the first wrong frame of each kind at each tester, by tester index."""
+    """A phase and the evidence: the first wrong frame of each kind at each tester, by tester index, and as examples.
+
+    ``room``: packets of each flow whose times were noted.
+    """
 
     phase: Phase
     samples: dict[int, dict[FrameFault, bytes]]
     room: int = 0
-    """Packets of each flow whose times were noted."""
+    examples: tuple[Example, ...] = ()
 
 
 def run_phase(bench: Bench, traffic: Traffic, meanwhile: Callable[[], None] | None = None) -> Outcome:
@@ -77,7 +99,7 @@ def run_phase(bench: Bench, traffic: Traffic, meanwhile: Callable[[], None] | No
     frames, words = _fit(bench, traffic)
     addresses = [tester.at.address for tester in bench.testers]
     shape = {"magic": epoch.magic, "keys": epoch.keys, "length": epoch.length, "flows": epoch.flows}
-    shape |= {"shift": epoch.shift, "room": epoch.room, "family": epoch.family}
+    shape |= {"shift": epoch.shift, "room": epoch.room, "family": epoch.family, "mixed": epoch.mixed}
     expectations: list[dict[str, Any] | None] = [
         {
             "epoch": shape,
@@ -123,6 +145,7 @@ def _preparations(bench: Bench, traffic: Traffic, epoch: Epoch, shape: dict[str,
             "entries": _text(generator_entries(bench.testers, tester.index, traffic, epoch)),
             "active": traffic.active or traffic.flows * len(traffic.destinations[tester.index]),
             "burst": traffic.burst,
+            "schedule": _text(traffic.sizes.schedule),
         }
         if traffic.destinations.get(tester.index)
         else None
@@ -202,19 +225,45 @@ def _outcome(bench: Bench, traffic: Traffic, sent: Sequence[Source], found: Sequ
             pairs.append(_pair(bench.testers, tester.index, to, count, found))
     phase = Phase(
         name=bench.named(traffic.name),
-        size=traffic.size,
+        size=traffic.sizes.size,
         seconds=max(source.seconds for source in sent),
         sources=tuple(sent),
         pairs=tuple(pairs),
         stray=sum(answer["passed"] for answer in found),
         family=bench.family,
+        mix=traffic.sizes.mix,
+        sizes=_by_size(found),
+        lateness=sum((_lateness(answer["lateness"]) for answer in found), Lateness()),
     )
     samples = {
         index: {FrameFault(int(kind)): bytes.fromhex(frame) for kind, frame in answer["samples"].items()}
         for index, answer in enumerate(found)
         if answer["samples"]
     }
-    return Outcome(phase, samples)
+    return Outcome(phase, samples, examples=tuple(_examples(bench, phase.name, samples, found)))
+
+
+def _lateness(counts: Sequence[int]) -> Lateness:
+    return Lateness(tuple(counts[:RECENT]), tuple(counts[RECENT:]))
+
+
+def _examples(
+    bench: Bench, phase: str, samples: dict[int, dict[FrameFault, bytes]], found: Sequence[dict[str, Any]]
+) -> Iterator[Example]:
+    for index, frames in samples.items():
+        for kind, frame in frames.items():
+            if kind in _KINDS:
+                at = found[index]["sampled_ns"][str(int(kind))]
+                yield Example(phase, _KINDS[kind], bench.testers[index].at.port, at, frame)
+
+
+def _by_size(found: Sequence[dict[str, Any]]) -> tuple[SizeCount, ...]:
+    sent, received = Counter[int](), Counter[int]()
+    for answer in found:
+        sent.update({int(length): count for length, count in answer["lengths_sent"].items()})
+        received.update({int(length): count for length, count in answer["lengths"].items()})
+    lengths = sorted(sent.keys() | received.keys())
+    return tuple(SizeCount(length + FCS_BYTES, sent[length], received[length]) for length in lengths)
 
 
 def _pair(testers: Sequence[AttachedTester], source: int, to: int, sent: int, found: Sequence[dict[str, Any]]) -> Pair:

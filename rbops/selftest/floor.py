@@ -21,14 +21,13 @@ _NEAR, _FAR = "02:4e:ff:00:00:01", "02:4e:ff:00:00:02"
 ROOM, _WORDS = 8192, 4096
 
 
-def measure(length: int, seconds: float, pps: float, chunk: int) -> tuple[bytes, bytes]:
+def measure(length: int, seconds: float, pps: float, chunk: int, schedule: bytes = b"") -> tuple[bytes, bytes]:
     """Send so, with nothing between; (sent, received) as the stamps of ``FLOWS`` flows, ``ROOM`` each.
 
     Raises OSError without the rights, CalledProcessError without `ip`.
     """
-    epoch = Epoch(
-        0x7F000001, (1, 2), length, FLOWS, shift=max(0, int(pps * seconds / FLOWS / ROOM).bit_length()), room=ROOM
-    )
+    shift = max(0, int(pps * seconds / FLOWS / ROOM).bit_length())
+    epoch = Epoch(0x7F000001, (1, 2), length, FLOWS, shift=shift, room=ROOM, mixed=bool(schedule))
     with private_namespace() as namespace:
         os.close(namespace)
         pair = ["ip", "link", "add", "near", "address", _NEAR, "type", "veth", "peer", "name", "far", "address", _FAR]
@@ -43,7 +42,7 @@ def measure(length: int, seconds: float, pps: float, chunk: int) -> tuple[bytes,
         entries = b"".join(pack_headers(headers(_flow(flow), length), 0, flow) for flow in range(FLOWS))
         sink.expect(epoch, 0, _WORDS, {0: entries}, ["198.18.0.2"])
         # A veth sends natively only with a program at the far end, which the sink is, and one of its own, or none.
-        generator.prepare(epoch, 0, entries, FLOWS, 1)
+        generator.prepare(epoch, 0, entries, FLOWS, 1, schedule)
         most = _WORDS * 64 * FLOWS
         generator.send(most, seconds=seconds, pps=pps, chunk=chunk)
         found = generator.stamps(FLOWS * ROOM), sink.stamps(FLOWS * ROOM)

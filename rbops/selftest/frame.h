@@ -9,7 +9,7 @@
  *  42    62   struct ident             18    so that it fits the smallest frame (64 bytes with FCS, IPv6: 84)
  *  60    80   body                     ..    a sequence of 64-bit words that depends on all of ident
  *
- * All frames of an epoch are of one family.
+ * All frames of an epoch are of one family, and of one length or of many: the digest says which length a frame has.
  *
  * Numbers in ident are little-endian. Every byte of the frame is known to the sink: headers from a
  * table by (source, flow), ident by its digest, the body by recomputing it.
@@ -19,6 +19,7 @@
 
 #include <linux/bpf.h>
 #include <linux/types.h>
+#include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
 #define HEADER4_BYTES 42
@@ -53,6 +54,32 @@ struct headers {
 };
 
 _Static_assert(sizeof(struct headers) == 64, "one cache line");
+
+/* Writes the length without FCS into headers that are right for another one, and into the IPv4 checksum (RFC 1624). */
+static __always_inline void set_length(void *headers, __u32 length, __u32 family)
+{
+	__u16 *total = headers + 16, *check = headers + 24, now = bpf_htons(length - 14);
+	__u32 sum;
+
+	if (family == 6) {
+		*(__u16 *)(headers + 18) = *(__u16 *)(headers + 58) = bpf_htons(length - 54);
+		return;
+	}
+	sum = (__u16)~*check + (__u16)~*total + now;
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	*check = ~sum;
+	*total = now;
+	*(__u16 *)(headers + 38) = bpf_htons(length - 34);
+}
+
+static __always_inline void count_length(void *lengths, __u32 length)
+{
+	__u64 *count = bpf_map_lookup_elem(lengths, &length);
+
+	if (count)
+		__sync_fetch_and_add(count, 1);
+}
 
 /* A 64-bit finaliser in the style of SplitMix64 over the two halves of ident and two key words. */
 static __always_inline __u64 ident_digest(const struct ident *id, __u32 length, __u64 key0, __u64 key1)

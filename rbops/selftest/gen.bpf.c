@@ -20,6 +20,8 @@ struct config {
 	__u16 family; /* 6: IPv6, else IPv4 */
 	__u32 shift; /* of a flow's packets one in 1 << shift has its time noted */
 	__u32 room;  /* for so many of each flow; 0: for none */
+	__u32 period; /* entries of schedule; 0: frames have the length they came with */
+	__u32 pad;
 };
 
 struct state {
@@ -61,6 +63,23 @@ struct {
 	__uint(max_entries, 1); /* resized before load */
 	__uint(map_flags, BPF_F_MMAPABLE);
 } stamps SEC(".maps");
+
+/* Lengths of frames, in turn. A pass begins one entry further on than the last, so that no flow keeps step with it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, __u32);
+	__uint(max_entries, 1); /* resized before load */
+} schedule SEC(".maps");
+
+/* Frames written by length, where these differ. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, LARGEST_FRAME + 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+} lengths SEC(".maps");
 
 static __always_inline void write_body(void *at, void *end, __u64 word)
 {
@@ -108,6 +127,10 @@ static __always_inline int write_rest(struct xdp_md *ctx, const struct config *c
 	if (body > end)
 		return XDP_ABORTED;
 	*(__u16 *)(data + header - 2) = 0;
+	if (conf->period) {
+		set_length(data, length, header == HEADER6_BYTES ? 6 : 4);
+		count_length(&lengths, length);
+	}
 	id->magic = conf->magic;
 	id->source = conf->source;
 	id->destination = flow->destination;
@@ -124,6 +147,19 @@ static __always_inline int write_rest(struct xdp_md *ctx, const struct config *c
 	return XDP_TX;
 }
 
+/* Cuts the frame to the length whose turn it is; 0 when that is done. */
+static __always_inline int cut(struct xdp_md *ctx, const struct config *conf, const struct state *now)
+{
+	__u32 period = conf->period, slot = (now->frames + now->frames / period) % period;
+	__u32 *wanted = bpf_map_lookup_elem(&schedule, &slot);
+	int less;
+
+	if (!wanted)
+		return -1;
+	less = *wanted - (ctx->data_end - ctx->data);
+	return less ? bpf_xdp_adjust_tail(ctx, less) : 0;
+}
+
 SEC("xdp")
 int generate(struct xdp_md *ctx)
 {
@@ -132,12 +168,19 @@ int generate(struct xdp_md *ctx)
 	struct config *conf;
 	struct state *now;
 	struct headers *flow;
-	__u64 *to = data;
+	__u64 *to;
 
 	conf = bpf_map_lookup_elem(&config, &zero);
 	now = bpf_map_lookup_elem(&state, &zero);
 	if (!conf || !now || ctx->ingress_ifindex != conf->ifindex)
 		return XDP_PASS;
+	if (conf->period) {
+		if (cut(ctx, conf, now))
+			return XDP_ABORTED;
+		data = (void *)(long)ctx->data;
+		end = (void *)(long)ctx->data_end;
+	}
+	to = data;
 	if (data + SMALLEST_FRAME > end)
 		return XDP_ABORTED;
 	index = now->turn + now->first;

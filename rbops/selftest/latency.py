@@ -73,6 +73,7 @@ class LatencyPoint:
     found: Distribution
     floor: Distribution
     family: int = 4
+    mix: str | None = None
 
     @property
     def reached(self) -> bool:
@@ -84,6 +85,7 @@ class LatencyPoint:
         return {
             "family": self.family,
             "size": self.size,
+            "mix": self.mix,
             "part": self.part,
             "offered_pps": round(self.offered_pps),
             "sent_pps": round(self.sent_pps),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from rbops.errors import UsageError
 from rbops.selftest.rates import SearchShape
+from rbops.selftest.sizes import MIXES, Wanted
 from rbops.selftest.wire import LARGEST_SIZE, SMALLEST_SIZE
 
 __all__ = ["OVERALL_S", "RateOptions", "SelftestOptions"]
@@ -19,23 +20,29 @@ _MOST_RUNS = 100
 _SHORTEST_SEARCH_S, _LONGEST_SEARCH_S = 5.0, 3600.0
 
 
+_EXPECTED = f"{SMALLEST_SIZE} to {LARGEST_SIZE} bytes with FCS, or {' or '.join(MIXES)}"
+
+
+def _sendable(size: Wanted) -> bool:
+    return size in MIXES if isinstance(size, str) else SMALLEST_SIZE <= size <= LARGEST_SIZE
+
+
 @dataclass(frozen=True, slots=True)
 class RateOptions:
-    """The rates to search: frame sizes in bytes with FCS, runs of each, and how a search goes."""
+    """The rates to search: frame sizes in bytes with FCS or mixes, runs of each, and how a search goes."""
 
-    sizes: tuple[int, ...] = (64,)
+    sizes: tuple[Wanted, ...] = (64,)
     runs: int = 1
     shape: SearchShape = field(default_factory=SearchShape)
 
     def __post_init__(self) -> None:
         """Raises UsageError for values that make no search."""
-        wrong = [size for size in self.sizes if not SMALLEST_SIZE <= size <= LARGEST_SIZE]
+        wrong = [size for size in self.sizes if not _sendable(size)]
         if wrong or not self.sizes:
             raise UsageError(
-                f"{', '.join(map(str, wrong)) or 'nothing'} is not a valid list of frame sizes, expected "
-                f"{SMALLEST_SIZE} to {LARGEST_SIZE} bytes with FCS",
+                f"{', '.join(map(str, wrong)) or 'nothing'} is not a valid list of frame sizes, expected {_EXPECTED}",
                 code="selftest.rate-sizes",
-                hint="for example --sizes 64,512,1518",
+                hint="for example --sizes 64,512,1518,imix",
             )
         if not 1 <= self.runs <= _MOST_RUNS:
             raise UsageError(
@@ -59,8 +66,8 @@ class SelftestOptions:
     """What a self-test does.
 
     ``duration_s``: seconds for all phases together, apart from start and end. ``packets``: from every
-    port to every other one in the matrix; None: as many as fit. ``size``: bytes with FCS of the matrix
-    and rate phases, ``pair_size`` of the pair phase. ``flows`` between two ports; None: one for every
+    port to every other one in the matrix; None: as many as fit. ``size``: bytes with FCS, or a mix, of
+    the matrix and rate phases, ``pair_size`` of the pair phase. ``flows`` between two ports; None: one for every
     address behind the port, and some more. ``seed`` chooses addresses and the digest's key. ``phases``
     are names of ``phases.PHASES``, run in its order; none named: all but those that must be. ``rates`` is for
     the phase of that name. ``tcp_bps``: what the TCP connections of a row may send together; None: what a path holds.
@@ -69,7 +76,7 @@ class SelftestOptions:
 
     duration_s: float = 12.0
     packets: int | None = None
-    size: int = 64
+    size: Wanted = 64
     pair_size: int = LARGEST_SIZE
     flows: int | None = None
     seed: int = 1
@@ -87,11 +94,8 @@ class SelftestOptions:
                 code="selftest.duration",
             )
         for size in (self.size, self.pair_size):
-            if not SMALLEST_SIZE <= size <= LARGEST_SIZE:
-                raise UsageError(
-                    f"{size} is not a valid frame size, expected {SMALLEST_SIZE} to {LARGEST_SIZE} bytes with FCS",
-                    code="selftest.size",
-                )
+            if not _sendable(size):
+                raise UsageError(f"{size} is not a valid frame size, expected {_EXPECTED}", code="selftest.size")
         if self.flows is not None and not 1 <= self.flows <= _MOST_FLOWS:
             raise UsageError(
                 f"{self.flows} is not a valid number of flows between two ports, expected 1 to {_MOST_FLOWS}",

@@ -27,18 +27,32 @@ from rbops.dataplane.xdp.libbpf import (
     xdp_outermost,
 )
 from rbops.selftest.device import TesterDevice, packet_socket, private_namespace, send_frame, transmitted
-from rbops.selftest.wire import UDP_PORT, Epoch, FrameFault
+from rbops.selftest.wire import FCS_BYTES, LARGEST_SIZE, UDP_PORT, Epoch, FrameFault
 
 __all__ = ["STAMPS", "Generator", "Link", "Reception", "Sending", "Sink"]
 
 _XDP, _GENERIC, _NATIVE = 37, 1 << 1, 1 << 2  # BPF_XDP; XDP_FLAGS_SKB_MODE, XDP_FLAGS_DRV_MODE
 _ZERO = bytes(4)
 _KINDS = 10
-_SHARED = ("expected", "order", "seen", "tallies", "misdelivered", "stamps")
+_SHARED = ("expected", "order", "seen", "tallies", "misdelivered", "stamps", "lengths", "recent", "lateness")
 _TALLY = struct.Struct("<16Q")
-_SAMPLE_BYTES = 80
+_SAMPLE = struct.Struct("<QQI4x1520s")
+_LATENESS = struct.Struct("<64Q64Q")
+_SCHEDULE = 4096
+"""The highest number of lengths that frames have in turn."""
 STAMPS = 1 << 17
 """Of so many packets a tester notes the time."""
+
+
+def _by_length(memory: mmap.mmap) -> dict[int, int]:
+    """Length without FCS -> frames, of those lengths that occurred."""
+    counts = memoryview(memory).cast("Q")
+    return {length: counts[length] for length in range(LARGEST_SIZE - FCS_BYTES + 1) if counts[length]}
+
+
+def _keys(count: int) -> bytes:
+    """The keys of the first entries of an array."""
+    return b"".join(index.to_bytes(4, "little") for index in range(count))
 
 
 def _clear(memory: mmap.mmap) -> None:
@@ -111,10 +125,12 @@ class Generator:
         with Object(path) as source:
             source.resize("flows", entries)
             source.resize("stamps", STAMPS)
+            source.resize("schedule", _SCHEDULE)
             source.load()
             self.program = source.program("generate")
             self._config, self._state = source.map("config"), source.map("state")
-            self._flows = source.map("flows")
+            self._flows, self._schedule = source.map("flows"), source.map("schedule")
+            self._lengths = source.map("lengths").memory()
             self._stamps = source.map("stamps").memory()
         self._socket = None if native else packet_socket(device.name)
         # BPF_PROG_RUN waits for two RCU grace periods (24 ms here) when it has to enter the program into
@@ -126,18 +142,23 @@ class Generator:
         self._epoch: Epoch | None = None
         self._round, self._taken = 1, 0
 
-    def prepare(self, epoch: Epoch, source: int, entries: bytes, active: int, burst: int) -> None:
+    def prepare(
+        self, epoch: Epoch, source: int, entries: bytes, active: int, burst: int, schedule: bytes = b""
+    ) -> None:
         """Start an epoch: ``entries`` are packed headers, in the order in which they take turns.
 
-        ``active`` of them at a time, each sending ``burst`` packets before the next ones' turn comes.
+        ``active`` of them at a time, each sending ``burst`` packets before the next ones' turn comes. ``schedule``:
+        32-bit lengths that frames have in turn; without it all have the epoch's.
         """
         count = len(entries) // 64
         if count % active:
             raise BpfError(f"{count} flows cannot be split into groups of {active}", code="tester.groups")
-        keys = b"".join(index.to_bytes(4, "little") for index in range(count))
-        self._flows.update_batch(keys, entries)
+        self._flows.update_batch(_keys(count), entries)
+        period = len(schedule) // 4
+        if period:
+            self._schedule.update_batch(_keys(period), schedule)
         config = struct.pack(
-            "<QQIIIIIHHII",
+            "<QQIIIIIHHIII4x",
             *epoch.keys,
             epoch.magic,
             self._device.ifindex,
@@ -148,8 +169,10 @@ class Generator:
             epoch.family,
             epoch.shift,
             epoch.room,
+            period,
         )
         _clear(self._stamps)
+        _clear(self._lengths)
         self._config.update(_ZERO, config)
         self._state.update(_ZERO, bytes(32))
         self._epoch, self._round = epoch, count * burst
@@ -183,6 +206,10 @@ class Generator:
         """When the packets were written of which times are noted: ``count`` of 8 bytes, ns; 0 for none."""
         return self._stamps[: 8 * count]
 
+    def lengths(self) -> dict[int, int]:
+        """Frames written by length without FCS; empty where all have the epoch's."""
+        return _by_length(self._lengths)
+
     def _handed(self) -> int:
         return transmitted(self._device.name) if self._socket is None else self._taken
 
@@ -208,15 +235,19 @@ class Reception:
 
     ``delivered[s]`` counts different packets of source s that arrived where they were meant to;
     ``faults[s]`` by ``FrameFault`` 0 to 9; ``misdelivered`` (source, planned destination) -> packets;
-    ``samples`` the first frame of each kind of fault, its first 80 bytes.
+    ``samples`` the first frame of each kind of fault and when it came (CLOCK_MONOTONIC, ns); ``lateness``: late packets
+    by extent, then by degree (:mod:`rbops.selftest.reordering`); ``lengths`` packets by length without FCS,
+    empty where all have the epoch's.
     """
 
     delivered: tuple[int, ...]
     faults: tuple[tuple[int, ...], ...]
     misdelivered: dict[tuple[int, int], int]
-    samples: dict[FrameFault, bytes]
+    samples: dict[FrameFault, tuple[int, bytes]]
     stale: int
     passed: int
+    lengths: dict[int, int]
+    lateness: tuple[int, ...]
 
 
 class Sink:
@@ -230,6 +261,8 @@ class Sink:
                 ("order", entries),
                 ("seen", words),
                 ("tallies", testers),
+                ("recent", entries),
+                ("lateness", testers),
                 ("stamps", STAMPS),
             ):
                 source.resize(name, size)
@@ -249,7 +282,8 @@ class Sink:
         count = self._testers * epoch.flows
         if count * words > self._maps["seen"].max_entries or count > self._maps["expected"].max_entries:
             raise BpfError(f"the sink has no room for {count} flows of {words * 64} packets", code="tester.room")
-        shape = (epoch.magic, epoch.length, self._testers, epoch.flows, words, own, UDP_PORT.to_bytes(2, "big"))
+        length = 0 if epoch.mixed else epoch.length
+        shape = (epoch.magic, length, self._testers, epoch.flows, words, own, UDP_PORT.to_bytes(2, "big"))
         rest = (epoch.shift, epoch.room, epoch.family)
         self._maps["config"].update(_ZERO, struct.pack("<QQIIIIIH2sIII4x", *epoch.keys, *shape, *rest))
         for memory in self._memory.values():
@@ -258,7 +292,7 @@ class Sink:
         for source, packed in entries.items():
             expected[64 * epoch.flows * source : 64 * epoch.flows * source + len(packed)] = packed
         for kind in FrameFault:
-            self._maps["samples"].update(int(kind).to_bytes(4, "little"), bytes(8 + _SAMPLE_BYTES))
+            self._maps["samples"].update(int(kind).to_bytes(4, "little"), bytes(_SAMPLE.size))
         for index, address in enumerate(sources):
             self._maps["sources"].update(ip_address(address).packed.ljust(16, b"\0"), index.to_bytes(4, "little"))
         totals = self._maps["totals"]
@@ -281,9 +315,10 @@ class Sink:
         """Everything that was found in this epoch."""
         samples = {}
         for kind in FrameFault:
-            value = self._maps["samples"].lookup(int(kind).to_bytes(4, "little")) or bytes(8)
-            if value[0]:
-                samples[kind] = value[8 : 8 + _SAMPLE_BYTES]
+            value = self._maps["samples"].lookup(int(kind).to_bytes(4, "little")) or bytes(_SAMPLE.size)
+            taken, when, length, frame = _SAMPLE.unpack(value)
+            if taken:
+                samples[kind] = (when, frame[:length])
         tallies, wrong = self._memory["tallies"], memoryview(self._memory["misdelivered"]).cast("Q")
         return Reception(
             delivered=tuple(self._delivered(source) for source in range(self._testers)),
@@ -294,6 +329,8 @@ class Sink:
             samples=samples,
             stale=self._total(1),
             passed=self._total(2),
+            lengths=_by_length(self._memory["lengths"]),
+            lateness=tuple(map(sum, zip(*_LATENESS.iter_unpack(self._memory["lateness"]), strict=True))),
         )
 
     def _delivered(self, source: int) -> int:

@@ -1,4 +1,7 @@
-"""Rates with their bounds, as frozen values with a JSON form."""
+"""Rates with their bounds, as frozen values with a JSON form.
+
+``size`` is bytes with FCS; of a ``mix`` of sizes the mean in whole bytes, with which bits are worked out.
+"""
 
 from __future__ import annotations
 
@@ -60,6 +63,7 @@ class RateResult:
     rate_pps: float
     limit: Literal["testers", "precision", "loss", "time"]
     trials: tuple[Trial, ...]
+    mix: str | None = None
 
     @property
     def rate_bps(self) -> float:
@@ -70,6 +74,7 @@ class RateResult:
         """The JSON form."""
         return {
             "size": self.size,
+            "mix": self.mix,
             "rate_pps": round(self.rate_pps),
             "rate_bps": round(self.rate_bps),
             "limit": self.limit,
@@ -127,12 +132,14 @@ class RateRun:
     trials: tuple[Trial, ...]
     seconds: float
     family: int = 4
+    mix: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
         return {
             "family": self.family,
             "size": self.size,
+            "mix": self.mix,
             "run": self.run,
             "method": self.method,
             "width": self.width,
@@ -154,6 +161,7 @@ class RateSummary:
     name: str
     rates_pps: tuple[float, ...]
     family: int = 4
+    mix: str | None = None
 
     @property
     def mean_pps(self) -> float:
@@ -170,6 +178,7 @@ class RateSummary:
         return {
             "family": self.family,
             "size": self.size,
+            "mix": self.mix,
             "rate": self.name,
             "runs": len(self.rates_pps),
             "mean_pps": round(self.mean_pps),
@@ -180,7 +189,7 @@ class RateSummary:
 
 def summaries(runs: Sequence[RateRun]) -> Iterable[RateSummary]:
     """NDR and PDR of each family and frame size over its runs."""
-    for family, size in dict.fromkeys((run.family, run.size) for run in runs):
-        own = [run for run in runs if (run.family, run.size) == (family, size)]
-        yield RateSummary(size, "ndr", tuple(run.ndr.lower_pps for run in own), family)
-        yield RateSummary(size, "pdr", tuple(run.pdr.lower_pps for run in own), family)
+    for family, size, mix in dict.fromkeys((run.family, run.size, run.mix) for run in runs):
+        own = [run for run in runs if (run.family, run.size, run.mix) == (family, size, mix)]
+        yield RateSummary(size, "ndr", tuple(run.ndr.lower_pps for run in own), family, mix)
+        yield RateSummary(size, "pdr", tuple(run.pdr.lower_pps for run in own), family, mix)

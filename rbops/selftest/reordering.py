@@ -13,15 +13,24 @@ Made precise here:
 - A packet that leaves for the second time is a duplicate. It counts for nothing here, and a lost
   packet makes no other late.
 
-RFC 4737's reordered ratio is late packets over packets; it is given as well.
+RFC 4737's reordered ratio is late packets over packets; it is given as well. So are two measures of a late packet by
+that RFC, among the last ``RECENT`` arrivals of its flow:
+
+- The *extent* (4.2.2): how many arrivals ago the first packet came that was to follow it.
+- It is *n-reordered* (5.3) when each of the n packets that arrived right before it was to follow it; the highest such
+  n is its degree here. TCP takes 3-reordered packets for lost (5.4).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["Reordering", "measure"]
+__all__ = ["RECENT", "Lateness", "Reordering", "lateness", "measure"]
+
+RECENT = 64
+"""Arrivals of a flow that are remembered: an extent or degree of one less is that or more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +53,62 @@ class Reordering:
 
     def __add__(self, other: Reordering) -> Reordering:
         return Reordering(self.packets + other.packets, self.late + other.late, self.sequences + other.sequences)
+
+
+@dataclass(frozen=True, slots=True)
+class Lateness:
+    """Of late packets, how many have each extent and each degree, by number from 0; they add up with ``+``."""
+
+    extents: tuple[int, ...] = (0,) * RECENT
+    degrees: tuple[int, ...] = (0,) * RECENT
+
+    @property
+    def packets(self) -> int:
+        """Late packets."""
+        return sum(self.extents)
+
+    @property
+    def mean_extent(self) -> float:
+        """0 without late packets."""
+        return sum(extent * count for extent, count in enumerate(self.extents)) / max(1, self.packets)
+
+    @property
+    def most(self) -> int:
+        """The largest extent."""
+        return max((extent for extent, count in enumerate(self.extents) if count), default=0)
+
+    def reordered(self, number: int) -> int:
+        """Packets that are n-reordered."""
+        return sum(self.degrees[number:])
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in the result's JSON: extents and degrees that occurred, with their packets."""
+        return {
+            "window": RECENT - 1,
+            "mean_extent": round(self.mean_extent, 6),
+            "extents": [[extent, count] for extent, count in enumerate(self.extents) if count],
+            "degrees": [[degree, count] for degree, count in enumerate(self.degrees) if count],
+        }
+
+    def __add__(self, other: Lateness) -> Lateness:
+        extents, degrees = (
+            tuple(map(int.__add__, one, two))
+            for one, two in ((self.extents, other.extents), (self.degrees, other.degrees))
+        )
+        return Lateness(extents, degrees)
+
+
+def lateness(arrivals: Sequence[int]) -> Lateness:
+    """Of one flow, from different sequence numbers as they left."""
+    extents, degrees = [0] * RECENT, [0] * RECENT
+    for at, number in enumerate(arrivals):
+        before = arrivals[max(0, at - RECENT + 1) : at][::-1]
+        later = [back for back, other in enumerate(before, 1) if other > number]
+        if not any(other > number for other in arrivals[:at]):
+            continue
+        extents[later[-1] if later else 0] += 1
+        degrees[next((back for back, other in enumerate(before) if other <= number), len(before))] += 1
+    return Lateness(tuple(extents), tuple(degrees))
 
 
 def measure(arrivals: Iterable[int]) -> Reordering:

@@ -92,6 +92,7 @@ def run_selftest(
         rate_runs=tuple(session.rate_runs),
         latencies=tuple(session.latencies),
         tcp_runs=tuple(session.tcp_runs),
+        examples=tuple(session.examples),
     )
 
 

@@ -11,6 +11,7 @@ from rbops.selftest.balance import balance
 from rbops.selftest.bench import Bench, Outcome, run_phase
 from rbops.selftest.counters import ReadCounters, Readings, black_holes, difference, parse, spread, suspicions
 from rbops.selftest.diagnosis import Evidence, diagnose
+from rbops.selftest.example import MOST, Example
 from rbops.selftest.latency import LatencyPoint
 from rbops.selftest.options import SelftestOptions
 from rbops.selftest.outage import Outage
@@ -19,12 +20,16 @@ from rbops.selftest.ports import PortUnderTest
 from rbops.selftest.rateresult import RateRun
 from rbops.selftest.result import Fault, Phase, PortService, RateResult
 from rbops.selftest.serving import affinity_faults, parse_queue_counts, service
+from rbops.selftest.sizes import FrameSizes
 from rbops.selftest.tcprun import TcpRun
 from rbops.selftest.traffic import Traffic, flows_per_pair
 
-__all__ = ["RunOn", "Session", "usual_flows"]
+__all__ = ["OVERLOAD_KINDS", "RunOn", "Session", "usual_flows"]
 
 _ATTEMPTS = 3
+
+OVERLOAD_KINDS = ("loss", "nothing arrived", "unsent")
+"""What an overloaded router may do; wrong packets are a fault at any rate."""
 
 RunOn = Callable[[str, Sequence[str]], str]
 """Runs a command on a server as root; its stdout. CheckFailed (1) when it fails."""
@@ -51,6 +56,7 @@ class Session:
         self.tcp_runs: list[TcpRun] = []
         self.outages: list[Outage] = []
         self.faults: list[Fault] = []
+        self.examples: list[Example] = []
         self.notes: list[str] = []
 
     @property
@@ -68,9 +74,9 @@ class Session:
         self.rates[self.bench.family] = found
 
     @property
-    def size(self) -> int:
-        """Of frames in the phases that need no other size, bytes with FCS."""
-        return self.bench.size(self.options.size)
+    def sizes(self) -> FrameSizes:
+        """Of frames in the phases that need no other."""
+        return self.bench.sizes(self.options.size)
 
     @property
     def everyone(self) -> dict[int, tuple[int, ...]]:
@@ -93,12 +99,21 @@ class Session:
             raise CheckFailed("no way to run commands on the servers", code="selftest.command")
         return self._run_on(server, ["sh", "-c", command])
 
+    def judged(self, outcome: Outcome) -> None:
+        """Keep what was wrong with packets, whatever the load was; what an overloaded router may do is none of it."""
+        wrong = diagnose(Evidence(outcome, self.bench.testers, ordered=False))
+        self.faults += [fault for fault in wrong if fault.kind not in OVERLOAD_KINDS]
+        self._keep(outcome)
+
+    def _keep(self, outcome: Outcome) -> None:
+        self.examples += outcome.examples[: MOST - len(self.examples)]
+
     def checked(self, traffic: Traffic, *, ordered: bool, queues: bool = False) -> Outcome:
         """Run a phase with counters around it, slower again if it overloaded something; diagnose its faults.
 
         ``ordered``: packets of a flow must arrive in order. ``queues``: also check which core served which queue.
         """
-        self.say(f"{self.bench.named(traffic.name)}: {traffic.size}-byte frames for {traffic.seconds:.0f} s")
+        self.say(f"{self.bench.named(traffic.name)}: {traffic.sizes.named} for {traffic.seconds:.0f} s")
         for attempt in range(_ATTEMPTS):
             before = self.readings()
             outcome = run_phase(self.bench, traffic)
@@ -115,7 +130,8 @@ class Session:
             name = outcome.phase.name
             self.notes.append(f"{name}: {reason}; repeated at {traffic.pps:,.0f} packets a second and port")
         served = self._served(before, after) if queues else ()
-        even = balance(self.plan, counted, traffic.size, max((one.seconds for one in outcome.phase.sources), default=0))
+        seconds = max((one.seconds for one in outcome.phase.sources), default=0)
+        even = balance(self.plan, counted, traffic.sizes.mean, seconds)
         over = spread(self.plan, counted)
         outcome = replace(outcome, phase=replace(outcome.phase, spread=over, service=served, balance=even))
         evidence = Evidence(outcome, self.bench.testers, ordered, (), counted)
@@ -123,6 +139,7 @@ class Session:
         evidence = replace(evidence, suspicions=tuple(found))
         self.phases.append(outcome.phase)
         self.faults += diagnose(evidence)
+        self._keep(outcome)
         self.faults += affinity_faults(served, outcome.phase.name)
         return outcome
 

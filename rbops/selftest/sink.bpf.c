@@ -7,7 +7,6 @@
  * the slow path. Frames that are not the test's go to the kernel.
  */
 #include "frame.h"
-#include <bpf/bpf_endian.h>
 #include <stdbool.h>
 
 #define ETHERTYPE_IPV4 0x0800
@@ -15,6 +14,7 @@
 #define PROTOCOL_UDP 17
 #define RUN_MASK 0xfffff000U
 #define TRIES 16
+#define RECENT 64 /* arrivals of a flow that are remembered, a power of two */
 
 /* Kept in step with rbops/selftest/wire.py. */
 enum fault {
@@ -34,7 +34,7 @@ enum fault {
 struct config {
 	__u64 key0, key1;
 	__u32 magic;
-	__u32 length;  /* of every frame of this epoch, without FCS */
+	__u32 length;  /* of every frame of this epoch, without FCS; 0: they differ */
 	__u32 testers;
 	__u32 flows;   /* per (source, destination) */
 	__u32 words;   /* 64-bit words of bitmap per flow */
@@ -58,7 +58,22 @@ struct tally {
 
 struct sample {
 	__u64 taken;
-	__u8 frame[SMALLEST6_FRAME];
+	__u64 time; /* CLOCK_MONOTONIC in ns */
+	__u32 length;
+	__u32 pad;
+	__u8 frame[LARGEST_FRAME + 6];
+};
+
+/* The last arrivals of a flow: arrival n at n % RECENT. */
+struct history {
+	__u32 arrivals;
+	__u32 sequences[RECENT];
+};
+
+/* Of a source's late packets, how many have which extent (RFC 4737 4.2.2) and degree (5.3), RECENT - 1 or more the last. */
+struct lateness {
+	__u64 extents[RECENT];
+	__u64 degrees[RECENT];
 };
 
 struct {
@@ -102,6 +117,24 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 } order SEC(".maps");
 
+/* By source * flows + flow. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct history);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+} recent SEC(".maps");
+
+/* By source. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct lateness);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+} lateness SEC(".maps");
+
 /* A bit per (source, flow, sequence). */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -129,6 +162,15 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 } misdelivered SEC(".maps");
 
+/* Packets that came first by their length, where these differ. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, LARGEST_FRAME + 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+} lengths SEC(".maps");
+
 /* Sources by address (IPv4: the first word), for frames whose ident is not to be believed. */
 struct address {
 	__u32 words[4];
@@ -149,20 +191,21 @@ struct {
 	__uint(max_entries, FAULTS + 1);
 } samples SEC(".maps");
 
-static __noinline int take_sample(struct xdp_md *ctx, __u32 kind)
+__noinline int take_sample(struct xdp_md *ctx, __u32 kind)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct sample *to = bpf_map_lookup_elem(&samples, &kind);
+	__u32 length = end - data;
 
-	if (!to || data + SMALLEST_FRAME > end || __sync_fetch_and_or(&to->taken, 1))
+	if (!to || length < SMALLEST_FRAME || length > LARGEST_FRAME || __sync_fetch_and_or(&to->taken, 1))
 		return 0;
-	__builtin_memcpy(to->frame, data, SMALLEST_FRAME);
-	if (data + SMALLEST6_FRAME <= end)
-		__builtin_memcpy(to->frame + SMALLEST_FRAME, data + SMALLEST_FRAME, SMALLEST6_FRAME - SMALLEST_FRAME);
+	to->time = bpf_ktime_get_ns();
+	to->length = length;
+	bpf_xdp_load_bytes(ctx, 0, to->frame, length);
 	return 1;
 }
 
-static __noinline int count_fault(struct xdp_md *ctx, __u32 source, __u32 kind)
+__noinline int count_fault(struct xdp_md *ctx, __u32 source, __u32 kind)
 {
 	struct tally *tally = bpf_map_lookup_elem(&tallies, &source);
 
@@ -204,17 +247,32 @@ static __always_inline void judge_macs(struct xdp_md *ctx, __u32 source, void *d
 		count_fault(ctx, source, SOURCE_MAC);
 }
 
+/* The expected headers of a flow, `mine` where lengths differ; 0 for none. */
+static __always_inline const void *wanted(__u32 index, __u32 length, __u32 family, struct headers *mine)
+{
+	__u32 zero = 0;
+	struct config *conf = bpf_map_lookup_elem(&config, &zero);
+	struct headers *want = bpf_map_lookup_elem(&expected, &index);
+
+	if (!conf || !want)
+		return 0;
+	if (conf->length)
+		return want;
+	*mine = *want;
+	set_length(mine, length, family);
+	return mine;
+}
+
 /* Names every way in which the headers differ from what is expected. */
-static __noinline int judge_headers(struct xdp_md *ctx, __u32 source, __u32 index)
+__noinline int judge_headers(struct xdp_md *ctx, __u32 source, __u32 index)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	struct headers *want = bpf_map_lookup_elem(&expected, &index);
+	struct headers mine;
+	const __u8 *should = wanted(index, ctx->data_end - ctx->data, 4, &mine);
 	__u8 *have = data;
-	const __u8 *should;
 
-	if (!want || data + SMALLEST_FRAME > end)
+	if (!should || data + SMALLEST_FRAME > end)
 		return 0;
-	should = (const __u8 *)want;
 	/* TTL 22, header checksum 24-25, UDP checksum 40-41. */
 	judge_macs(ctx, source, data, should);
 	if (have[22] != should[22])
@@ -228,16 +286,15 @@ static __noinline int judge_headers(struct xdp_md *ctx, __u32 source, __u32 inde
 }
 
 /* The same of IPv6, whose header has no checksum: hop limit 21, UDP checksum 60-61. */
-static __noinline int judge_headers6(struct xdp_md *ctx, __u32 source, __u32 index)
+__noinline int judge_headers6(struct xdp_md *ctx, __u32 source, __u32 index)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	struct headers *want = bpf_map_lookup_elem(&expected, &index);
+	struct headers mine;
+	const __u8 *should = wanted(index, ctx->data_end - ctx->data, 6, &mine);
 	__u8 *have = data;
-	const __u8 *should;
 
-	if (!want || data + SMALLEST6_FRAME > end)
+	if (!should || data + SMALLEST6_FRAME > end)
 		return 0;
-	should = (const __u8 *)want;
 	judge_macs(ctx, source, data, should);
 	if (have[21] != should[21])
 		count_fault(ctx, source, TTL);
@@ -266,6 +323,23 @@ static __always_inline bool headers6_differ(void *data, const struct headers *wa
 	       first_differ(data, want) | *(__u16 *)(data + 60);
 }
 
+/* Where lengths differ: compares with the flow's headers for the frame's own length, and counts what is wrong. */
+__noinline int judge_mixed(struct xdp_md *ctx, __u32 source, __u32 index, __u32 family)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct headers *want = bpf_map_lookup_elem(&expected, &index), mine;
+
+	if (!want || data + SMALLEST_FRAME > end)
+		return 0;
+	mine = *want;
+	set_length(&mine, end - data, family);
+	if (family != 6)
+		return headers_differ(data, &mine) ? judge_headers(ctx, source, index) : 0;
+	if (data + SMALLEST6_FRAME > end)
+		return 0;
+	return headers6_differ(data, &mine) ? judge_headers6(ctx, source, index) : 0;
+}
+
 static __always_inline bool body_differs(void *at, void *end, __u64 word)
 {
 	__u64 wrong = 0;
@@ -283,20 +357,59 @@ static __always_inline bool body_differs(void *at, void *end, __u64 word)
 	return wrong;
 }
 
+/* What `look_back` finds. */
+struct search {
+	__u32 index, arrival, sequence, extent, degree, unbroken;
+};
+
+/* Looks at the arrival that came `step` + 1 before. */
+static long look_back(__u32 step, struct search *at)
+{
+	struct history *flow = bpf_map_lookup_elem(&recent, &at->index);
+
+	if (!flow || step >= at->arrival)
+		return 1;
+	if (flow->sequences[(at->arrival - step - 1) & (RECENT - 1)] <= at->sequence) {
+		at->unbroken = 0;
+		return 0;
+	}
+	at->extent = step + 1;
+	at->degree += at->unbroken;
+	return 0;
+}
+
+/* How far a late packet came behind those that were to follow it (rbops/selftest/reordering.py is the reference). */
+__noinline int judge_lateness(__u32 source, __u32 index, __u32 arrival, __u32 sequence)
+{
+	struct search at = {.index = index, .arrival = arrival, .sequence = sequence, .unbroken = 1};
+	struct lateness *of = bpf_map_lookup_elem(&lateness, &source);
+
+	if (!of)
+		return 0;
+	bpf_loop(RECENT - 1, look_back, &at, 0);
+	__sync_fetch_and_add(&of->extents[at.extent & (RECENT - 1)], 1);
+	__sync_fetch_and_add(&of->degrees[at.degree & (RECENT - 1)], 1);
+	return 0;
+}
+
 /* Follows the order within a flow (rbops/selftest/reordering.py is the reference). */
-static __always_inline void follow(struct xdp_md *ctx, __u32 source, __u32 index, __u64 sequence)
+__noinline int follow(struct xdp_md *ctx, __u32 source, __u32 index, __u32 sequence)
 {
 	__u64 *at = bpf_map_lookup_elem(&order, &index), was, next;
+	struct history *flow = bpf_map_lookup_elem(&recent, &index);
+	__u32 arrival;
 	int i;
 
-	if (!at)
-		return;
+	if (!at || !flow)
+		return 0;
+	arrival = __sync_fetch_and_add(&flow->arrivals, 1);
+	flow->sequences[arrival & (RECENT - 1)] = sequence;
 	was = *(volatile __u64 *)at;
 #pragma clang loop unroll(disable)
 	for (i = 0; i < TRIES; i++) {
 		__u64 found;
 
-		next = sequence >= was >> 1 ? (sequence + 1) << 1 : was | 1;
+		next = sequence >= was >> 1 ? ((__u64)sequence + 1) << 1 : was | 1;
 		if (next == was)
 			break;
 		found = __sync_val_compare_and_swap(at, was, next);
@@ -305,10 +418,12 @@ static __always_inline void follow(struct xdp_md *ctx, __u32 source, __u32 index
 		was = found;
 	}
 	if (sequence >= was >> 1)
-		return;
+		return 0;
 	count_fault(ctx, source, LATE);
 	if (!(was & 1))
 		count_fault(ctx, source, REORDERED);
+	judge_lateness(source, index, arrival, sequence);
+	return 0;
 }
 
 /* Which tester an address is of; 0 for none. */
@@ -329,7 +444,7 @@ static __always_inline __u32 *sender(void *data, void *end, __u32 family)
 }
 
 /* The run's magic, but a digest that does not fit: believe the addresses rather than ident. */
-static __noinline int judge_mangled(struct xdp_md *ctx, __u32 family)
+__noinline int judge_mangled(struct xdp_md *ctx, __u32 family)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	__u32 *source = sender(data, end, family);
@@ -360,7 +475,7 @@ static __always_inline bool looks_ours(void *data, void *end, const struct confi
 }
 
 /* A frame without the epoch's magic: of an earlier epoch, broken, or none of ours. */
-static __noinline int judge_stranger(struct xdp_md *ctx)
+__noinline int judge_stranger(struct xdp_md *ctx)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	__u32 zero = 0, *source;
@@ -395,6 +510,7 @@ static __always_inline int check_frame(struct xdp_md *ctx, const struct config *
 	const __u32 family = header == HEADER6_BYTES ? 6 : 4;
 	struct ident *id = data + header;
 	void *body = data + header + sizeof(*id);
+	const __u32 should = conf->length ?: length;
 	struct headers *want;
 	__u64 digest, *word, mask, old;
 	__u32 source, sequence;
@@ -404,7 +520,7 @@ static __always_inline int check_frame(struct xdp_md *ctx, const struct config *
 	total->frames++;
 	source = id->source;
 	sequence = id->sequence;
-	digest = ident_digest(id, conf->length, conf->key0, conf->key1);
+	digest = ident_digest(id, should, conf->key0, conf->key1);
 	if (id->digest != (__u32)digest || source >= conf->testers || id->flow >= conf->flows)
 		return judge_mangled(ctx, family);
 	if (id->destination != conf->self) {
@@ -421,13 +537,15 @@ static __always_inline int check_frame(struct xdp_md *ctx, const struct config *
 	word = bpf_map_lookup_elem(&seen, &bit);
 	if (!want || !*(__u16 *)((void *)want + 12) || !word || sequence >> 6 >= conf->words)
 		return judge_mangled(ctx, family);
-	if (family == 6) {
+	if (!conf->length) {
+		judge_mixed(ctx, source, index, family);
+	} else if (family == 6) {
 		if (headers6_differ(data, want))
 			judge_headers6(ctx, source, index);
 	} else if (headers_differ(data, want)) {
 		judge_headers(ctx, source, index);
 	}
-	if (length != conf->length || (body < end && body_differs(body, end, digest)))
+	if (length != should || (body < end && body_differs(body, end, digest)))
 		count_fault(ctx, source, CORRUPT);
 	mask = 1ULL << (sequence & 63);
 	old = __sync_fetch_and_or(word, mask);
@@ -437,6 +555,8 @@ static __always_inline int check_frame(struct xdp_md *ctx, const struct config *
 	}
 	if (conf->room)
 		stamp(&stamps, index, sequence, conf->shift, conf->room);
+	if (!conf->length)
+		count_length(&lengths, length);
 	follow(ctx, source, index, sequence);
 	return XDP_DROP;
 }

@@ -11,6 +11,8 @@ from rbops.errors import CheckFailed, error_from_json
 __all__ = ["Agents", "Line", "TesterAgent", "read_answer"]
 
 _ANSWER_S = 15.0
+_START_S = 60.0
+"""Python and its modules, on a busy machine or after a journey over SSH."""
 
 
 class Line(Protocol):
@@ -37,7 +39,7 @@ class TesterAgent:
     def start(self) -> None:
         """Wait until it is in its namespace; raises Mismatch when it cannot get there."""
         if not self._started:
-            self.answer()
+            self.answer(_START_S)
             self._started = True
 
     def post(self, operation: str, **arguments: Any) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rbops.selftest.ports import AttachedTester
+from rbops.selftest.sizes import FrameSizes
 from rbops.selftest.wire import FCS_BYTES, Epoch, FlowHeaders, headers, mac_bytes, pack_headers
 
 __all__ = [
@@ -22,7 +23,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """Who sends to whom, by tester index; ``size`` is bytes with FCS; ``pps`` and ``frames`` of each source.
+    """Who sends to whom, by tester index; ``sizes`` of frames; ``pps`` and ``frames`` of each source.
 
     ``frames`` None: as many as fit into ``seconds``, in whole rounds over all flows. ``pps`` None: as fast
     as the tester can. ``chunk``: frames a generator sends without a look at the clock. ``flows`` between
@@ -32,7 +33,7 @@ class Traffic:
     """
 
     name: str
-    size: int
+    sizes: FrameSizes
     destinations: Mapping[int, tuple[int, ...]]
     seconds: float
     pps: float | None
@@ -45,8 +46,8 @@ class Traffic:
 
     @property
     def length(self) -> int:
-        """Bytes without FCS, as the kernel counts them."""
-        return self.size - FCS_BYTES
+        """Bytes of the largest frame without FCS, as the kernel counts them."""
+        return self.sizes.largest - FCS_BYTES
 
 
 def chunk_at(pps: float | None) -> int:

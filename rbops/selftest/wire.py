@@ -66,8 +66,9 @@ class Epoch:
     """One phase on the wire: frames of another epoch are not counted.
 
     ``magic``: the run in the upper 20 bits, the epoch in the lower 12. ``keys``: two 64-bit words
-    of the digest's key. ``length`` without FCS. ``flows`` per pair of testers. ``room``: of so many packets of a flow,
-    one in 1 << ``shift``, the times are noted.
+    of the digest's key. ``length`` without FCS, the largest where they are
+    ``mixed``. ``flows`` per pair of testers. ``room``: of so many packets of a flow, one in 1 << ``shift``, the times
+    are noted.
     """
 
     magic: int
@@ -77,6 +78,7 @@ class Epoch:
     shift: int = 0
     room: int = 0
     family: int = 4
+    mixed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

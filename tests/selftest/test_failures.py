@@ -17,6 +17,7 @@ from rbops.report.tables import plain
 from rbops.selftest.outage import Outage
 from rbops.selftest.phases import choose, failures, usual
 from rbops.selftest.session import Session
+from rbops.selftest.sizes import sizes_of
 
 
 def make_session(plan: ClusterPlan, fails: str = "") -> tuple[Any, list[tuple[str, str]]]:
@@ -37,7 +38,7 @@ def make_session(plan: ClusterPlan, fails: str = "") -> tuple[Any, list[tuple[st
         SimpleNamespace(index=number, at=SimpleNamespace(server=server.name, port=number, targets=("a",)))
         for number, server in enumerate(plan.servers)
     ]
-    bench: Any = SimpleNamespace(family=4, testers=testers, size=lambda size: size)
+    bench: Any = SimpleNamespace(family=4, testers=testers, sizes=sizes_of)
     options: Any = SimpleNamespace(size=64, flows=4)
     return Session(plan, bench, options, None, lambda _: None, run_on), said
 

@@ -6,11 +6,12 @@ from rbops.plan import Link
 from rbops.selftest.counters import ServerCounters, black_holes
 from rbops.selftest.pace import slower
 from rbops.selftest.result import Pair, Phase, Source
+from rbops.selftest.sizes import FrameSizes
 from rbops.selftest.traffic import Traffic
 
 from .conftest import make_plan
 
-TRAFFIC = Traffic("matrix", 64, {0: (1,), 1: (0,)}, 2.0, 1e6, chunk=1000)
+TRAFFIC = Traffic("matrix", FrameSizes((64,)), {0: (1,), 1: (0,)}, 2.0, 1e6, chunk=1000)
 
 
 def _phase(*received: int, sent: int = 1000, unsent: int = 0) -> Phase:

@@ -88,6 +88,7 @@ def test_loss_is_found_and_counted_exactly(router: ReferenceRouter, every: int) 
 )
 def test_one_wrong_packet_in_a_million_is_named(router: ReferenceRouter, fault: str, kind: str, words: str) -> None:
     router.break_with(fault, 1_000_000)
+    started = time.time_ns()
     result = run(router, SelftestOptions(duration_s=1, packets=180_000, phases=("matrix",)))
     assert not result.passed
     assert router.injected == 1
@@ -95,6 +96,9 @@ def test_one_wrong_packet_in_a_million_is_named(router: ReferenceRouter, fault: 
     (found,) = result.faults
     assert found.packets == 1
     assert words in found.text
+    (example,) = result.examples
+    assert (example.phase, example.kind, len(example.frame)) == ("matrix", kind, 60)
+    assert started < example.time_ns < time.time_ns()
 
 
 def test_a_corrupt_byte_deep_in_the_payload(router: ReferenceRouter) -> None:
@@ -115,6 +119,9 @@ def test_late_packets_are_found_and_each_counted_as_one_sequence(router: Referen
     assert router.injected - 5 <= phase.reordering.sequences == phase.reordering.late <= router.injected
     assert router.injected in (23, 24)  # every 100,001st of 2.4 million, whatever went before
     assert "reordered sequences" in texts(result)
+    assert phase.lateness.packets == phase.reordering.late
+    assert 1 <= phase.lateness.mean_extent <= phase.lateness.most
+    assert phase.lateness.reordered(1) == phase.reordering.late  # none of them came right after another late one
 
 
 def test_a_wrong_route_is_named_with_both_ports(router: ReferenceRouter) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import ipaddress
 import itertools
 import struct
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rbops.dataplane.xdp.libbpf import XDP_DROP, XDP_PASS, XDP_TX, Object, xdp_context
-from rbops.selftest.reordering import measure
+from rbops.selftest.reordering import Lateness, lateness, measure
 from rbops.selftest.wire import (
     UDP_PORT,
     Epoch,
@@ -117,7 +118,7 @@ def test_groups_of_flows_take_turns_in_bursts(bpf_objects: Path) -> None:
         source.load()
         entries = [pack_headers(headers(flow(number), 60), 1, number) for number in range(4)]
         source.map("flows").update_batch(b"".join(i.to_bytes(4, "little") for i in range(4)), b"".join(entries))
-        config = struct.pack("<QQIIIIIHHII", *EPOCH.keys, EPOCH.magic, LOOPBACK, 4, 2, 3, 0, 0, 0, 0)
+        config = struct.pack("<QQIIIIIHHIII4x", *EPOCH.keys, EPOCH.magic, LOOPBACK, 4, 2, 3, 0, 0, 0, 0, 0)
         source.map("config").update(bytes(4), config)
         program = source.program("generate")
         written = [Ident.of_frame(program.run(bytes(60)).frame) for _ in range(16)]
@@ -144,7 +145,7 @@ def test_the_generator_writes_exactly_this_frame(bpf_objects: Path, family: int,
         ]
         source.map("flows").update_batch(b"".join(i.to_bytes(4, "little") for i in range(4)), b"".join(entries))
         # Without a context the kernel runs it as on the loopback device.
-        config = struct.pack("<QQIIIIIHHII", *epoch.keys, epoch.magic, LOOPBACK, 4, 4, 1, 0, family, 0, 0)
+        config = struct.pack("<QQIIIIIHHIII4x", *epoch.keys, epoch.magic, LOOPBACK, 4, 4, 1, 0, family, 0, 0, 0)
         source.map("config").update(bytes(4), config)
         program = source.program("generate")
         written = [program.run(bytes([255]) * length) for _ in range(10)]
@@ -161,7 +162,8 @@ class _Checker:
     def __init__(self, length: int = 60, family: int = 4) -> None:
         self.epoch = Epoch(EPOCH.magic, EPOCH.keys, length, 2, family=family)
         source = Object(OBJ / "sink.bpf.o")
-        for name, size in (("expected", 8), ("order", 8), ("seen", 64), ("tallies", 4), ("misdelivered", 16)):
+        rooms = {"expected": 8, "order": 8, "recent": 8, "seen": 64, "tallies": 4, "misdelivered": 16, "lateness": 4}
+        for name, size in rooms.items():
             source.resize(name, size)
         source.load()
         self.source = source
@@ -176,6 +178,10 @@ class _Checker:
 
     def give(self, data: bytes) -> int:
         return self.program.run(data, context=xdp_context(len(data), LOOPBACK)).verdict
+
+    def lateness(self) -> Lateness:
+        counts = struct.unpack("<128Q", self.source.map("lateness").lookup(bytes(4)) or b"")
+        return Lateness(counts[:64], counts[64:])
 
     def faults(self) -> dict[str, int]:
         tally = struct.unpack("<16Q", self.source.map("tallies").lookup(bytes(4)) or b"")
@@ -315,3 +321,23 @@ class TestSink:
             found = checker.faults()
             wanted = measure(order)
             assert (found.get("LATE", 0), found.get("REORDERED", 0)) == (wanted.late, wanted.sequences), order
+            assert checker.lateness() == lateness(order), order
+
+    def test_the_lateness_of_far_jumps_is_as_the_reference_has_it(self, checker: _Checker) -> None:
+        order = [*range(10, 90), 3, 4, 95, 0, 91, *range(96, 200), 90]
+        for sequence in order:
+            checker.give(good(sequence))
+        assert checker.lateness() == lateness(order)
+
+    def test_a_wrong_frame_is_kept_whole_with_its_time(self, bpf_objects: Path) -> None:
+        assert bpf_objects.exists()
+        checker = _Checker(1514)
+        data = bytearray(good(0, length=1514))
+        data[1513] ^= 1
+        before = time.monotonic_ns()
+        checker.give(bytes(data))
+        checker.give(bytes(data[:-4]))
+        value = checker.source.map("samples").lookup(int(FrameFault.CORRUPT).to_bytes(4, "little")) or b""
+        taken, when, length = struct.unpack_from("<QQI", value)
+        assert (taken, length, value[24 : 24 + length]) == (1, 1514, bytes(data))
+        assert before < when < time.monotonic_ns()

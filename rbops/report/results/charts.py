@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from itertools import pairwise
 
-from rbops.report.results.document import PathDoc, RateDoc
+from rbops.report.results.document import RateDoc
+from rbops.report.results.phases import PathDoc
 
 __all__ = ["bars", "latency", "rate_search", "topology"]
 

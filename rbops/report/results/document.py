@@ -10,22 +10,18 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from rbops.errors import UsageError, Where
+from rbops.report.results.phases import Model, PhaseDoc, PortDoc
 
 __all__ = [
-    "BalanceDoc",
     "ContextDoc",
     "DistributionDoc",
     "LatencyDoc",
-    "MatrixDoc",
-    "PathDoc",
     "PhaseDoc",
-    "PortServiceDoc",
     "RateDoc",
     "RateRunDoc",
-    "ReorderingDoc",
     "ResultDoc",
     "TcpDoc",
     "read",
@@ -33,169 +29,7 @@ __all__ = [
 ]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
-
-
-class PortDoc(_Model):
-    """An external port and the server that owns it."""
-
-    id: int
-    server: str
-
-
-class ReorderingDoc(_Model):
-    """The paper's metric: ``fraction`` of sequences out of order; ``late`` packets."""
-
-    packets: int
-    late: int
-    sequences: int
-    fraction: float
-    late_ratio: float
-
-
-class MatrixDoc(_Model):
-    """Row: source, column: destination, both in the order of ``ports``; null where nothing was to be sent."""
-
-    ports: list[int]
-    sent: list[list[int | None]]
-    received: list[list[int | None]]
-    lost: list[list[int | None]]
-
-
-class PathDoc(_Model):
-    """Packets from one server to another; ``via`` null is the direct path."""
-
-    source: str = Field(alias="from")
-    destination: str = Field(alias="to")
-    via: str | None
-    packets: int
-
-
-class QueueDoc(_Model):
-    """A receive queue; ``packets`` null: the driver does not count by queue."""
-
-    queue: int
-    core: int
-    packets: int | None
-    interrupts: dict[str, int]
-    as_planned: bool
-
-
-class PortServiceDoc(_Model):
-    """A port's queues, and the packets that each core took from it."""
-
-    server: str
-    port: str
-    cores: dict[str, int]
-    queues: list[QueueDoc]
-
-
-class SourceDoc(_Model):
-    """What one tester sent."""
-
-    port: int
-    sent: int
-    unsent: int
-    seconds: float
-    rate_pps: int
-    rate_bps: int
-
-
-class MisdeliveredDoc(_Model):
-    """Packets that came out at another port."""
-
-    port: int
-    packets: int
-
-
-class PairDoc(_Model):
-    """All packets from one port to another."""
-
-    source: int
-    destination: int
-    sent: int
-    received: int
-    lost: int
-    duplicates: int
-    misdelivered: list[MisdeliveredDoc]
-    mangled: int
-    corrupt: int
-    header: int
-    ttl: int
-    checksum: int
-    next_hop_mac: int
-    source_mac: int
-    late: int
-    reordered_sequences: int
-
-
-class PairShareDoc(_Model):
-    """Packets from one server to another; the parts, 0 to 1, that went directly and over each other server."""
-
-    source: str = Field(alias="from")
-    destination: str = Field(alias="to")
-    packets: int
-    direct: float
-    over: dict[str, float]
-    predicted_direct: float | None
-
-
-class ServerLoadDoc(_Model):
-    """Packets that entered at a server's external ports, and all that it handled; ``ratio``: to what was predicted."""
-
-    server: str
-    entered: int
-    handled: int
-    predicted_handled: int | None
-    ratio: float | None
-
-
-class CoreLoadDoc(_Model):
-    """Packets that a core received."""
-
-    server: str
-    core: int
-    packets: int
-
-
-class BalanceDoc(_Model):
-    """How even the load was: Jain's index of servers and cores; ``farthest_from_predicted`` of the direct parts."""
-
-    pairs: list[PairShareDoc]
-    servers: list[ServerLoadDoc]
-    cores: list[CoreLoadDoc]
-    jain_servers: float | None
-    jain_cores: float | None
-    busiest_core_over_mean: float | None
-    farthest_from_predicted: float | None
-
-
-class PhaseDoc(_Model):
-    """One phase; ``size`` in bytes with FCS; ``family`` 4 or 6."""
-
-    name: str
-    family: int = 4
-    size: int
-    seconds: float
-    sent: int
-    unsent: int
-    received: int
-    lost: int
-    duplicates: int
-    rate_pps: int
-    rate_bps: int
-    reordering: ReorderingDoc
-    matrix: MatrixDoc
-    sources: list[SourceDoc]
-    pairs: list[PairDoc]
-    spread: list[PathDoc]
-    queues: list[PortServiceDoc]
-    stray: int
-    balance: BalanceDoc | None = None
-
-
-class TrialDoc(_Model):
+class TrialDoc(Model):
     """A step of the rate search; ``offered_pps`` null: as fast as the testers can."""
 
     offered_pps: int | None
@@ -206,17 +40,18 @@ class TrialDoc(_Model):
     passed: bool
 
 
-class RateDoc(_Model):
-    """The highest rate without loss; 0: none was found."""
+class RateDoc(Model):
+    """The highest rate without loss; 0: none was found. ``size``: of a ``mix`` the mean."""
 
     size: int
+    mix: str | None = None
     rate_pps: int
     rate_bps: int
     limit: Literal["testers", "precision", "loss", "time"]
     trials: list[TrialDoc]
 
 
-class BoundsDoc(_Model):
+class BoundsDoc(Model):
     """The highest load that held a loss ratio, and the lowest that did not (null: all held)."""
 
     loss_ratio: float
@@ -228,11 +63,12 @@ class BoundsDoc(_Model):
     limited_by_testers: bool
 
 
-class RateRunDoc(_Model):
+class RateRunDoc(Model):
     """One search for NDR and PDR; the first trial is the testers' own rate."""
 
     family: int = 4
     size: int
+    mix: str | None = None
     run: int
     method: str
     width: float
@@ -245,11 +81,12 @@ class RateRunDoc(_Model):
     trials: list[TrialDoc]
 
 
-class RateSummaryDoc(_Model):
+class RateSummaryDoc(Model):
     """A rate over several runs; ``spread``: highest less lowest over the mean."""
 
     family: int = 4
     size: int
+    mix: str | None = None
     rate: Literal["ndr", "pdr"]
     runs: int
     mean_pps: int
@@ -257,7 +94,7 @@ class RateSummaryDoc(_Model):
     spread: float
 
 
-class DistributionDoc(_Model):
+class DistributionDoc(Model):
     """Latencies of ``samples`` packets in seconds; ``histogram_ns``: upper bound of a class and packets in it."""
 
     samples: int
@@ -277,6 +114,7 @@ class LatencyDoc(DistributionDoc):
 
     family: int = 4
     size: int
+    mix: str | None = None
     part: float | None
     offered_pps: int
     sent_pps: int
@@ -285,7 +123,7 @@ class LatencyDoc(DistributionDoc):
     floor: DistributionDoc
 
 
-class TcpDoc(_Model):
+class TcpDoc(Model):
     """TCP connections at once; ``segments`` reached the receiver, ``share`` of them out of order."""
 
     connections: int
@@ -302,7 +140,7 @@ class TcpDoc(_Model):
     failure: str | None
 
 
-class OutageDoc(_Model):
+class OutageDoc(Model):
     """What a stream lost while something was broken or mended (``back``); ``seconds`` are of its ``share`` there."""
 
     event: str
@@ -316,7 +154,7 @@ class OutageDoc(_Model):
     seconds: float
 
 
-class FaultDoc(_Model):
+class FaultDoc(Model):
     """What was wrong; ``server`` is the likely culprit."""
 
     kind: str
@@ -328,7 +166,17 @@ class FaultDoc(_Model):
     server: str | None
 
 
-class PortContextDoc(_Model):
+class ExampleDoc(Model):
+    """A wrong packet, as it came out of a port; ``frame`` is base64, without FCS, ``time_ns`` since 1970."""
+
+    phase: str
+    kind: str
+    port: int
+    time_ns: int
+    frame: str
+
+
+class PortContextDoc(Model):
     """A planned port's device."""
 
     port: str
@@ -337,7 +185,7 @@ class PortContextDoc(_Model):
     firmware: str | None
 
 
-class ServerContextDoc(_Model):
+class ServerContextDoc(Model):
     """A server; ``virtualisation`` is ``none`` on iron."""
 
     server: str
@@ -347,7 +195,7 @@ class ServerContextDoc(_Model):
     ports: list[PortContextDoc]
 
 
-class ContextDoc(_Model):
+class ContextDoc(Model):
     """Where and how it was measured; ``lab``: cables or devices are not hardware."""
 
     version: str
@@ -357,7 +205,7 @@ class ContextDoc(_Model):
     servers: list[ServerContextDoc]
 
 
-class ResultDoc(_Model):
+class ResultDoc(Model):
     """What ``rbops selftest --format json`` writes."""
 
     schema_version: Literal[1]
@@ -372,12 +220,13 @@ class ResultDoc(_Model):
     rate: RateDoc | None
     rate_ipv6: RateDoc | None = None
     predicted_pps: int
-    rates: list[RateRunDoc] = []
-    rate_summary: list[RateSummaryDoc] = []
-    latency: list[LatencyDoc] = []
-    tcp: list[TcpDoc] = []
-    failures: list[OutageDoc] = []
+    rates: list[RateRunDoc] = Field(default_factory=list)
+    rate_summary: list[RateSummaryDoc] = Field(default_factory=list)
+    latency: list[LatencyDoc] = Field(default_factory=list)
+    tcp: list[TcpDoc] = Field(default_factory=list)
+    failures: list[OutageDoc] = Field(default_factory=list)
     faults: list[FaultDoc]
+    examples: list[ExampleDoc] = Field(default_factory=list)
     notes: list[str]
     context: ContextDoc | None = None
 

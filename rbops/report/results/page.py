@@ -12,9 +12,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from rbops.report.results.charts import bars, latency, rate_search, topology
 from rbops.report.results.compare import changes, series
-from rbops.report.results.document import LatencyDoc, PhaseDoc, ResultDoc
-from rbops.report.selftest import LIMITS
+from rbops.report.results.document import LatencyDoc, ResultDoc
+from rbops.report.results.phases import PhaseDoc
+from rbops.report.selftest_rates import LIMITS
 from rbops.resources import shared
+from rbops.selftest.sizes import frames
 
 __all__ = ["comparison_page", "page"]
 
@@ -71,6 +73,9 @@ def _render(template: str, **values: Any) -> str:
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["bytes"] = base64.b64decode
+    environment.filters["reordered"] = lambda late, n: sum(count for degree, count in late.degrees if degree >= n)
+    environment.filters["frames"] = lambda one: frames(one.size, one.mix)
     environment.filters["load"] = load_name
     environment.filters["micro"] = lambda seconds: f"{1e6 * seconds:,.4g}"
     environment.filters["number"] = lambda value: f"{value:,.0f}"
@@ -78,12 +83,12 @@ def _render(template: str, **values: Any) -> str:
     return environment.get_template(template).render(**values)
 
 
-def _latencies(result: ResultDoc) -> Iterator[tuple[int, str, list[LatencyDoc]]]:
-    """For each family and frame size: the chart, loads and the testers alone as curves, and its points."""
-    for family, size in dict.fromkeys((point.family, point.size) for point in result.latency):
-        points = [point for point in result.latency if (point.family, point.size) == (family, size)]
+def _latencies(result: ResultDoc) -> Iterator[tuple[str, list[LatencyDoc]]]:
+    """For each family and size or mix: the chart, loads and the testers alone as curves, and its points."""
+    for shape in dict.fromkeys((point.family, point.size, point.mix) for point in result.latency):
+        points = [point for point in result.latency if (point.family, point.size, point.mix) == shape]
         curves = {load_name(point.part): point.histogram_ns for point in points}
-        yield size, latency({**curves, "testers alone": points[0].floor.histogram_ns}), points
+        yield latency({**curves, "testers alone": points[0].floor.histogram_ns}), points
 
 
 def load_name(part: float | None) -> str:

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+import base64
 from typing import cast
 
 from rbops.report.results.document import (
-    BalanceDoc,
     ContextDoc,
     DistributionDoc,
+    ExampleDoc,
     LatencyDoc,
     OutageDoc,
-    PairDoc,
-    PhaseDoc,
-    PortServiceDoc,
     RateDoc,
     RateRunDoc,
     ResultDoc,
     TcpDoc,
 )
+from rbops.report.results.phases import BalanceDoc, LatenessDoc, PairDoc, PhaseDoc, PortServiceDoc
 from rbops.selftest.balance import Balance, CoreLoad, PairShare, ServerLoad
 from rbops.selftest.context import Context, PortContext, ServerContext
+from rbops.selftest.example import Example
 from rbops.selftest.latency import Distribution, LatencyPoint
 from rbops.selftest.outage import Outage
 from rbops.selftest.rateresult import Bounds, RateResult, RateRun, Trial
+from rbops.selftest.reordering import RECENT, Lateness
 from rbops.selftest.result import (
     Fault,
     Kind,
@@ -34,6 +35,7 @@ from rbops.selftest.result import (
     SelftestResult,
     Source,
 )
+from rbops.selftest.sizes import SizeCount
 from rbops.selftest.tcprun import TcpRun
 
 __all__ = ["restored"]
@@ -57,8 +59,13 @@ def restored(document: ResultDoc) -> SelftestResult:
         latencies=tuple(_latency(one) for one in document.latency),
         outages=tuple(_outage(one) for one in document.failures),
         tcp_runs=tuple(_tcp(one) for one in document.tcp),
+        examples=tuple(_example(one) for one in document.examples),
         context=_context(document.context) if document.context else None,
     )
+
+
+def _example(one: ExampleDoc) -> Example:
+    return Example(one.phase, one.kind, one.port, one.time_ns, base64.b64decode(one.frame))
 
 
 def _tcp(one: TcpDoc) -> TcpRun:
@@ -82,7 +89,17 @@ def _phase(one: PhaseDoc) -> Phase:
         family=one.family,
         stray=one.stray,
         balance=_balance(one.balance) if one.balance else None,
+        mix=one.mix,
+        sizes=tuple(SizeCount(**each.model_dump()) for each in one.sizes),
+        lateness=_lateness(one.reordering.lateness),
     )
+
+
+def _lateness(one: LatenessDoc | None) -> Lateness:
+    if one is None:
+        return Lateness()
+    counts = (dict(one.extents), dict(one.degrees))
+    return Lateness(*(tuple(found.get(number, 0) for number in range(RECENT)) for found in counts))
 
 
 def _balance(one: BalanceDoc) -> Balance:
@@ -123,7 +140,7 @@ def _service(one: PortServiceDoc) -> PortService:
 
 def _rate(one: RateDoc) -> RateResult:
     trials = tuple(Trial(**trial.model_dump(exclude={"passed"})) for trial in one.trials)
-    return RateResult(one.size, float(one.rate_pps), one.limit, trials)
+    return RateResult(one.size, float(one.rate_pps), one.limit, trials, one.mix)
 
 
 def _rate_run(one: RateRunDoc) -> RateRun:
@@ -139,14 +156,14 @@ def _rate_run(one: RateRunDoc) -> RateRun:
     trials = tuple(Trial(**trial.model_dump(exclude={"passed"})) for trial in one.trials)
     return RateRun(
         one.size, one.run, one.method, one.width, one.trial_seconds, float(one.ceiling_pps), ndr, pdr, one.complete,
-        trials, one.seconds, one.family,
+        trials, one.seconds, one.family, one.mix,
     )  # fmt: skip
 
 
 def _latency(one: LatencyDoc) -> LatencyPoint:
     rates = (float(one.offered_pps), float(one.sent_pps))
     found, floor = _distribution(one), _distribution(one.floor)
-    return LatencyPoint(one.size, one.part, *rates, one.sent, one.lost, found, floor, one.family)
+    return LatencyPoint(one.size, one.part, *rates, one.sent, one.lost, found, floor, one.family, one.mix)
 
 
 def _distribution(one: DistributionDoc) -> Distribution:

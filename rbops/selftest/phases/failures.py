@@ -143,7 +143,7 @@ def _measure(session: Session, event: Break, *, back: bool) -> None:
     last = next(tester for tester in reversed(testers) if tester.at.server != testers[0].at.server)
     traffic = Traffic(
         NAME,
-        session.size,
+        session.sizes,
         {testers[0].index: (last.index,)},
         seconds,
         _PPS,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import rbops.selftest.floor as alone
 from rbops.selftest.bench import run_phase
-from rbops.selftest.diagnosis import Evidence, diagnose
 from rbops.selftest.latency import LatencyPoint, distribution, matched
-from rbops.selftest.phases.rate import OVERLOAD_KINDS
 from rbops.selftest.session import Session
+from rbops.selftest.sizes import FrameSizes
 from rbops.selftest.traffic import Traffic, chunk_at
+from rbops.selftest.wire import FCS_BYTES
 
 __all__ = ["NAME", "PARTS", "run"]
 
@@ -36,45 +37,45 @@ def run(session: Session, seconds: float) -> None:
         )
     if not rates:
         session.notes.append("latency: no rate was found, so only unloaded")
-    for size, rate in (rates or {session.size: 0.0}).items():
+    for sizes, rate in (rates or {session.sizes: 0.0}).items():
         for part in PARTS if rate else PARTS[:1]:
-            _point(session, size, part, _UNLOADED_PPS if part is None else rate * part / len(session.bench.testers))
+            _point(session, sizes, part, _UNLOADED_PPS if part is None else rate * part / len(session.bench.testers))
 
 
-def _rates(session: Session) -> dict[int, float]:
-    """Packets a second of all ports by frame size: PDR (the lowest of the runs), or the highest without loss."""
-    found: dict[int, float] = {}
+def _rates(session: Session) -> dict[FrameSizes, float]:
+    """Packets a second of all ports by what is sent: PDR (the lowest of the runs), or the highest without loss."""
+    found: dict[FrameSizes, float] = {}
     for one in session.rate_runs:
         if one.pdr.lower_pps and one.family == session.bench.family:
-            found[one.size] = min(found.get(one.size, float("inf")), one.pdr.lower_pps)
+            sizes = session.bench.sizes(one.mix or one.size)
+            found[sizes] = min(found.get(sizes, float("inf")), one.pdr.lower_pps)
     if not found and session.rate is not None and session.rate.rate_pps:
-        found[session.rate.size] = session.rate.rate_pps
+        found[session.bench.sizes(session.rate.mix or session.rate.size)] = session.rate.rate_pps
     return found
 
 
-def _point(session: Session, size: int, part: float | None, pps: float) -> None:
+def _point(session: Session, sizes: FrameSizes, part: float | None, pps: float) -> None:
     bench = session.bench
     at = "unloaded" if part is None else f"at {part:.0%} of the rate"
     together = pps * len(bench.testers) / 1e6
-    session.say(f"{bench.named(NAME)}: {size}-byte frames {at}, {together:.4f} Mpps for {_SECONDS:.0f} s")
+    session.say(f"{bench.named(NAME)}: {sizes.named} {at}, {together:.4f} Mpps for {_SECONDS:.0f} s")
     # Under load in the bursts with which the rate was found: more of them could not be sent.
     chunk = 1 if part is None else chunk_at(pps)
     traffic = Traffic(
-        NAME, size, session.everyone, _SECONDS, pps, None, chunk, flows=session.flows, stamped=True
+        NAME, sizes, session.everyone, _SECONDS, pps, None, chunk, flows=session.flows, stamped=True
     )  # fmt: skip
     outcome = run_phase(bench, traffic)
-    wrong = diagnose(Evidence(outcome, bench.testers, ordered=False))
-    session.faults += [fault for fault in wrong if fault.kind not in OVERLOAD_KINDS]
+    session.judged(outcome)
     found = distribution(_flows(session, traffic, outcome.room))
-    floor = distribution(_alone(session, size, pps, chunk))
+    floor = distribution(_alone(session, sizes, pps, chunk))
     if found is None or floor is None:
-        session.notes.append(f"latency: {size}-byte frames {at}: no packet was timed")
+        session.notes.append(f"latency: {sizes.named} {at}: no packet was timed")
         return
     phase = outcome.phase
     sent_pps = sum(source.rate_pps for source in phase.sources)
     offered = pps * len(phase.sources)
     session.latencies.append(
-        LatencyPoint(size, part, offered, sent_pps, phase.sent, phase.lost, found, floor, bench.family)
+        LatencyPoint(sizes.size, part, offered, sent_pps, phase.sent, phase.lost, found, floor, bench.family, sizes.mix)
     )
 
 
@@ -95,9 +96,15 @@ def _flows(session: Session, traffic: Traffic, room: int) -> list[Any]:
     return found
 
 
-def _alone(session: Session, size: int, pps: float, chunk: int) -> list[Any]:
+def _alone(session: Session, sizes: FrameSizes, pps: float, chunk: int) -> list[Any]:
     """The same sent by one tester to itself over a cable, without a router."""
     table = session.bench.agents.all[0].call(
-        "floor", length=size - 4, seconds=0.5, pps=max(pps, 2000.0), chunk=chunk, timeout_s=30.0
+        "floor",
+        length=sizes.largest - FCS_BYTES,
+        seconds=0.5,
+        pps=max(pps, 2000.0),
+        chunk=chunk,
+        schedule=base64.b64encode(sizes.schedule).decode(),
+        timeout_s=30.0,
     )
     return matched(table["sent"], {0: table["received"]}, (0,), 0, alone.FLOWS, alone.ROOM, 1)

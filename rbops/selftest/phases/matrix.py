@@ -25,7 +25,7 @@ def run(session: Session, seconds: float) -> None:
         # The number is requested, not the time; what a slow machine does not send by then is reported.
         seconds = max(seconds, min(OVERALL_S, (frames / pps if pps else 0) + OVERALL_S / 2))
     traffic = Traffic(
-        "matrix", session.size, session.everyone, seconds, pps, frames, chunk_at(pps), flows=session.flows
+        "matrix", session.sizes, session.everyone, seconds, pps, frames, chunk_at(pps), flows=session.flows
     )
     forwarding = session.plan.forwarding
     keeps_order = forwarding.routing == "direct-vlb" and forwarding.flowlet_timeout_s > 0
@@ -40,7 +40,7 @@ def _below_quota(session: Session) -> float | None:
     """The packet rate of one source at which every flow stays well below the direct quota and its port's rate."""
     plan, testers = session.plan, session.bench.testers
     quota = plan.forwarding.direct_quota_bps
-    bits = (session.size - 4) * 8
+    bits = (session.sizes.mean - 4) * 8
     shared = max(len(server.external_ports) for server in plan.servers)
     slowest = float("inf")
     for tester in testers:

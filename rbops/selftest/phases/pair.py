@@ -20,14 +20,14 @@ _FLOWS, _ACTIVE, _BURST = 1024, 32, 64
 def run(session: Session, seconds: float) -> None:
     """Send for ``seconds``; order is counted, not required."""
     testers, options = session.bench.testers, session.options
-    pair_size = session.bench.size(options.pair_size)
+    sizes = session.bench.sizes(options.pair_size)
     first = testers[0]
     last = next((item for item in reversed(testers) if item.at.server != first.at.server), testers[-1])
     cores = len(session.plan.server(first.at.server).cores.dataplane)
-    pps = first.at.rate_bps / cores / (pair_size * 8)
+    pps = first.at.rate_bps / cores / (sizes.size * 8)
     shape = {"flows": options.flows} if options.flows else groups(len(testers), pps * seconds)
     destinations = {first.index: (last.index,)}
-    traffic = Traffic("pair", pair_size, destinations, seconds, pps, None, chunk_at(pps))
+    traffic = Traffic("pair", sizes, destinations, seconds, pps, None, chunk_at(pps))
     active, burst = shape.get("active"), shape.get("burst", 1)
     traffic = replace(traffic, flows=shape["flows"], active=active, burst=burst)
     session.checked(traffic, ordered=False)

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from rbops.dataplane import registry
 from rbops.selftest.bench import run_phase
-from rbops.selftest.diagnosis import Evidence, diagnose
 from rbops.selftest.rateresult import Trial
 from rbops.selftest.result import Phase
 from rbops.selftest.search import search
 from rbops.selftest.session import Session
 from rbops.selftest.traffic import Traffic, chunk_at
 
-__all__ = ["OVERLOAD_KINDS", "run"]
+__all__ = ["run"]
 
 _TRIAL_S = 0.5
-
-OVERLOAD_KINDS = ("loss", "nothing arrived", "unsent")
-"""What an overloaded router may do; wrong packets are a fault at any rate."""
 
 _PATIENCE = 3
 """Times the phase's seconds while no trial has passed: on a busy machine one trial may use all of them."""
@@ -28,15 +25,14 @@ def run(session: Session, seconds: float) -> None:
     """Search for ``seconds``; the result is the session's ``rate``."""
     started = time.monotonic()
     trial_s = min(_TRIAL_S, seconds / 4)
-    size, senders = session.size, len(session.bench.testers)
-    session.say(f"{session.bench.named('rate')}: {size}-byte frames, trials of {trial_s:g} s")
+    sizes, senders = session.sizes, len(session.bench.testers)
+    session.say(f"{session.bench.named('rate')}: {sizes.named}, trials of {trial_s:g} s")
 
     def trial(offered: float | None) -> Trial:
         pps = None if offered is None else offered / senders
-        traffic = Traffic("rate", size, session.everyone, trial_s, pps, None, chunk_at(pps), flows=session.flows)
+        traffic = Traffic("rate", sizes, session.everyone, trial_s, pps, None, chunk_at(pps), flows=session.flows)
         outcome = run_phase(session.bench, traffic)
-        wrong = diagnose(Evidence(outcome, session.bench.testers, ordered=False))
-        session.faults += [fault for fault in wrong if fault.kind not in OVERLOAD_KINDS]
+        session.judged(outcome)
         sent_pps = sum(source.rate_pps for source in outcome.phase.sources)
         return Trial(offered, sent_pps, outcome.phase.sent, outcome.phase.lost, outcome.phase.unsent)
 
@@ -45,7 +41,9 @@ def run(session: Session, seconds: float) -> None:
 
     # Fewer packets than one round over all flows prove nothing, and a round is always ended, beyond the trial's time.
     least = senders * (senders - 1) * session.flows / trial_s
-    session.rate = search(trial, size=size, time_left=time_left, start_pps=_first_rate(session), least_pps=least)
+    start = _first_rate(session)
+    found = search(trial, size=sizes.size, time_left=time_left, start_pps=start, least_pps=least)
+    session.rate = replace(found, mix=sizes.mix)
 
 
 def _proves(session: Session, phase: Phase) -> bool:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rbops.selftest.bench import run_phase
-from rbops.selftest.diagnosis import Evidence, diagnose
-from rbops.selftest.phases.rate import OVERLOAD_KINDS
 from rbops.selftest.rateresult import Trial
 from rbops.selftest.rates import find_rates
 from rbops.selftest.session import Session
+from rbops.selftest.sizes import FrameSizes
 from rbops.selftest.traffic import Traffic, chunk_at
 
 __all__ = ["NAME", "run"]
@@ -22,24 +21,23 @@ def run(session: Session, seconds: float) -> None:
     del seconds
     wanted = session.options.rates
     for number in range(1, wanted.runs + 1):
-        for size in dict.fromkeys(session.bench.size(size) for size in wanted.sizes):
+        for sizes in dict.fromkeys(session.bench.sizes(size) for size in wanted.sizes):
 
-            def measure(trial_s: float, offered: float | None, size: int = size) -> Trial:
-                return _trial(session, size, trial_s, offered)
+            def measure(trial_s: float, offered: float | None, sizes: FrameSizes = sizes) -> Trial:
+                return _trial(session, sizes, trial_s, offered)
 
-            def say(text: str, size: int = size, number: int = number) -> None:
-                session.say(f"{session.bench.named(NAME)}: {size}-byte frames, run {number} of {wanted.runs}, {text}")
+            def say(text: str, sizes: FrameSizes = sizes, number: int = number) -> None:
+                session.say(f"{session.bench.named(NAME)}: {sizes.named}, run {number} of {wanted.runs}, {text}")
 
-            found = find_rates(measure, size, number, wanted.shape, say)
-            session.rate_runs.append(replace(found, family=session.bench.family))
+            found = find_rates(measure, sizes.size, number, wanted.shape, say)
+            session.rate_runs.append(replace(found, family=session.bench.family, mix=sizes.mix))
 
 
-def _trial(session: Session, size: int, seconds: float, offered: float | None) -> Trial:
+def _trial(session: Session, sizes: FrameSizes, seconds: float, offered: float | None) -> Trial:
     senders = len(session.bench.testers)
     pps = None if offered is None else offered / senders
-    traffic = Traffic(NAME, size, session.everyone, seconds, pps, None, chunk_at(pps), flows=session.flows)
+    traffic = Traffic(NAME, sizes, session.everyone, seconds, pps, None, chunk_at(pps), flows=session.flows)
     outcome = run_phase(session.bench, traffic)
-    wrong = diagnose(Evidence(outcome, session.bench.testers, ordered=False))
-    session.faults += [fault for fault in wrong if fault.kind not in OVERLOAD_KINDS]
+    session.judged(outcome)
     phase = outcome.phase
     return Trial(offered, sum(source.rate_pps for source in phase.sources), phase.sent, phase.lost, phase.unsent)
