@@ -51,7 +51,8 @@ _VERBS = {
     "status": "digest, data plane, open change, lock, services",
     "watch": "for rbops-watch.service: report dead links to the data plane",
     "fib": "for rbops-fib.service: let the data plane's table follow the kernel's; or compare, watch, get ADDRESS",
-    "daemon": "for rbops-bird.service: prepare the routing daemon's files, reload them, or say what its sessions are",
+    "daemon": "for rbops-bird.service: prepare the routing daemon's files, reload them, or say what its sessions are; "
+    "frr: lines for an FRR of your own",
     "sample": "all that is measured now, for `rbops status`: counters, queues, cores, cables, routes, sessions",
     "export": "for rbops-exporter.service: metrics for Prometheus on the management addresses",
     "facts": "what this server is: processors, NICs, kernel; changes nothing",
@@ -140,7 +141,7 @@ def _options() -> tuple[tuple[tuple[str, ...], str, dict[str, Any]], ...]:
             "what",
             {"nargs": "*", "metavar": "get ADDRESS", "help": "where packets for an address go, and why"},
         ),
-        (("daemon",), "step", {"choices": ("prepare", "reload", "status"), "help": "what to do"}),
+        (("daemon",), "step", {"choices": ("prepare", "reload", "status", "frr"), "help": "what to do"}),
         (("sample",), "--openmetrics", {**flag, "help": "as OpenMetrics text"}),
         (("export",), "--addresses", {**flag, "help": "say where it would listen, and end"}),
         (("fib",), "--audit", {**flag, "help": "compare kernel and data plane; exit 1 if they differ"}),
@@ -323,6 +324,9 @@ def _daemon(node: Node, options: argparse.Namespace) -> int:
     if options.step == "prepare":
         node.bird.prepare(node.external_devices())
         node.bird.recovery()
+        return 0
+    if options.step == "frr":
+        print("\n".join(node.frr_lines()))
         return 0
     if options.step == "reload":
         return _print({"said": node.bird.reload(node.external_devices())}, options)

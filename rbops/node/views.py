@@ -12,7 +12,7 @@ from rbops import __version__
 from rbops.dataplane import registry
 from rbops.dataplane.base import Followable, RouteTable
 from rbops.errors import Mismatch, Where
-from rbops.node import exporter, fib, guard, kernel_stages, lock, queues, sample, tunnels, vrf, xfrm
+from rbops.node import exporter, fib, frr, guard, kernel_stages, lock, queues, sample, table, tunnels, vrf, xfrm
 from rbops.node.daemon import Bird
 from rbops.node.dataplane import Opener
 from rbops.node.devices import VRF, resolve
@@ -64,6 +64,13 @@ class Views:
             # Sessions of other ports shall not wait for it.
             return {}
         return {port.id: names[port.name] for port in config.ports if port.id is not None and port.name in names}
+
+    def frr_lines(self) -> list[str]:
+        """What an FRR of the user's own needs in its configuration on this server."""
+        config = self._config()
+        devices = resolve_names(config, self.system)
+        in_vrf = vrf.chosen(config, self.system)
+        return list(frr.lines(config, table.rows(table.load(config)), devices, in_vrf=in_vrf))
 
     def waiting(self) -> list[dict[str, str]]:
         """What is planned and takes effect with the next reboot only."""

@@ -23,7 +23,7 @@ def daemon(text: str) -> str:
     """``none`` or ``bird``."""
     if text.lower() in _PEERS:
         message = f"{shown(text)} is not run by rbops: write one of {', '.join(DAEMONS)}"
-        hint = "as another AS's router it may be a neighbour; docs/routing.md says what FRR lacks"
+        hint = "an FRR of your own goes with `daemon: none`; docs/routing.md says how"
         raise InvalidValue(message, hint, code="spec.choice")
     return _DAEMON(text)
 

@@ -16,7 +16,7 @@ from rbops.node.daemon import Bird
 from rbops.plan import ClusterPlan
 from tests.node.conftest import ROOT, Server, command
 
-__all__ = ["ask", "entry", "running", "speaking", "wait_for"]
+__all__ = ["apply", "ask", "entry", "following", "running", "speaking", "wait_for"]
 
 FOLLOW = """\
 import sys
@@ -50,9 +50,7 @@ def running(enter: list[str], folder: Path, name: str) -> Iterator[None]:
 def speaking(server: Server, plan: ClusterPlan, keys: str, *changes: tuple[str, str]) -> Iterator[None]:
     """The plan's n0 applied, its table followed, its BIRD running with ``changes`` made to its configuration."""
     folder = server.folder
-    server.run("ip", "link", "set", "lo", "up")
-    server.install(plan=plan)
-    server.node("apply")
+    apply(server, plan)
     (server.etc / "bird" / "keys.conf").write_text(keys)
     run = folder / "run"
     devices = Path(f"/proc/{server.pid}/root/sys/class/net")
@@ -62,6 +60,22 @@ def speaking(server: Server, plan: ClusterPlan, keys: str, *changes: tuple[str, 
         assert old in text
         text = text.replace(old, new)
     (run / "quick.conf").write_text(text)
+    inside = ["nsenter", f"--target={server.pid}", "--mount", "--net"]
+    with following(server), running(inside, run, "quick.conf"):
+        yield
+
+
+def apply(server: Server, plan: ClusterPlan) -> None:
+    """Let it be the plan's n0."""
+    server.run("ip", "link", "set", "lo", "up")
+    server.install(plan=plan)
+    server.node("apply")
+
+
+@contextmanager
+def following(server: Server) -> Iterator[None]:
+    """Its data plane's table follows the kernel's."""
+    folder = server.folder
     (folder / "follow.py").write_text(FOLLOW)
     inside = ["nsenter", f"--target={server.pid}", "--mount", "--net"]
     follower = subprocess.Popen(
@@ -69,8 +83,7 @@ def speaking(server: Server, plan: ClusterPlan, keys: str, *changes: tuple[str, 
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     try:
-        with running(inside, run, "quick.conf"):
-            yield
+        yield
     finally:
         follower.send_signal(signal.SIGTERM)
         follower.wait(20)
