@@ -395,13 +395,15 @@ def test_program_and_map_replacement_loses_no_packet(loaded_bench: tuple[Bench, 
     larger = compile_fib(*bgp_like(150_000, [1, 2, 3, 4]))
     source = bpf_object("dataplane/xdp", "router.bpf.o").read_bytes()
     with traffic(made) as count:
-        for number, blob in enumerate((tables[0], tables[1], larger, tables[0])):
+        for number, blob in enumerate((tables[0], tables[1], larger, tables[0], tables[1])):
+            made.config["servers"] += number // 3  # other memory
             path = made.folder / f"{number}.o"
             path.write_bytes(source + bytes(number + 1))
             made.config["object"], made.config["object_sha256"] = str(path), digest(path)
             assert any("loaded" in line for line in made.plane(blob).apply())
     assert count["lost"] == 0
     assert count["sent"] > 10_000
+    assert made.plane(tables[1]).counters()["total"]["received"]["external"] == count["sent"], "nor is one not counted"
 
 
 def test_status_tells_programs_and_digests(make_router: Callable[..., Router]) -> None:

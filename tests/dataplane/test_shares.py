@@ -13,7 +13,7 @@ import pytest
 
 from rbops.dataplane.xdp import layout as shape
 from rbops.dataplane.xdp.libbpf import Object
-from rbops.dataplane.xdp.loader import _MAP_OF
+from rbops.dataplane.xdp.memory import MAP_OF
 from rbops.vlb.model import MAX_FRAME, Flow, InputServer, VlbConfig
 from tests.dataplane.router import Router
 from tests.dataplane.test_vlb import Player, router_of
@@ -53,7 +53,7 @@ class Clock:
         for name, number in constants.items():
             self._object.set_variable(name, number.to_bytes(4, "little"))
         for name, entry in loaded.maps.items():
-            self._object.reuse(_MAP_OF[name], entry)
+            self._object.reuse(MAP_OF[name], entry)
         self._object.load()
         self._deal = self._object.program("deal_once")
 

@@ -80,6 +80,11 @@ class Growing:
     def dataplane(self, server: str) -> Any:
         return json.loads(inside(self.lab, server, "rbops-node", "status", "--json"))["dataplane"]
 
+    def received(self, server: str) -> int:
+        """At its external ports, by its counters."""
+        found = json.loads(inside(self.lab, server, "rbops-node", "counters", "--json"))["total"]["received"]
+        return int(found["external"])
+
     def paths(self, server: str) -> list[dict[str, int]]:
         found: list[dict[str, int]] = json.loads(inside(self.lab, server, "rbops-node", "counters", "--json"))["paths"]
         return found
@@ -152,8 +157,11 @@ def test_interrupted_in_any_phase_all_are_as_before(growing: Growing, at: str) -
 
 def test_a_newcomer_comes_first_and_is_used_last(growing: Growing) -> None:
     inside(growing.lab, "n0", "rbops-node", "drain", "2")
+    counted = growing.received("n0")
+    assert counted > 0
     with growing.nothing_lost():
         done, steps = growing.apply(4)
+    assert growing.received("n0") > counted, "counters go on"
     assert min(done.changed.values()) > 0
     order = [steps.steps.index(text) for text in ("pushing to the newcomers first: n3", "pushing")]
     assert order == sorted(order)
@@ -167,9 +175,10 @@ def test_a_newcomer_comes_first_and_is_used_last(growing: Growing) -> None:
 
 
 def test_a_server_that_goes_is_drained_before(growing: Growing) -> None:
-    before = state(growing.lab, "n3")["files"]
+    before, counted = state(growing.lab, "n3")["files"], growing.received("n0")
     with growing.nothing_lost():
         done, steps = growing.apply(3)
+    assert growing.received("n0") > counted
     assert done.gone == ("n3",)
     assert "rbops remove -i INVENTORY --limit n3" in steps.warned[-1]
     assert state(growing.lab, "n3")["files"] == before

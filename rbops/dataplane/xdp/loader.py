@@ -7,33 +7,28 @@ generation, which one write then makes the active one on all ports; programs are
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
-import platform
-import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rbops.common.cpulist import online_cpus
-from rbops.common.versions import MIN_KERNEL
 from rbops.dataplane.base import Difference
+from rbops.dataplane.xdp import carry
 from rbops.dataplane.xdp import layout as shape
 from rbops.dataplane.xdp.attachments import attach, attachment, detach_others, left_attached, tag_of
 from rbops.dataplane.xdp.config import XdpConfig
-from rbops.dataplane.xdp.counters import read_counters
 from rbops.dataplane.xdp.follow import XdpTable, filling, numbers_of, ports_of
 from rbops.dataplane.xdp.followed import FOLLOWED, Followed, locked
 from rbops.dataplane.xdp.layout import Device, Fib, Layout
 from rbops.dataplane.xdp.libbpf import (
     BpfError,
-    Map,
-    Object,
     possible_cpus,
     xdp_attached,
     xdp_detach,
 )
+from rbops.dataplane.xdp.memory import load, sign, wait_for_readers, write_generation
 from rbops.dataplane.xdp.netdev import check_queues, find_device
 from rbops.dataplane.xdp.pins import Loaded, Pins, ensure_bpffs
 from rbops.dataplane.xdp.probing import LinkStates, XdpProbing, read_probes
@@ -46,13 +41,7 @@ __all__ = ["DataPlane"]
 FLOWLET_ENTRIES = 1 << 14
 """Flowlet table entries per core: 128 KiB, so that it and the forwarding table stay in a core's L2 cache."""
 
-_ARRAY, _MMAPABLE = 2, 1 << 10
 _PROGRAMS = ("external", "internal")
-_SYSCALL_MEMBARRIER = {"x86_64": 324, "aarch64": 283}
-_READERS_GONE_S = 0.1
-_MAP_OF = {"arena": ".data.arena", "cores": ".data.cores", "control": ".bss"}
-_MAP_OF |= {name: name for name in ("clocks", "devices", "rebuild")}
-_REBUILD_QUEUE, _REBUILD_CPUS = 512, 64
 _REFUSED = {*shape.POLICED, "own_source", "reverse_path", "fabric_mac", "unknown_neighbor"}
 
 
@@ -124,30 +113,43 @@ class DataPlane:
         fits = before is not None and before.layout.holds(wanted, fib, routes)
         grows = before is not None and not fits and before.layout.is_outgrown_by(wanted)
         if before is None or not fits or before.object_sha256.hex() != self._config.program.sha256:
-            loaded = _load(object_path, before if fits or grows else None, wanted, clock=self._clock, grows=grows)
+            loaded = load(object_path, before if fits or grows else None, wanted, clock=self._clock, grows=grows)
             done.append(f"loaded {object_path}")
         if loaded is None:
             raise BpfError("nothing is loaded", code="xdp.not-loaded")
-        if loaded is not before and not fits and not grows:
-            states = LinkStates(loaded.memory("control"), fabric.servers)
-            for server in self._left_out:
-                states.set(server, shape.DRAINED, on=True)
+        is_new = loaded is not before and not fits and not grows
         digests = (fib.sha256, shape.config_digest(self._config.fabric, self._config.guard, devices))
         if grows or loaded.head()[2:] != digests:
             with locked(self._pins.root) if self._pins.root.is_dir() else nullcontext():
-                serial = _write_generation(
-                    loaded, self._config, devices, fib, self._filler(loaded), before, grows=grows
-                )
+                serial = write_generation(loaded, self._config, devices, fib, self._filler(loaded), before, grows=grows)
             table = f"table {fib.sha256.hex()[:12]}" if routes == 0 else "the kernel's table"
             done.append(f"activated generation {serial}: {table}")
+        if is_new:
+            self._prepare(loaded, before)
         kinds = [port.kind for port in fabric.ports]
         done += attach(loaded, before, list(zip(devices, kinds, strict=True)))
         done += detach_others(before, devices)
         if grows:
-            _sign(loaded, object_path)
+            sign(loaded, object_path)
         if loaded is not before:
-            self._pins.store(loaded)
+            self._keep(loaded, before if is_new else None)
         return done
+
+    def _prepare(self, loaded: Loaded, before: Loaded | None) -> None:
+        """New memory, just before its programs are attached."""
+        if before is not None:
+            carry.seed(before, loaded, self._config.fabric)
+        states = LinkStates(loaded.memory("control"), self._config.fabric.servers)
+        for server in self._left_out:
+            states.set(server, shape.DRAINED, on=True)
+
+    def _keep(self, loaded: Loaded, old: Loaded | None) -> None:
+        """Make a load the one that counts; ``old``: the memory that no program uses any more."""
+        if loaded.about is None:
+            if old is not None:
+                wait_for_readers()
+            loaded = replace(loaded, about=carry.about(self._config.fabric, old))
+        self._pins.store(loaded)
 
     def detach(self) -> None:
         """Take the router off its devices and forget it; packets go to the kernel then. Fine when not loaded."""
@@ -210,9 +212,9 @@ class DataPlane:
         return self._pins.instance()
 
     def counters(self) -> dict[str, Any]:
-        """What was counted since the maps were made, all cores; raises Mismatch when the router is not loaded."""
+        """What was counted since the first load, all cores; raises Mismatch when the router is not loaded."""
         loaded = self._loaded()
-        found = read_counters(self._config.fabric, loaded.layout, loaded.memory("cores"))
+        found = carry.counters_of(loaded, self._config.fabric)
         return {**found, "probes": read_probes(self._config.fabric, loaded.memory("control"))}
 
     def status(self) -> dict[str, Any]:
@@ -273,18 +275,18 @@ class DataPlane:
     def table(self) -> XdpTable:
         """The table, to be changed where it follows the kernel's, and to be read in any case."""
         ports = ports_of(self._config, self._names)
-        return XdpTable(self._pins, numbers_of(self._config), ports, self._rewrite, _wait_for_readers)
+        return XdpTable(self._pins, numbers_of(self._config), ports, self._rewrite, wait_for_readers)
 
     def _rewrite(self, loaded: Loaded, fill: Callable[[int], None]) -> None:
         """Write the idle generation by ``fill`` and make it the active one."""
-        _write_generation(loaded, self._config, self._devices(), self._fib(), fill)
+        write_generation(loaded, self._config, self._devices(), self._fib(), fill)
 
     def _filler(self, loaded: Loaded) -> Callable[[int], None] | None:
         """Fills a generation from the kernel's table, where it is to follow that."""
         if self._config.follow is None:
             return None
         ports = ports_of(self._config, self._names)
-        table = Followed(loaded, numbers_of(self._config), _wait_for_readers)
+        table = Followed(loaded, numbers_of(self._config), wait_for_readers)
 
         def fill(generation: int) -> None:
             table.fill(generation, *filling(read_ribs(ports), ports))
@@ -317,117 +319,3 @@ def _read(path: Path, digest: str) -> bytes:
             where=Where(file=str(path)),
         )
     return raw
-
-
-def _load(path: Path, reuse: Loaded | None, wanted: Layout, *, clock: bool, grows: bool = False) -> Loaded:
-    """Load the programs; on the maps of ``reuse``, or on new ones. ``grows``: on its maps, but a larger arena.
-
-    What is configured has more room then, and what packets changed stays: counters, flowlets, buckets, links.
-    """
-    layout = reuse.layout if reuse and not grows else wanted
-    with Object(path) as obj:
-        constants = {
-            "generation_bytes": layout.generation,
-            "body_bytes": layout.body,
-            "core_bytes": layout.core,
-            "cpus": layout.cpus,
-            "servers": layout.servers,
-            "flowlet_mask": layout.flowlets - 1,
-        }
-        for name, number in constants.items():
-            obj.set_variable(name, number.to_bytes(4, "little"))
-        maps = dict(reuse.maps) if reuse else _new_memory(layout)
-        if grows:
-            maps["arena"] = _new_memory(layout, "arena")["arena"]
-        for name, entry in maps.items():
-            obj.reuse(_MAP_OF[name], entry)
-        obj.load()
-        maps = {name: obj.map(inner) for name, inner in _MAP_OF.items()}
-        loaded = Loaded(maps, {name: obj.program(name) for name in _PROGRAMS}, layout)
-        if not grows:
-            _sign(loaded, path)
-        if clock and (result := obj.program("start_clock").call()):
-            raise BpfError(
-                f"the clock does not start (step {result})",
-                hint=f"the kernel needs BPF timers: Linux {MIN_KERNEL}",
-                code="xdp.no-timer",
-            )
-    return loaded
-
-
-def _sign(loaded: Loaded, path: Path) -> None:
-    """Write which program and which layout the maps belong to."""
-    control = loaded.memory("control")
-    control[shape.LAYOUT_AT : shape.PEERS_AT] = loaded.layout.pack()
-    control[shape.OBJECT_AT : shape.OBJECT_AT + 32] = hashlib.sha256(path.read_bytes()).digest()
-
-
-def _new_memory(layout: Layout, *names: str) -> dict[str, Map]:
-    """The maps of these names; all when none is named."""
-    sizes = {"arena": 2 * layout.generation, "cores": layout.cpus * layout.core}
-    return {
-        name: Map.create(f"rbops_{name}", _ARRAY, key_size=4, value_size=size, entries=1, flags=_MMAPABLE)
-        for name, size in sizes.items()
-        if not names or name in names
-    }
-
-
-def _write_generation(
-    loaded: Loaded,
-    config: XdpConfig,
-    devices: list[Device],
-    fib: Fib,
-    fill: Callable[[int], None] | None = None,
-    before: Loaded | None = None,
-    *,
-    grows: bool = False,
-) -> int:
-    """Fill the idle generation, its table by ``fill`` if there is one, and make it the active one.
-
-    ``grows``: in an arena that no program runs on yet, beside that of ``before``: the active one, then, which both
-    have. Returns its serial number.
-    """
-    _wait_for_readers()
-    magic, serial, _, _ = (before if before is not None and grows else loaded).head()
-    serial = serial + 1 if magic == shape.MAGIC else 1
-    idle = loaded.active if grows else 1 - loaded.active
-    at = idle * loaded.layout.generation
-    arena = loaded.memory("arena")
-    head = shape.generation_bytes(config.fabric, config.guard, devices, fib, serial)
-    arena[at : at + len(head)] = head
-    arena[at + len(head) : at + len(head) + len(fib.body)] = fib.body
-    if fill is not None:
-        fill(idle)
-    table = loaded.maps["devices"]
-    for number in range(shape.MAX_DEVICES):
-        key = (idle * shape.MAX_DEVICES + number).to_bytes(4, "little")
-        if number < len(devices):
-            table.update(key, devices[number].ifindex.to_bytes(4, "little"))
-        else:
-            table.delete(key)
-    if any(device.keeps_packet_type for device in devices):
-        _fill_rebuild(loaded.maps["rebuild"])
-    control = loaded.memory("control")
-    control[shape.ACTIVE_AT] = idle
-    # The cables' far ends may have changed with it: they tell their MACs anew.
-    control[shape.PEERS_AT : shape.PROBES_AT] = bytes(8 * shape.MAX_DEVICES)
-    return serial
-
-
-def _fill_rebuild(table: Map) -> None:
-    """A queue into the kernel on every CPU online: other kernels' frames arrive on the CPU they were sent from."""
-    for cpu in sorted(online_cpus()):
-        key = cpu.to_bytes(4, "little")
-        if cpu < _REBUILD_CPUS and not any(table.lookup(key) or b""):
-            table.update(key, _REBUILD_QUEUE.to_bytes(4, "little"))
-
-
-def _wait_for_readers() -> None:
-    """Return when no packet is being forwarded by the generation that the last switch left.
-
-    membarrier(2) waits for an RCU grace period, but not where CPUs run without a tick: there a pause
-    a thousand times as long as a packet takes must do.
-    """
-    number = _SYSCALL_MEMBARRIER.get(platform.machine())
-    if number is None or ctypes.CDLL(None).syscall(number, 1, 0, 0) != 0:
-        time.sleep(_READERS_GONE_S)

@@ -1,7 +1,7 @@
 """What is loaded, kept under a bpf file system: one folder per load, and a link to the one that counts.
 
     ROOT/live -> 3        switched atomically, when everything of a new load is in place
-    ROOT/3/arena cores control clocks devices rebuild external internal
+    ROOT/3/arena cores control clocks devices rebuild about external internal
 
 Standard library only.
 """
@@ -29,11 +29,15 @@ _PROGRAMS = ("external", "internal")
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A load's maps by name, its programs by port kind, and the layout of its memory."""
+    """A load's maps by name, its programs by port kind, and the layout of its memory.
+
+    ``about``: what is kept beside it (carry.py), which no program uses; None where an earlier version kept nothing.
+    """
 
     maps: dict[str, Map]
     programs: dict[str, Program]
     layout: Layout
+    about: Map | None = None
 
     def memory(self, name: str) -> memoryview:
         """A map's values, shared with the kernel."""
@@ -76,7 +80,7 @@ class Pins:
             return None
         control = memoryview(maps["control"].memory())
         layout = Layout.unpack(bytes(control[shape.LAYOUT_AT : shape.PEERS_AT]))
-        return Loaded(maps, programs, layout) if layout else None
+        return Loaded(maps, programs, layout, _found(live / "about")) if layout else None
 
     def store(self, loaded: Loaded) -> None:
         """Pin a load and make it the one that counts; the older ones' pins go."""
@@ -87,6 +91,8 @@ class Pins:
         folder.mkdir()
         for name, entry in (*loaded.maps.items(), *loaded.programs.items()):
             entry.pin(folder / name)
+        if loaded.about is not None:
+            loaded.about.pin(folder / "about")
         link = self.root / "live-new"
         link.unlink(missing_ok=True)
         link.symlink_to(number)
@@ -105,6 +111,15 @@ class Pins:
         """Unpin everything."""
         if self.root.is_dir():
             shutil.rmtree(self.root)
+
+
+def _found(path: Path) -> Map | None:
+    try:
+        return Map.pinned(path)
+    except BpfError as error:
+        if error.errno == _ENOENT:
+            return None
+        raise
 
 
 def ensure_bpffs(root: Path) -> bool:
