@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from rbops.common.hops import Hop
     from rbops.errors import Diagnostic
+    from rbops.node.reach import Said
     from rbops.node.rib import Rib
     from rbops.node.schema import Dataplane, Fabric, HostInterface, NodePort
     from rbops.node.schema.fields import Fields
@@ -136,8 +137,17 @@ class Followable(Protocol):
 class Probing(Protocol):
     """Probes that neighbours' data planes answer themselves. A port is its place in the fabric's list."""
 
-    def frame(self, mac: bytes, sequence: int, now_ns: int) -> bytes:
-        """A probe that leaves by the device with that MAC."""
+    def frame(self, mac: bytes, sequence: int, now_ns: int, said: Said | None = None) -> bytes:
+        """A probe that leaves by the device with that MAC; and what is said of any server."""
+
+    def said(self, port: int) -> Said | None:
+        """What the last probe by a port said of any server; None: nothing."""
+
+    def cut(self) -> int:
+        """The servers that this one cannot reach, a bit each."""
+
+    def set_cut(self, server: int, cut: int) -> None:
+        """What a server that is no neighbour cannot reach, a bit each: no path through it leads there."""
 
     def answered_ns(self, port: int) -> int:
         """When the last answer came, ns of the monotonic clock; 0: none yet."""

@@ -21,6 +21,7 @@ from threading import Thread
 from rbops.dataplane.base import Probeable
 from rbops.errors import Mismatch
 from rbops.node.liveness import DEAD, Cable, Judge, Timing, cables
+from rbops.node.reach import Reach, Said
 from rbops.node.schema.dataplane import Fabric
 
 __all__ = ["probe", "start"]
@@ -188,7 +189,13 @@ class _Prober:
         names = [fabric.ports[cable.port].name for cable in all_cables]
         self._names = [devices.get(name, name) for name in names]
         self._found = [(socket.if_nametoindex(name), _mac(name)) for name in self._names]
-        frames = [self._probing.frame(mac, 0, 0) for _, mac in self._found]
+        self._servers = fabric.servers
+        self._near = frozenset(cable.peer for cable in all_cables)
+        self._reach = Reach(fabric.server, int(time.time())) if fabric.relays else None
+        for server in set(range(fabric.servers)) - self._near if self._reach else ():
+            self._probing.set_cut(server, 0)
+        said = self._reach.next() if self._reach else None
+        frames = [self._probing.frame(mac, 0, 0, said) for _, mac in self._found]
         self._sender = Sender(self._found, len(frames[0]) if frames else Sender.HEAD)
         for at, frame in enumerate(frames):
             self._sender.head(at, frame)
@@ -217,8 +224,18 @@ class _Prober:
     def _send(self, number: int) -> None:
         if not self._cables:
             return
-        frame = self._probing.frame(self._sender.macs[0], number & 0xFFFFFFFF, time.monotonic_ns())
+        said = self._say_and_hear(self._reach) if self._reach else None
+        frame = self._probing.frame(self._sender.macs[0], number & 0xFFFFFFFF, time.monotonic_ns(), said)
         self._judge.sent(self._cables[at].port for at in self._sender.send(frame))
+
+    def _say_and_hear(self, reach: Reach) -> Said:
+        """What is new of servers that are no neighbours is for the data plane; neighbours' own it has noted itself."""
+        reach.set_own(self._probing.cut())
+        heard = (self._probing.said(cable.port) for cable in self._cables)
+        for said in reach.hear(one for one in heard if one is not None and one.server < self._servers):
+            if said.server not in self._near:
+                self._probing.set_cut(said.server, said.cut)
+        return reach.next()
 
     def _devices_changed(self) -> bool:
         try:

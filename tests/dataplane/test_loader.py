@@ -305,6 +305,7 @@ def test_layout_is_that_of_the_programs(tmp_path: Path) -> None:
         "struct bucket": shape.BUCKET.size,
         "struct link": shape.LINK_STATE.size,
         "struct probe": shape.PROBE.size,
+        "struct said": shape.SAID.size,
     }
     offsets = {
         "struct generation, devices": shape.DEVICES_AT,
@@ -331,6 +332,7 @@ def test_layout_is_that_of_the_programs(tmp_path: Path) -> None:
         "struct control, peers": shape.PEERS_AT,
         "struct control, probes": shape.PROBES_AT,
         "struct control, cut": shape.CUT_AT,
+        "struct control, said": shape.SAID_AT,
     }
     # Each reason's number is its place in the tuple of names.
     reasons = {f"PUNT_{name.upper()}": number for number, name in enumerate(PUNTED)}

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rbops.dataplane.xdp.libbpf import XDP_DROP, XDP_REDIRECT
+from rbops.dataplane.xdp.libbpf import XDP_DROP, XDP_REDIRECT, XDP_TX
+from rbops.node.reach import Said
 from rbops.vlb.phases import NONE, relay
 from tests.dataplane.frames import ethernet, fabric, ipv4, ipv6
 from tests.dataplane.router import Router, route
@@ -63,6 +64,27 @@ def test_the_input_server_writes_the_intermediate(fly: Router) -> None:
     fly.plane.set_alive(3, alive=False)
     assert leaves(fly, "ext0", packet) == ("int4", source(NONE, 0))
     assert {path["via"] for path in fly.plane.counters()["paths"] if path["packets"]} == {None, 2, 3}
+
+
+def test_what_is_broken_behind_an_intermediate_is_left_out(fly: Router) -> None:
+    """2 is no neighbour. Neighbours' probes say that it cannot reach 1: flows to 1 take 3, those to 3 may take 2."""
+    fly.set_tick(1000)
+    probing = fly.plane.probing()
+    said = Said(2, 7, 1 << 1)
+    assert probing.said(1) is None
+    assert fly.receive("int4", probing.frame(fly.mac("int4"), 1, 0, said)).verdict == XDP_TX
+    assert (probing.said(1), probing.said(2)) == (said, None)
+    assert len(probing.frame(fly.mac("int4"), 1, 0, said)) == len(probing.frame(fly.mac("int4"), 1, 0)) + 40
+
+    def over(port: int) -> set[bytes]:
+        flows = [ethernet(fly.mac("ext0"), ipv4(f"198.18.{port}.2", source=f"198.18.0.{n}")) for n in range(10, 19)]
+        return {leaves(fly, "ext0", flow)[1] for flow in flows}
+
+    probing.set_cut(2, said.cut)
+    assert (over(1), over(3)) == ({source(3, 0)}, {source(1, 0), source(2, 0)})
+    probing.set_cut(2, 0)
+    fly.set_tick(60_000)
+    assert over(1) == {source(2, 0), source(3, 0)}
 
 
 def test_a_server_on_the_way_does_as_the_model(fly: Router) -> None:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rbops.node.liveness import ALIVE, BACK_NS, DEAD, UNKNOWN, Cable, Judge, Timing, cables
+from rbops.node.reach import Said
 from rbops.node.schema.dataplane import FabricPort
 from tests.node.recorded import config
 
@@ -27,8 +28,19 @@ class Notes:
         self.says: set[tuple[int, int]] = set()
         self.silent_cables: set[int] = set()
 
-    def frame(self, mac: bytes, sequence: int, now_ns: int) -> bytes:
+    def frame(self, mac: bytes, sequence: int, now_ns: int, said: Said | None = None) -> bytes:
+        del said
         return mac + sequence.to_bytes(4, "big") + now_ns.to_bytes(8, "big")
+
+    def said(self, port: int) -> Said | None:
+        del port
+        return None
+
+    def cut(self) -> int:
+        return 0
+
+    def set_cut(self, server: int, cut: int) -> None:
+        del server, cut
 
     def answered_ns(self, port: int) -> int:
         return self.at[port]

@@ -92,6 +92,26 @@ def test_a_server_that_is_cut_off_behind_a_neighbour_is_left_out_until_it_is_bac
     fly.wait_for_cables()
 
 
+def test_what_is_broken_behind_an_intermediate_is_not_chosen(fly: Cluster) -> None:
+    """n0 reaches n2 and n3, and n2 does not reach n3: n0 sends nothing for n3 through n2, and nothing is lost."""
+    between = neighbor(fly, "n2", 3)
+    assert neighbor(fly, "n0", 3) != between, "n0 has another way to n3, or it would not be behind n2 alone"
+    cables = [port.name for port in fly.plan.server(between).ports if (port.peer or "").startswith("n3:")]
+    for cable in cables:
+        fly.on(between, "ip", "link", "set", "dev", cable, "down")
+    try:
+        wait_for("n3 is out of n2's reach", lambda: 3 in dataplane(fly, "n2")["silent"])
+        wait_for("n0 knows", lambda: {"through": 2, "to": 3} in dataplane(fly, "n0")["out_of_reach"])
+        assert 3 not in dataplane(fly, "n0")["silent"]
+        done = fly.verb("selftest", "--quick", "--duration", "2", "--limit", "n0,n3", "--format", "json")
+        assert {phase["lost"] for phase in done.json["phases"]} == {0}, done.out + done.err
+    finally:
+        for cable in cables:
+            fly.on(between, "ip", "link", "set", "dev", cable, "up")
+    fly.wait_for_cables()
+    wait_for("n2 is used for n3 again", lambda: not dataplane(fly, "n0")["out_of_reach"])
+
+
 def test_a_server_between_that_swallows_is_named(fly: Cluster) -> None:
     """Its neighbours' probes, which go round it, are stopped."""
     between = neighbor(fly, "n0", 3)

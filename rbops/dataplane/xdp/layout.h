@@ -248,6 +248,14 @@ struct probe {
 	__u32 state; /* 0: never answered, 1: alive, 2: dead */
 };
 
+/* What a neighbour's last probe said of any server (rbops/node/reach.py). */
+struct said {
+	__u32 number; /* of the statement; 0: nothing was said yet */
+	__u16 server;
+	__u16 pad;
+	__u32 cut[CUT_WORDS]; /* servers that it cannot reach, a bit each */
+};
+
 /* The first bytes of the programs' .bss. */
 struct control {
 	__u32 tick; /* ms, advanced by a timer and alone in its cache line */
@@ -261,6 +269,7 @@ struct control {
 	struct probe probes[MAX_DEVICES];
 	__u32 cut[MAX_SERVERS][CUT_WORDS]; /* by server: those that it has no link to, a bit each */
 	struct cable cables[MAX_DEVICES]; /* by device */
+	struct said said[MAX_DEVICES]; /* by device */
 };
 
 #endif

@@ -27,6 +27,19 @@ struct probe_frame {
 
 _Static_assert(sizeof(struct probe_frame) == 64, "layout.py makes the same frame");
 
+/* Where servers are more than one cable apart, a probe says what its server knows of another one, too. */
+static __always_inline void note_said(__u32 ingress, const struct said *heard)
+{
+	struct said *said = &control.said[ingress & (MAX_DEVICES - 1)];
+	__u32 i;
+
+#pragma unroll
+	for (i = 0; i < CUT_WORDS; i++)
+		said->cut[i] = heard->cut[i];
+	said->server = heard->server;
+	*(volatile __u32 *)&said->number = heard->number;
+}
+
 /* What the neighbour cannot reach itself: no path through it leads there. */
 static __always_inline void note_cut(const struct probe_frame *probe)
 {
@@ -62,6 +75,8 @@ static __always_inline int answer_probe(struct generation *gen, __u32 ingress, _
 		return -1;
 	if (mac == PROBE_MAC) {
 		note_cut(frame);
+		if ((void *)(frame + 1) + sizeof(struct said) <= end)
+			note_said(ingress, (void *)(frame + 1));
 		own = gen->devices[ingress & (MAX_DEVICES - 1)].mac;
 		frame->destination = ANSWER_MAC | own << 48;
 		frame->source = own >> 16;

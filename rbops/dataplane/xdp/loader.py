@@ -241,6 +241,7 @@ class DataPlane:
                 "dead": links.all(shape.NO_CARRIER, shape.SILENT),
                 "silent": links.all(shape.SILENT),
                 "drained": links.all(shape.DRAINED),
+                "out_of_reach": links.out_of_reach(),
                 "cables": read_probes(self._config.fabric, control),
                 "refused": {reason: number for reason, number in dropped.items() if number and reason in _REFUSED},
             }

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from rbops.dataplane.xdp import layout as shape
+from rbops.node.reach import Said
 from rbops.node.schema.dataplane import Fabric
 
 __all__ = ["LinkStates", "XdpProbing", "read_probes"]
@@ -33,10 +34,18 @@ class LinkStates:
         """The servers of which any of ``what`` is said."""
         return [server for server, said in enumerate(self._each()) if any(said[one] for one in what)]
 
-    def cut(self) -> bytes:
-        """The servers without a direct link that works, a bit each, as a probe tells them."""
-        bits = sum(1 << server for server in self.all(shape.NO_CARRIER, shape.SILENT))
-        return bits.to_bytes(shape.CUT_BYTES, "little")
+    def cut(self) -> int:
+        """The servers that no link which works leads to, a bit each, as a probe tells them."""
+        return sum(1 << server for server in self.all(shape.NO_CARRIER, shape.SILENT))
+
+    def out_of_reach(self) -> list[dict[str, int]]:
+        """Which servers are said not to be reached through which."""
+        found = []
+        for via in self.all(shape.PARTIAL):
+            at = shape.CUT_AT + shape.CUT_BYTES * via
+            row = int.from_bytes(self._control[at : at + shape.CUT_BYTES], "little")
+            found += [{"through": via, "to": to} for to in range(self._servers) if row >> to & 1]
+        return found
 
     def _each(self) -> Iterator[tuple[int, ...]]:
         end = shape.LINK_STATES_AT + shape.LINK_STATE.size * self._servers
@@ -53,10 +62,29 @@ class XdpProbing:
         self._numbers, self._stride = cores[: layout.cpus * layout.core].cast("Q"), layout.core // 8
         self._links = LinkStates(control, fabric.servers)
 
-    def frame(self, mac: bytes, sequence: int, now_ns: int) -> bytes:
-        """A probe that leaves by the device with that MAC."""
-        protocol = PROTOCOL.to_bytes(2, "big")
-        return FRAME.pack(PROBE_MAC, mac, protocol, self._server, sequence, 0, now_ns, self._links.cut())
+    def frame(self, mac: bytes, sequence: int, now_ns: int, said: Said | None = None) -> bytes:
+        """A probe that leaves by the device with that MAC; and what is said of any server."""
+        protocol, cut = PROTOCOL.to_bytes(2, "big"), _row(self._links.cut())
+        probe = FRAME.pack(PROBE_MAC, mac, protocol, self._server, sequence, 0, now_ns, cut)
+        return probe if said is None else probe + shape.SAID.pack(said.number, said.server, 0, _row(said.cut))
+
+    def said(self, port: int) -> Said | None:
+        """What the last probe by a port said of any server; None: nothing, or a new one is just coming."""
+        at = shape.SAID_AT + shape.SAID.size * port
+        number, server, _, row = shape.SAID.unpack_from(self._control, at)
+        if not number or (number, server) != shape.SAID.unpack_from(self._control, at)[:2]:
+            return None
+        return Said(server, number, int.from_bytes(row, "little"))
+
+    def cut(self) -> int:
+        """The servers that this one cannot reach, a bit each."""
+        return self._links.cut()
+
+    def set_cut(self, server: int, cut: int) -> None:
+        """What a server that is no neighbour cannot reach, a bit each: no path through it leads there."""
+        at = shape.CUT_AT + shape.CUT_BYTES * server
+        self._control[at : at + shape.CUT_BYTES] = _row(cut)
+        self._links.set(server, shape.PARTIAL, on=bool(cut))
 
     def answered_ns(self, port: int) -> int:
         """When the last answer came, ns of the monotonic clock; 0: none yet."""
@@ -97,6 +125,10 @@ class XdpProbing:
     def set_cable_silent(self, port: int, *, silent: bool) -> None:
         """Leave one of several cables to a server out, or use it again."""
         self._control[shape.CABLES_AT + shape.CABLE.size * port + shape.SILENT] = int(silent)
+
+
+def _row(cut: int) -> bytes:
+    return cut.to_bytes(shape.CUT_BYTES, "little")
 
 
 def read_probes(fabric: Fabric, control: memoryview) -> dict[str, dict[str, Any]]:
