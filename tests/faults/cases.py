@@ -65,21 +65,23 @@ _STEPS = {
     "grow": ["node/hold/n0/after", "journal/task/n0/activate: The configuration takes effect", "node/undrain/n0/after"],
     "shrink": ["node/drain/n0/after", "node/confirm/n0/before"],
 }
+_CHANGE_NOTHING = ("Validating arguments", "/preflight: ", "/packages: ")
 _ONLY_APPLY = {"cut-file", "no-effect", "port-lost"}
 
 
 def _kills() -> Iterator[Case]:
     """Every signal at every entry of the journal of each verb, KILL also around every call of rbops-node.
 
-    What the other kinds of apply share with any is not tried with each signal again.
+    What the other kinds of apply share with any is not tried with each signal again; tasks that change nothing are
+    tried in an apply, and the first one.
     """
     for verb in VERBS:
         shared = set(POINTS.get("apply", ())) if verb in _AS_APPLY else set()
         for point in POINTS.get(verb, ()):
+            own = point not in shared
+            again = verb == "first" or (verb != "reboot" and not any(task in point for task in _CHANGE_NOTHING))
             for kill in KILLS:
-                own = point not in shared
-                tried = own or verb != "reboot" if kill.name == "KILL" else own and point.startswith("journal/")
-                if tried:
+                if (own or again) if kill.name == "KILL" else own and point.startswith("journal/"):
                     yield Case(verb, point, kill)
 
 
