@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["Resize", "left_behind", "resize"]
 
 _ANSWER_S, _AGAIN_S = 10.0, 0.2
+_BACK_S = 3.0
+"""A cable is used again when it has answered for a second: as after an apply that has just ended."""
 _SHOWN = 3
 
 
@@ -49,15 +51,16 @@ class Resize:
         """Mismatch (3) where those that stay need one that goes: then no path is left between two of them."""
         if not self.gone or not self.drains:
             return
-        states = states_of({name: sessions[name] for name in self.others})
-        lost = cut_off(self.plan, "", states)
-        if lost:
-            pairs = ", ".join(f"{one} to {other}" for one, other in lost[:_SHOWN])
-            raise Mismatch(
-                f"without {', '.join(self.gone)} no path is left from {pairs}",
-                code="apply.cuts-off",
-                hint="see `rbops status`: which cables do not answer, which servers are drained",
-            )
+        deadline = time.monotonic() + _BACK_S
+        while lost := cut_off(self.plan, "", states_of({name: sessions[name] for name in self.others})):
+            if time.monotonic() > deadline:
+                pairs = ", ".join(f"{one} to {other}" for one, other in lost[:_SHOWN])
+                raise Mismatch(
+                    f"without {', '.join(self.gone)} no path is left from {pairs}",
+                    code="apply.cuts-off",
+                    hint="see `rbops status`: which cables do not answer, which servers are drained",
+                )
+            time.sleep(_AGAIN_S)
 
     def prepare(self, change: Transaction, reporter: Reporter) -> None:
         """Before anything is pushed: nothing goes through those that go, nothing will through newcomers."""

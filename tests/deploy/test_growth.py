@@ -111,5 +111,11 @@ def test_one_that_goes_is_drained_first_or_refused(
     assert calls == [hold, (["n0", "n1"], "drain", ("--run", "r", "2")), (["n0", "n1"], "n2", (2,))]
     planes = {"n0": {"dataplane": {"dead": [1]}}, "n1": {"dataplane": {"dead": [0]}}}
     monkeypatch.setattr(drain, "_all", lambda *_: planes)
+    monkeypatch.setattr(growth, "_BACK_S", 0)
     with raises(Mismatch, "apply.cuts-off"):
         size.refuse({"n0": None, "n1": None})  # type: ignore[dict-item]
+    # The cable has only just begun to answer.
+    answers = iter([planes, {"n0": {"dataplane": {"dead": []}}, "n1": {"dataplane": {"dead": []}}}])
+    monkeypatch.setattr(drain, "_all", lambda *_: next(answers))
+    monkeypatch.setattr(growth, "_BACK_S", 30)
+    size.refuse({"n0": None, "n1": None})  # type: ignore[dict-item]

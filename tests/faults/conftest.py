@@ -40,12 +40,13 @@ routes:
 """
 
 
-# The cable between two servers is the same one in both; every packet takes the next path.
+# The cable between two servers is the same one in both; every packet takes the next path. Servers of a lab that stand
+# still for a moment are not taken for dead.
 _SIZE = """\
 name: rbfgrow
 router: {{external_ports: {servers}, line_rate: 1Gbps}}
 servers: {{profile: lab}}
-interconnect: {{routing: vlb, flowlet_timeout: 0}}
+interconnect: {{routing: vlb, flowlet_timeout: 0, probe_interval: 100ms, probe_multiplier: 10}}
 """
 
 
