@@ -91,8 +91,7 @@ class Views:
         config = self._config()
         names = resolve_names(config, self.system)
         found = {"server": config.server, **self.open_plane(config, names).counters()}
-        if config.ipsec is not None:
-            found["tunnels"] = tunnels.counted(xfrm.states(), config.ipsec)
+        found |= self._tunnels(config)
         return {**found, "queues": queues.read(self.system, config, names)} if by_queue else found
 
     def sample(self) -> dict[str, Any]:
@@ -158,11 +157,17 @@ class Views:
             "separation": "vrf" if vrf.chosen(config, self.system) else "rules",
             "dataplane": self.open_plane(config, names).status(),
         }
+        found |= self._tunnels(config)
         if (follower := fib.read_status()) is not None:
             found["routes"] = follower
         if config.routing is not None:
             found["daemon"] = self.bird.status() or {"daemon": "bird", "sessions": [], "error": "it does not run"}
         return found
+
+    @staticmethod
+    def _tunnels(config: NodeConfig) -> dict[str, Any]:
+        """What passed through the kernel's tunnels here; nothing where there are none."""
+        return {} if config.ipsec is None else {"tunnels": tunnels.counted(xfrm.states(), config.ipsec)}
 
     def fib_follow(self, say: Callable[[str], None]) -> None:
         """Let the data plane's table follow the kernel's until killed."""

@@ -30,6 +30,7 @@ _ROUTES = (
 )
 _CABLES = ("server", "answer", "round trip", "longest", "probes", "missed", "changes", "not answering")
 _SESSIONS = ("server", "session", "with", "AS", "state", "since", "accepted", "filtered", "announced")
+_TUNNELS = ("server", "tunnel", "peer", "sent", "received", "replayed", "failed")
 _COLUMNS = ("server", "state", "plan", "data plane", "kept apart by", "kernel", "up", "open change", "locked by")
 
 
@@ -49,6 +50,9 @@ def status_blocks(found: Sequence[ServerStatus], digest: str) -> Iterator[Block]
     ]
     if sessions:
         yield Table("Sessions", _SESSIONS, tuple(sessions))
+    tunnels = [_tunnel(server.name, each) for server in found for each in server.node.get("tunnels", ())]
+    if tunnels:
+        yield Table("Tunnels, since their associations are there", _TUNNELS, tuple(tunnels))
     waiting = [
         f"{server.name}: reboot required: {'; '.join(map(str, server.waiting))}" for server in found if server.waiting
     ]
@@ -187,6 +191,22 @@ def _routes(name: str, routes: Mapping[str, Any]) -> tuple[str | Styled, ...]:
         str(routes["overruns"]),
         Styled(str(routes["repaired"]), "bad") if routes["repaired"] else "0",
         f"{routes['memory_bytes'] >> 10:,} of {routes['room_bytes'] >> 10:,} KiB" if "room_bytes" in routes else "-",
+    )
+
+
+def _tunnel(name: str, tunnel: Mapping[str, Any]) -> tuple[str | Styled, ...]:
+    """Packets; where the peer's are decrypted elsewhere only those that were sent. Failed: a wrong key, or tampered."""
+    out, inward = tunnel.get("out"), tunnel.get("in")
+    sent = f"{out['packets']:,}" if out else Styled("no association", "bad")
+    head = (name, str(tunnel["tunnel"]), str(tunnel["peer"]), sent)
+    if inward is None:
+        return (*head, "-", "-", "-")
+    failed = f"{inward['failed']:,}"
+    return (
+        *head,
+        f"{inward['packets']:,}",
+        f"{inward['replayed']:,}",
+        Styled(failed, "bad") if inward["failed"] else failed,
     )
 
 

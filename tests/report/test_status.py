@@ -87,6 +87,20 @@ def test_cables_that_nobody_probes_are_not_shown() -> None:
     assert "Cables" not in plain(status_blocks([new], DIGEST))
 
 
+def test_tunnels_are_listed_with_what_was_dropped() -> None:
+    """By the server that encrypts; where the peer's packets are decrypted elsewhere, that alone."""
+    tunnel = {"tunnel": 7, "peer": "198.18.1.2", "out": {"packets": 1200, "bytes": 90000}}
+    inward = {"packets": 5, "bytes": 500, "replayed": 2, "failed": 3}
+    nodes = ({"tunnels": [tunnel]}, {"tunnels": [{**tunnel, "in": inward}]}, {"tunnels": [{**tunnel, "out": None}]})
+    rows = plain(status_blocks([replace(HEALTHY, node=node) for node in nodes], DIGEST)).splitlines()
+    found = [row.split() for row in rows if "198.18.1.2" in row]
+    assert [row[1:] for row in found] == [
+        ["7", "198.18.1.2", "1,200", "-", "-", "-"],
+        ["7", "198.18.1.2", "1,200", "5", "2", "3"],
+        ["7", "198.18.1.2", "no", "association", "-", "-", "-"],
+    ]
+
+
 def test_sessions_are_listed_and_a_neighbour_that_is_away_is_no_fault_of_the_server() -> None:
     one = {"name": "server_1", "protocol": "bgp", "up": True, "since": "20:31:09", "info": "Established"}
     one |= {"description": "server n1", "as": 64512, "imported": 12345, "filtered": 3, "exported": 7}
