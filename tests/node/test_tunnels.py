@@ -182,11 +182,21 @@ def test_the_option_that_a_kernel_lacks_is_named(said: str, option: str) -> None
 
 
 def test_what_is_written_is_read(config: TunnelConfig) -> None:
+    assert TunnelConfig.parse(Fields("", json.loads(json.dumps(config.to_json())))) == config
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("spi_in", 1 << 32), ("number", 65536), ("salt", 256), ("replay_window", 4097), ("replay_window", -1),
+     ("prefixes", ["10.9.0.1/16"]), ("sources", ["2001:db8::/32"]), ("sources", [7]), ("cipher", "null"), ("own", 1)],
+)  # fmt: skip
+def test_what_a_tunnel_cannot_be_is_refused_at_its_place(config: TunnelConfig, key: str, value: object) -> None:
+    """Before anything is changed: node.json may have come from anywhere."""
     text = json.loads(json.dumps(config.to_json()))
-    assert TunnelConfig.parse(Fields("", text)) == config
-    text["tunnels"][0]["spi_in"] = 1 << 32
-    with pytest.raises(FieldError):
+    text["tunnels"][0][key] = value
+    with pytest.raises(FieldError) as caught:
         TunnelConfig.parse(Fields("", text))
+    assert f"tunnels[0].{key}" in caught.value.place
 
 
 def test_key_files(tmp_path: Path) -> None:

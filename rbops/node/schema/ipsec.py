@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 
-from rbops.node.schema.fields import Fields
+from rbops.node.schema.fields import Field, Fields
 
 __all__ = ["CIPHERS", "NodeTunnel", "TunnelConfig", "tunnel_device"]
 
 _CIPHER = re.compile(r"aes(128|256)gcm16|aes128-sha256")
 _HIGHEST = 0xFFFFFFFF
+_MOST = {"number": 65535, "salt": 255, "replay_window": 4096}
 
 CIPHERS: dict[str, tuple[str, int]] = {
     "aes128gcm16": ("rfc4106(gcm(aes))", 1),
@@ -59,11 +61,9 @@ class NodeTunnel:
         local, peer = (fields[key].address() for key in ("local", "peer"))
         numbers = {key: fields[key].number() for key in ("number", "spi_out", "spi_in", "salt", "replay_window")}
         for key, value in numbers.items():
-            if not 0 <= value <= _HIGHEST:
-                raise fields[key].error(f"{value} is not in 32 bits")
-        prefixes, sources = (
-            tuple(field.interface() for field in fields[key].items()) for key in ("prefixes", "sources")
-        )
+            if not 0 <= value <= _MOST.get(key, _HIGHEST):
+                raise fields[key].error(f"{value} is not from 0 to {_MOST.get(key, _HIGHEST)}")
+        prefixes, sources = (tuple(_network(field) for field in fields[key].items()) for key in ("prefixes", "sources"))
         cipher = fields["cipher"].text(_CIPHER)
         return cls(
             **numbers,
@@ -94,6 +94,14 @@ class NodeTunnel:
             "esn": self.esn,
             "keys": self.keys,
         }
+
+
+def _network(field: Field) -> str:
+    """An IPv4 network without bits beyond its length."""
+    try:
+        return str(IPv4Network(field.text()))
+    except ValueError as error:
+        raise field.error(str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)
