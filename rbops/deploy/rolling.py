@@ -19,10 +19,10 @@ from rbops.deploy.inventory import Target
 from rbops.deploy.node import RemoteNode
 from rbops.deploy.probe import Probe
 from rbops.deploy.report import Reporter
-from rbops.deploy.ssh import Session, each, raise_errors
+from rbops.deploy.ssh import Session, each, open_session, raise_errors
 from rbops.deploy.stop import Stop
 from rbops.deploy.transaction import connected, holder
-from rbops.errors import RbopsError, StateUnknown, UsageError
+from rbops.errors import RbopsError, StateUnknown, Unreachable, UsageError
 
 if TYPE_CHECKING:
     from rbops.deploy.apply import Applied, Push
@@ -89,11 +89,24 @@ class Rolling:
             self._lock(sessions, *(("--takeover",) if self.break_lock else ()))
             yield
         finally:
-            run = ("--run", self.what.run.id)
-            left = each(sessions.items(), lambda session: RemoteNode(session).call("unlock", *run))
+            left = each(sessions.items(), self._unlock)
             for name, error in left.items():
-                if isinstance(error, RbopsError):
+                if isinstance(error, Unreachable):
+                    self._unlock_again(name)
+                elif isinstance(error, RbopsError):
                     self.what.run.note("no unlock", server=name, reason=str(error))
+
+    def _unlock(self, session: Session) -> object:
+        return RemoteNode(session).call("unlock", "--run", self.what.run.id)
+
+    def _unlock_again(self, name: str) -> None:
+        """Over a new connection: the one from before the push broke."""
+        try:
+            with open_session(self.what.inventory.server(name)) as session:
+                self._unlock(session)
+        except RbopsError as error:
+            self.what.run.note("no unlock", server=name, reason=str(error))
+            self.reporter.warn(f"{name} stays locked: {error.message}; `rbops apply --break-lock` takes it over")
 
     def _lock(self, sessions: Mapping[str, Session], *options: str) -> None:
         """Also again: a server's own step gives it back."""
