@@ -60,6 +60,7 @@ def test_xdp_takes_one_path_between_two_servers_of_a_fly() -> None:
     words = ("one shortest path between each two servers of a fly",)
     assert said(made(64, "current"), *words)
     assert not said(made(64, "current", "click"), *words)
+    assert said(made(64, "current", "click"), "a fly: Click's frames do not say")
     assert not said(made(32, "current"), *words)
 
 

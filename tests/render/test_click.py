@@ -343,3 +343,13 @@ def test_socket_configuration_runs(tmp_path: Path, installed: Click, package: Pa
     marker = json.loads(files(plan)["/etc/rbops/node.json"])["dataplane"]["marker"]
     assert marker in done.stdout
     assert ["203.0.113.128/25", "-", "3"] in [line.split() for line in done.stdout.splitlines()]
+
+
+def test_a_fly_is_refused(tmp_path: Path) -> None:
+    path = spec(tmp_path, interconnect="{topology: fly}")
+    text = path.read_text(encoding="utf-8").replace("external_ports: 4", "external_ports: 32")
+    path.write_text(text.replace("profile: lab", "profile: current"), encoding="utf-8")
+    plan = load_plan(path)
+    assert plan.topology.kind == "fly"
+    with raises(UsageError, "click.no-fly"):
+        render(plan)

@@ -311,7 +311,7 @@ def _check_sizes(fabric: Fabric, devices: Sequence[Device]) -> None:
         if count > limit:
             raise Mismatch(
                 f"{count} {what}: the XDP data plane holds {limit}",
-                hint="write `dataplane: click`",
+                hint="plan fewer servers with more external ports each",
                 code="xdp.capacity",
             )
 

@@ -62,7 +62,13 @@ class ClickRendering:
 
 
 def rendering(plan: ClusterPlan, digest: str, routes: Table) -> ClickRendering:
-    """UsageError (2) for routes and tunnels that Click cannot have."""
+    """UsageError (2) for topologies, routes and tunnels that Click cannot have."""
+    if plan.topology.kind == "fly":
+        raise UsageError(
+            f"{len(plan.servers)} servers in a fly: Click's frames do not say through which server they are sent",
+            hint="write `dataplane: xdp`, or plan a mesh",
+            code="click.no-fly",
+        )
     _check_tunnels(plan.forwarding)
     library = library_file(plan, routes)
     return ClickRendering(plan, digest, (library, *element_files()), PlannedFile(library.path, library.sha256))

@@ -18,6 +18,11 @@ _SHOWN = 8
 
 def limits(spec: Spec, choice: Choice) -> Iterator[str]:
     """Cables that are not used, what is not refused at the ports, and not limited on the way to the kernel."""
+    if choice.trial.kind == "fly":
+        yield (
+            "a fly: Click's frames do not say through which server they are sent, so VLB would not balance them and "
+            "this plan cannot be rendered; take `dataplane: xdp`"
+        )
     cables, rate = choice.trial.parallel, choice.trial.rate_bps
     if cables > 1:
         yield (

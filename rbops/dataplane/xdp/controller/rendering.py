@@ -91,7 +91,7 @@ def _check(plan: ClusterPlan) -> None:
         if count > most:
             raise UsageError(
                 f"{count} {what}: the XDP data plane holds {most}",
-                hint="write `dataplane: click`, or plan fewer servers with more external ports each",
+                hint="plan fewer servers with more external ports each",
                 code="xdp.too-large",
             )
 
