@@ -54,6 +54,7 @@ def test_each_server_speaks_to_its_own_neighbours_and_to_all_servers(tmp_path: P
     assert re.findall(r"neighbor (\S+) as (\d+)", zero) == [
         ("198.18.1.1", "65546"), ("198.18.2.1", "65546"), ("198.18.3.1", "65546"), ("198.18.0.9", "65001"),
     ]  # fmt: skip
+    assert zero.count("netlink rx buffer") == 1
     assert "password key_port0_198_18_0_9;" in zero
     assert "net !~ [ 10.0.0.0/8+, 192.0.2.0/24 ]" in zero
     assert "area 0.0.0.1 {\n    interface 198.18.0.0/24 {\n      cost 7;" in zero
