@@ -265,8 +265,8 @@ protocol kernel {{ ipv4 {{ import none; export filter received4; }}; }}
 protocol static net0 {{ ipv6; route {prefix} blackhole; }}
 protocol static net4 {{ ipv4; route {prefix4} blackhole; }}
 protocol bgp uplink {{
-  local 2001:db8:0:a{port}::2 as {number};
-  neighbor 2001:db8:0:a{port}::1 as 64512;
+  local {near} as {number};
+  neighbor {router} as 64512;
   connect retry time 2;
   connect delay time 1;
   error wait time 1, 2;
@@ -275,6 +275,8 @@ protocol bgp uplink {{
   ipv4 {{ extended next hop on; import all; export where source = RTS_STATIC; }};
 }}
 """
+UNNUMBERED = '  - {id: 2, address: 198.18.2.1/32, ipv6: {address: "2001:db8:0:a2::1/128"}}'
+"""Port 2 without a subnet: its neighbour is link-local alone."""
 BY_HAND = "routing: {daemon: none, routes: 100000}\n"
 BIRD = """\
 routing:
@@ -284,14 +286,18 @@ routing:
   announce: ["2001:db8:aa::/48"]
   neighbors:
     - {address: "2001:db8:0:a0::2", as: 65000, families: [ipv4, ipv6]}
+    - {address: "fe80::7", port: 2, as: 65002, families: [ipv4, ipv6]}
     - {address: "2001:db8:0:a3::2", as: 65003, families: [ipv4, ipv6], import: ["2001:db8:c3::/48", 100.64.3.0/24]}
 """
 
 
 class Peer:
-    """BIRD of another AS in a tester's namespace; it has the first address of its prefix, and of 100.64.PORT.0/24."""
+    """BIRD of another AS in a tester's namespace; it has the first address of its prefix, and of 100.64.PORT.0/24.
 
-    def __init__(self, cluster: Cluster, port: int, prefix: str) -> None:
+    ``near`` and ``router`` are its address and the router's; left out: those of the port's subnet.
+    """
+
+    def __init__(self, cluster: Cluster, port: int, prefix: str, near: str = "", router: str = "") -> None:
         self.cluster, self.tester = cluster, f"t{port}"
         self.folder = cluster.folder / f"peer6-{port}"
         self.folder.mkdir(exist_ok=True)
@@ -299,7 +305,8 @@ class Peer:
         self.own4, prefix4 = f"100.64.{port}.1", f"100.64.{port}.0/24"
         sources = {"source": self.own, "source4": self.own4}
         more = {"prefix": prefix, "prefix4": prefix4, "folder": self.folder}
-        (self.folder / "bird.conf").write_text(PEER.format(port=port, number=65000 + port, **sources, **more))
+        ends = {"near": near or f"2001:db8:0:a{port}::2", "router": router or f"2001:db8:0:a{port}::1"}
+        (self.folder / "bird.conf").write_text(PEER.format(port=port, number=65000 + port, **ends, **sources, **more))
         cluster.on(self.tester, "ip", "address", "add", f"{self.own}/128", "dev", "lo", "nodad")
         cluster.on(self.tester, "ip", "address", "add", f"{self.own4}/32", "dev", "lo")
         files = ["-c", str(self.folder / "bird.conf"), "-s", str(self.folder / "ctl"), "-P", str(self.folder / "pid")]
@@ -322,10 +329,12 @@ class Peer:
 
 def test_two_ases_reach_each_other_by_bgp(dual: Cluster) -> None:
     """BIRD on the servers and in two testers; from server to server both families go over one session, of IPv4."""
-    dual.spec.write_text(dual.spec.read_text().replace(BY_HAND, "") + BIRD)
+    spec = re.sub(r"^  - \{id: 2, .*", UNNUMBERED, dual.spec.read_text().replace(BY_HAND, ""), flags=re.MULTILINE)
+    dual.spec.write_text(spec + BIRD)
     done = dual.verb("apply")
     assert done.code == 0, done.err
     zero, three = Peer(dual, 0, "2001:db8:c0::/48"), Peer(dual, 3, "2001:db8:c3::/48")
+    two = unnumbered(dual)
     try:
         wait_for("the far AS", lambda: zero.path_to("2001:db8:c3::/48") == "64512 65003", 60)
         wait_for("the way back", lambda: three.path_to("2001:db8:c0::/48") == "64512 65000", 60)
@@ -340,6 +349,7 @@ def test_two_ases_reach_each_other_by_bgp(dual: Cluster) -> None:
         after = counted(dual, "n0")["forwarded"]
         assert sum(after[name] - before[name] for name in ("direct", "phase1")) >= 3
         carries_ipv4_with_ipv6_next_hops(dual, zero, three)
+        reaches_a_port_without_a_subnet(dual, two)
         for server in SERVERS:
             wait_for(f"{server}'s audit", lambda server=server: differences(dual, server) == 0)
         done = dual.verb("verify")
@@ -350,8 +360,39 @@ def test_two_ases_reach_each_other_by_bgp(dual: Cluster) -> None:
         wait_for("its end at the other AS", lambda: zero.path_to("2001:db8:c3::/48") is None)
         wait_for("its end on n1", lambda: way(dual, "n1", "2001:db8:c3::1") == "no route: the kernel")
     finally:
-        zero.end()
-        three.end()
+        for each in (zero, two, three):
+            each.end()
+        dual.on("t2", "ip", "address", "del", "fe80::7/64", "dev", dual.lab.testers[2].device)
+
+
+def unnumbered(dual: Cluster) -> Peer:
+    """AS 65002 on port 2: it knows the router by its link-local address alone, and is known by its own."""
+    device = dual.lab.testers[2].device
+    dual.on("t2", "ip", "address", "add", "fe80::7/64", "dev", device, "nodad")
+    said = json.loads(dual.on("n2", "ip", "-json", "-6", "address", "show", "dev", "ext2", "scope", "link"))
+    (own,) = (info["local"] for link in said for info in link.get("addr_info", ()) if "local" in info)
+    return Peer(dual, 2, "2001:db8:c2::/48", "fe80::7", f"{own}%'{device}'")
+
+
+def reaches_a_port_without_a_subnet(dual: Cluster, two: Peer) -> None:
+    """Both families between a link-local neighbour and other servers' ports are the data planes', both ways."""
+    for prefix in ("2001:db8:c0::/48", "100.64.0.0/24"):
+        wait_for(prefix, lambda prefix=prefix: two.path_to(prefix) == "64512 65000", 60)
+    assert "via inet6 fe80::" in dual.on("t2", "ip", "route", "show", "100.64.0.0/24")
+    for address in ("2001:db8:c2::1", "100.64.2.1"):
+        for server in SERVERS:
+            far = "port ext2 to 02:4e:00:02:00:02" if server == "n2" else "server 2, port 2, adjacency 1"
+            wait_for(server, lambda server=server, far=far, address=address: way(dual, server, address) == far)
+    wait_for("IPv6", lambda: "3 received" in ping(dual, "t0", "2001:db8:c2::1", "-I", "2001:db8:c0::1"))
+    wait_for("IPv4", lambda: "3 received" in ping4(dual, "100.64.2.1", "-I", "100.64.0.1"))
+    before = [counted(dual, server) for server in SERVERS]
+    assert "3 received" in ping(dual, "t0", "2001:db8:c2::1", "-I", "2001:db8:c0::1")
+    assert "3 received" in ping4(dual, "100.64.2.1", "-I", "100.64.0.1")
+    moved = list(zip(before, [counted(dual, server) for server in SERVERS], strict=True))
+    for reason in ("no_route", "unresolved"):
+        assert [now["punted"][reason] - then["punted"][reason] for then, now in moved] == [0] * 4
+    egress = [now["forwarded"]["egress"] - then["forwarded"]["egress"] for then, now in moved]
+    assert min(egress[0], egress[2]) >= 6
 
 
 def carries_ipv4_with_ipv6_next_hops(dual: Cluster, zero: Peer, three: Peer) -> None:
