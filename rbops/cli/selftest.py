@@ -84,6 +84,16 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
         bool,
         typer.Option("--latency", help="Measure latency unloaded and at 10, 50 and 90% of the rate that was found."),
     ] = False,
+    soak: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Afterwards one load for so long, such as 30min (5s to 8h): what is lost, and what that proves.",
+        ),
+    ] = None,
+    soak_load: Annotated[
+        int, typer.Option("--soak-load", metavar="PERCENT", help="Load of --soak, of PDR or the highest rate.")
+    ] = 90,
     tcp: Annotated[
         bool,
         typer.Option(
@@ -116,26 +126,36 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
     without loss. Needs root and the testers of the inventory. Exits with 1 if there is a fault.
     """
     from rbops.report.selftest import selftest_blocks, selftest_junit
-    from rbops.selftest.options import RateOptions, SelftestOptions
+    from rbops.selftest.options import RateOptions, SelftestOptions, SoakOptions
     from rbops.selftest.phases import failures as failing
     from rbops.selftest.phases import latency as timing
     from rbops.selftest.phases import quick as quick_phases
     from rbops.selftest.phases import rates as searching
+    from rbops.selftest.phases import soak as soaking
     from rbops.selftest.phases import tcp as connecting
     from rbops.selftest.phases import usual
     from rbops.selftest.rates import SearchShape
 
-    wishes = ((rates, searching.NAME), (latency, timing.NAME), (tcp, connecting.NAME), (failures, failing.NAME))
+    wishes = (
+        (rates, searching.NAME), (latency, timing.NAME), (soak is not None, soaking.NAME), (tcp, connecting.NAME),
+        (failures, failing.NAME),
+    )  # fmt: skip
+    if soak is not None and quick and not rates:
+        raise UsageError(
+            "--soak needs a rate, which --quick does not search", code="selftest.soak-rate", hint="add --rates"
+        )
     asked = tuple(phase for wish, phase in wishes if wish)
     phases = (*(quick_phases() if quick or rates else usual()), *asked)
     # A trial is a part of a search's time, within what a trial can be.
     trial = min(1.0, max(0.1, search / 120))
     shape = SearchShape(method=method.value, trial_s=trial, sum_s=3 * trial, limit_s=search)
-    wanted = RateOptions(_sizes(sizes) if sizes is not None else (_size(size),), runs, shape)
+    searched = _sizes(sizes) if sizes is not None else (_size(size),) if rates else (64,)
+    wanted = RateOptions(searched, runs, shape)
     seconds = duration if duration is not None else QUICK_S if quick else _USUAL_S
     options = SelftestOptions(
         duration_s=seconds, packets=packets, size=_size(size), seed=seed, phases=phases, rates=wanted,
-        tcp_bps=_rate(tcp_rate), family=None if family is Family.BOTH else int(family.value),
+        soak=SoakOptions(_time(soak), soak_load / 100), tcp_bps=_rate(tcp_rate),
+        family=None if family is Family.BOTH else int(family.value),
     )  # fmt: skip
     result = measure(spec, servers, options)
     if junit is not None:
@@ -162,6 +182,16 @@ def _sizes(text: str) -> tuple[int | str, ...]:
             f"{text!r} is not a list of frame sizes", code="selftest.sizes", hint="for example --sizes 64,512,imix"
         )
     return tuple(dict.fromkeys(_size(size) for size in text.split(",")))
+
+
+def _time(text: str | None) -> float:
+    """Seconds of ``90s``, ``30min`` or ``8h``; 0 without any."""
+    if text is None:
+        return 0.0
+    found = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(s|min|h)", text)
+    if not found:
+        raise UsageError(f"--soak: {text!r} is not a time", code="selftest.soak", hint="for example --soak 30min")
+    return float(found[1]) * {"s": 1, "min": 60, "h": 3600}[found[2]]
 
 
 def _rate(text: str | None) -> float | None:

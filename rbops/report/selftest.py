@@ -12,6 +12,7 @@ from rbops.report.selftest_rates import (
     rate_limit,
     rate_line,
     rates_table,
+    soak_line,
     summary_line,
 )
 from rbops.report.tables import Block, Cell, Styled, Table
@@ -54,6 +55,10 @@ def selftest_junit(result: SelftestResult) -> Suite:
         name = f"NDR and PDR of {frames_of(run.size, run.mix, run.family)}, run {run.run}"
         text = f"NDR {bounds_cells(run.ndr)[1]}, PDR {bounds_cells(run.pdr)[1]} Mpps, limit: {rate_limit(run)}"
         cases.append(Case("selftest.rates", name, run.seconds, failures, output=text))
+    cases += [
+        Case("selftest.soak", frames_of(soak.size, soak.mix, soak.family), soak.seconds, output=soak_line(soak))
+        for soak in result.soaks
+    ]
     for tcp in result.tcp_runs:
         text = (
             f"{tcp.rate_bps / 1e9:.3f} of {tcp.offered_bps / 1e9:.3f} Gbps, {tcp.retransmitted} retransmitted, "
@@ -85,6 +90,7 @@ def selftest_blocks(result: SelftestResult) -> Iterator[Block]:
         yield from (summary_line(one) for one in summaries(result.rate_runs) if len(one.rates_pps) > 1)
     if result.latencies:
         yield latency_table(result.latencies)
+    yield from (soak_line(soak) for soak in result.soaks)
     if result.tcp_runs:
         yield _tcp(result.tcp_runs)
     if result.outages:

@@ -9,6 +9,7 @@ from rbops.report.words import counted
 from rbops.selftest.latency import LatencyPoint
 from rbops.selftest.rateresult import Bounds, RateResult, RateRun, RateSummary
 from rbops.selftest.sizes import frames
+from rbops.selftest.soak import CONFIDENCE, SoakResult, loss_bound, part_bound
 
 __all__ = [
     "LIMITS",
@@ -18,6 +19,7 @@ __all__ = [
     "rate_limit",
     "rate_line",
     "rates_table",
+    "soak_line",
     "summary_line",
 ]
 
@@ -113,6 +115,19 @@ def _offered(point: LatencyPoint) -> Cell:
 
 def _us(seconds: float) -> str:
     return f"{seconds * 1e6:,.1f}"
+
+
+def soak_line(soak: SoakResult) -> str:
+    """One line: the load, what was lost of it, and what that proves."""
+    ended = "" if soak.complete else ", ended early"
+    rate = f"{soak.sent_pps / 1e6:.4f} of {soak.offered_pps / 1e6:.4f} Mpps"
+    return (
+        f"soak of {frames_of(soak.size, soak.mix, soak.family)}: {rate} "
+        f"({soak.part:.0%} of the rate that was found) for {soak.seconds:,.0f} s{ended}; {soak.lost:,} of "
+        f"{soak.sent:,} packets lost, loss ratio {soak.loss_ratio:.3g}, with {CONFIDENCE:.0%} confidence at most "
+        f"{loss_bound(soak.lost, soak.sent):.3g}; loss in {soak.lossy:,} of {len(soak.slices):,} slices (at most "
+        f"{part_bound(soak.lossy, len(soak.slices)):.2%}), the worst {soak.worst:.3g}"
+    )
 
 
 def bounds_cells(bounds: Bounds) -> tuple[str, str]:

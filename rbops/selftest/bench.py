@@ -22,7 +22,7 @@ from rbops.selftest.tester import Agents
 from rbops.selftest.traffic import Traffic, expected_entries, generator_entries, longest, sent_to
 from rbops.selftest.wire import FCS_BYTES, Epoch, FrameFault
 
-__all__ = ["Bench", "Outcome", "run_phase"]
+__all__ = ["Bench", "Outcome", "by_size", "run_phase"]
 
 CAPACITY_WORDS = 1 << 20
 """Room for packets at each sink, in words of 64: 8 MiB, 67 million packets."""
@@ -232,7 +232,7 @@ def _outcome(bench: Bench, traffic: Traffic, sent: Sequence[Source], found: Sequ
         stray=sum(answer["passed"] for answer in found),
         family=bench.family,
         mix=traffic.sizes.mix,
-        sizes=_by_size(found),
+        sizes=by_size(traffic, found),
         lateness=sum((_lateness(answer["lateness"]) for answer in found), Lateness()),
     )
     samples = {
@@ -257,10 +257,14 @@ def _examples(
                 yield Example(phase, _KINDS[kind], bench.testers[index].at.port, at, frame)
 
 
-def _by_size(found: Sequence[dict[str, Any]]) -> tuple[SizeCount, ...]:
+def by_size(traffic: Traffic, found: Sequence[dict[str, Any]]) -> tuple[SizeCount, ...]:
+    """Packets by size where the traffic has several; from the testers' answers, by index."""
+    if traffic.sizes.mix is None:
+        return ()
     sent, received = Counter[int](), Counter[int]()
-    for answer in found:
-        sent.update({int(length): count for length, count in answer["lengths_sent"].items()})
+    for index, answer in enumerate(found):
+        if traffic.destinations.get(index):  # one that sends nothing still has the counts of an earlier phase
+            sent.update({int(length): count for length, count in answer["lengths_sent"].items()})
         received.update({int(length): count for length, count in answer["lengths"].items()})
     lengths = sorted(sent.keys() | received.keys())
     return tuple(SizeCount(length + FCS_BYTES, sent[length], received[length]) for length in lengths)

@@ -9,7 +9,7 @@ from rbops.selftest.rates import SearchShape
 from rbops.selftest.sizes import MIXES, Wanted
 from rbops.selftest.wire import LARGEST_SIZE, SMALLEST_SIZE
 
-__all__ = ["OVERALL_S", "RateOptions", "SelftestOptions"]
+__all__ = ["OVERALL_S", "RateOptions", "SelftestOptions", "SoakOptions"]
 
 OVERALL_S = 60.0
 """No phase takes longer, in seconds."""
@@ -18,6 +18,8 @@ _SHORTEST_S = 0.5
 _MOST_FLOWS = 1024
 _MOST_RUNS = 100
 _SHORTEST_SEARCH_S, _LONGEST_SEARCH_S = 5.0, 3600.0
+_SHORTEST_SOAK_S, _LONGEST_SOAK_S = 5.0, 8 * 3600.0
+_LEAST_PART = 0.01
 
 
 _EXPECTED = f"{SMALLEST_SIZE} to {LARGEST_SIZE} bytes with FCS, or {' or '.join(MIXES)}"
@@ -62,6 +64,29 @@ class RateOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class SoakOptions:
+    """A load that is ``part`` of the rate that was found, for ``seconds``."""
+
+    seconds: float = 0.0
+    part: float = 0.9
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for values that make no soak."""
+        if self.seconds and not _SHORTEST_SOAK_S <= self.seconds <= _LONGEST_SOAK_S:
+            raise UsageError(
+                f"{self.seconds:g} s is not a valid time for a soak, expected {_SHORTEST_SOAK_S:g} s to "
+                f"{_LONGEST_SOAK_S / 3600:g} h",
+                code="selftest.soak-time",
+                hint="for example --soak 30min",
+            )
+        if not _LEAST_PART <= self.part <= 1:
+            raise UsageError(
+                f"{self.part:.0%} is not a valid load for a soak, expected {_LEAST_PART:.0%} to 100%",
+                code="selftest.soak-load",
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class SelftestOptions:
     """What a self-test does.
 
@@ -85,6 +110,7 @@ class SelftestOptions:
     family: int | None = None
     rates: RateOptions = field(default_factory=RateOptions)
     tcp_bps: float | None = None
+    soak: SoakOptions = field(default_factory=SoakOptions)
 
     def __post_init__(self) -> None:
         """Raises UsageError for values that make no self-test."""

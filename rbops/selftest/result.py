@@ -11,6 +11,7 @@ from rbops.selftest.latency import LatencyPoint
 from rbops.selftest.outage import Outage
 from rbops.selftest.phase import Pair, PathCount, Phase, PortService, QueueService, Source, phase_json
 from rbops.selftest.rateresult import RateResult, RateRun, Trial, summaries
+from rbops.selftest.soak import SoakResult
 from rbops.selftest.tcprun import TcpRun
 
 __all__ = [
@@ -87,6 +88,7 @@ class SelftestResult:
     latencies: tuple[LatencyPoint, ...] = ()
     tcp_runs: tuple[TcpRun, ...] = ()
     examples: tuple[Example, ...] = ()
+    soaks: tuple[SoakResult, ...] = ()
     rate6: RateResult | None = None
     """As ``rate``, of IPv6."""
 
@@ -118,6 +120,7 @@ class SelftestResult:
             "rates": [run.to_dict() for run in self.rate_runs],
             "rate_summary": [summary.to_dict() for summary in summaries(self.rate_runs)],
             "latency": [point.to_dict() for point in self.latencies],
+            "soak": [soak.to_dict() for soak in self.soaks],
             "tcp": [run.to_dict() for run in self.tcp_runs],
             "failures": [outage.to_dict() for outage in self.outages],
             "faults": [_fault(fault) for fault in self.faults],

@@ -52,6 +52,7 @@ def run_selftest(
     faults: list[Fault] = []
     families = 2 if others else 1
     searching = families * options.rates.seconds if rates.NAME in options.phases else 0
+    searching += options.soak.seconds
     with launch(where, 4 * OVERALL_S * families + searching) as agents:
         tested = [[port for port, _ in ports] for ports in (where, others) if ports]
         flows = max(
@@ -72,6 +73,7 @@ def run_selftest(
         not any(phase.received for phase in session.phases)
         and not session.rate_runs
         and not session.latencies
+        and not session.soaks
         and not session.tcp_runs
         and not faults
     ):
@@ -93,6 +95,7 @@ def run_selftest(
         latencies=tuple(session.latencies),
         tcp_runs=tuple(session.tcp_runs),
         examples=tuple(session.examples),
+        soaks=tuple(session.soaks),
     )
 
 

@@ -21,6 +21,7 @@ from rbops.selftest.rateresult import RateRun
 from rbops.selftest.result import Fault, Phase, PortService, RateResult
 from rbops.selftest.serving import affinity_faults, parse_queue_counts, service
 from rbops.selftest.sizes import FrameSizes
+from rbops.selftest.soak import SoakResult
 from rbops.selftest.tcprun import TcpRun
 from rbops.selftest.traffic import Traffic, flows_per_pair
 
@@ -54,6 +55,7 @@ class Session:
         self.rate_runs: list[RateRun] = []
         self.latencies: list[LatencyPoint] = []
         self.tcp_runs: list[TcpRun] = []
+        self.soaks: list[SoakResult] = []
         self.outages: list[Outage] = []
         self.faults: list[Fault] = []
         self.examples: list[Example] = []

@@ -19,10 +19,14 @@ from rbops.report.results.restore import restored
 from rbops.report.selftest import selftest_blocks
 from rbops.report.tables import plain
 from rbops.selftest.context import Context, PortContext, ServerContext
+from rbops.selftest.example import Example
 from rbops.selftest.latency import Distribution, LatencyPoint
 from rbops.selftest.outage import Outage
 from rbops.selftest.rateresult import Bounds, RateResult, RateRun, Trial
+from rbops.selftest.reordering import Lateness
 from rbops.selftest.result import SelftestResult
+from rbops.selftest.sizes import SizeCount
+from rbops.selftest.soak import Slice, SoakResult
 from rbops.selftest.tcprun import TcpRun
 from tests.report.test_selftest_report import result as made
 from tests.support.browser import opened
@@ -44,14 +48,22 @@ _POINT = LatencyPoint(64, 0.5, 1e6, 0.99e6, 2_000_000, 3, _SPREAD, _SPREAD)
 _TCP = (TcpRun(1, 0, 1, 4.5e9, 3.0, 2e9, 5, 2, 12_000, 6), TcpRun(8, 0, 1, 4.5e9, failure="iperf3 is not installed"))
 
 
+_EXAMPLES = (Example("matrix", "duplicate", 2, 1_790_000_000_000_000_000, bytes(range(60))),)
+_SOAK = SoakResult(64, 0.9, 1e6, 21.5, (Slice(10_000_000, 0, 10.0), Slice(9_000_000, 3, 10.0)), complete=True)
+
+
 def result(*, broken: bool = False) -> SelftestResult:
     outages = (Outage("cable cut", False, "n0", ("int1",), 4000, 8000, 2, 0.5),)  # noqa: FBT003 - a row
     trials = (Trial(None, 4e6, 2_000_000, 0, 0), Trial(2e6, 2e6, 1_000_000, 3, 0))
     bounds = (Bounds(0.0, 1_990_000.0, 2_000_000.0), Bounds(0.005, 4e6, None, limited=True))
     runs = (RateRun(64, 1, "mlr", 0.005, 0.5, 4e6, *bounds, True, trials, 31.5),)  # noqa: FBT003 - a row
+    whole = made(broken=broken)
+    late = Lateness((0, 890, 10, *[0] * 61), (100, 800, *[0] * 62))
+    pair = replace(whole.phases[1], mix="imix", size=362, sizes=(SizeCount(64, 700_000, 700_000),), lateness=late)
     return replace(
-        made(broken=broken), context=CONTEXT, outages=outages, rate_runs=runs, latencies=(_POINT,), tcp_runs=_TCP
-    )
+        whole, context=CONTEXT, outages=outages, rate_runs=runs, latencies=(_POINT,), tcp_runs=_TCP,
+        phases=(whole.phases[0], pair), examples=_EXAMPLES if broken else (), soaks=(_SOAK,),
+    )  # fmt: skip
 
 
 def saved(folder: Path, measured: SelftestResult, name: str = "result") -> Path:

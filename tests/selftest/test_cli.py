@@ -10,6 +10,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from typer.testing import CliRunner
 
+from rbops.capture.records import records
 from rbops.cli.app import build
 from rbops.deploy.inventory import load_inventory
 from rbops.selftest import run as run_module
@@ -48,6 +49,23 @@ def test_a_size_that_no_frame_has_is_2(files: Path) -> None:
     done = invoke(files, "--size", "63")
     assert done.exit_code == 2
     assert "64 to 1518 bytes" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--size", "imx"), "imx is not a valid frame size, expected 64 to 1518 bytes with FCS, or imix or abilene"),
+        (("--rates", "--sizes", "64,huge"), "huge is not a valid list of frame sizes"),
+        (("--soak", "30"), "--soak: '30' is not a time"),
+        (("--soak", "4s"), "4 s is not a valid time for a soak, expected 5 s to 8 h"),
+        (("--soak", "1min", "--soak-load", "0"), "0% is not a valid load for a soak"),
+        (("--soak", "1min", "--quick"), "--soak needs a rate, which --quick does not search"),
+    ],
+)
+def test_sizes_and_soaks_that_cannot_be_are_2(files: Path, arguments: tuple[str, ...], words: str) -> None:
+    done = invoke(files, *arguments)
+    assert done.exit_code == 2
+    assert words in done.stderr.replace("\n", " ")
 
 
 class _NoServers:
@@ -130,6 +148,25 @@ def test_a_family_that_the_spec_has_not_is_2(files: Path) -> None:
     assert done.exit_code == 2
     assert "the spec has no IPv6, nothing to test with --family 6" in done.stderr
     assert invoke(files, "--family", "5").exit_code == 2
+
+
+def test_a_soak_and_mixes_are_handed_on(files: Path, seen: dict[str, Any]) -> None:
+    done = invoke(files, "--rates", "--sizes", "64,imix", "--size", "abilene", "--soak", "1.5min", "--soak-load", "50")
+    assert done.exit_code == 0, done.stderr
+    options = seen["options"]
+    assert (options.size, options.rates.sizes) == ("abilene", (64, "imix"))
+    assert (options.soak.seconds, options.soak.part) == (90.0, 0.5)
+    assert options.phases == ("matrix", "pair", "rates", "soak")
+
+
+def test_the_wrong_packets_are_written_as_asked(files: Path, seen: dict[str, Any]) -> None:
+    target = files / "wrong.pcapng"
+    assert invoke(files, "--examples", str(target)).exit_code == 0
+    assert seen["healthy"]
+    assert list(records(target.read_bytes())) == []
+    done = invoke(files, "--examples", str(files / "not" / "there.pcapng"))
+    assert done.exit_code == 2
+    assert "there.pcapng: cannot be written: " in done.stderr
 
 
 def test_a_junit_file_that_cannot_be_written_is_2(files: Path, seen: dict[str, Any]) -> None:

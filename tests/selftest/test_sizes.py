@@ -8,10 +8,12 @@ from collections import Counter
 import pytest
 
 from rbops.predict.packets import mix
+from rbops.selftest.bench import by_size
 from rbops.selftest.options import SelftestOptions
 from rbops.selftest.result import Phase
 from rbops.selftest.run import run_selftest
-from rbops.selftest.sizes import MIXES, sizes_of
+from rbops.selftest.sizes import MIXES, SizeCount, sizes_of
+from rbops.selftest.traffic import Traffic
 
 from .conftest import ReferenceRouter, with_ipv6
 
@@ -39,6 +41,14 @@ def test_ipv6_has_no_smaller_frame_than_its_headers_take() -> None:
     assert Counter(sizes_of("imix", 6).turn) == {84: 7, 594: 4, 1518: 1}
     assert sizes_of(64, 6).turn == (84,)
     assert sizes_of(512).schedule == b""
+
+
+def test_counts_of_an_earlier_phase_are_not_taken_for_this_one() -> None:
+    old, own = {"60": 7}, {"60": 2, "590": 1}
+    answers = [{"lengths_sent": own, "lengths": {}}, {"lengths_sent": old, "lengths": own}]
+    mixed = Traffic("pair", sizes_of("imix"), {0: (1,)}, 1.0, None)
+    assert by_size(mixed, answers) == (SizeCount(64, 2, 2), SizeCount(594, 1, 1))
+    assert by_size(Traffic("pair", sizes_of(1518), {0: (1,)}, 1.0, None), answers) == ()
 
 
 def _counts(phase: Phase) -> dict[int, tuple[int, int]]:

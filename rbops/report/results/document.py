@@ -123,6 +123,29 @@ class LatencyDoc(DistributionDoc):
     floor: DistributionDoc
 
 
+class SoakDoc(Model):
+    """One load for a long time; ``slices``: packets sent, lost, and seconds; bounds with ``confidence``."""
+
+    family: int = 4
+    size: int
+    mix: str | None = None
+    part: float
+    offered_pps: int
+    sent_pps: int
+    seconds: float
+    sending_seconds: float
+    complete: bool
+    sent: int
+    lost: int
+    loss_ratio: float
+    confidence: float
+    loss_ratio_upper: float
+    slices_with_loss: int
+    slices_with_loss_upper: float
+    worst_slice_loss_ratio: float
+    slices: list[tuple[int, int, float]]
+
+
 class TcpDoc(Model):
     """TCP connections at once; ``segments`` reached the receiver, ``share`` of them out of order."""
 
@@ -223,6 +246,7 @@ class ResultDoc(Model):
     rates: list[RateRunDoc] = Field(default_factory=list)
     rate_summary: list[RateSummaryDoc] = Field(default_factory=list)
     latency: list[LatencyDoc] = Field(default_factory=list)
+    soak: list[SoakDoc] = Field(default_factory=list)
     tcp: list[TcpDoc] = Field(default_factory=list)
     failures: list[OutageDoc] = Field(default_factory=list)
     faults: list[FaultDoc]

@@ -14,6 +14,7 @@ from rbops.report.results.document import (
     RateDoc,
     RateRunDoc,
     ResultDoc,
+    SoakDoc,
     TcpDoc,
 )
 from rbops.report.results.phases import BalanceDoc, LatenessDoc, PairDoc, PhaseDoc, PortServiceDoc
@@ -36,6 +37,7 @@ from rbops.selftest.result import (
     Source,
 )
 from rbops.selftest.sizes import SizeCount
+from rbops.selftest.soak import Slice, SoakResult
 from rbops.selftest.tcprun import TcpRun
 
 __all__ = ["restored"]
@@ -58,6 +60,7 @@ def restored(document: ResultDoc) -> SelftestResult:
         rate_runs=tuple(_rate_run(one) for one in document.rates),
         latencies=tuple(_latency(one) for one in document.latency),
         outages=tuple(_outage(one) for one in document.failures),
+        soaks=tuple(_soak(one) for one in document.soak),
         tcp_runs=tuple(_tcp(one) for one in document.tcp),
         examples=tuple(_example(one) for one in document.examples),
         context=_context(document.context) if document.context else None,
@@ -66,6 +69,13 @@ def restored(document: ResultDoc) -> SelftestResult:
 
 def _example(one: ExampleDoc) -> Example:
     return Example(one.phase, one.kind, one.port, one.time_ns, base64.b64decode(one.frame))
+
+
+def _soak(one: SoakDoc) -> SoakResult:
+    slices = tuple(Slice(*each) for each in one.slices)
+    return SoakResult(
+        one.size, one.part, float(one.offered_pps), one.seconds, slices, one.complete, one.family, one.mix
+    )
 
 
 def _tcp(one: TcpDoc) -> TcpRun:

@@ -13,7 +13,7 @@ from rbops.selftest.sizes import FrameSizes
 from rbops.selftest.traffic import Traffic, chunk_at
 from rbops.selftest.wire import FCS_BYTES
 
-__all__ = ["NAME", "PARTS", "run"]
+__all__ = ["NAME", "PARTS", "rates_found", "run"]
 
 NAME = "latency"
 
@@ -26,7 +26,7 @@ _UNLOADED_PPS = 200.0
 def run(session: Session, seconds: float) -> None:
     """Measure at each load; the results are the session's ``latencies``. ``seconds`` is not used."""
     del seconds
-    rates = _rates(session)
+    rates = rates_found(session)
     clocks = {tester.clock for tester in session.bench.testers}
     if len(clocks) == len(session.bench.testers):
         session.notes.append("latency: not measured, each tester is on a machine, and has a clock, of its own")
@@ -42,7 +42,7 @@ def run(session: Session, seconds: float) -> None:
             _point(session, sizes, part, _UNLOADED_PPS if part is None else rate * part / len(session.bench.testers))
 
 
-def _rates(session: Session) -> dict[FrameSizes, float]:
+def rates_found(session: Session) -> dict[FrameSizes, float]:
     """Packets a second of all ports by what is sent: PDR (the lowest of the runs), or the highest without loss."""
     found: dict[FrameSizes, float] = {}
     for one in session.rate_runs:
