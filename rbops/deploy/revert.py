@@ -1,9 +1,13 @@
-"""Rolls the servers of a failed run back: by ``rbops-node revert`` where they answer, else by their own timers."""
+"""Rolls the servers of a failed run back: by ``rbops-node revert`` where they answer, else by their own timers.
+
+Servers that the run drained are used again when all are back: one that was to leave the cluster would else send to
+servers that do not know it yet.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rbops.deploy.inventory import Target
@@ -35,15 +39,19 @@ class Revert:
 
     def all(self, targets: Sequence[Target]) -> dict[str, str]:
         """Roll all back and compare with before; returns what is left by server, empty when nothing is."""
-        results = each(((target.name, target) for target in targets), self._one)
+        named = {target.name: target for target in targets}
+        results = each(named.items(), lambda target: self._until_it_answers(target, self._revert))
         left = {name: result.message if isinstance(result, RbopsError) else result for name, result in results.items()}
+        back = [(name, named[name]) for name, text in left.items() if text is None]
+        ends = each(back, lambda target: self._until_it_answers(target, self._give_back))
+        left |= {name: end.message if isinstance(end, RbopsError) else end for name, end in ends.items()}
         return {name: text for name, text in left.items() if text}
 
-    def _one(self, target: Target) -> str:
+    def _until_it_answers(self, target: Target, action: Callable[[Target], str | None]) -> str | None:
         reported = False
         while True:
             try:
-                return self._revert(target)
+                return action(target)
             except Unreachable as error:
                 if time.monotonic() > self.deadline or self.stop.insisted:
                     return self._lost(error)
@@ -55,14 +63,14 @@ class Revert:
                     reported = True
                 self.stop.sleep(_RETRY_S)
 
-    def _revert(self, target: Target) -> str:
+    def _revert(self, target: Target) -> str | None:
+        """None: it is as before. It stays locked then."""
         with open_session(target) as session:
             stage(session, self.folder, {"rbops-node": self.program})
             node = RemoteNode(session, f"{self.folder}/rbops-node")
             try:
-                node.call("revert", "--run", self.run_id, timeout=REVERT_WAIT_S)
+                node.call("revert", "--run", self.run_id, "--keep-drained", timeout=REVERT_WAIT_S)
                 text = self._compare(session, node)
-                node.call("unlock", "--run", self.run_id)
             except Locked as error:
                 return f"another run has locked it since: {error.message}"
             except Unreachable:
@@ -70,9 +78,22 @@ class Revert:
             except RbopsError as error:
                 hint = error.hint or f"the state before is in {_SNAPSHOT} on the server"
                 return f"the rollback failed: {error.message}; {hint}; its timer tries again unless it has fired"
-            unstage(session, self.folder)
+            if text:
+                node.call("unlock", "--run", self.run_id, "--undrain")
+                unstage(session, self.folder)
         self.reporter.server(target.name, text or "is as before")
-        return text
+        return text or None
+
+    def _give_back(self, target: Target) -> str | None:
+        with open_session(target) as session:
+            try:
+                RemoteNode(session, f"{self.folder}/rbops-node").call("unlock", "--run", self.run_id, "--undrain")
+            except Unreachable:
+                raise
+            except RbopsError as error:
+                return f"was rolled back, but is still locked: {error.message}"
+            unstage(session, self.folder)
+        return None
 
     def _compare(self, session: Session, node: RemoteNode) -> str:
         """What differs from before, in rbops's files and in the kernel's state; empty when nothing does."""

@@ -35,7 +35,8 @@ __all__ = ["NspawnProvider"]
 
 _TOOLS = ("systemd-nspawn", "ssh", "ssh-keygen", "ip", "ethtool", "sysctl", "nsenter", "setpriv", "mount")
 _INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
-_BOOT_S = 60.0
+_BOOT_S = 180.0
+"""A bound: a server that goes off while it boots is named at once, a busy machine needs more than a minute."""
 _POWER_OFF_S = 10.0
 _POLL_S = 0.02
 

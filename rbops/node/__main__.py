@@ -125,13 +125,10 @@ def _options() -> tuple[tuple[tuple[str, ...], str, dict[str, Any]], ...]:
         (("open",), "--planned", {"type": Path, "metavar": "FILE", "help": "the node.json to validate"}),
         (("open", "lock"), "--takeover", {**flag, "help": "take a stale lock from another run"}),
         (("confirm",), "--reason", {"default": "", "help": "kept with the generation"}),
-        (("revert",), "--unlock", {**flag, "help": "also give the server back, as the timer does"}),
-        (("confirm",), "--unlock", {**flag, "help": "and give the server back"}),
-        (
-            ("restore",),
-            "--generation",
-            {"type": int, "required": True, "metavar": "NUMBER", "help": "as `history` numbers them"},
-        ),
+        (("revert", "confirm"), "--unlock", {**flag, "help": "also give the server back, as the timer does"}),
+        (("revert",), "--keep-drained", {**flag, "help": "until `unlock --undrain`, what the run drained stays so"}),
+        (("unlock",), "--undrain", {**flag, "help": "and use again what the run drained"}),
+        (("restore",), "--generation", {"type": int, "required": True, "metavar": "N", "help": "as `history` has it"}),
         (("drain", "undrain"), "server", {"type": int, "metavar": "SERVER", "help": "its index in the cluster"}),
         (("hold",), "--servers", {"type": int, "required": True, "metavar": "N", "help": "how many there will be"}),
         (("hold",), "newcomers", {"type": int, "nargs": "*", "metavar": "SERVER", "help": "their indexes in it"}),
@@ -245,7 +242,7 @@ def _confirm(node: Node, options: argparse.Namespace) -> int:
 
 
 def _revert(node: Node, options: argparse.Namespace) -> int:
-    return _print({"reverted": node.revert(options.run, unlock=options.unlock)}, options)
+    return _print({"reverted": node.revert(options.run, unlock=options.unlock, drained=options.keep_drained)}, options)
 
 
 def _history(node: Node, options: argparse.Namespace) -> int:
@@ -271,7 +268,7 @@ def _lock(node: Node, options: argparse.Namespace) -> int:
 
 
 def _unlock(node: Node, options: argparse.Namespace) -> int:
-    return _print({"unlocked": node.unlock(options.run)}, options)
+    return _print({"unlocked": node.unlock(options.run, undrain=options.undrain)}, options)
 
 
 def _drain(node: Node, options: argparse.Namespace) -> int:

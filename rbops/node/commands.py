@@ -168,13 +168,16 @@ class Node(Views):
             transaction.require(run)
             transaction.change_to(None, self.state.base / "nothing", self._remove_all)
 
-    def revert(self, run: str | None, *, unlock: bool = False) -> bool:
-        """Undo the open change; False when there is none. ``unlock``: give the server back too, if ``run`` has it."""
+    def revert(self, run: str | None, *, unlock: bool = False, drained: bool = False) -> bool:
+        """Undo the open change; False when there is none. ``unlock``: give the server back too, if ``run`` has it.
+
+        ``drained``: what ``run`` drained stays so until :meth:`unlock`.
+        """
         # The timer may fire while an apply of a killed run is still running: what it does is undone after it.
         with self.state.exclusive(wait_s=_REVERT_WAIT_S):
             transaction = self._transaction()
             open_ = transaction.manifest()
-            held = open_ is not None and run in (None, open_["run"]) and drain.undo(self.state, run)
+            held = open_ is not None and run in (None, open_["run"]) and drain.undo(self.state, run, keep=drained)
             done = transaction.revert(run, self._reapply, self._remove_all)
             if held and self.config_path.exists():
                 config = self._config()
@@ -216,13 +219,21 @@ class Node(Views):
             lock.lock(self.state, holder, run, takeover=takeover)
             if drain.by_others(self.state, run):
                 with suppress(RbopsError):  # a configuration that is cut, say: whoever mends it takes the server again
-                    config = self._config()
-                    plane = self.open_plane(config, resolve_names(config, self.system))
-                    drain.release(plane, self.state, config, run)
+                    self._release(run)
 
-    def unlock(self, run: str) -> bool:
-        """Give the server back; where rbops is not installed, nothing stays of what it kept there."""
+    def _release(self, run: str) -> None:
+        """Use again what other runs than ``run`` drained."""
+        config = self._config()
+        drain.release(self.open_plane(config, resolve_names(config, self.system)), self.state, config, run)
+
+    def unlock(self, run: str, *, undrain: bool = False) -> bool:
+        """Give the server back; where rbops is not installed, nothing stays of what it kept there.
+
+        ``undrain``: what the run drained is used again, or what any did: this one had the lock.
+        """
         with self.state.exclusive():
+            if undrain and drain.by_others(self.state, "") and self.config_path.exists():
+                self._release("")
             return self._give_back(run)
 
     def _give_back(self, run: str) -> bool:

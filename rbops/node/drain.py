@@ -7,8 +7,9 @@ of the new number on. It is settled with the change's confirmation, or undone wi
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from typing import Any
 
 from rbops.dataplane.base import Drainable, Plane
 from rbops.errors import Mismatch, UsageError, Where
@@ -81,18 +82,36 @@ def settle(state: State, config: NodeConfig) -> None:
     state.held.unlink(missing_ok=True)
 
 
-def undo(state: State, run: str | None) -> bool:
-    """Before a revert: what was left out before the change of ``run``, or of any. Whether it held something."""
+def undo(state: State, run: str | None, *, keep: bool = False) -> bool:
+    """Before a revert: what was left out before the change of ``run``, or of any. Whether it held something.
+
+    ``keep``: and the servers that the change was about to remove, until the run uses them again.
+    """
     held = read_json(state.held)
     if held is None or run not in (None, held["run"]):
         return False
+    before, now = held["before"], read_json(state.drained)
+    if keep and now is not None and now["servers"] != held["servers"]:
+        before = _with_those_of(held["run"], now, before)
     with suppress(OSError):  # a full disk keeps no server from going back
-        if held["before"] is None:
+        if before is None:
             state.drained.unlink(missing_ok=True)
         else:
-            write_whole(state.drained, json.dumps(held["before"]).encode())
+            write_whole(state.drained, json.dumps(before).encode())
         state.held.unlink(missing_ok=True)
     return True
+
+
+def _with_those_of(run: str, now: Mapping[str, Any], before: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The earlier record, and what the run has drained since."""
+    same = before is not None and before["servers"] == now["servers"]
+    drained, runs = (set(before["drained"]), before["runs"]) if before is not None and same else (set(), {})
+    mine = {index: by for index, by in now["runs"].items() if by == run and int(index) not in drained}
+    return {
+        "servers": now["servers"],
+        "drained": sorted(drained | {int(index) for index in mine}),
+        "runs": {**runs, **mine},
+    }
 
 
 def sync(plane: object, state: State, config: NodeConfig) -> None:

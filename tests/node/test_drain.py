@@ -85,6 +85,31 @@ def test_a_change_of_the_number_of_servers_holds_newcomers_until_its_end(tmp_pat
     assert made.told == [(1, False), (2, True), (3, False)]
 
 
+def test_a_rollback_uses_a_server_that_was_to_go_when_its_run_says_so(tmp_path: Path) -> None:
+    state, made = State(tmp_path), Plane()
+    change(made, state, 2)
+    drain.hold(made, state, config(), "r", 3, [])
+    change(made, state, 3, run="r")
+    assert drain.drained_of(state, config()) == [2, 3]
+    assert drain.undo(state, "r", keep=True)
+    assert drain.drained_of(state, config()) == [2, 3]
+    drain.release(made, state, config(), "")
+    assert drain.drained_of(state, config()) == [2], "an operator's stays"
+    drain.hold(made, state, config(), "r", 3, [])
+    change(made, state, 3, run="r")
+    assert drain.undo(state, "r")
+    assert drain.drained_of(state, config()) == [2], "a server that goes back by itself waits for nobody"
+
+
+def test_a_rollback_of_a_larger_cluster_keeps_nothing_of_it(tmp_path: Path) -> None:
+    state, made, grown = State(tmp_path), Plane(), config(dataplane=plane(servers=5))
+    change(made, state, 2)
+    drain.hold(made, state, config(), "r", 5, [4])
+    drain.change(made, state, grown, 4, drained=True, run="r")
+    assert drain.undo(state, "r", keep=True)
+    assert (drain.drained_of(state, config()), drain.drained_of(state, grown)) == ([2], [])
+
+
 def test_wrong_servers_and_other_data_planes(tmp_path: Path) -> None:
     for server in (-1, 0, 4):
         with pytest.raises(UsageError, match="the index of no other server"):
