@@ -136,6 +136,20 @@ def test_loss_after_none_is_worse() -> None:
     assert (change.run, change.before, change.good) == (1, 0, False)
 
 
+def test_rates_latency_and_soaks_are_compared_too() -> None:
+    first = ResultDoc.model_validate(result().to_dict())
+    slow = replace(_POINT, found=replace(_SPREAD, percentiles_s=(8e-6, 3e-6, 40e-6, 5e-6)))
+    second = ResultDoc.model_validate(replace(result(), latencies=(slow,), soaks=()).to_dict())
+    found = {one.name: one.values for one in series([first, second])}
+    assert found["NDR of 64-byte frames"] == (1.99, 1.99)
+    assert found["PDR of 64-byte frames"] == (4.0, 4.0)
+    assert found["latency p50 of 64-byte frames, at 50%"] == pytest.approx((2.0, 8.0))
+    assert found["latency p99 of 64-byte frames, at 50%"] == pytest.approx((4.0, 40.0))
+    assert found["loss ratio of the soak of 64-byte frames"] == (pytest.approx(3 / 19e6), None)
+    worse = [change.series.name for change in changes(series([first, second])) if not change.good]
+    assert worse == ["latency p50 of 64-byte frames, at 50%", "latency p99 of 64-byte frames, at 50%"]
+
+
 def test_several_are_a_table_with_the_changes(tmp_path: Path) -> None:
     paths = [tmp_path / f"{name}.json" for name in ("mon", "tue")]
     for path, rate in zip(paths, (4e6, 2e6), strict=True):

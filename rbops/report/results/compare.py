@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from rbops.report.results.document import ResultDoc
+from rbops.report.results.document import LatencyDoc, RateSummaryDoc, ResultDoc, SoakDoc
+from rbops.report.selftest_rates import frames_of
 from rbops.report.tables import Block, Cell, Styled, Table
 
 __all__ = ["Change", "Series", "changes", "comparison_blocks", "series"]
@@ -44,7 +45,7 @@ class Change:
 
 
 def series(results: Sequence[ResultDoc]) -> tuple[Series, ...]:
-    """Verdict-like counts, rates by phase and the highest rate, in the order in which they are shown."""
+    """Loss, rates by phase, the highest rate, NDR, PDR, latency and soaks, in the order in which they are shown."""
     names = list(dict.fromkeys(phase.name for result in results for phase in result.phases))
     found = [_of(results, "lost", "packets", -1, lambda one: float(sum(phase.lost for phase in one.phases)))]
     for name in names:
@@ -54,7 +55,29 @@ def series(results: Sequence[ResultDoc]) -> tuple[Series, ...]:
     found.append(_of(results, "highest rate without loss", "Mpps", 1, _rate))
     if any(result.rate_ipv6 for result in results):
         found.append(_of(results, "highest rate without loss, IPv6", "Mpps", 1, _rate6))
-    return tuple(found)
+    return (*found, *_measured(results))
+
+
+def _measured(results: Sequence[ResultDoc]) -> Iterator[Series]:
+    """NDR and PDR (the mean of the runs), latency by load, and the loss of soaks, of each family and size or mix."""
+    for key in dict.fromkeys((_shape(each), each.rate) for result in results for each in result.rate_summary):
+        rates = [{(_shape(each), each.rate): each.mean_pps / 1e6 for each in one.rate_summary} for one in results]
+        name = f"{key[1].upper()} of {frames_of(*key[0])}"
+        yield Series(name, "Mpps", tuple(found.get(key) for found in rates), 1)
+    for load in dict.fromkeys((_shape(each), each.part) for result in results for each in result.latency):
+        points = [{(_shape(each), each.part): each for each in one.latency}.get(load) for one in results]
+        name = f"of {frames_of(*load[0])}, {'unloaded' if load[1] is None else f'at {load[1]:.0%}'}"
+        halves = tuple(None if point is None else 1e6 * point.p50_s for point in points)
+        most = tuple(None if point is None else 1e6 * point.p99_s for point in points)
+        yield Series(f"latency p50 {name}", "us", halves, -1)
+        yield Series(f"latency p99 {name}", "us", most, -1)
+    for shape in dict.fromkeys(_shape(each) for result in results for each in result.soak):
+        losses = [{_shape(each): each.loss_ratio for each in one.soak}.get(shape) for one in results]
+        yield Series(f"loss ratio of the soak of {frames_of(*shape)}", "of 1", tuple(losses), -1)
+
+
+def _shape(one: RateSummaryDoc | LatencyDoc | SoakDoc) -> tuple[int, str | None, int]:
+    return one.size, one.mix, one.family
 
 
 def _of(
