@@ -66,7 +66,7 @@ def _port(address: str, *neighbors: str, number: int = 1) -> str:
     ("text", "line", "code", "words"),
     [
         (PORTS + _port("2001:db8:0:a1::1"), 7, "spec.address", "has no prefix length"),
-        (PORTS + _port("2001:db8:0:a1::1/128"), 7, "spec.address", "/16 to /127"),
+        (PORTS + _port("2001:db8:0:a1::1/15"), 7, "spec.address", "/16 to /128"),
         (PORTS + _port("2001:db8:0:a1::1/640"), 7, "spec.address", "0 to 128"),
         (PORTS + _port("2001:db8:0:a1::/64"), 7, "spec.address", "anycast"),
         (PORTS + _port("fe80::1/64"), 7, "spec.address", "link-local"),

@@ -58,7 +58,7 @@ nic:
   flush_timeout: 200us
   hugepages: {size: 2MB, count: 512}
 kernel: {hugepages: {size: 1GB, count: 8}}
-ports: [{id: 0, address: 192.0.2.1/24, neighbors: [{address: 192.0.2.2}]}]
+ports: [{id: 0, address: 192.0.2.1/24, neighbors: [{address: 192.0.2.2}], ipv6: {address: "2001:db8::1/64"}}]
 routes: [{prefix: 203.0.113.0/24, via: 192.0.2.2}]
 routing:
   daemon: bird
@@ -66,7 +66,7 @@ routing:
   as: 64512
   bfd: 300ms
   paths: 4
-  neighbors: [{address: 192.0.2.2, as: 65001}]
+  neighbors: [{address: "fe80::2", port: 0, as: 65001}]
   ospf: [{port: 1, cost: 7}]
 monitoring: {exporter: {port: 9482}}
 """)
@@ -82,7 +82,8 @@ BAD = (
 """No number of the spec is any of these."""
 
 ZERO_IS_MEANT = {
-    "interconnect.flowlet_timeout", "batching.timeout", "ports.id", "ospf.port", "cpus.id", "cpus.socket", "cpus.core",
+    "interconnect.flowlet_timeout", "batching.timeout", "ports.id", "ospf.port", "neighbors.port",
+    "cpus.id", "cpus.socket", "cpus.core",
     "cpus.numa_node", "housekeeping", "offline", "slots.numa_node", "nics.numa_node", "coalescing.rx",
     "coalescing.tx", "nic.defer_hard_irqs", "nic.flush_timeout", "hugepages.count",
     *(f"punts.{reason}" for reason in PUNTED),
