@@ -56,7 +56,7 @@ STEPS = {
             (ROUTER, "if (unlikely(is_own(frame.gen, bpf_ntohl(ip->source))))", "if (0)"),
         ),
     ),
-    "look-up": Step(
+    "lookup": Step(
         "longest-prefix match",
         (
             (
