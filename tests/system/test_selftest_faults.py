@@ -105,6 +105,7 @@ def test_a_server_whose_data_plane_was_stopped(cluster: Cluster) -> None:
         done = selftest(cluster)
     finally:
         cluster.on("n2", "rbops-node", "apply")
+        cluster.wait_for_cables()
     for source in (0, 1, 3):
         found = fault(done, "nothing arrived", source, 2)
         assert found["server"] == "n2"
@@ -127,6 +128,7 @@ def test_an_intermediate_server_that_swallows_is_named_at_the_rate_that_uses_it(
         cluster.on("n2", "rbops-node", "apply")
         for server in servers:
             cluster.on(server, "systemctl", "start", "rbops-watch.service")
+        cluster.wait_for_cables()
     assert done.code == 1
     faults = [one for one in done.json["faults"] if one["phase"] == "pair" or not limit]
     assert {one["server"] for one in faults if one["kind"] in {"loss", "nothing arrived"}} == {"n2"}
@@ -134,5 +136,4 @@ def test_an_intermediate_server_that_swallows_is_named_at_the_rate_that_uses_it(
 
 
 def test_all_is_well_when_all_is_put_right(cluster: Cluster) -> None:
-    cluster.wait_for_cables()
     cluster.healthy()
