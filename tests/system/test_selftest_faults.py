@@ -25,7 +25,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def selftest(cluster: Cluster) -> Done:
-    return cluster.verb("selftest", "--quick", "--packets", str(PACKETS), "--duration", "1", "--format", "json")
+    return cluster.verb("selftest", "--quick", "--packets", str(PACKETS), "--format", "json")
 
 
 def fault(done: Done, kind: str, source: int, destination: int) -> dict[str, Any]:
