@@ -118,6 +118,6 @@ def test_a_router_that_loses_one_in_a_thousand_has_no_rate_without_loss(router: 
     # A trial of a tenth of a second with fewer packets than that may see no loss.
     assert found.ndr.lower_pps < 50_000
     assert found.ndr.lower_pps <= found.pdr.lower_pps
-    trials = [trial for trial in found.trials if trial.offered_pps and trial.sent > 20_000]
+    trials = [trial for trial in found.trials if trial.offered_pps and trial.sent > 3_000]
     assert trials
-    assert all(trial.lost >= trial.sent * 0.0009 for trial in trials)
+    assert all(trial.lost >= trial.sent * 0.0009 - 1 for trial in trials)

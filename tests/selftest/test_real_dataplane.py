@@ -175,7 +175,7 @@ def test_the_whole_router(cluster: Cluster) -> None:
     result = cluster.run(SelftestOptions(duration_s=3))
     assert result.passed, texts(result)
     matrix, pair = result.phases
-    assert matrix.received == matrix.sent > 500_000
+    assert matrix.received == matrix.sent > 10_000
     assert matrix.reordering.late == 0
     # Below the quota everything goes directly, above it does not; and the servers counted every packet.
     assert {path.via for path in matrix.spread} == {None}
