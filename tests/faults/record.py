@@ -18,7 +18,7 @@ __all__ = ["passed", "pytest_collection_modifyitems", "pytest_runtest_logreport"
 
 _SHOWN = 6000
 _fixtures: dict[str, float] = {}
-_GROUP = re.compile(r"@labs of [^@]*$")
+_GROUP = re.compile(r"@[^@\]]*$")
 
 
 def passed(record: Path) -> frozenset[str]:

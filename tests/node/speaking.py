@@ -14,9 +14,9 @@ from typing import Any
 
 from rbops.node.daemon import Bird
 from rbops.plan import ClusterPlan
-from tests.node.conftest import ROOT, Server, command
+from tests.node.conftest import ROOT, Server, command, made_server
 
-__all__ = ["apply", "ask", "entry", "following", "running", "speaking", "wait_for"]
+__all__ = ["apply", "ask", "beside", "entry", "following", "running", "speaking", "wait_for"]
 
 FOLLOW = """\
 import sys
@@ -30,6 +30,24 @@ folder = Path(sys.argv[1])
 node = Node(Kernel(), State(folder / "state"), folder / "etc/node.json", None, open_plane)
 fib.Follower(node._followed(), print, folder / "fib.json", audits=False).run()
 """
+
+
+@contextmanager
+def beside(folder: Path, spec: str, *addresses: str) -> Iterator[Server]:
+    """A server, and in the namespace ``peer`` what its ext0 leads to: a neighbour with these addresses.
+
+    ``folder`` gets the spec as ``router.yml``, and ``peer.password``, which it may name.
+    """
+    (folder / "peer.password").touch(0o600)
+    (folder / "peer.password").write_text("canary\n")
+    (folder / "router.yml").write_text(spec)
+    with made_server(folder) as found:
+        command("ip", "-n", found.peer, "link", "set", "lo", "up")
+        command("ip", "-n", found.peer, "link", "set", "p-ext0", "address", "02:4e:00:00:00:02")
+        for address in addresses:
+            options = ("nodad",) if ":" in address else ()
+            command("ip", "-n", found.peer, "address", "add", address, "dev", "p-ext0", *options)
+        yield found
 
 
 @contextmanager

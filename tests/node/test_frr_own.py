@@ -13,11 +13,16 @@ from contextlib import ExitStack
 import pytest
 
 from rbops.planner import load_plan
-from tests.node.conftest import DRIVER, ROOT, Server, command, made_server
+from tests.node.conftest import DRIVER, ROOT, Server
 from tests.node.frr import Frr, frr, is_installed
-from tests.node.speaking import apply, entry, following, wait_for
+from tests.node.speaking import apply, beside, entry, following, wait_for
 
-pytestmark = [pytest.mark.root, pytest.mark.skipif(not is_installed(), reason="needs frr")]
+# One server for the file, in its order: on one worker.
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(not is_installed(), reason="needs frr"),
+    pytest.mark.xdist_group("server of frr_own"),
+]
 
 SPEC = """\
 router: {external_ports: 4, line_rate: 10Mbps, services: [bgp]}
@@ -95,13 +100,8 @@ NEAR, FAR = "port ext0 to 02:4e:00:00:00:02", "server 1, port 1, adjacency "
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Frr, Frr]]:
     """The server, its FRR, and the other one."""
     folder = tmp_path_factory.mktemp("server")
-    (folder / "router.yml").write_text(SPEC)
     with ExitStack() as held:
-        found = held.enter_context(made_server(folder))
-        command("ip", "-n", found.peer, "link", "set", "lo", "up")
-        command("ip", "-n", found.peer, "link", "set", "p-ext0", "address", "02:4e:00:00:00:02")
-        command("ip", "-n", found.peer, "address", "add", "198.18.0.2/24", "dev", "p-ext0")
-        command("ip", "-n", found.peer, "address", "add", "2001:db8:0:a0::2/64", "dev", "p-ext0", "nodad")
+        found = held.enter_context(beside(folder, SPEC, "198.18.0.2/24", "2001:db8:0:a0::2/64"))
         apply(found, load_plan(folder / "router.yml"))
         held.enter_context(following(found))
         other = held.enter_context(frr(("ip", "netns", "exec", found.peer), OTHER))

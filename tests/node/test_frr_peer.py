@@ -8,11 +8,16 @@ from collections.abc import Iterator
 import pytest
 
 from rbops.planner import load_plan
-from tests.node.conftest import Server, command, made_server
+from tests.node.conftest import Server
 from tests.node.frr import Frr, frr, is_installed
-from tests.node.speaking import ask, entry, speaking, wait_for
+from tests.node.speaking import ask, beside, entry, speaking, wait_for
 
-pytestmark = [pytest.mark.root, pytest.mark.skipif(not is_installed(), reason="needs frr")]
+# One server for the file, in its order: on one worker.
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(not is_installed(), reason="needs frr"),
+    pytest.mark.xdist_group("server of frr_peer"),
+]
 
 SPEC = """\
 router: {external_ports: 4, line_rate: 10Mbps}
@@ -61,15 +66,8 @@ OWN = "port ext0 to 02:4e:00:00:00:02"
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Frr]]:
     folder = tmp_path_factory.mktemp("server")
-    (folder / "peer.password").touch(0o600)
-    (folder / "peer.password").write_text("canary\n")
-    (folder / "router.yml").write_text(SPEC)
-    with made_server(folder) as found:
+    with beside(folder, SPEC, "198.18.0.2/24", "2001:db8:0:a0::2/64") as found:
         enter = ("ip", "netns", "exec", found.peer)
-        command("ip", "-n", found.peer, "link", "set", "lo", "up")
-        command("ip", "-n", found.peer, "link", "set", "p-ext0", "address", "02:4e:00:00:00:02")
-        command("ip", "-n", found.peer, "address", "add", "198.18.0.2/24", "dev", "p-ext0")
-        command("ip", "-n", found.peer, "address", "add", "2001:db8:0:a0::2/64", "dev", "p-ext0", "nodad")
         keys = 'define key_port0_198_18_0_2 = "canary";\n'
         with speaking(found, load_plan(folder / "router.yml"), keys), frr(enter, PEER) as peer:
             yield found, peer

@@ -17,9 +17,11 @@ from tests.node.conftest import Server, command, made_server
 from tests.node.speaking import ask, entry, running, speaking, wait_for
 from tests.render.rb4 import mesh
 
+# One server for the file, in its order: on one worker.
 pytestmark = [
     pytest.mark.root,
     pytest.mark.skipif(shutil.which("bird", path="/usr/sbin:/usr/bin") is None, reason="needs bird2"),
+    pytest.mark.xdist_group("server of routing_live"),
 ]
 
 PEER = """\

@@ -8,11 +8,16 @@ from collections.abc import Iterator
 import pytest
 
 from rbops.planner import load_plan
-from tests.node.conftest import Server, command, made_server
+from tests.node.conftest import Server
 from tests.node.frr import Frr, frr, is_installed
-from tests.node.speaking import ask, entry, speaking, wait_for
+from tests.node.speaking import ask, beside, entry, speaking, wait_for
 
-pytestmark = [pytest.mark.root, pytest.mark.skipif(not is_installed(), reason="needs frr")]
+# One server for the file, in its order: on one worker.
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(not is_installed(), reason="needs frr"),
+    pytest.mark.xdist_group("server of unnumbered"),
+]
 
 NEAR = "fe80::4e:ff:fe00:2"
 SPEC = f"""\
@@ -67,14 +72,8 @@ OWN = "port ext0 to 02:4e:00:00:00:02"
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Frr]]:
     folder = tmp_path_factory.mktemp("server")
-    (folder / "peer.password").touch(0o600)
-    (folder / "peer.password").write_text("canary\n")
-    (folder / "router.yml").write_text(SPEC)
-    with made_server(folder) as found:
+    with beside(folder, SPEC, f"{NEAR}/64") as found:
         enter = ("ip", "netns", "exec", found.peer)
-        command("ip", "-n", found.peer, "link", "set", "lo", "up")
-        command("ip", "-n", found.peer, "link", "set", "p-ext0", "address", "02:4e:00:00:00:02")
-        command("ip", "-n", found.peer, "address", "add", f"{NEAR}/64", "dev", "p-ext0", "nodad")
         keys = 'define key_port0_fe80__4e_ff_fe00_2 = "canary";\n'
         with speaking(found, load_plan(folder / "router.yml"), keys, ("filter rbops_to_kernel {\n", TOLD)):
             said = found.json("ip", "-json", "-6", "address", "show", "dev", "ext0", "scope", "link")
