@@ -228,6 +228,12 @@ class Server:
     userspace: Userspace | None = None
     kernel: Kernel = Kernel()
 
+    @property
+    def own_addresses(self) -> tuple[str, ...]:
+        """The router's addresses on its external ports, without their subnets' lengths."""
+        ports = (port for port in self.ports if port.id is not None)
+        return tuple(address.partition("/")[0] for port in ports for address in port.addresses)
+
     def nic(self, driver: str) -> NicSetup:
         """How devices of ``driver`` are set; nothing planned where the plan does not say it."""
         return next((setup for setup in self.nics if setup.driver == driver), NicSetup(driver))

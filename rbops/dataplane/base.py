@@ -147,7 +147,7 @@ class Probing(Protocol):
         """The servers that this one cannot reach, a bit each."""
 
     def set_cut(self, server: int, cut: int) -> None:
-        """What a server that is no neighbour cannot reach, a bit each: no path through it leads there."""
+        """Note which servers a remote server cannot reach, as a bit mask: no path to them goes through it."""
 
     def answered_ns(self, port: int) -> int:
         """When the last answer came, ns of the monotonic clock; 0: none yet."""

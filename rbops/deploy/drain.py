@@ -98,9 +98,9 @@ def drained_meanwhile(
     refused: Callable[[RbopsError], object],
     stays: Callable[[RbopsError], object],
 ) -> Iterator[None]:
-    """Nothing goes through the server in the block, where the others can do without it, else ``refused`` is told why.
+    """Keep the server drained during the block; where it cannot be drained, ``refused`` is called with the reason.
 
-    What somebody else drained stays so. ``stays`` is told why the server could not be used again.
+    A server that was drained before stays drained. ``stays`` is called with the reason why it could not be undrained.
     """
     try:
         mine = not drain(plan, inventory, name, drained=True, run=run).already

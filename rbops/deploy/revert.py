@@ -67,7 +67,7 @@ class Revert:
         """None: it is as before. It stays locked then."""
         with open_session(target) as session:
             stage(session, self.folder, {"rbops-node": self.program})
-            node = RemoteNode(session, f"{self.folder}/rbops-node")
+            node = self._node(session)
             try:
                 node.call("revert", "--run", self.run_id, "--keep-drained", timeout=REVERT_WAIT_S)
                 text = self._compare(session, node)
@@ -79,7 +79,7 @@ class Revert:
                 hint = error.hint or f"the state before is in {_SNAPSHOT} on the server"
                 return f"the rollback failed: {error.message}; {hint}; its timer tries again unless it has fired"
             if text:
-                node.call("unlock", "--run", self.run_id, "--undrain")
+                self._unlock(node)
                 unstage(session, self.folder)
         self.reporter.server(target.name, text or "is as before")
         return text or None
@@ -87,13 +87,20 @@ class Revert:
     def _give_back(self, target: Target) -> str | None:
         with open_session(target) as session:
             try:
-                RemoteNode(session, f"{self.folder}/rbops-node").call("unlock", "--run", self.run_id, "--undrain")
+                self._unlock(self._node(session))
             except Unreachable:
                 raise
             except RbopsError as error:
                 return f"was rolled back, but is still locked: {error.message}"
             unstage(session, self.folder)
         return None
+
+    def _node(self, session: Session) -> RemoteNode:
+        """The run's own program, as it was staged there."""
+        return RemoteNode(session, f"{self.folder}/rbops-node")
+
+    def _unlock(self, node: RemoteNode) -> None:
+        node.call("unlock", "--run", self.run_id, "--undrain")
 
     def _compare(self, session: Session, node: RemoteNode) -> str:
         """What differs from before, in rbops's files and in the kernel's state; empty when nothing does."""

@@ -62,7 +62,7 @@ def undo(system: System, actions: Iterable[Action]) -> list[str]:
 
 
 def _took_effect(system: System, action: Action) -> None:
-    """Read a kernel parameter back: one that is no longer planned is not compared with the plan later."""
+    """Read a kernel parameter back: verification against the plan skips those that are no longer planned."""
     if not isinstance(action, Write) or not action.path.startswith("/proc/sys/"):
         return
     found = system.read(action.path)

@@ -14,7 +14,17 @@ from dataclasses import dataclass
 
 from rbops.errors import CheckFailed
 
-__all__ = ["BROADCAST", "LOCAL", "UNICAST", "KernelRoute", "attributes", "dump_routes", "messages", "parse_routes"]
+__all__ = [
+    "BROADCAST",
+    "LOCAL",
+    "UNICAST",
+    "KernelRoute",
+    "attribute",
+    "attributes",
+    "dump_routes",
+    "messages",
+    "parse_routes",
+]
 
 UNICAST, LOCAL, BROADCAST = 1, 2, 3
 """Kinds of routes (RTN_UNICAST and so on)."""
@@ -123,6 +133,11 @@ def attributes(data: bytes, start: int, end: int) -> Iterator[tuple[int, bytes]]
             return
         yield kind, data[start + 4 : start + length]
         start += (length + 3) & ~3
+
+
+def attribute(kind: int, value: bytes) -> bytes:
+    """An attribute as it is sent: length, type, value, and padding to 4 bytes."""
+    return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value + bytes(-len(value) % 4)
 
 
 def parse_routes(data: bytes) -> dict[tuple[int, int, int], KernelRoute]:

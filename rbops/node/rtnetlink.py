@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from rbops.node.netlink import attribute
 from rbops.node.rtrows import Row, rows
 
 __all__ = [
@@ -291,7 +292,7 @@ class Reader:
             paths = (_path(values, _number(values[_OIF]), flags, 1),)
         metric = _number(values.get(_PRIORITY))
         known = (_TABLE, _OIF, _GATEWAY, _VIA, _PRIORITY, _MULTIPATH, _NH_ID, _CACHEINFO)
-        other = b"".join(_attribute(kind, value) for kind, value in values.items() if kind not in known)
+        other = b"".join(attribute(kind, value) for kind, value in values.items() if kind not in known)
         return Route(kind, metric, tos, protocol, scope, paths, number, b"" if number else other, odd)
 
     def _other(self, data: bytes, start: int, end: int, kind: int) -> Message | None:
@@ -387,7 +388,3 @@ def _next_hop(data: bytes, start: int, end: int, *, gone: bool) -> NextHopObject
 
 def _number(value: bytes | None) -> int:
     return 0 if value is None else int.from_bytes(value, sys.byteorder)
-
-
-def _attribute(kind: int, value: bytes) -> bytes:
-    return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterator
 
 from rbops.errors import CheckFailed
+from rbops.node.netlink import attribute
 from rbops.node.rtmany import Many
 from rbops.node.rtnetlink import KEY, Path, Route
 
@@ -138,18 +139,18 @@ def route_message(key: int, route: Route, table: int, family: int = 4) -> bytes:
     flags = 0
     bits, shift = KEY[family]
     code = socket.AF_INET if family == 4 else socket.AF_INET6  # noqa: PLR2004
-    body = _attribute(_DST, (key >> shift).to_bytes(bits // 8, "big")) + _attribute(_TABLE, struct.pack("=I", table))
+    body = attribute(_DST, (key >> shift).to_bytes(bits // 8, "big")) + attribute(_TABLE, struct.pack("=I", table))
     body += route.rest
     if route.metric:
-        body += _attribute(_PRIORITY, struct.pack("=I", route.metric))
+        body += attribute(_PRIORITY, struct.pack("=I", route.metric))
     if len(route.paths) == 1:
         (path,) = route.paths
-        body += _attribute(_OIF, struct.pack("=i", path.device))
+        body += attribute(_OIF, struct.pack("=i", path.device))
         if path.gateway is not None:
             flags, gateway = _gateway(path.gateway, family)
             body += gateway
     elif route.paths:
-        body += _attribute(_MULTIPATH, b"".join(_hop_message(path, family) for path in route.paths))
+        body += attribute(_MULTIPATH, b"".join(_hop_message(path, family) for path in route.paths))
     head = (
         code,
         key & ((1 << shift) - 1),
@@ -167,10 +168,10 @@ def route_message(key: int, route: Route, table: int, family: int = 4) -> bytes:
 def _gateway(address: int, family: int) -> tuple[int, bytes]:
     """Flags and attribute of a next hop of a route of ``family``."""
     if _family(address) == socket.AF_INET:
-        return _ONLINK, _attribute(_GATEWAY, _packed(address))
+        return _ONLINK, attribute(_GATEWAY, _packed(address))
     if family == 4:  # noqa: PLR2004
-        return 0, _attribute(_VIA, struct.pack("=H", socket.AF_INET6) + _packed(address))
-    return 0, _attribute(_GATEWAY, _packed(address))
+        return 0, attribute(_VIA, struct.pack("=H", socket.AF_INET6) + _packed(address))
+    return 0, attribute(_GATEWAY, _packed(address))
 
 
 def _hop_message(path: Path, family: int) -> bytes:
@@ -181,13 +182,13 @@ def _hop_message(path: Path, family: int) -> bytes:
 def neighbor_message(device: int, address: int, mac: bytes) -> bytes:
     """A request for a permanent neighbour."""
     body = struct.pack("=BxxxiHBB", _family(address), device, _PERMANENT, 0, 0)
-    body += _attribute(1, _packed(address)) + _attribute(2, mac)
+    body += attribute(1, _packed(address)) + attribute(2, mac)
     return _HEADER.pack(16 + len(body), _NEWNEIGH, _REQUEST | _CREATE | _REPLACE, 0, 0) + body
 
 
 def no_neighbor_message(device: int, address: int) -> bytes:
     """A request that a neighbour be forgotten."""
-    body = struct.pack("=BxxxiHBB", _family(address), device, 0, 0, 0) + _attribute(1, _packed(address))
+    body = struct.pack("=BxxxiHBB", _family(address), device, 0, 0, 0) + attribute(1, _packed(address))
     return _HEADER.pack(16 + len(body), _DELNEIGH, _REQUEST, 0, 0) + body
 
 
@@ -197,7 +198,7 @@ def touch_neighbor(link: socket.socket, device: int, address: int) -> None:
     Not of a permanent neighbour: the kernel would take it for one that it has found.
     """
     body = struct.pack("=BxxxiHBB", _family(address), device, 0, _USE, 0)
-    body += _attribute(1, _packed(address))
+    body += attribute(1, _packed(address))
     message = _HEADER.pack(16 + len(body), _NEWNEIGH, _REQUEST | _CREATE, 0, 0) + body
     link.send(message)
 
@@ -208,7 +209,3 @@ def _packed(address: int) -> bytes:
 
 def _family(address: int) -> int:
     return socket.AF_INET if address >> 32 == 0 else socket.AF_INET6
-
-
-def _attribute(kind: int, value: bytes) -> bytes:
-    return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)

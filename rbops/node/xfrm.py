@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 
 from rbops.errors import CheckFailed
-from rbops.node.netlink import attributes, messages
+from rbops.node.netlink import attribute, attributes, messages
 
 __all__ = [
     "FORWARDED",
@@ -33,7 +33,7 @@ _NEW_STATE, _DEL_STATE, _GET_STATE, _DEL_POLICY, _GET_POLICY, _UPDATE_POLICY = 0
 _ERROR, _DONE = 2, 3
 _REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
 _CREATE, _EXCLUSIVE = 0x400, 0x200
-_AUTH, _CRYPT, _TEMPLATE, _AEAD, _AUTH_TRUNCATED, _REPLAY_ESN, _IF_ID = 1, 2, 5, 18, 20, 23, 31
+_CRYPT, _TEMPLATE, _AEAD, _AUTH_TRUNCATED, _REPLAY_ESN, _IF_ID = 2, 5, 18, 20, 23, 31
 _ESP, _TUNNEL, _ESN = 50, 1, 0x80
 _FOREVER = b"\xff" * 32 + bytes(32)
 """struct xfrm_lifetime_cfg: no limits."""
@@ -129,7 +129,7 @@ def write_policy(policy: Policy) -> None:
 def remove_policy(policy: Policy) -> None:
     """Fine where there is none."""
     body = _POLICY_ID.pack(_selector(policy.source, policy.destination), 0, _DIRECTIONS[policy.direction])
-    body += _attribute(_IF_ID, struct.pack("=I", policy.number))
+    body += attribute(_IF_ID, struct.pack("=I", policy.number))
     _send(_DEL_POLICY, body, 0, f"the policy for {policy.destination}", absent=True)
 
 
@@ -143,16 +143,16 @@ def _state_message(state: State) -> bytes:
     )
     words = -(-max(state.window, 1) // 32)
     replay = _REPLAY.pack(words, 0, 0, 0, 0, state.window) + bytes(4 * words)
-    more = _attribute(_REPLAY_ESN, replay) if state.esn or state.window else b""
-    return head + _algorithms(state.keys) + more + _attribute(_IF_ID, struct.pack("=I", state.number))
+    more = attribute(_REPLAY_ESN, replay) if state.esn or state.window else b""
+    return head + _algorithms(state.keys) + more + attribute(_IF_ID, struct.pack("=I", state.number))
 
 
 def _algorithms(keys: tuple[bytes, ...]) -> bytes:
     if len(keys) == 1:
-        return _attribute(_AEAD, _named("rfc4106(gcm(aes))") + struct.pack("=II", 8 * len(keys[0]), 128) + keys[0])
+        return attribute(_AEAD, _named("rfc4106(gcm(aes))") + struct.pack("=II", 8 * len(keys[0]), 128) + keys[0])
     cipher, mac = keys
     # RFC 4868: 128 bits; the kernel's own default for this name is 96.
-    return _attribute(_CRYPT, _named("cbc(aes)") + struct.pack("=I", 8 * len(cipher)) + cipher) + _attribute(
+    return attribute(_CRYPT, _named("cbc(aes)") + struct.pack("=I", 8 * len(cipher)) + cipher) + attribute(
         _AUTH_TRUNCATED, _named("hmac(sha256)") + struct.pack("=II", 8 * len(mac), 128) + mac
     )
 
@@ -209,7 +209,7 @@ def _policy_message(policy: Policy) -> bytes:
     template = _TEMPLATES.pack(
         identity, socket.AF_INET, _address(policy.near), policy.number, _TUNNEL, 0, 0, every, every, every
     )
-    return head + _attribute(_TEMPLATE, template) + _attribute(_IF_ID, struct.pack("=I", policy.number))
+    return head + attribute(_TEMPLATE, template) + attribute(_IF_ID, struct.pack("=I", policy.number))
 
 
 def _policy(body: bytes, rest: dict[int, bytes]) -> Policy | None:
@@ -252,10 +252,6 @@ def _text(packed: bytes) -> str:
 
 def _if_id(rest: dict[int, bytes]) -> int:
     return int.from_bytes(rest.get(_IF_ID, b""), sys.byteorder)
-
-
-def _attribute(kind: int, value: bytes) -> bytes:
-    return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
 
 
 def _open() -> socket.socket:

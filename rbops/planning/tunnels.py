@@ -53,7 +53,7 @@ def _longest(routes: Sequence[Route], address: IPv4Address) -> Route | None:
 
 
 def _ends(spec: Spec, plan: ClusterPlan, tunnels: Sequence[Tunnel]) -> Iterator[Diagnostic]:
-    own = {a.partition("/")[0] for s in plan.servers for port in s.ports if port.id is not None for a in port.addresses}
+    own = {address for server in plan.servers for address in server.own_addresses}
     for number, tunnel in enumerate(tunnels):
         if tunnel.local is None:
             yield spec.source.mistake(
@@ -113,8 +113,7 @@ def _longer(routes: Sequence[Route], tunnels: Sequence[Tunnel]) -> Iterator[str]
 
 
 def _own(spec: Spec, plan: ClusterPlan) -> Iterator[Diagnostic]:
-    ports = [port for server in plan.servers for port in server.ports if port.id is not None]
-    own = {address.partition("/")[0] for port in ports for address in port.addresses}
+    own = {address for server in plan.servers for address in server.own_addresses}
     for number, tunnel in enumerate(spec.ipsec):
         places = [("peer", tunnel.peer), *((("prefixes"), prefix) for prefix in tunnel.prefixes)]
         for key, text in places:

@@ -28,23 +28,22 @@ def node_part(plan: ClusterPlan, server: Server) -> TunnelConfig | None:
     tunnels = kernel_tunnels(plan)
     if not tunnels:
         return None
-    own = {address.partition("/")[0] for port in server.ports for address in port.addresses if port.id is not None}
-    return TunnelConfig(FILE, tuple(_tunnel(tunnel, server.index, own) for tunnel in tunnels))
+    return TunnelConfig(FILE, tuple(_tunnel(tunnel, server) for tunnel in tunnels))
 
 
-def _tunnel(tunnel: Tunnel, index: int, own: set[str]) -> NodeTunnel:
+def _tunnel(tunnel: Tunnel, server: Server) -> NodeTunnel:
     local = str(tunnel.local)
     return NodeTunnel(
         number=tunnel.spi,
         local=local,
         peer=tunnel.peer,
-        own=local in own,
+        own=local in server.own_addresses,
         prefixes=tunnel.prefixes,
         sources=tunnel.sources,
         cipher=tunnel.cipher,
-        spi_out=tunnel.outward_spi(index),
+        spi_out=tunnel.outward_spi(server.index),
         spi_in=tunnel.inward_spi,
-        salt=index,
+        salt=server.index,
         replay_window=tunnel.replay_window,
         esn=tunnel.esn,
         keys=tunnel.keys,

@@ -76,7 +76,7 @@ def _summary(plan: ClusterPlan) -> Table:
 
 def _tunnels(plan: ClusterPlan) -> list[tuple[str, str]]:
     """Where each tunnel of the kernels ends, and with which SPIs."""
-    owner = {address.partition("/")[0]: s.name for s in plan.servers for port in s.ports for address in port.addresses}
+    owner = {address: server.name for server in plan.servers for address in server.own_addresses}
     indexes = sorted(server.index for server in plan.servers)
     found = []
     for tunnel in plan.forwarding.tunnels:

@@ -73,9 +73,18 @@ static __always_inline void set_length(void *headers, __u32 length, __u32 family
 	*(__u16 *)(headers + 38) = bpf_htons(length - 34);
 }
 
-static __always_inline void count_length(void *lengths, __u32 length)
+/* Frames by length, where these differ: those that were written, or the first arrivals of packets. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, LARGEST_FRAME + 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+} lengths SEC(".maps");
+
+static __always_inline void count_length(__u32 length)
 {
-	__u64 *count = bpf_map_lookup_elem(lengths, &length);
+	__u64 *count = bpf_map_lookup_elem(&lengths, &length);
 
 	if (count)
 		__sync_fetch_and_add(count, 1);

@@ -72,15 +72,6 @@ struct {
 	__uint(max_entries, 1); /* resized before load */
 } schedule SEC(".maps");
 
-/* Frames written by length, where these differ. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__type(key, __u32);
-	__type(value, __u64);
-	__uint(max_entries, LARGEST_FRAME + 1);
-	__uint(map_flags, BPF_F_MMAPABLE);
-} lengths SEC(".maps");
-
 static __always_inline void write_body(void *at, void *end, __u64 word)
 {
 	int i;
@@ -129,7 +120,7 @@ static __always_inline int write_rest(struct xdp_md *ctx, const struct config *c
 	*(__u16 *)(data + header - 2) = 0;
 	if (conf->period) {
 		set_length(data, length, header == HEADER6_BYTES ? 6 : 4);
-		count_length(&lengths, length);
+		count_length(length);
 	}
 	id->magic = conf->magic;
 	id->source = conf->source;

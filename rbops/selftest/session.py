@@ -25,11 +25,11 @@ from rbops.selftest.soak import SoakResult
 from rbops.selftest.tcprun import TcpRun
 from rbops.selftest.traffic import Traffic, flows_per_pair
 
-__all__ = ["OVERLOAD_KINDS", "RunOn", "Session", "usual_flows"]
+__all__ = ["RunOn", "Session", "usual_flows"]
 
 _ATTEMPTS = 3
 
-OVERLOAD_KINDS = ("loss", "nothing arrived", "unsent")
+_OVERLOAD_KINDS = ("loss", "nothing arrived", "unsent")
 """What an overloaded router may do; wrong packets are a fault at any rate."""
 
 RunOn = Callable[[str, Sequence[str]], str]
@@ -75,6 +75,17 @@ class Session:
     def rate(self, found: RateResult) -> None:
         self.rates[self.bench.family] = found
 
+    def found_rates(self) -> dict[FrameSizes, float]:
+        """Packets a second of all ports by what is sent: PDR (the lowest of the runs), or the highest without loss."""
+        found: dict[FrameSizes, float] = {}
+        for one in self.rate_runs:
+            if one.pdr.lower_pps and one.family == self.bench.family:
+                sizes = self.bench.sizes(one.mix or one.size)
+                found[sizes] = min(found.get(sizes, float("inf")), one.pdr.lower_pps)
+        if not found and self.rate is not None and self.rate.rate_pps:
+            found[self.bench.sizes(self.rate.mix or self.rate.size)] = self.rate.rate_pps
+        return found
+
     @property
     def sizes(self) -> FrameSizes:
         """Of frames in the phases that need no other."""
@@ -104,7 +115,7 @@ class Session:
     def judged(self, outcome: Outcome) -> None:
         """Keep what was wrong with packets, whatever the load was; what an overloaded router may do is none of it."""
         wrong = diagnose(Evidence(outcome, self.bench.testers, ordered=False))
-        self.faults += [fault for fault in wrong if fault.kind not in OVERLOAD_KINDS]
+        self.faults += [fault for fault in wrong if fault.kind not in _OVERLOAD_KINDS]
         self._keep(outcome)
 
     def _keep(self, outcome: Outcome) -> None:

@@ -162,15 +162,6 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 } misdelivered SEC(".maps");
 
-/* Packets that came first by their length, where these differ. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__type(key, __u32);
-	__type(value, __u64);
-	__uint(max_entries, LARGEST_FRAME + 1);
-	__uint(map_flags, BPF_F_MMAPABLE);
-} lengths SEC(".maps");
-
 /* Sources by address (IPv4: the first word), for frames whose ident is not to be believed. */
 struct address {
 	__u32 words[4];
@@ -556,7 +547,7 @@ static __always_inline int check_frame(struct xdp_md *ctx, const struct config *
 	if (conf->room)
 		stamp(&stamps, index, sequence, conf->shift, conf->room);
 	if (!conf->length)
-		count_length(&lengths, length);
+		count_length(length);
 	follow(ctx, source, index, sequence);
 	return XDP_DROP;
 }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rbops.errors import Mismatch
@@ -33,10 +34,8 @@ def click_keys(paths: Iterable[str]) -> bytes:
     """
     text = b""
     for number, path in enumerate(paths):
-        try:
+        with _usable():
             key, authentication = _words(Path(path))
-        except InvalidValue as wrong:
-            raise Mismatch(f"key file: {wrong.message}", hint=wrong.hint, code="spec.key-file") from None
         text += b"define($ESP_KEY%d \\<%b>);\ndefine($ESP_AUTH%d \\<%b>);\n" % (number, key, number, authentication)
     return text
 
@@ -53,10 +52,8 @@ def esp_keys(files: Iterable[tuple[str, str]]) -> bytes:
     """
     text = b""
     for cipher, path in files:
-        try:
+        with _usable():
             text += b" ".join(_esp_words(Path(path), cipher)) + b"\n"
-        except InvalidValue as wrong:
-            raise Mismatch(f"key file: {wrong.message}", hint=wrong.hint, code="spec.key-file") from None
     return text
 
 
@@ -78,15 +75,22 @@ def daemon_keys(files: Iterable[tuple[str, str]]) -> bytes:
     """
     text = b""
     for name, path in files:
-        try:
+        with _usable():
             if not name:
                 check_secret(Path(path))
                 text += _read(Path(path), _MOST_BYTES)
             else:
                 text += b'define %b = "%b";\n' % (name.encode(), _password(Path(path)))
-        except InvalidValue as wrong:
-            raise Mismatch(f"key file: {wrong.message}", hint=wrong.hint, code="spec.key-file") from None
     return text
+
+
+@contextmanager
+def _usable() -> Iterator[None]:
+    """After planning a file that cannot be used any more is Mismatch (3)."""
+    try:
+        yield
+    except InvalidValue as wrong:
+        raise Mismatch(f"key file: {wrong.message}", hint=wrong.hint, code="spec.key-file") from None
 
 
 def _password(path: Path) -> bytes:
@@ -124,7 +128,7 @@ def _esp_words(path: Path, cipher: str) -> list[bytes]:
             code="spec.key-file",
         )
     if any(len(set(word)) <= _FEW_DIGITS for word in found):
-        raise InvalidValue(f"a key in {path} is no random one: it has few different digits", hint, code="spec.weak-key")
+        raise InvalidValue(f"a key in {path} is not random: it repeats a few hex digits", hint, code="spec.weak-key")
     if len(set(found)) < len(found):
         raise InvalidValue(f"two keys in {path} are the same: each direction has its own", hint, code="spec.weak-key")
     return found

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from rbops.errors import UsageError
 from rbops.selftest.options import SelftestOptions, SoakOptions
-from rbops.selftest.phases import soak as soaking
 from rbops.selftest.result import SelftestResult
 from rbops.selftest.run import run_selftest
+from rbops.selftest.session import Session
 from rbops.selftest.sizes import sizes_of
 from rbops.selftest.soak import Slice, SoakResult, loss_bound, part_bound
 from tests.support.errors import raises
@@ -72,7 +72,7 @@ def _run(router: ReferenceRouter, options: SelftestOptions) -> SelftestResult:
 @pytest.mark.root
 def test_a_loss_that_is_known_is_within_its_bound(router: ReferenceRouter, monkeypatch: pytest.MonkeyPatch) -> None:
     """One packet in 2,003 is lost."""
-    monkeypatch.setattr(soaking, "rates_found", lambda _: {sizes_of(128): 20_000.0})
+    monkeypatch.setattr(Session, "found_rates", lambda _: {sizes_of(128): 20_000.0})
     router.break_with("drop", 2003)
     result = _run(router, SelftestOptions(phases=("soak",), soak=SoakOptions(5.0, 0.5), family=4))
     (found,) = result.soaks

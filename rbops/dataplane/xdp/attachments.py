@@ -8,12 +8,10 @@ from collections.abc import Sequence
 
 from rbops.dataplane.xdp.layout import Device
 from rbops.dataplane.xdp.libbpf import BpfError, Program, xdp_attach, xdp_attached, xdp_detach
-from rbops.dataplane.xdp.pins import Loaded
+from rbops.dataplane.xdp.pins import PROGRAMS, Loaded
 from rbops.errors import Mismatch, Where
 
 __all__ = ["attach", "attachment", "detach_others", "left_attached", "tag_of"]
-
-_NAMES = ("external", "internal")
 
 
 def attachment(loaded: Loaded | None, device: Device, kind: str) -> str:
@@ -24,7 +22,7 @@ def attachment(loaded: Loaded | None, device: Device, kind: str) -> str:
     if mode == "none":
         return "none"
     name = Program.from_id(number).name
-    return "older program" if mode == "native" and name in _NAMES else f"{name} ({mode})"
+    return "older program" if mode == "native" and name in PROGRAMS else f"{name} ({mode})"
 
 
 def attach(loaded: Loaded, before: Loaded | None, ports: Sequence[tuple[Device, str]]) -> list[str]:
@@ -64,11 +62,11 @@ def _undo(new: list[tuple[Device, str, str]], before: Loaded | None) -> None:
 
 def left_attached(loaded: Loaded | None, devices: list[Device]) -> dict[int, str]:
     """Devices that are not planned, any more, and have a program of the load: interface index -> name."""
-    ours = {program.id for program in loaded.programs.values()} if loaded else set()
-    others = dict(socket.if_nameindex())
-    for device in devices:
-        others.pop(device.ifindex, None)
-    return {number: name for number, name in others.items() if ours and _runs(number) in ours}
+    if loaded is None:
+        return {}
+    ours = {program.id for program in loaded.programs.values()}
+    planned = {device.ifindex for device in devices}
+    return {number: name for number, name in socket.if_nameindex() if number not in planned and _runs(number) in ours}
 
 
 def _runs(ifindex: int) -> int:

@@ -22,7 +22,6 @@ from rbops.node.schema.dataplane import Fabric, FabricPort
 
 __all__ = ["about", "counters_of", "seed"]
 
-_ARRAY, _MMAPABLE = 2, 1 << 10
 _TICK_AT = shape.CORE_COUNTS.size - 64
 _TICK = struct.Struct("<I")
 _POSITION = 8
@@ -39,7 +38,7 @@ def about(fabric: Fabric, before: Loaded | None) -> Map:
     if carried and not _is_numbered_alike(before, fabric):
         carried["paths"] = []
     text = json.dumps({"ports": [[port.name, port.kind] for port in fabric.ports], "carried": carried}).encode()
-    made = Map.create("rbops_about", _ARRAY, key_size=4, value_size=len(text), entries=1, flags=_MMAPABLE)
+    made = Map.shared("rbops_about", len(text))
     made.memory()[: len(text)] = text
     return made
 

@@ -139,6 +139,11 @@ class Map(_Descriptor):
         return cls(library().call(what, "bpf_map_create", *arguments))
 
     @classmethod
+    def shared(cls, name: str, size: int) -> Self:
+        """An array of one value of so many bytes, for :meth:`memory`."""
+        return cls.create(name, _ARRAY, key_size=4, value_size=size, entries=1, flags=_MMAPABLE)
+
+    @classmethod
     def from_id(cls, number: int) -> Self:
         """The map with that id; raises BpfError (ENOENT) when there is none."""
         return cls(library().call(f"no BPF map {number}", "bpf_map_get_fd_by_id", number))
@@ -273,7 +278,7 @@ def _close_object(handle: Any, resized: dict[str, int]) -> None:
     """Close an object. libbpf unmaps a data section by the size of its map, so that must be the first one again."""
     for name, size in resized.items():
         entry = library().dll.bpf_object__find_map_by_name(handle, name.encode())
-        with Map.create("placeholder", _ARRAY, key_size=4, value_size=size, entries=1, flags=_MMAPABLE) as small:
+        with Map.shared("placeholder", size) as small:
             library().call(f"cannot put back map {name}", "bpf_map__reuse_fd", entry, small.fd)
     library().dll.bpf_object__close(handle)
 

@@ -41,7 +41,6 @@ __all__ = ["DataPlane"]
 FLOWLET_ENTRIES = 1 << 14
 """Flowlet table entries per core: 128 KiB, so that it and the forwarding table stay in a core's L2 cache."""
 
-_PROGRAMS = ("external", "internal")
 _REFUSED = {*shape.POLICED, "own_source", "reverse_path", "fabric_mac", "unknown_neighbor"}
 
 

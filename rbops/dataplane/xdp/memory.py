@@ -15,12 +15,10 @@ from rbops.dataplane.xdp import layout as shape
 from rbops.dataplane.xdp.config import XdpConfig
 from rbops.dataplane.xdp.layout import Device, Fib, Layout
 from rbops.dataplane.xdp.libbpf import BpfError, Map, Object
-from rbops.dataplane.xdp.pins import Loaded
+from rbops.dataplane.xdp.pins import PROGRAMS, Loaded
 
 __all__ = ["MAP_OF", "load", "sign", "wait_for_readers", "write_generation"]
 
-_ARRAY, _MMAPABLE = 2, 1 << 10
-_PROGRAMS = ("external", "internal")
 _SYSCALL_MEMBARRIER = {"x86_64": 324, "aarch64": 283}
 _READERS_GONE_S = 0.1
 MAP_OF = {"arena": ".data.arena", "cores": ".data.cores", "control": ".bss"}
@@ -52,7 +50,7 @@ def load(path: Path, reuse: Loaded | None, wanted: Layout, *, clock: bool, grows
             obj.reuse(MAP_OF[name], entry)
         obj.load()
         maps = {name: obj.map(inner) for name, inner in MAP_OF.items()}
-        programs = {name: obj.program(name) for name in _PROGRAMS}
+        programs = {name: obj.program(name) for name in PROGRAMS}
         loaded = Loaded(maps, programs, layout, reuse.about if reuse else None)
         if not grows:
             sign(loaded, path)
@@ -75,11 +73,7 @@ def sign(loaded: Loaded, path: Path) -> None:
 def new_memory(layout: Layout, *names: str) -> dict[str, Map]:
     """The maps of these names; all when none is named."""
     sizes = {"arena": 2 * layout.generation, "cores": layout.cpus * layout.core}
-    return {
-        name: Map.create(f"rbops_{name}", _ARRAY, key_size=4, value_size=size, entries=1, flags=_MMAPABLE)
-        for name, size in sizes.items()
-        if not names or name in names
-    }
+    return {name: Map.shared(f"rbops_{name}", size) for name, size in sizes.items() if not names or name in names}
 
 
 def write_generation(

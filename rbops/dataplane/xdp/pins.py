@@ -19,12 +19,13 @@ from rbops.dataplane.xdp.layout import Layout
 from rbops.dataplane.xdp.libbpf import BpfError, Map, Program
 from rbops.errors import Mismatch
 
-__all__ = ["Loaded", "Pins", "ensure_bpffs"]
+__all__ = ["PROGRAMS", "Loaded", "Pins", "ensure_bpffs"]
 
 _BPF_FS_MAGIC = 0xCAFE4A11
 _ENOENT = 2
 _MAPS = ("arena", "cores", "control", "clocks", "devices", "rebuild")
-_PROGRAMS = ("external", "internal")
+PROGRAMS = ("external", "internal")
+"""A load's programs, by the kinds of ports that they are attached to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class Pins:
         live = self.root / "live"
         try:
             maps = {name: Map.pinned(live / name) for name in _MAPS}
-            programs = {name: Program.pinned(live / name) for name in _PROGRAMS}
+            programs = {name: Program.pinned(live / name) for name in PROGRAMS}
         except BpfError as error:
             if error.errno == _ENOENT:
                 return None

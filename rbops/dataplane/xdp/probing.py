@@ -81,7 +81,7 @@ class XdpProbing:
         return self._links.cut()
 
     def set_cut(self, server: int, cut: int) -> None:
-        """What a server that is no neighbour cannot reach, a bit each: no path through it leads there."""
+        """Note which servers a remote server cannot reach, as a bit mask: no path to them goes through it."""
         at = shape.CUT_AT + shape.CUT_BYTES * server
         self._control[at : at + shape.CUT_BYTES] = _row(cut)
         self._links.set(server, shape.PARTIAL, on=bool(cut))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 
@@ -10,7 +9,6 @@ from rbops.node.schema.fields import Field, Fields
 
 __all__ = ["CIPHERS", "NodeTunnel", "TunnelConfig", "tunnel_device"]
 
-_CIPHER = re.compile(r"aes(128|256)gcm16|aes128-sha256")
 _HIGHEST = 0xFFFFFFFF
 _MOST = {"number": 65535, "salt": 255, "replay_window": 4096}
 
@@ -64,7 +62,7 @@ class NodeTunnel:
             if not 0 <= value <= _MOST.get(key, _HIGHEST):
                 raise fields[key].error(f"{value} is not from 0 to {_MOST.get(key, _HIGHEST)}")
         prefixes, sources = (tuple(_network(field) for field in fields[key].items()) for key in ("prefixes", "sources"))
-        cipher = fields["cipher"].text(_CIPHER)
+        cipher = fields["cipher"].choice(*CIPHERS)
         return cls(
             **numbers,
             local=local,

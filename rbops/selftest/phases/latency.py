@@ -13,7 +13,7 @@ from rbops.selftest.sizes import FrameSizes
 from rbops.selftest.traffic import Traffic, chunk_at
 from rbops.selftest.wire import FCS_BYTES
 
-__all__ = ["NAME", "PARTS", "rates_found", "run"]
+__all__ = ["NAME", "PARTS", "run"]
 
 NAME = "latency"
 
@@ -26,7 +26,7 @@ _UNLOADED_PPS = 200.0
 def run(session: Session, seconds: float) -> None:
     """Measure at each load; the results are the session's ``latencies``. ``seconds`` is not used."""
     del seconds
-    rates = rates_found(session)
+    rates = session.found_rates()
     clocks = {tester.clock for tester in session.bench.testers}
     if len(clocks) == len(session.bench.testers):
         session.notes.append("latency: not measured, each tester is on a machine, and has a clock, of its own")
@@ -40,18 +40,6 @@ def run(session: Session, seconds: float) -> None:
     for sizes, rate in (rates or {session.sizes: 0.0}).items():
         for part in PARTS if rate else PARTS[:1]:
             _point(session, sizes, part, _UNLOADED_PPS if part is None else rate * part / len(session.bench.testers))
-
-
-def rates_found(session: Session) -> dict[FrameSizes, float]:
-    """Packets a second of all ports by what is sent: PDR (the lowest of the runs), or the highest without loss."""
-    found: dict[FrameSizes, float] = {}
-    for one in session.rate_runs:
-        if one.pdr.lower_pps and one.family == session.bench.family:
-            sizes = session.bench.sizes(one.mix or one.size)
-            found[sizes] = min(found.get(sizes, float("inf")), one.pdr.lower_pps)
-    if not found and session.rate is not None and session.rate.rate_pps:
-        found[session.bench.sizes(session.rate.mix or session.rate.size)] = session.rate.rate_pps
-    return found
 
 
 def _point(session: Session, sizes: FrameSizes, part: float | None, pps: float) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 from rbops.selftest.bench import run_phase
-from rbops.selftest.phases.latency import rates_found
 from rbops.selftest.session import Session
 from rbops.selftest.sizes import FrameSizes
 from rbops.selftest.soak import Slice, SoakResult
@@ -28,7 +27,7 @@ _REPORTS = 60
 def run(session: Session, seconds: float) -> None:
     """Send for the time that was asked for; the result is the session's ``soaks``. ``seconds`` is not used."""
     del seconds
-    rates = rates_found(session)
+    rates = session.found_rates()
     if not rates:
         session.notes.append("soak: no rate was found that could be kept")
         return
