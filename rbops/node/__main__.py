@@ -7,8 +7,6 @@ import errno
 import json
 import os
 import sys
-import tempfile
-import traceback
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from pathlib import Path
@@ -70,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def run(argv: Sequence[str], node: Node | None = None) -> int:
     """Carry out a command line; returns the exit code. ``node`` replaces the live server in tests."""
-    options = parser().parse_args(argv)
+    options = parser(argv[0] if argv else "").parse_args(argv)
     try:
         if os.geteuid() != 0 and node is None:
             raise UsageError("rbops-node needs root", code="node.needs-root")
@@ -93,12 +91,14 @@ def run(argv: Sequence[str], node: Node | None = None) -> int:
         return RbopsError.exit_code
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line, also for the man page."""
+def parser(only: str = "") -> argparse.ArgumentParser:
+    """The command line, also for the man page. ``only``: where it is a verb, the others are left out."""
     root = argparse.ArgumentParser(prog="rbops-node", description="One server of an rbops router.")
     root.add_argument("--version", action="version", version=f"rbops-node {__version__}")
     verbs = root.add_subparsers(dest="verb", required=True, metavar="VERB")
     for verb, text in _VERBS.items():
+        if only in _VERBS and only != verb:
+            continue
         sub = verbs.add_parser(verb, help=text, description=text)
         sub.add_argument("--config", type=Path, default=Path("/etc/rbops/node.json"), help="its configuration")
         sub.add_argument("--state", type=Path, default=Path("/var/lib/rbops"), help="folder for its own state")
@@ -392,6 +392,9 @@ def _setting(setting: Setting) -> dict[str, str]:
 
 
 def _traceback() -> str:
+    import tempfile
+    import traceback
+
     handle, name = tempfile.mkstemp(prefix="rbops-node-traceback-", suffix=".txt")
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(f"rbops-node {__version__}, Python {sys.version}\n\n{traceback.format_exc()}")

@@ -1,17 +1,20 @@
-"""The program's own ``__main__``: keeps the modules' compiled code in memory, below /run.
+"""The program's own ``__main__``: keeps compiled code in memory, below /run.
 
-Python compiles the sources in a zip archive anew at every start, which is most of the time that a short verb takes.
-The code is kept by the archive's SHA-256 and the interpreter's version, in a folder of root's alone; without it, or
-when it cannot be kept, everything is compiled as before. Standard library only, nothing of rbops: it runs first.
+Python compiles the sources in a zip archive anew at every start, and the text that ``dataclasses`` writes for every
+class: most of the time that a short verb takes. The code of both is kept by the archive's SHA-256 and the interpreter's
+version, in a folder of root's alone; without it, or when it cannot be kept, everything is compiled as before. Standard
+library only, nothing of rbops: it runs first.
 """
 
 from __future__ import annotations
 
+import builtins
+import gc
 import hashlib
 import marshal
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -27,11 +30,19 @@ _WRITABLE_BY_OTHERS = 0o022
 
 
 class Compiled:
-    """Finds and loads the modules of an archive from their code: (file, is a package, code) by name."""
+    """Finds and loads the modules of an archive from their code: (file, is a package, code) by name.
 
-    def __init__(self, archive: str, modules: dict[str, tuple[str, bool, CodeType]]) -> None:
+    ``texts``: the code of texts that ``dataclasses`` has written, which grows; ``kept``: the file of all this.
+    """
+
+    def __init__(
+        self, archive: str, kept: Path, modules: dict[str, tuple[str, bool, bytes]], texts: dict[str, CodeType]
+    ) -> None:
         self._archive = archive
+        self._kept = kept
         self._modules = modules
+        self._texts = texts
+        self._known = -1 if not texts else len(texts)
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -50,7 +61,7 @@ class Compiled:
 
     def exec_module(self, module: ModuleType) -> None:
         """Run its code."""
-        exec(self._modules[module.__name__][2], module.__dict__)  # noqa: S102 - what an import is
+        exec(marshal.loads(self._modules[module.__name__][2]), module.__dict__)  # noqa: S102, S302 - what an import is
 
     def get_source(self, name: str) -> str | None:
         """Its text, for tracebacks."""
@@ -61,6 +72,29 @@ class Compiled:
                 return file.read(self._modules[name][0]).decode()
         except (OSError, KeyError, BadZipFile):
             return None
+
+    def run(
+        self, source: str | CodeType, names: dict[str, object], local: Mapping[str, object] | None = None, /
+    ) -> None:
+        """What ``exec`` does, with the code of a text that was compiled before."""
+        if isinstance(source, str):
+            code = self._texts.get(source)
+            if code is None:
+                code = self._texts[source] = compile(source, "<string>", "exec", dont_inherit=True)
+            source = code
+        builtins.exec(source, names, local)  # noqa: S102 - in place of it
+
+    def keep(self) -> None:
+        """Write the file, if there is something new; without a word where that cannot be."""
+        if len(self._texts) == self._known:
+            return
+        self._known = len(self._texts)
+        part = self._kept.with_suffix(f".{os.getpid()}")
+        try:
+            part.write_bytes(marshal.dumps((self._modules, self._texts)))
+            part.replace(self._kept)
+        except OSError:
+            return
 
 
 def load(archive: str, folder: str) -> Compiled | None:
@@ -73,20 +107,19 @@ def load(archive: str, folder: str) -> Compiled | None:
             return None
         kept = Path(folder, f"{digest}.{sys.implementation.cache_tag}")
         try:
-            return Compiled(archive, marshal.loads(kept.read_bytes()))  # noqa: S302 - a file of root's own
+            modules, texts = marshal.loads(kept.read_bytes())  # noqa: S302 - a file of root's own
+            return Compiled(archive, kept, modules, texts)
         except (FileNotFoundError, EOFError, ValueError, TypeError):
-            modules = _compile(archive)
-        part = kept.with_suffix(f".{os.getpid()}")
-        part.write_bytes(marshal.dumps(modules))
-        part.replace(kept)
+            found = Compiled(archive, kept, _compile(archive), {})
+        found.keep()
         for old in sorted(Path(folder).iterdir(), key=lambda path: path.stat().st_mtime)[:-_KEPT]:
             old.unlink(missing_ok=True)
     except OSError:
         return None
-    return Compiled(archive, modules)
+    return found
 
 
-def _compile(archive: str) -> dict[str, tuple[str, bool, CodeType]]:
+def _compile(archive: str) -> dict[str, tuple[str, bool, bytes]]:
     # Not where the code is there already: it takes as long to import as all of that to read.
     from zipfile import ZipFile
 
@@ -97,19 +130,32 @@ def _compile(archive: str) -> dict[str, tuple[str, bool, CodeType]]:
                 words = name.removesuffix(".py").split("/")
                 package = words[-1] == "__init__"
                 code = compile(file.read(name), f"{archive}/{name}", "exec", dont_inherit=True)
-                modules[".".join(words[:-1] if package else words)] = (name, package, code)
+                modules[".".join(words[:-1] if package else words)] = (name, package, marshal.dumps(code))
     return modules
 
 
 def start() -> None:
     """Run rbops-node."""
+    # Imports leave nothing to collect, and what they made stays.
+    gc.disable()
     own = os.geteuid() == 0 and sys.argv[0].startswith(_PLACES) and _LOOKS_ONLY not in sys.argv[0]
     found = load(sys.argv[0], FOLDER) if own else None
     if found is not None:
+        import dataclasses
+
         sys.meta_path.insert(0, found)
+        dataclasses.exec = found.run  # type: ignore[attr-defined]
     from rbops.node.__main__ import main
 
-    main()
+    if found is not None:
+        found.keep()
+    gc.freeze()
+    gc.enable()
+    try:
+        main()
+    finally:
+        if found is not None:
+            found.keep()
 
 
 if __name__ == "__main__":

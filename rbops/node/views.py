@@ -12,7 +12,7 @@ from rbops import __version__
 from rbops.dataplane import registry
 from rbops.dataplane.base import Followable, RouteTable
 from rbops.errors import Mismatch, Where
-from rbops.node import exporter, fib, frr, guard, kernel_stages, lock, queues, sample, table, tunnels, vrf, xfrm
+from rbops.node import fib, frr, guard, kernel_stages, lock, queues, sample, table, tunnels, vrf, xfrm
 from rbops.node.daemon import Bird
 from rbops.node.dataplane import Opener
 from rbops.node.devices import VRF, resolve
@@ -102,6 +102,8 @@ class Views:
 
     def metrics_addresses(self) -> dict[str, Any]:
         """Where the exporter listens: its port and addresses. Mismatch (3) where none is planned, or none is there."""
+        from rbops.node import exporter
+
         config = self._config()
         if config.exporter is None:
             raise Mismatch(
@@ -117,6 +119,8 @@ class Views:
 
     def export(self, say: Callable[[str], None]) -> None:
         """Answer Prometheus until killed, or until the addresses change."""
+        from rbops.node import exporter
+
         port = self.metrics_addresses()["port"]
         config = self._config()
         self.started.keep(EXPORTER, config, resolve_names(config, self.system))

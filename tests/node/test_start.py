@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import marshal
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +33,7 @@ def write(path: Path, text: str) -> Path:
 def said(found: start.Compiled | None) -> str:
     assert found is not None
     scope: dict[str, object] = {}
-    exec(found._modules["rbops.made.up"][2], scope)  # noqa: S102 - as an import does
+    exec(marshal.loads(found._modules["rbops.made.up"][2]), scope)  # noqa: S102, S302 - as an import does
     return str(eval("said()", scope))  # noqa: S307 - the module's own function
 
 
@@ -57,6 +59,30 @@ def test_modules_are_compiled_once_for_an_archive(archive: Path, tmp_path: Path)
     assert len(kept(folder)) == 2
 
 
+def test_what_dataclasses_write_is_compiled_once(archive: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    text = "def double(x):\n    return 2 * x"
+    first = start.load(str(archive), str(folder))
+    assert first is not None
+    for _ in range(2):
+        scope: dict[str, Any] = {}
+        first.run(text, {}, scope)
+        assert scope["double"](21) == 42
+    first.keep()
+    (file,) = kept(folder)
+    again = start.load(str(archive), str(folder))
+    assert again is not None
+    assert list(again._texts) == [text]
+    inode = file.stat().st_ino
+    again.run(text, {}, scope)
+    again.keep()
+    assert file.stat().st_ino == inode
+    again.run("x = 1", {}, scope)
+    folder.rename(tmp_path / "gone")
+    again.keep()
+    assert not folder.exists()
+
+
 def test_few_are_kept(archive: Path, tmp_path: Path) -> None:
     for number in range(6):
         write(archive, str(number))
@@ -64,7 +90,7 @@ def test_few_are_kept(archive: Path, tmp_path: Path) -> None:
     assert len(kept(tmp_path / "kept")) == 4
 
 
-@pytest.mark.parametrize("damage", [b"", b"\x00", b"no code at all"])
+@pytest.mark.parametrize("damage", [b"", b"\x00", b"no code at all", marshal.dumps({}), marshal.dumps(7)])
 def test_a_damaged_one_is_made_anew(archive: Path, tmp_path: Path, damage: bytes) -> None:
     folder = tmp_path / "kept"
     start.load(str(archive), str(folder))
