@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rbops.deploy.node import RemoteNode
+from rbops.deploy.node import RemoteNode, ServedNode
 from rbops.deploy.ssh import Session, Target, each, open_session
 from rbops.errors import RbopsError
 
@@ -77,6 +77,7 @@ class _Server(threading.Thread):
         super().__init__(name=f"rbops-poll-{target.name}", daemon=True)
         self._target, self._connect = target, connect
         self._session: Session | None = None
+        self._node: ServedNode | None = None
         self._change = threading.Condition()
         self._asked = self._closed = False
         self._answer: Answer | None = None
@@ -122,7 +123,7 @@ class _Server(threading.Thread):
 
     def _read(self) -> Answer:
         try:
-            return Answer(self._target.name, RemoteNode(self._open()).call("sample"))
+            return Answer(self._target.name, self._open().call("sample"))
         except RbopsError as error:
             with self._change:
                 broken, self._session = self._session, None
@@ -130,12 +131,12 @@ class _Server(threading.Thread):
                 broken.close()
             return Answer(self._target.name, error=error)
 
-    def _open(self) -> Session:
-        """The connection that is kept, or a new one."""
+    def _open(self) -> RemoteNode:
+        """Over the connection that is kept, or a new one."""
         with self._change:
-            if self._session is not None:
-                return self._session
+            if self._session is not None and self._node is not None:
+                return self._node
         made = self._connect(self._target)
         with self._change:
-            self._session = made
-        return made
+            self._session, self._node = made, ServedNode(made)
+            return self._node

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import tarfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
-from rbops.deploy.ssh import Completed, Session
+from rbops.deploy.ssh import Completed, Conversation, Session
 from rbops.errors import Mismatch, RbopsError, StateUnknown, Unreachable, Where, error_from_json
 from rbops.node.start import FOLDER as COMPILED
 
-__all__ = ["INSTALLED", "RemoteNode", "stage", "unstage"]
+__all__ = ["INSTALLED", "RemoteNode", "ServedNode", "stage", "unstage"]
 
 INSTALLED = "/usr/sbin/rbops-node"
 VERB_TIMEOUT_S = 60.0
@@ -21,6 +23,8 @@ _STAGED_TIMEOUT_S = 120.0
 REVERT_WAIT_S = 300.0
 
 _NO_PYTHON = 127
+_USAGE, _TIMED_OUT = 2, 124
+_SERVES_S, _GRACE_S = 86400.0, 10.0
 _NOT_STAGED = 97
 
 
@@ -82,6 +86,70 @@ class RemoteNode:
         except (ValueError, LookupError, TypeError):
             text = "\n".join(lines[-5:]) or done.reason
             return StateUnknown(f"rbops-node {verb}: {text}", code="remote.failed", where=target.where)
+
+
+class ServedNode(RemoteNode):
+    """The same by one process that stays until :meth:`close`: for many calls, as most of the time of one is its start.
+
+    Where the server's rbops-node is older and cannot serve, or its sshd allows one command at a time, each call is a
+    process of its own.
+    """
+
+    __slots__ = ("_alone", "_conversation")
+
+    def __init__(self, session: Session, program: str = INSTALLED) -> None:
+        super().__init__(session, program)
+        self._conversation: Conversation | None = None
+        self._alone = False
+        session.spare = self._give_up
+
+    def _give_up(self) -> None:
+        self._alone, self._session.spare = True, None
+        self.close()
+
+    def close(self) -> None:
+        """End the process; another call starts one again."""
+        conversation, self._conversation = self._conversation, None
+        if conversation is not None:
+            with suppress(RbopsError):
+                conversation.finish(_GRACE_S)
+
+    def run(self, verb: str, *arguments: str, timeout: float = VERB_TIMEOUT_S) -> Completed:
+        """How a verb ended, and what it printed."""
+        if self._alone:
+            return super()._run(verb, *arguments, timeout=timeout)
+        conversation = self._conversation or self._session.start(
+            [self._session.target.python, self._program, "serve"], _SERVES_S
+        )
+        self._conversation = conversation
+        question = {"argv": [verb, "--json", *arguments], "timeout": math.ceil(timeout)}
+        conversation.send(json.dumps(question))
+        line = conversation.receive(timeout + _GRACE_S)
+        if line is None:
+            return self._ended(conversation, verb, *arguments, timeout=timeout)
+        answer = json.loads(line)
+        done = Completed(answer["code"], answer["out"], answer["err"])
+        if done.returncode == _TIMED_OUT:
+            raise Unreachable(
+                f"`rbops-node {verb}` did not finish in {timeout:.0f} s",
+                code="ssh.timeout",
+                where=self._session.target.where,
+            )
+        return done
+
+    def _run(self, verb: str, *arguments: str, timeout: float) -> Completed:
+        return self.run(verb, *arguments, timeout=timeout)
+
+    def _ended(self, conversation: Conversation, verb: str, *arguments: str, timeout: float) -> Completed:
+        """The same by a process of its own, which says it too where the login is lost."""
+        self._conversation = None
+        done = None
+        with suppress(Unreachable):
+            done = conversation.finish(_GRACE_S)
+        if done is not None and done.returncode != _USAGE:
+            raise self.failure(verb, done)
+        self._alone = True
+        return super()._run(verb, *arguments, timeout=timeout)
 
 
 def stage(session: Session, folder: str, files: Mapping[str, bytes]) -> None:

@@ -54,6 +54,7 @@ _VERBS = {
     "sample": "all that is measured now, for `rbops status`: counters, queues, cores, cables, routes, sessions",
     "export": "for rbops-exporter.service: metrics for Prometheus on the management addresses",
     "facts": "what this server is: processors, NICs, kernel; changes nothing",
+    "serve": "for a controller that asks often: verbs as lines of JSON, answers as lines of JSON",
     "cabling": "for `rbops discover`: send frames out of ports and report what they receive",
 }
 _DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
@@ -174,6 +175,7 @@ def _verb(name: str) -> Callable[[Node, argparse.Namespace], int]:
         "sample": _sample,
         "export": _export,
         "facts": _facts,
+        "serve": _serve,
         "cabling": _cabling,
     }[name]
 
@@ -360,6 +362,14 @@ def _cabling(node: Node, options: argparse.Namespace) -> int:
     del options
     check_lock(node.state, None)
     return cabling.converse(node.system, session.environment(node.system, os.environ))
+
+
+def _serve(node: Node, options: argparse.Namespace) -> int:
+    from rbops.node.serve import serve
+
+    del node, options
+    serve(run, sys.stdin, sys.stdout.buffer)
+    return 0
 
 
 def _print(value: dict[str, Any], options: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import Any, Self
 
 from rbops.deploy.inventory import Target
-from rbops.deploy.node import RemoteNode
+from rbops.deploy.node import RemoteNode, ServedNode
 from rbops.deploy.ssh import Session, each, open_session, raise_errors
 from rbops.errors import CheckFailed, RbopsError, Unreachable, Where
 from rbops.selftest.result import Fault
@@ -28,6 +28,7 @@ class CounterReader:
     def __init__(self, targets: Iterable[Target]) -> None:
         self._targets = tuple(targets)
         self._sessions: dict[str, Session] = {}
+        self._nodes: dict[str, ServedNode] = {}
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -35,6 +36,8 @@ class CounterReader:
         for name, found in opened.items():
             if not isinstance(found, RbopsError):
                 self._sessions[name] = self._stack.enter_context(found)
+                self._nodes[name] = ServedNode(found)
+                self._stack.callback(self._nodes[name].close)
         try:
             raise_errors(opened)
         except RbopsError:
@@ -47,7 +50,7 @@ class CounterReader:
 
     def __call__(self) -> dict[str, Mapping[str, Any]]:
         """Server name -> the JSON of ``rbops-node counters --queues``, or ``{"error": its reason}``."""
-        answers = each(self._sessions.items(), _read)
+        answers = each(self._nodes.items(), _read)
         raise_errors(answers)
         return {name: answer for name, answer in answers.items() if not isinstance(answer, RbopsError)}
 
@@ -64,13 +67,13 @@ class CounterReader:
 
     def facts(self) -> dict[str, Mapping[str, Any]]:
         """Server name -> the JSON of ``rbops-node facts``, of those that can say it."""
-        answers = each(self._sessions.items(), _facts)
+        answers = each(self._nodes.items(), _facts)
         raise_errors(answers)
         return {name: answer for name, answer in answers.items() if not isinstance(answer, RbopsError) and answer}
 
     def incomplete(self) -> tuple[Fault, ...]:
         """A fault for each server whose rules, routes or addresses are not all there: packets may not show it."""
-        answers = each(self._sessions.items(), _incomplete)
+        answers = each(self._nodes.items(), _incomplete)
         raise_errors(answers)
         return tuple(
             Fault("network incomplete", f"{name} misses {text}", "all", server=name)
@@ -79,10 +82,10 @@ class CounterReader:
         )
 
 
-def _incomplete(session: Session) -> str:
+def _incomplete(node: RemoteNode) -> str:
     """What the server's node program misses of rules, routes and addresses, as text; empty where it cannot say."""
     try:
-        missing = RemoteNode(session).call("status").get("missing", ())
+        missing = node.call("status").get("missing", ())
     except Unreachable:
         raise
     except RbopsError:
@@ -92,10 +95,10 @@ def _incomplete(session: Session) -> str:
     return f"{', '.join(names[:_SHOWN])}{more}"
 
 
-def _facts(session: Session) -> Mapping[str, Any]:
+def _facts(node: RemoteNode) -> Mapping[str, Any]:
     """Empty where an older rbops-node has no such verb, or fails."""
     try:
-        found: Mapping[str, Any] = RemoteNode(session).call("facts")
+        found: Mapping[str, Any] = node.call("facts")
     except Unreachable:
         raise
     except RbopsError:
@@ -103,9 +106,9 @@ def _facts(session: Session) -> Mapping[str, Any]:
     return found
 
 
-def _read(session: Session) -> Mapping[str, Any]:
+def _read(node: RemoteNode) -> Mapping[str, Any]:
     try:
-        found: Mapping[str, Any] = RemoteNode(session).call("counters", "--queues")
+        found: Mapping[str, Any] = node.call("counters", "--queues")
     except Unreachable:
         raise
     except RbopsError as error:

@@ -93,7 +93,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder / "rbops" / "runs"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def raw_cluster(make_lab: MakeLab, runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """The lab before anything was applied."""
     del runs
@@ -103,13 +103,13 @@ def raw_cluster(make_lab: MakeLab, runs: Path, tmp_path_factory: pytest.TempPath
     return Cluster(make_lab(load_plan(spec), "rbt-apply"), spec, folder)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def fresh(raw_cluster: Cluster) -> dict[str, dict[str, Any]]:
     """The state of servers that rbops never touched."""
     return states(raw_cluster.lab)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster(raw_cluster: Cluster, fresh: dict[str, dict[str, Any]]) -> Cluster:
     """The lab with the spec applied; every test leaves it so."""
     del fresh

@@ -26,9 +26,7 @@ from rbops.deploy.stop import Stop
 from rbops.lab.model import Lab
 from rbops.planner import load_plan
 from tests.deploy.serverstate import inside, programs, states
-from tests.support.lab import MakeLab, make_lab
-
-__all__ = ["make_lab"]
+from tests.support.lab import MakeLab
 
 pytestmark = [pytest.mark.lab, pytest.mark.root]
 
@@ -75,7 +73,7 @@ class Cluster:
         return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster(make_lab: MakeLab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("discover")
     spec = folder / "router.yml"

@@ -21,6 +21,63 @@ from tests.render.rb4 import mesh
 ROOT = Path(__file__).parents[2]
 DRIVER = Path(__file__).parent / "driver.py"
 PORTS = ("ext0", "int1", "int2", "int3")
+_MARK = "=== "
+_EACH = f"for port in {' '.join(PORTS)}; do"
+_LOOKS = {
+    "links": "ip -json -details link show",
+    "neighbors": "ip -json neigh show nud permanent",
+    "addresses": "ip -4 -o address show",
+    "filters": "nft -s list ruleset",
+    "rules": "ip rule",
+    "IPv6 rules": "ip -6 rule",
+    "routes": "ip route show table all proto 82",
+    # Some files of lo cannot be read: grep says so and goes on.
+    "sysctl": "cd /proc/sys/net && grep -rs . ipv4/conf ipv4/ip_forward ipv4/icmp_errors_use_inbound_ifaddr "
+    "ipv6/conf/*/disable_ipv6",
+    "queues": "cd /sys/class/net && grep -s . [ei]*/queues/*/xps_cpus [ei]*/queues/*/rps_cpus",
+    "channels": f"{_EACH} ethtool -l $port; done",
+    "features": f"{_EACH} ethtool -k $port | grep receive-offload; done",
+}
+"""What to look at in the kernel, and how; in one shell, as an emulated machine takes long to start a program."""
+_IN_ANY_ORDER = ("rules", "IPv6 rules", "sysctl", "queues")
+
+
+class Answers:
+    """rbops-node for all servers of this process: Python starts and imports once, which an emulated machine takes
+    seconds for. Started when it is first asked."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+
+    def ask(self, *words: str | Path) -> tuple[int, str, str]:
+        """Exit code and both outputs of a verb in the namespaces of a process: PID STATE CONFIG VERB."""
+        if self._process is None:
+            environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+            argv = [sys.executable, str(DRIVER), "serve"]
+            self._process = subprocess.Popen(
+                argv, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            )
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(json.dumps({"argv": [str(word) for word in words], "timeout": 120}) + "\n")
+        self._process.stdin.flush()
+        said = json.loads(self._process.stdout.readline())
+        return said["code"], said["out"], said["err"]
+
+    def close(self) -> None:
+        if self._process is not None:
+            self._process.communicate(timeout=10)
+            self._process = None
+
+
+_ANSWERS = Answers()
+
+
+@pytest.fixture(scope="package", autouse=True)
+def rbops_node_ends() -> Iterator[None]:
+    """Nothing of rbops-node runs after this room's tests."""
+    yield
+    _ANSWERS.close()
 
 
 def command(*argv: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -48,13 +105,11 @@ class Server:
 
     def node(self, *verb: str, code: int = 0) -> Any:
         """Run a verb of rbops-node; its JSON, or the error when it prints none."""
-        config = self.etc / "node.json"
-        environment = f"PYTHONPATH={ROOT}"
-        done = self.run("env", environment, sys.executable, DRIVER, self.state, config, *verb, check=False)
-        assert done.returncode == code, f"{verb}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-        if done.stdout:
-            return json.loads(done.stdout)
-        return next(json.loads(line)["error"] for line in done.stderr.splitlines() if line.startswith("{"))
+        found, out, err = _ANSWERS.ask(str(self.pid), self.state, self.etc / "node.json", *verb)
+        assert found == code, f"{verb}: {found}\n{out}\n{err}"
+        if out:
+            return json.loads(out)
+        return next(json.loads(line)["error"] for line in err.splitlines() if line.startswith("{"))
 
     def json(self, *argv: str) -> Any:
         return json.loads(self.run(*argv).stdout or "[]")
@@ -75,13 +130,11 @@ class Server:
 
     def kernel(self) -> dict[str, Any]:
         """What the kernel says of all that rbops touches."""
-        links = {link["ifname"]: link for link in self.json("ip", "-json", "-details", "link", "show") if link}
-        neighbors = self.json("ip", "-json", "neigh", "show", "nud", "permanent")
-        # Some files of lo cannot be read: grep says so and goes on.
-        places = "ipv4/conf ipv4/ip_forward ipv4/icmp_errors_use_inbound_ifaddr ipv6/conf/*/disable_ipv6"
-        sysctl = self.run("sh", "-c", f"cd /proc/sys/net && grep -rs . {places}; true")
-        masks = "[ei]*/queues/*/xps_cpus [ei]*/queues/*/rps_cpus"
-        queues = self.run("sh", "-c", f"cd /sys/class/net && grep -s . {masks}; true")
+        script = "".join(f"echo '{_MARK}{name}'; {line}\n" for name, line in _LOOKS.items())
+        said = self.run("sh", "-c", f"{{ {script} }} 2>/dev/null; true").stdout
+        parts = dict(part.split("\n", 1) for part in said.split(_MARK)[1:])
+        links = {link["ifname"]: link for link in json.loads(parts.pop("links")) if link}
+        neighbors = json.loads(parts.pop("neighbors") or "[]")
         return {
             "links": {
                 port: {
@@ -91,21 +144,8 @@ class Server:
                 }
                 for port in PORTS
             },
-            "addresses": self.run("ip", "-4", "-o", "address", "show").stdout,
             "neighbors": sorted(f"{n['dev']} {n['dst']} {n['lladdr']}" for n in neighbors),
-            "filters": self.run("nft", "-s", "list", "ruleset").stdout,
-            "rules": sorted(self.run("ip", "rule").stdout.splitlines()),
-            "IPv6 rules": sorted(self.run("ip", "-6", "rule").stdout.splitlines()),
-            "routes": self.run("ip", "route", "show", "table", "all", "proto", "82").stdout,
-            "sysctl": sorted(sysctl.stdout.splitlines()),
-            "queues": sorted(queues.stdout.splitlines()),
-            "channels": [self.run("ethtool", "-l", port).stdout for port in PORTS],
-            "features": [
-                line
-                for port in PORTS
-                for line in self.run("ethtool", "-k", port).stdout.splitlines()
-                if "receive-offload" in line
-            ],
+            **{name: sorted(text.splitlines()) if name in _IN_ANY_ORDER else text for name, text in parts.items()},
         }
 
 

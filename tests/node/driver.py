@@ -1,19 +1,26 @@
-"""rbops-node with a timer made of a process, for namespaces without systemd: driver.py STATE CONFIG VERB..."""
+"""rbops-node with a timer made of a process, for namespaces without systemd: driver.py STATE CONFIG VERB...
+
+``driver.py serve`` answers as ``rbops-node serve`` does: PID STATE CONFIG VERB, in the namespaces of that process.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rbops.dataplane import registry
 from rbops.node.__main__ import run
 from rbops.node.commands import Node
 from rbops.node.dataplane import open_plane
 from rbops.node.restarts import Started
+from rbops.node.serve import serve
 from rbops.node.state import State
 from rbops.node.system import Kernel
 
@@ -53,8 +60,8 @@ class ProcessTimer:
         return "\nState:\tZ" not in text
 
 
-def main() -> int:
-    state, config, *verb = sys.argv[1:]
+def main(words: Sequence[str]) -> int:
+    state, config, *verb = words
     timer = ProcessTimer(Path(state), Path(config))
     started = Started(run=Path(state))
     node = Node(Kernel(), State(Path(state)), Path(config), timer, open_plane, started=started)
@@ -64,5 +71,18 @@ def main() -> int:
     return code
 
 
+def within(words: Sequence[str]) -> int:
+    """The same in the mount and network namespaces of a process (setns(2)), which comes first."""
+    process, *rest = words
+    libc = ctypes.CDLL(None, use_errno=True)
+    for kind in ("net", "mnt"):
+        with Path(f"/proc/{process}/ns/{kind}").open() as namespace:
+            assert libc.setns(namespace.fileno(), 0) == 0, os.strerror(ctypes.get_errno())
+    return main(rest)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    if sys.argv[1:] != ["serve"]:
+        sys.exit(main(sys.argv[1:]))
+    list(registry.node_halves())  # the children have it imported
+    serve(within, sys.stdin, sys.stdout.buffer)

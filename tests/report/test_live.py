@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rbops.deploy.live import Answer, Poller
-from rbops.deploy.ssh import Completed, Target
+from rbops.deploy.ssh import Target
 from rbops.errors import Unreachable
 from rbops.plan import ClusterPlan
 from rbops.planner import plan_spec
@@ -99,12 +99,20 @@ class Login:
     def __init__(self, target: Target, said: list[Any]) -> None:
         self.target, self._said, self.closed = target, said, False
 
-    def run(self, argv: Any, timeout: float, input: bytes | None = None) -> Completed:  # noqa: A002
-        del argv, timeout, input
+    def start(self, argv: Any, timeout: float) -> Login:
+        """`rbops-node serve`: the session is its own conversation."""
+        del argv, timeout
+        return self
+
+    def send(self, line: str) -> None:
+        assert json.loads(line)["argv"] == ["sample", "--json"]
+
+    def receive(self, timeout: float) -> str:
+        del timeout
         one = self._said.pop(0)
         if isinstance(one, Exception):
             raise one
-        return Completed(0, one, "")
+        return json.dumps({"code": 0, "out": one, "err": ""})
 
     def close(self) -> None:
         self.closed = True

@@ -66,10 +66,10 @@ def _own_labs() -> frozenset[str]:
     return frozenset(name for name in found if name.startswith(LAB_PREFIX))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def make_lab() -> Iterator[MakeLab]:
     """``make_lab(plan, name)``: the lab of that name, up; the same one again for the same plan.
-    ``releases``: as for ``up``.
+    ``releases``: as for ``up``. Labs go with their room.
 
     What a run that was killed left under the name is removed first. Tests that break a lab mend it
     (``lab.restart``) or ask for one of their own name.

@@ -121,7 +121,7 @@ def test_selftest_killed_outright_takes_its_agents_with_it(cluster: Cluster, sel
     cluster.healthy()
 
 
-def test_without_the_management_network(cluster: Cluster, verify: Running, selftest: Running) -> None:
+def test_without_the_management_network(cluster: Cluster, selftest: Running, verify: Running) -> None:
     """What runs ends soon and says what it missed; what begins does not begin; afterwards all is as it was."""
     bridge = f"rbops-br{subnet_of(cluster.name)}"
     subprocess.run(["ip", "link", "set", bridge, "down"], check=True)
@@ -143,7 +143,7 @@ def test_without_the_management_network(cluster: Cluster, verify: Running, selft
     cluster.healthy()
 
 
-def test_a_server_that_dies(cluster: Cluster, verify: Running, selftest: Running) -> None:
+def test_a_server_that_dies(cluster: Cluster, selftest: Running, verify: Running) -> None:
     """It is named by whatever was at work and by whatever comes after; booted again it has its configuration."""
     cluster.lab.kill("n2")
     says(verify.end(90), 4, "rbops: n2")

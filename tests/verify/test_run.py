@@ -49,6 +49,23 @@ ROWS = [
 
 
 @dataclass
+class Served:
+    """`rbops-node serve` of a session."""
+
+    session: FakeSession
+    answer: str = ""
+
+    def send(self, line: str) -> None:
+        argv = json.loads(line)["argv"]
+        done = self.session.run([f"rbops-node {' '.join(argv)}"], 1)
+        self.answer = json.dumps({"code": done.returncode, "out": done.stdout, "err": done.stderr})
+
+    def receive(self, timeout: float) -> str:
+        assert timeout > 0
+        return self.answer
+
+
+@dataclass
 class FakeSession:
     """Answers by the beginning of the command; anything unknown is run by a local shell without effect."""
 
@@ -66,6 +83,10 @@ class FakeSession:
                 return Completed(0, answer, "")
         done = subprocess.run(["sh", "-c", "exit 1"], capture_output=True, text=True, check=False)
         return Completed(done.returncode, "", f"not recorded: {command}")
+
+    def start(self, argv: list[str], timeout: float) -> Served:
+        assert (argv[1:], timeout > 0) == (["/usr/sbin/rbops-node", "serve"], True)
+        return Served(self)
 
     def close(self) -> None:
         self.closed = True

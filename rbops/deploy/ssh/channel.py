@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Protocol
 
-__all__ = ["Broken", "Channel", "Connection"]
+__all__ = ["Broken", "Channel", "Connection", "Refused"]
 
 
 class Broken(Exception):
     """The connection is lost; the message says how."""
+
+
+class Refused(Broken):
+    """The login stands, and the server starts no further command on it now (``MaxSessions`` of sshd_config(5))."""
 
 
 class Channel(Protocol):
@@ -31,7 +35,7 @@ class Connection(Protocol):
     """A login to one server, on which commands are started."""
 
     def start(self, command: str) -> Channel:
-        """Start a command for the login shell; Broken when the connection is lost."""
+        """Start a command for the login shell; Broken when the connection is lost, Refused when there are too many."""
 
     def close(self) -> None:
         """End it."""

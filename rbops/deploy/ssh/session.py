@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from rbops.deploy.ssh.channel import Broken, Channel, Connection
+from rbops.deploy.ssh.channel import Broken, Channel, Connection, Refused
 from rbops.deploy.ssh.login import log_in
 from rbops.deploy.ssh.sudo import Wrapped, refusal, wrap
 from rbops.deploy.ssh.target import Target
@@ -27,6 +27,9 @@ _POLL_S = 0.2
 _GRACE_S = 5.0
 _BUSY_S = 0.01
 _TIMED_OUT = 124  # timeout(1)
+_REFUSED_S = 2.0
+_BY_PEER = b"refused by peer"
+"""What OpenSSH's client says when the server starts no further command on the login."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +51,18 @@ class Completed:
 
 
 class Session:
-    """An open login to one server; use as a context manager."""
+    """An open login to one server; use as a context manager.
 
-    __slots__ = ("_connection", "target")
+    ``spare`` is called when the server starts no further command beside the others (``MaxSessions``): it ends one that
+    is kept for convenience.
+    """
+
+    __slots__ = ("_connection", "spare", "target")
 
     def __init__(self, target: Target, connection: Connection) -> None:
         self.target = target
         self._connection = connection
+        self.spare: Callable[[], None] | None = None
 
     def run(
         self,
@@ -71,10 +79,7 @@ class Session:
         """
         words = shlex.join(argv[:3])
         try:
-            started = self._start(argv, timeout, root=root)
-            with started:
-                started.feed(input or b"", time.monotonic() + timeout + _GRACE_S)
-                done = started.completed()
+            done = self._repeated(argv, timeout, input or b"", root=root)
         except Broken as error:
             raise _broken(self.target, f"`{words}`", error) from error
         if done.returncode == _TIMED_OUT:
@@ -83,15 +88,34 @@ class Session:
             )
         return done
 
+    def _repeated(self, argv: Sequence[str], timeout: float, data: bytes, *, root: bool) -> Completed:
+        """Run it; again where it was refused, as the last command may not have ended for the server yet."""
+        deadline = time.monotonic() + _REFUSED_S
+        while True:
+            try:
+                with self._start(argv, timeout, root=root) as started:
+                    started.feed(data, time.monotonic() + timeout + _GRACE_S)
+                    return started.completed()
+            except Refused:
+                if self.spare is not None:
+                    self.spare()
+                elif time.monotonic() > deadline:
+                    raise
+                time.sleep(_BUSY_S)
+
     def start(self, argv: Sequence[str], timeout: float) -> Conversation:
         """Start a command as root that is sent lines and answers in lines; ``timeout`` bounds it as in :meth:`run`.
 
         Raises Unreachable when the connection breaks.
         """
-        try:
-            return Conversation(self._start(argv, timeout, root=True))
-        except Broken as error:
-            raise _broken(self.target, f"`{shlex.join(argv[:3])}`", error) from error
+        deadline = time.monotonic() + _REFUSED_S
+        while True:
+            try:
+                return Conversation(self._start(argv, timeout, root=True))
+            except Broken as error:
+                if not isinstance(error, Refused) or time.monotonic() > deadline:
+                    raise _broken(self.target, f"`{shlex.join(argv[:3])}`", error) from error
+            time.sleep(_BUSY_S)
 
     def _start(self, argv: Sequence[str], timeout: float, *, root: bool) -> _Started:
         bounded = ["timeout", "-k", "5", str(max(1, math.ceil(timeout))), *argv]
@@ -199,9 +223,11 @@ class _Started:
         return self._wrapped.beginning(self.out)
 
     def completed(self) -> Completed:
-        """The result, after the end. Unreachable when the command was never started; Broken when it got no end."""
+        """The result. Unreachable or Refused when the command was never started; Broken when it got no end."""
         errors, code = self._wrapped.errors(bytes(self.err))
         if not self.beginning():
+            if _BY_PEER in self.err:
+                raise Refused(_BY_PEER.decode())
             raise refusal(self.target, (self.out + self.err).decode("utf-8", "replace"), root=self._root)
         if code is None:
             raise Broken("it ended before the command did")

@@ -140,7 +140,7 @@ class Rack:
         return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def rack(make_lab: MakeLab, tmp_path_factory: pytest.TempPathFactory) -> Rack:
     """n0 runs Debian 12, n1 Debian 13."""
     folder = tmp_path_factory.mktemp("ssh")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rbops.deploy.ssh import open_session, run
+from rbops.deploy.ssh import Session, open_session, run
 from rbops.deploy.ssh.client import ClientConnection
 from rbops.deploy.ssh.library import LibraryConnection
 from rbops.deploy.ssh.login import log_in, why_client
@@ -267,6 +267,21 @@ def test_what_is_refused_before_a_login(rack: Rack) -> None:
             open_session(rack.target("n0", ansible_user="nobody", ansible_ssh_common_args=arguments))
 
 
+def _beside_another(session: Session) -> list[int]:
+    """Run a command while another one is kept, which ends for it: with which exit codes."""
+    kept, ended = session.start(["cat"], 20), []
+
+    def end() -> None:
+        ended.append(kept.finish(10).returncode)
+        session.spare = None
+
+    session.spare = end
+    kept.send("there")
+    assert kept.receive(10) == "there"
+    assert session.run(["echo", "beside it"], 20).stdout == "beside it\n"
+    return ended
+
+
 def test_one_session_at_a_time_is_enough(rack: Rack) -> None:
     rack.sshd("n0", 2234, "MaxSessions 1")
     for options in ((), ("AddressFamily=inet",)):
@@ -274,3 +289,4 @@ def test_one_session_at_a_time_is_enough(rack: Rack) -> None:
         with open_session(target) as session:
             for number in range(3):
                 assert session.run(["echo", str(number)], 20).stdout == f"{number}\n"
+            assert _beside_another(session) == [0]

@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from tests.support.lab import make_lab
+
+__all__ = ["make_lab"]
