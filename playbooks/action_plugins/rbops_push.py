@@ -60,6 +60,8 @@ class ActionModule(ActionBase):
         )
 
     def _packages(self, names):
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise AnsibleActionFail(f"packages are a list of names, not {names!r}")
         found = self._send("packages", names=list(names))
         if found.get("failed") or not found["missing"]:
             return {"changed": False, **found}

@@ -15,6 +15,7 @@ from rbops.render import exporter
 from rbops.render.bird import CONFIG, PLACES, bird_files
 from rbops.render.files import File, Rendered
 from rbops.render.inventory import inventory
+from rbops.render.ipsec import kernel_tunnels
 from rbops.render.names import check_names
 from rbops.render.node import cluster, server_files
 from rbops.render.program import node_program
@@ -60,7 +61,8 @@ def render(plan: ClusterPlan) -> Rendered:
         node, *own = server_files(server, shared)
         hosts[server.name] = (node, *units, *own, *_optional(plan, server, digest))
     shared_names = {PurePosixPath(file.path).name for file in common}
-    idle = () if any(file.path == CONFIG for files in hosts.values() for file in files) else ("bird",)
+    idle = [] if any(file.path == CONFIG for files in hosts.values() for file in files) else ["name: bird,"]
+    idle += [] if kernel_tunnels(plan) else ["name: xdp, tasks_from: keys,"]
     return Rendered(digest, (*_top(plan), *_shipped(shared_names, idle)), common, hosts)
 
 
@@ -105,7 +107,7 @@ def _top(plan: ClusterPlan) -> tuple[File, ...]:
 def _shipped(common: Collection[str], idle: Collection[str]) -> Iterator[File]:
     """Playbooks at the top, roles beside them: what `ansible-playbook site.yml` needs without rbops.
 
-    ``common``: the names of the files that all servers share; ``idle``: roles without work in this plan.
+    ``common``: the names of the files that all servers share; ``idle``: what names roles without work in this plan.
     """
     for base, prefix in ((shared("playbooks"), ""), (shared("roles"), "roles/")):
         for path in sorted(base.rglob("*")):
@@ -127,7 +129,7 @@ def _without_idle_roles(playbook: str, common: Collection[str], idle: Collection
     lines = playbook.splitlines(keepends=True)
     asked = ((line, _CONDITION.search(line)) for line in lines)
     kept = [line for line, found in asked if not found or found[1] in common]
-    return "".join(line for line in kept if not any(f"{{role: {role}," in line for role in idle)).encode()
+    return "".join(line for line in kept if not any(role in line for role in idle)).encode()
 
 
 def _mode(path: Path) -> int:

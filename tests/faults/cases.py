@@ -65,7 +65,7 @@ _STEPS = {
     "grow": ["node/hold/n0/after", "journal/task/n0/activate: The configuration takes effect", "node/undrain/n0/after"],
     "shrink": ["node/drain/n0/after", "node/confirm/n0/before"],
 }
-_CHANGE_NOTHING = ("Validating arguments", "/preflight: ", "/packages: ", "kernel's tunnels")
+_CHANGE_NOTHING = ("/preflight: ", "/packages: ")
 _ONLY_APPLY = {"cut-file", "no-effect", "port-lost"}
 
 

@@ -84,11 +84,11 @@ def test_what_the_server_has_to_know(tmp_path: Path) -> None:
 def test_files_and_roles_are_there_where_a_daemon_is_planned(tmp_path: Path) -> None:
     rendered = render(plan(tmp_path))
     site = next(file.content.decode() for file in rendered.top if file.path == "site.yml")
-    assert "{role: bird," in site
+    assert "{name: bird," in site
     assert {f"/etc/systemd/system/{UNIT}", CONFIG} <= {file.path for file in rendered.files_of("n3")}
     (tmp_path / "router.yml").write_text("router: {external_ports: 4, line_rate: 10Mbps}\nrouting: {daemon: none}\n")
     rendered = render(load_plan(tmp_path / "router.yml"))
-    assert "{role: bird," not in next(file.content.decode() for file in rendered.top if file.path == "site.yml")
+    assert "{name: bird," not in next(file.content.decode() for file in rendered.top if file.path == "site.yml")
     assert not any("bird" in file.path for file in rendered.files_of("n0"))
 
 
