@@ -13,6 +13,7 @@ WORKERS ?= 2
 test: setup ## every test this machine can run; WORKERS=3 in three processes
 	@scripts/setup-full-kernel.sh
 	@scripts/setup-browser.sh
+	@$(PYTHON) -m compileall -q rbops  # once: many tests start it, and where PYTHONDONTWRITEBYTECODE is set each would compile
 	@mkdir -p build; rm -f build/tests.jsonl
 	@RBOPS_FAULTS_RECORD=build/tests.jsonl $(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup -p tests.faults.record
 

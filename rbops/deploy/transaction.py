@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from rbops.deploy.compiled import files_for
 from rbops.deploy.inventory import Target
 from rbops.deploy.node import REVERT_WAIT_S, RemoteNode, unstage
 from rbops.deploy.probe import Probe, check_identities, probe
@@ -92,9 +93,11 @@ class Transaction:
         identity = ("--run", self.run.id, "--holder", holder(), "--timeout", str(self.timeout_s))
         takeover = ("--takeover",) if break_lock else ()
 
+        code = files_for(self.before, self.program)
+
         def begin(session: Session) -> None:
             node = planned(session.target.name)
-            files = {"rbops-node": self.program}
+            files = {"rbops-node": self.program, **code.get(session.target.name, {})}
             if isinstance(node, bytes):
                 files["node.json"], node = node, f"{self.folder}/node.json"
             check = ("--planned", node) if node else ()

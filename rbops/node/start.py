@@ -2,8 +2,9 @@
 
 Python compiles the sources in a zip archive anew at every start, and the text that ``dataclasses`` writes for every
 class: most of the time that a short verb takes. The code of both is kept by the archive's SHA-256 and the interpreter's
-version, in a folder of root's alone; without it, or when it cannot be kept, everything is compiled as before. Standard
-library only, nothing of rbops: it runs first.
+version, in a folder of root's alone; that of the modules comes with the archive from a controller with the same Python.
+Without it, or when it cannot be kept, everything is compiled as before. Standard library only, nothing of rbops: it
+runs first.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.machinery import ModuleSpec
+from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 from types import CodeType, ModuleType
 
-__all__ = ["FOLDER", "Compiled", "load", "start"]
+__all__ = ["FOLDER", "Compiled", "file_name", "load", "packed", "parts", "start"]
 
 FOLDER = "/run/rbops-node"
 _KEPT = 4
@@ -91,7 +93,7 @@ class Compiled:
         self._known = len(self._texts)
         part = self._kept.with_suffix(f".{os.getpid()}")
         try:
-            part.write_bytes(marshal.dumps((self._modules, self._texts)))
+            part.write_bytes(packed(self._modules, self._texts))
             part.replace(self._kept)
         except OSError:
             return
@@ -105,18 +107,57 @@ def load(archive: str, folder: str) -> Compiled | None:
         about = os.lstat(folder)
         if about.st_uid != os.geteuid() or about.st_mode & _WRITABLE_BY_OTHERS:
             return None
-        kept = Path(folder, f"{digest}.{sys.implementation.cache_tag}")
-        try:
-            modules, texts = marshal.loads(kept.read_bytes())  # noqa: S302 - a file of root's own
-            return Compiled(archive, kept, modules, texts)
-        except (FileNotFoundError, EOFError, ValueError, TypeError):
-            found = Compiled(archive, kept, _compile(archive), {})
+        name = file_name(digest)
+        kept = Path(folder, name)
+        found = _read(archive, kept, kept)
+        if found is not None:
+            return found
+        found = _read(archive, kept, Path(archive).with_name(name), sent=True)
+        found = found or Compiled(archive, kept, _compile(archive), {})
         found.keep()
         for old in sorted(Path(folder).iterdir(), key=lambda path: path.stat().st_mtime)[:-_KEPT]:
             old.unlink(missing_ok=True)
     except OSError:
         return None
     return found
+
+
+def _read(archive: str, kept: Path, place: Path, *, sent: bool = False) -> Compiled | None:
+    """What a file of root's has; None where there is none that this Python can use."""
+    try:
+        data = _unzipped(place.read_bytes()) if sent else place.read_bytes()
+        if not data.startswith(MAGIC_NUMBER):
+            return None
+        modules, texts = marshal.loads(memoryview(data)[len(MAGIC_NUMBER) :])  # noqa: S302 - root's own
+        return Compiled(archive, kept, modules, texts)
+    except (FileNotFoundError, EOFError, ValueError, TypeError):
+        return None
+
+
+def _unzipped(data: bytes) -> bytes:
+    from zlib import decompress, error
+
+    try:
+        return decompress(data)
+    except error:
+        return b""
+
+
+def packed(modules: Mapping[str, tuple[str, bool, bytes]], texts: Mapping[str, CodeType]) -> bytes:
+    """The content of the file; it is sent compressed (zlib)."""
+    return MAGIC_NUMBER + marshal.dumps((dict(modules), dict(texts)))
+
+
+def file_name(digest: str) -> str:
+    """What the file is called that has the code of the archive with this SHA-256, for the running interpreter."""
+    return f"{digest}.{sys.implementation.cache_tag}"
+
+
+def parts(file: str) -> tuple[str, bool]:
+    """A module's name, and whether it is a package, by its file in the archive."""
+    words = file.removesuffix(".py").split("/")
+    package = words[-1] == "__init__"
+    return ".".join(words[:-1] if package else words), package
 
 
 def _compile(archive: str) -> dict[str, tuple[str, bool, bytes]]:
@@ -127,10 +168,9 @@ def _compile(archive: str) -> dict[str, tuple[str, bool, bytes]]:
     with ZipFile(archive) as file:
         for name in file.namelist():
             if name.startswith("rbops/"):
-                words = name.removesuffix(".py").split("/")
-                package = words[-1] == "__init__"
+                module, package = parts(name)
                 code = compile(file.read(name), f"{archive}/{name}", "exec", dont_inherit=True)
-                modules[".".join(words[:-1] if package else words)] = (name, package, marshal.dumps(code))
+                modules[module] = (name, package, marshal.dumps(code))
     return modules
 
 

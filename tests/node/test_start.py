@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import marshal
 import subprocess
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +83,22 @@ def test_what_dataclasses_write_is_compiled_once(archive: Path, tmp_path: Path) 
     folder.rename(tmp_path / "gone")
     again.keep()
     assert not folder.exists()
+
+
+def test_code_beside_the_archive_is_used_and_kept(archive: Path, tmp_path: Path) -> None:
+    """As `rbops apply` sends it; of another Python, or damaged, it is not used."""
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    beside = archive.with_name(start.file_name(digest))
+    code = compile(CODE.format("compiled elsewhere"), "up.py", "exec")
+    sent = start.packed({"rbops.made.up": ("rbops/made/up.py", False, marshal.dumps(code))}, {})
+    for number, (content, expected) in enumerate(
+        [(sent, "compiled elsewhere"), (b"\0" + sent[1:], "one"), (sent[:-1], "one"), (b"", "one")]
+    ):
+        beside.write_bytes(zlib.compress(content) if content else b"damaged")
+        folder = tmp_path / f"kept{number}"
+        assert said(start.load(str(archive), str(folder))) == expected
+        beside.unlink()
+        assert said(start.load(str(archive), str(folder))) == expected
 
 
 def test_few_are_kept(archive: Path, tmp_path: Path) -> None:
