@@ -217,7 +217,7 @@ def _prepare(
     from rbops.planner import planning
     from rbops.predict.packets import mix
     from rbops.spec import load_spec
-    from rbops.vlb.matrix import NAMES, make, read
+    from rbops.vlb.matrix import offered as offered_by
     from rbops.vlb.network import network_of
     from rbops.vlb.replay import packets_of, replay
     from rbops.vlb.trace import Workload, synthetic
@@ -225,17 +225,7 @@ def _prepare(
     made = planning(load_spec(spec))
     network = network_of(made.plan)
     rate = network.line_rate_bps
-    if matrix in NAMES:
-        offered = make(matrix, network.owners, rate, load=load or 1.0, seed=seed, quota=network.quota_share)
-    elif Path(matrix).exists() or Path(matrix).suffix:
-        offered = read(Path(matrix), network.ports, rate)
-        offered *= load * rate / offered.sum(axis=1).max() if load else 1.0
-    else:
-        raise UsageError(
-            f"{matrix!r} is not a traffic matrix",
-            code="simulate.unknown-matrix",
-            hint=f"one of {', '.join(NAMES)}, or a CSV file",
-        )
+    offered = offered_by(matrix, network.owners, rate, load=load, seed=seed, quota=network.quota_share)
     if trace is not None:
         captured = packets_of(_captured(trace), str(trace))
         if captured.skipped:

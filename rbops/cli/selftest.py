@@ -84,6 +84,22 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
         bool,
         typer.Option("--latency", help="Measure latency unloaded and at 10, 50 and 90% of the rate that was found."),
     ] = False,
+    matrix: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE,...",
+            help="Also these traffic matrices of `rbops simulate` (uniform, hotspot, permutation, gravity, "
+            "adversarial, pair, or a CSV file): the paths that packets took must be those that are simulated.",
+        ),
+    ] = None,
+    matrix_load: Annotated[
+        int | None,
+        typer.Option(
+            "--matrix-load",
+            metavar="PERCENT",
+            help="Load of the busiest port with --matrix. Default: 60, and what a file says.",
+        ),
+    ] = None,
     soak: Annotated[
         str | None,
         typer.Option(
@@ -126,9 +142,10 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
     without loss. Needs root and the testers of the inventory. Exits with 1 if there is a fault.
     """
     from rbops.report.selftest import selftest_blocks, selftest_junit
-    from rbops.selftest.options import RateOptions, SelftestOptions, SoakOptions
+    from rbops.selftest.options import MatrixOptions, RateOptions, SelftestOptions, SoakOptions
     from rbops.selftest.phases import failures as failing
     from rbops.selftest.phases import latency as timing
+    from rbops.selftest.phases import matrices as spreading
     from rbops.selftest.phases import quick as quick_phases
     from rbops.selftest.phases import rates as searching
     from rbops.selftest.phases import soak as soaking
@@ -137,8 +154,8 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
     from rbops.selftest.rates import SearchShape
 
     wishes = (
-        (rates, searching.NAME), (latency, timing.NAME), (soak is not None, soaking.NAME), (tcp, connecting.NAME),
-        (failures, failing.NAME),
+        (rates, searching.NAME), (latency, timing.NAME), (matrix is not None, spreading.NAME),
+        (soak is not None, soaking.NAME), (tcp, connecting.NAME), (failures, failing.NAME),
     )  # fmt: skip
     if soak is not None and quick and not rates:
         raise UsageError(
@@ -155,6 +172,7 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
     options = SelftestOptions(
         duration_s=seconds, packets=packets, size=_size(size), seed=seed, phases=phases, rates=wanted,
         soak=SoakOptions(_time(soak), soak_load / 100), tcp_bps=_rate(tcp_rate),
+        matrices=MatrixOptions(_matrices(matrix), None if matrix_load is None else matrix_load / 100),
         family=None if family is Family.BOTH else int(family.value),
     )  # fmt: skip
     result = measure(spec, servers, options)
@@ -182,6 +200,15 @@ def _sizes(text: str) -> tuple[int | str, ...]:
             f"{text!r} is not a list of frame sizes", code="selftest.sizes", hint="for example --sizes 64,512,imix"
         )
     return tuple(dict.fromkeys(_size(size) for size in text.split(",")))
+
+
+def _matrices(text: str | None) -> tuple[str, ...]:
+    if text is None:
+        return ()
+    names = tuple(dict.fromkeys(name for name in text.split(",") if name))
+    if not names:
+        raise UsageError("--matrix names none", code="selftest.matrix", hint="for example --matrix uniform,hotspot")
+    return names
 
 
 def _time(text: str | None) -> float:
@@ -218,11 +245,13 @@ def measure(spec: Path, servers: Servers, options: SelftestOptions) -> SelftestR
     from rbops.cli.context import context_of
     from rbops.node.facts import from_json
     from rbops.planner import load_plan
+    from rbops.selftest.phases import matrices
     from rbops.selftest.routefile import read_routes
     from rbops.selftest.run import ports_to_test, run_selftest
     from rbops.selftest.servers import CounterReader
 
     plan = load_plan(spec)
+    matrices.check(plan, options.matrices)
     found = servers.load()
     targets = found.for_plan(plan)
     if servers.limit is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from rbops.report.junit import Case, Suite
+from rbops.report.selftest_matrices import matrix_blocks, matrix_cases
 from rbops.report.selftest_rates import (
     bounds_cells,
     frames_of,
@@ -43,6 +44,7 @@ def selftest_junit(result: SelftestResult) -> Suite:
         for phase in result.phases
         for pair in phase.pairs
     ]
+    cases += matrix_cases(result.matrices, by_pair)
     rest = tuple(text for texts in by_pair.values() for text in texts)
     cases.append(Case("selftest", "the whole router", result.seconds, rest, output=_verdict(result)))
     for name, rate in (("", result.rate), (" of IPv6", result.rate6)):
@@ -90,6 +92,7 @@ def selftest_blocks(result: SelftestResult) -> Iterator[Block]:
         yield from (summary_line(one) for one in summaries(result.rate_runs) if len(one.rates_pps) > 1)
     if result.latencies:
         yield latency_table(result.latencies)
+    yield from matrix_blocks(result.matrices)
     yield from (soak_line(soak) for soak in result.soaks)
     if result.tcp_runs:
         yield _tcp(result.tcp_runs)
@@ -113,7 +116,8 @@ def _matrix(phase: Phase, names: dict[int, str]) -> Table:
     cells = {(pair.source, pair.destination): _cell(pair) for pair in phase.pairs}
     columns = ("from \\ to", *(f"port {port} ({names[port]})" for port in names))
     rows = [(f"port {row} ({names[row]})", *(cells.get((row, column), "-") for column in names)) for row in names]
-    title = f"Received, {frames_of(phase.size, phase.mix, phase.family)}, every port to every other"
+    what = phase.name if phase.name.startswith("matrices ") else "every port to every other"
+    title = f"Received, {frames_of(phase.size, phase.mix, phase.family)}, {what}"
     return Table(title, columns, tuple(rows))
 
 

@@ -120,10 +120,12 @@ class Agent:
         self._ready_generator().prepare(_epoch(epoch), source, packed, active, burst, lengths)
         return {}
 
-    def send(self, frames: int | None, seconds: float, pps: float | None, chunk: int) -> dict[str, Any]:
+    def send(
+        self, frames: int | None, seconds: float, pps: float | None, chunk: int, *, timed: bool = False
+    ) -> dict[str, Any]:
         """Send, and come back when it is done."""
         count = _UNLIMITED if frames is None else frames
-        return asdict(self._ready_generator().send(count, seconds=seconds, pps=pps, chunk=chunk))
+        return asdict(self._ready_generator().send(count, seconds=seconds, pps=pps, chunk=chunk, timed=timed))
 
     def frames(self) -> dict[str, Any]:
         """How many test frames have arrived so far."""

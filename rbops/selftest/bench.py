@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -81,13 +81,15 @@ class Bench:
 class Outcome:
     """A phase and the evidence: the first wrong frame of each kind at each tester, by tester index, and as examples.
 
-    ``room``: packets of each flow whose times were noted.
+    ``room``: packets of each flow whose times were noted. ``chunks``: of timed traffic, by tester index, begin and end
+    of each chunk by the tester's clock in ns and the frames written by then.
     """
 
     phase: Phase
     samples: dict[int, dict[FrameFault, bytes]]
     room: int = 0
     examples: tuple[Example, ...] = ()
+    chunks: Mapping[int, tuple[tuple[int, int, int], ...]] = field(default_factory=dict)
 
 
 def run_phase(bench: Bench, traffic: Traffic, meanwhile: Callable[[], None] | None = None) -> Outcome:
@@ -116,10 +118,10 @@ def run_phase(bench: Bench, traffic: Traffic, meanwhile: Callable[[], None] | No
     bench.agents.each("expect", expectations)
     bench.agents.each("prepare", _preparations(bench, traffic, epoch, shape))
     with _beside(meanwhile):
-        sent = _send(bench, traffic, frames)
+        sent, chunks = _send(bench, traffic, frames)
     _drain(bench, sum(source.sent - source.unsent for source in sent))
     found = bench.agents.call("collect")
-    return replace(_outcome(bench, traffic, sent, found), room=epoch.room)
+    return replace(_outcome(bench, traffic, sent, found), room=epoch.room, chunks=chunks)
 
 
 @contextmanager
@@ -143,7 +145,7 @@ def _preparations(bench: Bench, traffic: Traffic, epoch: Epoch, shape: dict[str,
             "epoch": shape,
             "source": tester.index,
             "entries": _text(generator_entries(bench.testers, tester.index, traffic, epoch)),
-            "active": traffic.active or traffic.flows * len(traffic.destinations[tester.index]),
+            "active": traffic.active or len(traffic.turns(tester.index)),
             "burst": traffic.burst,
             "schedule": _text(traffic.sizes.schedule),
         }
@@ -155,7 +157,7 @@ def _preparations(bench: Bench, traffic: Traffic, epoch: Epoch, shape: dict[str,
 
 def _fit(bench: Bench, traffic: Traffic) -> tuple[int, int]:
     """How many frames a source may send at most, and the words of bitmap that takes per flow."""
-    counts = [len(to) * traffic.flows for to in traffic.destinations.values() if to]
+    counts = _turns(traffic)
     room = CAPACITY_WORDS // ((bench.sources or len(bench.testers)) * traffic.flows) - 2
     limit = (room * 64 - traffic.burst) * min(counts)
     wanted = traffic.frames
@@ -178,25 +180,43 @@ def _stamps(bench: Bench, traffic: Traffic) -> tuple[int, int]:
     """(shift, room): how many packets of a flow have their times noted, spread over all that are sent."""
     room = STAMPS // (len(bench.testers) * traffic.flows)
     frames, _ = _fit(bench, traffic)
-    counts = [len(to) * traffic.flows for to in traffic.destinations.values() if to]
-    most = longest(frames, min(counts), traffic.burst)
+    most = longest(frames, min(_turns(traffic)), traffic.burst)
     return max(0, (most // room).bit_length()), room
 
 
-def _send(bench: Bench, traffic: Traffic, frames: int) -> tuple[Source, ...]:
+def _turns(traffic: Traffic) -> list[int]:
+    """The turns of a round, of each source."""
+    return [len(traffic.turns(source)) for source, to in traffic.destinations.items() if to]
+
+
+def _send(
+    bench: Bench, traffic: Traffic, frames: int
+) -> tuple[tuple[Source, ...], dict[int, tuple[tuple[int, int, int], ...]]]:
+    """What each source sent, and of timed traffic when."""
     order = {
         "frames": frames,
         "seconds": traffic.seconds,
-        "pps": traffic.pps,
         "chunk": traffic.chunk,
+        "timed": traffic.timed,
     }
     senders = [tester for tester in bench.testers if traffic.destinations.get(tester.index)]
-    orders = [dict(order) if traffic.destinations.get(tester.index) else None for tester in bench.testers]
+    orders = [
+        {**order, "pps": traffic.pps and traffic.pps * traffic.parts.get(tester.index, 1.0)}
+        if traffic.destinations.get(tester.index)
+        else None
+        for tester in bench.testers
+    ]
     answers = bench.agents.each("send", orders, timeout_s=traffic.seconds + _SLACK_S)
-    return tuple(
+    sources = tuple(
         Source(tester.at.port, answer["frames"], max(0, answer["frames"] - answer["handed"]), answer["seconds"])
         for tester, answer in zip(senders, answers, strict=True)
     )
+    chunks = {
+        tester.index: tuple((begin, end, done) for begin, end, done in answer["chunks"])
+        for tester, answer in zip(senders, answers, strict=True)
+        if answer.get("chunks")
+    }
+    return sources, chunks
 
 
 def _drain(bench: Bench, handed: int) -> None:
@@ -219,9 +239,9 @@ def _outcome(bench: Bench, traffic: Traffic, sent: Sequence[Source], found: Sequ
     pairs = []
     for tester in bench.testers:
         destinations = traffic.destinations.get(tester.index, ())
-        for position, to in enumerate(destinations):
-            frames = by_port[tester.at.port].sent
-            count = sent_to(frames, len(destinations), traffic.flows, position)
+        turns = traffic.turns(tester.index)
+        for to in destinations:
+            count = sent_to(by_port[tester.at.port].sent, turns, to, traffic.active, traffic.burst)
             pairs.append(_pair(bench.testers, tester.index, to, count, found))
     phase = Phase(
         name=bench.named(traffic.name),

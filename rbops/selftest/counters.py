@@ -36,7 +36,7 @@ class ServerCounters:
     """Packets on one server.
 
     ``paths`` by (destination server's index, via server's index or None); ``ports`` by name: (rx, tx); ``cores``: what
-    each received.
+    each received, ``entered_at`` those of external ports.
     """
 
     received: Mapping[str, int] = field(default_factory=dict)
@@ -46,6 +46,7 @@ class ServerCounters:
     paths: Mapping[tuple[int, int | None], int] = field(default_factory=dict)
     ports: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     cores: Mapping[int, int] = field(default_factory=dict)
+    entered_at: Mapping[int, int] = field(default_factory=dict)
     error: str | None = None
 
     @property
@@ -70,6 +71,7 @@ def parse(raw: Mapping[str, Any]) -> ServerCounters:
         paths={(path["to"], path["via"]): path["packets"] for path in raw["paths"]},
         ports={name: (port["rx_packets"], port["tx_packets"]) for name, port in raw["ports"].items()},
         cores={int(core): sum(each["received"].values()) for core, each in raw["cores"].items()},
+        entered_at={int(core): each["received"].get("external", 0) for core, each in raw["cores"].items()},
     )
 
 
@@ -88,6 +90,7 @@ def difference(before: ServerCounters, after: ServerCounters) -> ServerCounters:
             for name, (rx, tx) in after.ports.items()
         },
         cores={core: count - before.cores.get(core, 0) for core, count in after.cores.items()},
+        entered_at={core: count - before.entered_at.get(core, 0) for core, count in after.entered_at.items()},
     )
 
 

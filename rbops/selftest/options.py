@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from rbops.errors import UsageError
 from rbops.selftest.rates import SearchShape
 from rbops.selftest.sizes import MIXES, Wanted
 from rbops.selftest.wire import LARGEST_SIZE, SMALLEST_SIZE
 
-__all__ = ["OVERALL_S", "RateOptions", "SelftestOptions", "SoakOptions"]
+__all__ = ["OVERALL_S", "MatrixOptions", "RateOptions", "SelftestOptions", "SoakOptions"]
 
 OVERALL_S = 60.0
 """No phase takes longer, in seconds."""
@@ -20,6 +21,7 @@ _MOST_RUNS = 100
 _SHORTEST_SEARCH_S, _LONGEST_SEARCH_S = 5.0, 3600.0
 _SHORTEST_SOAK_S, _LONGEST_SOAK_S = 5.0, 8 * 3600.0
 _LEAST_PART = 0.01
+_USUAL_LOAD = 0.6
 
 
 _EXPECTED = f"{SMALLEST_SIZE} to {LARGEST_SIZE} bytes with FCS, or {' or '.join(MIXES)}"
@@ -87,6 +89,30 @@ class SoakOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class MatrixOptions:
+    """Traffic matrices by name or file (``rbops.vlb.matrix``), each for ``seconds``.
+
+    ``load``: of the busiest port, as a part of its line rate; None: 0.6, and what a file says.
+    """
+
+    names: tuple[str, ...] = ()
+    load: float | None = None
+    seconds: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for a load that none has."""
+        if self.load is not None and not _LEAST_PART <= self.load <= 1:
+            raise UsageError(
+                f"{self.load:.0%} is not a valid load for a matrix, expected {_LEAST_PART:.0%} to 100%",
+                code="selftest.matrix-load",
+            )
+
+    def load_of(self, name: str) -> float | None:
+        """Of one of ``names``; None: as its file says."""
+        return self.load if self.load is not None else None if Path(name).suffix else _USUAL_LOAD
+
+
+@dataclass(frozen=True, slots=True)
 class SelftestOptions:
     """What a self-test does.
 
@@ -111,6 +137,7 @@ class SelftestOptions:
     rates: RateOptions = field(default_factory=RateOptions)
     tcp_bps: float | None = None
     soak: SoakOptions = field(default_factory=SoakOptions)
+    matrices: MatrixOptions = field(default_factory=MatrixOptions)
 
     def __post_init__(self) -> None:
         """Raises UsageError for values that make no self-test."""

@@ -40,6 +40,8 @@ _SAMPLE = struct.Struct("<QQI4x1520s")
 _LATENESS = struct.Struct("<64Q64Q")
 _SCHEDULE = 4096
 """The highest number of lengths that frames have in turn."""
+_LATE_S = 0.0005
+"""A generator that is to keep its rate at all times makes up for this much time at most."""
 STAMPS = 1 << 17
 """Of so many packets a tester notes the time."""
 
@@ -106,11 +108,15 @@ def _attached(program: Program, ifindex: int) -> tuple[Link | BehindTap, bool]:
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """``frames`` were written by the generator, ``handed`` of them were taken by the device, in ``seconds``."""
+    """``frames`` were written by the generator, ``handed`` of them were taken by the device, in ``seconds``.
+
+    ``chunks``, if wanted: begin and end of each (CLOCK_MONOTONIC, ns), and the frames written by then.
+    """
 
     frames: int
     handed: int
     seconds: float
+    chunks: tuple[tuple[int, int, int], ...] = ()
 
 
 class Generator:
@@ -177,30 +183,39 @@ class Generator:
         self._state.update(_ZERO, bytes(32))
         self._epoch, self._round = epoch, count * burst
 
-    def send(self, frames: int, *, seconds: float, pps: float | None, chunk: int, batch: int = 64) -> Sending:
+    def send(
+        self, frames: int, *, seconds: float, pps: float | None, chunk: int, batch: int = 64, timed: bool = False
+    ) -> Sending:
         """Send ``frames``, or whole rounds over all flows for ``seconds``, at most ``pps`` a second.
 
         The rate is held by sleeping between calls of ``chunk`` frames. ``batch`` frames are in flight
-        at once; veth's rings hold 256. Raises BpfError when the kernel refuses to run the generator.
+        at once; veth's rings hold 256. ``timed``: note when each chunk was sent, and do not make up for time in which
+        nothing could be sent, so that the rate is never exceeded. Raises BpfError when the kernel refuses to run the
+        generator.
         """
         if self._epoch is None:
             raise BpfError("the generator was not prepared", code="tester.not-prepared")
         frame, context = bytes(self._epoch.length), xdp_context(self._epoch.length, self._device.ifindex)
         handed = self._handed()
         first = self._written()
-        start = time.monotonic()
-        done = 0
+        start, lag = time.monotonic(), 0.0
+        done, chunks = 0, list[tuple[int, int, int]]()
         while done < frames:
             if time.monotonic() - start >= seconds:
                 # Time is up; the round is ended, so that every flow carries as many packets, and no other begins.
                 frames, seconds = min(frames, done + -done % self._round), float("inf")
                 continue
+            before = time.monotonic_ns()
             self._run(frame, min(chunk, frames - done), context, batch)
             done = self._written() - first
+            if timed:
+                chunks.append((before, time.monotonic_ns(), done))
             if pps:
-                time.sleep(max(0.0, start + done / pps - time.monotonic()))
+                ahead = start + lag + done / pps - time.monotonic()
+                lag -= min(0.0, ahead + _LATE_S) if timed else 0.0
+                time.sleep(max(0.0, ahead))
         elapsed = time.monotonic() - start
-        return Sending(done, self._handed() - handed, elapsed)
+        return Sending(done, self._handed() - handed, elapsed, tuple(chunks))
 
     def stamps(self, count: int) -> bytes:
         """When the packets were written of which times are noted: ``count`` of 8 bytes, ns; 0 for none."""

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from rbops.selftest.context import Context
 from rbops.selftest.example import Example
 from rbops.selftest.latency import LatencyPoint
+from rbops.selftest.matrices import MatrixRun
 from rbops.selftest.outage import Outage
 from rbops.selftest.phase import Pair, PathCount, Phase, PortService, QueueService, Source, phase_json
 from rbops.selftest.rateresult import RateResult, RateRun, Trial, summaries
@@ -45,6 +46,7 @@ Kind = Literal[
     "nothing arrived",
     "nothing tested",
     "reroute",
+    "shares",
     "source MAC",
     "TCP",
     "TTL",
@@ -89,6 +91,7 @@ class SelftestResult:
     tcp_runs: tuple[TcpRun, ...] = ()
     examples: tuple[Example, ...] = ()
     soaks: tuple[SoakResult, ...] = ()
+    matrices: tuple[MatrixRun, ...] = ()
     rate6: RateResult | None = None
     """As ``rate``, of IPv6."""
 
@@ -120,6 +123,7 @@ class SelftestResult:
             "rates": [run.to_dict() for run in self.rate_runs],
             "rate_summary": [summary.to_dict() for summary in summaries(self.rate_runs)],
             "latency": [point.to_dict() for point in self.latencies],
+            "matrices": [run.to_dict() for run in self.matrices],
             "soak": [soak.to_dict() for soak in self.soaks],
             "tcp": [run.to_dict() for run in self.tcp_runs],
             "failures": [outage.to_dict() for outage in self.outages],

@@ -96,6 +96,7 @@ def run_selftest(
         tcp_runs=tuple(session.tcp_runs),
         examples=tuple(session.examples),
         soaks=tuple(session.soaks),
+        matrices=tuple(session.matrix_runs),
     )
 
 

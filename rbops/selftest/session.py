@@ -13,6 +13,7 @@ from rbops.selftest.counters import ReadCounters, Readings, black_holes, differe
 from rbops.selftest.diagnosis import Evidence, diagnose
 from rbops.selftest.example import MOST, Example
 from rbops.selftest.latency import LatencyPoint
+from rbops.selftest.matrices import MatrixRun
 from rbops.selftest.options import SelftestOptions
 from rbops.selftest.outage import Outage
 from rbops.selftest.pace import slower
@@ -41,6 +42,10 @@ def usual_flows(ports: Sequence[PortUnderTest], options: SelftestOptions) -> int
     return options.flows or flows_per_pair(len(ports), max(len(port.targets) for port in ports))
 
 
+def _difference(before: Mapping[str, Mapping[str, object]], after: Mapping[str, Mapping[str, object]]) -> Readings:
+    return {name: difference(parse(before[name]), parse(after[name])) for name in after if name in before}
+
+
 class Session:
     """Reads the servers' counters around each phase, and gathers results and faults."""
 
@@ -56,6 +61,7 @@ class Session:
         self.latencies: list[LatencyPoint] = []
         self.tcp_runs: list[TcpRun] = []
         self.soaks: list[SoakResult] = []
+        self.matrix_runs: list[MatrixRun] = []
         self.outages: list[Outage] = []
         self.faults: list[Fault] = []
         self.examples: list[Example] = []
@@ -128,12 +134,8 @@ class Session:
         """
         self.say(f"{self.bench.named(traffic.name)}: {traffic.sizes.named} for {traffic.seconds:.0f} s")
         for attempt in range(_ATTEMPTS):
-            before = self.readings()
-            outcome = run_phase(self.bench, traffic)
-            after = self.readings()
-            counted: Readings = {
-                name: difference(parse(before[name]), parse(after[name])) for name in after if name in before
-            }
+            outcome, before, after = self._between_readings(traffic)
+            counted = _difference(before, after)
             holes = black_holes(self.plan, counted, outcome.phase.lost)
             # At a lower rate all packets may go direct, and what lies on the other paths would not be seen.
             repeat = None if holes or attempt == _ATTEMPTS - 1 else slower(traffic, outcome.phase)
@@ -143,10 +145,7 @@ class Session:
             name = outcome.phase.name
             self.notes.append(f"{name}: {reason}; repeated at {traffic.pps:,.0f} packets a second and port")
         served = self._served(before, after) if queues else ()
-        seconds = max((one.seconds for one in outcome.phase.sources), default=0)
-        even = balance(self.plan, counted, traffic.sizes.mean, seconds)
-        over = spread(self.plan, counted)
-        outcome = replace(outcome, phase=replace(outcome.phase, spread=over, service=served, balance=even))
+        outcome = replace(outcome, phase=replace(self._spread(traffic, outcome.phase, counted), service=served))
         evidence = Evidence(outcome, self.bench.testers, ordered, (), counted)
         found = dict.fromkeys((*holes, *suspicions(self.plan, counted, evidence.handed)))
         evidence = replace(evidence, suspicions=tuple(found))
@@ -155,6 +154,26 @@ class Session:
         self._keep(outcome)
         self.faults += affinity_faults(served, outcome.phase.name)
         return outcome
+
+    def counted(self, traffic: Traffic) -> tuple[Outcome, Readings]:
+        """Run a phase with counters around it, and keep wrong packets as faults; loss is none, as under overload."""
+        self.say(f"{self.bench.named(traffic.name)}: {traffic.sizes.named} for {traffic.seconds:.0f} s")
+        outcome, before, after = self._between_readings(traffic)
+        counted = _difference(before, after)
+        self.judged(outcome)
+        return replace(outcome, phase=self._spread(traffic, outcome.phase, counted)), counted
+
+    def _between_readings(
+        self, traffic: Traffic
+    ) -> tuple[Outcome, dict[str, Mapping[str, object]], dict[str, Mapping[str, object]]]:
+        before = self.readings()
+        outcome = run_phase(self.bench, traffic)
+        return outcome, before, self.readings()
+
+    def _spread(self, traffic: Traffic, phase: Phase, counted: Readings) -> Phase:
+        seconds = max((one.seconds for one in phase.sources), default=0)
+        even = balance(self.plan, counted, traffic.sizes.mean, seconds)
+        return replace(phase, spread=spread(self.plan, counted), balance=even)
 
     def _served(
         self, before: dict[str, Mapping[str, object]], after: dict[str, Mapping[str, object]]

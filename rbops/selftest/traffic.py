@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rbops.selftest.ports import AttachedTester
 from rbops.selftest.sizes import FrameSizes
@@ -29,7 +29,8 @@ class Traffic:
     as the tester can. ``chunk``: frames a generator sends without a look at the clock. ``flows`` between
     two testers; of those ``active`` at a time (None: all), each for ``burst`` packets in a row of turns:
     flows then begin and end as they do in a network, and come back much later. ``stamped``: the times of some packets
-    are noted.
+    are noted; ``timed``: when each chunk was sent is. ``only``: between (source, destination) only so many of the
+    flows, which makes that pair's part of what the source sends. ``parts``: of ``pps``, by source, where it is not all.
     """
 
     name: str
@@ -43,11 +44,20 @@ class Traffic:
     active: int | None = None
     burst: int = 1
     stamped: bool = False
+    timed: bool = False
+    only: Mapping[tuple[int, int], int] = field(default_factory=dict)
+    parts: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def length(self) -> int:
         """Bytes of the largest frame without FCS, as the kernel counts them."""
         return self.sizes.largest - FCS_BYTES
+
+    def turns(self, source: int) -> tuple[tuple[int, int], ...]:
+        """(destination, flow) in the order in which they take turns: each destination's evenly among the others'."""
+        counts = [(to, self.only.get((source, to), self.flows)) for to in self.destinations.get(source, ())]
+        turns = [((flow + 0.5) / count, to, flow) for to, count in counts for flow in range(count)]
+        return tuple((to, flow) for _, to, flow in sorted(turns, key=lambda turn: turn[0]))
 
 
 def chunk_at(pps: float | None) -> int:
@@ -91,11 +101,10 @@ def _headers(source: AttachedTester, destination: AttachedTester, flow: int, *, 
 
 
 def generator_entries(testers: Sequence[AttachedTester], source: int, traffic: Traffic, epoch: Epoch) -> bytes:
-    """The generator's table: flow by flow, all destinations in turn."""
+    """The generator's table, an entry a turn."""
     return b"".join(
         pack_headers(headers(_headers(testers[source], testers[to], flow, at_exit=False), epoch.length), to, flow)
-        for flow in range(epoch.flows)
-        for to in traffic.destinations[source]
+        for to, flow in traffic.turns(source)
     )
 
 
@@ -109,14 +118,21 @@ def expected_entries(testers: Sequence[AttachedTester], own: int, traffic: Traff
     return out
 
 
-def sent_to(frames: int, destinations: int, flows: int, position: int) -> int:
-    """How many of ``frames`` went to the destination at ``position`` of ``destinations``; follows from the turns.
+def sent_to(
+    frames: int, turns: Sequence[tuple[int, int]], destination: int, active: int | None = None, burst: int = 1
+) -> int:
+    """How many of ``frames`` went to ``destination``; follows from the turns, see :class:`Traffic`.
 
-    All flows are active. Round r starts with entry r; entry e is for destination e modulo ``destinations``.
+    ``active`` turns at a time are ``burst`` rounds; round r of them all starts with its turn r.
     """
-    entries = destinations * flows
-    rounds, rest = divmod(frames, entries)
-    return rounds * flows + sum((rounds + turn) % entries % destinations == position for turn in range(rest))
+    active = active or len(turns)
+    mine = [to == destination for to, _ in turns]
+    cycles, rest = divmod(frames, len(turns) * burst)
+    groups, rest = divmod(rest, active * burst)
+    rounds, rest = divmod(rest, active)
+    group, first = mine[groups * active : (groups + 1) * active], frames // active
+    whole = cycles * burst * sum(mine) + burst * sum(mine[: groups * active]) + rounds * sum(group)
+    return whole + sum(group[(first + turn) % active] for turn in range(rest))
 
 
 def longest(frames: int, entries: int, burst: int = 1) -> int:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from rbops.errors import UsageError, Where
 
-__all__ = ["NAMES", "Floats", "by_server", "make", "read"]
+__all__ = ["NAMES", "Floats", "by_server", "make", "offered", "read"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -58,6 +58,26 @@ def make(
     sides = (1,) if name == "hotspot" else (0, 1)
     busiest = max(float(matrix.sum(axis=side).max()) for side in sides)
     return np.asarray(matrix * (load * line_rate_bps / busiest), dtype=np.float64)
+
+
+def offered(
+    wanted: str, owners: Ints, line_rate_bps: int, *, load: float | None = None, seed: int = 0,
+    quota: float | None = None,
+) -> Floats:  # fmt: skip
+    """The matrix that is called ``wanted``, or that the CSV file of this name has; see :func:`make` and :func:`read`.
+
+    ``load`` None: all of the line rate, and what a file says. Raises UsageError when there is none.
+    """
+    if wanted in NAMES:
+        return make(wanted, owners, line_rate_bps, load=load or 1.0, seed=seed, quota=quota)
+    if not (Path(wanted).exists() or Path(wanted).suffix):
+        raise UsageError(
+            f"{wanted!r} is not a traffic matrix",
+            code="simulate.unknown-matrix",
+            hint=f"one of {', '.join(NAMES)}, or a CSV file",
+        )
+    matrix = read(Path(wanted), len(owners), line_rate_bps)
+    return np.asarray(matrix * (load * line_rate_bps / matrix.sum(axis=1).max() if load else 1.0), dtype=np.float64)
 
 
 def _hotspot(count: int) -> Floats:

@@ -1,8 +1,9 @@
 """Path choice for whole traces: ``rbops.vlb.model``'s rules, compiled, on every server and core at once.
 
 The model decides the same packet by packet and is the text to read first; ``tests/vlb`` holds the two together. Links
-are all up here. What an intermediate server sends on takes from its link's bucket when the packet enters the cluster,
-on the core of the same number.
+are all up here. A core's part of a bucket is fixed, or, where it is asked for, dealt anew once a tick as in
+:mod:`rbops.vlb.shares`. What an intermediate server sends on takes from its link's bucket when the packet enters the
+cluster, on the core of the same number.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from rbops.vlb.compiled import Records, compiled
 from rbops.vlb.model import BURST_TICKS, FLOWLET_ENTRIES, MAX_FRAME, flowlet_ticks, refill_bytes
 from rbops.vlb.network import Network
+from rbops.vlb.shares import MAX_REFILL
 from rbops.vlb.trace import TICK_NS, Trace
 
 __all__ = ["LOCAL", "Chosen", "choose_paths"]
@@ -45,18 +47,28 @@ class Chosen:
 
 
 class _Shape(NamedTuple):
-    """M, cores of a server, slots of a rotation, whether there is a direct quota, the flowlet timeout in ticks."""
+    """M, cores of a server, slots of a rotation, whether there is a direct quota, the flowlet timeout in ticks.
+
+    ``links``, and whether the cores' parts are ``dealt``.
+    """
 
     servers: int
     cores: int
     slots: int
     quota: bool
     timeout: int
+    links: int
+    dealt: bool
 
 
 # Records keep what is used together in one cache line. A core is numbered ``server * cores + core``; a path, or a
 # destination as its core sees it, ``core number * M + server``. Times are in ticks, sizes in bytes.
-_BUCKET = np.dtype([(name, np.int64) for name in ("tokens", "touched", "refill", "depth", "join")])
+_BUCKET = np.dtype(
+    [
+        (name, np.int64)
+        for name in ("tokens", "touched", "refill", "depth", "join", "base", "offered", "seen", "peak", "need")
+    ]
+)
 _PATH = np.dtype([("link", np.int64), ("direct", np.int64), ("position", np.int64)])
 """The buckets of the link and of the direct path, and where the rotation towards it is."""
 _FLOWLET = np.dtype([("owner", np.int64), ("seen", np.int64), ("path", np.int64)])
@@ -64,12 +76,16 @@ _FLOW = np.dtype([("dest", np.int64), ("entry", np.int64), ("last", np.int64), (
 """``dest`` -1: on its own server; ``last``: the path it took last, -1 before the first packet."""
 
 
-def choose_paths(network: Network, trace: Trace) -> Chosen:
-    """Each packet's path: ``via[codes]`` is its first server, LOCAL where it stays on its own."""
+def choose_paths(network: Network, trace: Trace, *, dealt: bool = False) -> Chosen:
+    """Each packet's path: ``via[codes]`` is its first server, LOCAL where it stays on its own.
+
+    ``dealt``: the cores of a server share each bucket anew in every tick.
+    """
     forwarder, servers = network.forwarder, network.port_servers
     quota = forwarder.routing == "direct-vlb"
     timeout = flowlet_ticks(forwarder.flowlet_timeout_s)
-    shape = _Shape(servers, forwarder.cores, servers - 1 if quota else servers, quota, timeout)
+    slots = servers - 1 if quota else servers
+    shape = _Shape(servers, forwarder.cores, slots, quota, timeout, len(network.ends), dealt)
     ticks = trace.time // TICK_NS
     flows, flowlets = _flows(network, trace)
     codes = np.empty(trace.packets, dtype=np.int32)
@@ -100,7 +116,7 @@ def _buckets(network: Network, tick: int) -> Records:
     links = [refill_bytes(int(rate), cores) for rate in network.link_bps] * cores
     direct = [refill_bytes(forwarder.direct_quota_bps, cores)] * (network.port_servers**2 * cores)
     buckets = np.zeros(len(links) + len(direct), dtype=_BUCKET)
-    buckets["refill"] = refill = np.array(links + direct)
+    buckets["refill"] = buckets["base"] = refill = np.array(links + direct)
     buckets["depth"] = depth = np.where(refill > 0, np.maximum(BURST_TICKS * refill, 2 * MAX_FRAME), 0)
     buckets["join"] = np.maximum(1, depth - depth // 8)
     buckets["tokens"], buckets["touched"] = depth, tick
@@ -128,9 +144,12 @@ def _choose(
     size: Narrow,
     codes: Narrow,
 ) -> None:
-    local = len(paths)
+    local, now = len(paths), ticks[0]
     for packet in range(len(flow)):
         f, tick, octets = flow[packet], ticks[packet], size[packet]
+        if shape.dealt and now < tick:
+            _tick(shape, buckets, tick - now)
+            now = tick
         dest = flows[f].dest
         if dest < 0:
             codes[packet] = local
@@ -140,11 +159,65 @@ def _choose(
         if flows[f].last != path:
             flows[f].several |= flows[f].last >= 0
             flows[f].last = path
-        _take(buckets, paths[path].link, tick, octets)
+        # For the quota all that is for that server, whatever path it takes.
+        buckets[paths[dest].direct].offered += octets
+        _put(buckets, paths[path].link, tick, octets)
         if path != dest:
-            _take(buckets, paths[_onward(shape, path, dest)].link, tick, octets)
+            _put(buckets, paths[_onward(shape, path, dest)].link, tick, octets)
         elif shape.quota:
             _take(buckets, paths[dest].direct, tick, octets)
+
+
+@compiled
+def _put(buckets: Records, link: int, tick: int, size: int) -> None:
+    _take(buckets, link, tick, size)
+    buckets[link].offered += size
+
+
+@compiled
+def _tick(shape: _Shape, buckets: Records, ticks: int) -> None:
+    """Deal the parts of each link and each direct quota, once a tick."""
+    for _ in range(min(ticks, 200)):
+        for link in range(shape.links):
+            _deal(buckets, link, shape.links, shape.cores)
+        for pair in range(shape.servers * shape.servers):
+            source, dest = divmod(pair, shape.servers)
+            first = shape.links * shape.cores + source * shape.cores * shape.servers + dest
+            _deal(buckets, first, shape.servers, shape.cores)
+
+
+@compiled
+def _deal(buckets: Records, first: int, step: int, cores: int) -> None:
+    """``rbops.vlb.shares.deal`` for the buckets ``first``, ``first + step``, ... of a server's cores."""
+    kept = wanted = 0
+    base = buckets[first].base
+    for core in range(cores):
+        at = first + core * step
+        rate = buckets[at].offered - buckets[at].seen
+        buckets[at].seen = buckets[at].offered
+        peak = buckets[at].peak
+        faded = peak - (peak // 16 + 1) if peak else 0
+        buckets[at].peak = peak = max(rate, faded)
+        buckets[at].need = need = peak + peak // 8 if peak < MAX_REFILL else MAX_REFILL
+        kept += min(need, base)
+        wanted += max(0, need - base)
+    spare = max(0, base * cores - kept)
+    for core in range(cores):
+        at = first + core * step
+        need = buckets[at].need
+        if not wanted:
+            refill = base
+        elif wanted >= spare:
+            refill = min(need, base) + spare * max(0, need - base) // wanted
+        else:
+            refill = need + (spare - wanted) // cores
+        refill = min(refill, MAX_REFILL)
+        if refill != buckets[at].refill:
+            missing = buckets[at].depth - buckets[at].tokens
+            depth = max(BURST_TICKS * refill, 2 * MAX_FRAME) if refill else 0
+            buckets[at].refill, buckets[at].depth = refill, depth
+            buckets[at].join = max(1, depth - depth // 8)
+            buckets[at].tokens = depth - missing
 
 
 @compiled
@@ -270,4 +343,6 @@ def _tokens(buckets: Records, bucket: int, tick: int) -> int:
 
 @compiled
 def _take(buckets: Records, bucket: int, tick: int, size: int) -> None:
-    buckets[bucket].tokens = max(0, _tokens(buckets, bucket, tick) - size)
+    tokens = _tokens(buckets, bucket, tick)
+    # Below zero where another core has what was there: no more is taken then.
+    buckets[bucket].tokens = min(tokens, max(0, tokens - size))

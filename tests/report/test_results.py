@@ -16,15 +16,16 @@ from rbops.report.results.compare import changes, series
 from rbops.report.results.document import ResultDoc, read, schema
 from rbops.report.results.page import page
 from rbops.report.results.restore import restored
-from rbops.report.selftest import selftest_blocks
+from rbops.report.selftest import selftest_blocks, selftest_junit
 from rbops.report.tables import plain
 from rbops.selftest.context import Context, PortContext, ServerContext
 from rbops.selftest.example import Example
 from rbops.selftest.latency import Distribution, LatencyPoint
+from rbops.selftest.matrices import MatrixRun, PathShare
 from rbops.selftest.outage import Outage
 from rbops.selftest.rateresult import Bounds, RateResult, RateRun, Trial
 from rbops.selftest.reordering import Lateness
-from rbops.selftest.result import SelftestResult
+from rbops.selftest.result import Fault, SelftestResult
 from rbops.selftest.sizes import SizeCount
 from rbops.selftest.soak import Slice, SoakResult
 from rbops.selftest.tcprun import TcpRun
@@ -52,6 +53,14 @@ _EXAMPLES = (Example("matrix", "duplicate", 2, 1_790_000_000_000_000_000, bytes(
 _SOAK = SoakResult(64, 0.9, 1e6, 21.5, (Slice(10_000_000, 0, 10.0), Slice(9_000_000, 3, 10.0)), complete=True)
 
 
+_PATHS = (PathShare("n0", "n1", None, 0.4, 0.41), PathShare("n0", "n1", "n2", 0.6, 0.59))
+_APART = (PathShare("n0", "n1", None, 0.9, 0.41), PathShare("n0", "n1", "n2", 0.1, 0.59))
+_MATRICES = (
+    MatrixRun("permutation", 0.6, 9000, 0.4, 0.41, _PATHS),
+    MatrixRun("site.csv", None, reason="the servers' counters are not read"),
+)
+
+
 def result(*, broken: bool = False) -> SelftestResult:
     outages = (Outage("cable cut", False, "n0", ("int1",), 4000, 8000, 2, 0.5),)  # noqa: FBT003 - a row
     trials = (Trial(None, 4e6, 2_000_000, 0, 0), Trial(2e6, 2e6, 1_000_000, 3, 0))
@@ -63,6 +72,7 @@ def result(*, broken: bool = False) -> SelftestResult:
     return replace(
         whole, context=CONTEXT, outages=outages, rate_runs=runs, latencies=(_POINT,), tcp_runs=_TCP,
         phases=(whole.phases[0], pair), examples=_EXAMPLES if broken else (), soaks=(_SOAK,),
+        matrices=(replace(_MATRICES[0], paths=_APART), _MATRICES[1]) if broken else _MATRICES,
     )  # fmt: skip
 
 
@@ -134,6 +144,24 @@ def test_a_change_is_more_than_the_spread_of_the_runs_before() -> None:
 def test_loss_after_none_is_worse() -> None:
     (change,) = [one for one in changes(series([document(4e6), document(4e6, lost=5)])) if one.series.name == "lost"]
     assert (change.run, change.before, change.good) == (1, 0, False)
+
+
+def test_matrices_have_their_verdict_in_text_page_and_junit() -> None:
+    for broken, word in (
+        (False, "as simulated: at most 1.00 points"),
+        (True, "NOT as simulated: at most 49.00 points"),
+    ):
+        found = result(broken=broken)
+        if broken:
+            found = replace(found, faults=(*found.faults, Fault("shares", "90% went directly", "matrices permutation")))
+        text = plain(selftest_blocks(found))
+        assert f"{word} apart, 2 allowed" in text
+        assert "not compared: the servers' counters are not read" in text
+        html = page(ResultDoc.model_validate(found.to_dict()))
+        assert ("NOT as simulated" in html) == broken
+        cases = {case.name: case for case in selftest_junit(found).cases}
+        assert cases["shares of permutation"].failures == (("90% went directly",) if broken else ())
+        assert cases["shares of site.csv"].skipped == "the servers' counters are not read"
 
 
 def test_rates_latency_and_soaks_are_compared_too() -> None:

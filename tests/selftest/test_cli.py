@@ -60,6 +60,9 @@ def test_a_size_that_no_frame_has_is_2(files: Path) -> None:
         (("--soak", "4s"), "4 s is not a valid time for a soak, expected 5 s to 8 h"),
         (("--soak", "1min", "--soak-load", "0"), "0% is not a valid load for a soak"),
         (("--soak", "1min", "--quick"), "--soak needs a rate, which --quick does not search"),
+        (("--matrix", "hotpot"), "'hotpot' is not a traffic matrix"),
+        (("--matrix", ","), "--matrix names none"),
+        (("--matrix", "uniform", "--matrix-load", "0"), "0% is not a valid load for a matrix"),
     ],
 )
 def test_sizes_and_soaks_that_cannot_be_are_2(files: Path, arguments: tuple[str, ...], words: str) -> None:
@@ -157,6 +160,14 @@ def test_a_soak_and_mixes_are_handed_on(files: Path, seen: dict[str, Any]) -> No
     assert (options.size, options.rates.sizes) == ("abilene", (64, "imix"))
     assert (options.soak.seconds, options.soak.part) == (90.0, 0.5)
     assert options.phases == ("matrix", "pair", "rates", "soak")
+
+
+def test_matrices_are_handed_on(files: Path, seen: dict[str, Any]) -> None:
+    done = invoke(files, "--quick", "--matrix", "uniform,hotspot,uniform", "--matrix-load", "40")
+    assert done.exit_code == 0, done.stderr
+    options = seen["options"]
+    assert (options.matrices.names, options.matrices.load) == (("uniform", "hotspot"), 0.4)
+    assert options.phases == ("matrix", "pair", "matrices")
 
 
 def test_the_wrong_packets_are_written_as_asked(files: Path, seen: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ import os
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,11 +141,17 @@ def start(plan: ClusterPlan, prefix: str, folder: Path) -> tuple[dict[str, DataP
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with running(SPEC, tmp_path_factory.mktemp("cluster")) as found:
+        yield found
+
+
+@contextmanager
+def running(spec: str, folder: Path) -> Iterator[Cluster]:
+    """The spec's servers and testers; skips the test without root."""
     if os.geteuid() != 0:
         pytest.skip("needs root: network namespaces and BPF")
     compile_all(Path(__file__).parents[2] / "rbops")
-    folder = tmp_path_factory.mktemp("cluster")
-    (folder / "spec.yml").write_text(SPEC)
+    (folder / "spec.yml").write_text(spec)
     plan = load_plan(folder / "spec.yml")
     prefix = f"rbs-{uuid.uuid4().hex[:5]}-"
     pins = folder / "pins"

@@ -100,14 +100,23 @@ def test_what_the_testers_could_not_send_proves_nothing() -> None:
     assert not Trial(None, 0, 0, 0, 0).passed
 
 
-@given(st.integers(0, 10_000), st.integers(1, 7), st.integers(1, 9))
-def test_what_was_sent_follows_from_the_turns(frames: int, destinations: int, flows: int) -> None:
-    turns = [(flow, to) for flow in range(flows) for to in range(destinations)]
-    walked = [0] * destinations
-    for number in range(frames):
-        turn, first = number % len(turns), number // len(turns)
-        walked[turns[(turn + first) % len(turns)][1]] += 1
-    assert [sent_to(frames, destinations, flows, position) for position in range(destinations)] == walked
+@given(st.integers(0, 10_000), st.integers(1, 7), st.integers(1, 9), st.integers(1, 4), st.integers(1, 5))
+def test_what_was_sent_follows_from_the_turns(
+    frames: int, destinations: int, groups: int, active: int, burst: int
+) -> None:
+    """As ``gen.bpf.c`` walks: groups of turns, bursts of rounds, each round one turn further on."""
+    turns = [(turn * turn % destinations, turn) for turn in range(groups * active)]
+    walked, turn, first, round_, group = [0] * destinations, 0, 0, 0, 0
+    for _ in range(frames):
+        walked[turns[group + (turn + first) % active][0]] += 1
+        turn += 1
+        if turn == active:
+            turn, first, round_ = 0, (first + 1) % active, round_ + 1
+        if round_ == burst:
+            round_, group = 0, (group + active) % len(turns)
+    assert [sent_to(frames, turns, to, active, burst) for to in range(destinations)] == walked
+    if groups == burst == 1:
+        assert [sent_to(frames, turns, to) for to in range(destinations)] == walked
     assert longest(frames, len(turns)) == -(-frames // len(turns))
 
 

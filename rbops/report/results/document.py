@@ -19,6 +19,7 @@ __all__ = [
     "ContextDoc",
     "DistributionDoc",
     "LatencyDoc",
+    "MatrixRunDoc",
     "PhaseDoc",
     "RateDoc",
     "RateRunDoc",
@@ -121,6 +122,32 @@ class LatencyDoc(DistributionDoc):
     sent: int
     lost: int
     floor: DistributionDoc
+
+
+class PathShareDoc(Model):
+    """The part of the packets from one server to another that went over ``via`` (null: directly), 0 to 1."""
+
+    source: str = Field(alias="from")
+    destination: str = Field(alias="to")
+    via: str | None
+    measured: float
+    simulated: float
+
+
+class MatrixRunDoc(Model):
+    """A traffic matrix at ``load`` (null: as its file says); shares agree within ``points``, null: not compared."""
+
+    matrix: str
+    family: int = 4
+    load: float | None
+    packets: int
+    direct: float
+    simulated_direct: float
+    points: float
+    farthest: float | None
+    agrees: bool | None
+    reason: str | None
+    paths: list[PathShareDoc]
 
 
 class SoakDoc(Model):
@@ -246,6 +273,7 @@ class ResultDoc(Model):
     rates: list[RateRunDoc] = Field(default_factory=list)
     rate_summary: list[RateSummaryDoc] = Field(default_factory=list)
     latency: list[LatencyDoc] = Field(default_factory=list)
+    matrices: list[MatrixRunDoc] = Field(default_factory=list)
     soak: list[SoakDoc] = Field(default_factory=list)
     tcp: list[TcpDoc] = Field(default_factory=list)
     failures: list[OutageDoc] = Field(default_factory=list)

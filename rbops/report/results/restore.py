@@ -10,6 +10,7 @@ from rbops.report.results.document import (
     DistributionDoc,
     ExampleDoc,
     LatencyDoc,
+    MatrixRunDoc,
     OutageDoc,
     RateDoc,
     RateRunDoc,
@@ -22,6 +23,7 @@ from rbops.selftest.balance import Balance, CoreLoad, PairShare, ServerLoad
 from rbops.selftest.context import Context, PortContext, ServerContext
 from rbops.selftest.example import Example
 from rbops.selftest.latency import Distribution, LatencyPoint
+from rbops.selftest.matrices import MatrixRun, PathShare
 from rbops.selftest.outage import Outage
 from rbops.selftest.rateresult import Bounds, RateResult, RateRun, Trial
 from rbops.selftest.reordering import RECENT, Lateness
@@ -61,6 +63,7 @@ def restored(document: ResultDoc) -> SelftestResult:
         latencies=tuple(_latency(one) for one in document.latency),
         outages=tuple(_outage(one) for one in document.failures),
         soaks=tuple(_soak(one) for one in document.soak),
+        matrices=tuple(_matrix(one) for one in document.matrices),
         tcp_runs=tuple(_tcp(one) for one in document.tcp),
         examples=tuple(_example(one) for one in document.examples),
         context=_context(document.context) if document.context else None,
@@ -76,6 +79,11 @@ def _soak(one: SoakDoc) -> SoakResult:
     return SoakResult(
         one.size, one.part, float(one.offered_pps), one.seconds, slices, one.complete, one.family, one.mix
     )
+
+
+def _matrix(one: MatrixRunDoc) -> MatrixRun:
+    values = one.model_dump(exclude={"points", "farthest", "agrees", "paths"})
+    return MatrixRun(**values, paths=tuple(PathShare(**path.model_dump()) for path in one.paths))
 
 
 def _tcp(one: TcpDoc) -> TcpRun:

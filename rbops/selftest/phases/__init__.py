@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from rbops.selftest.phases import failures, latency, matrix, pair, rate, rates, soak, tcp
+from rbops.selftest.phases import failures, latency, matrices, matrix, pair, rate, rates, soak, tcp
 from rbops.selftest.session import Session
 
 __all__ = ["PHASES", "PhaseKind", "choose", "quick", "usual"]
@@ -46,6 +46,7 @@ PHASES = (
     PhaseKind("rate", 0.35, rate.run, after_faults=False),
     PhaseKind(rates.NAME, 0, rates.run, after_faults=False, asked=True),
     PhaseKind(latency.NAME, 0, latency.run, after_faults=False, asked=True),
+    PhaseKind(matrices.NAME, 0, matrices.run, flows=matrices.flows, after_faults=False, asked=True, each_family=False),
     PhaseKind(soak.NAME, 0, soak.run, after_faults=False, asked=True, each_family=False),
     PhaseKind(tcp.NAME, 0, tcp.run, after_faults=False, asked=True, each_family=False),
     PhaseKind(failures.NAME, 0, failures.run, after_faults=False, asked=True, each_family=False),
