@@ -114,7 +114,11 @@ SHOWN_BYTES = 104448
 PROGRAM = "/usr/sbin/rbops-node"
 UNITS = "/etc/systemd/system/"
 BOOT, WATCH, FIB = "rbops.service", "rbops-watch.service", "rbops-fib.service"
-BIRD, DEBIANS_BIRD = "rbops-bird.service", "bird.service"
+# Routing daemons: of the package, the unit that it brings, and rbops's own.
+DAEMONS = {
+    "bird2": ("bird.service", "rbops-bird.service"),
+    "frr": ("frr.service", "rbops-frr.service"),
+}
 EXPORTER = "rbops-exporter.service"
 STATE = "/var/lib/rbops"
 
@@ -142,9 +146,10 @@ def packages(request, _contents):
         raise Failed(f"dpkg-query: {done.stderr.strip() or done.returncode}")
     installed = {line.split(" ")[0] for line in done.stdout.splitlines() if line.endswith(" installed")}
     missing = [name for name in request["names"] if name not in installed]
-    if "bird2" in missing and not request["check"]:
-        # The package starts its own unit, with a configuration of its own, beside the router's.
-        _systemctl("mask", DEBIANS_BIRD)
+    for package, (debians, _own) in DAEMONS.items():
+        if package in missing and not request["check"]:
+            # The package starts its own unit, with a configuration of its own, beside the router's.
+            _systemctl("mask", debians)
     return {"missing": missing}
 
 
@@ -310,8 +315,9 @@ def activate(request, contents):
     # Where the data plane's table follows the kernel's, a service does that.
     optional = {unit: UNITS + unit in request["keep"] for unit in (FIB, EXPORTER)}
     running = (WATCH, *(unit for unit, planned in optional.items() if planned))
-    speaks = UNITS + BIRD in request["keep"]
-    units = _units((*running, BIRD) if speaks else running)
+    speaks = {unit: UNITS + unit in request["keep"] for _debians, unit in DAEMONS.values()}
+    speaking = [unit for unit, planned in speaks.items() if planned]
+    units = _units((*running, *speaking))
     if check:
         return {**answer, "changes": _diff(program, contents[0]) + units}
     with _change_open(request):
@@ -320,15 +326,15 @@ def activate(request, contents):
     # It takes the server for itself.
     done = _apply(program)
     with _change_open(request):
-        _end(request["clean"], left, {**optional, BIRD: speaks})
+        _end(request["clean"], left, {**optional, **speaks})
     # What reads the same as before runs on.
     outdated = {*done.pop("outdated"), *(change["subject"] for change in units if change["setting"] == "state")}
     again = [unit for unit in running if unit in outdated]
     if again:
         _systemctl("restart", *again)
-    if speaks:
+    for unit in speaking:
         # Its sessions live on where it runs: it reads its files again. It refuses what it cannot use.
-        _systemctl("reload-or-restart", BIRD)
+        _systemctl("reload-or-restart", unit)
     return {**answer, **done, "changes": done["changes"] + units}
 
 

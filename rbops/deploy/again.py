@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from rbops.common.daemons import DAEMONS
 from rbops.dataplane import registry
 from rbops.deploy.events import TaskEvent
-from rbops.deploy.keys import DAEMON_PATH, Keys
+from rbops.deploy.keys import Keys
 from rbops.deploy.probe import Probe
 from rbops.deploy.runner import PlayOptions, PlayResult
 from rbops.deploy.ssh import Session
 from rbops.errors import ApplyFailed
 from rbops.node.settings import Note
 from rbops.render import places, unplanned
-from rbops.render.bird import CONFIG
 from rbops.resources import shared
 
 if TYPE_CHECKING:
@@ -91,14 +91,14 @@ def _ask(what: Push, session: Session) -> dict[str, Any]:
     """One server's answer."""
     files = what.rendered.files_of(session.target.name)
     keep = [file.path for file in files]
-    speaks = CONFIG in keep
+    daemons = [kind for kind in DAEMONS.values() if kind.config in keep]
     request = {
         "step": "again",
         "run": what.run.id,
         "files": [{"dest": file.path, "mode": f"0{file.mode:o}", "sha256": file.sha256} for file in files],
-        "names": [*_packages(), *(["bird2"] if speaks else [])],
+        "names": [*_packages(), *(package for kind in daemons for package in kind.packages)],
         "clean": places(what.plan.forwarding.dataplane),
-        "keep": [*keep, *([DAEMON_PATH] if speaks else [])],
+        "keep": [*keep, *(kind.keys for kind in daemons)],
         "sizes": [],
     }
     program = shared(*_PROGRAM).read_bytes()

@@ -123,8 +123,9 @@ def apply(
     reporter.step("rendering")
     rendered = render(plan)
     write(rendered, run.project)
-    if not check_daemon(plan):
-        reporter.warn("bird is not installed here: the servers check its configuration, after the push")
+    if not check_daemon(plan) and plan.routing is not None:
+        name = plan.routing.daemon
+        reporter.warn(f"{name} is not installed here: the servers check its configuration, after the push")
     run.write("plan.json", plan.to_json(indent=2))
     return push(Push(run, plan, rendered, chosen), options, reporter, stop, acceptance)
 

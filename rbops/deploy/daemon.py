@@ -8,15 +8,19 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from rbops.common.daemons import DAEMONS
+from rbops.common.frrfile import filled, passwords
 from rbops.errors import Mismatch, Where
-from rbops.plan import ClusterPlan
-from rbops.render.bird import CONFIG, bird_files, node_part
+from rbops.plan import ClusterPlan, Server
+from rbops.render.daemons import daemon_files
+from rbops.render.speaking import node_part
 from rbops.spec.keyfile import daemon_keys
 
 __all__ = ["check_daemon"]
 
 _PATH = f"{os.defpath}:/usr/local/sbin:/usr/sbin:/sbin"
 _LONGEST_S = 120
+_PROGRAMS = {"bird": "bird", "frr": "vtysh"}
 
 
 def check_daemon(plan: ClusterPlan) -> bool:
@@ -26,37 +30,52 @@ def check_daemon(plan: ClusterPlan) -> bool:
     """
     if plan.routing is None or plan.routing.speaks is None:
         return True
-    program = shutil.which("bird", path=_PATH)
+    kind = plan.routing.daemon
+    program = shutil.which(_PROGRAMS[kind], path=_PATH)
     if program is None:
         return False
     for server in plan.servers:
-        files = {Path(file.path).name: file.content for file in bird_files(plan, server, plan.digest)}
         part = node_part(plan, server)
         if part is not None:
-            files |= {"keys.conf": daemon_keys(part.keys), "vrf.conf": b""}
-            files |= {f"port{number}.conf": b'interface "lo";\n' for number in server.external_ports}
-            _check(program, server.name, files)
+            files = {Path(file.path).name: file.content for file in daemon_files(plan, server, plan.digest)}
+            keys = daemon_keys(part.keys)
+            {"bird": _bird, "frr": _frr}[kind](program, server, files, keys)
     return True
 
 
-def _check(program: str, server: str, files: dict[str, bytes]) -> None:
+def _bird(program: str, server: Server, files: dict[str, bytes], keys: bytes) -> None:
+    files = {**files, "keys.conf": keys, "vrf.conf": b""}
+    files |= {f"port{number}.conf": b'interface "lo";\n' for number in server.external_ports}
+    own = "own.conf is the file that `config:` names" if "own.conf" in files else None
+    _check([program, "-p", "-c", "bird.conf"], "bird", server, files, own)
+
+
+def _frr(program: str, server: Server, files: dict[str, bytes], keys: bytes) -> None:
+    # What it refuses it repeats: no password may be in there.
+    words = {name: "x" * len(word) for name, word in passwords(keys.decode()).items()}
+    devices = dict.fromkeys(server.external_ports, "lo")
+    text = filled(files["frr.conf"].decode(), words, vrf=None, devices=devices, routes=())
+    command = [program, "--config_dir", ".", "-C", "-f", "frr.conf"]
+    _check(command, "frr", server, {"frr.conf": text.encode(), "vtysh.conf": b""}, None)
+
+
+def _check(command: list[str], kind: str, server: Server, files: dict[str, bytes], hint: str | None) -> None:
     # mkdtemp makes it 0700: there are passwords in it.
-    with tempfile.TemporaryDirectory(prefix="rbops-bird-") as folder:
+    with tempfile.TemporaryDirectory(prefix=f"rbops-{kind}-") as folder:
         for name, content in files.items():
             (Path(folder) / name).write_bytes(content)
-        main = Path(folder) / Path(CONFIG).name
         try:
             done = subprocess.run(
-                [program, "-p", "-c", main], capture_output=True, text=True, timeout=_LONGEST_S, check=False, cwd=folder
+                command, capture_output=True, text=True, timeout=_LONGEST_S, check=False, cwd=folder, errors="replace"
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise Mismatch(f"bird cannot check its configuration: {error}", code="daemon.checker") from None
+            raise Mismatch(f"{kind} cannot check its configuration: {error}", code="daemon.checker") from None
     if done.returncode:
-        said = "; ".join((done.stderr or done.stdout).replace(f"{folder}/", "").strip().splitlines()[-3:])
-        own = "own.conf is the file that `config:` names" if "own.conf" in files else None
+        lines = [line.strip() for line in (done.stderr or done.stdout).replace(f"{folder}/", "").splitlines()]
+        said = "; ".join([line for line in lines if line][-3:])
         raise Mismatch(
-            f"bird refuses its configuration: {said.removeprefix('bird: ') or 'without a reason'}",
+            f"{kind} refuses its configuration: {said.removeprefix('bird: ') or 'without a reason'}",
             code="daemon.refused",
-            where=Where(server=server, file=CONFIG),
-            hint=own,
+            where=Where(server=server.name, file=DAEMONS[kind].config),
+            hint=hint,
         )

@@ -10,16 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rbops.common.daemons import DAEMONS
 from rbops.dataplane.click.controller.files import ETC, KEYS
 from rbops.plan import ClusterPlan
-from rbops.render.bird import KEYS as DAEMON_PATH
-from rbops.render.bird import node_part
 from rbops.render.ipsec import FILE as ESP_PATH
 from rbops.render.ipsec import kernel_tunnels
+from rbops.render.speaking import node_part
 from rbops.spec.keyfile import click_keys, daemon_keys, esp_keys
 
 __all__ = [
-    "DAEMON_PATH",
     "ESP_PATH",
     "PATH",
     "Keys",
@@ -31,7 +30,7 @@ __all__ = [
 ]
 
 PATH = f"{ETC}/{KEYS}"
-"""The tunnels' keys on every server, root's with mode 0600; those of sessions are in ``DAEMON_PATH``."""
+"""The tunnels' keys on every server, root's with mode 0600; those of sessions: ``rbops.common.daemons``."""
 
 _MODE = "0o600"
 
@@ -70,10 +69,17 @@ def kernel_keys_of(files: Iterable[tuple[str, str]]) -> Keys:
     return Keys(tuple(path for _, path in pairs), esp_keys(pairs), ESP_PATH)
 
 
-def passwords_of(files: Iterable[tuple[str, str]]) -> Keys:
-    """The passwords of sessions, as (name, file). Mismatch (3) for a file that cannot be used."""
+def passwords_of(daemon: str, files: Iterable[tuple[str, str]]) -> Keys:
+    """The passwords of a daemon's sessions, as (name, file). Mismatch (3) for a file that cannot be used."""
     pairs = tuple(files)
-    return Keys(tuple(path for _, path in pairs), daemon_keys(pairs), DAEMON_PATH, "passwords of no session")
+    path = DAEMONS[daemon].keys
+    return Keys(tuple(path for _, path in pairs), daemon_keys(pairs), path, "passwords of no session")
+
+
+def _all_passwords(daemon: str | None, files: Iterable[tuple[str, str]]) -> tuple[Keys, ...]:
+    """What is to be where each of the daemons has them; ``daemon`` is the planned one."""
+    pairs = tuple(files)
+    return tuple(passwords_of(kind, pairs if kind == daemon else ()) for kind in DAEMONS)
 
 
 def keys_of_plan(plan: ClusterPlan) -> dict[str, tuple[Keys, ...]]:
@@ -82,7 +88,10 @@ def keys_of_plan(plan: ClusterPlan) -> dict[str, tuple[Keys, ...]]:
     tunnels = keys_of(tunnel.keys for tunnel in plan.forwarding.tunnels if tunnel not in inside)
     kernels = kernel_keys_of((tunnel.cipher, tunnel.keys) for tunnel in inside)
     parts = {server.name: node_part(plan, server) for server in plan.servers}
-    return {name: (tunnels, kernels, passwords_of(part.keys if part else ())) for name, part in parts.items()}
+    return {
+        name: (tunnels, kernels, *_all_passwords(part.kind if part else None, part.keys if part else ()))
+        for name, part in parts.items()
+    }
 
 
 def keys_of_project(project: Path) -> dict[str, tuple[Keys, ...]]:
@@ -90,11 +99,12 @@ def keys_of_project(project: Path) -> dict[str, tuple[Keys, ...]]:
     found: dict[str, tuple[Keys, ...]] = {}
     for path in sorted(project.glob("hosts/*/etc/rbops/node.json")):
         node: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        pairs = [(name, file) for name, file in (node.get("routing") or {}).get("keys", ())]
+        routing = node.get("routing") or {}
+        pairs = [(name, file) for name, file in routing.get("keys", ())]
         kernels = [(each["cipher"], each["keys"]) for each in (node.get("ipsec") or {}).get("tunnels", ())]
         found[path.parents[2].name] = (
             keys_of(node["dataplane"].get("ipsec_keys", ())),
             kernel_keys_of(kernels),
-            passwords_of(pairs),
+            *_all_passwords(routing.get("daemon"), pairs),
         )
     return found

@@ -20,10 +20,8 @@ from rbops.node.devices import TABLE, VRF
 from rbops.node.netlink import dump_routes
 from rbops.node.state import write_whole
 
-__all__ = ["BIRD", "KEYS", "Bird", "parse_protocols"]
+__all__ = ["BIRD", "Bird", "parse_protocols"]
 
-KEYS = "bird/keys.conf"
-"""Below /etc/rbops: root's, mode 0600, and in no rendered file."""
 BIRD = 12
 """The protocol number of BIRD's routes in the kernel."""
 
@@ -55,7 +53,7 @@ class Bird:
                     self._put(name, path.read_bytes())
                 else:
                     (self.run / name).unlink(missing_ok=True)
-            keys = self.etc / Path(KEYS).name
+            keys = self.etc / "keys.conf"
             self._put("keys.conf", keys.read_bytes() if keys.exists() else b"# none\n")
         except FileNotFoundError as error:
             raise Mismatch(

@@ -14,14 +14,14 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rbops.common.daemons import DAEMONS
 from rbops.dataplane import registry
 from rbops.errors import Mismatch, Where
-from rbops.node.daemon import KEYS
 from rbops.node.installed import Installed
 from rbops.node.state import State, copy_tree, read_json, same_file, sync_folder, sync_tree, write_whole
 
@@ -34,6 +34,8 @@ _MANIFEST = "manifest.json"
 _COST = 1 << 14
 _MEMORY = 64 << 20
 _NAME = re.compile(r"[0-9]{6}")
+_PASSWORDS = tuple(f"{name}/keys.conf" for name in DAEMONS)
+"""Of the routing daemons' sessions, below /etc/rbops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,20 +117,30 @@ class Generations:
 
     def tree(self, generation: Generation, target: Path) -> None:
         """Copy its /etc/rbops to ``target``, with the present keys. Mismatch (3) when those are others than then."""
-        for name, mark in generation.manifest["secrets"].items():
-            path = self.etc / name
-            content = path.read_bytes() if path.is_file() else b""
-            if not hmac.compare_digest(_mark(content, bytes.fromhex(mark["salt"])), mark["scrypt"]):
+        secrets = {name: self._kept(name, mark) for name, mark in generation.manifest["secrets"].items()}
+        for name, content in secrets.items():
+            if content is None:
                 raise Mismatch(
                     f"the keys are not those that generation {generation.manifest['number']} was confirmed with",
                     code="node.keys-changed",
-                    where=Where(file=str(path)),
+                    where=Where(file=str(self.etc / name)),
                     hint="write the earlier keys into the key files and `rbops apply` the earlier spec",
                 )
         copy_tree(generation.etc, target)
-        for name in generation.manifest["secrets"]:
+        for name, content in secrets.items():
             (target / name).parent.mkdir(mode=0o755, exist_ok=True)
-            shutil.copy2(self.etc / name, target / name)
+            write_whole(target / name, content or b"")
+
+    def _kept(self, name: str, mark: Mapping[str, str]) -> bytes | None:
+        """The secrets of a generation as they still are here; None where they are not.
+
+        Routing daemons have theirs in the same form: another one's are looked at too.
+        """
+        for path in (self.etc / each for each in (_PASSWORDS if name in _PASSWORDS else (name,))):
+            content = path.read_bytes() if path.is_file() else b""
+            if hmac.compare_digest(_mark(content, bytes.fromhex(mark["salt"])), mark["scrypt"]):
+                return content
+        return None
 
     def _fill(self, part: Path) -> None:
         copy_tree(self.etc, part / "etc", leave_out=frozenset(str(self.etc / name) for name in _secret_names()))
@@ -153,7 +165,7 @@ class Generations:
 
 
 def _secret_names() -> Iterator[str]:
-    yield KEYS
+    yield from _PASSWORDS
     yield from (name for plane in registry.node_halves() for name in plane.secrets)
 
 

@@ -7,14 +7,14 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from rbops.common.daemons import UNITS as DAEMONS
 from rbops.dataplane import registry
 from rbops.node.state import same_file
 from rbops.node.system import System
 
 __all__ = ["PATHS", "Installed"]
 
-_BIRD = "rbops-bird.service"
-_UNITS = ("rbops.service", "rbops-watch.service", "rbops-fib.service", _BIRD, "rbops-exporter.service")
+_UNITS = ("rbops.service", "rbops-watch.service", "rbops-fib.service", *DAEMONS, "rbops-exporter.service")
 _SYSTEMD = "etc/systemd/system"
 _RUNNING = ("rbops-watch.service", "rbops-fib.service", "rbops-exporter.service")
 _STARTED_BY = tuple(path for plane in registry.node_halves() for path in plane.started_by)
@@ -68,9 +68,10 @@ class Installed:
 
     def put_back(self, folder: Path) -> None:
         """Make the files what :meth:`save` found, absent ones included, and start what was enabled."""
-        bird = f"{_SYSTEMD}/{_BIRD}"
-        if os.path.lexists(self.root / bird) and not os.path.lexists(folder / bird):
-            self.system.run(("systemctl", "stop", _BIRD))
+        for daemon in DAEMONS:
+            unit = f"{_SYSTEMD}/{daemon}"
+            if os.path.lexists(self.root / unit) and not os.path.lexists(folder / unit):
+                self.system.run(("systemctl", "stop", daemon))
         changed = [name for name in PATHS if self._restore(folder / name, self.root / name)]
         if any(name.startswith(_SYSTEMD) for name in changed):
             self.system.run(("systemctl", "daemon-reload"))
@@ -78,9 +79,10 @@ class Installed:
         if enabled:
             # Not to be waited for: at boot this runs inside a unit that they are ordered after.
             self.system.run(("systemctl", "restart", "--no-block", *enabled))
-        if os.path.lexists(folder / _SYSTEMD / "multi-user.target.wants" / _BIRD):
-            # Its sessions live on where it reads its files again.
-            self.system.run(("systemctl", "reload-or-restart", "--no-block", _BIRD))
+        for daemon in DAEMONS:
+            if os.path.lexists(folder / _SYSTEMD / "multi-user.target.wants" / daemon):
+                # Its sessions live on where it reads its files again.
+                self.system.run(("systemctl", "reload-or-restart", "--no-block", daemon))
 
     def _restore(self, saved: Path, target: Path) -> bool:
         if not os.path.lexists(saved):

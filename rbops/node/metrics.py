@@ -218,6 +218,7 @@ def _sessions(reading: Mapping[str, Any]) -> Iterator[Family]:
         ({"session": its["session"], "what": what}, each[what])
         for its, each in zip(labels, sessions, strict=True)
         for what in _SESSION_ROUTES
+        if each[what] is not None
     ]
     yield _family(reading, "session_routes", "gauge", "Routes of a session: imported, filtered, exported.", counts)
 

@@ -11,7 +11,6 @@ from rbops import __version__
 from rbops.dataplane.base import Plane
 from rbops.errors import Mismatch
 from rbops.node import fib, guard, queues
-from rbops.node.daemon import Bird
 from rbops.node.lock import held
 from rbops.node.schema import NodeConfig
 from rbops.node.state import State, read_json
@@ -25,9 +24,14 @@ _SOFTIRQ = 6
 
 
 def take(
-    config: NodeConfig, names: Mapping[str, str], plane: Plane, system: System, state: State, bird: Bird
+    config: NodeConfig,
+    names: Mapping[str, str],
+    plane: Plane,
+    system: System,
+    state: State,
+    daemon: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """One reading. ``names``: planned port -> device.
+    """One reading. ``names``: planned port -> device. ``daemon``: what the routing daemon says, where one is planned.
 
     ``at_s`` is of the monotonic clock, so that two readings give rates. ``counters`` is None while the data plane is
     not loaded; ``error`` says why.
@@ -57,8 +61,8 @@ def take(
     found["cpus"] = _cpus(system, config)
     if (routes := fib.read_status()) is not None:
         found["routes"] = routes
-    if config.routing is not None:
-        found["daemon"] = bird.status() or {"daemon": config.routing.kind, "sessions": [], "error": "it does not run"}
+    if daemon is not None:
+        found["daemon"] = daemon
     return {**found, "at_s": time.monotonic()}
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rbops import __version__
+from rbops.common.daemons import UNITS
 from rbops.dataplane import registry
 from rbops.dataplane.base import Followable, RouteTable
 from rbops.errors import Mismatch, Where
@@ -16,6 +17,7 @@ from rbops.node import fib, frr, guard, kernel_stages, lock, queues, sample, tab
 from rbops.node.daemon import Bird
 from rbops.node.dataplane import Opener
 from rbops.node.devices import VRF, resolve
+from rbops.node.frrd import Frr, Surroundings
 from rbops.node.generations import Generations
 from rbops.node.installed import Installed
 from rbops.node.restarts import EXPORTER, FIB, WATCH, Started
@@ -31,7 +33,7 @@ _UNITS = (
     "rbops.service",
     WATCH,
     FIB,
-    "rbops-bird.service",
+    *UNITS,
     EXPORTER,
     *(plane.unit for plane in registry.node_halves() if plane.unit),
     "irqbalance.service",
@@ -50,20 +52,49 @@ class Views:
     options: tuple[str, ...] = ()
     installed: Installed | None = None
     bird: Bird = field(default_factory=Bird)
+    frr: Frr = field(default_factory=Frr)
     started: Started = field(default_factory=Started)
 
-    def external_devices(self) -> dict[int, str]:
-        """External port of the router -> its device here; none where a device is missing.
+    def prepare_daemon(self) -> None:
+        """Write what the routing daemon reads at its start. Mismatch (3) where there is no configuration."""
+        if self._speaks("frr"):
+            self.frr.prepare(self._surroundings())
+        else:
+            self.bird.prepare(self._surroundings().devices)
+            self.bird.recovery()
 
-        Mismatch (3) where there is no configuration.
-        """
+    def reload_daemon(self) -> str:
+        """Have the routing daemon read its configuration again; what it says."""
+        around = self._surroundings()
+        return self.frr.reload(around) if self._speaks("frr") else self.bird.reload(around.devices)
+
+    def daemon_status(self) -> dict[str, Any] | None:
+        """The sessions of the routing daemon that runs; None where none does."""
+        return self.bird.status() or self.frr.status()
+
+    def _planned_daemon(self, config: NodeConfig) -> dict[str, Any] | None:
+        if config.routing is None:
+            return None
+        kind = config.routing.kind
+        found = self.frr.status() if kind == "frr" else self.bird.status()
+        return found or {"daemon": kind, "sessions": [], "error": "it does not run"}
+
+    def _speaks(self, kind: str) -> bool:
+        routing = self._config().routing
+        return routing is not None and routing.kind == kind
+
+    def _surroundings(self) -> Surroundings:
+        """External port of the router -> its device here, and the ways to others; none where a device is missing."""
         config = self._config()
         try:
             names = resolve_names(config, self.system)
         except Mismatch:
             # Sessions of other ports shall not wait for it.
-            return {}
-        return {port.id: names[port.name] for port in config.ports if port.id is not None and port.name in names}
+            return Surroundings({}, ())
+        devices = {port.id: names[port.name] for port in config.ports if port.id is not None and port.name in names}
+        if not self._speaks("frr"):
+            return Surroundings(devices, ())
+        return Surroundings(devices, tuple(frr.host_routes(config, table.rows(table.load(config)), names)))
 
     def frr_lines(self) -> list[str]:
         """What an FRR of the user's own needs in its configuration on this server."""
@@ -98,7 +129,9 @@ class Views:
         """Everything that this server measures, at one time (:mod:`rbops.node.sample`)."""
         config = self._config()
         names = resolve_names(config, self.system)
-        return sample.take(config, names, self.open_plane(config, names), self.system, self.state, self.bird)
+        return sample.take(
+            config, names, self.open_plane(config, names), self.system, self.state, self._planned_daemon(config)
+        )
 
     def metrics_addresses(self) -> dict[str, Any]:
         """Where the exporter listens: its port and addresses. Mismatch (3) where none is planned, or none is there."""
@@ -164,8 +197,8 @@ class Views:
         found |= self._tunnels(config)
         if (follower := fib.read_status()) is not None:
             found["routes"] = follower
-        if config.routing is not None:
-            found["daemon"] = self.bird.status() or {"daemon": "bird", "sessions": [], "error": "it does not run"}
+        if (daemon := self._planned_daemon(config)) is not None:
+            found["daemon"] = daemon
         return found
 
     @staticmethod

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rbops.node.schema import ExporterConfig
 from rbops.plan import ClusterPlan, Server
-from rbops.render.bird import has_bird
 from rbops.render.files import File
+from rbops.render.speaking import program
 from rbops.render.templates import template
 
 __all__ = ["PLACE", "UNIT", "files", "node_part"]
@@ -19,7 +19,9 @@ def files(plan: ClusterPlan, server: Server, digest: str) -> tuple[File, ...]:
     """The unit, where the plan has an exporter."""
     if plan.exporter is None:
         return ()
-    values = {"cluster": plan.name, "digest": digest, "port": plan.exporter.port, "bird": has_bird(plan, server)}
+    daemon = program(plan, server)
+    groups = "" if daemon is None else " ".join(daemon.groups)
+    values = {"cluster": plan.name, "digest": digest, "port": plan.exporter.port, "groups": groups}
     return (File(PLACE, template(f"systemd/{UNIT}", **values)),)
 
 

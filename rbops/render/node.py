@@ -23,13 +23,13 @@ from rbops.node.schema import (
 from rbops.node.schema.ipsec import TunnelConfig
 from rbops.plan import Adjacency as PlannedAdjacency
 from rbops.plan import ClusterPlan, Port, Server
-from rbops.render.bird import node_part
 from rbops.render.exporter import node_part as exporter_part
 from rbops.render.files import File
 from rbops.render.ipsec import node_part as tunnels_part
 from rbops.render.kernel import kernel
 from rbops.render.nic import rules, spread, userspace
 from rbops.render.paths import neighbors
+from rbops.render.speaking import node_part
 from rbops.render.sysctl import sysctl
 
 __all__ = ["Cluster", "cluster", "intermediates", "next_hops", "server_files"]

@@ -7,12 +7,13 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 import rbops
+from rbops.common.daemons import DAEMONS
 from rbops.dataplane import registry
 from rbops.errors import UsageError
 from rbops.node.schema import RouteTable
 from rbops.plan import ClusterPlan, Server
 from rbops.render import exporter
-from rbops.render.bird import CONFIG, PLACES, bird_files
+from rbops.render.daemons import PLACES, daemon_files
 from rbops.render.files import File, Rendered
 from rbops.render.inventory import inventory
 from rbops.render.ipsec import kernel_tunnels
@@ -61,14 +62,15 @@ def render(plan: ClusterPlan) -> Rendered:
         node, *own = server_files(server, shared)
         hosts[server.name] = (node, *units, *own, *_optional(plan, server, digest))
     shared_names = {PurePosixPath(file.path).name for file in common}
-    idle = [] if any(file.path == CONFIG for files in hosts.values() for file in files) else ["name: bird,"]
+    paths = {file.path for files in hosts.values() for file in files}
+    idle = [f"name: {kind.name}," for kind in DAEMONS.values() if kind.config not in paths]
     idle += [] if kernel_tunnels(plan) else ["name: xdp, tasks_from: keys,"]
     return Rendered(digest, (*_top(plan), *_shipped(shared_names, idle)), common, hosts)
 
 
 def _optional(plan: ClusterPlan, server: Server, digest: str) -> tuple[File, ...]:
     """What a server gets that asks for it: a routing daemon, metrics."""
-    return *bird_files(plan, server, digest), *exporter.files(plan, server, digest)
+    return *daemon_files(plan, server, digest), *exporter.files(plan, server, digest)
 
 
 def unplanned(dataplane: str, planned: Collection[str], found: Iterable[str]) -> list[str]:

@@ -220,7 +220,7 @@ def _session(name: str, session: Mapping[str, Any]) -> tuple[str | Styled, ...]:
         str(session["info"]) if session["up"] else Styled(str(session["info"] or "down"), "bad"),
         str(session["since"]),
         f"{session['imported']:,}",
-        f"{session['filtered']:,}",
+        "-" if session["filtered"] is None else f"{session['filtered']:,}",
         f"{session['exported']:,}",
     )
 

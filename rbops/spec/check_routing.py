@@ -21,7 +21,11 @@ MOST_BYTES = 1 << 20
 _DAEMONS = ("as_number", "router_ids", "neighbors", "announce", "ospf")
 _KEYS = {"as_number": "as"}
 _NAMES: dict[Family, str] = {"ipv4": "IPv4", "ipv6": "IPv6"}
-_PASSWORD = re.compile(rb"^[^#\n]*\bpassword\s+\"", re.MULTILINE)
+_PASSWORDS = {
+    "bird": re.compile(rb"^[^#\n]*\bpassword\s+\"", re.MULTILINE),
+    "frr": re.compile(rb"^[^!#\n]*\b(password|md5|key-string|authentication-key)[ \t]+(?!@)[^\s]", re.MULTILINE),
+}
+_INCLUDE = {"bird": '`include "keys.conf";`', "frr": "write `@NAME@` in its place"}
 
 
 def check_routing(parts: Parts, routing: Routing | None, base: FilePath) -> Iterator[Diagnostic]:
@@ -29,6 +33,8 @@ def check_routing(parts: Parts, routing: Routing | None, base: FilePath) -> Iter
     if routing is None:
         return
     yield from _conflicts(parts, routing)
+    if routing.daemon == "frr":
+        yield from _frr(parts, routing)
     yield from _neighbors(parts, routing, base)
     for number, prefix in enumerate(routing.announce):
         if is_ipv6(prefix) and parts.ports_complete and all(port.ipv6 is None for port in parts.ports.values()):
@@ -58,7 +64,8 @@ def _conflicts(parts: Parts, routing: Routing) -> Iterator[Diagnostic]:
             yield located(parts.root, ("routing", word), f"{word} is for {why}", key=True, code="spec.conflict")
     if routing.daemon == "none" and routing.config is not None:
         message = "a configuration for no daemon"
-        yield located(parts.root, ("routing", "config"), message, "write `daemon: bird`", code="spec.conflict")
+        hint = "write `daemon: bird` or `daemon: frr`"
+        yield located(parts.root, ("routing", "config"), message, hint, code="spec.conflict")
     if routing.keys is not None and routing.config is None:
         message = "keys are for `config:`; a neighbour's password is its own key"
         yield located(parts.root, ("routing", "keys"), message, key=True, code="spec.conflict")
@@ -67,6 +74,22 @@ def _conflicts(parts: Parts, routing: Routing) -> Iterator[Diagnostic]:
         what = f"{needs_as[0]} need" if needs_as else "the servers' sessions with each other need"
         message = f"as is missing: {what} the router's AS number"
         yield located(parts.root, ("routing",), message, "for example as: 64512", code="spec.missing")
+
+
+def _frr(parts: Parts, routing: Routing) -> Iterator[Diagnostic]:
+    """What rbops has for BIRD alone."""
+    hint = "write `daemon: bird`, or `config:` with a file of your own"
+    if routing.ospf:
+        message = "rbops has OSPF with BIRD alone"
+        yield located(parts.root, ("routing", "ospf"), message, hint, key=True, code="spec.unsupported")
+    for number, near in enumerate(routing.neighbors):
+        path: Path = ("routing", "neighbors", number)
+        if is_link_local(near.address):
+            message = f"{near.address}: rbops has neighbours with link-local addresses with BIRD alone"
+            yield located(parts.root, (*path, "address"), message, hint, code="spec.unsupported")
+        elif is_ipv6(near.address) and "ipv4" in near.carried:
+            message = "rbops has IPv4 over a session between IPv6 addresses with BIRD alone"
+            yield located(parts.root, (*path, "families"), message, hint, code="spec.unsupported")
 
 
 def _neighbors(parts: Parts, routing: Routing, base: FilePath) -> Iterator[Diagnostic]:
@@ -176,9 +199,10 @@ def _own(parts: Parts, routing: Routing, base: FilePath) -> Iterator[Diagnostic]
         return
     if len(content) > MOST_BYTES or not _is_text(content):
         yield located(parts.root, where, f"{path} is not a text file of at most 1 MiB", code="spec.file")
-    elif _PASSWORD.search(content):
+    elif routing.daemon in _PASSWORDS and _PASSWORDS[routing.daemon].search(content):
         message = f"{path} has a password in it, and is shown by plans, diffs and servers"
-        hint = 'write `define NAME = "..."` into a file of mode 0600, name it as `keys:`, and `include "keys.conf";`'
+        there = _INCLUDE[routing.daemon]
+        hint = f'write `define NAME = "...";` into a file of mode 0600, name it as `keys:`, and {there}'
         yield located(parts.root, where, message, hint, code="spec.key-file")
 
 

@@ -14,7 +14,7 @@ from rbops.spec.words6 import is_ipv6
 
 __all__ = ["BgpNeighbor", "Daemon", "Family", "OspfPort", "Routing"]
 
-Daemon = Literal["none", "bird"]
+Daemon = Literal["none", "bird", "frr"]
 Family = Literal["ipv4", "ipv6"]
 
 _AS = {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string"}], "examples": [64512, "1.10"]}
@@ -73,7 +73,7 @@ class Routing(Section):
     """Routes that come and go: the data planes follow the routing table 82 of their servers' kernels."""
 
     daemon: Annotated[Daemon, Scalar(routing_words.daemon, {"enum": list(routing_words.DAEMONS)})]
-    """bird: BIRD 2 on every server with external ports; none: whoever writes to table 82 is the user's own affair."""
+    """bird, frr: BIRD 2 or FRR on all servers with external ports; none: who writes to table 82 is your own affair."""
     routes: Annotated[int, number(1, 8_000_000), Field(examples=[1_000_000])] = 1_000_000
     """For how many routes each server has memory: 24 bytes a route, with IPv6 72."""
     as_number: Annotated[AsNumber | None, key("as", examples=[64512])] = None

@@ -9,9 +9,9 @@ from rbops.spec.units import SECONDS, InvalidValue, choice, shown
 
 __all__ = ["DAEMONS", "area", "as_number", "daemon", "interval", "prefix_filter"]
 
-DAEMONS = ("none", "bird")
+DAEMONS = ("none", "bird", "frr")
 _DAEMON = choice(DAEMONS)
-_PEERS = ("frr", "quagga", "zebra", "bgpd")
+_PROGRAMS = ("frrouting", "quagga", "zebra", "bgpd", "bird2")
 _HIGHEST_AS, _HALF = (1 << 32) - 1, 1 << 16
 _AS_TRANS = 23456
 _FILTER = re.compile(r"([^{}+]+?)\s*(\+|\{\s*([0-9]{1,3})\s*,\s*([0-9]{1,3})\s*\})?")
@@ -20,11 +20,10 @@ _SHORTEST_S, _LONGEST_S = 0.01, 60
 
 
 def daemon(text: str) -> str:
-    """``none`` or ``bird``."""
-    if text.lower() in _PEERS:
-        message = f"{shown(text)} is not run by rbops: write one of {', '.join(DAEMONS)}"
-        hint = "an FRR of your own goes with `daemon: none`; docs/routing.md says how"
-        raise InvalidValue(message, hint, code="spec.choice")
+    """``none``, ``bird`` or ``frr``."""
+    if text.lower() in _PROGRAMS:
+        message = f"{shown(text)} is not a name of a daemon here: write one of {', '.join(DAEMONS)}"
+        raise InvalidValue(message, "`bird` is BIRD 2, `frr` is FRR", code="spec.choice")
     return _DAEMON(text)
 
 

@@ -12,7 +12,7 @@ import typer
 from rbops import errors
 from rbops.cli.app import build
 from rbops.cli.command import help_record
-from rbops.node.__main__ import parser
+from rbops.node.arguments import parser
 from scripts.reference.model import Option, Program, Verb
 
 __all__ = ["controller", "exit_codes", "node"]

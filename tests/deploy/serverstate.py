@@ -80,7 +80,7 @@ def clicks():
 # An installed node program keeps its compiled modules in memory; without one they are left behind.
 COMPILED = {"/run/rbops-node"} if os.path.exists("/usr/sbin/rbops-node") else set()
 # What services that are installed have there comes and goes with them.
-OWN = {"/run/rbops-%s" % name for name in ("watch", "fib", "bird", "click")
+OWN = {"/run/rbops-%s" % name for name in ("watch", "fib", "bird", "frr", "click")
        if os.path.exists("/etc/systemd/system/rbops-%s.service" % name)}
 stable = {
     "click": clicks(), "pins": os.path.isdir("/sys/fs/bpf/rbops"),

@@ -23,7 +23,7 @@ from rbops.dataplane.xdp.loader import FLOWLET_ENTRIES
 from rbops.deploy.apply import REVERT_TIMEOUT_S
 from rbops.nic.kinds import Number
 from rbops.nic.settings import ROWS, NicSettings
-from rbops.node import __main__ as node
+from rbops.node import arguments as node
 from rbops.planner import plan_spec
 from rbops.predict.reference import disputed
 from rbops.selftest.result import Kind

@@ -109,6 +109,24 @@ def test_keys_are_in_none_and_must_be_the_same(kept: Generations, tmp_path: Path
         assert not (tmp_path / "refused").exists()
 
 
+@pytest.mark.parametrize(("then", "now"), [("bird", "bird"), ("frr", "frr"), ("bird", "frr")])
+def test_passwords_of_routing_daemons(kept: Generations, tmp_path: Path, then: str, now: str) -> None:
+    """In none; a rollback to the other daemon finds them with the one that runs now, in the same form."""
+    word = 'define key_port0 = "canary";\n'
+    secret = kept.etc / then / "keys.conf"
+    secret.parent.mkdir()
+    secret.write_text(word)
+    kept.keep("r1", "ann", "")
+    assert [
+        path for path in kept.state.generations.rglob("*") if path.is_file() and b"canary" in path.read_bytes()
+    ] == []
+    (kept.etc / now).mkdir(exist_ok=True)
+    secret.rename(kept.etc / now / "keys.conf")
+    kept.tree(kept.find(1), tmp_path / "restored")
+    restored = tmp_path / "restored" / then / "keys.conf"
+    assert (restored.read_text(), restored.stat().st_mode & 0o777) == (word, 0o600)
+
+
 def test_new_keys_alone_are_confirmed_with_the_newest(kept: Generations, tmp_path: Path) -> None:
     secret = kept.etc / "click" / "ipsec.click"
     secret.write_text(KEYS)

@@ -14,7 +14,9 @@ from rbops.errors import Mismatch, SpecError
 from rbops.plan import ClusterPlan
 from rbops.planner import load_plan
 from rbops.render import render
-from rbops.render.bird import CONFIG, UNIT, bird_files, node_part
+from rbops.render.bird import CONFIG
+from rbops.render.daemons import daemon_files
+from rbops.render.speaking import node_part
 from tests.support.errors import raises
 
 needs_bird = pytest.mark.skipif(shutil.which("bird", path="/usr/sbin:/usr/bin") is None, reason="needs bird2")
@@ -43,7 +45,7 @@ def plan(folder: Path, *, ports: int = 4, more: str = "") -> ClusterPlan:
 
 
 def config(made: ClusterPlan, name: str) -> str:
-    files = {file.path: file for file in bird_files(made, made.server(name), "0" * 64)}
+    files = {file.path: file for file in daemon_files(made, made.server(name), "0" * 64)}
     assert "canary" not in "".join(file.content.decode() for file in files.values())
     return files[CONFIG].content.decode()
 
@@ -85,7 +87,7 @@ def test_files_and_roles_are_there_where_a_daemon_is_planned(tmp_path: Path) -> 
     rendered = render(plan(tmp_path))
     site = next(file.content.decode() for file in rendered.top if file.path == "site.yml")
     assert "{name: bird," in site
-    assert {f"/etc/systemd/system/{UNIT}", CONFIG} <= {file.path for file in rendered.files_of("n3")}
+    assert {"/etc/systemd/system/rbops-bird.service", CONFIG} <= {file.path for file in rendered.files_of("n3")}
     (tmp_path / "router.yml").write_text("router: {external_ports: 4, line_rate: 10Mbps}\nrouting: {daemon: none}\n")
     rendered = render(load_plan(tmp_path / "router.yml"))
     assert "{name: bird," not in next(file.content.decode() for file in rendered.top if file.path == "site.yml")

@@ -16,7 +16,7 @@ import yaml
 from rbops.dataplane import registry
 from rbops.node.state import State
 from rbops.render import unplanned
-from rbops.render.bird import PLACES
+from rbops.render.daemons import PLACES
 from rbops.render.exporter import PLACE
 from rbops.resources import shared
 

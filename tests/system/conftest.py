@@ -29,6 +29,7 @@ _ORDER = (
     "test_interrupts",
     "test_routing",
     "test_bgp",
+    "test_frr",
     "test_ipv6",
     "test_kernel",
     "test_managers",

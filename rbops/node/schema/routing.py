@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from ipaddress import ip_network
 
+from rbops.common.daemons import DAEMONS
 from rbops.common.services import services
 from rbops.node.schema.fields import Field, Fields
 
@@ -35,7 +36,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class RoutingDaemon:
-    """``kind``: bird. ``keys``: (name, file on the controller) of each password, no name for a file as it is."""
+    """``kind``: bird, frr. ``keys``: (name, file on the controller) of each password, no name for a file as it is."""
 
     kind: str
     keys: tuple[tuple[str, str], ...]
@@ -54,7 +55,7 @@ class RoutingDaemon:
         """FieldError for what is wrong."""
         pairs = (entry.pair() for entry in part["keys"].items())
         return cls(
-            part["daemon"].choice("bird"),
+            part["daemon"].choice(*DAEMONS),
             tuple((name.text(_KEY), file.text()) for name, file in pairs),
             tuple(Session.parse(entry) for entry in part["sessions"].items()),
         )

@@ -1,0 +1,46 @@
+"""The routing daemons that rbops runs: their names, packages and units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["DAEMONS", "UNITS", "Program"]
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """``packages``: Debian's; ``groups``: those that may ask it at its sockets."""
+
+    name: str
+    packages: tuple[str, ...]
+    groups: tuple[str, ...]
+
+    @property
+    def unit(self) -> str:
+        """Its service on the servers."""
+        return f"rbops-{self.name}.service"
+
+    @property
+    def config(self) -> str:
+        """Its configuration as it is pushed."""
+        return f"/etc/rbops/{self.name}/{self.name}.conf"
+
+    @property
+    def keys(self) -> str:
+        """Passwords: in no rendered file, root's with mode 0600."""
+        return f"/etc/rbops/{self.name}/keys.conf"
+
+    @property
+    def places(self) -> tuple[str, str]:
+        """Where its files are on servers: planned, or they go."""
+        return f"/etc/rbops/{self.name}", f"/etc/systemd/system/{self.unit}"
+
+
+DAEMONS = {
+    "bird": Program("bird", ("bird2",), ("bird",)),
+    "frr": Program("frr", ("frr",), ("frr", "frrvty")),
+}
+"""By the word in a spec."""
+
+UNITS = tuple(program.unit for program in DAEMONS.values())
+"""The services of all of them; a server runs one at most."""

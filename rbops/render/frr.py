@@ -1,0 +1,93 @@
+"""FRR's configuration, one for all its daemons, for each server with external ports.
+
+What only a server knows is written ``@name@`` in it; rbops-node puts it in (:mod:`rbops.node.frrd`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from rbops.common.daemons import DAEMONS
+from rbops.render.files import File
+from rbops.render.speaking import Speaking
+from rbops.render.templates import template
+
+__all__ = ["CONFIG", "frr_files"]
+
+CONFIG = DAEMONS["frr"].config
+_FILTER = re.compile(r"([^+{]+)(\+|\{(\d+),(\d+)\})?")
+_BITS = {"ip": 32, "ipv6": 128}
+
+
+def frr_files(here: Speaking, digest: str) -> tuple[File, ...]:
+    """The configuration: as rendered, or the user's own with this server's addresses."""
+    speaks = here.speaks
+    if speaks.own is not None:
+        return (File(CONFIG, _own(here, speaks.own).encode()),)
+    text = template(
+        "frr/frr.conf",
+        cluster=here.plan.name,
+        server=here.server.name,
+        digest=digest,
+        router_id=here.me.router_id,
+        address=here.me.address,
+        as_number=speaks.as_number,
+        restarts=speaks.graceful_restart,
+        paths=speaks.paths,
+        families=list(_families(here)),
+        bfd_ms=max(1, round(speaks.bfd_interval_s * 1000)),
+        servers=list(here.servers()),
+        neighbors=[_neighbor(near) for near in here.neighbors()],
+    )
+    return (File(CONFIG, text),)
+
+
+def _families(here: Speaking) -> Iterator[dict[str, Any]]:
+    """IPv4 and, where ports have it, IPv6: their words in FRR, and the router's own prefixes."""
+    for word, family in (("ip", "ipv4"), ("ipv6", "ipv6")):
+        if word == "ip" or here.ipv6:
+            foreign = here.foreign if word == "ip" else here.foreign6
+            yield {
+                "word": word,
+                "name": family,
+                "announce": here.announced(ipv6=word == "ipv6"),
+                "foreign": [_permitted(each, word) for each in foreign],
+            }
+
+
+def _neighbor(near: dict[str, Any]) -> dict[str, Any]:
+    """With the filters of its families as the entries of prefix lists; None: all."""
+    channels = []
+    for channel in near["channels"]:
+        word = "ipv6" if channel["six"] else "ip"
+        lists = {
+            way: None if channel[way] is None else [_permitted(each, word) for each in channel[way]]
+            for way in ("imports", "exports")
+        }
+        channels.append({**channel, **lists, "word": word})
+    return {**near, "channels": channels}
+
+
+def _permitted(wanted: str, word: str) -> str:
+    """``10.0.0.0/8{16,24}`` as FRR writes it: ``10.0.0.0/8 ge 16 le 24``."""
+    match = _FILTER.fullmatch(wanted)
+    assert match is not None  # noqa: S101 - the spec has been checked
+    prefix, way, low, high = match[1], match[2] or "", match[3], match[4]
+    length = int(prefix.partition("/")[2])
+    shortest, longest = length, length
+    if way == "+":
+        longest = _BITS[word]
+    elif way:
+        shortest, longest = int(low), int(high)
+    words = [prefix]
+    words += [f"ge {shortest}"] if shortest > length else []
+    words += [f"le {longest}"] if longest > length else []
+    return " ".join(words)
+
+
+def _own(here: Speaking, text: str) -> str:
+    """A file of the user's own; what it says after ``@`` of a server's numbers is put in."""
+    known = {"server": str(here.server.index), "router_id": here.me.router_id, "address": here.me.address}
+    return re.sub(r"@([a-z_]+)@", lambda found: known.get(found[1], found[0]), text)

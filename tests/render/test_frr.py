@@ -1,0 +1,169 @@
+"""FRR's configuration as it is planned and rendered, and as FRR's own checker takes it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rbops.deploy import daemon
+from rbops.deploy.daemon import check_daemon
+from rbops.errors import Mismatch
+from rbops.plan import ClusterPlan
+from rbops.planner import load_plan
+from rbops.render import render
+from rbops.render.daemons import daemon_files
+from rbops.render.frr import CONFIG, _permitted
+from rbops.render.speaking import node_part
+from tests.support.errors import raises
+
+needs_frr = pytest.mark.skipif(shutil.which("vtysh", path="/usr/sbin:/usr/bin") is None, reason="needs frr")
+
+SPEC = """\
+name: rb{ports}
+router: {{external_ports: {ports}, line_rate: 10Mbps}}
+servers: {{profile: lab}}
+ports:
+  - {{id: 1, ipv6: {{address: "2001:db8:0:a1::1/64"}}}}
+routing:
+  daemon: frr
+  as: 1.10
+  bfd: 50ms
+  announce: [198.51.100.0/24, "2001:db8:aa::/48"]
+  neighbors:
+    - {{address: 198.18.0.9, as: 65001, bfd: true, password: p, import: [10.0.0.0/8+, "192.0.2.0/24"]}}
+    - {{address: 198.18.1.2, as: 65003, export: ["0.0.0.0/0{{0,24}}"]}}
+    - {{address: "2001:db8:0:a1::2", as: 65003, import: ["2001:db8:c0::/48{{48,64}}"]}}
+  {more}
+"""
+
+
+def plan(folder: Path, *, ports: int = 4, more: str = "") -> ClusterPlan:
+    (folder / "p").touch(0o600)
+    (folder / "p").write_text("canary\n")
+    (folder / "router.yml").write_text(SPEC.format(ports=ports, more=more))
+    return load_plan(folder / "router.yml")
+
+
+def config(made: ClusterPlan, name: str) -> str:
+    files = {file.path: file for file in daemon_files(made, made.server(name), "0" * 64)}
+    assert "canary" not in "".join(file.content.decode() for file in files.values())
+    return files[CONFIG].content.decode()
+
+
+def test_each_server_speaks_to_its_own_neighbours_and_to_all_servers(tmp_path: Path) -> None:
+    made = plan(tmp_path)
+    zero, one = config(made, "n0"), config(made, "n1")
+    assert re.findall(r" neighbor (\S+) remote-as (\d+)", zero) == [
+        ("198.18.1.1", "65546"), ("198.18.2.1", "65546"), ("198.18.3.1", "65546"), ("198.18.0.9", "65001"),
+    ]  # fmt: skip
+    assert " neighbor 198.18.0.9 password @key_port0_198_18_0_9@\n" in zero
+    assert " neighbor 198.18.0.9 bfd profile rbops\n" in zero
+    assert "receive-interval 50\n" in zero
+    assert "ip prefix-list port0_198_18_0_9-ipv4-in permit 10.0.0.0/8 le 32\n" in zero
+    assert "ip prefix-list port1_198_18_1_2-ipv4-out permit 0.0.0.0/0 le 24\n" in one
+    assert "ipv6 prefix-list port1_2001_db8_0_a1__2-ipv6-in permit 2001:db8:c0::/48 le 64\n" in one
+    assert re.findall(r"bgp router-id (\S+)", zero + one) == ["198.18.0.1", "198.18.1.1"]
+    assert zero.count("  network ") == 2, "of each family"
+
+
+def test_every_name_that_is_used_is_defined(tmp_path: Path) -> None:
+    made = plan(tmp_path)
+    for server in made.servers:
+        text = config(made, server.name)
+        for kind, use, name in (
+            ("prefix-list", r"address prefix-list (\S+)", r"^(?:ip|ipv6) prefix-list (\S+)"),
+            ("route-map", r"neighbor \S+ route-map (\S+)", r"^route-map (\S+)"),
+        ):
+            used, given_ = (set(re.findall(each, text, re.MULTILINE)) for each in (use, name))
+            assert used <= given_, (server.name, kind)
+
+
+def test_what_servers_must_know_is_as_with_bird(tmp_path: Path) -> None:
+    made = plan(tmp_path)
+    frr = node_part(made, made.server("n0"))
+    (tmp_path / "router.yml").write_text(SPEC.format(ports=4, more="").replace("daemon: frr", "daemon: bird"))
+    made = load_plan(tmp_path / "router.yml")
+    bird = node_part(made, made.server("n0"))
+    assert frr is not None
+    assert bird is not None
+    assert (frr.kind, bird.kind) == ("frr", "bird")
+    assert (frr.keys, frr.sessions) == (bird.keys, bird.sessions)
+
+
+def test_files_and_roles_are_there_where_it_is_planned(tmp_path: Path) -> None:
+    rendered = render(plan(tmp_path))
+    site = next(file.content.decode() for file in rendered.top if file.path == "site.yml")
+    assert ("{name: frr," in site, "{name: bird," in site) == (True, False)
+    paths = {file.path for file in rendered.files_of("n3")}
+    assert {"/etc/systemd/system/rbops-frr.service", CONFIG} <= paths
+    assert not any("bird" in path for path in paths)
+
+
+def test_two_servers_reflect_routes_from_a_size_on(tmp_path: Path) -> None:
+    made = plan(tmp_path, ports=18)
+    reflector, client = config(made, "n0"), config(made, "n17")
+    assert reflector.count("route-reflector-client") == 2 * 16, "of both families"
+    assert re.findall(r"\(server (n\d+)\)", client) == ["n0", "n1"]
+    assert "reflector" not in client
+
+
+@needs_frr
+@pytest.mark.parametrize("more", ["", "graceful_restart: false\n  paths: 1", "router_ids: {n0: 192.0.2.1}"])
+def test_frr_takes_it(tmp_path: Path, more: str) -> None:
+    assert check_daemon(plan(tmp_path, more=more))
+
+
+@needs_frr
+def test_a_configuration_of_ones_own(tmp_path: Path) -> None:
+    spec, own, keys = tmp_path / "router.yml", tmp_path / "my.conf", tmp_path / "my.keys"
+    spec.write_text(
+        "router: {external_ports: 4, line_rate: 10Mbps}\nservers: {profile: lab}\n"
+        "routing: {daemon: frr, config: my.conf, keys: my.keys}\n"
+    )
+    keys.touch(0o600)
+    keys.write_text('define SECRET = "canary";\n')
+    own.write_text(
+        "@routes@\nroute-map all permit 10\n@table@\nexit\nrouter bgp 1@vrf@\n bgp router-id @router_id@\n"
+        " neighbor 198.18.@server@.2 remote-as 2\n neighbor 198.18.@server@.2 password @SECRET@\n"
+        " neighbor fe80::7 interface @port1@\n"
+    )
+    made = load_plan(spec)
+    assert " bgp router-id 198.18.1.1\n neighbor 198.18.1.2 remote-as 2\n" in config(made, "n1")
+    assert config(made, "n1").startswith("@routes@\n"), "the server knows"
+    assert not spec.with_name("frr.conf").exists()
+    own.write_text(own.read_text().replace("interface @port1@", "interfaces @port1@"))
+    with raises(Mismatch, "daemon.refused", server="n0", file=CONFIG) as caught:
+        check_daemon(load_plan(spec))
+    assert "line 9: % Unknown command" in str(caught.value)
+    own.write_text(own.read_text().replace(" password", " passwords"))
+    with raises(Mismatch, "daemon.refused", server="n0") as caught:
+        check_daemon(load_plan(spec))
+    assert "canary" not in str(caught.value)
+
+
+def test_without_frr_nothing_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(daemon, "_PATH", str(tmp_path))
+    assert not check_daemon(plan(tmp_path))
+
+
+@given(st.integers(0, 32), st.data())
+def test_filters_let_through_the_same_lengths(length: int, data: st.DataObject) -> None:
+    """Of ``PREFIX``, ``PREFIX+`` and ``PREFIX{LOW,HIGH}``, as FRR reads ``ge`` and ``le``."""
+    low = data.draw(st.integers(length, 32))
+    high = data.draw(st.integers(low, 32))
+    for wanted, lengths in (
+        ("", {length}),
+        ("+", set(range(length, 33))),
+        (f"{{{low},{high}}}", {*range(low, high + 1)}),
+    ):
+        prefix, *words = _permitted(f"10.0.0.0/{length}{wanted}", "ip").split()
+        options = dict(zip(words[::2], map(int, words[1::2]), strict=True))
+        assert all(value > length for value in options.values()), "FRR refuses others"
+        longest = options.get("le", 32 if "ge" in options else length)
+        assert prefix == f"10.0.0.0/{length}"
+        assert set(range(options.get("ge", length), longest + 1)) == lengths
