@@ -103,11 +103,8 @@ import fcntl
 import hashlib
 import json
 import os
-import platform
 import stat
-import subprocess
 import sys
-import tempfile
 from contextlib import contextmanager
 
 SHOWN_BYTES = 104448
@@ -133,7 +130,7 @@ class Failed(Exception):
 
 def look(_request, _contents):
     """What decides whether the server can be part of the router."""
-    python, kernel = platform.python_version(), platform.release()
+    python, kernel = "{}.{}.{}".format(*sys.version_info), os.uname().release
     return {"uid": os.getuid(), "kernel": kernel, "python": python, "systemd": os.path.isdir("/run/systemd/system")}
 
 
@@ -282,6 +279,8 @@ def _text(content):
 
 def _put(wanted, content):
     """Write beside the file and rename: a full disk or a cut leaves the old one whole."""
+    import tempfile  # here and below: an import takes as long as the rest of a step
+
     folder, name = os.path.split(wanted["dest"])
     os.makedirs(folder, mode=0o755, exist_ok=True)
     if hashlib.sha256(content).hexdigest() != wanted["sha256"]:
@@ -397,6 +396,8 @@ def _apply(program):
 
 def _diff(program, config):
     """What apply would do, with the configuration in a temporary file."""
+    import tempfile
+
     handle, path = tempfile.mkstemp(suffix=".json")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -426,6 +427,8 @@ def _node(command, good):
 
 def _run(command):
     """Its result; what it prints in its own language would not be what is looked for."""
+    import subprocess
+
     environment = {**os.environ, "LC_ALL": "C.UTF-8"}
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, errors="replace")
 

@@ -17,7 +17,7 @@ _NOT_FOUND = 127
 
 # Runs on the server: standard library only, changes nothing.
 _SCRIPT = r"""
-import glob, hashlib, json, os, platform, sys
+import glob, hashlib, json, os, sys
 
 BESIDE = sys.argv[1:]
 
@@ -52,7 +52,7 @@ except ValueError:
     node = {}
 print(json.dumps({
     "uid": os.getuid(), "machine_id": text("/etc/machine-id"), "boot_id": text("/proc/sys/kernel/random/boot_id"),
-    "kernel": platform.release(), "python": platform.python_version(),
+    "kernel": os.uname().release, "python": "{}.{}.{}".format(*sys.version_info),
     "uptime_s": float(text("/proc/uptime").split()[0]),
     "cluster": node.get("cluster"), "server": node.get("server"), "digest": node.get("digest"), "files": files(),
     "index": node.get("index"), "servers": node.get("dataplane", {}).get("servers"),

@@ -19,8 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import ansible_runner
-
 from rbops.deploy.events import TaskEvent, parse_event
 from rbops.deploy.extra_vars import extra_vars_yaml
 from rbops.deploy.inventory import Inventory
@@ -134,6 +132,8 @@ def run_playbook(
     Raises UsageError when the options leave nothing to do. Ended by ``stop``, by the time, or by this process's death,
     Ansible takes its children with it.
     """
+    import ansible_runner
+
     started = time.monotonic()
     sealing = Sealing(needed=inventory.secret)
     run.write("inventory/hosts.yml", sealing.seal(inventory.for_ansible()))

@@ -8,12 +8,10 @@ import socket
 import time
 from typing import Any
 
-import paramiko
-from paramiko.ssh_exception import NoValidConnectionsError
-
 from rbops.deploy.ssh.channel import Broken, Refused
 from rbops.deploy.ssh.refused import login_refused, no_answer, no_connection, unreadable
 from rbops.deploy.ssh.target import Target
+from rbops.deploy.ssh.without_invoke import paramiko
 
 __all__ = ["LibraryConnection", "Undecided", "connect"]
 
@@ -150,7 +148,9 @@ def connect(target: Target) -> LibraryConnection:
         raise no_answer(target) from error
     except OSError as error:
         client.close()
-        errors = error.errors.values() if isinstance(error, NoValidConnectionsError) else (error,)
+        errors = (
+            error.errors.values() if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError) else (error,)
+        )
         first = next((one for one in errors if isinstance(one, OSError)), error)
         raise no_connection(target, first.strerror or str(first)) from error
     except (paramiko.SSHException, EOFError, ValueError) as error:
