@@ -1,6 +1,6 @@
 # One entry for people. `make demo` and `make test` do all the set-up on a fresh Debian 12 or 13 machine.
 PYTHON := .venv/bin/python
-.PHONY: setup demo test test-faults soak test-vagrant test-trixie fuzz coverage check format bench docs bpf clean
+.PHONY: setup demo test test-faults soak test-vagrant test-trixie fuzz coverage check format bench bench-planes docs bpf clean
 
 setup:      ## install what is missing: Debian packages by name, .venv
 	@scripts/setup.sh
@@ -55,6 +55,10 @@ bench: setup ## the data plane against a bare redirect and the kernel, and the p
 	@$(PYTHON) bench/dataplane.py
 	@$(PYTHON) bench/planning.py
 	@$(PYTHON) bench/simulate.py
+
+bench-planes: setup ## all data planes, Click and DPDK's testpmd on the same veth path: table and plot in build/bench
+	@scripts/setup-bench.sh
+	@$(PYTHON) bench/planes.py
 
 docs: setup ## what is generated of the documentation: the command line's reference and the man pages
 	@$(PYTHON) -m scripts.reference

@@ -56,6 +56,7 @@ LINKS = ("int1", "int2", "int3", "ext4")
 FRAME = bytes(60)
 FRAME6 = bytes(62)
 TARGETS = 1 << 18
+CPUS = 64
 CLONE_NEWNET = 0x40000000
 BURST, PAUSE_S = 32, 0.0005
 BUDGETS = {"of bare redirect": 0.6, "of the kernel": 5.0}
@@ -100,15 +101,16 @@ class Namespaces:
         self._set(self._fds[role])
 
 
-def wire(spaces: Namespaces) -> None:
-    """ext0 towards the generator, the other links towards the sink."""
+def wire(spaces: Namespaces, queues: int = 1) -> None:
+    """ext0 towards the generator, the other links towards the sink; a queue for each core."""
+    many = ("numrxqueues", str(queues), "numtxqueues", str(queues))
     names = spaces.names
     for name in names.values():
         run("ip", "netns", "exec", name, "sysctl", "-q", "net.ipv6.conf.default.disable_ipv6=1")
     for port in ("ext0", *LINKS):
         far = "gen" if port == "ext0" else "sink"
-        peer = ("peer", "name", f"far-{port}", "netns", names[far])
-        run("ip", "link", "add", port, "netns", names["router"], "type", "veth", *peer)
+        peer = ("peer", "name", f"far-{port}", "netns", names[far], *many)
+        run("ip", "link", "add", port, "netns", names["router"], *many, "type", "veth", *peer)
         run("ip", "-n", names["router"], "link", "set", port, "up")
         run("ip", "-n", names[far], "link", "set", f"far-{port}", "up")
     # The kernel takes redirected frames only from a device with NAPI, which GRO turns on.
@@ -213,7 +215,8 @@ class Bench:
 
     def at_sink(self) -> int:
         """Frames that the sink has counted."""
-        return int.from_bytes(self.received.memory()[self.offset : self.offset + 8], "little")
+        counts = memoryview(self.received.memory())[self.offset : self.offset + 64 * CPUS].cast("Q")
+        return sum(counts[::8])
 
     def sent_by_kernel(self) -> int:
         """Frames the router's kernel handed to the links."""
@@ -255,7 +258,7 @@ class Bench:
 
 
 @contextmanager
-def bench(frames: int, line_rate: int, urpf: str = "off", targets: bytes = b"") -> Iterator[Bench]:
+def bench(frames: int, line_rate: int, urpf: str = "off", targets: bytes = b"", *, queues: int = 1) -> Iterator[Bench]:
     """Namespaces, programs and a bpf file system, and nothing of it left afterwards."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rbx-")))
@@ -263,7 +266,7 @@ def bench(frames: int, line_rate: int, urpf: str = "off", targets: bytes = b"") 
         run("mount", "-t", "bpf", "bpf", str(folder / "bpf"))
         stack.callback(run, "umount", str(folder / "bpf"))
         spaces = Namespaces(stack)
-        wire(spaces)
+        wire(spaces, queues)
         compile_one(Path(__file__).with_name("dataplane.bpf.c"), folder / "bench.bpf.o")
         spaces.enter("router")
         obj = stack.enter_context(Object(folder / "bench.bpf.o"))
