@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from rbops.paper import rb4
 from rbops.paper.entry import Entry
 from rbops.predict.packets import mix
 from rbops.spec.interconnect import Interconnect
@@ -30,8 +31,10 @@ def entries() -> Iterator[Entry]:
     yield Entry("processing per port, worst traffic", "3.2", "exact", 3, _factor(pairs, "vlb"), 0.01, "R")
     yield Entry("flowlet timeout", "6.1", "exact", 0.1, Interconnect().flowlet_timeout_s, 0.0, "s")
     with_flowlets, without = _reordered(0.1), _reordered(0.0)
-    yield Entry("reordered sequences, Direct VLB with flowlets", "6.2", "measured", 0.0015, with_flowlets, None, "part")
-    yield Entry("reordered sequences, Direct VLB alone", "6.2", "measured", 0.055, without, None, "part")
+    yield Entry(
+        "reordered sequences, Direct VLB with flowlets", "6.2", "measured", rb4.REORDERED, with_flowlets, None, "part"
+    )
+    yield Entry("reordered sequences, Direct VLB alone", "6.2", "measured", rb4.REORDERED_ALONE, without, None, "part")
 
 
 def _factor(traffic: Floats, routing: Routing) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rbops import hardware
 from rbops.affinity.steering import STEERED_PORTS
 from rbops.hardware.model import Machine
+from rbops.paper import rb4
 from rbops.paper.entry import Entry
 from rbops.paper.server import application_rate
 from rbops.predict.cluster import Bounds, Setting, bounds, cluster_rate
@@ -61,8 +62,8 @@ def _rb4(nehalem: Machine) -> Iterator[Entry]:
     setting = Setting(4, _R, 4, 1, _R, _R // 4, worst_case=True, direct=True)
     yield Entry("direct quota, 4 servers", "3.2", "exact", _R / 4, setting.quota_bps, 0.0, "bps")
     for packets, name, paper, expected in (
-        (64, "64 B", 12.0e9, (12.7e9, 19.4e9)),
-        ("abilene", "Abilene", 35.0e9, (33.0e9, 49.0e9)),
+        (64, "64 B", rb4.SMALLEST_BPS, (12.7e9, 19.4e9)),
+        ("abilene", "Abilene", rb4.ABILENE_BPS, (33.0e9, 49.0e9)),
     ):
         app, forward = application_rate(nehalem, "route", packets), application_rate(nehalem, "forward", packets)
         span: Bounds = bounds(setting, app, forward)
@@ -85,8 +86,10 @@ def _latencies(nehalem: Machine) -> Iterator[Entry]:
     wait = one - terms.dma_transfers * terms.dma_s - terms.cpu_s
     yield Entry("wait for a batch of 16", "6.2", "exact", 12.8e-6, wait, 1e-9, "s")
     yield Entry("latency per server", "6.2", "exact", 24.0e-6, one, 0.01, "s")
-    yield Entry("latency, two servers", "6.2", "exact", 47.6e-6, cluster_latency(one, 0).direct, 0.01, "s")
-    yield Entry("latency, three servers", "6.2", "disputed", 66.4e-6, cluster_latency(one, 0).indirect, None, "s")
+    yield Entry("latency, two servers", "6.2", "exact", rb4.LATENCY_S[0], cluster_latency(one, 0).direct, 0.01, "s")
+    yield Entry(
+        "latency, three servers", "6.2", "disputed", rb4.LATENCY_S[1], cluster_latency(one, 0).indirect, None, "s"
+    )
     yield Entry("latency, 1,024 ports", "3.3", "exact", 96.0e-6, cluster_latency(one, 2).direct, 0.01, "s")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from rbops.report.junit import Case, Suite
 from rbops.report.selftest_matrices import matrix_blocks, matrix_cases
+from rbops.report.selftest_paper import paper_table
 from rbops.report.selftest_rates import (
     bounds_cells,
     frames_of,
@@ -93,6 +94,8 @@ def selftest_blocks(result: SelftestResult) -> Iterator[Block]:
     if result.latencies:
         yield latency_table(result.latencies)
     yield from matrix_blocks(result.matrices)
+    if result.paper:
+        yield paper_table(result.paper)
     yield from (soak_line(soak) for soak in result.soaks)
     if result.tcp_runs:
         yield _tcp(result.tcp_runs)

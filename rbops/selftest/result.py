@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from rbops.selftest.beside import PaperFigure
 from rbops.selftest.context import Context
 from rbops.selftest.example import Example
 from rbops.selftest.latency import LatencyPoint
@@ -92,6 +93,8 @@ class SelftestResult:
     examples: tuple[Example, ...] = ()
     soaks: tuple[SoakResult, ...] = ()
     matrices: tuple[MatrixRun, ...] = ()
+    paper: tuple[PaperFigure, ...] = ()
+    """The paper's figures of RB4 beside those measured, where the plan is RB4."""
     rate6: RateResult | None = None
     """As ``rate``, of IPv6."""
 
@@ -126,6 +129,7 @@ class SelftestResult:
             "matrices": [run.to_dict() for run in self.matrices],
             "soak": [soak.to_dict() for soak in self.soaks],
             "tcp": [run.to_dict() for run in self.tcp_runs],
+            "paper": [figure.to_dict() for figure in self.paper],
             "failures": [outage.to_dict() for outage in self.outages],
             "faults": [_fault(fault) for fault in self.faults],
             "examples": [example.to_dict() for example in self.examples],

@@ -10,6 +10,7 @@ from rbops.dataplane import registry
 from rbops.errors import UsageError
 from rbops.plan import ClusterPlan, Route
 from rbops.selftest.bench import Bench
+from rbops.selftest.beside import beside_paper
 from rbops.selftest.counters import ReadCounters
 from rbops.selftest.options import OVERALL_S, SelftestOptions
 from rbops.selftest.phases import PhaseKind, choose, rates
@@ -97,6 +98,7 @@ def run_selftest(
         examples=tuple(session.examples),
         soaks=tuple(session.soaks),
         matrices=tuple(session.matrix_runs),
+        paper=beside_paper(plan, session.phases, session.rates.get(4), session.rate_runs, session.latencies),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from rbops.report.results.page import page
 from rbops.report.results.restore import restored
 from rbops.report.selftest import selftest_blocks, selftest_junit
 from rbops.report.tables import plain
+from rbops.selftest.beside import PaperFigure
 from rbops.selftest.context import Context, PortContext, ServerContext
 from rbops.selftest.example import Example
 from rbops.selftest.latency import Distribution, LatencyPoint
@@ -55,6 +57,7 @@ _SOAK = SoakResult(64, 0.9, 1e6, 21.5, (Slice(10_000_000, 0, 10.0), Slice(9_000_
 
 _PATHS = (PathShare("n0", "n1", None, 0.4, 0.41), PathShare("n0", "n1", "n2", 0.6, 0.59))
 _APART = (PathShare("n0", "n1", None, 0.9, 0.41), PathShare("n0", "n1", "n2", 0.1, 0.59))
+_PAPER = (PaperFigure("rate, 64-byte packets", "bps", 12e9, 12e9, 3e9), PaperFigure("latency", "s", 4e-5, 6e-5, 5e-6))
 _MATRICES = (
     MatrixRun("permutation", 0.6, 9000, 0.4, 0.41, _PATHS),
     MatrixRun("site.csv", None, reason="the servers' counters are not read"),
@@ -71,7 +74,7 @@ def result(*, broken: bool = False) -> SelftestResult:
     pair = replace(whole.phases[1], mix="imix", size=362, sizes=(SizeCount(64, 700_000, 700_000),), lateness=late)
     return replace(
         whole, context=CONTEXT, outages=outages, rate_runs=runs, latencies=(_POINT,), tcp_runs=_TCP,
-        phases=(whole.phases[0], pair), examples=_EXAMPLES if broken else (), soaks=(_SOAK,),
+        phases=(whole.phases[0], pair), examples=_EXAMPLES if broken else (), soaks=(_SOAK,), paper=_PAPER,
         matrices=(replace(_MATRICES[0], paths=_APART), _MATRICES[1]) if broken else _MATRICES,
     )  # fmt: skip
 
@@ -162,6 +165,14 @@ def test_matrices_have_their_verdict_in_text_page_and_junit() -> None:
         cases = {case.name: case for case in selftest_junit(found).cases}
         assert cases["shares of permutation"].failures == (("90% went directly",) if broken else ())
         assert cases["shares of site.csv"].skipped == "the servers' counters are not read"
+
+
+def test_the_papers_figures_stand_beside_those_measured() -> None:
+    text = plain(selftest_blocks(result()))
+    html = page(ResultDoc.model_validate(result().to_dict()))
+    for row in ("12.00 Gbps 3.00 Gbps 0.250", "40.0 us to 60.0 us 5.0 us -"):
+        assert row in " ".join(text.split())
+        assert row in " ".join(re.sub("<[^>]*>", " ", html).split())
 
 
 def test_rates_latency_and_soaks_are_compared_too() -> None:

@@ -190,6 +190,16 @@ class TcpDoc(Model):
     failure: str | None
 
 
+class PaperFigureDoc(Model):
+    """A figure of the paper's RB4, from ``low`` to ``high``, and what was measured; ``unit``: bps, s, or part."""
+
+    name: str
+    unit: Literal["bps", "s", "part"]
+    low: float
+    high: float
+    measured: float
+
+
 class OutageDoc(Model):
     """What a stream lost while something was broken or mended (``back``); ``seconds`` are of its ``share`` there."""
 
@@ -276,6 +286,7 @@ class ResultDoc(Model):
     matrices: list[MatrixRunDoc] = Field(default_factory=list)
     soak: list[SoakDoc] = Field(default_factory=list)
     tcp: list[TcpDoc] = Field(default_factory=list)
+    paper: list[PaperFigureDoc] = Field(default_factory=list)
     failures: list[OutageDoc] = Field(default_factory=list)
     faults: list[FaultDoc]
     examples: list[ExampleDoc] = Field(default_factory=list)

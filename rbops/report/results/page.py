@@ -14,8 +14,10 @@ from rbops.report.results.charts import bars, latency, rate_search, topology
 from rbops.report.results.compare import changes, series
 from rbops.report.results.document import LatencyDoc, ResultDoc
 from rbops.report.results.phases import PhaseDoc
+from rbops.report.selftest_paper import paper_rows
 from rbops.report.selftest_rates import LIMITS
 from rbops.resources import shared
+from rbops.selftest.beside import PaperFigure
 from rbops.selftest.sizes import frames
 
 __all__ = ["comparison_page", "page"]
@@ -51,6 +53,7 @@ def page(result: ResultDoc) -> str:
         loads=[(phase, _loads(phase)) for phase in result.phases if phase.queues],
         search=rate_search(result.rate) if result.rate else "",
         latencies=list(_latencies(result)),
+        paper=paper_rows([PaperFigure(**one.model_dump()) for one in result.paper]),
         limit=LIMITS[result.rate.limit] if result.rate else "",
         download=base64.b64encode(result.model_dump_json(by_alias=True, indent=1).encode()).decode(),
     )

@@ -20,6 +20,7 @@ from rbops.report.results.document import (
 )
 from rbops.report.results.phases import BalanceDoc, LatenessDoc, PairDoc, PhaseDoc, PortServiceDoc
 from rbops.selftest.balance import Balance, CoreLoad, PairShare, ServerLoad
+from rbops.selftest.beside import PaperFigure
 from rbops.selftest.context import Context, PortContext, ServerContext
 from rbops.selftest.example import Example
 from rbops.selftest.latency import Distribution, LatencyPoint
@@ -64,6 +65,7 @@ def restored(document: ResultDoc) -> SelftestResult:
         outages=tuple(_outage(one) for one in document.failures),
         soaks=tuple(_soak(one) for one in document.soak),
         matrices=tuple(_matrix(one) for one in document.matrices),
+        paper=tuple(PaperFigure(**one.model_dump()) for one in document.paper),
         tcp_runs=tuple(_tcp(one) for one in document.tcp),
         examples=tuple(_example(one) for one in document.examples),
         context=_context(document.context) if document.context else None,
