@@ -39,7 +39,9 @@ def router(cluster: Cluster) -> Iterator[Cluster]:
     done = cluster.verb("apply")
     assert done.code == 0, done.err
     for server in SERVERS:
-        assert cluster.on(server, "systemctl", "is-active", "rbops-bird.service", check=False).strip() == "inactive"
+        for unit in ("rbops-bird.service", "rbops-fib.service"):
+            assert cluster.on(server, "systemctl", "is-active", unit, check=False).strip() == "inactive"
+        assert cluster.on(server, "ls", "/etc/systemd/system/rbops-fib.service", check=False) == ""
         assert cluster.on(server, "sh", "-c", "ls -d /etc/rbops/bird /run/rbops-bird 2>/dev/null", check=False) == ""
         assert "proto bird" not in cluster.on(server, "ip", "route", "show", "table", "82")
     assert cluster.verb("diff").code == 0
