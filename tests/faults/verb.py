@@ -48,7 +48,8 @@ class Verb:
 
     def run(self, strike: Callable[[], None], meanwhile: Callable[[float], None]) -> None:
         """Run to the end. ``strike`` is called at the point, ``meanwhile`` then repeatedly with the seconds since."""
-        listed = _listing(self.arguments[self.arguments.index("-i") + 1])
+        source, limit = self._value("-i"), self._value("--limit")
+        listed = {name: _listing(str(source), name) for name in {None, limit}}
         told, tell = os.pipe()
         go, let_go = os.pipe()
         with tempfile.TemporaryFile("w+") as output:
@@ -69,6 +70,10 @@ class Verb:
                 os.close(let_go)
                 output.seek(0)
                 self.output = output.read()
+
+    def _value(self, option: str) -> str | None:
+        words = list(self.arguments)
+        return words[words.index(option) + 1] if option in words else None
 
     def send(self, signum: signal.Signals) -> None:
         """Send a signal."""
@@ -157,18 +162,20 @@ def _place(facts: dict[str, Any]) -> list[str]:
 
 
 @cache
-def _listing(source: str) -> Mapping[str, Any]:
+def _listing(source: str, limit: str | None) -> Mapping[str, Any]:
     """A lab's inventory as Ansible lists it, asked for once: it takes a Python of its own, and the lab stays."""
     _replace(listing, "_TIMEOUT_S", _LONGEST_S)
-    return listing.list_inventory([source], None, Vault())
+    return listing.list_inventory([source], limit, Vault())
 
 
 def _replace(owner: object, name: str, value: object) -> None:
     setattr(owner, name, value)
 
 
-def _child(arguments: Sequence[str], points: _Points, output: int, listed: Mapping[str, Any]) -> NoReturn:
-    """Become the verb: as a process of its own, whose exit code is rbops's."""
+def _child(
+    arguments: Sequence[str], points: _Points, output: int, listed: Mapping[str | None, Mapping[str, Any]]
+) -> NoReturn:
+    """Become the verb: as a process of its own, whose exit code is rbops's. ``listed``: the inventory, by the limit."""
     code = 70
     try:
         warnings.resetwarnings()
@@ -179,7 +186,7 @@ def _child(arguments: Sequence[str], points: _Points, output: int, listed: Mappi
         os.dup2(output, 2)
         sys.stdout, sys.stderr = (os.fdopen(os.dup(output), "w", buffering=1) for _ in range(2))
         points.install()
-        _replace(inventory, "list_inventory", lambda *_: dict(listed))
+        _replace(inventory, "list_inventory", lambda _, limit, *__: dict(listed[limit]))
         sys.argv = ["rbops", *arguments]
         main()
     except SystemExit as end:

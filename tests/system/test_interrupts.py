@@ -1,6 +1,6 @@
 """Interrupted commands, servers that die, a management network that goes away, users who are not root.
 
-Always: one clear line, the documented exit code (DESIGN section 2), no traceback, nothing left at work.
+Always: one clear line, the documented exit code, no traceback, nothing left at work.
 """
 
 from __future__ import annotations
