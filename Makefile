@@ -8,9 +8,9 @@ setup:      ## install what is missing: Debian packages by name, .venv
 demo: setup ## the main job: lab up, apply, verify, self-test on the RB4 preset
 	@.venv/bin/rbops demo
 
-# The processes that tests run in, side by side.
-WORKERS ?= 2
-test: setup ## every test this machine can run; WORKERS=3 in three processes
+# The processes that tests run in, side by side: one more than two processors, as labs often wait.
+WORKERS ?= 3
+test: setup ## every test this machine can run; WORKERS=2 in two processes
 	@scripts/setup-full-kernel.sh
 	@scripts/setup-browser.sh
 	@$(PYTHON) -m compileall -q rbops  # once: many tests start it, and where PYTHONDONTWRITEBYTECODE is set each would compile
