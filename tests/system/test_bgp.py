@@ -135,7 +135,8 @@ def test_a_session_outlives_what_does_not_concern_it(router: Cluster, peers: dic
         assert {port: each.since() for port, each in peers.items()} == before
     finally:
         router.spec.write_text(text)
-    assert router.verb("apply").code == 0
+        back = router.verb("apply")
+    assert back.code == 0, back.err
     wait_for("its end", lambda: peers[3].path_to("198.51.101.0/24") is None)
     assert {port: each.since() for port, each in peers.items()} == before
 
