@@ -44,7 +44,8 @@ def router(cluster: Cluster) -> Iterator[Cluster]:
         assert cluster.on(server, "ls", "/etc/systemd/system/rbops-fib.service", check=False) == ""
         assert cluster.on(server, "sh", "-c", "ls -d /etc/rbops/bird /run/rbops-bird 2>/dev/null", check=False) == ""
         assert "proto bird" not in cluster.on(server, "ip", "route", "show", "table", "82")
-    assert cluster.verb("diff").code == 0
+    done = cluster.verb("diff")
+    assert done.code == 0, done.out + done.err
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +89,10 @@ def test_two_ases_reach_each_other_through_the_router(router: Cluster, peers: di
     assert "3 received" in ping(router)
     for server in SERVERS:
         wait_for(server, lambda server=server: audit(router, server)["differences"] == 0)
-    assert router.verb("verify").code == 0
-    assert router.verb("diff").code == 0
+    done = router.verb("verify")
+    assert done.code == 0, done.out + done.err
+    done = router.verb("diff")
+    assert done.code == 0, done.out + done.err
     found = sessions(router, "n0")
     assert {name: each["info"] for name, each in found.items()} == dict.fromkeys(found, "Established")
     assert (found["port0_198_18_0_2"]["imported"], found["port0_198_18_0_2"]["as"]) == (1, 65000)
@@ -185,7 +188,8 @@ def test_a_dead_server_takes_only_its_own_peers_along(router: Cluster, peers: di
     wait_for("n1's peer", lambda: peers[1].path_to("192.0.2.0/24") == f"{ROUTER_AS} 65003")
     for server in SERVERS:
         wait_for(server, lambda server=server: audit(router, server)["differences"] == 0)
-    assert router.verb("verify").code == 0
+    done = router.verb("verify")
+    assert done.code == 0, done.out + done.err
 
 
 def test_a_daemon_that_does_not_run_is_named(router: Cluster, peers: dict[int, Peer]) -> None:
@@ -213,5 +217,6 @@ def test_what_bird_refuses_changes_nothing(router: Cluster, peers: dict[int, Pee
             assert "own.conf:2:10 syntax error" in done.err
     finally:
         router.spec.write_text(text)
-    assert router.verb("diff").code == 0
+    done = router.verb("diff")
+    assert done.code == 0, done.out + done.err
     assert peers[0].since() == before

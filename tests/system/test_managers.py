@@ -157,7 +157,8 @@ def test_network_manager_gives_the_ports_up_and_stays_off_them(managed: Cluster)
     addresses = managed.on("n0", "ip", "-br", "address", "show", "ext0")
     assert "198.18.0.1/24" in addresses
     assert "203.0.113.9" not in addresses
-    assert managed.verb("verify").code == 0
+    done = managed.verb("verify")
+    assert done.code == 0, done.out + done.err
 
 
 def test_netplan_changes_nothing_of_the_ports(managed: Cluster) -> None:
@@ -170,7 +171,8 @@ def test_netplan_changes_nothing_of_the_ports(managed: Cluster) -> None:
         assert managed.on("n0", "ls", "/run/systemd/network").split() == ["10-netplan-ext0.network"]
         told = {note["setting"]: note["reason"] for note in notes(managed)}
         assert "no effect" in told["netplan /etc/netplan/50-data.yaml"]
-        assert managed.verb("diff").code == 0
+        done = managed.verb("diff")
+        assert done.code == 0, done.out + done.err
     finally:
         managed.on("n0", "rm", "/etc/netplan/50-data.yaml")
         managed.on("n0", "netplan", "apply")
@@ -205,7 +207,8 @@ def test_network_manager_has_the_ports_again_after_a_removal(managed: Cluster) -
 
 
 def test_what_cloud_init_wrote_is_taken_back(managed: Cluster) -> None:
-    assert managed.verb("apply").code == 0
+    done = managed.verb("apply")
+    assert done.code == 0, done.out + done.err
     wanted = addresses(managed, "ext0")
     managed.on("n0", "sh", "-c", CLOUD_INIT)
     assert "ext0" in managed.on("n0", "cat", "/etc/network/interfaces.d/50-cloud-init")
@@ -219,4 +222,5 @@ def test_what_cloud_init_wrote_is_taken_back(managed: Cluster) -> None:
     # As at boot, where it comes after them.
     managed.on("n0", "systemctl", "restart", "rbops.service")
     assert addresses(managed, "ext0") == wanted
-    assert managed.verb("diff").code == 0
+    done = managed.verb("diff")
+    assert done.code == 0, done.out + done.err

@@ -43,8 +43,10 @@ def audit(cluster: Cluster, server: str) -> Any:
 
 
 def test_it_is_healthy_and_a_second_apply_changes_nothing(following: Cluster) -> None:
-    assert following.verb("verify").code == 0
-    assert following.verb("diff").code == 0
+    done = following.verb("verify")
+    assert done.code == 0, done.out + done.err
+    done = following.verb("diff")
+    assert done.code == 0, done.out + done.err
     following.healthy()
     for server in ("n0", "n1", "n2", "n3"):
         assert following.on(server, "systemctl", "is-active", "rbops-fib.service").strip() == "active"
@@ -64,7 +66,8 @@ def test_a_route_by_hand_carries_packets_through_the_router(following: Cluster) 
         said = following.on("t3", "ping", "-n", "-c", "3", "-i", "0.2", "-W", "5", "192.0.2.7")
         assert "3 received" in said
         assert get(following, "n0", "192.0.2.7")["data_plane"]["entry"].startswith("port ext0 to 02:4e:00:00:00:02")
-        assert following.verb("verify").code == 0
+        done = following.verb("verify")
+        assert done.code == 0, done.out + done.err
         done = following.run("route", "get", str(following.spec), "192.0.2.7", "-i", str(following.inventory))
         assert done.out.count("192.0.2.0/24") == 4
         assert "server 0, port 0, adjacency 1" in done.out

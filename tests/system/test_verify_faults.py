@@ -106,7 +106,8 @@ def test_apply_mends_it_all(cluster: Cluster) -> None:
     failed = [check for check in again.json["checks"] if check["outcome"] == "failed"]
     assert failed == []
     assert again.code == 0
-    assert cluster.verb("diff").code == 0
+    done = cluster.verb("diff")
+    assert done.code == 0, done.out + done.err
 
 
 def test_xdp_in_generic_mode_is_named_and_not_thrown_out(cluster: Cluster) -> None:
