@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-__all__ = ["TABLE_LINE", "filled", "passwords"]
+__all__ = ["MARK", "TABLE_LINE", "filled", "passwords"]
+
+MARK = "! Written by rbops: the running FRR is changed line by line."
+"""In a rendered configuration: it says each thing that another line would change the default of."""
 
 TABLE_LINE = " set table 82"
 """In a route map: what it permits goes into the router's table, where no VRF has that one."""

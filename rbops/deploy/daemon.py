@@ -39,24 +39,26 @@ def check_daemon(plan: ClusterPlan) -> bool:
         if part is not None:
             files = {Path(file.path).name: file.content for file in daemon_files(plan, server, plan.digest)}
             keys = daemon_keys(part.keys)
-            {"bird": _bird, "frr": _frr}[kind](program, server, files, keys)
+            own = plan.routing.speaks.own is not None
+            {"bird": _bird, "frr": _frr}[kind](program, server, files, keys, own=own)
     return True
 
 
-def _bird(program: str, server: Server, files: dict[str, bytes], keys: bytes) -> None:
+def _bird(program: str, server: Server, files: dict[str, bytes], keys: bytes, *, own: bool) -> None:
     files = {**files, "keys.conf": keys, "vrf.conf": b""}
     files |= {f"port{number}.conf": b'interface "lo";\n' for number in server.external_ports}
-    own = "own.conf is the file that `config:` names" if "own.conf" in files else None
-    _check([program, "-p", "-c", "bird.conf"], "bird", server, files, own)
+    hint = "own.conf is the file that `config:` names" if own else None
+    _check([program, "-p", "-c", "bird.conf"], "bird", server, files, hint)
 
 
-def _frr(program: str, server: Server, files: dict[str, bytes], keys: bytes) -> None:
+def _frr(program: str, server: Server, files: dict[str, bytes], keys: bytes, *, own: bool) -> None:
     # What it refuses it repeats: no password may be in there.
     words = {name: "x" * len(word) for name, word in passwords(keys.decode()).items()}
     devices = dict.fromkeys(server.external_ports, "lo")
     text = filled(files["frr.conf"].decode(), words, vrf=None, devices=devices, routes=())
+    hint = "its lines are those of the file that `config:` names" if own else None
     command = [program, "--config_dir", ".", "-C", "-f", "frr.conf"]
-    _check(command, "frr", server, {"frr.conf": text.encode(), "vtysh.conf": b""}, None)
+    _check(command, "frr", server, {"frr.conf": text.encode(), "vtysh.conf": b""}, hint)
 
 
 def _check(command: list[str], kind: str, server: Server, files: dict[str, bytes], hint: str | None) -> None:

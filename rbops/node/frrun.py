@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from rbops.errors import CheckFailed
+from rbops.errors import CheckFailed, Mismatch
 from rbops.node.frrd import PROGRAMS, load
 
 __all__ = ["Running", "run"]
@@ -87,9 +87,16 @@ class Running:
 
 
 def run(folder: Path, programs: Path = PROGRAMS) -> int:
-    """Run them until told to end (0). CheckFailed (1) when one ends."""
+    """Run them until told to end (0). CheckFailed (1) when one ends, Mismatch (3) outside of its unit."""
     running = Running(folder, programs)
-    (folder / "main.pid").write_text(f"{os.getpid()}\n", encoding="ascii")
+    try:
+        (folder / "main.pid").write_text(f"{os.getpid()}\n", encoding="ascii")
+    except (FileNotFoundError, PermissionError) as error:
+        raise Mismatch(
+            f"{error.filename}: {error.strerror}",
+            code="node.daemon-files",
+            hint="rbops-frr.service has its folder and its user: `systemctl start rbops-frr.service`",
+        ) from error
     with _signals() as caught:
         try:
             running.start()

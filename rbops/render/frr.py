@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from rbops.common.daemons import DAEMONS
+from rbops.common.frrfile import MARK
 from rbops.render.files import File
 from rbops.render.speaking import Speaking
 from rbops.render.templates import template
@@ -29,6 +30,7 @@ def frr_files(here: Speaking, digest: str) -> tuple[File, ...]:
     text = template(
         "frr/frr.conf",
         cluster=here.plan.name,
+        mark=MARK,
         server=here.server.name,
         digest=digest,
         router_id=here.me.router_id,

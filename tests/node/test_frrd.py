@@ -15,13 +15,16 @@ from pathlib import Path
 
 import pytest
 
+from rbops.common.frrfile import MARK
 from rbops.errors import CheckFailed, Mismatch
+from rbops.node import frrun
 from rbops.node.frrd import Frr, Surroundings, ask, sessions
 from tests.support.errors import raises
 
 ROOT = Path(__file__).parents[2]
 AROUND = Surroundings({0: "enp1s0"}, ("ip route 198.18.1.1/32 169.254.1.0 int1 onlink",))
-CONFIG = """\
+CONFIG = f"""\
+{MARK}
 @routes@
 route-map a permit 10
 @table@
@@ -66,6 +69,7 @@ def test_the_configuration_has_what_the_server_knows(frr: Frr) -> None:
     frr.prepare(AROUND)
     text = (frr.run / "frr.conf").read_text()
     assert text.splitlines() == [
+        MARK,
         "ip route 198.18.1.1/32 169.254.1.0 int1 onlink",
         "route-map a permit 10",
         " set table 82",
@@ -119,17 +123,18 @@ def test_only_what_differs_is_said_to_it(frr: Frr) -> None:
     assert frr.reload(AROUND) == "unchanged"
 
 
-def test_it_starts_again_where_it_does_not_take_a_change(frr: Frr) -> None:
+@pytest.mark.parametrize("text", [f"{MARK}\nrouter ospf\n", "a file of one's own\n"])
+def test_it_starts_again_where_a_line_cannot_be_changed(frr: Frr, text: str) -> None:
     frr.prepare(AROUND)
     (frr.run / "bgpd.vty").touch()
-    (frr.etc / "frr.conf").write_text("router ospf\n")
+    (frr.etc / "frr.conf").write_text(text)
     code = "import signal, sys, pathlib\nsignal.sigwait({signal.SIGUSR1})\npathlib.Path(sys.argv[1]).touch()"
     mask = ["-c", f"import signal; signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGUSR1}})\n{code}"]
     with subprocess.Popen([sys.executable, *mask, str(frr.run / "ready")]) as main:
         wait_for(lambda: blocked(main.pid))
         (frr.run / "main.pid").write_text(f"{main.pid}\n")
-        assert frr.reload(AROUND) == "started again", "another daemon is needed"
-        main.wait(20)
+        assert frr.reload(AROUND) == "started again"
+        main.wait(150)
     with raises(CheckFailed, "node.daemon-silent"):
         (frr.etc / "frr.conf").write_text(CONFIG)
         frr.reload(AROUND)
@@ -222,18 +227,15 @@ PROGRAM = """\
 #!/usr/bin/python3 -IS
 # A daemon of FRR's: has a socket where it is told to, and runs.
 import os, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 folder = sys.argv[sys.argv.index("--vty_socket") + 1]
 name = os.path.basename(sys.argv[0])
-def end(*_):
-    with open(f"{folder}/order", "a") as file:
-        file.write(f"{name}\\n")
-    sys.exit(0)
-signal.signal(signal.SIGTERM, end)
 with open(f"{folder}/{name}.id", "w") as file:
     file.write(str(os.getpid()))
 open(f"{folder}/{name}.vty", "w").close()
-while True:
-    signal.pause()
+signal.sigwait({signal.SIGTERM})
+with open(f"{folder}/order", "a") as file:
+    file.write(f"{name}\\n")
 """
 
 
@@ -258,7 +260,7 @@ def started(frr: Frr) -> subprocess.Popen[bytes]:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -277,7 +279,7 @@ def test_told_to_end_the_one_with_the_routes_ends_last(programs: Frr) -> None:
         assert len(identifiers(programs)) == 4
         assert asked(programs)[-1].endswith("frr.conf")
         main.send_signal(signal.SIGTERM)
-        assert main.wait(60) == 0
+        assert main.wait(150) == 0
     assert (programs.run / "order").read_text().split() == ["bfdd", "bgpd", "staticd", "zebra"]
 
 
@@ -285,7 +287,7 @@ def test_when_one_ends_all_are_killed(programs: Frr) -> None:
     with started(programs) as main:
         pids = identifiers(programs)
         os.kill(pids[1], signal.SIGKILL)
-        assert main.wait(60) == 1
+        assert main.wait(150) == 1
         assert main.stderr is not None
         assert b"bgpd ended" in main.stderr.read()
     assert not [pid for pid in pids if alive(pid)]
@@ -300,12 +302,18 @@ def test_told_to_they_start_again(programs: Frr) -> None:
         wait_for((programs.run / "ready").exists)
         assert not set(pids) & set(identifiers(programs))
         main.send_signal(signal.SIGTERM)
-        assert main.wait(60) == 0
+        assert main.wait(150) == 0
 
 
 def test_what_they_refuse_ends_them(programs: Frr) -> None:
     (programs.run / "answer").write_text("% no\n")
     with started(programs) as main:
-        assert main.wait(60) == 1
+        assert main.wait(150) == 1
         assert main.stderr is not None
         assert b"frr refuses its configuration: % no" in main.stderr.read()
+
+
+def test_outside_of_its_unit_it_says_so(tmp_path: Path) -> None:
+    with raises(Mismatch, "node.daemon-files") as caught:
+        frrun.run(tmp_path / "absent")
+    assert "systemctl start" in str(caught.value.hint)

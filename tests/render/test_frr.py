@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rbops.deploy import daemon
@@ -151,6 +151,7 @@ def test_without_frr_nothing_is_checked(tmp_path: Path, monkeypatch: pytest.Monk
     assert not check_daemon(plan(tmp_path))
 
 
+@settings(deadline=None)
 @given(st.integers(0, 32), st.data())
 def test_filters_let_through_the_same_lengths(length: int, data: st.DataObject) -> None:
     """Of ``PREFIX``, ``PREFIX+`` and ``PREFIX{LOW,HIGH}``, as FRR reads ``ge`` and ``le``."""

@@ -110,21 +110,6 @@ def test_routes_go_and_come(router: Cluster, peers: dict[int, Peer]) -> None:
     wait_for("its return", lambda: entry(router, "n2", "192.0.2.1") == "server 3, port 3, adjacency 1")
 
 
-def test_a_session_outlives_what_does_not_concern_it(router: Cluster, peers: dict[int, Peer]) -> None:
-    # The one without BFD, which sees an end where another process had the processor for long.
-    before = peers[3].since()
-    assert before
-    text = router.spec.read_text()
-    changed = text.replace("[198.51.100.0/24]", "[198.51.101.0/24]")
-    router.spec.write_text(changed.replace("import: [192.0.2.0/24]", "import: [192.0.2.0/24, 100.64.3.0/24]"))
-    done = router.verb("apply")
-    assert done.code == 0, done.err
-    wait_for("the new prefix", lambda: peers[3].path_to("198.51.101.0/24") == str(ROUTER_AS))
-    wait_for("the old one's end", lambda: peers[3].path_to("198.51.100.0/24") is None)
-    wait_for("what is let in now", lambda: peers[0].path_to("100.64.3.0/24") == f"{ROUTER_AS} 65003")
-    assert peers[3].since() == before
-
-
 def test_routes_outlive_a_daemon_that_is_killed(router: Cluster, peers: dict[int, Peer]) -> None:
     """One of FRR's programs: all start again. Port 3's session has no BFD, so the peer keeps the routes."""
     first = peers[3].since()
@@ -171,7 +156,7 @@ def test_what_frr_refuses_changes_nothing(router: Cluster, peers: dict[int, Peer
 def test_a_configuration_of_ones_own(router: Cluster, peers: dict[int, Peer]) -> None:
     (router.folder / "own.conf").write_text(
         "@routes@\nroute-map all permit 10\n@table@\nexit\nrouter bgp 64512@vrf@\n bgp router-id @router_id@\n"
-        " neighbor 198.18.3.2 remote-as 65003\n neighbor 198.18.3.2 timers connect 2\n"
+        " neighbor 198.18.3.2 remote-as 65003\n"
         " address-family ipv4 unicast\n  neighbor 198.18.3.2 route-map all in\n"
         "  neighbor 198.18.3.2 route-map all out\n exit-address-family\n"
     )
@@ -181,7 +166,7 @@ def test_a_configuration_of_ones_own(router: Cluster, peers: dict[int, Peer]) ->
     router.spec.write_text(text.replace("  line_rate:", "  services: [bgp]\n  line_rate:", 1))
     done = router.verb("apply")
     assert done.code == 0, done.err
-    wait_for("the session", lambda: sessions(router, "n3")["198.18.3.2"]["up"])
+    wait_for("the session", lambda: sessions(router, "n3").get("198.18.3.2", {}).get("up"))
     wait_for("its route", lambda: entry(router, "n3", "192.0.2.1").startswith("port ext3 to "))
     wait_for("the others' end", lambda: entry(router, "n2", "192.0.2.1") == "no route: the kernel")
     assert peers[3].since()
