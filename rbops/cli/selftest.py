@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from rbops.selftest.options import SelftestOptions
     from rbops.selftest.result import SelftestResult
+    from rbops.selftest.sizes import Captured
 
 __all__ = ["QUICK_S", "measure", "register", "selftest"]
 
@@ -60,7 +61,11 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
         int | None, typer.Option(metavar="N", help="Packets for each pair of ports in the matrix phase.")
     ] = None,
     size: Annotated[
-        str, typer.Option(metavar="BYTES|MIX", help="Frame size with FCS, 64 to 1518, or a mix: imix or abilene.")
+        str,
+        typer.Option(
+            metavar="BYTES|MIX|FILE",
+            help="Frame size with FCS, 64 to 1518, a mix: imix or abilene, or the sizes of a capture (pcap, pcapng).",
+        ),
     ] = "64",
     family: Annotated[
         Family, typer.Option(help="Send IPv4, IPv6, or both: IPv6 between the ports whose IPv6 has a neighbour's MAC.")
@@ -73,7 +78,7 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
     ] = False,
     sizes: Annotated[
         str | None,
-        typer.Option(metavar="BYTES|MIX,...", help="Frame sizes and mixes for --rates. Default: that of --size."),
+        typer.Option(metavar="BYTES|MIX|FILE,...", help="As --size, several for --rates. Default: that of --size."),
     ] = None,
     runs: Annotated[int, typer.Option(metavar="N", help="Searches for each size with --rates.")] = 1,
     method: Annotated[Method, typer.Option(help="mlr: several trials for each bound; rfc2544: one.")] = Method.MLR,
@@ -189,17 +194,31 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
         raise error
 
 
-def _size(text: str) -> int | str:
-    """A size, or what may be the name of a mix."""
-    return int(text) if re.fullmatch(r"[0-9]{1,5}", text) else text
+def _size(text: str) -> int | str | Captured:
+    """A size, the sizes of a capture (a file's name has a dot or a slash), or what may be the name of a mix."""
+    if re.fullmatch(r"[0-9]{1,5}", text):
+        return int(text)
+    if not re.search(r"[./]", text):
+        return text
+    from pathlib import Path
+
+    from rbops.capture import read_capture
+    from rbops.selftest.sizes import Captured
+    from rbops.selftest.wire import FCS_BYTES
+
+    found = read_capture(Path(text))
+    if found.warning:
+        say(found.warning)
+    return Captured.of(Path(text).name, (size + FCS_BYTES for size in found.size.tolist()))
 
 
-def _sizes(text: str) -> tuple[int | str, ...]:
-    if not re.fullmatch(r"[0-9a-z]{1,9}(,[0-9a-z]{1,9})*", text):
+def _sizes(text: str) -> tuple[int | str | Captured, ...]:
+    parts = text.split(",")
+    if not all(re.fullmatch(r"[0-9a-z]{1,9}|.*[./].*", part) for part in parts):
         raise UsageError(
             f"{text!r} is not a list of frame sizes", code="selftest.sizes", hint="for example --sizes 64,512,imix"
         )
-    return tuple(dict.fromkeys(_size(size) for size in text.split(",")))
+    return tuple(dict.fromkeys(_size(part) for part in parts))
 
 
 def _matrices(text: str | None) -> tuple[str, ...]:

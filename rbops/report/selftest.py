@@ -29,6 +29,10 @@ from rbops.selftest.tcprun import TcpRun
 __all__ = ["selftest_blocks", "selftest_junit"]
 
 
+_SIZES = 12
+"""Sizes of a mix that are shown; of a capture there may be hundreds."""
+
+
 def selftest_junit(result: SelftestResult) -> Suite:
     """A case for every pair of ports in every phase, one for the whole router, and one for the rate."""
     by_pair: dict[tuple[str, int | None, int | None], list[str]] = {}
@@ -157,11 +161,17 @@ def _lateness(phase: Phase) -> str:
 
 def _sizes(phase: Phase) -> Table:
     total = sum(each.sent for each in phase.sizes) or 1
-    rows = tuple(
-        (str(each.size), f"{each.sent:,}", f"{each.sent / total:.2%}", f"{each.received:,}") for each in phase.sizes
-    )
+    most = sorted(phase.sizes, key=lambda each: -each.sent)[:_SIZES]
+    rows = [
+        (str(each.size), f"{each.sent:,}", f"{each.sent / total:.2%}", f"{each.received:,}")
+        for each in phase.sizes
+        if each in most
+    ]
+    if rest := [each for each in phase.sizes if each not in most]:
+        sent, received = sum(each.sent for each in rest), sum(each.received for each in rest)
+        rows.append((f"{len(rest)} others", f"{sent:,}", f"{sent / total:.2%}", f"{received:,}"))
     columns = ("bytes", "sent", "of all", "received")
-    return Table(f"Packets by size in the {phase.name} phase ({phase.mix})", columns, rows)
+    return Table(f"Packets by size in the {phase.name} phase ({phase.mix})", columns, tuple(rows))
 
 
 def _loads(phases: Iterable[Phase]) -> Iterator[Block]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rbops.errors import UsageError
 from rbops.selftest.rates import SearchShape
-from rbops.selftest.sizes import MIXES, Wanted
+from rbops.selftest.sizes import MIXES, Captured, Wanted
 from rbops.selftest.wire import LARGEST_SIZE, SMALLEST_SIZE
 
 __all__ = ["OVERALL_S", "MatrixOptions", "RateOptions", "SelftestOptions", "SoakOptions"]
@@ -24,10 +24,12 @@ _LEAST_PART = 0.01
 _USUAL_LOAD = 0.6
 
 
-_EXPECTED = f"{SMALLEST_SIZE} to {LARGEST_SIZE} bytes with FCS, or {' or '.join(MIXES)}"
+_EXPECTED = f"{SMALLEST_SIZE} to {LARGEST_SIZE} bytes with FCS, {', '.join(MIXES)}, or a capture"
 
 
 def _sendable(size: Wanted) -> bool:
+    if isinstance(size, Captured):
+        return bool(size.turn)
     return size in MIXES if isinstance(size, str) else SMALLEST_SIZE <= size <= LARGEST_SIZE
 
 
@@ -117,9 +119,9 @@ class SelftestOptions:
     """What a self-test does.
 
     ``duration_s``: seconds for all phases together, apart from start and end. ``packets``: from every
-    port to every other one in the matrix; None: as many as fit. ``size``: bytes with FCS, or a mix, of
-    the matrix and rate phases, ``pair_size`` of the pair phase. ``flows`` between two ports; None: one for every
-    address behind the port, and some more. ``seed`` chooses addresses and the digest's key. ``phases``
+    port to every other one in the matrix; None: as many as fit. ``size``: bytes with FCS, a mix, or a capture's
+    sizes, of the matrix and rate phases, ``pair_size`` of the pair phase. ``flows`` between two ports; None: one for
+    every address behind the port, and some more. ``seed`` chooses addresses and the digest's key. ``phases``
     are names of ``phases.PHASES``, run in its order; none named: all but those that must be. ``rates`` is for
     the phase of that name. ``tcp_bps``: what the TCP connections of a row may send together; None: what a path holds.
     ``servers``: only between the external ports of these. ``family``: 4 or 6, None: each that the spec has.

@@ -21,7 +21,7 @@ from rbops.selftest.ports import PortUnderTest
 from rbops.selftest.rateresult import RateRun
 from rbops.selftest.result import Fault, Phase, PortService, RateResult
 from rbops.selftest.serving import affinity_faults, parse_queue_counts, service
-from rbops.selftest.sizes import FrameSizes
+from rbops.selftest.sizes import Captured, FrameSizes
 from rbops.selftest.soak import SoakResult
 from rbops.selftest.tcprun import TcpRun
 from rbops.selftest.traffic import Traffic, flows_per_pair
@@ -86,11 +86,16 @@ class Session:
         found: dict[FrameSizes, float] = {}
         for one in self.rate_runs:
             if one.pdr.lower_pps and one.family == self.bench.family:
-                sizes = self.bench.sizes(one.mix or one.size)
+                sizes = self._sizes_of(one.mix or one.size)
                 found[sizes] = min(found.get(sizes, float("inf")), one.pdr.lower_pps)
         if not found and self.rate is not None and self.rate.rate_pps:
-            found[self.bench.sizes(self.rate.mix or self.rate.size)] = self.rate.rate_pps
+            found[self._sizes_of(self.rate.mix or self.rate.size)] = self.rate.rate_pps
         return found
+
+    def _sizes_of(self, name: int | str) -> FrameSizes:
+        """What was sent, by its name in results: a capture's sizes are known by its file's."""
+        asked = (self.options.size, *self.options.rates.sizes)
+        return self.bench.sizes(next((one for one in asked if isinstance(one, Captured) and one.name == name), name))
 
     @property
     def sizes(self) -> FrameSizes:

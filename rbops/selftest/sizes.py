@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 from rbops.predict.packets import mix
-from rbops.selftest.wire import FCS_BYTES, smallest_size
+from rbops.selftest.wire import FCS_BYTES, LARGEST_SIZE, SMALLEST_SIZE, smallest_size
 
-__all__ = ["MIXES", "FrameSizes", "SizeCount", "Wanted", "frames", "sizes_of"]
+__all__ = ["MIXES", "MOST_TURNS", "Captured", "FrameSizes", "SizeCount", "Wanted", "frames", "sizes_of"]
 
 MIXES = ("imix", "abilene")
 
-Wanted = int | str
-"""A size in bytes, or a name of ``MIXES``."""
-
 _LONGEST_TURN = 200
+MOST_TURNS = 4096
+"""So many sizes take turns at most: the generator's table holds no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """Sizes of a capture's frames in its order; ``name`` is the file's."""
+
+    name: str
+    turn: tuple[int, ...]
+
+    @classmethod
+    def of(cls, name: str, sizes: Iterable[int]) -> Captured:
+        """The first ``MOST_TURNS`` of ``sizes``, with FCS; what is shorter or longer than frames can be is not."""
+        first = islice(sizes, MOST_TURNS)
+        return cls(name, tuple(min(LARGEST_SIZE, max(SMALLEST_SIZE, size)) for size in first))
+
+
+Wanted = int | str | Captured
+"""A size in bytes, a name of ``MIXES``, or sizes of a capture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +93,8 @@ def sizes_of(wanted: Wanted, family: int = 4) -> FrameSizes:
     least = smallest_size(family)
     if isinstance(wanted, int):
         return FrameSizes((max(wanted, least),))
+    if isinstance(wanted, Captured):
+        return FrameSizes(tuple(max(least, size) for size in wanted.turn), wanted.name)
     shares = mix(wanted).shares
     counts = _whole([share for _, share in shares])
     order = _in_turn(counts)

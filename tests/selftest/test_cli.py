@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 from typing import Any, Self
 from xml.etree import ElementTree as ET
@@ -17,6 +18,7 @@ from rbops.selftest import run as run_module
 from rbops.selftest import servers as servers_module
 from rbops.selftest.options import SelftestOptions
 from rbops.selftest.result import Fault, Pair, Phase, SelftestResult, Source
+from rbops.selftest.sizes import Captured
 
 SPEC = "name: tiny\nrouter: {external_ports: 2, line_rate: 1Gbps}\nservers: {profile: lab}\n"
 SERVERS = "rbops_servers: {hosts: {n0: {ansible_host: 192.0.2.1}, n1: {ansible_host: 192.0.2.2}}}"
@@ -54,7 +56,10 @@ def test_a_size_that_no_frame_has_is_2(files: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--size", "imx"), "imx is not a valid frame size, expected 64 to 1518 bytes with FCS, or imix or abilene"),
+        (
+            ("--size", "imx"),
+            "imx is not a valid frame size, expected 64 to 1518 bytes with FCS, imix, abilene, or a capture",
+        ),
         (("--rates", "--sizes", "64,huge"), "huge is not a valid list of frame sizes"),
         (("--soak", "30"), "--soak: '30' is not a time"),
         (("--soak", "4s"), "4 s is not a valid time for a soak, expected 5 s to 8 h"),
@@ -160,6 +165,20 @@ def test_a_soak_and_mixes_are_handed_on(files: Path, seen: dict[str, Any]) -> No
     assert (options.size, options.rates.sizes) == ("abilene", (64, "imix"))
     assert (options.soak.seconds, options.soak.part) == (90.0, 0.5)
     assert options.phases == ("matrix", "pair", "rates", "soak")
+
+
+def test_the_sizes_of_a_capture_are_handed_on(files: Path, seen: dict[str, Any]) -> None:
+    header = struct.pack("<IHHIIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
+    frames = b"".join(struct.pack("<IIII", 1, at, 14, size) + bytes(14) for at, size in enumerate((60, 1514, 60)))
+    (files / "site.pcap").write_bytes(header + frames)
+    done = invoke(files, "--size", str(files / "site.pcap"), "--rates", "--sizes", f"imix,{files / 'site.pcap'}")
+    assert done.exit_code == 0, done.stderr
+    options = seen["options"]
+    assert options.size == Captured("site.pcap", (64, 1518, 64))
+    assert options.rates.sizes == ("imix", options.size)
+    done = invoke(files, "--size", str(files / "not.pcap"))
+    assert done.exit_code == 2
+    assert "not.pcap: No such file" in done.stderr.replace("\n", " ")
 
 
 def test_matrices_are_handed_on(files: Path, seen: dict[str, Any]) -> None:

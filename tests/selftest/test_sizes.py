@@ -7,13 +7,15 @@ from collections import Counter
 
 import pytest
 
+from rbops.errors import UsageError
 from rbops.predict.packets import mix
 from rbops.selftest.bench import by_size
 from rbops.selftest.options import SelftestOptions
 from rbops.selftest.result import Phase
 from rbops.selftest.run import run_selftest
-from rbops.selftest.sizes import MIXES, SizeCount, sizes_of
+from rbops.selftest.sizes import MIXES, MOST_TURNS, Captured, SizeCount, sizes_of
 from rbops.selftest.traffic import Traffic
+from tests.support.errors import raises
 
 from .conftest import ReferenceRouter, with_ipv6
 
@@ -56,9 +58,9 @@ def _counts(phase: Phase) -> dict[int, tuple[int, int]]:
 
 
 @pytest.mark.root
-@pytest.mark.parametrize("name", MIXES)
-def test_a_mix_crosses_the_router_whole_and_in_its_shares(router: ReferenceRouter, name: str) -> None:
-    """3 x 2 x 2,400 packets: whole turns of 12 and of 50, so that the numbers are exact."""
+@pytest.mark.parametrize("name", [*MIXES, Captured("a.pcap", (64, 1518, 300, 301))], ids=str)
+def test_a_mix_crosses_the_router_whole_and_in_its_shares(router: ReferenceRouter, name: str | Captured) -> None:
+    """3 x 2 x 2,400 packets: whole turns of 12, of 50 and of 4, so that the numbers are exact."""
     options = SelftestOptions(duration_s=1, packets=2_400, size=name, phases=("matrix",), family=4)
     result = router.steadily(lambda: run_selftest(router.plan, router.testers, router.mark, options))
     assert result.passed, result.faults
@@ -66,7 +68,7 @@ def test_a_mix_crosses_the_router_whole_and_in_its_shares(router: ReferenceRoute
     sizes = sizes_of(name)
     expected = {size: count * 14_400 // len(sizes.turn) for size, count in Counter(sizes.turn).items()}
     assert _counts(phase) == {size: (count, count) for size, count in expected.items()}
-    assert (phase.mix, phase.size) == (name, sizes.size)
+    assert (phase.mix, phase.size) == (sizes.mix, sizes.size)
     assert phase.rate_bps == pytest.approx(phase.rate_pps * sizes.mean * 8)
 
 
@@ -108,3 +110,13 @@ def test_latency_and_rates_of_a_mix(router: ReferenceRouter) -> None:
     assert (result.rate.mix, result.rate.size) == ("imix", 362)
     assert {(point.mix, point.size) for point in result.latencies} == {("imix", 362)}
     assert all(point.floor.samples > 0 for point in result.latencies)
+
+
+def test_a_captures_sizes_take_turns_in_its_order() -> None:
+    wanted = Captured.of("a.pcap", [40, 1514, 64, 9000] * 2000)
+    found = sizes_of(wanted)
+    assert (found.mix, len(found.turn), found.turn[:4]) == ("a.pcap", MOST_TURNS, (64, 1514, 64, 1518))
+    assert len(found.schedule) == 4 * MOST_TURNS
+    assert min(sizes_of(wanted, 6).turn) == 84
+    with raises(UsageError, "selftest.size"):
+        SelftestOptions(size=Captured("none.pcap", ()))
