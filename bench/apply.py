@@ -1,7 +1,7 @@
 """The push at scale: apply, apply again, verify, status and diff of labs of several sizes, with the phases apart.
 
-Run as root as ``python bench/apply.py [SERVERS ...]`` (by default 4, 8 and 16): each is a lab of that many servers, a
-full mesh on this machine. Wall time is the whole command's, as a user waits for it. CPU time is apart: this
+Run as root as ``python bench/apply.py [SERVERS ...]`` (by default 4, 8, 16 and 24): each is a lab of that many
+servers, a full mesh on this machine. Wall time is the whole command's, as a user waits for it. CPU time is apart: this
 machine's for the command with Ansible and ssh, and the servers' own (their cgroup); in a lab both share the
 processors, with real servers only the first is this machine's. Phases are the steps of the run's journal.
 """
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from rbops.lab.cgroup import lab_cgroup
 
-SIZES = (4, 8, 16)
+SIZES = (4, 8, 16, 24)
 BUDGET_S = {
     4: {"apply": 10, "apply again": 5, "status": 3},
     16: {"apply": 40, "apply again": 10, "verify": 60, "status": 3},
@@ -45,7 +45,8 @@ def measure(folder: Path, servers: int) -> None:
     name = f"rbb{servers}"
     spec = folder / f"{name}.yml"
     spec.write_text(SPEC.format(name=name, servers=servers), encoding="utf-8")
-    print(f"{servers} servers            wall s   budget   cpu here   cpu servers", flush=True)
+    load = os.getloadavg()[0]
+    print(f"{servers:2} servers           wall s   budget   cpu here   cpu servers   load {load:.0f}", flush=True)
     inventory = timed(name, servers, "lab up", "lab", "up", str(spec)).strip().splitlines()[-1]
     try:
         where = (str(spec), "-i", inventory)
