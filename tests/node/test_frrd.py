@@ -128,23 +128,18 @@ def test_it_starts_again_where_a_line_cannot_be_changed(frr: Frr, text: str) -> 
     frr.prepare(AROUND)
     (frr.run / "bgpd.vty").touch()
     (frr.etc / "frr.conf").write_text(text)
-    code = "import signal, sys, pathlib\nsignal.sigwait({signal.SIGUSR1})\npathlib.Path(sys.argv[1]).touch()"
-    mask = ["-c", f"import signal; signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGUSR1}})\n{code}"]
-    with subprocess.Popen([sys.executable, *mask, str(frr.run / "ready")]) as main:
-        wait_for(lambda: blocked(main.pid))
-        (frr.run / "main.pid").write_text(f"{main.pid}\n")
+    # It can be signalled from when its number is in the file.
+    code = "import os, signal, sys, pathlib\nsignal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})\n"
+    code += "ready, own = map(pathlib.Path, sys.argv[1:])\nown.write_text(f'{os.getpid()}\\n')\n"
+    code += "signal.sigwait({signal.SIGUSR1})\nready.touch()"
+    own = frr.run / "main.pid"
+    with subprocess.Popen([sys.executable, "-c", code, str(frr.run / "ready"), str(own)]) as main:
+        wait_for(lambda: own.exists() and own.read_text().endswith("\n"))
         assert frr.reload(AROUND) == "started again"
         main.wait(150)
     with raises(CheckFailed, "node.daemon-silent"):
         (frr.etc / "frr.conf").write_text(CONFIG)
         frr.reload(AROUND)
-
-
-def blocked(pid: int) -> bool:
-    """Whether a process waits for SIGUSR1 already."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    (mask,) = (line.split()[1] for line in lines if line.startswith("SigBlk"))
-    return bool(int(mask, 16) >> (signal.SIGUSR1 - 1) & 1)
 
 
 def test_its_files_or_its_package_are_missing(frr: Frr, monkeypatch: pytest.MonkeyPatch) -> None:
