@@ -15,8 +15,11 @@ import pytest
 from rbops.node.system import Kernel
 from rbops.node.tunnels import check
 from tests.fullkernel.tunnel_lab import CANARY, FAR, PEER, Lab, built, plan
+from tests.node.conftest import rbops_node_ends
 from tests.node.test_tunnels import tunnel
 from tests.support.esp import CBC, GCM
+
+__all__ = ["rbops_node_ends"]
 
 pytestmark = pytest.mark.root
 
