@@ -8,6 +8,7 @@ processors, with real servers only the first is this machine's. Phases are the s
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import resource
@@ -33,7 +34,11 @@ RBOPS = str(Path(sys.executable).with_name("rbops"))
 
 
 def main() -> int:
-    sizes = [int(word) for word in sys.argv[1:]] or list(SIZES)
+    parser = argparse.ArgumentParser(description="measure apply, verify, status and diff on labs")
+    parser.add_argument(
+        "servers", nargs="*", type=int, help=f"how many servers a lab has ({', '.join(map(str, SIZES))})"
+    )
+    sizes = parser.parse_args().servers or list(SIZES)
     with tempfile.TemporaryDirectory(prefix="rbops-bench-") as folder:
         os.environ["XDG_STATE_HOME"] = folder
         for servers in sizes:
