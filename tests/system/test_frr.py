@@ -8,9 +8,20 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.system.ases import (
+    PASSWORD,
+    ROUTING,
+    SERVERS,
+    entry,
+    meet,
+    outlive,
+    ping,
+    routes_go_and_come,
+    sessions,
+    three_ases,
+)
 from tests.system.driver import Cluster, wait_for
-from tests.system.peers import ROUTER_AS, Peer, kill, peer
-from tests.system.test_bgp import PASSWORD, ROUTING, SERVERS, entry, ping, sessions
+from tests.system.peers import Peer, kill
 from tests.system.test_routing import audit
 
 pytestmark = [pytest.mark.lab, pytest.mark.root]
@@ -44,16 +55,7 @@ def router(cluster: Cluster) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def peers(router: Cluster) -> Iterator[dict[int, Peer]]:
-    """As beside BIRD: AS 65000 and 65001 have the same prefix, AS 65003 is far."""
-    longer = "bgp_path.prepend(65001);"
-    with (
-        peer(router, 0, 65000, ("100.64.0.0/24",), options=f'bfd on; password "{PASSWORD}";') as zero,
-        peer(router, 1, 65001, ("100.64.0.0/24",), prepend=longer) as one,
-        peer(router, 3, 65003, ("192.0.2.0/24", "100.64.3.0/24"), options="") as three,
-    ):
-        found = {0: zero, 1: one, 3: three}
-        for each in found.values():
-            wait_for(f"the session on port {each.port}", lambda each=each: each.since())
+    with three_ases(router) as found:
         yield found
 
 
@@ -63,11 +65,7 @@ def routes(router: Cluster, server: str) -> str:
 
 
 def test_two_ases_reach_each_other_through_the_router(router: Cluster, peers: dict[int, Peer]) -> None:
-    wait_for("the far AS", lambda: peers[3].path_to("100.64.0.0/24") == f"{ROUTER_AS} 65000")
-    wait_for("the way back", lambda: peers[0].path_to("192.0.2.0/24") == f"{ROUTER_AS} 65003")
-    assert peers[3].path_to("198.51.100.0/24") == str(ROUTER_AS)
-    assert peers[0].path_to("100.64.3.0/24") is None
-    wait_for("n3's data plane", lambda: entry(router, "n3", "100.64.0.1") == "server 0, port 0, adjacency 1")
+    meet(router, peers)
     wait_for("n2's data plane", lambda: entry(router, "n2", "192.0.2.1") == "server 3, port 3, adjacency 1")
     assert entry(router, "n0", "100.64.0.1").startswith("port ext0 to ")
     assert "3 received" in ping(router)
@@ -103,24 +101,13 @@ def test_passwords_are_nowhere_but_in_their_file(router: Cluster, peers: dict[in
 
 
 def test_routes_go_and_come(router: Cluster, peers: dict[int, Peer]) -> None:
-    peers[3].ask("disable net0")
-    wait_for("its end at AS 65000", lambda: peers[0].path_to("192.0.2.0/24") is None)
-    wait_for("its end on n2", lambda: entry(router, "n2", "192.0.2.1") == "no route: the kernel")
-    peers[3].ask("enable net0")
-    wait_for("its return", lambda: entry(router, "n2", "192.0.2.1") == "server 3, port 3, adjacency 1")
+    routes_go_and_come(router, peers)
 
 
 def test_routes_outlive_a_daemon_that_is_killed(router: Cluster, peers: dict[int, Peer]) -> None:
-    """One of FRR's programs: all start again. Port 3's session has no BFD, so the peer keeps the routes."""
-    first = peers[3].since()
-    pid = router.on("n3", "systemctl", "show", "-P", "MainPID", "rbops-frr.service").strip()
-    router.on("n3", "sh", "-c", "kill -9 $(cat /run/rbops-frr/bgpd.pid)")
-    assert "20 received" in ping(router, 20)
-    wait_for("the session", lambda: peers[3].since() not in ("", first))
-    assert router.on("n3", "systemctl", "show", "-P", "MainPID", "rbops-frr.service").strip() != pid
-    wait_for("the route", lambda: peers[3].path_to("100.64.0.0/24") == f"{ROUTER_AS} 65000")
-    wait_for("n3", lambda: audit(router, "n3")["differences"] == 0)
-    assert "3 received" in ping(router)
+    """One of FRR's programs: all start again."""
+    kill_bgpd = ("sh", "-c", "kill -9 $(cat /run/rbops-frr/bgpd.pid)")
+    outlive(router, peers, "rbops-frr.service", lambda: router.on("n3", *kill_bgpd))
 
 
 def test_a_dead_peers_prefixes_move_to_another_ports(router: Cluster, peers: dict[int, Peer]) -> None:
