@@ -76,7 +76,6 @@ class _Server(threading.Thread):
     def __init__(self, target: Target, connect: Callable[[Target], Session]) -> None:
         super().__init__(name=f"rbops-poll-{target.name}", daemon=True)
         self._target, self._connect = target, connect
-        self._session: Session | None = None
         self._node: ServedNode | None = None
         self._change = threading.Condition()
         self._asked = self._closed = False
@@ -97,9 +96,9 @@ class _Server(threading.Thread):
         with self._change:
             self._closed = True
             self._change.notify_all()
-            session, self._session = self._session, None
-        if session is not None:
-            session.close()
+            node, self._node = self._node, None
+        if node is not None:
+            node.session.close()
 
     def run(self) -> None:
         last: RbopsError | None = None
@@ -126,17 +125,17 @@ class _Server(threading.Thread):
             return Answer(self._target.name, self._open().call("sample"))
         except RbopsError as error:
             with self._change:
-                broken, self._session = self._session, None
+                broken, self._node = self._node, None
             if broken is not None:
-                broken.close()
+                broken.session.close()
             return Answer(self._target.name, error=error)
 
     def _open(self) -> RemoteNode:
         """Over the connection that is kept, or a new one."""
         with self._change:
-            if self._session is not None and self._node is not None:
+            if self._node is not None:
                 return self._node
-        made = self._connect(self._target)
+        made = ServedNode(self._connect(self._target))
         with self._change:
-            self._session, self._node = made, ServedNode(made)
-            return self._node
+            self._node = made
+        return made

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from rbops.deploy.ssh import Completed, Conversation, Session
+from rbops.deploy.ssh import Completed, Conversation, Session, in_time
 from rbops.errors import Mismatch, RbopsError, StateUnknown, Unreachable, Where, error_from_json
 from rbops.node.start import FOLDER as COMPILED
 
@@ -23,7 +23,7 @@ _STAGED_TIMEOUT_S = 120.0
 REVERT_WAIT_S = 300.0
 
 _NO_PYTHON = 127
-_USAGE, _TIMED_OUT = 2, 124
+_USAGE = 2
 _SERVES_S, _GRACE_S = 86400.0, 10.0
 _NOT_STAGED = 97
 
@@ -37,9 +37,14 @@ class RemoteNode:
         self._session = session
         self._program = program
 
+    @property
+    def session(self) -> Session:
+        """The login it is called over."""
+        return self._session
+
     def call(self, verb: str, *arguments: str, timeout: float = VERB_TIMEOUT_S) -> Any:
         """Run a verb that succeeds with 0; raises what its exit code means, naming the server."""
-        return self._answer(verb, self._run(verb, *arguments, timeout=timeout))
+        return self._answer(verb, self.run(verb, *arguments, timeout=timeout))
 
     def call_staged(self, folder: str, files: Mapping[str, bytes], verb: str, *arguments: str) -> Any:
         """As :meth:`call`, after what :func:`stage` does: one command in place of three."""
@@ -53,13 +58,14 @@ class RemoteNode:
 
     def diff(self, *arguments: str) -> list[dict[str, str]]:
         """What ``apply`` would change; empty when nothing differs."""
-        done = self._run("diff", *arguments, timeout=VERB_TIMEOUT_S)
+        done = self.run("diff", *arguments)
         if done.returncode not in (0, 1) or (done.returncode == 1 and not done.stdout.strip()):
             raise self.failure("diff", done)
         found: list[dict[str, str]] = self._json("diff", done)
         return found
 
-    def _run(self, verb: str, *arguments: str, timeout: float) -> Completed:
+    def run(self, verb: str, *arguments: str, timeout: float = VERB_TIMEOUT_S) -> Completed:
+        """How a verb ended, and what it printed; raises what :meth:`Session.run` does."""
         return self._session.run(self._command(verb, *arguments), timeout)
 
     def _command(self, verb: str, *arguments: str) -> list[str]:
@@ -115,9 +121,9 @@ class ServedNode(RemoteNode):
                 conversation.finish(_GRACE_S)
 
     def run(self, verb: str, *arguments: str, timeout: float = VERB_TIMEOUT_S) -> Completed:
-        """How a verb ended, and what it printed."""
+        """As a process of its own would have ended."""
         if self._alone:
-            return super()._run(verb, *arguments, timeout=timeout)
+            return super().run(verb, *arguments, timeout=timeout)
         conversation = self._conversation or self._session.start(
             [self._session.target.python, self._program, "serve"], _SERVES_S
         )
@@ -129,16 +135,7 @@ class ServedNode(RemoteNode):
             return self._ended(conversation, verb, *arguments, timeout=timeout)
         answer = json.loads(line)
         done = Completed(answer["code"], answer["out"], answer["err"])
-        if done.returncode == _TIMED_OUT:
-            raise Unreachable(
-                f"`rbops-node {verb}` did not finish in {timeout:.0f} s",
-                code="ssh.timeout",
-                where=self._session.target.where,
-            )
-        return done
-
-    def _run(self, verb: str, *arguments: str, timeout: float) -> Completed:
-        return self.run(verb, *arguments, timeout=timeout)
+        return in_time(self._session.target, f"rbops-node {verb}", done, timeout)
 
     def _ended(self, conversation: Conversation, verb: str, *arguments: str, timeout: float) -> Completed:
         """The same by a process of its own, which says it too where the login is lost."""
@@ -149,7 +146,7 @@ class ServedNode(RemoteNode):
         if done is not None and done.returncode != _USAGE:
             raise self.failure(verb, done)
         self._alone = True
-        return super()._run(verb, *arguments, timeout=timeout)
+        return super().run(verb, *arguments, timeout=timeout)
 
 
 def stage(session: Session, folder: str, files: Mapping[str, bytes]) -> None:

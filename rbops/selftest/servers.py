@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from rbops.deploy.inventory import Target
 from rbops.deploy.node import RemoteNode, ServedNode
-from rbops.deploy.ssh import Session, each, open_session, raise_errors
+from rbops.deploy.ssh import each, open_session, raise_errors
 from rbops.errors import CheckFailed, RbopsError, Unreachable, Where
 from rbops.selftest.result import Fault
 
@@ -27,7 +27,6 @@ class CounterReader:
 
     def __init__(self, targets: Iterable[Target]) -> None:
         self._targets = tuple(targets)
-        self._sessions: dict[str, Session] = {}
         self._nodes: dict[str, ServedNode] = {}
         self._stack = ExitStack()
 
@@ -35,8 +34,7 @@ class CounterReader:
         opened = each(((target.name, target) for target in self._targets), open_session)
         for name, found in opened.items():
             if not isinstance(found, RbopsError):
-                self._sessions[name] = self._stack.enter_context(found)
-                self._nodes[name] = ServedNode(found)
+                self._nodes[name] = ServedNode(self._stack.enter_context(found))
                 self._stack.callback(self._nodes[name].close)
         try:
             raise_errors(opened)
@@ -56,7 +54,7 @@ class CounterReader:
 
     def run_on(self, server: str, argv: Sequence[str]) -> str:
         """Run a command on a server as root. Raises CheckFailed (1) when it fails, Unreachable (4)."""
-        done = self._sessions[server].run(argv, _COMMAND_S)
+        done = self._nodes[server].session.run(argv, _COMMAND_S)
         if done.returncode:
             raise CheckFailed(
                 f"`{shlex.join(argv)}` failed: {done.stderr.strip()}",

@@ -19,7 +19,7 @@ keys are checked against known_hosts, always; nothing switches that off.
 
 from __future__ import annotations
 
-from rbops.deploy.ssh.session import Completed, Conversation, Session, open_session, require_reachable, run
+from rbops.deploy.ssh.session import Completed, Conversation, Session, in_time, open_session, require_reachable, run
 from rbops.deploy.ssh.target import Target
 from rbops.deploy.ssh.together import each, raise_errors
 
@@ -29,6 +29,7 @@ __all__ = [
     "Session",
     "Target",
     "each",
+    "in_time",
     "open_session",
     "raise_errors",
     "require_reachable",

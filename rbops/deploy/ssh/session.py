@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from rbops.deploy.ssh.channel import Broken, Channel, Connection, Refused
 from rbops.deploy.ssh.login import log_in
@@ -21,7 +21,9 @@ from rbops.deploy.ssh.target import Target
 from rbops.deploy.ssh.together import each, raise_errors
 from rbops.errors import Unreachable
 
-__all__ = ["Completed", "Conversation", "Session", "open_session", "require_reachable", "run"]
+__all__ = ["Completed", "Conversation", "Session", "in_time", "open_session", "require_reachable", "run"]
+
+_Result = TypeVar("_Result")
 
 _POLL_S = 0.2
 _GRACE_S = 5.0
@@ -79,43 +81,30 @@ class Session:
         """
         words = shlex.join(argv[:3])
         try:
-            done = self._repeated(argv, timeout, input or b"", root=root)
+            done = _unrefused(lambda: self._once(argv, timeout, input or b"", root=root))
         except Broken as error:
             raise _broken(self.target, f"`{words}`", error) from error
-        if done.returncode == _TIMED_OUT:
-            raise Unreachable(
-                f"`{words}` did not finish in {timeout:.0f} s", code="ssh.timeout", where=self.target.where
-            )
-        return done
+        return in_time(self.target, words, done, timeout)
 
-    def _repeated(self, argv: Sequence[str], timeout: float, data: bytes, *, root: bool) -> Completed:
-        """Run it; again where it was refused, as the last command may not have ended for the server yet."""
-        deadline = time.monotonic() + _REFUSED_S
-        while True:
-            try:
-                with self._start(argv, timeout, root=root) as started:
-                    started.feed(data, time.monotonic() + timeout + _GRACE_S)
-                    return started.completed()
-            except Refused:
-                if self.spare is not None:
-                    self.spare()
-                elif time.monotonic() > deadline:
-                    raise
-                time.sleep(_BUSY_S)
+    def _once(self, argv: Sequence[str], timeout: float, data: bytes, *, root: bool) -> Completed:
+        try:
+            with self._start(argv, timeout, root=root) as started:
+                started.feed(data, time.monotonic() + timeout + _GRACE_S)
+                return started.completed()
+        except Refused:
+            if self.spare is not None:
+                self.spare()
+            raise
 
     def start(self, argv: Sequence[str], timeout: float) -> Conversation:
         """Start a command as root that is sent lines and answers in lines; ``timeout`` bounds it as in :meth:`run`.
 
         Raises Unreachable when the connection breaks.
         """
-        deadline = time.monotonic() + _REFUSED_S
-        while True:
-            try:
-                return Conversation(self._start(argv, timeout, root=True))
-            except Broken as error:
-                if not isinstance(error, Refused) or time.monotonic() > deadline:
-                    raise _broken(self.target, f"`{shlex.join(argv[:3])}`", error) from error
-            time.sleep(_BUSY_S)
+        try:
+            return Conversation(_unrefused(lambda: self._start(argv, timeout, root=True)))
+        except Broken as error:
+            raise _broken(self.target, f"`{shlex.join(argv[:3])}`", error) from error
 
     def _start(self, argv: Sequence[str], timeout: float, *, root: bool) -> _Started:
         bounded = ["timeout", "-k", "5", str(max(1, math.ceil(timeout))), *argv]
@@ -307,6 +296,27 @@ class Conversation:
         rest = bytes(self._started.out[self._read or self._started.beginning() :]).decode("utf-8", "replace")
         self._done = Completed(done.returncode, rest, done.stderr)
         return self._done
+
+
+def _unrefused(begin: Callable[[], _Result]) -> _Result:
+    """Begin something; again for a while where it is Refused, as the last command may not have ended for the server."""
+    deadline = math.inf
+    while True:
+        try:
+            return begin()
+        except Refused:
+            now = time.monotonic()
+            deadline = min(deadline, now + _REFUSED_S)
+            if now > deadline:
+                raise
+            time.sleep(_BUSY_S)
+
+
+def in_time(target: Target, command: str, done: Completed, timeout: float) -> Completed:
+    """``done``, unless timeout(1) has ended it: Unreachable then."""
+    if done.returncode == _TIMED_OUT:
+        raise Unreachable(f"`{command}` did not finish in {timeout:.0f} s", code="ssh.timeout", where=target.where)
+    return done
 
 
 def _broken(target: Target, command: str, error: Broken) -> Unreachable:
