@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-__all__ = ["MARK", "TABLE_LINE", "filled", "passwords"]
+__all__ = ["MARK", "TABLE_LINE", "filled", "passwords", "put_in"]
 
 MARK = "! Written by rbops: the running FRR is changed line by line."
 """In a rendered configuration: it says each thing that another line would change the default of."""
@@ -20,6 +20,11 @@ _PASSWORD = re.compile(r"^define ([A-Za-z][A-Za-z0-9_]{0,63}) = \"([!#-\[\]-~]{1
 def passwords(text: str) -> dict[str, str]:
     """Name -> password of the lines ``define NAME = "PASSWORD";`` of a key file."""
     return dict(_PASSWORD.findall(text))
+
+
+def put_in(text: str, known: Mapping[str, str]) -> str:
+    """With each ``@name@`` that is known replaced; a name that is not stays."""
+    return _NAME.sub(lambda found: known.get(found[1], found[0]), text)
 
 
 def filled(
@@ -37,4 +42,4 @@ def filled(
         "table": "" if vrf else TABLE_LINE,
         "routes": "\n".join(routes) or "!",
     }
-    return _NAME.sub(lambda found: known.get(found[1], found[0]), text)
+    return put_in(text, known)

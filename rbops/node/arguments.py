@@ -64,7 +64,7 @@ def parser(only: str = "") -> argparse.ArgumentParser:
 
 
 def _options() -> tuple[tuple[tuple[str, ...], str, dict[str, Any]], ...]:
-    """The options that only some verbs have: verbs, option, what argparse is told of it."""
+    """Options that not every verb takes: (verbs, option, keyword arguments of ``add_argument``)."""
     flag = {"action": "store_true"}
     return (
         (_NEED_RUN, "--run", {"required": True, "help": "the run's id"}),

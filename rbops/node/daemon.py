@@ -6,8 +6,6 @@ runtime folder, which go when it ends.
 
 from __future__ import annotations
 
-import os
-import pwd
 import re
 import socket
 from collections.abc import Iterator, Mapping
@@ -16,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from rbops.errors import CheckFailed, Mismatch, Where
+from rbops.node.daemonuser import owner, put, silent
 from rbops.node.devices import TABLE, VRF
 from rbops.node.netlink import dump_routes
-from rbops.node.state import write_whole
 
 __all__ = ["BIRD", "Bird", "parse_protocols"]
 
@@ -104,24 +102,10 @@ class Bird:
                     link.sendall(f"{command}\n".encode())
                     yield from _answer(lines)
         except OSError as error:
-            raise CheckFailed(
-                f"bird does not answer: {error.strerror or error}",
-                code="node.daemon-silent",
-                hint="look at `journalctl -u rbops-bird.service`",
-            ) from error
+            raise silent("bird", error.strerror or str(error)) from error
 
     def _put(self, name: str, data: bytes) -> None:
-        path = self.run / name
-        write_whole(path, data, 0o400)
-        os.chown(path, *(self.owner or _owner()))
-
-
-def _owner() -> tuple[int, int]:
-    try:
-        user = pwd.getpwnam(_USER)
-    except KeyError:
-        raise Mismatch("bird is not installed", code="node.not-installed", hint="apt-get install bird2") from None
-    return user.pw_uid, user.pw_gid
+        put(self.run / name, data, self.owner or owner(_USER, "bird"))
 
 
 def _answer(lines: Iterator[str]) -> Iterator[tuple[str, str]]:

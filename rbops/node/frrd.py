@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
 import re
 import shlex
 import signal
@@ -22,9 +21,9 @@ from typing import Any
 
 from rbops.common.frrfile import MARK, filled, passwords
 from rbops.errors import CheckFailed, Mismatch, Where
+from rbops.node.daemonuser import not_installed, owner, put, silent
 from rbops.node.devices import VRF
 from rbops.node.frrchange import change
-from rbops.node.state import write_whole
 
 __all__ = ["Frr", "Surroundings", "load", "sessions", "vtysh"]
 
@@ -160,16 +159,14 @@ class Frr:
             while not ready.exists():
                 os.kill(main, 0)
                 if time.monotonic() > deadline:
-                    raise _silent("it did not start again")
+                    raise silent("frr", "it did not start again")
                 time.sleep(0.1)
         except (OSError, ValueError) as error:
-            raise _silent("it did not start again") from error
+            raise silent("frr", "it did not start again") from error
         return "started again"
 
     def _put(self, name: str, text: str) -> None:
-        path = self.run / name
-        write_whole(path, text.encode(), 0o400)
-        os.chown(path, *(self.owner or _owner()))
+        put(self.run / name, text.encode(), self.owner or owner(_USER, "frr"))
 
 
 def load(folder: Path, name: str, keys: tuple[str, ...]) -> str:
@@ -185,7 +182,7 @@ def vtysh(folder: Path, words: tuple[str, ...], keys: tuple[str, ...]) -> str:
             command, capture_output=True, text=True, check=False, timeout=_LONGEST_S, errors="replace"
         )
     except FileNotFoundError:
-        raise Mismatch("frr is not installed", code="node.not-installed", hint="apt-get install frr") from None
+        raise not_installed("frr") from None
     except subprocess.TimeoutExpired:
         return f"vtysh did not end within {_LONGEST_S:.0f} s"
     if not done.returncode:
@@ -208,12 +205,12 @@ def ask(path: Path, question: str) -> str:
             while not (end := _RETURNED.search(data[-4:])):
                 more = link.recv(1 << 16)
                 if not more:
-                    raise _silent("it closed its socket")
+                    raise silent("frr", "it closed its socket")
                 data += more
     except OSError as error:
-        raise _silent(error.strerror or str(error)) from error
+        raise silent("frr", error.strerror or str(error)) from error
     if end[1] != b"\0":
-        raise _silent(data[:-4].decode("utf-8", "replace").strip() or "it gave no reason")
+        raise silent("frr", data[:-4].decode("utf-8", "replace").strip() or "it gave no reason")
     return data[:-4].decode("utf-8", "replace")
 
 
@@ -256,19 +253,3 @@ def _peers(said: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
 def _since(peer: Mapping[str, Any]) -> str:
     epoch = peer.get("peerUptimeEstablishedEpoch")
     return "-" if not isinstance(epoch, int) else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(epoch))
-
-
-def _owner() -> tuple[int, int]:
-    try:
-        user = pwd.getpwnam(_USER)
-    except KeyError:
-        raise Mismatch("frr is not installed", code="node.not-installed", hint="apt-get install frr") from None
-    return user.pw_uid, user.pw_gid
-
-
-def _silent(reason: str) -> CheckFailed:
-    return CheckFailed(
-        f"frr does not answer: {reason}",
-        code="node.daemon-silent",
-        hint="look at `journalctl -u rbops-frr.service`",
-    )

@@ -34,7 +34,7 @@ _MANIFEST = "manifest.json"
 _COST = 1 << 14
 _MEMORY = 64 << 20
 _NAME = re.compile(r"[0-9]{6}")
-_PASSWORDS = tuple(f"{name}/keys.conf" for name in DAEMONS)
+_PASSWORDS = tuple(program.keys.removeprefix("/etc/rbops/") for program in DAEMONS.values())
 """Of the routing daemons' sessions, below /etc/rbops."""
 
 
@@ -117,22 +117,14 @@ class Generations:
 
     def tree(self, generation: Generation, target: Path) -> None:
         """Copy its /etc/rbops to ``target``, with the present keys. Mismatch (3) when those are others than then."""
-        secrets = {name: self._kept(name, mark) for name, mark in generation.manifest["secrets"].items()}
-        for name, content in secrets.items():
-            if content is None:
-                raise Mismatch(
-                    f"the keys are not those that generation {generation.manifest['number']} was confirmed with",
-                    code="node.keys-changed",
-                    where=Where(file=str(self.etc / name)),
-                    hint="write the earlier keys into the key files and `rbops apply` the earlier spec",
-                )
+        secrets = {name: self._kept(generation, name, mark) for name, mark in generation.manifest["secrets"].items()}
         copy_tree(generation.etc, target)
         for name, content in secrets.items():
             (target / name).parent.mkdir(mode=0o755, exist_ok=True)
-            write_whole(target / name, content or b"")
+            write_whole(target / name, content)
 
-    def _kept(self, name: str, mark: Mapping[str, str]) -> bytes | None:
-        """The secrets of a generation as they still are here; None where they are not.
+    def _kept(self, generation: Generation, name: str, mark: Mapping[str, str]) -> bytes:
+        """The secrets of a generation as they still are here; Mismatch (3) where they are not.
 
         Routing daemons have theirs in the same form: another one's are looked at too.
         """
@@ -140,7 +132,12 @@ class Generations:
             content = path.read_bytes() if path.is_file() else b""
             if hmac.compare_digest(_mark(content, bytes.fromhex(mark["salt"])), mark["scrypt"]):
                 return content
-        return None
+        raise Mismatch(
+            f"the keys are not those that generation {generation.manifest['number']} was confirmed with",
+            code="node.keys-changed",
+            where=Where(file=str(self.etc / name)),
+            hint="write the earlier keys into the key files and `rbops apply` the earlier spec",
+        )
 
     def _fill(self, part: Path) -> None:
         copy_tree(self.etc, part / "etc", leave_out=frozenset(str(self.etc / name) for name in _secret_names()))

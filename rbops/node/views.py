@@ -56,17 +56,20 @@ class Views:
     started: Started = field(default_factory=Started)
 
     def prepare_daemon(self) -> None:
-        """Write what the routing daemon reads at its start. Mismatch (3) where there is no configuration."""
-        if self._speaks("frr"):
-            self.frr.prepare(self._surroundings())
+        """Write the files that the routing daemon reads when it starts. Mismatch (3) if it has no configuration."""
+        config = self._config()
+        around = self._surroundings(config)
+        if _speaks_frr(config):
+            self.frr.prepare(around)
         else:
-            self.bird.prepare(self._surroundings().devices)
+            self.bird.prepare(around.devices)
             self.bird.recovery()
 
     def reload_daemon(self) -> str:
         """Have the routing daemon read its configuration again; what it says."""
-        around = self._surroundings()
-        return self.frr.reload(around) if self._speaks("frr") else self.bird.reload(around.devices)
+        config = self._config()
+        around = self._surroundings(config)
+        return self.frr.reload(around) if _speaks_frr(config) else self.bird.reload(around.devices)
 
     def daemon_status(self) -> dict[str, Any] | None:
         """The sessions of the routing daemon that runs; None where none does."""
@@ -75,24 +78,18 @@ class Views:
     def _planned_daemon(self, config: NodeConfig) -> dict[str, Any] | None:
         if config.routing is None:
             return None
-        kind = config.routing.kind
-        found = self.frr.status() if kind == "frr" else self.bird.status()
-        return found or {"daemon": kind, "sessions": [], "error": "it does not run"}
+        found = self.frr.status() if _speaks_frr(config) else self.bird.status()
+        return found or {"daemon": config.routing.kind, "sessions": [], "error": "it does not run"}
 
-    def _speaks(self, kind: str) -> bool:
-        routing = self._config().routing
-        return routing is not None and routing.kind == kind
-
-    def _surroundings(self) -> Surroundings:
+    def _surroundings(self, config: NodeConfig) -> Surroundings:
         """External port of the router -> its device here, and the ways to others; none where a device is missing."""
-        config = self._config()
         try:
             names = resolve_names(config, self.system)
         except Mismatch:
             # Sessions of other ports shall not wait for it.
             return Surroundings({}, ())
         devices = {port.id: names[port.name] for port in config.ports if port.id is not None and port.name in names}
-        if not self._speaks("frr"):
+        if not _speaks_frr(config):
             return Surroundings(devices, ())
         return Surroundings(devices, tuple(frr.host_routes(config, table.rows(table.load(config)), names)))
 
@@ -250,6 +247,10 @@ class Views:
         if not Path("/run/systemd/system").is_dir():
             return "no systemd"
         return self.system.run(("systemctl", "is-active", unit)).stdout.strip() or "unknown"
+
+
+def _speaks_frr(config: NodeConfig) -> bool:
+    return config.routing is not None and config.routing.kind == "frr"
 
 
 def resolve_names(config: NodeConfig, system: System) -> dict[str, str]:

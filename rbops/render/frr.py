@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from rbops.common.daemons import DAEMONS
-from rbops.common.frrfile import MARK
+from rbops.common.frrfile import MARK, put_in
 from rbops.render.files import File
 from rbops.render.speaking import Speaking
 from rbops.render.templates import template
@@ -26,7 +26,8 @@ def frr_files(here: Speaking, digest: str) -> tuple[File, ...]:
     """The configuration: as rendered, or the user's own with this server's addresses."""
     speaks = here.speaks
     if speaks.own is not None:
-        return (File(CONFIG, _own(here, speaks.own).encode()),)
+        known = {"server": str(here.server.index), "router_id": here.me.router_id, "address": here.me.address}
+        return (File(CONFIG, put_in(speaks.own, known).encode()),)
     text = template(
         "frr/frr.conf",
         cluster=here.plan.name,
@@ -87,9 +88,3 @@ def _permitted(wanted: str, word: str) -> str:
     words += [f"ge {shortest}"] if shortest > length else []
     words += [f"le {longest}"] if longest > length else []
     return " ".join(words)
-
-
-def _own(here: Speaking, text: str) -> str:
-    """A file of the user's own; what it says after ``@`` of a server's numbers is put in."""
-    known = {"server": str(here.server.index), "router_id": here.me.router_id, "address": here.me.address}
-    return re.sub(r"@([a-z_]+)@", lambda found: known.get(found[1], found[0]), text)

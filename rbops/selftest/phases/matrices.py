@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -97,7 +98,7 @@ def _measure(session: Session, name: str, wanted: MatrixOptions) -> MatrixRun:
     """
     traffic = _traffic(session, name, wanted)
     asked = MatrixRun(_named(name), wanted.load_of(name), family=session.bench.family)
-    measured, simulated = _Sum(), _Sum()
+    measured, simulated = (dict[tuple[str, str], Counter[str | None]]() for _ in range(2))
     for attempt in range(_ATTEMPTS):
         outcome, counted = session.counted(traffic)
         taken = _taken(session, outcome, counted)
@@ -108,8 +109,8 @@ def _measure(session: Session, name: str, wanted: MatrixOptions) -> MatrixRun:
             session.notes.append(f"{traffic.name}: {text} at {2 * pps:,.0f} packets a second and port")
             traffic = replace(traffic, pps=pps, chunk=_chunk(pps), burst=_burst(session, pps))
             continue
-        measured.add(_paths(outcome.phase))
-        simulated.add(_simulated(session, traffic, outcome, counted))
+        _add(_paths(outcome.phase), measured)
+        _add(_simulated(session, traffic, outcome, counted), simulated)
         found = compared(asked, measured, simulated)
         if found.agrees is not False:
             break
@@ -119,12 +120,9 @@ def _measure(session: Session, name: str, wanted: MatrixOptions) -> MatrixRun:
     return found
 
 
-class _Sum(dict[tuple[str, str], dict[str | None, int]]):
-    def add(self, paths: Paths) -> None:
-        for ends, taken in paths.items():
-            for via, packets in taken.items():
-                own = self.setdefault(ends, {})
-                own[via] = own.get(via, 0) + packets
+def _add(paths: Paths, total: dict[tuple[str, str], Counter[str | None]]) -> None:
+    for ends, taken in paths.items():
+        total.setdefault(ends, Counter()).update(taken)
 
 
 def _simulated(session: Session, traffic: Traffic, outcome: Outcome, counted: Readings) -> Paths:
