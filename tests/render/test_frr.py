@@ -16,9 +16,9 @@ from rbops.errors import Mismatch
 from rbops.plan import ClusterPlan
 from rbops.planner import load_plan
 from rbops.render import render
-from rbops.render.daemons import daemon_files
 from rbops.render.frr import CONFIG, _permitted
 from rbops.render.speaking import node_part
+from tests.render.spoken import config, planned
 from tests.support.errors import raises
 
 needs_frr = pytest.mark.skipif(shutil.which("vtysh", path="/usr/sbin:/usr/bin") is None, reason="needs frr")
@@ -43,16 +43,7 @@ routing:
 
 
 def plan(folder: Path, *, ports: int = 4, more: str = "") -> ClusterPlan:
-    (folder / "p").touch(0o600)
-    (folder / "p").write_text("canary\n")
-    (folder / "router.yml").write_text(SPEC.format(ports=ports, more=more))
-    return load_plan(folder / "router.yml")
-
-
-def config(made: ClusterPlan, name: str) -> str:
-    files = {file.path: file for file in daemon_files(made, made.server(name), "0" * 64)}
-    assert "canary" not in "".join(file.content.decode() for file in files.values())
-    return files[CONFIG].content.decode()
+    return planned(folder, SPEC.format(ports=ports, more=more))
 
 
 def test_each_server_speaks_to_its_own_neighbours_and_to_all_servers(tmp_path: Path) -> None:
