@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +37,8 @@ def test_a_daemon_hears_signals_that_rbops_was_started_to_ignore(group: Cgroup) 
     command = [sys.executable, "-c", START, str(group.path)]
     subprocess.run(["sh", "-c", 'trap "" INT HUP; exec "$@"', "sh", *command], check=True)
     (pid,) = group.pids()
+    while Path("/proc", str(pid), "comm").read_text(encoding="ascii") != "sleep\n":  # it is still on its way
+        time.sleep(0.01)
     status = Path("/proc", str(pid), "status").read_text(encoding="ascii")
     ignored = next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("SigIgn:"))
     assert ignored & (1 << 0 | 1 << 1) == 0, "HUP and INT"
