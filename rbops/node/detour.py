@@ -2,7 +2,9 @@
 
 The kernel drops every IPv4 route through a device that goes down, without a word, though the fabric has other paths.
 Any other server forwards a frame for the port that its destination MAC names, so the route is put back through the
-first internal port that has a carrier; when the cable is back, so is the route.
+first internal port that has a carrier; when the cable is back, so is the route. A cable that only loses its carrier
+takes no route away, but whoever follows one loses his packets: such routes are moved too, and those that somebody
+writes over that port later.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ class Detour:
         self._ports = ports
         self._home: dict[int, dict[Route, Route]] = {}
         self._internal: frozenset[int] = frozenset()
+        self._dead: frozenset[int] = frozenset()
         self._made: set[tuple[int, int]] = set()
         self._state: tuple[tuple[int, bool], ...] = ()
 
@@ -41,22 +44,30 @@ class Detour:
         )
         if state == self._state:
             return 0
+        self._dead = frozenset(index for index, carrier in state if not carrier)
         self._internal = frozenset(index for index, _ in state)
         first, self._state = not self._state, state
-        alive = [index for index, carrier in state if carrier]
-        dead = {index for index, carrier in state if not carrier}
         requests: list[bytes] = []
-        moved = 0
-        if dead and alive:
-            moved += self._away(rib, dead, alive[0], requests)
+        moved = self._away(rib, list(rib.routes), requests)
         if not first:
-            moved += self._back(rib, set(alive), requests)
+            moved += self._back(rib, set(self._internal - self._dead), requests)
         _send(requests)
         return moved
 
-    def _away(self, rib: Rib, dead: set[int], other: int, requests: list[bytes]) -> int:
-        count = 0
-        for key, have in list(rib.routes.items()):
+    def move_changed(self, rib: Rib) -> int:
+        """Of what changed, have the kernel move what leads over dead internal ports; returns how many."""
+        requests: list[bytes] = []
+        moved = self._away(rib, list(rib.changed), requests) if self._dead else 0
+        _send(requests)
+        return moved
+
+    def _away(self, rib: Rib, keys: list[int], requests: list[bytes]) -> int:
+        alive = self._internal - self._dead
+        if not self._dead or not alive:
+            return 0
+        dead, other, count = self._dead, min(alive), 0
+        for key in keys:
+            have = rib.routes.get(key, ())
             for route in have if isinstance(have, tuple) else (have,):
                 if not self.is_behind_fabric(route.paths) or not any(path.device in dead for path in route.paths):
                     continue

@@ -2,6 +2,10 @@
 
 The kernel tells what goes (rtnetlink's groups); whatever it is, this server's place in the network is then compared
 with what was applied last. What others add beside it stays, for `rbops diff` to show.
+
+Routes whose planned internal port has no carrier are left alone: rbops-fib leads the server's own packets over another
+port meanwhile (``detour.py``), and where it does not run, none would arrive. They are compared again when the cable is
+back.
 """
 
 from __future__ import annotations
@@ -45,7 +49,7 @@ def network(config: NodeConfig, system: System, state: State) -> Network:
     """
     right = config.routes.file not in {s.subject.removeprefix("file ") for s in differing(planned_files(config))}
     rows = tuple(table.rows(table.load(config))) if right else None
-    return Network(system, config, state, resolve(config, system), rows)
+    return Network(system, config, state, resolve(config, system), rows, mends=True)
 
 
 def missing(found: Network) -> list[Setting]:
@@ -60,7 +64,10 @@ def _lacks(setting: Setting) -> bool:
 
 
 def restore(found: Network) -> list[Setting]:
-    """Make what is missing, in order; CheckFailed (1) for what cannot be, such as a route over a port that is down."""
+    """Make what is missing, in order; CheckFailed (1) for what cannot be.
+
+    Such as a route over an external port that is down.
+    """
     done: list[Setting] = []
     for _, stage in (*found.before_ports(), *found.after_ports()):
         todo = [setting for setting in stage() if _lacks(setting)]

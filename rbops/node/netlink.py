@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from rbops.errors import CheckFailed
@@ -19,6 +19,7 @@ __all__ = [
     "LOCAL",
     "UNICAST",
     "KernelRoute",
+    "Routes",
     "attribute",
     "attributes",
     "dump_routes",
@@ -58,6 +59,10 @@ class KernelRoute:
     source: int | None
     metric: int
     kind: int = UNICAST
+
+
+Routes = Mapping[tuple[int, int, int], KernelRoute]
+"""By address, length and metric."""
 
 
 def dump_routes(protocol: int, table: int, family: int = socket.AF_INET) -> bytes:

@@ -30,6 +30,7 @@ from rbops.node.schema import NodeConfig
 from rbops.node.settings import Setting
 from rbops.node.state import State, read_json, write_whole
 from rbops.node.system import System
+from rbops.node.table import Hop
 
 __all__ = ["Network", "Stage"]
 
@@ -38,13 +39,17 @@ Stage = tuple[str, Callable[[], list[Setting]]]
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """``found``: planned port -> device; ``table``: the cluster's routes, None where they are not here."""
+    """``found``: planned port -> device; ``table``: the cluster's routes, None where they are not here.
+
+    ``mends``: for the watch, which leaves alone what cannot be put back as long as a cable is cut.
+    """
 
     system: System
     config: NodeConfig
     state: State
     found: Mapping[str, Device]
     table: tuple[table.Row, ...] | None
+    mends: bool = False
 
     @property
     def _ipv6(self) -> bool:
@@ -125,7 +130,15 @@ class Network:
         if self.table is None:
             return []
         want = table.hops(self.table, self.config, self.names)
-        return routes.settings(want, netlink.parse_routes(dump), self._indexes())
+        return self._compared(want, netlink.parse_routes(dump), routes.IPV4)
+
+    def _compared(self, want: Mapping[tuple[int, int], Hop], have: netlink.Routes, kind: routes.Kind) -> list[Setting]:
+        """Without those of a cut cable: rbops-fib leads them over another one (``detour.py``)."""
+        indexes, cut = self._indexes(), self._cut()
+        if cut:
+            inside = frozenset(self.found[port].index for port in self._internal)
+            want, have = routes.without_cut(want, have, indexes, inside=inside, cut=cut, absent=self.mends)
+        return routes.settings(want, have, indexes, kind)
 
     def _rules(self) -> list[Setting]:
         apart = vrf.chosen(self.config, self.system)
@@ -136,7 +149,7 @@ class Network:
             return []
         want = table.hops(self.table, self.config, self.names, ipv6=True)
         have = netlink.parse_routes(netlink.dump_routes(PROTOCOL, TABLE, AF_INET6))
-        return routes.settings(want, have, self._indexes(), routes.IPV6)
+        return self._compared(want, have, routes.IPV6)
 
     def _rules6(self) -> list[Setting]:
         apart = vrf.chosen(self.config, self.system)
@@ -148,7 +161,12 @@ class Network:
         services.remember(self.config, self.state, self.system)
 
     def _remember_routes(self) -> None:
-        """After the routes were read back as planned: the kernel's bytes now represent the planned table."""
+        """After the routes were read back as planned: the kernel's bytes now represent the planned table.
+
+        Not where some were left alone, which may be missing.
+        """
+        if self.mends and self._cut():
+            return
         dump = netlink.dump_routes(PROTOCOL, TABLE)
         known = read_json(self.state.routes)
         mark = self._fingerprint(dump)
@@ -164,5 +182,18 @@ class Network:
             found |= {d.name: d.index for d in devices.inventory(self.system) if d.name in more}
         return found
 
+    @property
+    def _internal(self) -> list[str]:
+        return [port.name for port in self.config.kernel_ports if port.kind == "internal"]
+
+    def _cut(self) -> frozenset[int]:
+        """The internal devices without a carrier, by index: a file that a port which is down refuses to show."""
+        inside = [self.found[port] for port in self._internal]
+        return frozenset(
+            each.index for each in inside if self.system.read(f"/sys/class/net/{each.name}/carrier") != "1"
+        )
+
     def _fingerprint(self, dump: bytes) -> str:
-        return routes.fingerprint(self.config.routes.sha256, self.config.digest, self._indexes(), dump)
+        """With the cables that are cut: what is right meanwhile is not right when they are back."""
+        wanted = f"{self.config.digest} {sorted(self._cut())}"
+        return routes.fingerprint(self.config.routes.sha256, wanted, self._indexes(), dump)

@@ -9,11 +9,11 @@ from ipaddress import IPv4Address, IPv6Address
 from socket import AF_INET, AF_INET6, inet_ntop
 
 from rbops.node.devices import PROTOCOL, TABLE
-from rbops.node.netlink import BROADCAST, LOCAL, KernelRoute
+from rbops.node.netlink import BROADCAST, LOCAL, KernelRoute, Routes
 from rbops.node.settings import Action, Ip, Run, Setting
 from rbops.node.table import Hop
 
-__all__ = ["IPV6", "SUBJECT", "SUBJECT6", "Kind", "fingerprint", "settings"]
+__all__ = ["IPV4", "IPV6", "SUBJECT", "SUBJECT6", "Kind", "fingerprint", "settings", "without_cut"]
 
 SUBJECT, SUBJECT6 = "kernel routes", "kernel IPv6 routes"
 _SINGLE = 50
@@ -53,7 +53,7 @@ IPV6 = Kind(SUBJECT6, 1024, AF_INET6, (Run(("ip", "-6", "route", "flush", *_OURS
 
 def settings(
     want: Mapping[tuple[int, int], Hop],
-    have: Mapping[tuple[int, int, int], KernelRoute],
+    have: Routes,
     indexes: Mapping[str, int],
     kind: Kind = IPV4,
 ) -> list[Setting]:
@@ -81,6 +81,35 @@ def settings(
         Setting(subject, _prefix(prefix), _have(now, names, kind), want_text, (action,), flush)
         for prefix, now, want_text, action in changes
     ]
+
+
+def without_cut(
+    want: Mapping[tuple[int, int], Hop],
+    have: Routes,
+    indexes: Mapping[str, int],
+    *,
+    inside: frozenset[int],
+    cut: frozenset[int],
+    absent: bool,
+) -> tuple[dict[tuple[int, int], Hop], dict[tuple[int, int, int], KernelRoute]]:
+    """Both without the routes whose planned device is one of ``cut`` and which the kernel leads over another one.
+
+    That one is of ``inside``, the internal devices, and the next hop is the planned one. With ``absent`` those too
+    that the kernel does not have at all, or has otherwise: no packet would follow them over their planned device.
+    """
+    over = {index: name for name, index in indexes.items() if index in cut}
+    names = frozenset(over.values())
+    dead = {prefix: hop for prefix, hop in want.items() if hop.gateway is not None and hop.device in names}
+    moved = {
+        key[:2]
+        for key, route in have.items()
+        if key[:2] in dead and route.device in inside - cut and route.gateway == dead[key[:2]].gateway
+    }
+    left = dead.keys() if absent else moved
+    return (
+        {prefix: hop for prefix, hop in want.items() if prefix not in left},
+        {key: route for key, route in have.items() if key[:2] not in left},
+    )
 
 
 def fingerprint(table_sha256: str, plan_digest: str, indexes: Mapping[str, int], dump: bytes) -> str:

@@ -61,5 +61,6 @@ class Side:
         self.rib = fresh
 
     def derive(self) -> list[tuple[Hop | None, list[int]]]:
-        """What changed: see :meth:`Rib.derive`."""
+        """What changed: see :meth:`Rib.derive`. Routes that were written over a cut cable are moved."""
+        self._detour.move_changed(self.rib)
         return self.rib.derive()

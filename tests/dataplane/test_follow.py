@@ -246,6 +246,24 @@ def test_a_cut_cable_takes_no_route(following: Following4, how: str) -> None:
     assert f.differences() == 0
 
 
+def test_what_is_written_over_a_cut_cable_is_moved_too(following: Following4) -> None:
+    f = following
+    run("ip", "link", "set", "far-int3", "down")
+    f.settle()
+    f.route("add 203.0.113.0/24 via 169.254.3.1 dev int3 onlink proto bird metric 7")
+    f.route("replace 198.18.3.0/24 via 169.254.3.1 dev int3 onlink proto 82")
+    f.settle()
+    lines = subprocess.run(["ip", "route", "show", "table", "82"], capture_output=True, text=True, check=True).stdout
+    assert "203.0.113.0/24 via 169.254.3.1 dev int1 proto bird metric 7 onlink" in lines
+    assert "198.18.3.0/24 via 169.254.3.1 dev int1 proto 82 onlink" in lines
+    run("ip", "link", "set", "far-int3", "up")
+    f.settle()
+    lines = subprocess.run(["ip", "route", "show", "table", "82"], capture_output=True, text=True, check=True).stdout
+    assert "203.0.113.0/24 via 169.254.3.1 dev int3 proto bird metric 7 onlink" in lines
+    assert "198.18.3.0/24 via 169.254.3.1 dev int3 proto 82 onlink" in lines
+    assert f.differences() == 0
+
+
 def test_lost_messages_are_read_again_and_counted(following: Following4) -> None:
     f = following
     f.events._link.setsockopt(1, 33, 4096)  # SO_RCVBUFFORCE

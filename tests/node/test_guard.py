@@ -15,7 +15,7 @@ from rbops.node import guard, managers
 from rbops.node.settings import Put, Run, Setting
 from rbops.node.state import State
 from rbops.node.system import Done
-from tests.node.conftest import DRIVER, ROOT, Server
+from tests.node.conftest import DRIVER, ROOT, Server, command
 from tests.node.recorded import Recorded
 from tests.system.driver import wait_for
 
@@ -29,6 +29,9 @@ TAKEN = (
     "nft delete table ip rbops; ip rule del pref 85",
     "ip link set int1 down; ip link set int1 up",
 )
+
+MOVED = "198.18.1.0/24 via 169.254.1.0 dev int2 onlink src 198.18.0.1 proto 82 table 82"
+"""Of port 1, whose planned way is int1."""
 
 
 @contextmanager
@@ -58,6 +61,28 @@ def test_what_was_taken_away_comes_back(server: Server, tmp_path: Path) -> None:
     assert status["missing"] == []
     assert status["restored"]["count"] >= len(TAKEN)
     assert "restored: policy rules: pref 85 iif lo lookup 82 suppress_prefixlength 0 (was absent)" in log.read_text()
+    assert server.node("diff") == []
+
+
+@pytest.mark.root
+def test_routes_over_a_cut_cable_stay_where_they_were_moved(server: Server, tmp_path: Path) -> None:
+    """As rbops-fib moves them: one is led over another cable, one is missing. A rule shows that the watch looked."""
+    server.install()
+    server.node("apply")
+    before = server.kernel()
+    with watched(server, tmp_path / "journal"):
+        command("ip", "-n", server.peer, "link", "set", "p-int1", "down")
+        wait_for("the loss", lambda: "NO-CARRIER" in server.run("ip", "link", "show", "int1").stdout, 30)
+        server.run("sh", "-c", f"ip route replace {MOVED}")
+        server.run("ip", "route", "del", "198.18.1.2", "table", "82")
+        away = server.kernel()
+        server.run("ip", "rule", "del", "pref", "85")
+        wait_for("the rule", lambda: server.kernel()["rules"] == before["rules"], 30)
+        assert server.kernel()["routes"] == away["routes"]
+        assert server.node("status")["missing"] == []
+        assert [one["setting"] for one in server.node("diff", code=1)] == ["198.18.1.2/32"], "this one is nowhere"
+        command("ip", "-n", server.peer, "link", "set", "p-int1", "up")
+        wait_for("all as planned", lambda: server.kernel() == before, 30)
     assert server.node("diff") == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 
@@ -95,6 +96,28 @@ def test_routes() -> None:
         "route replace local 198.18.0.1/32 dev eth7 scope host src 198.18.0.1 proto 82 table 82",
         "route replace broadcast 198.18.0.255/32 dev eth7 scope link src 198.18.0.1 proto 82 table 82",
     ]
+
+
+def test_routes_of_a_cut_cable() -> None:
+    """Led over another internal port with the planned next hop they are right; others are compared as ever."""
+    want = table.hops(table.rows(ROWS), config(ports=[external(), internal()]), DEVICES)
+    planned = KernelRoute(0xA9FE0101, 8, onlink=True, source=0xC6120001, metric=0)
+    here = (0xC6120102, 32)
+    places = {"inside": frozenset({8, 9}), "cut": frozenset({8})}
+    for now, left in (
+        (dataclasses.replace(planned, device=9), True),
+        (dataclasses.replace(planned, device=7), False),
+        (dataclasses.replace(planned, device=9, gateway=0xA9FE0301), False),
+        (planned, False),
+    ):
+        some, have = routes.without_cut(want, {(*here, 0): now}, INDEXES, absent=False, **places)
+        assert (here not in some, not have) == (left, left), now
+        assert want.keys() - some.keys() <= {here}
+    some, have = routes.without_cut(want, {(*here, 0): planned}, INDEXES, absent=True, **places)
+    assert not have
+    assert {hop.device for hop in some.values()} == {"eth7"}, "what leaves by other ports is looked at"
+    places["cut"] = frozenset()
+    assert routes.without_cut(want, {}, INDEXES, absent=True, **places) == (want, {})
 
 
 def test_the_routers_addresses_are_in_its_own_table() -> None:

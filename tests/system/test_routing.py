@@ -119,15 +119,41 @@ def test_a_cut_cable_leaves_routes_in_kernel_and_data_plane(following: Cluster) 
             "n3's own packets",
             lambda: "1 received" in following.on("t3", "ping", "-n", "-c", "1", "-W", "2", "198.18.0.2", check=False),
         )
+        check_the_other_end(following)
     finally:
         following.on("n3", "ip", "link", "set", "int0", "up")
     wait_for(
         "the route's return",
         lambda: "dev int0" in following.on("n3", "ip", "route", "show", "198.18.0.2", "table", "82"),
     )
+    wait_for("n0's routes' return", lambda: "via" in following.on("n0", *OVER_INT3))
     wait_for("n3", lambda: audit(following, "n3")["differences"] == 0)
     done = following.verb("verify", "-k", "routes or slow_path or forwards")
     assert done.code == 0, done.out
+    assert not kernel_routes(following, "n0")
+
+
+OVER_INT3 = ("ip", "route", "show", "table", "82", "dev", "int3")
+
+
+def kernel_routes(cluster: Cluster, server: str) -> list[Any]:
+    """What `rbops-node diff` says of the kernel's routes."""
+    found = json.loads(cluster.on(server, "rbops-node", "diff", "--json", check=False))
+    return [each for each in found if each["subject"] == "kernel routes"]
+
+
+def check_the_other_end(following: Cluster) -> None:
+    """n0's port is up, without a carrier: its routes stay moved, also when the watch puts something else back."""
+    assert "NO-CARRIER" in following.on("n0", "ip", "link", "show", "dev", "int3")
+    wait_for("n0's routes", lambda: not following.on("n0", *OVER_INT3).strip())
+    following.on("n0", "ip", "rule", "del", "pref", "85")
+    wait_for("the watch", lambda: "85:" in following.on("n0", "ip", "rule", "show"))
+    assert not following.on("n0", *OVER_INT3).strip()
+    assert "via 169.254.3." in following.on("n0", "ip", "route", "show", "198.18.3.0/24", "table", "82")
+    assert not kernel_routes(following, "n0")
+    for server, source, other in (("n0", "198.18.0.1", "198.18.3.1"), ("n3", "198.18.3.1", "198.18.0.1")):
+        said = following.on(server, "ping", "-n", "-c", "5", "-i", "0.2", "-W", "5", "-I", source, other)
+        assert "5 received" in said
 
 
 @pytest.mark.parametrize(
