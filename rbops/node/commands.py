@@ -15,7 +15,20 @@ from typing import Any
 
 from rbops.dataplane.base import Probeable
 from rbops.errors import Locked, Mismatch, RbopsError, StateUnknown
-from rbops.node import drain, guard, kernel_stages, lock, managers, netlink, pending, prober, recovery, routes, watch
+from rbops.node import (
+    drain,
+    guard,
+    kernel_stages,
+    lock,
+    managers,
+    netlink,
+    pending,
+    prober,
+    recovery,
+    routes,
+    tunnelcounts,
+    watch,
+)
 from rbops.node.devices import PROTOCOL, TABLE, inventory, resolve
 from rbops.node.engine import Applied, Engine, prepare
 from rbops.node.execute import execute
@@ -252,6 +265,8 @@ class Node(Views):
         if isinstance(plane, Probeable):
             prober.start(config.dataplane.fabric, names, plane)
         Thread(target=self._guard, daemon=True).start()
+        if config.ipsec is not None:
+            Thread(target=tunnelcounts.keep, args=(config.ipsec,), daemon=True).start()
         watch.watch(config, names, plane, renew=lambda: drain.renew(plane, self.state, config))
 
     def drain(self, server: int, *, drained: bool, run: str | None = None) -> dict[str, Any]:

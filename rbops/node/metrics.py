@@ -10,6 +10,7 @@ from rbops.common.openmetrics import Family, Sample
 __all__ = ["families"]
 
 _US, _BITS = 1e6, 8
+_TUNNEL_ERRORS = ("replayed", "failed")
 _SESSION_ROUTES = ("imported", "filtered", "exported")
 _PROTOCOLS = {"82": "static", "12": "bird", "11": "zebra", "186": "bgp", "188": "ospf", "3": "boot", "2": "kernel"}
 
@@ -33,6 +34,7 @@ def families(reading: Mapping[str, Any]) -> list[Family]:
         *_cables(reading, plane),
         *_routes(reading),
         *_sessions(reading),
+        *_tunnels(reading),
     ]
 
 
@@ -221,6 +223,28 @@ def _sessions(reading: Mapping[str, Any]) -> Iterator[Family]:
         if each[what] is not None
     ]
     yield _family(reading, "session_routes", "gauge", "Routes of a session: imported, filtered, exported.", counts)
+
+
+def _tunnels(reading: Mapping[str, Any]) -> Iterator[Family]:
+    """Of the kernel's associations: one outward on every server, one inward where the tunnel's address is."""
+    ends = [
+        ({"tunnel": str(each["tunnel"]), "peer": str(each["peer"]), "way": way}, each[way])
+        for each in reading.get("tunnels", ())
+        for way in ("out", "in")
+        if way in each
+    ]
+    for unit in ("packets", "bytes"):
+        samples = [(labels, counted[unit]) for labels, counted in ends]
+        text = f"{unit.capitalize()} that a tunnel's association encrypted (out) or decrypted (in)."
+        yield _family(reading, f"tunnel_{unit}", "counter", text, samples, unit)
+    errors = [
+        ({**{name: labels[name] for name in ("tunnel", "peer")}, "reason": reason}, counted[reason])
+        for labels, counted in ends
+        for reason in _TUNNEL_ERRORS
+        if reason in counted
+    ]
+    text = "Packets of a peer that were dropped: late or twice (replayed), or with a wrong check value (failed)."
+    yield _family(reading, "tunnel_dropped_packets", "counter", text, errors, "packets")
 
 
 def _name(reading: Mapping[str, Any], index: int) -> str:

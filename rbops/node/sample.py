@@ -10,7 +10,7 @@ from typing import Any
 from rbops import __version__
 from rbops.dataplane.base import Plane
 from rbops.errors import Mismatch
-from rbops.node import fib, guard, queues
+from rbops.node import fib, guard, queues, tunnelcounts
 from rbops.node.lock import held
 from rbops.node.schema import NodeConfig
 from rbops.node.state import State, read_json
@@ -63,6 +63,8 @@ def take(
         found["routes"] = routes
     if daemon is not None:
         found["daemon"] = daemon
+    if config.ipsec is not None:
+        found["tunnels"] = tunnelcounts.read(config.ipsec)
     return {**found, "at_s": time.monotonic()}
 
 

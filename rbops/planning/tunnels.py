@@ -17,6 +17,8 @@ from rbops.spec.routes import RouteFile
 __all__ = ["with_ends"]
 
 _SHOWN = 3
+_POINT_TO_POINT = 31
+"""Networks of this length have no broadcast address (RFC 3021)."""
 
 
 def with_ends(spec: Spec, plan: ClusterPlan) -> ClusterPlan:
@@ -33,10 +35,14 @@ def with_ends(spec: Spec, plan: ClusterPlan) -> ClusterPlan:
         return plan
     routes = (*plan.routes.connected, *plan.routes.static)
     tunnels = tuple(replace(tunnel, local=tunnel.local or _local(plan, routes, tunnel)) for tunnel in spec.ipsec)
-    wrong = [*_ends(spec, plan, tunnels), *_in_the_clear(spec, plan, tunnels)]
+    wrong = [
+        *_ends(spec, plan, tunnels),
+        *_in_the_clear(spec, plan, tunnels),
+        *(_behind(spec, routes, tunnels) if plan.routing is None else ()),
+    ]
     if wrong:
         raise SpecError(wrong)
-    warnings = (*plan.warnings, *_longer(routes, tunnels))
+    warnings = (*plan.warnings, *_longer(routes, tunnels), *_twice(routes, tunnels))
     return replace(plan, forwarding=replace(plan.forwarding, tunnels=tunnels), warnings=warnings)
 
 
@@ -78,10 +84,10 @@ def _in_the_clear(spec: Spec, plan: ClusterPlan, tunnels: Sequence[Tunnel]) -> I
     near = [IPv4Network(route.prefix) for route in plan.routes.connected]
     prefixes = [IPv4Network(prefix) for tunnel in tunnels for prefix in tunnel.prefixes]
     for number, tunnel in enumerate(tunnels):
-        for prefix in map(IPv4Network, tunnel.prefixes):
+        for index, prefix in enumerate(map(IPv4Network, tunnel.prefixes)):
             if prefix in known or any(prefix.subnet_of(network) for network in near):
                 yield spec.source.mistake(
-                    ("ipsec", number, "prefixes"),
+                    ("ipsec", number, "prefixes", index),
                     f"{prefix} is also a route, or within the network of a port: encrypted or not is not said",
                     "remove one of the two, or name what is behind the peer",
                     code="plan.tunnel-prefix",
@@ -112,18 +118,64 @@ def _longer(routes: Sequence[Route], tunnels: Sequence[Tunnel]) -> Iterator[str]
             )
 
 
+def _twice(routes: Sequence[Route], tunnels: Sequence[Tunnel]) -> Iterator[str]:
+    """Prefixes within another of the same tunnel's, with nothing between them that they are an exception to."""
+    others = [IPv4Network(route.prefix) for route in routes]
+    every = [IPv4Network(prefix) for tunnel in tunnels for prefix in tunnel.prefixes]
+    for tunnel in tunnels:
+        own = [IPv4Network(prefix) for prefix in tunnel.prefixes]
+        for prefix in own:
+            around = [net for net in (*every, *others) if net != prefix and prefix.subnet_of(net)]
+            nearest = max(around, key=lambda net: net.prefixlen, default=None)
+            if nearest in own:
+                yield (
+                    f"{prefix} of the tunnel to {tunnel.peer} is within {nearest} of the same tunnel: "
+                    "the wider one is enough"
+                )
+
+
+def _behind(spec: Spec, routes: Sequence[Route], tunnels: Sequence[Tunnel]) -> Iterator[Diagnostic]:
+    """Sources that no route and no other tunnel leads to: they are no networks of this side."""
+    if isinstance(spec.routes, RouteFile):
+        return
+    clear = [IPv4Network(route.prefix) for route in routes]
+    for number, tunnel in enumerate(tunnels):
+        own = [IPv4Network(prefix) for prefix in tunnel.prefixes]
+        others = [IPv4Network(prefix) for other in tunnels if other is not tunnel for prefix in other.prefixes]
+        for index, source in enumerate(map(IPv4Network, tunnel.sources)):
+            inside = max((net.prefixlen for net in own if source.subnet_of(net)), default=-1)
+            ways = [*clear, *others]
+            if not any(net.subnet_of(source) or (source.subnet_of(net) and net.prefixlen > inside) for net in ways):
+                yield spec.source.mistake(
+                    ("ipsec", number, "sources", index),
+                    f"no route leads to {source}: what the peer sends there would be dropped",
+                    "name networks on this side of the tunnel, or add a route under `routes:`",
+                    code="plan.tunnel-sources",
+                )
+
+
 def _own(spec: Spec, plan: ClusterPlan) -> Iterator[Diagnostic]:
     own = {address for server in plan.servers for address in server.own_addresses}
+    hint = "name another gateway as peer, and the networks behind it as prefixes"
+    edges = {
+        str(edge): network
+        for network in (IPv4Network(route.prefix) for route in plan.routes.connected)
+        for edge in (network.network_address, network.broadcast_address)
+        if network.prefixlen < _POINT_TO_POINT
+    }
     for number, tunnel in enumerate(spec.ipsec):
-        places = [("peer", tunnel.peer), *((("prefixes"), prefix) for prefix in tunnel.prefixes)]
-        for key, text in places:
+        prefixes = ((("prefixes", index), prefix) for index, prefix in enumerate(tunnel.prefixes))
+        for path, text in ((("peer",), tunnel.peer), *prefixes):
             if text.removesuffix("/32") in own:
-                yield spec.source.mistake(
-                    ("ipsec", number, key),
-                    f"{text} is an address of the router itself",
-                    "name another gateway as peer, and the networks behind it as prefixes",
-                    code="plan.tunnel-own",
-                )
+                message = f"{text} is an address of the router itself"
+                yield spec.source.mistake(("ipsec", number, *path), message, hint, code="plan.tunnel-own")
+        if tunnel.peer in edges and tunnel.peer not in own:
+            yield spec.source.mistake(
+                ("ipsec", number, "peer"),
+                f"{tunnel.peer} is the first or last address of {edges[tunnel.peer]} at a port: no gateway has it",
+                hint,
+                code="plan.tunnel-peer",
+            )
 
 
 def _unreachable(spec: Spec, plan: ClusterPlan) -> Iterator[Diagnostic]:

@@ -26,10 +26,13 @@ def check_ipsec(parts: Parts, tunnels: Sequence[Tunnel], base: Path) -> Iterator
         message = f"tunnels are for `application: ipsec`, and the application is {parts.application}"
         yield located(parts.root, ("ipsec",), message, code="spec.conflict")
     kind = text_at(parts.root, "dataplane") or registry.KINDS[0]
+    if kind in registry.KINDS and "ipsec" not in registry.controller(kind).applications:
+        return  # What its key files had to hold is not known.
     in_kernel = kind in registry.KINDS and registry.controller(kind).kernel_ipsec
     if in_kernel:
         yield from _kernels(parts, tunnels)
     spis: set[int] = set()
+    owners: dict[bytes, int] = {}
     for number, tunnel in enumerate(tunnels):
         if tunnel.spi in spis:
             message = f"spi {tunnel.spi} is a duplicate of an earlier tunnel"
@@ -38,7 +41,7 @@ def check_ipsec(parts: Parts, tunnels: Sequence[Tunnel], base: Path) -> Iterator
         file = base / (text_at(parts.root, "ipsec", number, "keys") or tunnel.keys)
         try:
             if in_kernel:
-                check_esp_keys(file, tunnel.cipher)
+                yield from _shared(parts, number, check_esp_keys(file, tunnel.cipher), owners)
             else:
                 check_keys(file)
         except InvalidValue as wrong:
@@ -68,8 +71,33 @@ def _kernels(parts: Parts, tunnels: Sequence[Tunnel]) -> Iterator[Diagnostic]:
             yield located(parts.root, ("ipsec", number, "replay_window"), message, hint, code="spec.conflict")
         if tunnel.inward_spi in numbers:
             message = f"SPI {tunnel.inward_spi:#x} of what the peer sends is a duplicate of an earlier tunnel"
-            yield located(parts.root, ("ipsec", number), message, code="spec.duplicate")
+            key = "spi" if tunnel.spi_in is None else "spi_in"
+            yield located(parts.root, ("ipsec", number, key), message, code="spec.duplicate")
         numbers.add(tunnel.inward_spi)
+        yield from _sources(parts, number, tunnel)
+
+
+def _shared(parts: Parts, number: int, keys: frozenset[bytes], owners: dict[bytes, int]) -> Iterator[Diagnostic]:
+    """Keys that an earlier tunnel has too: with AES-GCM two tunnels then use a nonce twice (RFC 4106, 3.1)."""
+    others = sorted({owners[key] for key in keys if key in owners})
+    if others:
+        message = f"a key of the tunnel ipsec[{others[0]}] is in this file too: each tunnel has its own"
+        hint = "draw new ones; what two tunnels encrypt with one key of AES-GCM can be read without it"
+        yield located(parts.root, ("ipsec", number, "keys"), message, hint, code="spec.weak-key")
+    owners.update(dict.fromkeys(keys, number))
+
+
+def _sources(parts: Parts, number: int, tunnel: Tunnel) -> Iterator[Diagnostic]:
+    """Each is a policy of its own: of equal ones, and of one within another, one is never asked."""
+    networks = [IPv4Network(source) for source in tunnel.sources]
+    for index, network in enumerate(networks):
+        wider = [
+            other for at, other in enumerate(networks) if network.subnet_of(other) and (network != other or at < index)
+        ]
+        if wider:
+            message = f"{network} is within {wider[0]} of the same tunnel: its policy selects nothing"
+            path = ("ipsec", number, "sources", index)
+            yield located(parts.root, path, message, "leave one of them out", code="spec.tunnel-sources")
 
 
 def _clicks(parts: Parts, number: int, tunnel: Tunnel) -> Iterator[Diagnostic]:
@@ -82,17 +110,17 @@ def _clicks(parts: Parts, number: int, tunnel: Tunnel) -> Iterator[Diagnostic]:
 
 def _prefixes(parts: Parts, tunnels: Sequence[Tunnel]) -> Iterator[Diagnostic]:
     """The longest prefix counts: two tunnels with the same one contradict, and so does one that gets nothing."""
-    owner: dict[IPv4Network, int] = {}
+    owner: dict[IPv4Network, tuple[int, int]] = {}
     for number, tunnel in enumerate(tunnels):
-        for prefix in map(IPv4Network, tunnel.prefixes):
+        for index, prefix in enumerate(map(IPv4Network, tunnel.prefixes)):
             if prefix in owner:
                 message = f"{prefix} is a duplicate in this or an earlier tunnel"
-                yield located(parts.root, ("ipsec", number), message, code="spec.tunnel-prefix")
-            owner.setdefault(prefix, number)
-    for prefix, number in owner.items():
+                yield located(parts.root, ("ipsec", number, "prefixes", index), message, code="spec.tunnel-prefix")
+            owner.setdefault(prefix, (number, index))
+    for prefix, (number, index) in owner.items():
         longer = [
-            other for other, its in owner.items() if its != number and other != prefix and other.subnet_of(prefix)
+            other for other, (its, _) in owner.items() if its != number and other != prefix and other.subnet_of(prefix)
         ]
         if prefix in collapse_addresses(longer):
             message = f"no address of {prefix} is left for this tunnel: longer prefixes of other tunnels cover it"
-            yield located(parts.root, ("ipsec", number), message, code="spec.tunnel-prefix")
+            yield located(parts.root, ("ipsec", number, "prefixes", index), message, code="spec.tunnel-prefix")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 from rbops.errors import Mismatch
@@ -18,7 +19,10 @@ _KEYS = re.compile(rb"\s*([0-9a-fA-F]{32})\s+([0-9a-fA-F]{32})\s*")
 _PASSWORD = re.compile(rb"([!#-\[\]-~]{1,80})\r?\n?")
 _LONGEST = 200
 _HEX = re.compile(rb"[0-9a-f]+")
-_FEW_DIGITS = 4
+_FEW_DIGITS, _LONG_RUN = 4, 8
+"""So few different digits, or so many of one in a row, are in no key that was drawn at random: one in a million."""
+_SALT = 8
+"""Hex digits of an AES-GCM salt, behind the key in the same word (RFC 4106, 8.1)."""
 _MOST_BYTES = 65536
 
 
@@ -40,9 +44,12 @@ def click_keys(paths: Iterable[str]) -> bytes:
     return text
 
 
-def check_esp_keys(path: Path, cipher: str) -> None:
-    """The same of a file with both directions' keys for one of ``CIPHERS``."""
-    _esp_words(path, cipher)
+def check_esp_keys(path: Path, cipher: str) -> frozenset[bytes]:
+    """The same of a file with both directions' keys for one of ``CIPHERS``.
+
+    What it returns, the keys without salts, is to compare with other tunnels': it belongs into no file and no message.
+    """
+    return frozenset(_secrets(_esp_words(path, cipher)))
 
 
 def esp_keys(files: Iterable[tuple[str, str]]) -> bytes:
@@ -127,11 +134,28 @@ def _esp_words(path: Path, cipher: str) -> list[bytes]:
             hint,
             code="spec.key-file",
         )
-    if any(len(set(word)) <= _FEW_DIGITS for word in found):
-        raise InvalidValue(f"a key in {path} is not random: it repeats a few hex digits", hint, code="spec.weak-key")
-    if len(set(found)) < len(found):
+    own = _secrets(found)
+    if any(_is_pattern(word) for word in own):
+        raise InvalidValue(f"a key in {path} is not random: its hex digits repeat or count", hint, code="spec.weak-key")
+    if len(set(own)) < len(own):
         raise InvalidValue(f"two keys in {path} are the same: each direction has its own", hint, code="spec.weak-key")
     return found
+
+
+def _secrets(words: Sequence[bytes]) -> list[bytes]:
+    """The words' keys alone: another salt does not make another key."""
+    aead = len(words) == 2  # noqa: PLR2004 - one word each direction
+    return [word[:-_SALT] if aead else word for word in words]
+
+
+def _is_pattern(word: bytes) -> bool:
+    """Whether a key was typed: few digits, a run of one, a part that repeats, or octets that count up or down."""
+    if len(set(word)) <= _FEW_DIGITS or any(word.count(bytes((digit,)) * _LONG_RUN) for digit in set(word)):
+        return True
+    if any(word == (word[:size] * len(word))[: len(word)] for size in range(1, len(word) // 2 + 1)):
+        return True
+    octets = bytes.fromhex(word.decode())
+    return len({(after - before) % 256 for before, after in pairwise(octets)}) == 1
 
 
 def _read(path: Path, most: int) -> bytes:

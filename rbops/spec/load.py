@@ -96,9 +96,9 @@ def _data_plane(parts: Parts) -> Iterator[Diagnostic]:
         chosen = registry.controller(str(kind))
         if parts.application is not None and parts.application not in chosen.applications:
             message = f"the {kind} data plane has no {parts.application}"
-            yield located(
-                parts.root, ("router", "application"), message, "add `dataplane: click`", code="spec.unsupported"
-            )
+            able = [each for each in registry.KINDS if parts.application in registry.controller(each).applications]
+            hint = " or ".join(f"`dataplane: {each}`" for each in able)
+            yield located(parts.root, ("router", "application"), message, f"write {hint}", code="spec.unsupported")
         if parts.click_element and not chosen.own_element:
             message = f"only dataplane click takes an element, found dataplane {kind}"
             yield located(

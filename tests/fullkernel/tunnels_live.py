@@ -70,6 +70,7 @@ def test_both_servers_encrypt_and_the_peer_answers(lab: Lab) -> None:
     counted = lab.servers["n0"].node("counters")
     assert counted["total"]["punted"]["ipsec"] >= 2
     assert counted["tunnels"] == [lab.tunnel("n0")]
+    assert lab.servers["n0"].node("sample")["tunnels"] == [lab.tunnel("n0")]
 
 
 def test_the_second_apply_changes_nothing(lab: Lab) -> None:

@@ -30,6 +30,12 @@ CORE = {
     "bytes": 640,
 }
 PORT = {"rx_packets": 3, "rx_bytes": 192, "tx_packets": 2, "tx_bytes": 128}
+TUNNEL = {
+    "tunnel": 7,
+    "peer": "198.18.1.2",
+    "out": {"packets": 5, "bytes": 640},
+    "in": {"packets": 4, "bytes": 512, "replayed": 2, "failed": 1},
+}
 CABLE = {"state": "alive", "sent": 9, "missed": 1, "transitions": 2, "round_trip_us": 12.5}
 READING: dict[str, Any] = {
     "program": "1.0",
@@ -72,6 +78,7 @@ READING: dict[str, Any] = {
         "repaired": 0,
         "memory_bytes": 4096,
     },
+    "tunnels": [TUNNEL, {"tunnel": 8, "peer": "198.18.2.2", "out": {"packets": 0, "bytes": 0}}],
     "daemon": {
         "sessions": [
             {
@@ -162,6 +169,7 @@ def test_samples_of_a_name_stand_together() -> None:
 
 def test_values() -> None:
     said = text(families(READING))
+    dropped = 'rbops_tunnel_dropped_packets_total{cluster="rb4",server="n0"'
     for line in (
         'rbops_server_info{cluster="rb4",server="n0",digest="0123456789ab",dataplane="xdp",version="1.0"} 1',
         'rbops_port_receive_packets_total{cluster="rb4",server="n0",port="ext0",kind="external",peer=""} 3',
@@ -174,9 +182,15 @@ def test_values() -> None:
         'rbops_cable_round_trip_seconds{cluster="rb4",server="n0",port="int1",peer="n1:int0"} 1.25e-05',
         'rbops_routes{cluster="rb4",server="n0",protocol="static"} 4',
         'rbops_session_routes{cluster="rb4",server="n0",session="port0",what="imported"} 3',
+        'rbops_tunnel_packets_total{cluster="rb4",server="n0",tunnel="7",peer="198.18.1.2",way="out"} 5',
+        'rbops_tunnel_bytes_total{cluster="rb4",server="n0",tunnel="7",peer="198.18.1.2",way="in"} 512',
+        'rbops_tunnel_packets_total{cluster="rb4",server="n0",tunnel="8",peer="198.18.2.2",way="out"} 0',
+        f'{dropped},tunnel="7",peer="198.18.1.2",reason="replayed"}} 2',
+        f'{dropped},tunnel="7",peer="198.18.1.2",reason="failed"}} 1',
         'rbops_queue_interrupts_total{cluster="rb4",server="n0",port="ext0",queue="0",way="rx",core="1"} 6',
     ):
         assert line in said.splitlines(), line
+    assert 'tunnel="8",peer="198.18.2.2",reason' not in said, "what the peer sends is not decrypted here"
 
 
 def test_a_server_that_does_not_forward_still_answers() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rbops.errors import CheckFailed, Mismatch
-from rbops.node import tunnels, xfrm
+from rbops.node import tunnelcounts, tunnels, xfrm
 from rbops.node.netlink import attributes
 from rbops.node.schema.fields import FieldError, Fields
 from rbops.node.schema.ipsec import NodeTunnel, TunnelConfig
@@ -225,3 +225,26 @@ def test_key_files(tmp_path: Path) -> None:
     path.chmod(0o640)
     with pytest.raises(Mismatch, match="others than its owner"):
         esp_keys([("aes128gcm16", str(path))])
+
+
+def test_who_may_not_ask_the_kernel_reads_what_the_watch_wrote(
+    config: TunnelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the exporter: not for ever, and without keys."""
+    path = tmp_path / "kept.json"
+    monkeypatch.setattr(xfrm, "states", lambda: [state(packets=3, octets=300, failed=1)])
+    tunnelcounts.keep(config, path, rounds=1)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert not any(word[:8] in path.read_text() for word in GCM)
+
+    def refused() -> list[xfrm.State]:
+        raise CheckFailed("Operation not permitted", code="node.xfrm")
+
+    monkeypatch.setattr(xfrm, "states", refused)
+    inward = {"packets": 3, "bytes": 300, "replayed": 0, "failed": 1}
+    assert tunnelcounts.read(config, path) == [{"tunnel": 7, "peer": "198.18.1.2", "in": inward}]
+    old = json.loads(path.read_text())
+    path.write_text(json.dumps({**old, "at_s": old["at_s"] - 60}))
+    assert tunnelcounts.read(config, path) == []
+    path.unlink()
+    assert tunnelcounts.read(config, path) == []

@@ -15,7 +15,7 @@ from rbops.node.schema.config import parse
 from rbops.plan import ClusterPlan
 from rbops.planner import load_plan
 from rbops.render import render
-from tests.support.esp import GCM, key_file
+from tests.support.esp import GCM, OTHER, key_file
 
 HEAD = """\
 name: rb4
@@ -23,11 +23,13 @@ router: {external_ports: 4, line_rate: 10Gbps, application: ipsec}
 servers: {profile: lab}
 """
 ONE = "{peer: 198.18.3.2, prefixes: [10.9.0.0/16], spi: 7, keys: peer.keys}"
+TWO = "{peer: 198.18.2.2, prefixes: [10.8.0.0/16], spi: 8, keys: other.keys}"
 
 
 def written(folder: Path, tunnels: str, more: str = "") -> Path:
-    (folder / "peer.keys").write_text(key_file(GCM))
-    (folder / "peer.keys").chmod(0o600)
+    for name, keys in (("peer.keys", GCM), ("other.keys", OTHER)):
+        (folder / name).touch(0o600)
+        (folder / name).write_text(key_file(keys))
     path = folder / "router.yml"
     path.write_text(f"{HEAD}{more}ipsec: [{tunnels}]\n")
     return path
@@ -94,11 +96,79 @@ def test_no_key_is_in_a_plan_or_a_file(tmp_path: Path) -> None:
         (ONE.replace("spi: 7", "spi: 7, replay_window: 0"), "spec.conflict"),
         (ONE.replace("spi: 7", "spi: 7, cipher: aes256gcm16"), "spec.key-file"),
         (ONE.replace("peer.keys", "none.keys"), "spec.key-file"),
+        (ONE.replace("198.18.3.2", "198.18.3.0"), "plan.tunnel-peer"),
+        (ONE.replace("198.18.3.2", "198.18.3.255"), "plan.tunnel-peer"),
+        (ONE.replace("spi: 7", "spi: 7, sources: [198.18.0.0/16, 198.18.0.0/16]"), "spec.tunnel-sources"),
+        (ONE.replace("spi: 7", "spi: 7, sources: [198.18.0.0/16, 198.18.1.0/24]"), "spec.tunnel-sources"),
+        (ONE.replace("spi: 7", "spi: 7, sources: [172.16.0.0/12]"), "plan.tunnel-sources"),
+        (ONE.replace("spi: 7", "spi: 7, sources: [10.9.1.0/24]"), "plan.tunnel-sources"),
+        (ONE.replace("spi: 7", "spi: 7, cipher: des"), "spec.choice"),
+        (f"{ONE}, {TWO.replace('other.keys', 'peer.keys')}", "spec.weak-key"),
     ],
 )
 def test_what_cannot_be_is_refused_at_its_place(tmp_path: Path, tunnels: str, code: str) -> None:
     found = codes(written(tmp_path, tunnels))
     assert (code, 2 if code == "spec.no-tunnel" else 4) in found
+
+
+def refused(path: Path) -> dict[str, str]:
+    """The mistakes' places, file:line:column, by code."""
+    with pytest.raises(SpecError) as caught:
+        load_plan(path)
+    return {one.code: f"{one.path}:{one.line}:{one.column}" for one in caught.value.diagnostics}
+
+
+def test_a_mistake_in_a_list_is_shown_at_its_item(tmp_path: Path) -> None:
+    path = written(tmp_path, f"{ONE}, {TWO.replace('10.8.0.0/16', '10.7.0.0/16, 10.9.0.0/16')}")
+    column = path.read_text().splitlines()[3].rindex("10.9.0.0/16") + 1
+    assert refused(path) == {"spec.tunnel-prefix": f"{path}:4:{column}"}
+    path = written(tmp_path, ONE.replace("spi: 7", "spi: 7, sources: [198.18.0.0/16, 172.16.0.0/12]"))
+    column = path.read_text().splitlines()[3].index("172.16") + 1
+    assert refused(path) == {"plan.tunnel-sources": f"{path}:4:{column}"}
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "0123456789abcdef0123456789abcdef" + GCM[0][32:],
+        bytes(range(16)).hex() + GCM[0][32:],
+        bytes(range(255, 239, -1)).hex() + GCM[0][32:],
+        "00" * 16 + GCM[0][32:],
+        GCM[0][:16] + "0" * 16 + GCM[0][32:],
+        GCM[1][:32] + GCM[0][32:],
+    ],
+)
+def test_a_key_that_nobody_drew_or_of_the_other_direction_is_weak(tmp_path: Path, first: str) -> None:
+    """Another salt does not make another key."""
+    path = written(tmp_path, ONE)
+    (tmp_path / "peer.keys").write_text(key_file((first, GCM[1])))
+    assert refused(path) == {"spec.weak-key": f"{path}:4:{path.read_text().splitlines()[3].index('peer.keys') + 1}"}
+
+
+def test_a_key_of_another_tunnel_is_refused_whatever_its_direction_and_salt(tmp_path: Path) -> None:
+    path = written(tmp_path, f"{ONE}, {TWO}")
+    assert len(load_plan(path).forwarding.tunnels) == 2
+    (tmp_path / "other.keys").write_text(key_file((OTHER[0], GCM[0][:32] + OTHER[1][32:])))
+    assert list(refused(path)) == ["spec.weak-key"]
+
+
+def test_a_hub_may_name_what_is_behind_another_tunnel_as_its_source(tmp_path: Path) -> None:
+    one = ONE.replace("spi: 7", "spi: 7, sources: [10.8.0.0/16, 198.18.0.0/16]")
+    assert load_plan(written(tmp_path, f"{one}, {TWO}")).forwarding.tunnels[0].sources[0] == "10.8.0.0/16"
+
+
+def test_a_prefix_within_another_of_the_same_tunnel_is_a_warning_unless_it_is_an_exception(tmp_path: Path) -> None:
+    one = ONE.replace("10.9.0.0/16", "10.0.0.0/8, 10.8.5.0/24")
+    said = "10.8.5.0/24 of the tunnel to 198.18.3.2 is within 10.0.0.0/8 of the same tunnel"
+    assert any(said in warning for warning in load_plan(written(tmp_path, one)).warnings)
+    assert not any(said in warning for warning in load_plan(written(tmp_path, f"{one}, {TWO}")).warnings)
+
+
+def test_a_data_plane_without_tunnels_says_which_have_them(tmp_path: Path) -> None:
+    with pytest.raises(SpecError) as caught:
+        load_plan(written(tmp_path, ONE, "dataplane: kernel\n"))
+    (one,) = caught.value.diagnostics
+    assert one.hint == "write `dataplane: xdp` or `dataplane: click`"
 
 
 @pytest.mark.parametrize(
@@ -119,7 +189,7 @@ def test_a_peer_behind_a_tunnel_is_refused(tmp_path: Path) -> None:
 
 
 def test_two_tunnels_with_one_inward_spi_are_refused(tmp_path: Path) -> None:
-    other = "{peer: 198.18.2.2, prefixes: [10.8.0.0/16], spi: 8, spi_in: 458752, keys: peer.keys}"
+    other = TWO.replace("spi: 8", "spi: 8, spi_in: 458752")
     assert [code for code, _ in codes(written(tmp_path, f"{ONE}, {other}"))] == ["spec.duplicate"]
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["CBC", "GCM", "Peer", "key_file"]
+__all__ = ["CBC", "GCM", "OTHER", "Peer", "key_file"]
 
-GCM = ("00112233445566778899aabbccddeeff01020304", "f0e1d2c3b4a5968778695a4b3c2d1e0f0a0b0c0d")
+GCM = ("0ebd87b09738631d9449853b3700b5af9c378c8c", "9b9875e428766d1a07e5c8f76a6632e96e166926")
 """Keys of what the router sends and of what its peer sends, each with its salt."""
+OTHER = ("19c398ee74a7055a42b96d7d7bf56c3bd3f94b7b", "603be0a5c0d80682f763709bc4d486aad11b024d")
+"""Those of a second tunnel."""
 CBC = (
-    "00112233445566778899aabbccddeeff", "102132435465768798a9bacbdcedfe0f" * 2,
-    "f0e1d2c3b4a5968778695a4b3c2d1e0f", "0f1e2d3c4b5a69788796a5b4c3d2e1f0" * 2,
+    "4e1a1cbef51cd408f5003d78fe166aa7", "9c39312fc1f9b6bda71ad20e3fc20592f30550d7737091058548a9f4cf345914",
+    "22eddd3f0b4f2101b3021afa89a8e117", "ee9949253e8b0a8891e3aade84c75af277710375ef3ee9c484f2fbc1c026236e",
 )  # fmt: skip
 
 
