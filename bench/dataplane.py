@@ -1,10 +1,11 @@
 """The data plane's speed on one core: generator, router and sink in namespaces, joined by veths.
 
-Five ways to forward the same frames, run in turn, medians of their rates:
+Ways to forward the same frames, run in turn, medians of their rates:
 
     redirect  a program of one redirect to one link, the most that XDP can do here
     router    route + Direct VLB + flowlets, 256K routes, every destination random
     spread    the same over the four links that the router sends to
+    sampled   the router, with one frame in so many sampled for sFlow (--sampling), and a process that takes the samples
     kernel    the kernel's own forwarding by the same routes
     click     Click's socket dialect as rbops renders it, same routes, where there is a Click (CLICK_PREFIX, or
               on PATH). Frames come in bursts that its socket holds; what the core spends on one more than
@@ -46,6 +47,7 @@ from rbops.dataplane.xdp.guard import PUNTED
 from rbops.dataplane.xdp.libbpf import Map, Object, Program, xdp_attach, xdp_context, xdp_detach
 from rbops.dataplane.xdp.loader import DataPlane
 from rbops.dataplane.xdp.netdev import find_device
+from rbops.dataplane.xdp.sampling import XdpSampling
 from rbops.node.schema.fields import Fields
 from rbops.resources import bpf_object
 from rbops.selftest.device import private_namespace
@@ -177,6 +179,9 @@ class Bench:
     frames: int
     click: ClickWay | None = None
     ipv6: bool = False
+    sampling: XdpSampling | None = None
+    rate_of_samples: int = 0
+    samples: int = 0
 
     def plane(self, blob: bytes) -> DataPlane:
         """The data plane with that table, not applied."""
@@ -230,6 +235,8 @@ class Bench:
         for way, program in (("redirect", "redirect"), ("spread", "spread"), ("router", "external")):
             xdp_attach(port, self.programs[program])
             rates[way] = self.rate(self.at_sink)
+            if way == "router" and self.sampling is not None:
+                rates["sampled"] = self.sampled(self.sampling)
             if way == "redirect" and self.click:
                 bare = self.in_bursts(self.at_sink)
         if self.ipv6:
@@ -244,6 +251,16 @@ class Bench:
         self.sinks(self.programs["count"])
         xdp_attach(port, self.programs["external"])
         return rates
+
+    def sampled(self, sampling: XdpSampling) -> float:
+        """The router's rate with samples taken, which this process takes out of the ring before and afterwards."""
+        sampling.take()
+        sampling.set_rate(self.rate_of_samples)
+        try:
+            return self.rate(self.at_sink)
+        finally:
+            sampling.set_rate(0)
+            self.samples += len(sampling.take())
 
     def sinks(self, program: Program | None) -> None:
         """Attach the sink's program, or none: a frame from the kernel is then dropped as somebody else's."""
@@ -333,6 +350,8 @@ def measure(made: Bench, routes: int, rounds: int, routes6: Sequence[tuple[int, 
     if not made.ipv6:
         kernel_routes(made.spaces, table)
         made.click = with_click(made.folder / "click", table)
+    if made.rate_of_samples:
+        made.sampling = plane.sampling()
     rates: dict[str, list[float]] = {}
     for _ in range(rounds):
         for way, rate in made.round().items():
@@ -348,6 +367,7 @@ def measure(made: Bench, routes: int, rounds: int, routes6: Sequence[tuple[int, 
         "of bare redirect": round(_ratio(rates, "redirect"), 3),
         "of spread redirect": round(_ratio(rates, "spread"), 3),
         **({} if made.ipv6 else {"of the kernel": round(_ratio(rates, "kernel"), 2)}),
+        **(_sampled(made, rates) if made.sampling else {}),
         **({"of Click": round(_ratio(rates, "click"), 2)} if made.click else {}),
         "compile_s": round(compiled, 3),
         "load_s": round(loaded, 3),
@@ -363,6 +383,12 @@ def with_click(folder: Path, table: tuple[Any, ...]) -> ClickWay | None:
     except ClickError as error:
         print(f"click is left out: {error}", file=sys.stderr)
         return None
+
+
+def _sampled(made: Bench, rates: dict[str, list[float]]) -> dict[str, float]:
+    """The router that samples beside the one that does not, and how many frames of how many were samples."""
+    pairs = zip(rates["sampled"], rates["router"], strict=True)
+    return {"sampled of the router": round(statistics.median(a / b for a, b in pairs), 3), "samples": made.samples}
 
 
 def _ratio(rates: dict[str, list[float]], other: str) -> float:
@@ -388,10 +414,12 @@ def main() -> None:
     parser.add_argument(
         "--ipv6", type=int, default=0, metavar="ROUTES", help="IPv6 packets by so many IPv6 routes, beside the others"
     )
+    parser.add_argument("--sampling", type=int, default=0, metavar="N", help="also with one frame in N sampled")
     arguments = parser.parse_args()
     routes6, targets = bgp_like6(arguments.ipv6, [1, 2, 3, 4], TARGETS) if arguments.ipv6 else ([], b"")
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     with bench(arguments.frames, round(arguments.line_rate * 1e9), arguments.urpf, targets) as made:
+        made.rate_of_samples = arguments.sampling
         figures = measure(made, arguments.routes, arguments.rounds, routes6)
     if arguments.json:
         print(json.dumps({"schema_version": 1, **figures}))
@@ -400,6 +428,9 @@ def main() -> None:
         print(f"router: {figures[name]} {name} (budget {budget})")
     if "of Click" in figures:
         print(f"router: {figures['of Click']} of Click on sockets")
+    if arguments.sampling:
+        told = f"{figures['sampled of the router']} of the one without, {figures['samples']} samples"
+        print(f"router with one frame in {arguments.sampling} sampled: {told}")
     print(", ".join(f"{way} {rate} Mpps" for way, rate in figures["mpps"].items()))
     print(f"{figures['routes']} routes: {figures['table_bytes']} bytes; compiled in {figures['compile_s']} s,")
     print(f"loaded in {figures['load_s']} s, swapped in {figures['swap_s']} s, {figures['lost_in_swap']} frames lost")

@@ -108,6 +108,10 @@ STEPS = {
             (ROUTER, "traffic->sent.packets++;\n\ttraffic->sent.bytes += frame->size;", "(void)traffic;"),
         ),
     ),
+    "sampling": Step(
+        "the countdown to the next sample for sFlow, which is off",
+        ((ROUTER, "if (unlikely(!--frame.core->skip))", "if (0)"),),
+    ),
     "rewrite": Step(
         "both MAC addresses, TTL and checksum",
         (

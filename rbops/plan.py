@@ -51,6 +51,7 @@ __all__ = [
     "Routing",
     "Selector",
     "Server",
+    "Sflow",
     "Speaker",
     "Steering",
     "Topology",
@@ -60,7 +61,7 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
-_OPTIONAL = ("exporter", "ipv6", "routing")
+_OPTIONAL = ("exporter", "ipv6", "routing", "sflow")
 """Parts that are in the JSON only where the spec asks for them."""
 
 PUNT = 0
@@ -412,6 +413,20 @@ class Exporter:
 
 
 @dataclass(frozen=True, slots=True)
+class Sflow:
+    """sFlow to UDP ``port`` of ``collector``: one frame in ``sampling``, counters every ``polling_s`` seconds.
+
+    Sent from servers' addresses in ``network`` (None: those of their management).
+    """
+
+    collector: str
+    port: int
+    sampling: int
+    polling_s: float
+    network: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Violation:
     """A rule of paper 4.2 that cannot be kept, and the part of the rate it costs (Fig. 6), 0 to 1."""
 
@@ -470,6 +485,7 @@ class ClusterPlan:
     routing: Routing | None = None
     ipv6: Ipv6 | None = None
     exporter: Exporter | None = None
+    sflow: Sflow | None = None
 
     def server(self, name: str) -> Server:
         """The server called ``name``; KeyError when there is none."""

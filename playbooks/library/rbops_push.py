@@ -117,6 +117,7 @@ DAEMONS = {
     "frr": ("frr.service", "rbops-frr.service"),
 }
 EXPORTER = "rbops-exporter.service"
+SFLOW = "rbops-sflow.service"
 STATE = "/var/lib/rbops"
 
 
@@ -312,7 +313,7 @@ def activate(request, contents):
         fresh = {"subject": "server", "setting": "rbops-node", "have": "not installed", "want": "all as planned"}
         return {**answer, "changes": [fresh]}
     # Where the data plane's table follows the kernel's, a service does that.
-    optional = {unit: UNITS + unit in request["keep"] for unit in (FIB, EXPORTER)}
+    optional = {unit: UNITS + unit in request["keep"] for unit in (FIB, EXPORTER, SFLOW)}
     running = (WATCH, *(unit for unit, planned in optional.items() if planned))
     speaks = {unit: UNITS + unit in request["keep"] for _debians, unit in DAEMONS.values()}
     speaking = [unit for unit, planned in speaks.items() if planned]

@@ -6,6 +6,7 @@ __all__ = [
     "HIGHEST_CPU",
     "MAX_EXTERNAL_PORTS",
     "MAX_LAB_SERVERS",
+    "MAX_SAMPLING",
     "MAX_XDP_BUNDLE",
     "MAX_XDP_DEVICES",
     "MAX_XDP_SERVERS",
@@ -19,6 +20,9 @@ MAX_EXTERNAL_PORTS = 4096
 
 MAX_LAB_SERVERS = 245
 """Servers of one lab: its management network is a /24, and they count from .10."""
+
+MAX_SAMPLING = 1 << 24
+"""sFlow: one frame in so many at most."""
 
 MAX_XDP_SERVERS = 256
 """Servers that the XDP data plane's tables hold (MAX_SERVERS of ``dataplane/xdp/layout.h``)."""

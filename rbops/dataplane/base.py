@@ -296,6 +296,8 @@ class Controller(Protocol):
     """Whether it forwards IPv6."""
     kernel_ipsec: bool = False
     """Whether tunnels are the kernel's (XFRM), and not its own."""
+    samples: bool = False
+    """Whether it samples frames (sFlow)."""
     dynamic: bool = False
     """Whether it has routes that come and go (``routing:`` in the spec)."""
     follower: str | None = None

@@ -88,6 +88,7 @@ def _verb(name: str) -> Callable[[Node, argparse.Namespace], int]:
         "daemon": _daemon,
         "sample": _sample,
         "export": _export,
+        "sflow": _sflow,
         "facts": _facts,
         "serve": _serve,
         "cabling": _cabling,
@@ -252,6 +253,16 @@ def _export(node: Node, options: argparse.Namespace) -> int:
     if options.addresses:
         return _print(node.metrics_addresses(), options)
     node.export(lambda line: print(f"rbops-node: {line}", file=sys.stderr, flush=True))
+    return 0
+
+
+def _sflow(node: Node, options: argparse.Namespace) -> int:
+    if options.agent:
+        return _print(node.sflow_agent(), options)
+    if options.off:
+        node.sflow_off()
+        return 0
+    node.sflow(lambda line: print(f"rbops-node: {line}", file=sys.stderr, flush=True))
     return 0
 
 

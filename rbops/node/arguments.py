@@ -38,6 +38,7 @@ _VERBS = {
     "FRR's programs, or say what the sessions are; frr: lines for an FRR of your own",
     "sample": "all that is measured now, for `rbops status`: counters, queues, cores, cables, routes, sessions",
     "export": "for rbops-exporter.service: metrics for Prometheus on the management addresses",
+    "sflow": "for rbops-sflow.service: samples of frames and ports' counters to an sFlow collector",
     "facts": "what this server is: processors, NICs, kernel; changes nothing",
     "serve": "for a controller that asks often: verbs as lines of JSON, answers as lines of JSON",
     "cabling": "for `rbops discover`: send frames out of ports and report what they receive",
@@ -95,6 +96,8 @@ def _options() -> tuple[tuple[tuple[str, ...], str, dict[str, Any]], ...]:
         (("daemon",), "step", {"choices": ("prepare", "reload", "run", "status", "frr"), "help": "what to do"}),
         (("sample",), "--openmetrics", {**flag, "help": "as OpenMetrics text"}),
         (("export",), "--addresses", {**flag, "help": "say where it would listen, and end"}),
+        (("sflow",), "--agent", {**flag, "help": "say where it would send, and from where, and end"}),
+        (("sflow",), "--off", {**flag, "help": "sample nothing any more, and end"}),
         (("fib",), "--audit", {**flag, "help": "compare kernel and data plane; exit 1 if they differ"}),
         (("fib",), "--watch", {**flag, "help": "a line for every change, until killed"}),
     )

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from ipaddress import ip_address, ip_network
 from typing import Any
 
 from rbops.common.openmetrics import OPENMETRICS, TEXT, text
 from rbops.errors import CheckFailed, Mismatch, Where
+from rbops.node import management
 from rbops.node.metrics import families
 from rbops.node.schema.exporter import ExporterConfig
 from rbops.node.system import System
@@ -29,21 +28,11 @@ Read = Callable[[], Mapping[str, Any]]
 
 
 def addresses(config: ExporterConfig, ports: Iterable[str], system: System) -> tuple[str, ...]:
-    """Where to listen: the server's addresses in the ``network`` of the spec; without one those of the devices with
-    a default route; without such a route all. Never one of a data port (``ports``: their devices).
+    """Where to listen: the server's management addresses (:mod:`rbops.node.management`), never one of a data port.
 
-    Mismatch (3) where there is none.
+    ``ports``: data ports' devices. Mismatch (3) where there is none.
     """
-    done = system.run(("ip", "-json", "address", "show", "scope", "global"))
-    links = json.loads(done.stdout or "[]") if done.returncode == 0 else []
-    away = {*ports, "lo"}
-    found = {link["ifname"]: link.get("addr_info", []) for link in links if link.get("ifname") not in away}
-    here = [(device, info["local"]) for device, infos in found.items() for info in infos if _usable(info)]
-    if config.network is not None:
-        chosen = [address for _, address in here if ip_address(address) in ip_network(config.network)]
-    else:
-        default = _default_devices(system)
-        chosen = [address for device, address in here if device in default] or [address for _, address in here]
+    chosen = management.addresses(config.network, ports, system)
     if not chosen:
         where = f"in {config.network}" if config.network else "besides those of data ports"
         raise Mismatch(
@@ -52,21 +41,7 @@ def addresses(config: ExporterConfig, ports: Iterable[str], system: System) -> t
             where=Where(field="exporter"),
             hint="write the management network as `monitoring: {exporter: {network: PREFIX}}` in the spec",
         )
-    return tuple(sorted(set(chosen)))
-
-
-def _usable(info: Mapping[str, Any]) -> bool:
-    """Not one that another server may have too, and not one that changes by itself."""
-    return "local" in info and not info.get("tentative") and not info.get("temporary")
-
-
-def _default_devices(system: System) -> set[str]:
-    found = set()
-    for family in ("-4", "-6"):
-        done = system.run(("ip", family, "-json", "route", "show", "default"))
-        for route in json.loads(done.stdout or "[]") if done.returncode == 0 else []:
-            found |= {hop["dev"] for hop in route.get("nexthops") or [route] if "dev" in hop}
-    return found
+    return chosen
 
 
 @dataclass(slots=True)

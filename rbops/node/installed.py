@@ -14,9 +14,16 @@ from rbops.node.system import System
 
 __all__ = ["PATHS", "Installed"]
 
-_UNITS = ("rbops.service", "rbops-watch.service", "rbops-fib.service", *DAEMONS, "rbops-exporter.service")
+_UNITS = (
+    "rbops.service",
+    "rbops-watch.service",
+    "rbops-fib.service",
+    *DAEMONS,
+    "rbops-exporter.service",
+    "rbops-sflow.service",
+)
 _SYSTEMD = "etc/systemd/system"
-_RUNNING = ("rbops-watch.service", "rbops-fib.service", "rbops-exporter.service")
+_RUNNING = ("rbops-watch.service", "rbops-fib.service", "rbops-exporter.service", "rbops-sflow.service")
 _STARTED_BY = tuple(path for plane in registry.node_halves() for path in plane.started_by)
 PATHS = (
     "usr/sbin/rbops-node",

@@ -27,6 +27,7 @@ def families(reading: Mapping[str, Any]) -> list[Family]:
     return [
         *_server(reading, plane),
         *_ports(reading, counted),
+        *_samples(reading, plane, counted),
         *_cores(reading, counted),
         *_paths(reading, counted),
         *_queues(reading),
@@ -93,6 +94,18 @@ def _ports(reading: Mapping[str, Any], counted: Mapping[str, Any]) -> Iterator[F
         [({"port": port, "core": core}, n) for port, cores in served.items() for core, n in cores.items()],
         "packets",
     )
+
+
+def _samples(reading: Mapping[str, Any], plane: Mapping[str, Any], counted: Mapping[str, Any]) -> Iterator[Family]:
+    rate = plane.get("sampling")
+    rates: list[Sample] = [({}, rate)] if rate else []
+    yield _family(reading, "sampling_rate", "gauge", "sFlow: one frame in so many is sampled.", rates)
+    found = counted.get("sampled", {}) if rate else {}
+    for key, name, about in (
+        ("taken", "samples", "Frames of an external port that were sampled for sFlow."),
+        ("lost", "samples_dropped", "Samples that were dropped: the sender was too slow, or did not run."),
+    ):
+        yield _family(reading, name, "counter", about, [({"port": port}, its[key]) for port, its in found.items()])
 
 
 def _cores(reading: Mapping[str, Any], counted: Mapping[str, Any]) -> Iterator[Family]:

@@ -15,9 +15,10 @@ from pathlib import Path
 from rbops.node.schema import NodeConfig
 from rbops.node.state import write_whole
 
-__all__ = ["EXPORTER", "FIB", "UNREAD", "WATCH", "Started"]
+__all__ = ["EXPORTER", "FIB", "SFLOW", "UNREAD", "WATCH", "Started"]
 
 WATCH, FIB, EXPORTER = "rbops-watch.service", "rbops-fib.service", "rbops-exporter.service"
+SFLOW = "rbops-sflow.service"
 
 UNREAD = frozenset(
     {
@@ -56,7 +57,8 @@ class Started:
 
     def outdated(self, config: NodeConfig, names: Mapping[str, str]) -> list[str]:
         """The services that would read something else now, or never said what they read."""
-        units = (WATCH, FIB) if config.exporter is None else (WATCH, FIB, EXPORTER)
+        optional = {EXPORTER: config.exporter, SFLOW: config.sflow}
+        units = (WATCH, FIB, *(unit for unit, wanted in optional.items() if wanted is not None))
         return [unit for unit in units if self._kept(unit) != self._digest(unit, config, names)]
 
     def _kept(self, unit: str) -> str:
@@ -82,6 +84,9 @@ def _part(unit: str, config: NodeConfig) -> object:
     if unit == EXPORTER:
         # All else it reads anew for each reading.
         return None if config.exporter is None else config.exporter.to_json()
+    if unit == SFLOW:
+        ports = [[port.name, port.rate_bps] for port in config.ports]
+        return [None if config.sflow is None else config.sflow.to_json(), ports]
     unread = {key for key in config.dataplane.to_json() if key.endswith("_sha256")}
     if unit == WATCH:
         unread |= UNREAD

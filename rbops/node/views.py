@@ -13,15 +13,15 @@ from rbops.common.daemons import UNITS
 from rbops.dataplane import registry
 from rbops.dataplane.base import Followable, RouteTable
 from rbops.errors import Mismatch, Where
-from rbops.node import fib, frr, guard, kernel_stages, lock, queues, sample, table, tunnels, vrf, xfrm
+from rbops.node import fib, frr, guard, kernel_stages, lock, queues, sample, sampler, table, tunnels, vrf, xfrm
 from rbops.node.daemon import Bird
 from rbops.node.dataplane import Opener
 from rbops.node.devices import VRF, resolve
 from rbops.node.frrd import Frr, Surroundings
 from rbops.node.generations import Generations
 from rbops.node.installed import Installed
-from rbops.node.restarts import EXPORTER, FIB, WATCH, Started
-from rbops.node.schema import NodeConfig, load
+from rbops.node.restarts import EXPORTER, FIB, SFLOW, WATCH, Started
+from rbops.node.schema import NodeConfig, SflowConfig, load
 from rbops.node.state import State, read_json
 from rbops.node.system import System
 from rbops.node.timer import Timer
@@ -35,6 +35,7 @@ _UNITS = (
     FIB,
     *UNITS,
     EXPORTER,
+    SFLOW,
     *(plane.unit for plane in registry.node_halves() if plane.unit),
     "irqbalance.service",
 )
@@ -142,10 +143,13 @@ class Views:
                 where=Where(server=config.server),
                 hint="write `monitoring: {exporter: {}}` in the spec",
             )
-        names = resolve_names(config, self.system)
-        ports = [*names.values(), VRF, *([config.host.device] if config.host else [])]
-        found = exporter.addresses(config.exporter, ports, self.system)
+        found = exporter.addresses(config.exporter, self._data_devices(config), self.system)
         return {"port": config.exporter.port, "addresses": list(found)}
+
+    def _data_devices(self, config: NodeConfig) -> list[str]:
+        """Devices whose addresses are the router's."""
+        names = resolve_names(config, self.system)
+        return [*names.values(), VRF, *([config.host.device] if config.host else [])]
 
     def export(self, say: Callable[[str], None]) -> None:
         """Answer Prometheus until killed, or until the addresses change."""
@@ -155,6 +159,41 @@ class Views:
         config = self._config()
         self.started.keep(EXPORTER, config, resolve_names(config, self.system))
         exporter.serve(port, self.sample, lambda: tuple(self.metrics_addresses()["addresses"]), say)
+
+    def sflow_agent(self) -> dict[str, Any]:
+        """Where samples go, and from where. Mismatch (3) where no collector is planned, or there is no address."""
+        from rbops.node import management
+
+        config = self._config()
+        wanted = self._planned_sflow(config)
+        found = management.addresses(wanted.network, self._data_devices(config), self.system)
+        return {"agent": sampler.agent(wanted, found), "collector": wanted.collector, "port": wanted.port}
+
+    @staticmethod
+    def _planned_sflow(config: NodeConfig) -> SflowConfig:
+        if config.sflow is None:
+            raise Mismatch(
+                "no collector of samples is planned",
+                code="node.no-sflow",
+                where=Where(server=config.server),
+                hint="write `monitoring: {sflow: {collector: ADDRESS}}` in the spec",
+            )
+        return config.sflow
+
+    def sflow(self, say: Callable[[str], None]) -> None:
+        """Send samples until killed, or until the management address changes."""
+        config = self._config()
+        wanted = self._planned_sflow(config)
+        names = resolve_names(config, self.system)
+        self.started.keep(SFLOW, config, names)
+        speeds = {port.name: port.rate_bps for port in config.ports}
+        plane, find = self.open_plane(config, names), lambda: str(self.sflow_agent()["agent"])
+        sampler.Sender(wanted, speeds, names, plane, self.system, find).run(say)
+
+    def sflow_off(self) -> None:
+        """Sample nothing any more."""
+        config = self._config()
+        sampler.switch_off(self.open_plane(config, resolve_names(config, self.system)))
 
     def status(self) -> dict[str, Any]:
         """The state of this server, for operators and programs."""
@@ -196,6 +235,8 @@ class Views:
             found["routes"] = follower
         if (daemon := self._planned_daemon(config)) is not None:
             found["daemon"] = daemon
+        if config.sflow is not None:
+            found["sflow"] = sampler.read_status()
         return found
 
     @staticmethod

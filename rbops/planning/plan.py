@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from rbops.affinity.rules import check
 from rbops.dataplane.base import Additions
-from rbops.plan import ClusterPlan, Exporter, Forwarding, LinkRate, Processing, Topology, Violation
+from rbops.plan import ClusterPlan, Exporter, Forwarding, LinkRate, Processing, Sflow, Topology, Violation
 from rbops.planning.prediction import Forecast
 from rbops.planning.routing import routing
 from rbops.planning.servers import Built
@@ -45,6 +45,7 @@ def assemble(
         routing=routing(spec, ports, built.servers),
         ipv6=ipv6(spec, ports),
         exporter=_exporter(spec),
+        sflow=_sflow(spec),
     )
     known = {(breach.rule, breach.server) for breach in plan.violations}
     found = tuple(breach for breach in check(plan) if (breach.rule, breach.server) not in known)
@@ -70,6 +71,13 @@ def _forwarding(spec: Spec, choice: Choice) -> Forwarding:
 def _exporter(spec: Spec) -> Exporter | None:
     wanted = spec.monitoring.exporter
     return None if wanted is None else Exporter(wanted.port, wanted.network)
+
+
+def _sflow(spec: Spec) -> Sflow | None:
+    wanted = spec.monitoring.sflow
+    if wanted is None:
+        return None
+    return Sflow(wanted.collector, wanted.port, wanted.sampling, wanted.polling_s, wanted.network)
 
 
 def _breaches(built: Built) -> Iterator[Violation]:

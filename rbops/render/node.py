@@ -29,6 +29,7 @@ from rbops.render.ipsec import node_part as tunnels_part
 from rbops.render.kernel import kernel
 from rbops.render.nic import rules, spread, userspace
 from rbops.render.paths import neighbors
+from rbops.render.sflow import node_part as sflow_part
 from rbops.render.speaking import node_part
 from rbops.render.sysctl import sysctl
 
@@ -93,6 +94,7 @@ def server_files(server: Server, shared: Cluster) -> tuple[File, ...]:
         services=_services(shared.plan, tunnels),
         routing=node_part(shared.plan, server),
         exporter=exporter_part(shared.plan),
+        sflow=sflow_part(shared.plan),
         ipsec=tunnels,
         dataplane=part.config,
     )

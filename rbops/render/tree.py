@@ -12,7 +12,7 @@ from rbops.dataplane import registry
 from rbops.errors import UsageError
 from rbops.node.schema import RouteTable
 from rbops.plan import ClusterPlan, Server
-from rbops.render import exporter
+from rbops.render import exporter, sflow
 from rbops.render.daemons import PLACES, daemon_files
 from rbops.render.files import File, Rendered
 from rbops.render.inventory import inventory
@@ -69,8 +69,8 @@ def render(plan: ClusterPlan) -> Rendered:
 
 
 def _optional(plan: ClusterPlan, server: Server, digest: str) -> tuple[File, ...]:
-    """What a server gets that asks for it: a routing daemon, metrics."""
-    return *daemon_files(plan, server, digest), *exporter.files(plan, server, digest)
+    """What a server gets that asks for it: a routing daemon, metrics, samples."""
+    return *daemon_files(plan, server, digest), *exporter.files(plan, server, digest), *sflow.files(plan, digest)
 
 
 def unplanned(dataplane: str, planned: Collection[str], found: Iterable[str]) -> list[str]:
@@ -88,7 +88,12 @@ def unplanned(dataplane: str, planned: Collection[str], found: Iterable[str]) ->
 
 def places(dataplane: str) -> list[str]:
     """Where nothing is on a server but what is planned: files, or folders with all in them."""
-    found = [*PLACES, exporter.PLACE, *(place for each in registry.controllers() for place in each.places.beside)]
+    found = [
+        *PLACES,
+        exporter.PLACE,
+        sflow.PLACE,
+        *(place for each in registry.controllers() for place in each.places.beside),
+    ]
     for each in registry.controllers():
         found += each.places.stale if each.kind == dataplane else each.places.own
     return found

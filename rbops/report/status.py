@@ -31,6 +31,7 @@ _ROUTES = (
 _CABLES = ("server", "answer", "round trip", "longest", "probes", "missed", "changes", "not answering")
 _SESSIONS = ("server", "session", "with", "AS", "state", "since", "accepted", "filtered", "announced")
 _TUNNELS = ("server", "tunnel", "peer", "sent", "received", "replayed", "failed")
+_SAMPLES = ("server", "one frame in", "from", "to", "samples", "dropped", "datagrams", "not sent")
 _COLUMNS = ("server", "state", "plan", "data plane", "kept apart by", "kernel", "up", "open change", "locked by")
 
 
@@ -53,12 +54,22 @@ def status_blocks(found: Sequence[ServerStatus], digest: str) -> Iterator[Block]
     tunnels = [_tunnel(server.name, each) for server in found for each in server.node.get("tunnels", ())]
     if tunnels:
         yield Table("Tunnels, since their associations are there", _TUNNELS, tuple(tunnels))
+    sampling = [(server.name, sent) for server in found if (sent := server.node.get("sflow"))]
+    if sampling:
+        yield Table("Samples sent (sFlow)", _SAMPLES, tuple(_samples(*one) for one in sampling))
     waiting = [
         f"{server.name}: reboot required: {'; '.join(map(str, server.waiting))}" for server in found if server.waiting
     ]
     lines = [*waiting, *_drained(found), *_network(found)]
     if lines:
         yield "\n".join(lines)
+
+
+def _samples(name: str, sent: Mapping[str, Any]) -> tuple[Styled | str, ...]:
+    to = f"{sent['collector']} port {sent['port']}"
+    failed = ", ".join(f"{count:,} ({reason})" for reason, count in sent["errors"].items())
+    numbers = (f"{sent[key]:,}" for key in ("samples", "lost", "datagrams"))
+    return name, f"{sent['sampling']:,}", sent["agent"], to, *numbers, failed or "0"
 
 
 _NOT_READ = {
@@ -130,6 +141,8 @@ def _problems(server: ServerStatus, digest: str) -> Iterator[str]:
         if state == "failed" or (unit == _ALWAYS_ACTIVE and state != "active"):
             yield f"{unit.removesuffix('.service')} {state}"
     yield from _network_problems(server)
+    if "sflow" in server.node and server.node["sflow"] is None:
+        yield "no samples sent"
     if server.waiting:
         yield "reboot required"
     if server.transaction:

@@ -15,6 +15,7 @@ from rbops.spec.check_hosts import check_hardware, check_hosts, check_servers
 from rbops.spec.check_ipsec import check_ipsec
 from rbops.spec.check_ipv6 import check_ipv6, refused_ipv6
 from rbops.spec.check_kernel import check_kernel
+from rbops.spec.check_monitoring import check_sflow
 from rbops.spec.check_nic import check_nic
 from rbops.spec.check_ports import check_ports, check_routes, neighbors
 from rbops.spec.check_routing import check_routing
@@ -69,6 +70,7 @@ def load_bytes(data: bytes, file: Path, overrides: Mapping[str, str]) -> Spec:
     route_file, found = _route_file(parts, base)
     errors += found + _click_element(parts, base)
     errors += check_ipsec(parts, spec.ipsec if spec else (), base)
+    errors += check_sflow(parts, spec.monitoring.sflow if spec else None)
     errors += check_routing(parts, spec.routing if spec else None, base)
     if errors or spec is None:
         raise SpecError(_first(errors))

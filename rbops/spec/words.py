@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from ipaddress import AddressValueError, IPv4Address, IPv4Interface, IPv4Network, IPv6Network, ip_network
+from ipaddress import AddressValueError, IPv4Address, IPv4Interface, IPv4Network, IPv6Network, ip_address, ip_network
 
 from rbops.common.cpulist import parse_list
 from rbops.common.fabric import FABRIC_MAC
@@ -18,6 +18,7 @@ from rbops.common.services import NAMES, services
 from rbops.spec.units import InvalidValue, shown
 
 __all__ = [
+    "collector",
     "cpu_list",
     "file_path",
     "host_name",
@@ -251,6 +252,26 @@ def network(text: str) -> str:
     except ValueError:
         hint = "write it as 10.20.0.0/24"
     raise InvalidValue(f"{shown(text)} is not a network", hint, code="spec.address")
+
+
+def collector(text: str) -> str:
+    """The address of a program that collects figures, IPv4 or IPv6: one host, and not this one."""
+    try:
+        address = ip_address(text.strip())
+    except ValueError as error:
+        hint = "write its address, for example 10.20.0.9; its port is a key of its own"
+        raise InvalidValue(f"{shown(text)} is not an address", hint, code="spec.address") from error
+    kinds = {
+        "loopback": address.is_loopback,
+        "multicast": address.is_multicast,
+        "link-local": address.is_link_local,
+        "unspecified": address.is_unspecified or address == IPv4Address("255.255.255.255"),
+    }
+    wrong = next((kind for kind, found in kinds.items() if found), None)
+    if wrong is not None:
+        hint = "write the address of one host in the management network"
+        raise InvalidValue(f"{address} is {wrong}: servers send to one host", hint, code="spec.address")
+    return str(address)
 
 
 def cpu_list(text: str) -> tuple[int, ...]:

@@ -27,8 +27,8 @@ class VerifyPlugin:
     A check asks for its cases by fixture name: ``server_case`` (one a server), ``row_case`` (each row that
     rbops-node shows), ``port_case`` (those that the kernel keeps), ``vector_case`` (queues of hardware),
     ``file_case``, ``peer_case`` (every other server), ``answer_case`` (the same, where the server has an address that
-    answers come to), ``daemon_case`` (servers with a routing daemon), ``exporter_case`` (servers with an exporter), and
-    those of
+    answers come to), ``daemon_case`` (servers with a routing daemon), ``exporter_case`` (servers with an exporter),
+    ``sflow_case`` (servers that send samples), and those of
     :mod:`rbops.verify.kernel_cases` and ``own_cases``, the data plane's.
     """
 
@@ -54,6 +54,7 @@ class VerifyPlugin:
             "answer_case": self._answer_cases,
             "daemon_case": self._daemon_cases,
             "exporter_case": self._exporter_cases,
+            "sflow_case": self._sflow_cases,
             **self._own_cases,
         }
         for name, cases in kinds.items():
@@ -134,6 +135,11 @@ class VerifyPlugin:
     @staticmethod
     def _exporter_cases(server: ServerUnderTest) -> Iterator[Case]:
         if server.node.exporter is not None:
+            yield Case(server, server.name)
+
+    @staticmethod
+    def _sflow_cases(server: ServerUnderTest) -> Iterator[Case]:
+        if server.node.sflow is not None:
             yield Case(server, server.name)
 
     def _peer_cases(self, server: ServerUnderTest) -> Iterator[Case]:

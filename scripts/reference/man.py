@@ -75,6 +75,7 @@ def node_page(program: Program, codes: Codes) -> str:
             ("rbops.service", "Runs `rbops-node boot` when the server boots."),
             ("rbops-recovery.service", "Undoes a first change, or a `remove`, at boot; there only meanwhile."),
             ("rbops-exporter.service", "Runs `rbops-node export` where the spec asks for metrics."),
+            ("rbops-sflow.service", "Runs `rbops-node sflow` where the spec has a collector of samples."),
             ("rbops-watch.service", "Runs `rbops-node watch`: tells the data plane which cables are dead."),
         ]
     )

@@ -105,6 +105,7 @@ def test_new_program_takes_over_maps_and_counters(make_router: Callable[..., Rou
         "clocks",
         "devices",
         "rebuild",
+        "samples",
     }
     assert router.counted() == {"received.external": 1, "forwarded.direct": 1}
     assert router.plane.diff() == []
@@ -132,8 +133,8 @@ def test_what_packets_changed_stays_when_the_table_needs_more_room(make_router: 
     router.write("fib", compile_fib(*bgp_like(100_000, [1, 2, 3])))
     router.reopen()
     router.plane.apply()
-    now = pinned(router)
-    assert {name for name in now if now[name] == maps[name]} == {"cores", "control", "clocks", "devices", "rebuild"}
+    now, kept = pinned(router), {"cores", "control", "clocks", "devices", "rebuild", "samples"}
+    assert {name for name in now if now[name] == maps[name]} == kept
     assert router.plane.counters() == before
     assert router.plane.status()["dead"] == [1]
     assert router.plane.status()["generation"] == serial + 1
@@ -306,6 +307,8 @@ def test_layout_is_that_of_the_programs(tmp_path: Path) -> None:
         "struct link": shape.LINK_STATE.size,
         "struct probe": shape.PROBE.size,
         "struct said": shape.SAID.size,
+        "struct sampled": shape.SAMPLED.size,
+        "struct sample": shape.SAMPLE.size,
     }
     offsets = {
         "struct generation, devices": shape.DEVICES_AT,
@@ -324,6 +327,7 @@ def test_layout_is_that_of_the_programs(tmp_path: Path) -> None:
         "struct core, links": shape.LINKS_AT,
         "struct core, dests": shape.DESTS_AT,
         "struct core, punts": shape.PUNTS_AT,
+        "struct core, sampled": shape.SAMPLED_AT,
         "struct control, tick": shape.TICK_AT,
         "struct control, active": shape.ACTIVE_AT,
         "struct control, object_sha256": shape.OBJECT_AT,
@@ -333,6 +337,7 @@ def test_layout_is_that_of_the_programs(tmp_path: Path) -> None:
         "struct control, probes": shape.PROBES_AT,
         "struct control, cut": shape.CUT_AT,
         "struct control, said": shape.SAID_AT,
+        "struct control, sampling": shape.SAMPLING_AT,
     }
     # Each reason's number is its place in the tuple of names.
     reasons = {f"PUNT_{name.upper()}": number for number, name in enumerate(PUNTED)}

@@ -51,11 +51,12 @@ READING: dict[str, Any] = {
     "transaction": False,
     "lock": False,
     "restored": 2,
-    "dataplane": {"loaded": True, "kind": "xdp", "dead": [1], "drained": [], "cables": {"int1": CABLE}},
+    "dataplane": {"loaded": True, "kind": "xdp", "dead": [1], "drained": [], "cables": {"int1": CABLE}, "sampling": 9},
     "counters": {
         "cores": {"1": CORE},
         "ports": {"ext0": PORT, "int1": PORT},
         "served": {"ext0": {"1": 3}},
+        "sampled": {"ext0": {"taken": 2, "lost": 1}},
         "paths": [
             {"to": 1, "via": None, "packets": 5, "bytes": 320},
             {"to": 1, "via": 7, "packets": 2, "bytes": 128},

@@ -19,6 +19,7 @@ UNITS = {
     "`rbops.service`": ("rbops.service", {**COMMON, "start_timeout_s": 10}),
     "`rbops-fib.service`": ("rbops-fib.service", COMMON),
     "`rbops-exporter.service`": ("rbops-exporter.service", {**COMMON, "port": 9482, "groups": "bird"}),
+    "`rbops-sflow.service`": ("rbops-sflow.service", COMMON),
     "`rbops-bird.service`": ("rbops-bird.service", COMMON),
     "`rbops-frr.service`": ("rbops-frr.service", COMMON),
     "`rbops-click.service` on sockets": ("rbops-click.service", {**CLICK, "kernel": False, "dpdk": False}),

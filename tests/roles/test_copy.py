@@ -15,9 +15,8 @@ import yaml
 
 from rbops.dataplane import registry
 from rbops.node.state import State
-from rbops.render import unplanned
+from rbops.render import exporter, sflow, unplanned
 from rbops.render.daemons import PLACES
-from rbops.render.exporter import PLACE
 from rbops.resources import shared
 
 
@@ -161,7 +160,7 @@ def test_diff_and_role_know_the_same_places() -> None:
     defaults = yaml.safe_load(Path(shared("roles", "activate", "defaults", "main.yml")).read_text(encoding="utf-8"))
     planes = list(registry.controllers())
     assert defaults["activate_places"] == {
-        "host": [*PLACES, PLACE, *(place for plane in planes for place in plane.places.beside)],
+        "host": [*PLACES, exporter.PLACE, sflow.PLACE, *(place for plane in planes for place in plane.places.beside)],
         **{plane.kind: list(plane.places.own) for plane in planes},
     }
 

@@ -68,7 +68,7 @@ routing:
   paths: 4
   neighbors: [{address: "fe80::2", port: 0, as: 65001}]
   ospf: [{port: 1, cost: 7}]
-monitoring: {exporter: {port: 9482}}
+monitoring: {exporter: {port: 9482}, sflow: {collector: 10.20.0.9, port: 6343, sampling: 1000, polling: 20s}}
 """)
 WHOLE["punts"] = dict.fromkeys(PUNTED, "10")
 WHOLE["servers"] = {"hardware": yaml.safe_load(HARDWARE)}

@@ -9,6 +9,7 @@ from typing import Any
 from rbops.dataplane.xdp import layout as shape
 from rbops.dataplane.xdp.guard import PUNTED
 from rbops.dataplane.xdp.layout import Layout
+from rbops.dataplane.xdp.sampling import read_sampled
 from rbops.node.schema.dataplane import Fabric, FabricPort
 
 __all__ = ["added", "read_counters", "shown"]
@@ -23,12 +24,14 @@ def read_counters(
 
     ``cores`` has the ``planned`` ones, and others that packets have come to; ``served`` what they received at each
     port; ``paths`` those that were taken (``via`` None: direct). ``punted`` and ``dropped`` name every reason; what was
-    not given to the kernel for more than the rate is dropped as ``policed_REASON``.
+    not given to the kernel for more than the rate is dropped as ``policed_REASON``. ``sampled``: external ports' frames
+    that sFlow's sampling took, and those that were lost.
     """
     cores: dict[str, dict[str, Any]] = {}
     paths: dict[tuple[int, int], tuple[int, int]] = {}
     traffic = {port.name: dict.fromkeys(_PORT_FIELDS, 0) for port in ports}
     served: dict[str, dict[str, int]] = {name: {} for name in traffic}
+    sampled = {port.name: {"taken": 0, "lost": 0} for port in ports if port.kind == "external"}
     for cpu in range(layout.cpus):
         block = memory[cpu * layout.core : (cpu + 1) * layout.core]
         taken = _paths(layout, block)
@@ -44,7 +47,10 @@ def read_counters(
                 served[name][str(cpu)] = fields["rx_packets"]
             for field, number in fields.items():
                 traffic[name][field] += number
-    return {"cores": cores, "paths": _listed(paths), "ports": traffic, "served": served}
+        for number, port in enumerate(ports):
+            for what, count in read_sampled(number, block).items() if port.kind == "external" else ():
+                sampled[port.name][what] += count
+    return {"cores": cores, "paths": _listed(paths), "ports": traffic, "served": served, "sampled": sampled}
 
 
 def added(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,6 +72,7 @@ def shown(fabric: Fabric, found: Mapping[str, Any]) -> dict[str, Any]:
         "paths": [path for path in found["paths"] if max(path["to"], path["via"] or 0) < fabric.servers],
         "ports": {name: fields for name, fields in found["ports"].items() if name in names},
         "served": {name: fields for name, fields in found["served"].items() if name in names},
+        "sampled": {name: fields for name, fields in found["sampled"].items() if name in names},
     }
 
 

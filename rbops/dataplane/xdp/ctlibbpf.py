@@ -164,6 +164,9 @@ _SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("bpf_xdp_detach", INT, (INT, U32, PTR)),
     ("bpf_xdp_query", INT, (INT, INT, PTR)),
     ("libbpf_num_possible_cpus", INT, ()),
+    ("ring_buffer__new", PTR, (INT, PTR, PTR, PTR)),
+    ("ring_buffer__consume", INT, (PTR,)),
+    ("ring_buffer__free", None, (PTR,)),
 )
 
 

@@ -206,6 +206,23 @@ struct punt_bucket {
 	__u32 used;
 };
 
+/* Frames of a device that sFlow's sampling has chosen: those that were written down, and those without room. */
+struct sampled {
+	__u64 taken;
+	__u64 lost;
+};
+
+#define SAMPLE_HEADER 128 /* a power of two */
+
+/* What the ring of samples holds. */
+struct sample {
+	__u32 device;
+	__u32 size; /* of the frame, without FCS */
+	__u32 captured; /* bytes of it in `header` */
+	__u32 rate; /* 1 in so many, when it was taken */
+	__u8 header[SAMPLE_HEADER];
+};
+
 /* A CPU's block; `paths` (servers * servers of struct traffic) and `flowlets` (u64 each) follow. */
 struct core {
 	__u64 forwarded[FWD_COUNT];
@@ -213,11 +230,14 @@ struct core {
 	__u64 dropped[DROP_COUNT];
 	__u64 policed[PUNT_COUNT]; /* not given to the kernel: more than the rate */
 	__u32 tick; /* up to which the buckets are refilled */
-	__u32 pad[15];
+	__u32 skip; /* external frames up to and with the next sample (sample.h); 0: none */
+	__u32 drawn_for; /* the sampling rate of `skip` */
+	__u32 pad[13];
 	struct port_traffic ports[MAX_DEVICES];
 	struct bucket links[MAX_DEVICES];
 	struct bucket dests[MAX_SERVERS];
 	struct punt_bucket punts[MAX_DEVICES][PUNT_COUNT][PUNT_CLASSES];
+	struct sampled sampled[MAX_DEVICES];
 };
 
 /* The direct link towards a server. All zero: it is used. Each byte has one writer, so none overwrites another's. */
@@ -270,6 +290,7 @@ struct control {
 	__u32 cut[MAX_SERVERS][CUT_WORDS]; /* by server: those that it has no link to, a bit each */
 	struct cable cables[MAX_DEVICES]; /* by device */
 	struct said said[MAX_DEVICES]; /* by device */
+	__u32 sampling; /* one external frame in so many is sampled; 0: none. Written by rbops-sflow */
 };
 
 #endif

@@ -32,6 +32,7 @@ from rbops.dataplane.xdp.memory import load, sign, wait_for_readers, write_gener
 from rbops.dataplane.xdp.netdev import check_queues, find_device
 from rbops.dataplane.xdp.pins import Loaded, Pins, ensure_bpffs
 from rbops.dataplane.xdp.probing import LinkStates, XdpProbing, read_probes
+from rbops.dataplane.xdp.sampling import XdpSampling, read_rate
 from rbops.dataplane.xdp.table import DIRECT_BYTES
 from rbops.errors import Mismatch, Where
 from rbops.node.ribdump import read_ribs
@@ -206,6 +207,10 @@ class DataPlane:
         loaded = self._loaded()
         return XdpProbing(self._config.fabric, loaded.memory("control"), loaded.layout, loaded.memory("cores"))
 
+    def sampling(self) -> XdpSampling:
+        """Frames that the programs sample; raises Mismatch when the router is not loaded."""
+        return XdpSampling(self._config.fabric, self._loaded())
+
     def instance(self) -> object:
         """Another value after each load, which may believe all links alive; None while nothing is loaded."""
         return self._pins.instance()
@@ -242,6 +247,7 @@ class DataPlane:
                 "drained": links.all(shape.DRAINED),
                 "out_of_reach": links.out_of_reach(),
                 "cables": read_probes(self._config.fabric, control),
+                "sampling": read_rate(control),
                 "refused": {reason: number for reason, number in dropped.items() if number and reason in _REFUSED},
             }
         return result

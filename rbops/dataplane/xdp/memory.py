@@ -22,7 +22,7 @@ __all__ = ["MAP_OF", "load", "sign", "wait_for_readers", "write_generation"]
 _SYSCALL_MEMBARRIER = {"x86_64": 324, "aarch64": 283}
 _READERS_GONE_S = 0.1
 MAP_OF = {"arena": ".data.arena", "cores": ".data.cores", "control": ".bss"}
-MAP_OF |= {name: name for name in ("clocks", "devices", "rebuild")}
+MAP_OF |= {name: name for name in ("clocks", "devices", "rebuild", "samples")}
 _REBUILD_QUEUE, _REBUILD_CPUS = 512, 64
 
 

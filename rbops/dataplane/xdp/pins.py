@@ -1,7 +1,7 @@
 """What is loaded, kept under a bpf file system: one folder per load, and a link to the one that counts.
 
     ROOT/live -> 3        switched atomically, when everything of a new load is in place
-    ROOT/3/arena cores control clocks devices rebuild about external internal
+    ROOT/3/arena cores control clocks devices rebuild samples about external internal
 
 Standard library only.
 """
@@ -23,7 +23,7 @@ __all__ = ["PROGRAMS", "Loaded", "Pins", "ensure_bpffs"]
 
 _BPF_FS_MAGIC = 0xCAFE4A11
 _ENOENT = 2
-_MAPS = ("arena", "cores", "control", "clocks", "devices", "rebuild")
+_MAPS = ("arena", "cores", "control", "clocks", "devices", "rebuild", "samples")
 PROGRAMS = ("external", "internal")
 """A load's programs, by the kinds of ports that they are attached to."""
 

@@ -14,6 +14,7 @@
 #include "liveness.h"
 #include "unreachable.h"
 #include "relay.h"
+#include "sample.h"
 #include "vlb.h"
 
 #define MAX_REBUILD_CPUS 64
@@ -207,6 +208,7 @@ static __always_inline struct ingress *look(struct frame *frame, struct xdp_md *
 	frame->core = core_at(place >> 1);
 	frame->place = place;
 	frame->size = packet_end(ctx) - packet(ctx);
+	opaque(frame->size); /* a number, and not half a pointer, where it is kept on the stack */
 	frame->tick = control.tick;
 	frame->mac = packet(ctx);
 	ingress = &frame->gen->ingress[ctx->ingress_ifindex & (MAX_INGRESS - 1)];
@@ -224,8 +226,10 @@ static __always_inline int begin(struct frame *frame, struct xdp_md *ctx)
 	traffic = &frame->core->ports[frame->ingress & (MAX_DEVICES - 1)];
 	traffic->received.packets++;
 	traffic->received.bytes += frame->size;
-	if (unlikely(frame->core->tick != frame->tick))
+	if (unlikely(frame->core->tick != frame->tick)) {
 		refill_all(frame->place, frame->tick);
+		renew_sampling(frame->core);
+	}
 	return ingress->ifindex == ifindex;
 }
 
@@ -275,6 +279,8 @@ int external(struct xdp_md *ctx)
 
 	if (unlikely(!begin(&frame, ctx)))
 		return discard(&frame, DROP_UNKNOWN_INGRESS);
+	if (unlikely(!--frame.core->skip))
+		take_sample(ctx, frame.place);
 	if (unlikely((void *)(eth + 1) > end))
 		return discard(&frame, DROP_SHORT);
 	word = *(__u64 *)data;

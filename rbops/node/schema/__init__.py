@@ -7,6 +7,7 @@ from rbops.node.schema.kernel import KernelConfig
 from rbops.node.schema.nic import Rule
 from rbops.node.schema.port import Neighbor, NodePort, Queue
 from rbops.node.schema.routing import RoutingDaemon, Session
+from rbops.node.schema.sflow import SflowConfig
 
 __all__ = [
     "Adjacency",
@@ -25,6 +26,7 @@ __all__ = [
     "RoutingDaemon",
     "Rule",
     "Session",
+    "SflowConfig",
     "Userspace",
     "load",
     "parse",

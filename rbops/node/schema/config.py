@@ -19,6 +19,7 @@ from rbops.node.schema.kernel import KernelConfig
 from rbops.node.schema.nic import MAC
 from rbops.node.schema.port import NAME, NodePort
 from rbops.node.schema.routing import RoutingDaemon
+from rbops.node.schema.sflow import SflowConfig
 
 __all__ = ["HostInterface", "NodeConfig", "RouteTable", "Userspace", "load", "parse"]
 
@@ -91,7 +92,7 @@ class NodeConfig:
     ``separation``: how the management network is kept apart from the router's, ``auto``, ``vrf`` or ``rules``.
     ``services``: what listens on the router's addresses (``rbops.common.services``); None does not limit it.
     ``routing``: the daemon that speaks routing protocols here, if one does. ``exporter``: where metrics are given.
-    ``ipsec``: the tunnels that its kernel encrypts for.
+    ``sflow``: who is told of samples. ``ipsec``: the tunnels that its kernel encrypts for.
     ``sysctl``: a part of a key that is a planned port means the device that it is on the server.
     """
 
@@ -111,6 +112,7 @@ class NodeConfig:
     services: tuple[str, ...] | None = None
     routing: RoutingDaemon | None = None
     exporter: ExporterConfig | None = None
+    sflow: SflowConfig | None = None
     ipsec: TunnelConfig | None = None
     dataplane: Dataplane
 
@@ -141,6 +143,7 @@ class NodeConfig:
             **({} if self.services is None else {"services": list(self.services)}),
             **({} if self.routing is None else {"routing": self.routing.to_json()}),
             **({} if self.exporter is None else {"exporter": self.exporter.to_json()}),
+            **({} if self.sflow is None else {"sflow": self.sflow.to_json()}),
             **({} if self.ipsec is None else {"ipsec": self.ipsec.to_json()}),
             "sysctl": dict(self.sysctl),
             "routes": self.routes.to_json(),
@@ -162,7 +165,7 @@ class NodeConfig:
             raise node["ports"].error(f"port {twice[0]} appears twice")
         cores, routes, host = node["cores"].fields(), node["routes"].fields(), node.find("host")
         separation, listed, daemon = node.find("separation"), node.find("services"), node.find("routing")
-        exporter, ipsec = node.find("exporter"), node.find("ipsec")
+        exporter, ipsec, sflow = node.find("exporter"), node.find("ipsec"), node.find("sflow")
         return cls(
             cluster=node["cluster"].text(),
             digest=node["digest"].text(),
@@ -180,6 +183,7 @@ class NodeConfig:
             services=None if listed is None else tuple(_service(word) for word in listed.items()),
             routing=None if daemon is None else RoutingDaemon.parse(daemon.fields()),
             exporter=None if exporter is None else ExporterConfig.parse(exporter.fields()),
+            sflow=None if sflow is None else SflowConfig.parse(sflow.fields()),
             ipsec=None if ipsec is None else TunnelConfig.parse(ipsec.fields()),
             dataplane=registry.node_half(node["dataplane"].fields()["kind"].text()).parse(node["dataplane"].fields()),
         )

@@ -48,6 +48,23 @@ def test_exporter(exporter_case: Case) -> None:
     assert have == planned, f"{said}, planned {', '.join(sorted(planned))}"
 
 
+def test_sflow(sflow_case: Case) -> None:
+    """The sender of samples starts at boot and runs, sends from the management address alone, at the planned rate."""
+    server, unit = sflow_case.server, "rbops-sflow.service"
+    service = server.host.service(unit)
+    assert service.is_enabled, f"{unit} is not enabled: after a reboot there would be no samples"
+    assert service.is_running, f"{unit} does not run: look at `journalctl -u {unit}`"
+    wanted = server.node.sflow
+    assert wanted is not None
+    agent = server.json("rbops-node sflow --agent --json")["agent"]
+    listed = server.host.run("ss -Huna dst %s and dport = :%s", wanted.collector, str(wanted.port)).stdout.splitlines()
+    have = {line.split()[3].rpartition(":")[0].strip("[]").partition("%")[0] for line in listed}
+    said = f"samples leave {', '.join(sorted(have)) or 'no address'} for {wanted.collector} port {wanted.port}"
+    assert have == {agent}, f"{said}, planned {agent}"
+    rate = server.json("rbops-node status --json")["dataplane"].get("sampling")
+    assert rate == wanted.sampling, f"one frame in {rate} is sampled, planned {wanted.sampling}"
+
+
 def test_confirmed(server_case: Case) -> None:
     """No revert timer is armed: the configuration is confirmed."""
     armed = server_case.server.json("rbops-node status --json")["timer_armed"]

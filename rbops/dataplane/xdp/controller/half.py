@@ -24,6 +24,7 @@ class _Xdp(Controller):
     kernel_ipsec = True
     answers_probes = True
     drains = True
+    samples = True
     dynamic = True
     ipv6 = True
     follower = "rbops-fib.service"
