@@ -87,7 +87,11 @@ def _options() -> tuple[tuple[tuple[str, ...], str, dict[str, Any]], ...]:
         (("drain", "undrain"), "server", {"type": int, "metavar": "SERVER", "help": "its index in the cluster"}),
         (("hold",), "--servers", {"type": int, "required": True, "metavar": "N", "help": "how many there will be"}),
         (("hold",), "newcomers", {"type": int, "nargs": "*", "metavar": "SERVER", "help": "their indexes in it"}),
-        (("counters",), "--queues", {**flag, "help": "also each queue's packets and interrupts by CPU"}),
+        (
+            ("counters",),
+            "--queues",
+            {**flag, "help": "also queues' packets and interrupts by CPU, cores' time"},
+        ),
         (
             ("fib",),
             "what",

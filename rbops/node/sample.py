@@ -16,7 +16,7 @@ from rbops.node.schema import NodeConfig
 from rbops.node.state import State, read_json
 from rbops.node.system import System
 
-__all__ = ["take"]
+__all__ = ["cpus", "take"]
 
 _BUSY = (0, 1, 2, 5, 6, 7)
 """Columns of /proc/stat (proc(5)): user, nice, system, irq, softirq, steal."""
@@ -58,7 +58,7 @@ def take(
     except Mismatch as error:
         found |= {"dataplane": {"loaded": False, "kind": config.dataplane.kind}, "counters": None, "error": str(error)}
     found["queues"] = queues.read(system, config, names)
-    found["cpus"] = _cpus(system, config)
+    found["cpus"] = cpus(system, config)
     if (routes := fib.read_status()) is not None:
         found["routes"] = routes
     if daemon is not None:
@@ -78,7 +78,7 @@ def _servers(config: NodeConfig) -> dict[str, str]:
     return {str(config.index): config.server, **near}
 
 
-def _cpus(system: System, config: NodeConfig) -> dict[str, dict[str, float]]:
+def cpus(system: System, config: NodeConfig) -> dict[str, dict[str, float]]:
     """Seconds since boot that each data-plane core was busy, and those of it in softirqs, where packets are."""
     tick = os.sysconf("SC_CLK_TCK")
     wanted = {f"cpu{core}": str(core) for core in config.cores}

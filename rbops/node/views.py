@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
@@ -116,12 +117,15 @@ class Views:
         return [generation.to_json() for generation in self._generations().all()]
 
     def counters(self, *, by_queue: bool = False) -> dict[str, Any]:
-        """The data plane's counters; ``by_queue`` also what the kernel counted of queues and interrupts."""
+        """The data plane's counters; ``by_queue`` also what the kernel counted of queues, interrupts and cores."""
         config = self._config()
         names = resolve_names(config, self.system)
         found = {"server": config.server, **self.open_plane(config, names).counters()}
         found |= self._tunnels(config)
-        return {**found, "queues": queues.read(self.system, config, names)} if by_queue else found
+        if not by_queue:
+            return found
+        kernels = {"queues": queues.read(self.system, config, names), "cpus": sample.cpus(self.system, config)}
+        return {**found, **kernels, "at_s": time.monotonic()}
 
     def sample(self) -> dict[str, Any]:
         """Everything that this server measures, at one time (:mod:`rbops.node.sample`)."""

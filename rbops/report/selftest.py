@@ -182,6 +182,8 @@ def _loads(phases: Iterable[Phase]) -> Iterator[Block]:
         if phase.balance is not None and phase.all_ports:
             yield _servers(phase.name, phase.balance)
             yield _evenness(phase.balance)
+            if any(core.busy is not None for core in phase.balance.cores):
+                yield _busy(phase.name, phase.balance)
 
 
 def _spread(phase: Phase) -> Table:
@@ -216,6 +218,16 @@ def _servers(name: str, load: Balance) -> Table:
         rows.append((each.server, f"{each.entered:,}", f"{each.handled:,}", factor, *predicted))
     columns = ("server", "entered there", "handled", "handled / entered", "predicted", "measured / predicted")
     return Table(f"Load of the servers in the {name} phase, packets", columns, tuple(rows))
+
+
+def _busy(name: str, load: Balance) -> Table:
+    rows = []
+    for each in load.cores:
+        parts = ("-" if part is None else f"{part:.0%}" for part in (each.busy, each.softirq, each.predicted))
+        ratio = "-" if each.ratio is None else f"{each.ratio:.2f}"
+        rows.append((f"{each.server} core {each.core}", f"{each.packets:,}", *parts, ratio))
+    columns = ("core", "packets", "busy", "with packets", "predicted", "measured / predicted")
+    return Table(f"Time of the cores in the {name} phase, by their kernels", columns, tuple(rows))
 
 
 def _evenness(load: Balance) -> str:

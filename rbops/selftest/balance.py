@@ -17,6 +17,7 @@ __all__ = ["Balance", "CoreLoad", "PairShare", "ServerLoad", "balance", "jain"]
 
 _BITS = 8
 _NO_INTERMEDIATE = 2
+_ALIKE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +68,30 @@ class ServerLoad:
 
 @dataclass(frozen=True, slots=True)
 class CoreLoad:
-    """Packets that a core received from all ports."""
+    """Packets that a core received from all ports.
+
+    ``busy``: the part of the time, 0 to 1, in which it was not idle, ``softirq`` that in softirqs, where packets are
+    handled and nothing is polled in vain (paper 5.3), by the kernel's account; None where it was not read.
+    ``predicted``: the part that the plan's cycles per packet make of its packets; None where nothing is predicted.
+    """
 
     server: str
     core: int
     packets: int
+    busy: float | None = None
+    softirq: float | None = None
+    predicted: float | None = None
+
+    @property
+    def ratio(self) -> float | None:
+        """Measured in softirqs over predicted."""
+        return self.softirq / self.predicted if self.predicted and self.softirq is not None else None
 
     def to_dict(self) -> dict[str, Any]:
         """As in the result's JSON."""
-        return {"server": self.server, "core": self.core, "packets": self.packets}
+        parts = {"busy": self.busy, "softirq": self.softirq, "predicted_busy": self.predicted, "ratio": self.ratio}
+        rounded = {name: None if part is None else round(part, 6) for name, part in parts.items()}
+        return {"server": self.server, "core": self.core, "packets": self.packets, **rounded}
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +169,34 @@ def balance(plan: ClusterPlan, counted: Readings, size: float, seconds: float) -
                 over = tuple((names[via], n / total) for via, n in sorted(_over(taken)))
                 predicted = _direct(plan, total * bits / seconds) if predicts else None
                 pairs.append(PairShare(name, names[to], total, taken.get(None, 0) / total, over, predicted))
-    cores = [CoreLoad(name, core, n) for name, one in good.items() for core, n in sorted(one.cores.items())]
+    seconds_each = _seconds_a_packet(plan, size)
+    cores = [_core(name, one, core, seconds_each) for name, one in good.items() for core in sorted(one.cores)]
     meshed = predicts and plan.topology.kind == "mesh"
     return Balance(tuple(pairs), tuple(_servers(good, pairs, predicts=meshed)), tuple(cores))
+
+
+def _core(server: str, one: ServerCounters, core: int, seconds_each: float | None) -> CoreLoad:
+    packets = one.cores[core]
+    if core not in one.busy or one.elapsed_s <= 0:
+        return CoreLoad(server, core, packets)
+    busy, softirq = (part / one.elapsed_s for part in one.busy[core])
+    predicted = None if seconds_each is None else packets * seconds_each / one.elapsed_s
+    return CoreLoad(server, core, packets, busy, softirq, predicted)
+
+
+def _seconds_a_packet(plan: ClusterPlan, size: float) -> float | None:
+    """A core's time for a packet by the plan's CPU bound (paper 5.3), as if each were one that is looked up here.
+
+    None where frames are not about as long as those that the plan is for, or servers differ in their cores.
+    """
+    numbers = {len(server.cores.dataplane) for server in plan.servers if server.role == "port"}
+    bound, rate = plan.prediction.per_component.cpu, plan.prediction.rate_pps
+    if len(numbers) != 1 or not bound or not rate:
+        return None
+    bits = plan.prediction.rate_bps / rate
+    if abs(size * _BITS / bits - 1) > _ALIKE:
+        return None
+    return numbers.pop() * bits / bound
 
 
 def _over(taken: Mapping[int | None, int]) -> list[tuple[int, int]]:

@@ -36,7 +36,8 @@ class ServerCounters:
     """Packets on one server.
 
     ``paths`` by (destination server's index, via server's index or None); ``ports`` by name: (rx, tx); ``cores``: what
-    each received, ``entered_at`` those of external ports.
+    each received, ``entered_at`` those of external ports. ``busy`` by core: (seconds not idle, of these in
+    softirqs) by the kernel's account, of ``elapsed_s`` by the server's clock; empty where rbops-node gave none.
     """
 
     received: Mapping[str, int] = field(default_factory=dict)
@@ -47,6 +48,8 @@ class ServerCounters:
     ports: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     cores: Mapping[int, int] = field(default_factory=dict)
     entered_at: Mapping[int, int] = field(default_factory=dict)
+    busy: Mapping[int, tuple[float, float]] = field(default_factory=dict)
+    elapsed_s: float = 0.0
     error: str | None = None
 
     @property
@@ -72,6 +75,8 @@ def parse(raw: Mapping[str, Any]) -> ServerCounters:
         ports={name: (port["rx_packets"], port["tx_packets"]) for name, port in raw["ports"].items()},
         cores={int(core): sum(each["received"].values()) for core, each in raw["cores"].items()},
         entered_at={int(core): each["received"].get("external", 0) for core, each in raw["cores"].items()},
+        busy={int(core): (each["busy_s"], each["softirq_s"]) for core, each in raw.get("cpus", {}).items()},
+        elapsed_s=raw.get("at_s", 0.0),
     )
 
 
@@ -91,6 +96,12 @@ def difference(before: ServerCounters, after: ServerCounters) -> ServerCounters:
         },
         cores={core: count - before.cores.get(core, 0) for core, count in after.cores.items()},
         entered_at={core: count - before.entered_at.get(core, 0) for core, count in after.entered_at.items()},
+        busy={
+            core: (busy - before.busy[core][0], softirq - before.busy[core][1])
+            for core, (busy, softirq) in after.busy.items()
+            if core in before.busy
+        },
+        elapsed_s=after.elapsed_s - before.elapsed_s,
     )
 
 

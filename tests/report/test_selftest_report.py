@@ -60,7 +60,7 @@ def matrix(*, broken: bool) -> Phase:
             ServerLoad("n1", 6_000_000, 13_000_000, 12_500_000.0),
             ServerLoad("n2", 0, 0, None),
         ),
-        (CoreLoad("n0", 0, 4_000_000), CoreLoad("n0", 1, 8_000_000)),
+        (CoreLoad("n0", 0, 4_000_000, 0.5, 0.25, 0.2), CoreLoad("n0", 1, 8_000_000)),
     )
     return Phase("matrix", 64, 2.0, sources, tuple(pairs), spread, service, stray=4, balance=even)
 

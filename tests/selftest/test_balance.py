@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -126,3 +127,38 @@ def test_counters_by_core() -> None:
         {**raw, "cores": {"1": {"received": {"external": 5, "internal": 1}}, "3": {"received": {"external": 4}}}}
     )
     assert difference(before, after).cores == {1: 3, 3: 4}
+
+
+def test_time_of_cores(plan: ClusterPlan) -> None:
+    """By the kernel's account, beside the plan's CPU bound; nothing is said of what was not read."""
+    raw = {
+        "total": {"received": {"external": 8, "internal": 0}, "forwarded": {}, "punted": {}, "dropped": {}},
+        "paths": [],
+        "ports": {},
+        "cores": {"0": {"received": {"external": 8, "internal": 0}}, "1": {"received": {"external": 0}}},
+        "cpus": {"0": {"busy_s": 10.0, "softirq_s": 4.0}},
+        "at_s": 100.0,
+    }
+    later = json.loads(json.dumps(raw))
+    later["cores"]["0"]["received"]["external"] = later["total"]["received"]["external"] = 1_000_008
+    later["cpus"]["0"] = {"busy_s": 11.5, "softirq_s": 5.0}
+    later["at_s"] = 102.0
+    mean = plan.prediction.rate_bps / plan.prediction.rate_pps / 8
+    found = balance(plan, {"n0": difference(parse(raw), parse(later))}, mean, SECONDS)
+    assert found is not None
+    first, second = found.cores
+    assert (first.busy, first.softirq, second.busy, second.predicted) == (0.75, 0.5, None, None)
+    bound = plan.prediction.per_component.cpu
+    each = len(plan.servers[0].cores.dataplane) * mean * 8 / bound
+    assert first.predicted == pytest.approx(1_000_000 * each / 2)
+    assert first.ratio == pytest.approx(0.5 / first.predicted)
+    assert first.to_dict()["softirq"] == 0.5
+    other = balance(plan, {"n0": difference(parse(raw), parse(later))}, 3 * mean, SECONDS)
+    assert other is not None
+    assert [core.predicted for core in other.cores] == [None, None]
+
+
+def test_an_older_server_says_nothing_of_its_cores(plan: ClusterPlan) -> None:
+    found = balance(plan, {"n0": counted({}, (10, 0))}, SIZE, SECONDS)
+    assert found is not None
+    assert [(core.busy, core.ratio) for core in found.cores] == [(None, None)]

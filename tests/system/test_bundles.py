@@ -45,6 +45,10 @@ def selftest(cluster: Cluster, *, passes: bool = True) -> dict[str, int]:
     done = cluster.verb("selftest", "--quick", "--duration", "2", "--format", "json")
     lost = {phase["name"]: phase["lost"] for phase in done.json["phases"]}
     assert lost == {"matrix": 0, "pair": 0}, (lost, [lost_at(cluster, name) for name in ("n0", "n1")], done.err)
+    cores = [core for phase in done.json["phases"] for core in phase["balance"]["cores"]]
+    assert cores, done.json["phases"]
+    for core in cores:  # of the machine, which all servers share; in steps of 10 ms
+        assert 0 <= core["softirq"] <= core["busy"] <= 1.2, core
     assert not any("lost" in note for note in done.json["notes"]), "repeated"
     assert done.code == 0 or not passes, done.out + done.err
     return {name: count - before[name] for name, count in sent(cluster).items()}

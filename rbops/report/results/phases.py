@@ -156,11 +156,19 @@ class ServerLoadDoc(Model):
 
 
 class CoreLoadDoc(Model):
-    """Packets that a core received."""
+    """Packets that a core received.
+
+    ``busy`` and ``softirq``: parts of the time, 0 to 1, by the kernel's account, ``ratio`` of the latter to
+    ``predicted_busy``; null where not read, or not predicted.
+    """
 
     server: str
     core: int
     packets: int
+    busy: float | None = None
+    softirq: float | None = None
+    predicted_busy: float | None = None
+    ratio: float | None = None
 
 
 class BalanceDoc(Model):

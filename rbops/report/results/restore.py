@@ -18,7 +18,7 @@ from rbops.report.results.document import (
     SoakDoc,
     TcpDoc,
 )
-from rbops.report.results.phases import BalanceDoc, LatenessDoc, PairDoc, PhaseDoc, PortServiceDoc
+from rbops.report.results.phases import BalanceDoc, CoreLoadDoc, LatenessDoc, PairDoc, PhaseDoc, PortServiceDoc
 from rbops.selftest.balance import Balance, CoreLoad, PairShare, ServerLoad
 from rbops.selftest.beside import PaperFigure
 from rbops.selftest.context import Context, PortContext, ServerContext
@@ -132,8 +132,12 @@ def _balance(one: BalanceDoc) -> Balance:
     return Balance(
         tuple(pairs),
         tuple(ServerLoad(load.server, load.entered, load.handled, load.predicted_handled) for load in one.servers),
-        tuple(CoreLoad(load.server, load.core, load.packets) for load in one.cores),
+        tuple(_core(load) for load in one.cores),
     )
+
+
+def _core(one: CoreLoadDoc) -> CoreLoad:
+    return CoreLoad(one.server, one.core, one.packets, one.busy, one.softirq, one.predicted_busy)
 
 
 def _pair(one: PairDoc) -> Pair:
