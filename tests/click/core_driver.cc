@@ -1,14 +1,16 @@
 // Plays packets through rbops/dataplane/click/directvlb_core.hh, without Click. Reads words, a command a line:
 //   config self servers quota flowlet_ticks entries cores max_frame direct_bps
 //   link bps                     outputs, in order
-//   server number output
+//   server number output ...     several of them: a bundle
 //   rotation server ...          to the end of the line
 //   start tick
 //   packet tick core source destination protocol source-port destination-port dest size
-//   forward tick core dest size
+//   forward tick core dest size [source destination protocol source-port destination-port]
 //   alive server 0|1
+//   cable output 0|1
 //   swap                         each core's state is taken over by a fresh one
-// and prints for each packet: first server (-1: none), what the flowlet table did, hash.
+// and prints for each packet: first server (-1: none), what the flowlet table did, hash, output; for each forward: its
+// output.
 #include "directvlb_core.hh"
 
 #include <iostream>
@@ -20,7 +22,7 @@ struct Plan {
     DirectVLBCore::Config config;
     uint32_t cores;
     std::vector<DirectVLBCore::Rate> links;
-    std::vector<std::pair<uint32_t, uint32_t>> servers;
+    std::vector<std::pair<uint32_t, std::vector<uint16_t>>> servers;
     std::vector<uint16_t> rotation;
 };
 
@@ -33,13 +35,16 @@ struct Instance {
         core.config.links = plan.links.size();
         core.config.slots = plan.rotation.size();
         core.config.columns = DirectVLBCore::FIRST_VIA + plan.rotation.size();
+        for (const auto &server : plan.servers)
+            core.config.bundled |= server.second.size() > 1;
         memory.assign(core.bytes() / 8 + 1, 0);
         core.place(memory.data());
         for (size_t i = 0; i < plan.links.size(); i++)
             core.links[i].rate = plan.links[i];
         for (const auto &server : plan.servers) {
-            core.servers[server.first].link = server.second;
-            core.servers[server.first].dead = 0;
+            core.servers[server.first].link = server.second[0];
+            core.servers[server.first].said = 0;
+            core.bundle(server.second.data(), server.second.size());
         }
         for (size_t i = 0; i < plan.rotation.size(); i++) {
             core.rotation[i] = plan.rotation[i];
@@ -90,8 +95,10 @@ int main()
             plan.links.emplace_back();
             plan.links.back().set(bps, plan.cores, max_frame);
         } else if (what == "server") {
-            in >> server >> output;
-            plan.servers.emplace_back(server, output);
+            in >> server;
+            plan.servers.emplace_back(server, std::vector<uint16_t>());
+            while (in >> output)
+                plan.servers.back().second.push_back(output);
         } else if (what == "rotation") {
             while (in >> server)
                 plan.rotation.push_back(server);
@@ -106,16 +113,22 @@ int main()
             uint64_t hash = hash_of(in);
             in >> dest >> size;
             DirectVLBCore::How how;
-            uint32_t via = cores[core]->core.choose(tick, hash, dest, size, how);
+            uint32_t via = cores[core]->core.choose(tick, hash, dest, size, output, how);
             std::cout << (via == DirectVLBCore::NOWHERE ? -1 : (int) via) << ' ' << hows[how] << ' ' << std::hex << hash
-                      << std::dec << '\n';
+                      << std::dec << ' ' << (output == DirectVLBCore::NOWHERE ? -1 : (int) output) << '\n';
         } else if (what == "forward") {
             in >> tick >> core >> dest >> size;
-            cores[core]->core.forward(tick, dest, size);
+            uint64_t hash = in.peek() == EOF ? 0 : hash_of(in);
+            output = cores[core]->core.forward(tick, dest, size, hash);
+            std::cout << "forward " << (output == DirectVLBCore::NOWHERE ? -1 : (int) output) << '\n';
         } else if (what == "alive") {
             in >> server >> size;
             for (Instance *instance : cores)
-                instance->core.servers[server].dead = !size;
+                DirectVLBCore::say(instance->core.servers[server].said, DirectVLBCore::NO_CARRIER, !size);
+        } else if (what == "cable") {
+            in >> output >> size;
+            for (Instance *instance : cores)
+                DirectVLBCore::say(instance->core.links[output].said, DirectVLBCore::NO_CARRIER, !size);
         } else if (what == "swap") {
             for (Instance *&instance : cores) {
                 Instance *fresh = new Instance(plan);

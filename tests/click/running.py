@@ -47,6 +47,6 @@ def handlers_of(stdout: str) -> dict[str, str]:
     """Handler -> text, of a run with several."""
     found = {}
     for part in stdout.split("\n\n"):
-        name, _, text = part.partition(":\n")
-        found[name] = text + "\n"
+        name, _, text = f"{part}\n".partition(":\n")
+        found[name] = text
     return found

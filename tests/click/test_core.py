@@ -14,9 +14,7 @@ import pytest
 from rbops.vlb.model import Flow, InputServer, VlbConfig
 
 ROOT = Path(__file__).parent.parent.parent
-EVERY = {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "tests/vlb/vectors").glob("*.json"))}
-VECTORS = {name: vector for name, vector in EVERY.items() if "bundles" not in vector["config"]}
-"""Click uses one cable to a server."""
+VECTORS = {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "tests/vlb/vectors").glob("*.json"))}
 
 
 @pytest.fixture(scope="module")
@@ -33,51 +31,81 @@ def script(config: dict[str, Any], start: int, steps: list[dict[str, Any]]) -> I
     quota = config["routing"] == "direct-vlb"
     servers = max(int(server) for server in config["next_hop"]) + 1
     outputs = {name: number for number, name in enumerate(config["link_bps"])}
+    bundles = {server: config.get("bundles", {}).get(server, [name]) for server, name in config["next_hop"].items()}
+    down: set[str] = set()
     rotation = config["intermediates"] if quota else [*config["intermediates"], config["server"]]
     head = (config["server"], servers, int(quota), config["flowlet_ticks"], config["flowlet_entries"])
     yield " ".join(map(str, ("config", *head, config["cores"], config["max_frame"], config["direct_quota_bps"])))
     for rate in config["link_bps"].values():
         yield f"link {rate} {config['max_frame']}"
-    for server, name in config["next_hop"].items():
-        yield f"server {server} {outputs[name]}"
+    for server, names in bundles.items():
+        yield " ".join(map(str, ("server", server, *(outputs[name] for name in names))))
     yield " ".join(map(str, ("rotation", *rotation)))
     yield f"start {start}"
     for step in steps:
         if "alive" in step:
             yield from (f"alive {server} {int(alive)}" for server, alive in step["alive"].items())
+        elif "cable" in step:
+            for name, alive in step["cable"].items():
+                (down.discard if alive else down.add)(name)
+                yield f"cable {outputs[name]} {int(alive)}"
+                yield from of_bundles(name, bundles, down)
         elif "swap" in step:
             yield "swap"
         elif "forward" in step:
-            yield f"forward {step['tick']} {step['core']} {step['forward']} {step['size']}"
+            values = (step["tick"], step["core"], step["forward"], step["size"], *step.get("flow", ()))
+            yield "forward " + " ".join(map(str, values))
         else:
             values = (step["tick"], step["core"], *step["flow"], step["dest"], step["size"])
             yield "packet " + " ".join(map(str, values))
 
 
-def play(driver: Path, config: dict[str, Any], start: int, steps: list[dict[str, Any]]) -> list[tuple[int, str, str]]:
-    """(first server or -1, what the flowlet table did, hash) of every packet."""
+def of_bundles(cable: str, bundles: dict[str, list[str]], down: set[str]) -> Iterator[str]:
+    """Whoever says something of a cable says of servers whether all of their cables are down."""
+    for server, names in bundles.items():
+        if cable in names:
+            yield f"alive {server} {int(not down.issuperset(names))}"
+
+
+def play(driver: Path, config: dict[str, Any], start: int, steps: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    """(first server or -1, what the flowlet table did, hash, port or None) of a packet; (port or None,) of others."""
     text = "\n".join(script(config, start, steps)) + "\n"
     done = subprocess.run([driver], input=text, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    lines = [line.split() for line in done.stdout.splitlines()]
-    return [(int(via), how, f"{int(hashed, 16):016x}") for via, how, hashed in lines]
+    names = [*config["link_bps"], None]
+    found: list[tuple[Any, ...]] = []
+    for line in done.stdout.splitlines():
+        via, *rest, output = line.split()
+        port = names[int(output)]
+        found.append((int(via), rest[0], f"{int(rest[1], 16):016x}", port) if rest else (port,))
+    return found
 
 
 @pytest.mark.parametrize("name", VECTORS)
 def test_vector(name: str, driver: Path) -> None:
     vector = VECTORS[name]
-    packets = [step for step in vector["steps"] if "flow" in step]
-    wanted = [
-        (-1 if step["via"] is None else step["via"], step["how"], vector["hashes"][",".join(map(str, step["flow"]))])
-        for step in packets
-    ]
-    assert play(driver, vector["config"], vector["start_tick"], vector["steps"]) == wanted
+    config = vector["config"]
+    wanted: list[tuple[Any, ...]] = []
+    for step in vector["steps"]:
+        if "forward" in step:
+            wanted.append((step.get("port", config["next_hop"][str(step["forward"])]),))
+        elif "flow" in step:
+            hashed = vector["hashes"][",".join(map(str, step["flow"]))]
+            via = -1 if step["via"] is None else step["via"]
+            port = None if via < 0 else step.get("port", config["next_hop"][str(via)])
+            wanted.append((via, step["how"], hashed, port))
+    assert play(driver, config, vector["start_tick"], vector["steps"]) == wanted
+
+
+def a_flow(draw: random.Random, dest: int) -> list[int]:
+    return [0xC6120000 + draw.randrange(30), 0xC6120100 + dest, 17, 1000 + draw.randrange(4), 53]
 
 
 def random_run(seed: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """A server of six with overloaded links, two of them on one port, and any packets at any times."""
+    """A server of six with overloaded links, two of them on one port, or bundles, and any packets at any times."""
     draw = random.Random(seed)  # noqa: S311 (a test's packets)
-    names = ["int1", "int2", "int3", "int4"]
+    names = ["int1", "int2", "int3", "int4", "int2b", "int4b", "int4c"]
+    bundles = {"1": ["int2", "int2b"], "4": ["int4", "int4b", "int4c"], "5": ["int4", "int4b", "int4c"]}
     config = {
         "server": 2,
         "cores": 3,
@@ -89,6 +117,7 @@ def random_run(seed: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         "intermediates": draw.sample([0, 1, 3, 4, 5], draw.randint(0, 5)),
         "next_hop": {"0": "int1", "1": "int2", "3": "int3", "4": "int4", "5": "int4"},
         "link_bps": {name: draw.choice([0, 7_999, 2_000_000, 30_000_000]) for name in names},
+        "bundles": bundles if seed % 2 else {},
     }
     tick, steps = (1 << 32) - 500, list[dict[str, Any]]()
     for _ in range(2000):
@@ -99,11 +128,13 @@ def random_run(seed: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
             steps.append({"tick": tick, "alive": {str(dest): draw.random() < 0.6}})
         elif kind < 0.04:
             steps.append({"swap": True})
+        elif kind < 0.06 and str(dest) in config["bundles"]:
+            steps.append({"tick": tick, "cable": {draw.choice(bundles[str(dest)]): draw.random() < 0.6}})
         elif kind < 0.15:
-            steps.append({"tick": tick, "core": core, "forward": dest, "size": size})
+            steps.append({"tick": tick, "core": core, "forward": dest, "size": size, "flow": a_flow(draw, dest)})
         else:
-            flow = [0xC6120000 + draw.randrange(30), 0xC6120100 + dest, 17, 1000 + draw.randrange(4), 53]
-            steps.append({"tick": tick, "core": core, "flow": flow, "dest": dest, "size": size})
+            step = {"tick": tick, "core": core, "flow": a_flow(draw, dest), "dest": dest, "size": size}
+            steps.append(step)
     return config, steps
 
 
@@ -111,19 +142,27 @@ def random_run(seed: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 def test_does_as_the_model_also_over_swaps_and_around_the_end_of_the_clock(seed: int, driver: Path) -> None:
     config, steps = random_run(seed)
     hops = {int(server): name for server, name in config["next_hop"].items()}
-    fields = {**config, "next_hop": hops, "intermediates": tuple(config["intermediates"])}
+    bundles = {int(server): tuple(names) for server, names in config["bundles"].items()}
+    fields = {**config, "next_hop": hops, "intermediates": tuple(config["intermediates"]), "bundles": bundles}
     model = InputServer(VlbConfig(**fields), 0)
-    wanted = []
+    wanted: list[tuple[Any, ...]] = []
     for step in steps:
         if "alive" in step:
             for server, alive in step["alive"].items():
                 model.set_alive(int(server), alive=alive)
+        elif "cable" in step:
+            for name, alive in step["cable"].items():
+                model.set_cable(name, alive=alive)
         elif "forward" in step:
             # A frame for a server whose link is down is dropped before it is charged.
+            port = None
             if model.alive[step["forward"]]:
-                model.forward(step["tick"], step["core"], step["forward"], step["size"])
+                flow = Flow(*step["flow"])
+                port = model.forward(step["tick"], step["core"], step["forward"], step["size"], flow)
+            wanted.append((port,))
         elif "flow" in step:
             choice = model.choose(step["tick"], step["core"], Flow(*step["flow"]), step["dest"], step["size"])
-            wanted.append((-1 if choice.via is None else choice.via, choice.how))
+            wanted.append((-1 if choice.via is None else choice.via, choice.how, choice.port))
     wrapped = [{**step, "tick": step["tick"] % (1 << 32)} if "tick" in step else step for step in steps]
-    assert [found[:2] for found in play(driver, config, 0, wrapped)] == wanted
+    found = play(driver, config, 0, wrapped)
+    assert [(one[0], one[1], one[3]) if len(one) > 1 else one for one in found] == wanted

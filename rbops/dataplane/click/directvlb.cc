@@ -12,14 +12,14 @@ struct DirectVLB::Words {
     Vector<uint32_t> owners;
     Vector<uint32_t> intermediates;
     Vector<uint32_t> via_server;
-    Vector<uint32_t> via_output;
+    Vector<Vector<uint16_t> > via_outputs;
     Vector<uint64_t> links;
     Vector<EtherAddress> sources;
 };
 
 DirectVLB::DirectVLB()
-    : _owners(0), _ports(0), _sources(0), _packet_clock(false), _tick(0), _memory(0), _memory_size(0),
-      _base_paths(0)
+    : _owners(0), _ports(0), _sources(0), _packet_clock(false), _relay(false), _tick(0), _memory(0), _memory_size(0),
+      _base_paths(0), _base_links(0)
 {
 #if HAVE_BATCH
     _parts = 0;
@@ -34,19 +34,31 @@ DirectVLB::~DirectVLB()
 {
 }
 
+// Words SERVER:OUTPUT[:OUTPUT...].
 static int
-read_pairs(const String &text, Vector<uint32_t> &servers, Vector<uint32_t> &outputs, ErrorHandler *errh)
+read_ways(const String &text, Vector<uint32_t> &servers, Vector<Vector<uint16_t> > &outputs, ErrorHandler *errh)
 {
     Vector<String> words;
     fabric_split(text, words);
     for (int i = 0; i < words.size(); i++) {
-        int colon = words[i].find_left(':');
-        uint32_t server, output;
-        if (colon < 0 || !IntArg().parse(words[i].substring(0, colon), server)
-            || !IntArg().parse(words[i].substring(colon + 1), output))
+        Vector<uint16_t> found;
+        uint32_t server = 0, output;
+        String rest = words[i];
+        for (bool first = true; rest; first = false) {
+            int colon = rest.find_left(':');
+            String number = colon < 0 ? rest : rest.substring(0, colon);
+            rest = colon < 0 ? String() : rest.substring(colon + 1);
+            if (!IntArg().parse(number, output) || output >= DirectVLBCore::NOWHERE)
+                return errh->error("VIA: %<%s%> should be SERVER:OUTPUT", words[i].c_str());
+            if (first)
+                server = output;
+            else
+                found.push_back(output);
+        }
+        if (!found.size())
             return errh->error("VIA: %<%s%> should be SERVER:OUTPUT", words[i].c_str());
         servers.push_back(server);
-        outputs.push_back(output);
+        outputs.push_back(found);
     }
     return 0;
 }
@@ -93,6 +105,7 @@ DirectVLB::configure(Vector<String> &conf, ErrorHandler *errh)
         .read("QUOTA", quota).read_status(has_quota)
         .read("FLOWLET", SecondsArg(6), flowlet_us)
         .read("CORES", cores)
+        .read("RELAY", _relay)
         .read("SOURCE", AnyArg(), source)
         .read("ENTRIES", entries)
         .read("MAX_FRAME", max_frame)
@@ -120,7 +133,7 @@ DirectVLB::configure(Vector<String> &conf, ErrorHandler *errh)
         return errh->error("SELF: %u should be a number from 0 to %u", words.self, most);
     if (fabric_numbers(owners, "OWNERS", most, words.owners, errh) < 0
         || fabric_numbers(intermediates, "INTERMEDIATES", most, words.intermediates, errh) < 0
-        || read_pairs(via, words.via_server, words.via_output, errh) < 0
+        || read_ways(via, words.via_server, words.via_outputs, errh) < 0
         || read_rates(links, words.links, _rates, errh) < 0
         || fabric_addresses(source, "SOURCE", words.links.size(), words.sources, this, errh) < 0)
         return -1;
@@ -149,6 +162,7 @@ DirectVLB::place(const Words &words, ErrorHandler *errh)
         if (words.via_server[i] >= DirectVLBCore::MAX_SERVERS)
             return errh->error("VIA: server %u should be below %u", words.via_server[i], DirectVLBCore::MAX_SERVERS);
         highest = words.via_server[i] > highest ? words.via_server[i] : highest;
+        config.bundled |= words.via_outputs[i].size() > 1;
     }
     config.servers = highest + 1;
     config.links = words.links.size();
@@ -163,8 +177,8 @@ DirectVLB::place(const Words &words, ErrorHandler *errh)
     if (!_memory || !_owners || (words.sources.size() && !_sources))
         return errh->error("out of memory: %u servers, %u ports", config.servers, _ports);
 #if HAVE_BATCH
-    _parts = (PacketBatch **) CLICK_LALLOC((config.links + 1) * sizeof(PacketBatch *));
-    memset(_parts, 0, (config.links + 1) * sizeof(PacketBatch *));
+    _parts = (PacketBatch **) CLICK_LALLOC((config.links + 2) * sizeof(PacketBatch *));
+    memset(_parts, 0, (config.links + 2) * sizeof(PacketBatch *));
 #endif
     memset(_memory, 0, _memory_size);
     _core.place(_memory);
@@ -183,12 +197,31 @@ DirectVLB::set_links(const Words &words, uint32_t cores, uint32_t max_frame, Err
         return errh->error("LINKS: no link");
     if (count >= DirectVLBCore::NOWHERE)
         return errh->error("LINKS: %d links should be below %d", count, DirectVLBCore::NOWHERE);
-    if (noutputs() != count && noutputs() != count + 1)
-        return errh->error("%d outputs: LINKS names %d, and one more may be there for frames without a path",
+    if (noutputs() < count || noutputs() > count + 2)
+        return errh->error("%d outputs: LINKS names %d, and two more may be there for frames without a path",
                            noutputs(), count);
     for (int i = 0; i < count; i++)
         _core.links[i].rate.set(words.links[i], cores, max_frame);
     return 0;
+}
+
+// Servers that share one output share all of them, in the same order: an output is in one ring.
+bool
+DirectVLB::same_bundle(const Words &words, int at)
+{
+    const Vector<uint16_t> &outputs = words.via_outputs[at];
+    for (int i = 0; i < at; i++) {
+        const Vector<uint16_t> &others = words.via_outputs[i];
+        bool any = false, all = outputs.size() == others.size();
+        for (int j = 0; j < outputs.size(); j++) {
+            for (int k = 0; k < others.size(); k++)
+                any |= outputs[j] == others[k];
+            all = all && outputs[j] == others[j];
+        }
+        if (any && !all)
+            return false;
+    }
+    return true;
 }
 
 int
@@ -198,13 +231,22 @@ DirectVLB::set_servers(const Words &words, ErrorHandler *errh)
         uint32_t server = words.via_server[i];
         if (server == _core.config.self)
             return errh->error("VIA: server %u is this one (SELF)", server);
-        if (words.via_output[i] >= _core.config.links)
-            return errh->error("VIA: server %u has output %u, LINKS has only %u", server, words.via_output[i],
-                               _core.config.links);
+        const Vector<uint16_t> &outputs = words.via_outputs[i];
+        for (int j = 0; j < outputs.size(); j++) {
+            if (outputs[j] >= _core.config.links)
+                return errh->error("VIA: server %u has output %u, LINKS has only %u", server, outputs[j],
+                                   _core.config.links);
+            for (int k = 0; k < j; k++)
+                if (outputs[k] == outputs[j])
+                    return errh->error("VIA: server %u has output %u twice", server, outputs[j]);
+        }
         if (_core.servers[server].link != DirectVLBCore::NOWHERE)
             return errh->error("VIA: server %u twice", server);
-        _core.servers[server].link = words.via_output[i];
-        _core.servers[server].dead = 0;
+        if (!same_bundle(words, i))
+            return errh->error("VIA: server %u has some of the outputs of another one, should be all or none", server);
+        _core.servers[server].link = outputs[0];
+        _core.servers[server].said = 0;
+        _core.bundle(&outputs[0], outputs.size());
     }
     for (int i = 0; i < words.owners.size(); i++)
         if (words.owners[i] != _core.config.self && _core.servers[words.owners[i]].link == DirectVLBCore::NOWHERE)
@@ -245,7 +287,7 @@ DirectVLB::release()
         CLICK_LFREE(_base_paths, path_count() * sizeof(DirectVLBCore::Traffic));
 #if HAVE_BATCH
     if (_parts)
-        CLICK_LFREE(_parts, (_core.config.links + 1) * sizeof(PacketBatch *));
+        CLICK_LFREE(_parts, (_core.config.links + 2) * sizeof(PacketBatch *));
     _parts = 0;
 #endif
     if (_sources)
@@ -254,7 +296,10 @@ DirectVLB::release()
         CLICK_LFREE(_owners, _ports * sizeof(uint16_t));
     if (_memory)
         CLICK_LFREE(_memory, _memory_size);
+    if (_base_links)
+        CLICK_LFREE(_base_links, _core.config.links * sizeof(DirectVLBCore::Traffic));
     _base_paths = 0;
+    _base_links = 0;
     _sources = 0;
     _owners = 0;
     _memory = 0;
@@ -282,6 +327,11 @@ DirectVLB::fold()
         _core.paths[i].packets -= _base_paths[i].packets;
         _core.paths[i].bytes -= _base_paths[i].bytes;
         _base_paths[i].packets = _base_paths[i].bytes = 0;
+    }
+    for (uint32_t i = 0; _base_links && i < _core.config.links; i++) {
+        _core.links[i].sent.packets -= _base_links[i].packets;
+        _core.links[i].sent.bytes -= _base_links[i].bytes;
+        _base_links[i].packets = _base_links[i].bytes = 0;
     }
     for (int i = 0; i < DirectVLBCore::HOWS; i++) {
         _core.hows[i] -= _base_hows[i];
@@ -337,38 +387,74 @@ DirectVLB::dest_of(const unsigned char *mac) const
     return _owners[port];
 }
 
+// What may be answered leaves by the first output behind the links where there are two.
 inline int
-DirectVLB::drop(Drop reason)
+DirectVLB::drop(Drop reason, int port)
 {
     _dropped[reason]++;
-    return _core.config.links;
+    bool apart = noutputs() > (int) _core.config.links + 1;
+    return _core.config.links + (apart && !(reason == NO_PATH && port == 0));
 }
 
-// The output of a packet, which is written to where SOURCE says so; -1: there was no memory for that.
+static inline void
+write_number(unsigned char *at, uint32_t number)
+{
+    at[0] = number >> 8;
+    at[1] = number;
+}
+
+// Where a frame goes whose owner is another server: the intermediate that its source address names, as long as it can be
+// reached and is not behind. rbops/vlb/phases.py says the same.
+inline uint32_t
+DirectVLB::relay_towards(const unsigned char *source, uint32_t owner, uint32_t &via) const
+{
+    via = fabric_relayed(source) ? fabric_port(source) : (uint32_t) DirectVLBCore::NOWHERE;
+    if (via < _core.config.servers && via != _core.config.self && via != owner && _core.is_alive(via, via))
+        return via;
+    via = DirectVLBCore::NOWHERE;
+    return owner;
+}
+
+// The output of a packet, which is written to where SOURCE or RELAY says so; -1: there was no memory for that.
 inline int
 DirectVLB::route(int port, Packet *&p)
 {
     uint32_t size = p->length();
     if (unlikely(size <= sizeof(click_ether)))
-        return drop(SHORT);
+        return drop(SHORT, port);
     uint32_t dest = dest_of(p->data());
     if (unlikely(dest == DirectVLBCore::NOWHERE))
-        return drop(NO_PORT);
-    uint32_t tick = tick_of(p), via;
+        return drop(NO_PORT, port);
+    uint32_t tick = tick_of(p), via, out;
+    const unsigned char *ip = p->data() + sizeof(click_ether);
     if (port == 0) {
-        const unsigned char *ip = p->has_network_header() ? p->network_header() : p->data() + sizeof(click_ether);
+        if (p->has_network_header())
+            ip = p->network_header();
         uint64_t hash = ip + 20 <= p->end_data() ? DirectVLBCore::flow_hash(ip, p->end_data()) : 0;
-        via = _core.choose(tick, hash, dest, size);
-    } else
-        via = _core.forward(tick, dest, size);
-    if (unlikely(via == DirectVLBCore::NOWHERE))
-        return drop(NO_PATH);
-    uint32_t out = _core.servers[via].link;
-    if (_sources) {
+        via = _core.choose(tick, hash, dest, size, out);
+        if (via == dest)
+            via = DirectVLBCore::NOWHERE;
+    } else {
+        uint32_t towards = _relay ? relay_towards(p->data() + 6, dest, via) : dest;
+        bool hashed = _core.config.bundled && ip + 20 <= p->end_data() && ip[0] >> 4 == 4;
+        out = _core.forward(tick, towards, size, hashed ? DirectVLBCore::flow_hash(ip, p->end_data()) : 0);
+    }
+    if (unlikely(out == DirectVLBCore::NOWHERE))
+        return drop(NO_PATH, port);
+    if (_sources || _relay) {
         WritablePacket *q = p->uniqueify();
         if (unlikely(!q))
             return -1;
-        memcpy(q->data() + 6, _sources + 6 * out, 6);
+        unsigned char *source = q->data() + 6;
+        if (_relay) {
+            if (port == 0 || !fabric_relayed(source)) {
+                source[0] = 0x02;
+                source[1] = 0x56;
+                write_number(source + 4, port == 0 ? _core.config.self : (uint32_t) DirectVLBCore::NOWHERE);
+            }
+            write_number(source + 2, via);
+        } else
+            memcpy(source, _sources + 6 * out, 6);
         p = q;
     }
     return out;
@@ -388,7 +474,7 @@ void
 DirectVLB::push_batch(int port, PacketBatch *batch)
 {
     read_clock();
-    fabric_sort(batch, _parts, _core.config.links + 1, [this, port](Packet *&p) { return route(port, p); },
+    fabric_sort(batch, _parts, _core.config.links + 2, [this, port](Packet *&p) { return route(port, p); },
                 [this](uint32_t out, PacketBatch *part) { checked_output_push_batch(out, part); });
 }
 #endif
@@ -439,37 +525,17 @@ DirectVLB::counters() const
     return sa.take_string();
 }
 
-// Summed when it is asked for, not counted per packet. What went over a server that is no intermediate any more
-// (OTHER) is in no link's sum.
-DirectVLBCore::Traffic
-DirectVLB::sent_to(uint32_t output) const
-{
-    DirectVLBCore::Traffic sum = { 0, 0 };
-    uint32_t intermediates = _core.config.columns - DirectVLBCore::FIRST_VIA;
-    for (uint32_t dest = 0; dest < _core.config.servers; dest++) {
-        if (_core.servers[dest].link == output)
-            for (uint32_t column = 0; column <= DirectVLBCore::PHASE2; column++) {
-                DirectVLBCore::Traffic traffic = path_since_reset(dest, column);
-                sum.packets += traffic.packets;
-                sum.bytes += traffic.bytes;
-            }
-        for (uint32_t i = 0; i < intermediates; i++)
-            if (_core.servers[_core.rotation[i]].link == output) {
-                DirectVLBCore::Traffic traffic = path_since_reset(dest, DirectVLBCore::FIRST_VIA + i);
-                sum.packets += traffic.packets;
-                sum.bytes += traffic.bytes;
-            }
-    }
-    return sum;
-}
-
 String
 DirectVLB::links() const
 {
     StringAccum sa;
     uint32_t now = _packet_clock ? _tick : coarse_ms();
     for (uint32_t i = 0; i < _core.config.links; i++) {
-        DirectVLBCore::Traffic sent = sent_to(i);
+        DirectVLBCore::Traffic sent = _core.links[i].sent;
+        if (_base_links) {
+            sent.packets -= _base_links[i].packets;
+            sent.bytes -= _base_links[i].bytes;
+        }
         sa << i << ' ' << _rates[i] << ' ' << _core.tokens(i, now) << ' ' << _core.links[i].rate.depth << ' '
            << sent.packets << ' ' << sent.bytes << '\n';
     }
@@ -477,27 +543,73 @@ DirectVLB::links() const
 }
 
 String
-DirectVLB::alive() const
+DirectVLB::said(intptr_t handler) const
 {
     StringAccum sa;
-    for (uint32_t i = 0; i < _core.config.servers; i++)
+    for (uint32_t i = 0; i < _core.config.servers; i++) {
+        uint8_t said = _core.servers[i].said;
+        bool is_so = handler == H_DRAINED ? said & DirectVLBCore::DRAINED
+            : handler == H_ANSWERS ? !(said & DirectVLBCore::SILENT) : _core.is_alive(i, i);
         if (_core.servers[i].link != DirectVLBCore::NOWHERE)
-            sa << i << ' ' << (_core.servers[i].dead ? "false" : "true") << '\n';
+            sa << i << ' ' << (is_so ? "true" : "false") << '\n';
+    }
     return sa.take_string();
 }
 
+String
+DirectVLB::cuts() const
+{
+    StringAccum sa;
+    for (uint32_t via = 0; via < _core.config.servers; via++)
+        for (uint32_t to = 0; to < _core.config.servers; to++)
+            if (_core.cut[(size_t) via * _core.config.servers + to])
+                sa << via << ' ' << to << '\n';
+    return sa.take_string();
+}
+
+// Of a server's or an output's link.
 int
-DirectVLB::set_alive(const String &text, ErrorHandler *errh)
+DirectVLB::say(const String &text, intptr_t handler, ErrorHandler *errh)
+{
+    bool is_cable = handler == H_CABLE || handler == H_CABLE_ANSWERS;
+    Vector<String> words;
+    fabric_split(text, words);
+    uint32_t number;
+    bool is_so;
+    if (words.size() != 2 || !IntArg().parse(words[0], number) || !BoolArg().parse(words[1], is_so))
+        return errh->error("%<%s%> should be %s true|false", text.c_str(), is_cable ? "OUTPUT" : "SERVER");
+    if (is_cable && number >= _core.config.links)
+        return errh->error("there is no link at output %u", number);
+    if (!is_cable && (number >= _core.config.servers || _core.servers[number].link == DirectVLBCore::NOWHERE))
+        return errh->error("server %u has no link here", number);
+    volatile uint8_t &said = is_cable ? _core.links[number].said : _core.servers[number].said;
+    if (handler == H_DRAINED)
+        DirectVLBCore::say(said, DirectVLBCore::DRAINED, is_so);
+    else if (handler == H_ALIVE || handler == H_CABLE)
+        DirectVLBCore::say(said, DirectVLBCore::NO_CARRIER, !is_so);
+    else
+        DirectVLBCore::say(said, DirectVLBCore::SILENT, !is_so);
+    return 0;
+}
+
+int
+DirectVLB::set_cut(const String &text, ErrorHandler *errh)
 {
     Vector<String> words;
     fabric_split(text, words);
     uint32_t server;
-    bool is_alive;
-    if (words.size() != 2 || !IntArg().parse(words[0], server) || !BoolArg().parse(words[1], is_alive))
-        return errh->error("%<%s%> should be SERVER true|false", text.c_str());
-    if (server >= _core.config.servers || _core.servers[server].link == DirectVLBCore::NOWHERE)
-        return errh->error("server %u has no link here", server);
-    _core.servers[server].dead = !is_alive;
+    if (words.size() != 2 || !IntArg().parse(words[0], server) || words[1].length() % 2)
+        return errh->error("%<%s%> should be SERVER HEX", text.c_str());
+    Vector<uint8_t> bits;
+    for (int i = 0; i < words[1].length(); i += 2) {
+        uint32_t byte;
+        if (!IntArg(16).parse(words[1].substring(i, 2), byte))
+            return errh->error("%<%s%> should be hexadecimal digits", words[1].c_str());
+        bits.push_back(byte);
+    }
+    // Nothing goes through servers that VIA does not name.
+    if (server < _core.config.servers)
+        _core.set_cut(server, bits.size() ? &bits[0] : 0, bits.size());
     return 0;
 }
 
@@ -513,6 +625,12 @@ DirectVLB::reset(ErrorHandler *errh)
         memset(base, 0, bytes);
         _base_paths = base;
     }
+    if (!_base_links)
+        _base_links = (DirectVLBCore::Traffic *) CLICK_LALLOC(_core.config.links * sizeof(DirectVLBCore::Traffic));
+    if (!_base_links)
+        return errh->error("out of memory");
+    for (uint32_t i = 0; i < _core.config.links; i++)
+        _base_links[i] = _core.links[i].sent;
     for (size_t i = 0; i < path_count(); i++)
         _base_paths[i] = _core.paths[i];
     for (int i = 0; i < DirectVLBCore::HOWS; i++)
@@ -532,7 +650,11 @@ DirectVLB::read_handler(Element *e, void *thunk)
     case H_LINKS:
         return vlb->links();
     case H_ALIVE:
-        return vlb->alive();
+    case H_ANSWERS:
+    case H_DRAINED:
+        return vlb->said((intptr_t) thunk);
+    case H_CUT:
+        return vlb->cuts();
     default:
         return String(vlb->_tick);
     }
@@ -542,7 +664,9 @@ int
 DirectVLB::write_handler(const String &text, Element *e, void *thunk, ErrorHandler *errh)
 {
     DirectVLB *vlb = (DirectVLB *) e;
-    return (intptr_t) thunk == H_ALIVE ? vlb->set_alive(text, errh) : vlb->reset(errh);
+    if ((intptr_t) thunk == H_RESET)
+        return vlb->reset(errh);
+    return (intptr_t) thunk == H_CUT ? vlb->set_cut(text, errh) : vlb->say(text, (intptr_t) thunk, errh);
 }
 
 void
@@ -552,7 +676,15 @@ DirectVLB::add_handlers()
     add_read_handler("links", read_handler, H_LINKS);
     add_read_handler("alive", read_handler, H_ALIVE);
     add_read_handler("tick", read_handler, H_TICK);
+    add_read_handler("answers", read_handler, H_ANSWERS);
+    add_read_handler("drained", read_handler, H_DRAINED);
+    add_read_handler("cut", read_handler, H_CUT);
     add_write_handler("alive", write_handler, H_ALIVE, Handler::h_nonexclusive);
+    add_write_handler("answers", write_handler, H_ANSWERS, Handler::h_nonexclusive);
+    add_write_handler("drained", write_handler, H_DRAINED, Handler::h_nonexclusive);
+    add_write_handler("cable", write_handler, H_CABLE, Handler::h_nonexclusive);
+    add_write_handler("cable_answers", write_handler, H_CABLE_ANSWERS, Handler::h_nonexclusive);
+    add_write_handler("cut", write_handler, H_CUT, Handler::h_nonexclusive);
     add_write_handler("reset", write_handler, H_RESET, Handler::h_button | Handler::h_nonexclusive);
 }
 

@@ -28,6 +28,12 @@ inline bool fabric_address(const unsigned char *mac)
     return mac[0] == 0x02 && mac[1] == 0x52;
 }
 
+// As a source address it is 02:56:VV:VV:SS:SS where servers are more than one link apart: intermediate, input server.
+inline bool fabric_relayed(const unsigned char *mac)
+{
+    return mac[0] == 0x02 && mac[1] == 0x56;
+}
+
 inline uint32_t fabric_port(const unsigned char *mac)
 {
     return (uint32_t) mac[2] << 8 | mac[3];
