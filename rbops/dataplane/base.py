@@ -288,6 +288,8 @@ class Controller(Protocol):
     """Whether it balances load (VLB), on frames whose destination MAC is their output port."""
     answers_probes: bool = False
     """Whether it answers its neighbours' probes, so that one that does not forward is left out."""
+    process: str | None = None
+    """The unit whose process forwards: while that is stopped nothing is, though all carriers stay."""
     drains: bool = False
     """Whether a server can be left out as an intermediate."""
     compiles: bool = False
@@ -336,6 +338,10 @@ class Controller(Protocol):
     def offloads(self, spec: Spec, driver: str, *, steering: bool) -> Iterator[tuple[str, bool]]:
         """What is turned on or off in devices of ``driver`` (``ethtool -K``); ``steering``: they have rules by MAC."""
         yield from ()
+
+    def detached(self, device: str) -> str | None:
+        """The command by which one device's packets are not forwarded any more, though its carrier stays."""
+        return None
 
     def additions(self, spec: Spec) -> Additions:
         """What its section adds to the plan. Raises SpecError, UsageError."""

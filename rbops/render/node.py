@@ -172,10 +172,12 @@ def _select(port: Port) -> tuple[str, str]:
 def intermediates(me: int, shared: Cluster) -> list[int]:
     """The servers of VLB's rotation, in order: port servers linked to ``me``, beginning behind it.
 
-    Were the first the same for all, bursts that begin together would meet there (``rbops.vlb.model``).
+    Where servers are more than one cable apart all that have ports. Were the first the same for all, bursts that begin
+    together would meet there (``rbops.vlb.model``).
     """
-    linked = (index for index in shared.peers[me] if index in shared.port_servers)
-    return sorted(linked, key=lambda index: (index < me, index))
+    linked = [index for index in shared.peers[me] if index in shared.port_servers]
+    others = set(shared.owners) - {me} if shared.towards else linked
+    return sorted(others, key=lambda index: (index < me, index))
 
 
 def _fabric(server: Server, shared: Cluster) -> Fabric:

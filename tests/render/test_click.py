@@ -345,11 +345,51 @@ def test_socket_configuration_runs(tmp_path: Path, installed: Click, package: Pa
     assert ["203.0.113.128/25", "-", "3"] in [line.split() for line in done.stdout.splitlines()]
 
 
-def test_a_fly_is_refused(tmp_path: Path) -> None:
-    path = spec(tmp_path, interconnect="{topology: fly}")
-    text = path.read_text(encoding="utf-8").replace("external_ports: 4", "external_ports: 32")
-    path.write_text(text.replace("profile: lab", "profile: current"), encoding="utf-8")
-    plan = load_plan(path)
-    assert plan.topology.kind == "fly"
-    with raises(UsageError, "click.no-fly"):
-        render(plan)
+HARDWARE = (
+    "{{sockets: 1, cores_per_socket: 2, clock: 3GHz, housekeeping: [], "
+    "nics: [{{driver: veth, ports: {ports}, port_rate: {rate}, queues: 2}}]}}"
+)
+
+
+PAIRED = "ports: [{id: 0, server: n0}, {id: 1, server: n0}, {id: 2, server: n1}, {id: 3, server: n1}]"
+
+
+def planned(folder: Path, router: str, ports: int, rate: str, *more: str) -> ClusterPlan:
+    hardware = HARDWARE.format(ports=ports, rate=rate)
+    lines = ["name: more", f"router: {router}", f"servers: {{hardware: {hardware}}}", "dataplane: click", *more]
+    (folder / "router.yml").write_text("\n".join(lines) + "\n")
+    return load_plan(folder / "router.yml")
+
+
+def vlb(plan: ClusterPlan, server: str) -> dict[str, str]:
+    """DirectVLB's arguments, by keyword."""
+    inside = files(plan, server)["/etc/rbops/click/router.click"].split("vlb_c0 :: DirectVLB(")[1].split(");")[0]
+    return {keyword: rest for keyword, _, rest in (argument.partition(" ") for argument in argvec(inside))}
+
+
+def test_parallel_cables_are_a_bundle(tmp_path: Path) -> None:
+    plan = planned(tmp_path, "{external_ports: 4, line_rate: 200Mbps, traffic: uniform}", 4, "200Mbps", PAIRED)
+    assert not [warning for warning in plan.warnings if "cables run between" in warning]
+    assert breaches(plan) == []
+    found = vlb(plan, "n0")
+    assert (found["VIA"], found["LINKS"]) == ("1:0:1", "200000000 200000000")
+    assert "SOURCE" in found
+
+
+FLY_PORTS = "ports: [{id: 0, server: n0}, {id: 1, server: n1}, {id: 2, server: n2}, {id: 3, server: n3}]"
+
+
+def test_a_fly_says_where_frames_go(tmp_path: Path) -> None:
+    """Servers without ports too: what stands between others passes frames on."""
+    router = "{external_ports: 4, line_rate: 200Mbps, traffic: uniform}"
+    plan = planned(tmp_path, router, 5, "1Gbps", "interconnect: {topology: fly, routing: vlb}", FLY_PORTS)
+    assert (plan.topology.kind, len(plan.servers)) == ("fly", 8)
+    assert breaches(plan) == []
+    found = vlb(plan, "n0")
+    assert (found["RELAY"], found["INTERMEDIATES"]) == ("true", "1 2 3")
+    assert "SOURCE" not in found
+    between = files(plan, "n4")["/etc/rbops/click/router.click"]
+    assert "INTERMEDIATES" in vlb(plan, "n4")
+    assert "PORTS" not in between
+    ways = dict(word.split(":", 1) for word in vlb(plan, "n4")["VIA"].split())
+    assert {"0", "1", "2", "3"} <= set(ways)

@@ -117,6 +117,19 @@ def test_other_data_planes_have_cables_only(tmp_path: Any) -> None:
     assert session.outages == []
 
 
+@pytest.mark.usefixtures("quick")
+def test_a_data_plane_that_is_a_process_is_stopped(tmp_path: Any) -> None:
+    """At an intermediate: at the output server nothing could go round it."""
+    session, said = make_session(rb4(tmp_path, "dataplane: click\n"))
+    failures.run(session, 0)
+    events = list(dict.fromkeys(outage.event for outage in session.outages))
+    assert events[-1] == "data plane stopped (SIGSTOP), carrier up"
+    assert not any("detached" in event for event in events)
+    signals = [command.split()[3] for server, command in said if server == "n1" and "rbops-click" in command]
+    assert (signals[0], signals[-1]) == ("STOP", "CONT")
+    assert session.outages[-1].share == 0.5
+
+
 def test_it_runs_when_it_is_asked_for_only() -> None:
     assert failures.NAME not in usual()
     assert [kind.name for kind in choose(())] == list(usual())

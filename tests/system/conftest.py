@@ -36,6 +36,7 @@ _ORDER = (
     "test_tester_systems",
     "test_click",
     "test_click_life",
+    "test_click_fly",
     "test_ipsec",
 )
 

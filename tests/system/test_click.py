@@ -85,6 +85,19 @@ def test_routes_change_by_handlers(click_cluster: Cluster) -> None:
         assert click_cluster.verb("apply").code == 0
 
 
+def test_a_click_that_stands_still_is_left_out(click_cluster: Cluster) -> None:
+    """Its carriers stay up, but its neighbours' probes are not answered; a sender to its ports is told."""
+    click_cluster.wait_for_cables()
+    click_cluster.on("n3", "systemctl", "kill", "-s", "STOP", "rbops-click.service")
+    try:
+        wait_for("the server to be left out", lambda: dead(click_cluster, "n0") == [3], 30)
+        said = click_cluster.on("t0", "ping", "-n", "-c", "1", "-W", "5", "198.18.3.1", check=False)
+        assert "From 198.18.0.1 icmp_seq=1 Destination Net Unreachable" in said
+    finally:
+        click_cluster.on("n3", "systemctl", "kill", "-s", "CONT", "rbops-click.service")
+    wait_for("it to be used again", lambda: not dead(click_cluster, "n0"), 30)
+
+
 def test_a_dead_link_is_left_out(click_cluster: Cluster) -> None:
     click_cluster.on("n0", "ip", "link", "set", "int2", "down")
     try:

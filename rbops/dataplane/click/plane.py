@@ -24,7 +24,9 @@ from rbops.dataplane.click import kernel_mode, keys, package
 from rbops.dataplane.click.config import ClickConfig
 from rbops.dataplane.click.control import Control, HandlerError, NoClick
 from rbops.dataplane.click.counters import read_counters
+from rbops.dataplane.click.links import Links, said
 from rbops.dataplane.click.lookup import Routes, changes, chunks, digest, planned_routes, table
+from rbops.dataplane.click.probing import ClickProbing, read_probes
 from rbops.dataplane.click.process import command_of, systemctl, threads
 from rbops.errors import CheckFailed, Mismatch, Where
 from rbops.node.schema.dataplane import PlannedFile
@@ -40,6 +42,7 @@ _MARKER = re.compile(r"return ([0-9a-f]{64})")
 _VLB, _TABLE = re.compile(r"vlb_c\d+"), re.compile(r"rt_c\d+/table")
 _RUN = Path("/run/rbops-click")
 _ENVIRONMENT = _RUN / "environment"
+_PROBES = _RUN / "probes"
 _PARAMETERS = "$PARAMETERS"
 _NOT_LOADED = 5
 """systemctl's exit code for a unit that is not there."""
@@ -57,6 +60,7 @@ class ClickPlane:
         self._devices = devices
         self._unit = config.unit
         self._control = Path(config.control)
+        self._left_out: frozenset[int] = frozenset()
 
     def diff(self) -> list[Difference]:
         """What ``apply`` would change, and how (hot swap, restart or handlers). Changes nothing."""
@@ -111,9 +115,25 @@ class ClickPlane:
 
     def set_alive(self, server: int, *, alive: bool) -> None:
         """Use, or leave out at once, the link towards ``server`` on every core. Mismatch while Click does not run."""
-        with self._open() as control:
-            for number in range(len(self._config.fabric.cores)):
-                control.write(f"vlb_c{number}.alive", f"{server} {'true' if alive else 'false'}")
+        self._links().server("alive", server, is_so=alive)
+
+    def set_cable(self, name: str, *, alive: bool) -> None:
+        """Use a cable of several to one server, by the name of its port, or leave it out. Mismatch as set_alive()."""
+        self._links().cable("cable", name, is_so=alive)
+
+    def set_drained(self, server: int, *, drained: bool) -> None:
+        """Leave ``server`` out as an intermediate, or use it again; kept over a hot swap. Mismatch as set_alive()."""
+        self._links().server("drained", server, is_so=drained)
+
+    def leave_out(self, servers: frozenset[int]) -> None:
+        """What ``apply`` drains as soon as another Click or another configuration answers."""
+        self._left_out = servers
+
+    def probing(self) -> ClickProbing:
+        """What is heard of probes. Mismatch while Click does not run, and where the kernel does not have the ports."""
+        if self._config.dialect != "socket":
+            raise Mismatch("probes need ports that the kernel has: dialect socket", code="click.no-probes")
+        return ClickProbing(self._config.fabric, self._devices, self._links(timeout_s=0.5), _PROBES)
 
     def instance(self) -> object:
         """Another value for each start of Click, which then believes all links alive; None while none runs."""
@@ -126,7 +146,8 @@ class ClickPlane:
     def counters(self) -> dict[str, Any]:
         """What was counted since Click started, or was last hot-swapped where an element does not keep its counts."""
         with self._open() as control:
-            return read_counters(self._config, control)
+            found = read_counters(self._config, control)
+        return {**found, "probes": read_probes(self._config.fabric, _PROBES)}
 
     def status(self) -> dict[str, Any]:
         """What runs: digests, process, threads with the CPUs they may run on; ``loaded`` False when nothing does."""
@@ -141,13 +162,7 @@ class ClickPlane:
         with self._open() as control:
             version = control.read("version").strip()
             elements = control.read("list").split()[1:]
-            dead = sorted({
-                int(line.split()[0])
-                for name in elements
-                if _VLB.fullmatch(name)
-                for line in control.read(f"{name}.alive").splitlines()
-                if line.split()[1:] == ["false"]
-            })  # fmt: skip
+            links = said(control, [name for name in elements if _VLB.fullmatch(name)])
             tables = [table(control, name) for name in sorted(elements, key=_natural) if _TABLE.fullmatch(name)]
         pid = self._pid()
         return {
@@ -160,11 +175,20 @@ class ClickPlane:
             "library_routes_sha256": self._library_digest(),
             "stale_keys": any(self._key_differences()),
             "threads": threads(pid),
-            "dead": dead,
+            **links,
+            "cables": read_probes(self._config.fabric, _PROBES),
         }
 
     def _open(self) -> Control:
         return Control(self._control)
+
+    def _links(self, timeout_s: float = 30.0) -> Links:
+        return Links(self._control, len(self._config.fabric.cores), self._config.fabric, timeout_s)
+
+    def _drain(self) -> None:
+        """Tell what runs since a moment; of a cluster with as many servers as before, a hot swap keeps it."""
+        for server in self._left_out:
+            self.set_drained(server, drained=True)
 
     def _running(self) -> str | None:
         """The digest of the configuration that runs; None when no Click answers, ``unknown`` for a foreign one."""
@@ -247,6 +271,7 @@ class ClickPlane:
                     code="click.not-running",
                 )
             time.sleep(_POLL_S)
+        self._drain()
         return [f"started {self._unit}"]
 
     def _last_words(self) -> str:
@@ -267,6 +292,7 @@ class ClickPlane:
             if time.monotonic() > deadline:
                 raise CheckFailed("Click accepted the new configuration, but still runs the old one", code="click.swap")
             time.sleep(_POLL_S)
+        self._drain()
         return ["swapped the configuration"]
 
     def _swapped(self) -> bool:

@@ -7,14 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from rbops.dataplane.xdp import layout as shape
+from rbops.node.probes import probe_frame, row_of
 from rbops.node.reach import Said
 from rbops.node.schema.dataplane import Fabric
 
 __all__ = ["LinkStates", "XdpProbing", "read_probes"]
 
-PROBE_MAC, PROTOCOL = b"\x02\x56\0\0\0\0", 0x88B6
-FRAME = struct.Struct(f"<6s6s2sHIIQ{shape.CUT_BYTES}s")
-"""liveness.h's struct probe_frame: the asking server, sequence, the answer's generation, ns, what it cannot reach."""
 _NOTED = struct.Struct("<IIII")
 _NOTED_AT = shape.PROBE.size - _NOTED.size
 _STATES = ("never answered", "alive", "dead")
@@ -64,9 +62,7 @@ class XdpProbing:
 
     def frame(self, mac: bytes, sequence: int, now_ns: int, said: Said | None = None) -> bytes:
         """A probe that leaves by the device with that MAC; and what is said of any server."""
-        protocol, cut = PROTOCOL.to_bytes(2, "big"), _row(self._links.cut())
-        probe = FRAME.pack(PROBE_MAC, mac, protocol, self._server, sequence, 0, now_ns, cut)
-        return probe if said is None else probe + shape.SAID.pack(said.number, said.server, 0, _row(said.cut))
+        return probe_frame(self._server, mac, sequence, now_ns, self._links.cut(), said)
 
     def said(self, port: int) -> Said | None:
         """What the last probe by a port said of any server; None: nothing, or a new one is just coming."""
@@ -83,7 +79,7 @@ class XdpProbing:
     def set_cut(self, server: int, cut: int) -> None:
         """Note which servers a remote server cannot reach, as a bit mask: no path to them goes through it."""
         at = shape.CUT_AT + shape.CUT_BYTES * server
-        self._control[at : at + shape.CUT_BYTES] = _row(cut)
+        self._control[at : at + shape.CUT_BYTES] = row_of(cut)
         self._links.set(server, shape.PARTIAL, on=bool(cut))
 
     def answered_ns(self, port: int) -> int:
@@ -125,10 +121,6 @@ class XdpProbing:
     def set_cable_silent(self, port: int, *, silent: bool) -> None:
         """Leave one of several cables to a server out, or use it again."""
         self._control[shape.CABLES_AT + shape.CABLE.size * port + shape.SILENT] = int(silent)
-
-
-def _row(cut: int) -> bytes:
-    return cut.to_bytes(shape.CUT_BYTES, "little")
 
 
 def read_probes(fabric: Fabric, control: memoryview) -> dict[str, dict[str, Any]]:

@@ -86,9 +86,9 @@ def _events(session: Session) -> list[Break]:
     cut = Break("cable cut", target, (port,), f"ip link set dev {device} down", f"ip link set dev {device} up")
     plane = registry.controller(plan.forwarding.dataplane)
     found = [cut] if plane.balances else []
-    if plane.answers_probes:
-        off = f"ip link set dev {device} xdp off"
+    if off := plane.detached(device):
         found.append(Break("program detached, carrier up", target, (port,), off, "rbops-node apply"))
+    if plane.answers_probes:
         found.append(
             Break(
                 "watch stopped (SIGSTOP)",
@@ -101,12 +101,25 @@ def _events(session: Session) -> list[Break]:
     middle = [server.name for server in plan.servers if server.name not in (source, target)]
     if plane.balances and len(plan.servers) >= _FEWEST_SERVERS:
         found.append(_gone(session, middle[0], cut, 1 / len(middle)))
+        if plane.process:
+            found.append(_hung(session, middle[0], plane.process, cut, 1 / len(middle)))
     return found
+
+
+def _inside(session: Session, server: str) -> tuple[str, ...]:
+    return tuple(port.name for port in session.plan.server(server).ports if port.kind == "internal")
+
+
+def _hung(session: Session, server: str, unit: str, cut: Break, share: float) -> Break:
+    """An intermediate's data plane stands still while its carriers stay, and while the direct cable is cut."""
+    stop, go_on = (f"systemctl kill -s {signal} {unit}" for signal in ("STOP", "CONT"))
+    ports = _inside(session, server)
+    return Break("data plane stopped (SIGSTOP), carrier up", server, ports, stop, go_on, share, first=cut)
 
 
 def _gone(session: Session, server: str, cut: Break, share: float) -> Break:
     """All cables of an intermediate lose their carrier, as when its power is cut, while the direct cable is cut."""
-    ports = tuple(port.name for port in session.plan.server(server).ports if port.kind == "internal")
+    ports = _inside(session, server)
     names = _devices(session, server)
     down, up = ("; ".join(f"ip link set dev {names[port]} {state}" for port in ports) for state in ("down", "up"))
     return Break("intermediate server gone", server, ports, down, up, share, first=cut)

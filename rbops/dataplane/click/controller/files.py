@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from rbops.dataplane.click.controller.library import library
 from rbops.dataplane.click.controller.model import Core
 from rbops.dataplane.click.controller.router import first_cpu, router
 from rbops.dataplane.click.keys import NAME as KEYS
+from rbops.node.schema import Fabric
 from rbops.plan import ClusterPlan, Server
 from rbops.render.files import File
 from rbops.render.routes import Table
@@ -93,9 +93,9 @@ def stand_ins(configuration: str) -> str:
     return "".join(f"define({name} none);\n" for name in dict.fromkeys(_KEY.findall(configuration)))
 
 
-def click_files(plan: ClusterPlan, digest: str, server: Server, next_hop: Mapping[int, str]) -> ClickFiles:
-    """Configuration and unit of ``server``; ``next_hop`` as for :func:`router`, ``digest`` the plan's."""
-    values = router(plan, server, outputs(plan), next_hop)
+def click_files(plan: ClusterPlan, digest: str, server: Server, fabric: Fabric) -> ClickFiles:
+    """Configuration and unit of ``server``; ``fabric`` as for :func:`router`, ``digest`` the plan's."""
+    values = router(plan, server, outputs(plan), fabric)
     text = template("click/router.click", router=values, marker=_NO_MARKER)
     if values.fragment is not None:
         # Beside the template: the user's text is Click source and may have as many lines as it likes.

@@ -29,6 +29,9 @@ class _Click(Controller):
     kind = "click"
     applications = ("forward", "route", "ipsec")
     own_element = True
+    answers_probes = True
+    drains = True
+    process = "rbops-click.service"
     compiles = True
     places = Places(
         own=("/etc/rbops/click",),
@@ -82,7 +85,7 @@ class _Click(Controller):
     def limits(self, spec: Spec, choice: Choice, built: Built) -> Iterator[str]:
         from rbops.dataplane.click.controller.warnings import limits
 
-        return limits(spec, choice)
+        return limits(spec, choice, built)
 
     def batching(self, spec: Spec) -> Iterator[str]:
         from rbops.dataplane.click.controller.warnings import batching

@@ -99,7 +99,7 @@ class Association:
 
 @dataclass(frozen=True, slots=True)
 class Router:
-    """Everything that the template writes; ``owners`` and ``via`` are DirectVLB's lists."""
+    """Everything that the template writes; ``owners`` and ``via`` are DirectVLB's lists, ``relays`` as in a fly."""
 
     cluster: str
     server: str
@@ -118,6 +118,7 @@ class Router:
     owners: str
     via: str
     intermediates: str
+    relays: bool
     routing: str
     quota_bps: int
     flowlet_ms: int

@@ -35,7 +35,7 @@ class ClickRendering:
     def server(self, server: Server, fabric: Fabric) -> ServerPart:
         """Configuration, unit, and how Click runs there."""
         forwarding = self.plan.forwarding
-        click = click_files(self.plan, self.digest, server, fabric.next_hop)
+        click = click_files(self.plan, self.digest, server, fabric)
         config = ClickConfig(
             fabric=fabric,
             library=self.library,
@@ -62,13 +62,7 @@ class ClickRendering:
 
 
 def rendering(plan: ClusterPlan, digest: str, routes: Table) -> ClickRendering:
-    """UsageError (2) for topologies, routes and tunnels that Click cannot have."""
-    if plan.topology.kind == "fly":
-        raise UsageError(
-            f"{len(plan.servers)} servers in a fly: Click's frames do not say through which server they are sent",
-            hint="write `dataplane: xdp`, or plan a mesh",
-            code="click.no-fly",
-        )
+    """UsageError (2) for routes and tunnels that Click cannot have."""
     _check_tunnels(plan.forwarding)
     library = library_file(plan, routes)
     return ClickRendering(plan, digest, (library, *element_files()), PlannedFile(library.path, library.sha256))

@@ -19,6 +19,7 @@ from rbops.dataplane.click.controller.model import (
     UserClass,
 )
 from rbops.errors import UsageError
+from rbops.node.schema import Fabric
 from rbops.plan import PUNT, ClusterPlan, Fragment, Port, Server
 
 __all__ = ["HOST_DEVICE", "HOST_MAC", "first_cpu", "router"]
@@ -32,22 +33,15 @@ _HALVES = ("0.0.0.0/1", "128.0.0.0/1")
 _DPDK = ("dpdk", "fastclick")
 
 
-def router(plan: ClusterPlan, server: Server, numbers: Outputs, next_hop: Mapping[int, str]) -> Router:
-    """The configuration of ``server``; ``next_hop`` maps every other owner of ports to the own port towards it."""
+def router(plan: ClusterPlan, server: Server, numbers: Outputs, fabric: Fabric) -> Router:
+    """The configuration of ``server``, whose ``fabric`` says how others are reached."""
     dialect = plan.forwarding.click_dialect
     cores = _cores(server, dialect)
     ports = tuple(_device(port, number, server, cores, dialect) for number, port in enumerate(server.ports))
     known = dict(zip((port.name for port in server.ports), ports, strict=True))
-    peers = {port.name: _peer(plan, port) for port in server.ports if port.kind == "internal"}
-    links = tuple(known[name] for name in peers)
-    place = {name: number for number, name in enumerate(peers)}
-    via: dict[int, int] = {}
-    for name, peer in peers.items():
-        via.setdefault(peer, place[name])
-    via |= {owner: place[name] for owner, name in next_hop.items() if owner not in via}
+    links = tuple(known[port.name] for port in server.ports if port.kind == "internal")
     owner = {port: holder.index for port, holder in plan.port_owner.items()}
     external = tuple(known[port.name] for port in server.ports if port.kind == "external")
-    role = {other.index for other in plan.servers if other.role == "port"}
     return Router(
         cluster=plan.name,
         server=server.name,
@@ -66,10 +60,9 @@ def router(plan: ClusterPlan, server: Server, numbers: Outputs, next_hop: Mappin
         batching=_batching(server),
         address=next((device.arp for device in external if device.arp), "0.0.0.0"),  # noqa: S104 - no address at all
         owners=" ".join(str(owner[port]) for port in sorted(owner)),
-        via=" ".join(f"{to}:{output}" for to, output in sorted(via.items())),
-        intermediates=" ".join(
-            str(index) for index in sorted(set(peers.values()) & role, key=lambda index: (index < server.index, index))
-        ),
+        via=" ".join(":".join(map(str, (to, *outputs))) for to, outputs in sorted(_ways(fabric).items())),
+        intermediates=" ".join(map(str, fabric.intermediates)),
+        relays=fabric.relays,
         routing=plan.forwarding.routing,
         quota_bps=plan.forwarding.direct_quota_bps,
         flowlet_ms=round(plan.forwarding.flowlet_timeout_s * 1000),
@@ -125,12 +118,15 @@ def _device(port: Port, number: int, server: Server, cores: tuple[Core, ...], di
     )
 
 
-def _peer(plan: ClusterPlan, port: Port) -> int:
-    name = (port.peer or "").partition(":")[0]
-    try:
-        return plan.server(name).index
-    except KeyError as error:
-        raise UsageError(f"internal port {port.name} has no peer in the plan", code="click.no-peer") from error
+def _ways(fabric: Fabric) -> dict[int, tuple[int, ...]]:
+    """Server -> DirectVLB's outputs towards it: of neighbours, whether or not they own ports, and of owners."""
+    internal = [port for port in fabric.ports if port.kind == "internal"]
+    place = {port.name: number for number, port in enumerate(internal)}
+    first: dict[int, str] = {}
+    for port in internal:
+        if port.peer_server is not None:
+            first.setdefault(port.peer_server, port.name)
+    return {to: tuple(place[name] for name in fabric.bundle(port)) for to, port in {**fabric.next_hop, **first}.items()}
 
 
 def _hops(plan: ClusterPlan, server: Server, numbers: Outputs, known: Mapping[str, Device]) -> list[Hop]:

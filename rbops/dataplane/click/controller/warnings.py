@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rbops.dataplane.click import kernel_mode
+from rbops.dataplane.xdp.controller.onepath import one_path
 from rbops.hardware.costs import DESCRIPTORS_PER_TRANSACTION
+from rbops.planning.servers import Built
 from rbops.spec.document import Spec
 from rbops.spec.punts import Punts
 from rbops.topology.choice import Choice
@@ -16,20 +18,9 @@ _DPDK_TIMEOUT_S = 0.0005
 _SHOWN = 8
 
 
-def limits(spec: Spec, choice: Choice) -> Iterator[str]:
-    """Cables that are not used, what is not refused at the ports, and not limited on the way to the kernel."""
-    if choice.trial.kind == "fly":
-        yield (
-            "a fly: Click's frames do not say through which server they are sent, so VLB would not balance them and "
-            "this plan cannot be rendered; take `dataplane: xdp`"
-        )
-    cables, rate = choice.trial.parallel, choice.trial.rate_bps
-    if cables > 1:
-        yield (
-            f"{cables} cables run between each two servers, and Click uses the first: {rate / 1e9:.4g} of "
-            f"the {choice.trial.required_bps / 1e9:.4g} Gbps that a link must carry; take `dataplane: xdp`, faster "
-            "internal ports, or more servers with fewer external ports each"
-        )
+def limits(spec: Spec, choice: Choice, built: Built) -> Iterator[str]:
+    """Cables of a fly with more to carry, what is not refused at the ports, not limited on the way to the kernel."""
+    yield from one_path("Click data plane", spec, choice, built)
     checked = [
         port for port in range(spec.router.external_ports) if (spec.port(port).urpf or spec.router.urpf) != "off"
     ]

@@ -48,6 +48,9 @@ class _Xdp(Controller):
         if steering:
             yield "ntuple", True
 
+    def detached(self, device: str) -> str:
+        return f"ip link set dev {device} xdp off"
+
     def limits(self, spec: Spec, choice: Choice, built: Built) -> Iterator[str]:
         from rbops.dataplane.xdp.controller.warnings import limits
 

@@ -41,7 +41,6 @@ class XdpRendering:
 
     def server(self, server: Server, fabric: Fabric) -> ServerPart:
         """No files of its own. Where it follows the kernel's table, neighbours without a MAC have a place too."""
-        fabric = _relaying(fabric)
         urpf = {port.name: port.urpf for port in server.ports if port.urpf != "off"}
         punts = {reason: getattr(self.punts, reason) for reason in PUNTED}
         # Without tunnels ESP is local delivery as anything else: rates are how the programs know.
@@ -67,15 +66,6 @@ class XdpRendering:
     def port(self, _: Server, port: NodePort) -> NodePort:
         """As it is."""
         return port
-
-
-def _relaying(fabric: Fabric) -> Fabric:
-    """Where servers are more than one cable apart VLB's intermediates are all that have ports, cabled to it or not."""
-    if not fabric.relays:
-        return fabric
-    others = set(fabric.owners) - {fabric.server}
-    behind = sorted(others, key=lambda index: (index < fabric.server, index))
-    return replace(fabric, intermediates=tuple(behind))
 
 
 def _check(plan: ClusterPlan) -> None:

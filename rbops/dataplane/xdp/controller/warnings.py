@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
 from rbops.common.limits import MAX_XDP_BUNDLE, MAX_XDP_DEVICES, MAX_XDP_SERVERS
+from rbops.dataplane.xdp.controller.onepath import one_path
 from rbops.nic.drivers import driver
 from rbops.planning.servers import Built
-from rbops.render.paths import loads, neighbors
 from rbops.spec.document import Spec
 from rbops.topology.choice import Choice
-from rbops.topology.names import server_index
 
 __all__ = ["batching", "limits"]
 
 _NAPI_BUDGET = 64
 _XDP_BULK = 16
-_COUNTED = 64
-"""Of so many servers each path is looked at."""
 
 
 def limits(spec: Spec, choice: Choice, built: Built) -> Iterator[str]:
     """What does not fit, and what it leaves unused."""
-    if choice.trial.kind == "fly":
-        yield from _fly(spec, choice, built)
+    yield from one_path("xdp data plane", spec, choice, built)
     ports = max(len(server.ports) for server in built.servers)
     for what, count, most in (
         ("servers", choice.trial.servers, MAX_XDP_SERVERS),
@@ -44,28 +39,6 @@ def limits(spec: Spec, choice: Choice, built: Built) -> Iterator[str]:
         since = driver(name).xdp_since
         if since is not None:
             yield f"{name}: native XDP from Linux {since}; on older kernels, as Debian 12's 6.1, it cannot be loaded"
-
-
-def _fly(spec: Spec, choice: Choice, built: Built) -> Iterator[str]:
-    """One shortest path between two servers: some cables have more to carry than if all paths were used evenly."""
-    trial = choice.trial
-    one_path = "the xdp data plane takes one shortest path between each two servers of a fly"
-    if trial.servers > _COUNTED:
-        yield f"{one_path}: its busiest cables carry more than planned here, up to three times as much"
-        return
-    cables = {
-        server.index: Counter(
-            server_index((port.peer or "").partition(":")[0]) or 0 for port in server.ports if port.kind == "internal"
-        )
-        for server in built.servers
-    }
-    most = max(loads(cables, neighbors(cables, frozenset(choice.owners))).values(), default=0)
-    busiest = most * 2 * choice.most * spec.router.line_rate_bps / trial.port_servers
-    if busiest > trial.rate_bps:
-        yield (
-            f"{one_path}: with the worst traffic matrix up to {busiest / 1e9:.4g} Gbps are for one cable, "
-            f"which carries {trial.rate_bps / 1e9:.4g}"
-        )
 
 
 def batching(spec: Spec) -> Iterator[str]:

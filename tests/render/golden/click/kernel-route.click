@@ -78,7 +78,9 @@ vlb_c0 :: DirectVLB(SELF 0, OWNERS 0 1 2 3, VIA 1:0 2:1 3:2,
 vlb_c0[0] -> tx_int1_c0;
 vlb_c0[1] -> tx_int2_c0;
 vlb_c0[2] -> tx_int3_c0;
-vlb_c0[3] -> drop_c0;
+// No path is alive: the sender is told, as when there is no route.
+vlb_c0[3] -> Strip(14) -> CheckIPHeader -> [0]errors_c0;
+vlb_c0[4] -> drop_c0;
 // Outputs of the look-up: no route, no host's address, then one for each port and neighbour of the router.
 rt_c0[0] -> no_route_c0 :: Counter -> [0]errors_c0;
 rt_c0[1] -> no_host_c0 :: Counter -> drop_c0;
@@ -123,13 +125,25 @@ type_ext0_c0[2] -> arp_told_ext0_c0 :: Counter -> [1]find_ext0_c0;
 type_ext0_c0[3] -> other_ext0_c0 :: Counter -> punt_c0;
 // int1 rx queue 0, CPU 1
 from_int1_c0 :: MQPollDevice($INT1, QUEUE 0, BURST 32, PROMISC true)
-    -> rx_int1_c0 :: Counter -> mac_c0;
+    -> probe_int1_c0 :: Classifier(0/025600000000 12/88b6, 0/025600000001 12/88b6, -);
+probe_int1_c0[0] -> StoreEtherAddress(02:56:00:00:00:01, dst) -> StoreEtherAddress($INT1:eth, src)
+    -> asked_int1_c0 :: Counter -> send_int1_c0;
+probe_int1_c0[1] -> drop_c0;  // the answer to one of this server's, which rbops-watch reads itself
+probe_int1_c0[2] -> rx_int1_c0 :: Counter -> mac_c0;
 // int2 rx queue 0, CPU 1
 from_int2_c0 :: MQPollDevice($INT2, QUEUE 0, BURST 32, PROMISC true)
-    -> rx_int2_c0 :: Counter -> mac_c0;
+    -> probe_int2_c0 :: Classifier(0/025600000000 12/88b6, 0/025600000001 12/88b6, -);
+probe_int2_c0[0] -> StoreEtherAddress(02:56:00:00:00:01, dst) -> StoreEtherAddress($INT2:eth, src)
+    -> asked_int2_c0 :: Counter -> send_int2_c0;
+probe_int2_c0[1] -> drop_c0;  // the answer to one of this server's, which rbops-watch reads itself
+probe_int2_c0[2] -> rx_int2_c0 :: Counter -> mac_c0;
 // int3 rx queue 0, CPU 1
 from_int3_c0 :: MQPollDevice($INT3, QUEUE 0, BURST 32, PROMISC true)
-    -> rx_int3_c0 :: Counter -> mac_c0;
+    -> probe_int3_c0 :: Classifier(0/025600000000 12/88b6, 0/025600000001 12/88b6, -);
+probe_int3_c0[0] -> StoreEtherAddress(02:56:00:00:00:01, dst) -> StoreEtherAddress($INT3:eth, src)
+    -> asked_int3_c0 :: Counter -> send_int3_c0;
+probe_int3_c0[1] -> drop_c0;  // the answer to one of this server's, which rbops-watch reads itself
+probe_int3_c0[2] -> rx_int3_c0 :: Counter -> mac_c0;
 // ------------------------------------------------------------------ CPU 2, thread 1
 // What a packet of this core may come to.
 rt_c1 :: Routes;
@@ -152,7 +166,9 @@ vlb_c1 :: DirectVLB(SELF 0, OWNERS 0 1 2 3, VIA 1:0 2:1 3:2,
 vlb_c1[0] -> tx_int1_c1;
 vlb_c1[1] -> tx_int2_c1;
 vlb_c1[2] -> tx_int3_c1;
-vlb_c1[3] -> drop_c1;
+// No path is alive: the sender is told, as when there is no route.
+vlb_c1[3] -> Strip(14) -> CheckIPHeader -> [0]errors_c1;
+vlb_c1[4] -> drop_c1;
 // Outputs of the look-up: no route, no host's address, then one for each port and neighbour of the router.
 rt_c1[0] -> no_route_c1 :: Counter -> [0]errors_c1;
 rt_c1[1] -> no_host_c1 :: Counter -> drop_c1;
@@ -197,17 +213,29 @@ type_ext0_c1[2] -> arp_told_ext0_c1 :: Counter -> [1]find_ext0_c1;
 type_ext0_c1[3] -> other_ext0_c1 :: Counter -> punt_c1;
 // int1 rx queue 1, CPU 2
 from_int1_c1 :: MQPollDevice($INT1, QUEUE 1, BURST 32, PROMISC true)
-    -> rx_int1_c1 :: Counter -> mac_c1;
+    -> probe_int1_c1 :: Classifier(0/025600000000 12/88b6, 0/025600000001 12/88b6, -);
+probe_int1_c1[0] -> StoreEtherAddress(02:56:00:00:00:01, dst) -> StoreEtherAddress($INT1:eth, src)
+    -> asked_int1_c1 :: Counter -> send_int1_c1;
+probe_int1_c1[1] -> drop_c1;  // the answer to one of this server's, which rbops-watch reads itself
+probe_int1_c1[2] -> rx_int1_c1 :: Counter -> mac_c1;
 // int2 rx queue 1, CPU 2
 from_int2_c1 :: MQPollDevice($INT2, QUEUE 1, BURST 32, PROMISC true)
-    -> rx_int2_c1 :: Counter -> mac_c1;
+    -> probe_int2_c1 :: Classifier(0/025600000000 12/88b6, 0/025600000001 12/88b6, -);
+probe_int2_c1[0] -> StoreEtherAddress(02:56:00:00:00:01, dst) -> StoreEtherAddress($INT2:eth, src)
+    -> asked_int2_c1 :: Counter -> send_int2_c1;
+probe_int2_c1[1] -> drop_c1;  // the answer to one of this server's, which rbops-watch reads itself
+probe_int2_c1[2] -> rx_int2_c1 :: Counter -> mac_c1;
 // int3 rx queue 1, CPU 2
 from_int3_c1 :: MQPollDevice($INT3, QUEUE 1, BURST 32, PROMISC true)
-    -> rx_int3_c1 :: Counter -> mac_c1;
+    -> probe_int3_c1 :: Classifier(0/025600000000 12/88b6, 0/025600000001 12/88b6, -);
+probe_int3_c1[0] -> StoreEtherAddress(02:56:00:00:00:01, dst) -> StoreEtherAddress($INT3:eth, src)
+    -> asked_int3_c1 :: Counter -> send_int3_c1;
+probe_int3_c1[1] -> drop_c1;  // the answer to one of this server's, which rbops-watch reads itself
+probe_int3_c1[2] -> rx_int3_c1 :: Counter -> mac_c1;
 // What this server's own kernel sends enters like a packet that another server has counted down.
 from_host :: FromHost(rbops0, ETHER 02:53:ff:ff:ff:01) -> Strip(14) -> CheckIPHeader -> Paint(9) -> rt_c0;
 
 StaticThreadSched(from_host 0, from_ext0_c0 0, from_ext0_c1 1, from_int1_c0 0, from_int1_c1 1, from_int2_c0 0, from_int2_c1 1, from_int3_c0 0, from_int3_c1 1);
 
 // By which rbops-node knows what runs.
-configuration :: Script(TYPE PASSIVE, return 1da88b252b3873586f0f24fcc9195685bdac58b301afddc1884f78bc944fce05);
+configuration :: Script(TYPE PASSIVE, return 15990a57857f81510351230696ec6c630d9162897d63d6927b6c0d75b17b4993);

@@ -85,7 +85,9 @@ vlb_c0 :: DirectVLB(SELF 0, OWNERS 0 1 2 3, VIA 1:0 2:1 3:2,
 vlb_c0[0] -> tx_int1_c0;
 vlb_c0[1] -> tx_int2_c0;
 vlb_c0[2] -> tx_int3_c0;
-vlb_c0[3] -> drop_c0;
+// No path is alive: the sender is told, as when there is no route.
+vlb_c0[3] -> Strip(14) -> CheckIPHeader -> [0]errors_c0;
+vlb_c0[4] -> drop_c0;
 // Outputs of the look-up: no route, no host's address, then one for each port and neighbour of the router.
 rt_c0[0] -> no_route_c0 :: Counter -> [0]errors_c0;
 rt_c0[1] -> no_host_c0 :: Counter -> drop_c0;
@@ -130,17 +132,29 @@ type_ext0_c0[2] -> arp_told_ext0_c0 :: Counter -> [1]find_ext0_c0;
 type_ext0_c0[3] -> other_ext0_c0 :: Counter -> punt_c0;
 // int1 rx queue 0, CPU 0
 from_int1_c0 :: FromDevice($INT1, METHOD LINUX, SNIFFER true, PROMISC true, SNAPLEN 1518, BURST 32, TIMESTAMP false)
-    -> rx_int1_c0 :: Counter -> mac_c0;
+    -> probe_int1_c0 :: Classifier(0/025600000000 12/88b6, 0/025600000001 12/88b6, -);
+probe_int1_c0[0] -> StoreEtherAddress(02:56:00:00:00:01, dst) -> StoreEtherAddress($INT1:eth, src)
+    -> asked_int1_c0 :: Counter -> out_int1;
+probe_int1_c0[1] -> drop_c0;  // the answer to one of this server's, which rbops-watch reads itself
+probe_int1_c0[2] -> rx_int1_c0 :: Counter -> mac_c0;
 // int2 rx queue 0, CPU 0
 from_int2_c0 :: FromDevice($INT2, METHOD LINUX, SNIFFER true, PROMISC true, SNAPLEN 1518, BURST 32, TIMESTAMP false)
-    -> rx_int2_c0 :: Counter -> mac_c0;
+    -> probe_int2_c0 :: Classifier(0/025600000000 12/88b6, 0/025600000001 12/88b6, -);
+probe_int2_c0[0] -> StoreEtherAddress(02:56:00:00:00:01, dst) -> StoreEtherAddress($INT2:eth, src)
+    -> asked_int2_c0 :: Counter -> out_int2;
+probe_int2_c0[1] -> drop_c0;  // the answer to one of this server's, which rbops-watch reads itself
+probe_int2_c0[2] -> rx_int2_c0 :: Counter -> mac_c0;
 // int3 rx queue 0, CPU 0
 from_int3_c0 :: FromDevice($INT3, METHOD LINUX, SNIFFER true, PROMISC true, SNAPLEN 1518, BURST 32, TIMESTAMP false)
-    -> rx_int3_c0 :: Counter -> mac_c0;
+    -> probe_int3_c0 :: Classifier(0/025600000000 12/88b6, 0/025600000001 12/88b6, -);
+probe_int3_c0[0] -> StoreEtherAddress(02:56:00:00:00:01, dst) -> StoreEtherAddress($INT3:eth, src)
+    -> asked_int3_c0 :: Counter -> out_int3;
+probe_int3_c0[1] -> drop_c0;  // the answer to one of this server's, which rbops-watch reads itself
+probe_int3_c0[2] -> rx_int3_c0 :: Counter -> mac_c0;
 // What this server's own kernel sends enters like a packet that another server has counted down.
 host -> Strip(14) -> CheckIPHeader -> Paint(9) -> rt_c0;
 
 StaticThreadSched(host 0, from_ext0_c0 0, from_int1_c0 0, from_int2_c0 0, from_int3_c0 0, send_ext0 0, send_int1 0, send_int2 0, send_int3 0);
 
 // By which rbops-node knows what runs.
-configuration :: Script(TYPE PASSIVE, return 79f718045eb67e4779541694717a52820ff65f03668fff12c5c48306463f306d);
+configuration :: Script(TYPE PASSIVE, return 11c872dde3b6fb0a950b66cacf6e4bf7a39d249034096118388f1190cb3bdd65);
