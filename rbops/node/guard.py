@@ -22,7 +22,7 @@ from typing import Any
 
 from rbops.errors import RbopsError
 from rbops.node import rules, table
-from rbops.node.devices import resolve
+from rbops.node.devices import PROTOCOL, resolve
 from rbops.node.execute import execute
 from rbops.node.files import planned_files
 from rbops.node.network import Network
@@ -35,7 +35,8 @@ __all__ = ["follow", "mended", "missing", "network", "record", "restore", "resto
 
 _GROUPS = 0x1 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 1 << 18
 """Links; IPv4 addresses, routes, rules; those of IPv6 (RTMGRP_..., RTNLGRP_IPV6_RULE, linux/rtnetlink.h)."""
-_TOLD = (16, 17, 21, 25, 32, 33)  # RTM_NEWLINK, DELLINK, DELADDR, DELROUTE, NEWRULE, DELRULE
+_TOLD = (16, 17, 21, 32, 33)  # RTM_NEWLINK, DELLINK, DELADDR, NEWRULE, DELRULE
+_DELROUTE, _PROTOCOL_AT = 25, 21  # RTM_DELROUTE; rtm_protocol behind the header (linux/rtnetlink.h)
 _SO_ATTACH_FILTER = 26
 _KEPT = 20
 _AGAIN_S = 1.0
@@ -106,7 +107,7 @@ def follow(mend: Callable[[], bool], *, rounds: int | None = None) -> None:
 
 def _changes(mend: Callable[[], bool]) -> Iterator[None]:
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as link:
-        _listen_for(link, _TOLD)
+        _listen(link)
         link.bind((0, _GROUPS))
         while True:
             done = mend()
@@ -130,14 +131,20 @@ def _wait(link: socket.socket) -> None:
             raise
 
 
-def _listen_for(link: socket.socket, kinds: tuple[int, ...]) -> None:
-    """Let the kernel drop all messages of other kinds: a table of 256K routes is made without waking this process.
+def _listen(link: socket.socket) -> None:
+    """Let the kernel drop all messages of other kinds, and those about routes of others.
 
-    Classic BPF (linux/filter.h): load the half-word at 4, compare, keep or drop. It loads in network byte order.
+    So a table of 256K routes is made without waking this process, and a routing daemon withdraws its own without: each
+    look at the network asks for links, rules and routes, and holds the lock that removing a route waits for.
+
+    Classic BPF (linux/filter.h): load the half-word at 4, compare, of a route that went the byte of its protocol, keep
+    or drop. It loads in network byte order.
     """
-    load = [(0x28, 0, 0, 4)]
-    tests = [(0x15, len(kinds) - number, 0, socket.htons(kind)) for number, kind in enumerate(kinds)]
-    code = b"".join(struct.pack("=HBBI", *line) for line in [*load, *tests, (0x6, 0, 0, 0), (0x6, 0, 0, 0xFFFFFFFF)])
+    most = len(_TOLD)
+    lines = [(0x28, 0, 0, 4), (0x15, 0, 2, socket.htons(_DELROUTE))]
+    lines += [(0x30, 0, 0, _PROTOCOL_AT), (0x15, most + 1, most, PROTOCOL)]
+    lines += [(0x15, most - number, 0, socket.htons(kind)) for number, kind in enumerate(_TOLD)]
+    code = b"".join(struct.pack("=HBBI", *line) for line in [*lines, (0x6, 0, 0, 0), (0x6, 0, 0, 0xFFFFFFFF)])
     buffer = ctypes.create_string_buffer(code)
     program = struct.pack("HL", len(code) // 8, ctypes.addressof(buffer))
     link.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)

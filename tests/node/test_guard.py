@@ -86,6 +86,36 @@ def test_routes_over_a_cut_cable_stay_where_they_were_moved(server: Server, tmp_
     assert server.node("diff") == []
 
 
+HEARD = """\
+import socket, subprocess
+from rbops.node import guard
+with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as link:
+    guard._listen(link)
+    link.bind((0, guard._GROUPS))
+    for protocol in ("bird", "82", "bgp"):
+        for verb in ("add", "del"):
+            route = f"ip route {verb} blackhole 192.0.2.0/24 table 82 proto {protocol}"
+            subprocess.run(route.split(), check=True)
+    subprocess.run("ip rule add pref 9 lookup 9".split(), check=True)
+    subprocess.run("ip rule del pref 9".split(), check=True)
+    link.setblocking(False)
+    try:
+        while data := link.recv(1 << 16):
+            print(int.from_bytes(data[4:6], "little"), data[21])
+    except BlockingIOError:
+        pass
+"""
+"""What wakes the watch, of routes of three protocols that come and go, and of a rule: kind and byte 21."""
+
+
+@pytest.mark.root
+def test_routes_of_a_daemon_that_go_wake_nobody(server: Server) -> None:
+    said = server.run("env", f"PYTHONPATH={ROOT}", sys.executable, "-c", HEARD).stdout.splitlines()
+    heard = [line.split() for line in said]
+    assert [kind for kind, _ in heard] == ["25", "32", "33"]
+    assert heard[0][1] == "82"
+
+
 @pytest.mark.root
 def test_without_the_watch_status_names_what_is_missing(server: Server) -> None:
     server.install()
