@@ -16,6 +16,7 @@ from rbops.errors import CheckFailed, UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rbops.selftest.conversations import Conversations
     from rbops.selftest.options import SelftestOptions
     from rbops.selftest.result import SelftestResult
     from rbops.selftest.sizes import Captured
@@ -97,6 +98,14 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
             "adversarial, pair, or a CSV file): the paths that packets took must be those that are simulated.",
         ),
     ] = None,
+    capture: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Also the flows of a capture (pcap, pcapng) between the router's ports, in the order and of the sizes "
+            "of its packets.",
+        ),
+    ] = None,
     matrix_load: Annotated[
         int | None,
         typer.Option(
@@ -148,6 +157,7 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
     """
     from rbops.report.selftest import selftest_blocks, selftest_junit
     from rbops.selftest.options import MatrixOptions, RateOptions, SelftestOptions, SoakOptions
+    from rbops.selftest.phases import capture as replaying
     from rbops.selftest.phases import failures as failing
     from rbops.selftest.phases import latency as timing
     from rbops.selftest.phases import matrices as spreading
@@ -160,6 +170,7 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
 
     wishes = (
         (rates, searching.NAME), (latency, timing.NAME), (matrix is not None, spreading.NAME),
+        (capture is not None, replaying.NAME),
         (soak is not None, soaking.NAME), (tcp, connecting.NAME), (failures, failing.NAME),
     )  # fmt: skip
     if soak is not None and quick and not rates:
@@ -178,7 +189,7 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
         duration_s=seconds, packets=packets, size=_size(size), seed=seed, phases=phases, rates=wanted,
         soak=SoakOptions(_time(soak), soak_load / 100), tcp_bps=_rate(tcp_rate),
         matrices=MatrixOptions(_matrices(matrix), None if matrix_load is None else matrix_load / 100),
-        family=None if family is Family.BOTH else int(family.value),
+        capture=_conversations(capture), family=None if family is Family.BOTH else int(family.value),
     )  # fmt: skip
     result = measure(spec, servers, options)
     if junit is not None:
@@ -210,6 +221,24 @@ def _size(text: str) -> int | str | Captured:
     if found.warning:
         say(found.warning)
     return Captured.of(Path(text).name, (size + FCS_BYTES for size in found.size.tolist()))
+
+
+def _conversations(text: str | None) -> Conversations | None:
+    """Who sends to whom in a capture."""
+    if text is None:
+        return None
+    from pathlib import Path
+
+    from rbops.capture import read_capture
+    from rbops.capture.flows import flows_of
+    from rbops.selftest.conversations import Conversations
+    from rbops.selftest.programs import MOST_STEPS
+
+    found = read_capture(Path(text))
+    if found.warning:
+        say(found.warning)
+    flows = flows_of(found, text, MOST_STEPS)
+    return Conversations(Path(text).name, flows.packets)
 
 
 def _sizes(text: str) -> tuple[int | str | Captured, ...]:

@@ -113,11 +113,21 @@ class Agent:
         return {}
 
     def prepare(
-        self, epoch: dict[str, Any], source: int, entries: str, active: int, burst: int, schedule: str = ""
+        self,
+        epoch: dict[str, Any],
+        source: int,
+        entries: str,
+        active: int,
+        burst: int,
+        schedule: str = "",
+        order: str = "",
     ) -> dict[str, Any]:
-        """Start an epoch at the generator; ``schedule`` are the lengths of frames in turn, if they differ."""
+        """Start an epoch at the generator; ``schedule`` are the lengths of frames in turn, if they differ,
+        ``order`` the frames one by one, where turns are not what is sent.
+        """
         packed, lengths = base64.b64decode(entries), base64.b64decode(schedule)
-        self._ready_generator().prepare(_epoch(epoch), source, packed, active, burst, lengths)
+        steps = base64.b64decode(order)
+        self._ready_generator().prepare(_epoch(epoch), source, packed, active, burst, lengths, steps)
         return {}
 
     def send(

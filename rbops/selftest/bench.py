@@ -19,7 +19,15 @@ from rbops.selftest.reordering import RECENT, Lateness
 from rbops.selftest.result import Pair, Phase, Source
 from rbops.selftest.sizes import FrameSizes, SizeCount, Wanted, sizes_of
 from rbops.selftest.tester import Agents
-from rbops.selftest.traffic import Traffic, expected_entries, generator_entries, longest, sent_to
+from rbops.selftest.traffic import (
+    Traffic,
+    expected_entries,
+    generator_entries,
+    longest,
+    order_of,
+    sent_in_order,
+    sent_to,
+)
 from rbops.selftest.wire import FCS_BYTES, Epoch, FrameFault
 
 __all__ = ["Bench", "Outcome", "by_size", "run_phase"]
@@ -147,7 +155,8 @@ def _preparations(bench: Bench, traffic: Traffic, epoch: Epoch, shape: dict[str,
             "entries": _text(generator_entries(bench.testers, tester.index, traffic, epoch)),
             "active": traffic.active or len(traffic.turns(tester.index)),
             "burst": traffic.burst,
-            "schedule": _text(traffic.sizes.schedule),
+            "schedule": "" if traffic.order else _text(traffic.sizes.schedule),
+            "order": _text(traffic.steps(tester.index)),
         }
         if traffic.destinations.get(tester.index)
         else None
@@ -157,6 +166,8 @@ def _preparations(bench: Bench, traffic: Traffic, epoch: Epoch, shape: dict[str,
 
 def _fit(bench: Bench, traffic: Traffic) -> tuple[int, int]:
     """How many frames a source may send at most, and the words of bitmap that takes per flow."""
+    if traffic.order:
+        return _fit_order(bench, traffic)
     counts = _turns(traffic)
     room = CAPACITY_WORDS // ((bench.sources or len(bench.testers)) * traffic.flows) - 2
     limit = (room * 64 - traffic.burst) * min(counts)
@@ -174,6 +185,17 @@ def _fit(bench: Bench, traffic: Traffic) -> tuple[int, int]:
             hint="use a lower --packets",
         )
     return wanted, longest(wanted, min(counts), traffic.burst) // 64 + 2
+
+
+def _fit_order(bench: Bench, traffic: Traffic) -> tuple[int, int]:
+    """The same of traffic whose frames are given one by one: whole passes of the longest order."""
+    most = max(count for order in traffic.order.values() for count in Counter(order_of(order)).values())
+    room = CAPACITY_WORDS // ((bench.sources or len(bench.testers)) * traffic.flows) - 2
+    shortest, length = (choose(len(order) for order in traffic.order.values()) for choose in (min, max))
+    limit = max(1, room * 64 // most) * shortest
+    wanted = min(limit, int((traffic.pps or _FASTEST_PPS) * traffic.seconds) + 2 * traffic.chunk)
+    wanted = max(1, wanted // length) * length if wanted >= length else wanted
+    return wanted, -(-wanted // shortest) * most // 64 + 2
 
 
 def _stamps(bench: Bench, traffic: Traffic) -> tuple[int, int]:
@@ -241,7 +263,11 @@ def _outcome(bench: Bench, traffic: Traffic, sent: Sequence[Source], found: Sequ
         destinations = traffic.destinations.get(tester.index, ())
         turns = traffic.turns(tester.index)
         for to in destinations:
-            count = sent_to(by_port[tester.at.port].sent, turns, to, traffic.active, traffic.burst)
+            sent_here = by_port[tester.at.port].sent
+            if traffic.order:
+                count = sent_in_order(sent_here, traffic.order[tester.index], to)
+            else:
+                count = sent_to(sent_here, turns, to, traffic.active, traffic.burst)
             pairs.append(_pair(bench.testers, tester.index, to, count, found))
     phase = Phase(
         name=bench.named(traffic.name),

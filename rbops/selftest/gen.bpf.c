@@ -21,7 +21,15 @@ struct config {
 	__u32 shift; /* of a flow's packets one in 1 << shift has its time noted */
 	__u32 room;  /* for so many of each flow; 0: for none */
 	__u32 period; /* entries of schedule; 0: frames have the length they came with */
-	__u32 pad;
+	__u32 steps;  /* 0: flows take turns as above; else frames follow so many entries of `in_order`, again and again */
+};
+
+/* A frame of an order that is given: the flow's entry, the length, and which of the flow's `count` in a pass it is. */
+struct step {
+	__u32 entry;
+	__u32 length;
+	__u32 nth;
+	__u32 count;
 };
 
 struct state {
@@ -72,6 +80,13 @@ struct {
 	__uint(max_entries, 1); /* resized before load */
 } schedule SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct step);
+	__uint(max_entries, 1); /* resized before load */
+} in_order SEC(".maps");
+
 static __always_inline void write_body(void *at, void *end, __u64 word)
 {
 	int i;
@@ -107,7 +122,7 @@ static __always_inline void advance(struct state *now, const struct config *conf
 
 /* What follows `header` bytes of headers. */
 static __always_inline int write_rest(struct xdp_md *ctx, const struct config *conf, struct state *now,
-				      const struct headers *flow, __u32 index, const __u32 header)
+				      const struct headers *flow, __u32 index, __u32 sequence, const __u32 header)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	__u32 length = ctx->data_end - ctx->data;
@@ -118,14 +133,14 @@ static __always_inline int write_rest(struct xdp_md *ctx, const struct config *c
 	if (body > end)
 		return XDP_ABORTED;
 	*(__u16 *)(data + header - 2) = 0;
-	if (conf->period) {
+	if (conf->period || conf->steps) {
 		set_length(data, length, header == HEADER6_BYTES ? 6 : 4);
 		count_length(length);
 	}
 	id->magic = conf->magic;
 	id->source = conf->source;
 	id->destination = flow->destination;
-	id->sequence = now->sequence + now->round;
+	id->sequence = sequence;
 	id->flow = flow->flow;
 	digest = ident_digest(id, length, conf->key0, conf->key1);
 	id->digest = digest;
@@ -138,24 +153,28 @@ static __always_inline int write_rest(struct xdp_md *ctx, const struct config *c
 	return XDP_TX;
 }
 
+/* Makes the frame so long; 0 when that is done. */
+static __always_inline int cut_to(struct xdp_md *ctx, __u32 length)
+{
+	int less = length - (ctx->data_end - ctx->data);
+
+	return less ? bpf_xdp_adjust_tail(ctx, less) : 0;
+}
+
 /* Cuts the frame to the length whose turn it is; 0 when that is done. */
 static __always_inline int cut(struct xdp_md *ctx, const struct config *conf, const struct state *now)
 {
 	__u32 period = conf->period, slot = (now->frames + now->frames / period) % period;
 	__u32 *wanted = bpf_map_lookup_elem(&schedule, &slot);
-	int less;
 
-	if (!wanted)
-		return -1;
-	less = *wanted - (ctx->data_end - ctx->data);
-	return less ? bpf_xdp_adjust_tail(ctx, less) : 0;
+	return wanted ? cut_to(ctx, *wanted) : -1;
 }
 
 SEC("xdp")
 int generate(struct xdp_md *ctx)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	__u32 zero = 0, index;
+	__u32 zero = 0, index, sequence;
 	struct config *conf;
 	struct state *now;
 	struct headers *flow;
@@ -168,16 +187,26 @@ int generate(struct xdp_md *ctx)
 	if (conf->period) {
 		if (cut(ctx, conf, now))
 			return XDP_ABORTED;
-		data = (void *)(long)ctx->data;
-		end = (void *)(long)ctx->data_end;
 	}
-	to = data;
-	if (data + SMALLEST_FRAME > end)
-		return XDP_ABORTED;
 	index = now->turn + now->first;
 	if (index >= conf->active)
 		index -= conf->active;
 	index += now->group;
+	sequence = now->sequence + now->round;
+	if (conf->steps) {
+		__u32 slot = now->frames % conf->steps;
+		struct step *step = bpf_map_lookup_elem(&in_order, &slot);
+
+		if (!step || cut_to(ctx, step->length))
+			return XDP_ABORTED;
+		index = step->entry;
+		sequence = now->frames / conf->steps * step->count + step->nth;
+	}
+	data = (void *)(long)ctx->data;
+	end = (void *)(long)ctx->data_end;
+	to = data;
+	if (data + SMALLEST_FRAME > end)
+		return XDP_ABORTED;
 	flow = bpf_map_lookup_elem(&flows, &index);
 	if (!flow)
 		return XDP_ABORTED;
@@ -188,13 +217,13 @@ int generate(struct xdp_md *ctx)
 	to[3] = flow->words[3];
 	to[4] = flow->words[4];
 	if (conf->family != 6)
-		return write_rest(ctx, conf, now, flow, index, HEADER4_BYTES);
+		return write_rest(ctx, conf, now, flow, index, sequence, HEADER4_BYTES);
 	if (data + SMALLEST6_FRAME > end)
 		return XDP_ABORTED;
 	to[5] = flow->words[5];
 	to[6] = flow->words[6];
 	*(__u32 *)(data + 56) = flow->last;
-	return write_rest(ctx, conf, now, flow, index, HEADER6_BYTES);
+	return write_rest(ctx, conf, now, flow, index, sequence, HEADER6_BYTES);
 }
 
 char _license[] SEC("license") = "GPL";

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rbops.errors import UsageError
+from rbops.selftest.conversations import Conversations
 from rbops.selftest.rates import SearchShape
 from rbops.selftest.sizes import MIXES, Captured, Wanted
 from rbops.selftest.wire import LARGEST_SIZE, SMALLEST_SIZE
@@ -124,6 +125,7 @@ class SelftestOptions:
     every address behind the port, and some more. ``seed`` chooses addresses and the digest's key. ``phases``
     are names of ``phases.PHASES``, run in its order; none named: all but those that must be. ``rates`` is for
     the phase of that name. ``tcp_bps``: what the TCP connections of a row may send together; None: what a path holds.
+    ``capture``: the flows that the phase of that name sends.
     ``servers``: only between the external ports of these. ``family``: 4 or 6, None: each that the spec has.
     """
 
@@ -138,6 +140,7 @@ class SelftestOptions:
     family: int | None = None
     rates: RateOptions = field(default_factory=RateOptions)
     tcp_bps: float | None = None
+    capture: Conversations | None = None
     soak: SoakOptions = field(default_factory=SoakOptions)
     matrices: MatrixOptions = field(default_factory=MatrixOptions)
 

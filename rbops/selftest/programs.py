@@ -29,7 +29,7 @@ from rbops.dataplane.xdp.libbpf import (
 from rbops.selftest.device import TesterDevice, packet_socket, private_namespace, send_frame, transmitted
 from rbops.selftest.wire import FCS_BYTES, LARGEST_SIZE, UDP_PORT, Epoch, FrameFault
 
-__all__ = ["STAMPS", "Generator", "Link", "Reception", "Sending", "Sink"]
+__all__ = ["MOST_STEPS", "STAMPS", "Generator", "Link", "Reception", "Sending", "Sink"]
 
 _XDP, _GENERIC, _NATIVE = 37, 1 << 1, 1 << 2  # BPF_XDP; XDP_FLAGS_SKB_MODE, XDP_FLAGS_DRV_MODE
 _ZERO = bytes(4)
@@ -42,6 +42,8 @@ _SCHEDULE = 4096
 """The highest number of lengths that frames have in turn."""
 _LATE_S = 0.0005
 """A generator that is to keep its rate at all times makes up for this much time at most."""
+MOST_STEPS = 1 << 14
+"""The highest number of frames whose order is given."""
 STAMPS = 1 << 17
 """Of so many packets a tester notes the time."""
 
@@ -132,10 +134,12 @@ class Generator:
             source.resize("flows", entries)
             source.resize("stamps", STAMPS)
             source.resize("schedule", _SCHEDULE)
+            source.resize("in_order", MOST_STEPS)
             source.load()
             self.program = source.program("generate")
             self._config, self._state = source.map("config"), source.map("state")
             self._flows, self._schedule = source.map("flows"), source.map("schedule")
+            self._order = source.map("in_order")
             self._lengths = source.map("lengths").memory()
             self._stamps = source.map("stamps").memory()
         self._socket = None if native else packet_socket(device.name)
@@ -149,12 +153,20 @@ class Generator:
         self._round, self._taken = 1, 0
 
     def prepare(
-        self, epoch: Epoch, source: int, entries: bytes, active: int, burst: int, schedule: bytes = b""
+        self,
+        epoch: Epoch,
+        source: int,
+        entries: bytes,
+        active: int,
+        burst: int,
+        schedule: bytes = b"",
+        order: bytes = b"",
     ) -> None:
         """Start an epoch: ``entries`` are packed headers, in the order in which they take turns.
 
         ``active`` of them at a time, each sending ``burst`` packets before the next ones' turn comes. ``schedule``:
-        32-bit lengths that frames have in turn; without it all have the epoch's.
+        32-bit lengths that frames have in turn; without it all have the epoch's. ``order``: in place of turns, a frame
+        each: entry, length, place among that entry's frames in a pass, their number (``Traffic.order``).
         """
         count = len(entries) // 64
         if count % active:
@@ -163,8 +175,11 @@ class Generator:
         period = len(schedule) // 4
         if period:
             self._schedule.update_batch(_keys(period), schedule)
+        steps = len(order) // 16
+        if steps:
+            self._order.update_batch(_keys(steps), order)
         config = struct.pack(
-            "<QQIIIIIHHIII4x",
+            "<QQIIIIIHHIIII",
             *epoch.keys,
             epoch.magic,
             self._device.ifindex,
@@ -176,12 +191,13 @@ class Generator:
             epoch.shift,
             epoch.room,
             period,
+            steps,
         )
         _clear(self._stamps)
         _clear(self._lengths)
         self._config.update(_ZERO, config)
         self._state.update(_ZERO, bytes(32))
-        self._epoch, self._round = epoch, count * burst
+        self._epoch, self._round = epoch, steps or count * burst
 
     def send(
         self, frames: int, *, seconds: float, pps: float | None, chunk: int, batch: int = 64, timed: bool = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -16,9 +18,15 @@ __all__ = [
     "flows_per_pair",
     "generator_entries",
     "longest",
+    "order_of",
+    "sent_in_order",
     "sent_to",
     "ttl_of",
 ]
+
+
+Order = Sequence[tuple[int, int, int]]
+"""Frames of a source: (destination, flow, size with FCS)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +39,7 @@ class Traffic:
     flows then begin and end as they do in a network, and come back much later. ``stamped``: the times of some packets
     are noted; ``timed``: when each chunk was sent is. ``only``: between (source, destination) only so many of the
     flows, which makes that pair's part of what the source sends. ``parts``: of ``pps``, by source, where it is not all.
+    ``order``: by source, its frames one by one in place of turns, (destination, flow, size with FCS), again and again.
     """
 
     name: str
@@ -47,6 +56,7 @@ class Traffic:
     timed: bool = False
     only: Mapping[tuple[int, int], int] = field(default_factory=dict)
     parts: Mapping[int, float] = field(default_factory=dict)
+    order: Mapping[int, Order] = field(default_factory=dict)
 
     @property
     def length(self) -> int:
@@ -55,9 +65,34 @@ class Traffic:
 
     def turns(self, source: int) -> tuple[tuple[int, int], ...]:
         """(destination, flow) in the order in which they take turns: each destination's evenly among the others'."""
+        if self.order:
+            return tuple(dict.fromkeys(order_of(self.order.get(source, ()))))
         counts = [(to, self.only.get((source, to), self.flows)) for to in self.destinations.get(source, ())]
         turns = [((flow + 0.5) / count, to, flow) for to, count in counts for flow in range(count)]
         return tuple((to, flow) for _, to, flow in sorted(turns, key=lambda turn: turn[0]))
+
+    def steps(self, source: int) -> bytes:
+        """The generator's table of ``order``: entry of :meth:`turns`, length, place in a pass, its frames in a pass."""
+        order = self.order.get(source, ())
+        entry = {turn: at for at, turn in enumerate(self.turns(source))} if order else {}
+        count, seen = Counter(order_of(order)), Counter[tuple[int, int]]()
+        packed = bytearray()
+        for to, flow, size in order:
+            packed += struct.pack("<4I", entry[to, flow], size - FCS_BYTES, seen[to, flow], count[to, flow])
+            seen[to, flow] += 1
+        return bytes(packed)
+
+
+def order_of(order: Order) -> list[tuple[int, int]]:
+    """(destination, flow) of each frame."""
+    return [(to, flow) for to, flow, _ in order]
+
+
+def sent_in_order(frames: int, order: Order, destination: int) -> int:
+    """How many of ``frames`` that follow ``order`` again and again went to ``destination``."""
+    passes, rest = divmod(frames, len(order))
+    mine = [to == destination for to, _, _ in order]
+    return passes * sum(mine) + sum(mine[:rest])
 
 
 def chunk_at(pps: float | None) -> int:

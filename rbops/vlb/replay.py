@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rbops.capture import Capture
-from rbops.errors import UsageError
+from rbops.capture.flows import ip_headers, word
 from rbops.vlb.matrix import Floats
 from rbops.vlb.queues import Line, serve
 from rbops.vlb.sums import sums
@@ -22,8 +22,6 @@ __all__ = ["Packets", "packets_of", "replay"]
 Ints = npt.NDArray[np.int64]
 Octets = npt.NDArray[np.uint8]
 
-_IPV4_HEADER = 20
-_ETHERTYPE_IPV4, _VERSION = 0x0800, 4
 _SMALLEST, _LARGEST = 60, 9018
 _WITH_PORTS = (6, 17, 33, 132, 136)
 
@@ -45,9 +43,7 @@ class Packets:
 
 def packets_of(capture: Capture, name: str) -> Packets:
     """The IPv4 packets of a capture; ``name`` is its file's. Raises UsageError when there is none."""
-    header, usable = _ip_headers(capture)
-    if not usable.any():
-        raise UsageError("no IPv4 packet in the file", code="capture.no-ipv4", where=name)
+    header, usable = ip_headers(capture, name)
     key, portless = _keys(capture.octets, header[usable], capture.end[usable])
     size = np.clip(capture.size[usable], _SMALLEST, _LARGEST)
     by_time = np.argsort(capture.time[usable], kind="stable")
@@ -55,39 +51,16 @@ def packets_of(capture: Capture, name: str) -> Packets:
     return Packets(time - time[0], size[by_time], key[by_time], int((~usable).sum()), portless)
 
 
-def _ip_headers(capture: Capture) -> tuple[Ints, npt.NDArray[np.bool_]]:
-    """Where each frame's IP header begins, and whether it is IPv4 and wholly there."""
-    octets = capture.octets
-    at, header = capture.ethertype, capture.network
-    typed = at >= 0
-    for _ in range(2):
-        tagged = typed & np.isin(_word(octets, at, 2), (0x8100, 0x88A8))
-        # A tag takes four octets, and the EtherType is its last two.
-        at, header = np.where(tagged, header + 2, at), header + 4 * tagged
-    there = header + _IPV4_HEADER <= capture.end
-    header = np.where(there, header, 0)
-    is_ip = ~typed | (_word(octets, np.where(there, at, 0), 2) == _ETHERTYPE_IPV4)
-    return header, there & is_ip & (octets[header] >> 4 == _VERSION)
-
-
-def _word(octets: Octets, at: Ints, count: int, *, little: bool = False) -> npt.NDArray[np.uint64]:
-    value = np.zeros(len(at), dtype=np.uint64)
-    for index in range(count):
-        shift = index if little else count - 1 - index
-        value |= octets[np.clip(at + index, 0, len(octets) - 1)].astype(np.uint64) << np.uint64(8 * shift)
-    return value
-
-
 def _keys(octets: Octets, header: Ints, ends: Ints) -> tuple[npt.NDArray[np.uint64], int]:
     """``rbops.vlb.model.flow_hash`` of each packet, and how many had ports that were not captured."""
     protocol = octets[header + 9]
     transport = header + (octets[header].astype(np.int64) & 15) * 4
-    fragment = _word(octets, header + 6, 2) & np.uint64(0x3FFF)
+    fragment = word(octets, header + 6, 2) & np.uint64(0x3FFF)
     wanted = np.isin(protocol, _WITH_PORTS) & (fragment == 0)
     ports = wanted & (transport + 4 <= ends)
-    value = _word(octets, header + 12, 8, little=True) * np.uint64(0x9E3779B97F4A7C15)
+    value = word(octets, header + 12, 8, little=True) * np.uint64(0x9E3779B97F4A7C15)
     value ^= value >> np.uint64(32)
-    rest = np.where(ports, _word(octets, transport, 4, little=True), np.uint64(0))
+    rest = np.where(ports, word(octets, transport, 4, little=True), np.uint64(0))
     value = (value ^ (rest | protocol.astype(np.uint64) << np.uint64(32))) * np.uint64(0xBF58476D1CE4E5B9)
     value ^= value >> np.uint64(29)
     value = value * np.uint64(0x94D049BB133111EB)

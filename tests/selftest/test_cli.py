@@ -16,6 +16,7 @@ from rbops.cli.app import build
 from rbops.deploy.inventory import load_inventory
 from rbops.selftest import run as run_module
 from rbops.selftest import servers as servers_module
+from rbops.selftest.conversations import Conversations
 from rbops.selftest.options import SelftestOptions
 from rbops.selftest.result import Fault, Pair, Phase, SelftestResult, Source
 from rbops.selftest.sizes import Captured
@@ -177,6 +178,21 @@ def test_the_sizes_of_a_capture_are_handed_on(files: Path, seen: dict[str, Any])
     assert options.size == Captured("site.pcap", (64, 1518, 64))
     assert options.rates.sizes == ("imix", options.size)
     done = invoke(files, "--size", str(files / "not.pcap"))
+    assert done.exit_code == 2
+    assert "not.pcap: No such file" in done.stderr.replace("\n", " ")
+
+
+def test_the_flows_of_a_capture_are_handed_on(files: Path, seen: dict[str, Any]) -> None:
+    header = struct.pack("<IHHIIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
+    ip = bytes.fromhex("4500002800000000401100000a0000010a000002") + bytes(26)
+    record = bytes(12) + b"\x08\x00" + ip
+    (files / "site.pcap").write_bytes(header + struct.pack("<IIII", 1, 0, len(record), len(record)) + record)
+    done = invoke(files, "--quick", "--capture", str(files / "site.pcap"))
+    assert done.exit_code == 0, done.stderr
+    options = seen["options"]
+    assert options.phases == ("matrix", "pair", "capture")
+    assert options.capture == Conversations("site.pcap", ((0, 1, 0, 60),))
+    done = invoke(files, "--capture", str(files / "not.pcap"))
     assert done.exit_code == 2
     assert "not.pcap: No such file" in done.stderr.replace("\n", " ")
 

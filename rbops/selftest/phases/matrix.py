@@ -5,9 +5,10 @@ from __future__ import annotations
 from rbops.dataplane import registry
 from rbops.selftest.options import OVERALL_S
 from rbops.selftest.session import Session
+from rbops.selftest.sizes import FrameSizes
 from rbops.selftest.traffic import Traffic, chunk_at
 
-__all__ = ["run"]
+__all__ = ["below_quota", "run"]
 
 _HEADROOM = 0.5
 """The part of the direct quota that the matrix uses at most, so that nothing needs to be balanced."""
@@ -18,7 +19,7 @@ _SOCKET_PART = 1 / 16
 
 def run(session: Session, seconds: float) -> None:
     """Send for ``seconds``, or for as long as the packets that ``--packets`` asks for take."""
-    pps = _below_quota(session)
+    pps = below_quota(session, session.sizes)
     options = session.options
     frames = None if options.packets is None else options.packets * (len(session.bench.testers) - 1)
     if frames is not None:
@@ -36,11 +37,11 @@ def run(session: Session, seconds: float) -> None:
         session.notes.append(f"{name}: only {sent:,} of {frames:,} packets a port could be sent in {seconds:.0f} s")
 
 
-def _below_quota(session: Session) -> float | None:
+def below_quota(session: Session, sizes: FrameSizes) -> float | None:
     """The packet rate of one source at which every flow stays well below the direct quota and its port's rate."""
     plan, testers = session.plan, session.bench.testers
     quota = plan.forwarding.direct_quota_bps
-    bits = (session.sizes.mean - 4) * 8
+    bits = (sizes.mean - 4) * 8
     shared = max(len(server.external_ports) for server in plan.servers)
     slowest = float("inf")
     for tester in testers:
