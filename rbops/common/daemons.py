@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["DAEMONS", "UNITS", "Program"]
+__all__ = ["DAEMONS", "PORT_FILES", "UNITS", "Program"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,9 @@ DAEMONS = {
     "frr": Program("frr", ("frr",), ("frr", "frrvty")),
 }
 """By the word in a spec."""
+
+PORT_FILES = ("port", "radv")
+"""What BIRD's configuration includes for an external port, as ``port0.conf``: the server alone knows its device."""
 
 UNITS = tuple(program.unit for program in DAEMONS.values())
 """The services of all of them; a server runs one at most."""

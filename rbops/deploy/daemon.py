@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from rbops.common.daemons import DAEMONS
+from rbops.common.daemons import DAEMONS, PORT_FILES
 from rbops.common.frrfile import filled, passwords
 from rbops.errors import Mismatch, Where
 from rbops.plan import ClusterPlan, Server
@@ -46,7 +46,7 @@ def check_daemon(plan: ClusterPlan) -> bool:
 
 def _bird(program: str, server: Server, files: dict[str, bytes], keys: bytes, *, own: bool) -> None:
     files = {**files, "keys.conf": keys, "vrf.conf": b""}
-    files |= {f"port{number}.conf": b'interface "lo";\n' for number in server.external_ports}
+    files |= {f"{name}{number}.conf": b'interface "lo";\n' for number in server.external_ports for name in PORT_FILES}
     hint = "own.conf is the file that `config:` names" if own else None
     _check([program, "-p", "-c", "bird.conf"], "bird", server, files, hint)
 

@@ -25,6 +25,8 @@ BIRD = 12
 
 _USER = "bird"
 _FILES = ("bird.conf", "own.conf")
+_ADVERTISED = "default lifetime 0; min delay 3; min ra interval 3; max ra interval 10;"
+"""Of router advertisements: who hears them knows the router, and takes it for no default router (RFC 4861, 6.2.1)."""
 _ANSWER_S = 20
 _ERRORS = "89"
 _PROTOCOL = re.compile(r"(\S+)\s+(\S+)\s+(\S+)\s+(\S+)\s+(\S+(?: [0-9:.]+)?)(?:\s+(.*))?")
@@ -58,10 +60,11 @@ class Bird:
                 f"{error.filename} is not there", code="node.daemon-files", hint="`rbops apply` installs it"
             ) from error
         in_vrf = (self.devices / VRF).exists()
-        for left in self.run.glob("port*.conf"):
+        for left in (*self.run.glob("port*.conf"), *self.run.glob("radv*.conf")):
             left.unlink()
         for port, device in ports.items():
             self._put(f"port{port}.conf", f'interface "{device}";\n'.encode())
+            self._put(f"radv{port}.conf", f'interface "{device}" {{ {_ADVERTISED} }};\n'.encode())
         self._put("vrf.conf", f'vrf "{VRF}";\n'.encode() if in_vrf else b"# the router's table by rules\n")
 
     def recovery(self) -> None:
@@ -137,7 +140,13 @@ def parse_protocols(lines: Iterator[tuple[str, str]]) -> list[dict[str, Any]]:
                 found.append(now)
         elif code == "1006" and now is not None:
             _detail(now, text)
-    return found
+    return [session for session in found if not _waits(session, found)]
+
+
+def _waits(session: dict[str, Any], among: list[dict[str, Any]]) -> bool:
+    """Whether it only waits for the next router of its port, beside the session of one that came."""
+    name = re.compile(f"{re.escape(session['name'])}_[0-9]+")
+    return session.get("state") == "Passive" and any(name.fullmatch(other["name"]) for other in among)
 
 
 def _detail(session: dict[str, Any], text: str) -> None:

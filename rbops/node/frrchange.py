@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 __all__ = ["change", "parse"]
 
 Path = tuple[str, ...]
-_AS = re.compile(r"neighbor (\S+) remote-as ")
+_AS = re.compile(r"neighbor (\S+) (interface )?remote-as ")
 _END = re.compile(r"(exit|exit-[a-z-]+|end)")
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from socket import AF_INET6
 
+from rbops.common.unnumbered import ANY_LINK_LOCAL
 from rbops.node import (
     addresses,
     advertisements,
@@ -33,6 +34,9 @@ from rbops.node.system import System
 from rbops.node.table import Hop
 
 __all__ = ["Network", "Stage"]
+
+_ZEBRAS = "169.254.0.1"
+"""FRR's zebra gives a router that it knows by an interface this neighbour too, for IPv4 without RFC 8950."""
 
 Stage = tuple[str, Callable[[], list[Setting]]]
 
@@ -77,7 +81,10 @@ class Network:
             ("routes", self._routes),
             ("rules", self._rules),
             *([("IPv6 routes", self._routes6), ("IPv6 rules", self._rules6)] if self._ipv6 else []),
-            ("services", lambda: services.settings(self.config, self._devices(), self.state, self.system)),
+            (
+                "services",
+                lambda: services.settings(self.config, self._devices(), self.state, self.system, self._by_port()),
+            ),
         ]
 
     def managers(self) -> list[Setting]:
@@ -90,6 +97,11 @@ class Network:
         more = [] if self.config.host is None else [self.config.host.device]
         more += tunnels.devices(self.config)
         return [*names, *more, *([VRF] if vrf.chosen(self.config, self.system) else [])]
+
+    def _by_port(self) -> list[str]:
+        """Where the routing daemon knows a neighbour by its port alone."""
+        ports = self.config.kernel_ports
+        return [self.names[p.name] for p in ports if any(near.address == ANY_LINK_LOCAL for near in p.neighbors)]
 
     def _host(self) -> list[Setting]:
         if self.config.host is None:
@@ -120,7 +132,10 @@ class Network:
             return []
         want = table.neighbors(self.table, self.config, self.names)
         ports = {device: port for port, device in self.names.items()}
-        return neighbors.settings(ports, want, neighbors.read(self.system, ipv6=self._ipv6))
+        facts = neighbors.read(self.system, ipv6=self._ipv6)
+        if self.config.routing is not None and self.config.routing.kind == "frr":
+            facts = {place: mac for place, mac in facts.items() if place[1] != _ZEBRAS or place in want}
+        return neighbors.settings(ports, want, facts)
 
     def _routes(self) -> list[Setting]:
         dump = netlink.dump_routes(PROTOCOL, TABLE)

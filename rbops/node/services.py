@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from rbops.common.services import Service, services
+from rbops.common.unnumbered import LINK_LOCAL
 from rbops.node.rules import MARK
 from rbops.node.schema import NodeConfig
 from rbops.node.settings import Nft, Setting
@@ -78,7 +79,7 @@ table ip6 rbops {{
   chain input {{
     type filter hook input priority filter; policy accept;
     iifname != @ports accept
-    icmpv6 type {{ nd-router-advert, nd-redirect }} drop
+{adverts}    icmpv6 type {{ nd-router-advert, nd-redirect }} drop
     icmpv6 type {{ nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert }} ip6 hoplimit 255 accept
     icmpv6 type {{ nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert }} drop
     meta l4proto 58 accept
@@ -99,11 +100,24 @@ table ip6 rbops {{
 """
 
 
-def ruleset6(allowed: Sequence[Service], devices: Sequence[str], sessions: Sequence[tuple[Service, str]] = ()) -> str:
-    """The table of IPv6, whose packets it marks besides (``rules.py``)."""
+_ADVERTS = f"    iifname {{}} ip6 saddr {LINK_LOCAL} icmpv6 type nd-router-advert ip6 hoplimit 255 accept\n"
+"""For a daemon that finds a port's neighbour by them (RFC 4861, 6.1.2); the kernel takes none on data ports.
+
+Not on others: zebra gives whoever advertises itself the neighbour 169.254.0.1, which is one of the fabric's next hops.
+"""
+
+
+def ruleset6(
+    allowed: Sequence[Service],
+    devices: Sequence[str],
+    sessions: Sequence[tuple[Service, str]] = (),
+    found: Sequence[str] = (),
+) -> str:
+    """The table of IPv6, whose packets it marks besides (``rules.py``); ``found``: where neighbours are looked for."""
     ports = ", ".join(f'"{name}"' for name in devices)
     parts = {"accepted": "".join(_accepted(allowed, "meta l4proto")), "mark": str(MARK)}
     parts["sessions"] = "".join(_session(*each) for each in sessions)
+    parts["adverts"] = "".join(_ADVERTS.format(f'"{name}"') for name in found)
     text = _RULESET6.format(gone=GONE6, ports=ports, digest="{digest}", **parts)
     return text.replace("{digest}", _digest(text))
 
@@ -130,8 +144,13 @@ def _accepted(allowed: Sequence[Service], by_number: str) -> list[str]:
     return rules
 
 
-def settings(config: NodeConfig, devices: Sequence[str], state: State, system: System) -> list[Setting]:
-    """One setting a family: whether the table is there, made of this text, and listed as when it was made."""
+def settings(
+    config: NodeConfig, devices: Sequence[str], state: State, system: System, found: Sequence[str] = ()
+) -> list[Setting]:
+    """One setting a family: whether the table is there, made of this text, and listed as when it was made.
+
+    ``found``: the devices on which a routing daemon looks for its neighbour.
+    """
     if config.services is None:
         return []
     asked = config.routing.sessions if config.routing else ()
@@ -142,12 +161,12 @@ def settings(config: NodeConfig, devices: Sequence[str], state: State, system: S
     if sessions:
         want += f", {len(asked)} of the routing daemon's"
     known = read_json(state.services) or {}
-    found = [_setting(_NAME, text, _LIST, known, want, GONE, system)]
+    made = [_setting(_NAME, text, _LIST, known, want, GONE, system)]
     if has_ipv6(config):
-        text = ruleset6(_wanted(config.services), devices, six)
+        text = ruleset6(_wanted(config.services), devices, six, found)
         record = {"made": known.get("made6", ""), "listed": known.get("listed6", "")}
-        found.append(_setting(f"{_NAME}, IPv6", text, _LIST6, record, want, GONE6, system))
-    return found
+        made.append(_setting(f"{_NAME}, IPv6", text, _LIST6, record, want, GONE6, system))
+    return made
 
 
 def _setting(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
 from rbops.common.hops import BLACKHOLE, KERNEL, UNREACHABLE, Answer, Far, Hop, Near, Spread
@@ -32,6 +32,8 @@ class Ports:
     far: Callable[[int], tuple[int, int] | None]
     ipv6: bool = False
     """Whether the router forwards IPv6."""
+    unnamed: Mapping[int, frozenset[int]] = field(default_factory=dict)
+    """Ports with a neighbour that is known by its port alone -> link-local addresses of others there."""
 
 
 class Ways:

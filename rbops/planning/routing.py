@@ -33,11 +33,13 @@ def routing(spec: Spec, ports: Sequence[External], servers: Sequence[Server]) ->
     owner = {near.address: port.id for port in ports for near in port.adjacencies}
     six = ipv6(spec, ports)
     owner |= {} if six is None else {near.address: port.port for port in six.ports for near in port.adjacencies}
-    at = [(owner[each.address] if each.port is None else each.port, each) for each in wanted.neighbors]
+    at = [(owner[each.at] if each.port is None else each.port, each) for each in wanted.neighbors]
     neighbors = tuple(
-        BgpNeighbor(port, n.address, n.as_number, n.password, n.import_, n.export, n.bfd, n.carried)
-        for port, n in sorted(at, key=lambda each: (each[0], _place(each[1].address)))
+        BgpNeighbor(port, n.at, n.as_number, n.password, n.import_, n.export, n.bfd, n.carried)
+        for port, n in sorted(at, key=lambda each: (each[0], _place(each[1].at)))
     )
+    if wanted.daemon == "frr":
+        _check_frr(spec, neighbors, servers, frozenset() if six is None else frozenset(port.port for port in six.ports))
     made = Daemon(
         as_number=wanted.as_number,
         speakers=speakers,
@@ -49,6 +51,29 @@ def routing(spec: Spec, ports: Sequence[External], servers: Sequence[Server]) ->
         paths=wanted.paths,
     )
     return Routing(wanted.daemon, wanted.routes, made)
+
+
+def _check_frr(
+    spec: Spec, neighbors: Sequence[BgpNeighbor], servers: Sequence[Server], with_ipv6: frozenset[int]
+) -> None:
+    """FRR sends IPv4's IPv6 next hops over sessions between IPv6 addresses alone: each server needs one. SpecError."""
+    if not any("ipv4" in each.families and ":" in each.address for each in neighbors):
+        return
+    without = [server for server in servers if server.external_ports and not with_ipv6 & {*server.external_ports}]
+    if without:
+        number = next(
+            at
+            for at, each in enumerate(spec.routing.neighbors if spec.routing else ())
+            if "ipv4" in each.carried and ":" in each.at
+        )
+        port = without[0].external_ports[0]
+        wrong = spec.source.mistake(
+            ("routing", "neighbors", number, "families"),
+            f"server {without[0].name} has no IPv6: with FRR, servers tell each other of IPv4 by IPv6 next hops there",
+            f"give one of its ports `ipv6: {{address: ...}}`, for example port {port}, or write `daemon: bird`",
+            code="plan.no-ipv6",
+        )
+        raise SpecError([wrong])
 
 
 def _place(address: str) -> tuple[int, int]:

@@ -34,6 +34,7 @@ def bird_files(here: Speaking, digest: str) -> tuple[File, ...]:
         forbidden=here.foreign,
         forbidden6=here.foreign6,
         bfd=any(near["bfd"] for near in neighbors),
+        advertises=[near["port"] for near in neighbors if near["any"]],
         bfd_ms=max(1, round(speaks.bfd_interval_s * 1000)),
         mixed=here.is_mixed,
         servers=list(here.servers()),

@@ -20,6 +20,8 @@ __all__ = ["CONFIG", "frr_files"]
 CONFIG = DAEMONS["frr"].config
 _FILTER = re.compile(r"([^+{]+)(\+|\{(\d+),(\d+)\})?")
 _BITS = {"ip": 32, "ipv6": 128}
+_MIXED = 1 << 20
+"""The tag of IPv4 routes whose next hop is an IPv6 address that all servers know."""
 
 
 def frr_files(here: Speaking, digest: str) -> tuple[File, ...]:
@@ -41,8 +43,10 @@ def frr_files(here: Speaking, digest: str) -> tuple[File, ...]:
         paths=speaks.paths,
         families=list(_families(here)),
         bfd_ms=max(1, round(speaks.bfd_interval_s * 1000)),
+        mixed=_MIXED if here.is_mixed else 0,
+        own6=here.own6,
         servers=list(here.servers()),
-        neighbors=[_neighbor(near) for near in here.neighbors()],
+        neighbors=[_neighbor(near, tag) for tag, near in enumerate(here.neighbors(), 1)],
     )
     return (File(CONFIG, text),)
 
@@ -60,8 +64,12 @@ def _families(here: Speaking) -> Iterator[dict[str, Any]]:
             }
 
 
-def _neighbor(near: dict[str, Any]) -> dict[str, Any]:
-    """With the filters of its families as the entries of prefix lists; None: all."""
+def _neighbor(near: dict[str, Any], number: int) -> dict[str, Any]:
+    """With the filters of its families as the entries of prefix lists; None: all.
+
+    ``tag``: of its routes where other servers are told another next hop than its own, or by another session. Link-local
+    neighbours have one each (``number``), as each has a next hop of its own there.
+    """
     channels = []
     for channel in near["channels"]:
         word = "ipv6" if channel["six"] else "ip"
@@ -69,8 +77,9 @@ def _neighbor(near: dict[str, Any]) -> dict[str, Any]:
             way: None if channel[way] is None else [_permitted(each, word) for each in channel[way]]
             for way in ("imports", "exports")
         }
-        channels.append({**channel, **lists, "word": word})
-    return {**near, "channels": channels}
+        tag = number if near["stand_in"] else _MIXED if channel["mixed"] else 0
+        channels.append({**channel, **lists, "word": word, "tag": tag})
+    return {**near, "channels": channels, "peer": f"@port{near['port']}@" if near["any"] else near["address"]}
 
 
 def _permitted(wanted: str, word: str) -> str:

@@ -9,6 +9,7 @@ from ipaddress import IPv4Interface, IPv6Interface
 from typing import Any
 
 from rbops.common.daemons import DAEMONS, Program
+from rbops.common.unnumbered import ANY_LINK_LOCAL, LINK_LOCAL
 from rbops.node.schema import RoutingDaemon, Session
 from rbops.plan import BgpNeighbor, ClusterPlan, Daemon, Port, Port6, Server, Speaker
 from rbops.spec.addressing import stand_in
@@ -62,11 +63,12 @@ class Speaking:
                     "name": f"server_{index[other.server]}",
                     "server": other.server,
                     "address": other.address,
+                    "address6": self._ipv6_of(other.server),
                     "client": self.me.reflector and not other.reflector,
                 }
 
     def neighbors(self) -> Iterator[dict[str, Any]]:
-        """Those of other ASs on its ports."""
+        """Those of other ASs on its ports; ``any``: known by the port alone."""
         own = {(port.id, False): str(IPv4Interface(port.addresses[0]).ip) for port in _external(self.server)}
         own |= {(port.port, True): port.address.partition("/")[0] for port in self._external6()}
         for near in self.speaks.neighbors:
@@ -74,6 +76,7 @@ class Speaking:
                 yield {
                     "name": _name(near),
                     "port": near.port,
+                    "any": near.address == ANY_LINK_LOCAL,
                     "own": "" if is_link_local(near.address) else own[near.port, _is_ipv6(near)],
                     "stand_in": self._stand_in(near) if is_link_local(near.address) else "",
                     "channels": [_channel(near, family) for family in near.families],
@@ -112,12 +115,23 @@ class Speaking:
         sessions = [Session("tcp/179", _host(each)) for each in near]
         sessions += [Session(word, _host(each)) for each in near if each.bfd for word in ("udp/3784", "udp/3785")]
         sessions += [Session("tcp/179", f"{other['address']}/32") for other in self.servers()]
+        if daemon == "frr" and self.is_mixed:
+            sessions += [Session("tcp/179", f"{other['address6']}/128") for other in self.servers()]
         ospf = {each.port for each in speaks.ospf}
         sessions += [Session("ip/89", _network(port)) for port in _external(self.server) if port.id in ospf]
         return RoutingDaemon(daemon, keys, tuple(sessions))
 
     def _external6(self) -> list[Port6]:
         return [port for port in self.plan.ports6 if port.port in self.server.external_ports]
+
+    @property
+    def own6(self) -> str:
+        """An IPv6 address of this server; none where it has none."""
+        return self._ipv6_of(self.server.name)
+
+    def _ipv6_of(self, server: str) -> str:
+        own = self.plan.server(server).external_ports
+        return next((port.address.partition("/")[0] for port in self.plan.ports6 if port.port in own), "")
 
     def _stand_in(self, near: BgpNeighbor) -> str:
         """By what other servers know a link-local neighbour."""
@@ -169,6 +183,8 @@ def _channel(near: BgpNeighbor, family: str) -> dict[str, Any]:
 
 
 def _name(near: BgpNeighbor) -> str:
+    if near.address == ANY_LINK_LOCAL:
+        return f"port{near.port}_link_local"
     return f"port{near.port}_{re.sub('[.:]', '_', near.address)}"
 
 
@@ -190,4 +206,6 @@ def _is_ipv6(near: BgpNeighbor) -> bool:
 
 
 def _host(near: BgpNeighbor) -> str:
+    if near.address == ANY_LINK_LOCAL:
+        return LINK_LOCAL
     return f"{near.address}/{128 if _is_ipv6(near) else 32}"

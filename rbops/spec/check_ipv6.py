@@ -8,11 +8,12 @@ from ipaddress import IPv6Address, IPv6Interface, IPv6Network
 from rbops.errors import Diagnostic
 from rbops.spec.foreign_routes import ECMP
 from rbops.spec.ports import PortIpv6
+from rbops.spec.routes import StaticRoute
 from rbops.spec.source import Path
 from rbops.spec.validate import Parts, located
-from rbops.spec.words6 import is_ipv6
+from rbops.spec.words6 import is_ipv6, is_link_local
 
-__all__ = ["check_ipv6", "refused_ipv6"]
+__all__ = ["check_ipv6", "port_of_link_local", "refused_ipv6"]
 
 _POINT_TO_POINT = 127
 _SHOWN = 4
@@ -45,6 +46,16 @@ def refused_ipv6(parts: Parts, message: str, hint: str) -> Iterator[Diagnostic]:
     for index, route in parts.routes.items():
         if is_ipv6(route.prefix):
             yield located(parts.root, ("routes", index, "prefix"), message, hint, code="spec.unsupported")
+
+
+def port_of_link_local(parts: Parts, path: Path, port: int) -> Iterator[Diagnostic]:
+    """``port`` is named beside a link-local address: it is one of the router's, and has IPv6."""
+    if parts.external_ports is not None and port >= parts.external_ports:
+        message = f"port {port} of a router with {parts.external_ports} external ports"
+        yield located(parts.root, path, message, code="spec.range")
+    elif parts.ports_complete and all(each.ipv6 is None for each in parts.ports.values() if each.id == port):
+        message, hint = f"port {port} has no IPv6", f"give it one: {{id: {port}, ipv6: {{address: ...}}}}"
+        yield located(parts.root, path, message, hint, code="spec.neighbor-address")
 
 
 def _overlaps(parts: Parts, ports: Sequence[tuple[int, int, PortIpv6]]) -> Iterator[Diagnostic]:
@@ -82,6 +93,7 @@ def _routes(parts: Parts, hops: dict[str, int], ports: Sequence[tuple[int, int, 
     first: dict[str, int] = {}
     for index, route in parts.routes.items():
         path: Path = ("routes", index)
+        yield from _link_local(parts, path, route)
         if is_ipv6(route.prefix) != is_ipv6(route.via):
             message = f"{route.prefix} by way of {route.via}: prefix and next hop are of two families"
             yield located(parts.root, (*path, "via"), message, code="spec.unsupported")
@@ -92,13 +104,26 @@ def _routes(parts: Parts, hops: dict[str, int], ports: Sequence[tuple[int, int, 
             there = first[route.prefix]
             line = parts.line(("routes", there, "prefix"))
             message, hint, code = f"{route.prefix} has another next hop on line {line}", ECMP, "spec.unsupported"
-            if parts.routes[there].via == route.via:
+            if (parts.routes[there].via, parts.routes[there].port) == (route.via, route.port):
                 message, hint, code = f"{route.prefix} is a duplicate of line {line}", "", "spec.duplicate"
             yield located(parts.root, (*path, "prefix"), message, hint or None, code=code)
         first.setdefault(route.prefix, index)
-        if route.via not in hops and parts.ports_complete:
+        if route.via not in hops and not is_link_local(route.via) and parts.ports_complete:
             message, hint = f"{route.via} is not a neighbour on any port", _via_hint(route.via, hops, ports)
             yield located(parts.root, (*path, "via"), message, hint, code="spec.next-hop")
+
+
+def _link_local(parts: Parts, path: Path, route: StaticRoute) -> Iterator[Diagnostic]:
+    """A link-local next hop is one on each link, and any other says by itself which port it is on."""
+    if not is_link_local(route.via):
+        if route.port is not None:
+            message = f"port is for link-local next hops: {route.via} is on the port whose subnet has it"
+            yield located(parts.root, (*path, "port"), message, key=True, code="spec.conflict")
+    elif route.port is None:
+        message, hint = f"{route.via} is on every link", "name the port that it is on, for example port: 0"
+        yield located(parts.root, (*path, "via"), message, hint, code="spec.missing")
+    else:
+        yield from port_of_link_local(parts, (*path, "port"), route.port)
 
 
 def _via_hint(via: str, hops: dict[str, int], ports: Sequence[tuple[int, int, PortIpv6]]) -> str:

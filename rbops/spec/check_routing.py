@@ -8,6 +8,7 @@ from ipaddress import IPv6Address, IPv6Interface
 from pathlib import Path as FilePath
 
 from rbops.errors import Diagnostic
+from rbops.spec.check_ipv6 import port_of_link_local
 from rbops.spec.keyfile import check_password, check_secret
 from rbops.spec.routing import BgpNeighbor, Family, Routing
 from rbops.spec.source import Path
@@ -33,8 +34,9 @@ def check_routing(parts: Parts, routing: Routing | None, base: FilePath) -> Iter
     if routing is None:
         return
     yield from _conflicts(parts, routing)
-    if routing.daemon == "frr":
-        yield from _frr(parts, routing)
+    if routing.daemon == "frr" and routing.ospf:
+        message, hint = "rbops has OSPF with BIRD alone", "write `daemon: bird`, or `config:` with a file of your own"
+        yield located(parts.root, ("routing", "ospf"), message, hint, key=True, code="spec.unsupported")
     yield from _neighbors(parts, routing, base)
     for number, prefix in enumerate(routing.announce):
         if is_ipv6(prefix) and parts.ports_complete and all(port.ipv6 is None for port in parts.ports.values()):
@@ -76,30 +78,19 @@ def _conflicts(parts: Parts, routing: Routing) -> Iterator[Diagnostic]:
         yield located(parts.root, ("routing",), message, "for example as: 64512", code="spec.missing")
 
 
-def _frr(parts: Parts, routing: Routing) -> Iterator[Diagnostic]:
-    """What rbops has for BIRD alone."""
-    hint = "write `daemon: bird`, or `config:` with a file of your own"
-    if routing.ospf:
-        message = "rbops has OSPF with BIRD alone"
-        yield located(parts.root, ("routing", "ospf"), message, hint, key=True, code="spec.unsupported")
-    for number, near in enumerate(routing.neighbors):
-        path: Path = ("routing", "neighbors", number)
-        if is_link_local(near.address):
-            message = f"{near.address}: rbops has neighbours with link-local addresses with BIRD alone"
-            yield located(parts.root, (*path, "address"), message, hint, code="spec.unsupported")
-        elif is_ipv6(near.address) and "ipv4" in near.carried:
-            message = "rbops has IPv4 over a session between IPv6 addresses with BIRD alone"
-            yield located(parts.root, (*path, "families"), message, hint, code="spec.unsupported")
-
-
 def _neighbors(parts: Parts, routing: Routing, base: FilePath) -> Iterator[Diagnostic]:
     seen: dict[tuple[str, int | None], int] = {}
     for number, near in enumerate(routing.neighbors):
         path: Path = ("routing", "neighbors", number)
-        place = near.address, near.port if is_link_local(near.address) else None
+        if near.address is None and near.port is None:
+            message, hint = "address is missing", "name it, or the port that the router is on"
+            yield located(parts.root, path, message, hint, code="spec.missing")
+            continue
+        place = near.at, near.port if is_link_local(near.at) else None
         if place in seen:
-            message = f"{near.address} is a duplicate of neighbour {seen[place]}"
-            yield located(parts.root, (*path, "address"), message, code="spec.duplicate")
+            message = f"{near.name} is a duplicate of neighbour {seen[place]}"
+            where = (*path, "address" if near.address else "port")
+            yield located(parts.root, where, message, code="spec.duplicate")
         seen.setdefault(place, number)
         yield from _port(parts, path, near)
         if near.as_number == routing.as_number:
@@ -107,8 +98,8 @@ def _neighbors(parts: Parts, routing: Routing, base: FilePath) -> Iterator[Diagn
             yield located(parts.root, (*path, "as"), message, code="spec.conflict")
         yield from _families(parts, path, near)
         yield from _filters(parts, path, near)
-        if is_ipv6(near.address) and not is_link_local(near.address):
-            yield from _subnet6(parts, (*path, "address"), IPv6Address(near.address))
+        if is_ipv6(near.at) and not is_link_local(near.at):
+            yield from _subnet6(parts, (*path, "address"), IPv6Address(near.at))
         if near.password is not None:
             try:
                 check_password(base / (text_at(parts.root, *path, "password") or near.password))
@@ -119,20 +110,15 @@ def _neighbors(parts: Parts, routing: Routing, base: FilePath) -> Iterator[Diagn
 def _port(parts: Parts, path: Path, near: BgpNeighbor) -> Iterator[Diagnostic]:
     """A link-local address is one on each link; all others say by themselves which port they are on."""
     where = (*path, "port")
-    if not is_link_local(near.address):
+    if not is_link_local(near.at):
         if near.port is not None:
             message = f"port is for link-local addresses: {near.address} is on the port whose subnet has it"
             yield located(parts.root, where, message, key=True, code="spec.conflict")
-        return
-    if near.port is None:
+    elif near.port is None:
         message, hint = f"{near.address} is on every link", "name the port that it is on, for example port: 0"
         yield located(parts.root, (*path, "address"), message, hint, code="spec.missing")
-    elif parts.external_ports is not None and near.port >= parts.external_ports:
-        message = f"port {near.port} of a router with {parts.external_ports} external ports"
-        yield located(parts.root, where, message, code="spec.range")
-    elif parts.ports_complete and all(port.ipv6 is None for port in parts.ports.values() if port.id == near.port):
-        message, hint = f"port {near.port} has no IPv6", f"give it one: {{id: {near.port}, ipv6: {{address: ...}}}}"
-        yield located(parts.root, where, message, hint, code="spec.neighbor-address")
+    else:
+        yield from port_of_link_local(parts, where, near.port)
 
 
 def _filters(parts: Parts, path: Path, near: BgpNeighbor) -> Iterator[Diagnostic]:
@@ -143,8 +129,8 @@ def _filters(parts: Parts, path: Path, near: BgpNeighbor) -> Iterator[Diagnostic
             yield located(parts.root, (*path, word), message, hint, code="spec.prefix-filter")
         for at, each in enumerate(filters or ()):
             if _of(each) not in near.carried:
-                message = f"{each} lets nothing through: the session with {near.address} carries the other family"
-                hint = "`families: [ipv4, ipv6]` carries both" if is_ipv6(near.address) else ""
+                message = f"{each} lets nothing through: the session with {near.name} carries the other family"
+                hint = "`families: [ipv4, ipv6]` carries both" if is_ipv6(near.at) else ""
                 yield located(parts.root, (*path, word, at), message, hint, code="spec.prefix-filter")
         missing = [family for family in near.carried if not any(_of(each) == family for each in filters or ())]
         if filters and len(near.carried) > len(missing) > 0:
@@ -160,8 +146,8 @@ def _families(parts: Parts, path: Path, near: BgpNeighbor) -> Iterator[Diagnosti
         yield located(parts.root, (*path, "families"), message, hint, code="spec.conflict")
     if given is not None and len(set(given)) < len(given):
         yield located(parts.root, (*path, "families"), "a family is a duplicate", code="spec.duplicate")
-    if "ipv6" in near.carried and not is_ipv6(near.address):
-        message = f"the session with {near.address} cannot carry IPv6: its next hops are IPv6 addresses"
+    if "ipv6" in near.carried and not is_ipv6(near.at):
+        message = f"the session with {near.name} cannot carry IPv6: its next hops are IPv6 addresses"
         hint = "name the neighbour's IPv6 address, whose session carries both families"
         yield located(parts.root, (*path, "families"), message, hint, code="spec.conflict")
 

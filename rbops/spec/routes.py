@@ -4,10 +4,11 @@ import dataclasses
 from array import array
 from typing import Annotated
 
-from pydantic import Discriminator, Tag
+from pydantic import Discriminator, Field, Tag
 from pydantic.dataclasses import dataclass
 
-from rbops.spec.scalars import FilePath, RouteNextHop, RoutePrefix
+from rbops.common.limits import MAX_EXTERNAL_PORTS
+from rbops.spec.scalars import FilePath, RouteNextHop, RoutePrefix, number
 from rbops.spec.section import CONFIG, Section, Unwritten, key
 
 __all__ = ["RouteColumns", "RouteFile", "Routes", "StaticRoute"]
@@ -20,7 +21,9 @@ class StaticRoute(Section):
     prefix: RoutePrefix
     """The destination, IPv4 or IPv6, without host bits."""
     via: RouteNextHop
-    """A neighbour on one of the external ports, of the same family."""
+    """A neighbour on one of the external ports, of the same family; an IPv6 link-local address with `port`."""
+    port: Annotated[int | None, number(0, MAX_EXTERNAL_PORTS - 1), Field(examples=[0])] = None
+    """The external port that the neighbour is on, where its address is link-local (fe80::/10)."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rbops.common.limits import MAX_EXTERNAL_PORTS
+from rbops.common.unnumbered import ANY_LINK_LOCAL
 from rbops.spec import routing_words
 from rbops.spec.scalars import Address, FilePath, Flag, HostName, PeerAddress, RoutePrefix, Scalar, number, one_of
 from rbops.spec.section import CONFIG, Section, default, key
@@ -31,8 +32,8 @@ Area = Annotated[str, Scalar(routing_words.area, {"type": "string", "examples": 
 class BgpNeighbor(Section):
     """A BGP router of another AS, on the external port whose subnet has its address, or on `port`."""
 
-    address: PeerAddress
-    """Its address; an IPv6 link-local one with `port`."""
+    address: PeerAddress | None = None
+    """Its address; an IPv6 link-local one with `port`; left out: that of whoever is on `port`, also link-local."""
     as_number: Annotated[AsNumber, key("as", examples=[65001])]
     """Its AS, as 65001 or 1.10."""
     password: Annotated[FilePath | None, Field(examples=["peer.password"])] = None
@@ -42,17 +43,27 @@ class BgpNeighbor(Section):
     export: tuple[PrefixFilter, ...] | None = None
     """The prefixes to announce to it; left out: all that other ASs announced, and `announce`."""
     port: Annotated[int | None, number(0, MAX_EXTERNAL_PORTS - 1), Field(examples=[0])] = None
-    """The external port that it is on, where its address is link-local (fe80::/10)."""
+    """The external port that it is on, where its address is link-local (fe80::/10) or left out."""
     families: Annotated[tuple[Annotated[Family, one_of(Family)], ...] | None, Field(examples=[["ipv4", "ipv6"]])] = None
     """Whose routes the session carries; left out: its address's. IPv4 with an IPv6 address is RFC 8950."""
     bfd: Flag = False
     """Whether BFD watches the way to it (RFC 5881); it must do the same."""
 
     @property
+    def at(self) -> str:
+        """Its address, or what stands in its place."""
+        return self.address or ANY_LINK_LOCAL
+
+    @property
+    def name(self) -> str:
+        """As messages call it."""
+        return self.address or f"the router on port {self.port}"
+
+    @property
     def carried(self) -> tuple[Family, ...]:
         """The families of the session's routes, IPv4 first."""
         if not self.families:
-            return ("ipv6",) if is_ipv6(self.address) else ("ipv4",)
+            return ("ipv6",) if is_ipv6(self.at) else ("ipv4",)
         return tuple(sorted(set(self.families)))
 
 

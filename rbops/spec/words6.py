@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ipaddress import AddressValueError, IPv6Address, IPv6Network
 
+from rbops.common.unnumbered import ANY_LINK_LOCAL
 from rbops.spec import foreign_routes, words
 from rbops.spec.units import InvalidValue, shown
 
@@ -77,19 +78,26 @@ def route_prefix(text: str) -> str:
 
 
 def route_next_hop(text: str) -> str:
-    """The next hop of a static route: a neighbour's address of either family."""
-    return neighbor_address6(text) if is_ipv6(text) else foreign_routes.next_hop(text)
+    """The next hop of a static route: a neighbour's address of either family; of IPv6 a link-local one too."""
+    return _or_link_local(text) if is_ipv6(text) else foreign_routes.next_hop(text)
 
 
 def peer_address(text: str) -> str:
     """The address of a neighbour that speaks BGP, of either family; of IPv6 a link-local one too."""
-    if not is_ipv6(text):
-        return words.neighbor_address(text)
+    return _or_link_local(text) if is_ipv6(text) else words.neighbor_address(text)
+
+
+def _or_link_local(text: str) -> str:
     bare, percent, _ = text.partition("%")
     if percent and is_link_local(bare):
         message = f"{shown(text)}: which link it is on is said by `port:`"
         raise InvalidValue(message, f"did you mean {bare}?", code="spec.address")
-    return str(IPv6Address(text)) if is_link_local(text) else neighbor_address6(text)
+    if not is_link_local(text):
+        return neighbor_address6(text)
+    if IPv6Address(text) == IPv6Address(ANY_LINK_LOCAL):
+        message = f"{shown(text)} is the anycast address of a link's routers (RFC 4291, 2.6.1)"
+        raise InvalidValue(message, "for example fe80::1", code="spec.address")
+    return str(IPv6Address(text))
 
 
 def is_link_local(text: str) -> bool:

@@ -182,7 +182,7 @@ def _extended(port: External, vias: list[int]) -> External:
 
 def _vias(spec: Spec) -> Iterable[tuple[Path, int, str]]:
     for index, near in enumerate(spec.routing.neighbors if spec.routing else ()):
-        if is_ipv6(near.address):
+        if near.address is None or is_ipv6(near.address):
             continue
         yield ("routing", "neighbors", index, "address"), int(IPv4Address(near.address)), "neighbour"
     for index, route in spec.static_routes.items():

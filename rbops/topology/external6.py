@@ -29,7 +29,7 @@ def ipv6(spec: Spec, ports: Sequence[External]) -> Ipv6 | None:
         if wish.ipv6 is None:
             continue
         first = len(ports[wish.id].adjacencies) + 1
-        known = [(each.address, each.mac) for each in wish.ipv6.neighbors] + _speakers(spec, wish.id, wish.ipv6)
+        known = [(each.address, each.mac) for each in wish.ipv6.neighbors] + _named(spec, wish.id, wish.ipv6)
         near = tuple(Adjacency(index, address, mac) for index, (address, mac) in enumerate(known, first))
         found.append(Port6(wish.id, wish.ipv6.address, near))
     if not found:
@@ -38,21 +38,30 @@ def ipv6(spec: Spec, ports: Sequence[External]) -> Ipv6 | None:
     # Where routes come and go, what the kernel finds is a next hop too.
     follows = spec.routing is not None
     connected = tuple(route for port in made for route in _connected(port, unknown=follows))
-    hops = {near.address: (port.port, near.index) for port in made for near in port.adjacencies}
+    hops: dict[tuple[str, int | None], tuple[int, int]] = {}
+    for port in made:
+        for hop in port.adjacencies:
+            hops[hop.address, port.port if is_link_local(hop.address) else None] = port.port, hop.index
     own = {route.prefix for route in connected}
     static = tuple(
-        Route(route.prefix, *hops[route.via], route.via) for route in spec.static_routes6 if route.prefix not in own
+        Route(route.prefix, *hops[route.via, route.port], route.via)
+        for route in spec.static_routes6
+        if route.prefix not in own
     )
     return Ipv6(made, connected, static)
 
 
-def _speakers(spec: Spec, number: int, port: PortIpv6) -> list[tuple[str, str | None]]:
-    """Neighbours of a port that only sessions name, in its subnet or link-local; their MAC is found by the kernel."""
+def _named(spec: Spec, number: int, port: PortIpv6) -> list[tuple[str, str | None]]:
+    """Neighbours of a port that only sessions name, in its subnet or link-local, and routes' link-local next hops.
+
+    Their MAC is found by the kernel.
+    """
     own = {each.address for each in port.neighbors}
     network = IPv6Interface(port.address).network
-    named = [each for each in (spec.routing.neighbors if spec.routing else ()) if is_ipv6(each.address)]
-    there = (each.address for each in named if each.port == number or IPv6Address(each.address) in network)
-    return [(address, None) for address in there if address not in own]
+    named = [each for each in (spec.routing.neighbors if spec.routing else ()) if is_ipv6(each.at)]
+    there = [each.at for each in named if each.port == number or IPv6Address(each.at) in network]
+    there += [route.via for route in spec.static_routes6 if route.port == number]
+    return [(address, None) for address in dict.fromkeys(there) if address not in own]
 
 
 def _connected(port: Port6, *, unknown: bool) -> list[Route]:

@@ -186,6 +186,31 @@ def route_to(prefix: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
+def test_a_neighbour_by_its_port_alone(make_router: Callable[..., Router], tmp_path: Path) -> None:
+    """Other servers' frames for it get the MAC of the link-local next hop that routes of either family have there."""
+    near = [{"port": 0, "index": 1, "address": "fe80::/128"}, {"port": 0, "index": 2, "address": "fe80::4/128"}]
+    addresses = [f"198.18.{port}.1" for port in range(4)] + OWN
+    f = Following6(make_router(follow={"routes": 1000, "neighbors": near}, addresses=addresses), tmp_path)
+    frame = ethernet(bytes.fromhex("025200000001"), ipv6("2001:db8:f::9"), protocol=0x86DD)
+
+    def is_now(mac: str) -> None:
+        f.settle()
+        ran = f.router.receive("int1", frame)
+        assert (ran.frame[:6].hex(":") if ran.verdict == 4 else ran.verdict) == mac
+
+    try:
+        f.ip(f"neigh replace fe80::5 lladdr {SECOND} dev ext0 nud permanent")
+        f.route("add 2001:db8:f::/48 via fe80::4 dev ext0 proto bird")
+        is_now(LINK_LOCAL)
+        run("ip", "route", "add", "203.0.113.0/24", "table", "82", "via", "inet6", "fe80::5", "dev", "ext0")
+        is_now(SECOND)  # the other one has a name of its own
+        f.ip("neigh replace fe80::5 lladdr 02:4e:00:00:00:09 dev ext0 nud permanent")
+        is_now("02:4e:00:00:00:09")
+        assert f.differences() == 0
+    finally:
+        f.close()
+
+
 def test_lost_messages_and_a_new_start(following: Following6, tmp_path: Path) -> None:
     f = following
     f.route("add 2001:db8:f::/48 via 2001:db8::2 dev ext0")

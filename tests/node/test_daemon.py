@@ -91,6 +91,23 @@ def test_what_sessions_say() -> None:
     assert (two["info"], two["imported"]) == ("Active Socket: Connection refused", 0)
 
 
+def test_who_waits_for_more_routers_is_no_session_beside_one_that_came() -> None:
+    waiting = PASSIVE.format(name="port0_link_local", state="start", info="Passive", bgp="Passive")
+    (alone,) = parse_protocols(lines(waiting))
+    assert (alone["name"], alone["up"]) == ("port0_link_local", False)
+    came = PASSIVE.format(name="port0_link_local_1", state="up", info="Established", bgp="Established")
+    (session,) = parse_protocols(lines(waiting + came))
+    assert (session["name"], session["up"]) == ("port0_link_local_1", True)
+    other = came.replace("port0", "port1")
+    assert len(parse_protocols(lines(waiting + other))) == 2
+
+
+PASSIVE = """\
+1002-{name} BGP        ---        {state}     19:10:34.870  {info}
+1006-  BGP state:          {bgp}
+"""
+
+
 def test_its_files_are_its_own_alone(bird: Bird) -> None:
     bird.prepare({})
     found = {path.name: (path.read_text(), stat.S_IMODE(path.stat().st_mode)) for path in bird.run.iterdir()}
@@ -108,8 +125,10 @@ def test_its_files_are_its_own_alone(bird: Bird) -> None:
     (bird.etc / "own.conf").unlink()
     bird.prepare({0: "enp1s0"})
     assert (bird.run / "port0.conf").read_text() == 'interface "enp1s0";\n'
+    assert 'interface "enp1s0" { default lifetime 0;' in (bird.run / "radv0.conf").read_text()
     bird.prepare({})
     assert not (bird.run / "port0.conf").exists()
+    assert not (bird.run / "radv0.conf").exists()
     assert not (bird.run / "own.conf").exists()
 
 

@@ -55,6 +55,16 @@ def test_a_neighbour_goes_before_what_it_uses() -> None:
     ]
 
 
+def test_a_neighbour_by_its_port_gets_a_new_as() -> None:
+    old = "router bgp 1\n neighbor ext0 interface remote-as 2\n neighbor ext0 timers connect 10\n"
+    assert change(old, old.replace("remote-as 2", "remote-as 3")).splitlines() == [
+        "router bgp 1",
+        " no neighbor ext0 interface remote-as 2",
+        " neighbor ext0 interface remote-as 3",
+        " neighbor ext0 timers connect 10",
+    ]
+
+
 def test_a_neighbours_new_as_brings_all_that_is_said_of_it() -> None:
     said = change(OLD, OLD.replace("remote-as 2", "remote-as 22")).splitlines()
     assert said[:2] == ["router bgp 1", " no neighbor 10.0.0.2 remote-as 2"]

@@ -101,14 +101,14 @@ class Own:
 
 
 @contextmanager
-def running(server: Server) -> Iterator[Own]:
-    """FRR as rendered, while the block runs."""
+def running(server: Server, key: str = "key_port0_198_18_0_2") -> Iterator[Own]:
+    """FRR as rendered, while the block runs; ``key`` is the name of its password."""
     folder = Path(tempfile.mkdtemp(prefix="rbops-frr-"))
     user = pwd.getpwnam("frr")
     os.chown(folder, user.pw_uid, user.pw_gid)
     links = Path(f"/proc/{server.pid}/root/sys/class/net")
     own = Own(server, Frr(server.etc / "frr", folder, links, owner=(user.pw_uid, user.pw_gid)))
-    (server.etc / "frr" / "keys.conf").write_text('define key_port0_198_18_0_2 = "canary";\n')
+    (server.etc / "frr" / "keys.conf").write_text(f'define {key} = "canary";\n')
     own.frr.prepare(own.around)
     code = "import sys; from pathlib import Path; from rbops.node.frrun import run; run(Path(sys.argv[1]))"
     inside = ["nsenter", f"--target={server.pid}", "--mount", "--net"]

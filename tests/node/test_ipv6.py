@@ -192,6 +192,14 @@ def test_the_firewall_marks_and_takes_discovery_from_neighbors_alone() -> None:
     assert "nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 accept" in text
 
 
+def test_router_advertisements_come_in_where_a_neighbour_is_looked_for() -> None:
+    advert = "icmpv6 type nd-router-advert ip6 hoplimit 255 accept"
+    text = services.ruleset6([], ["eth7", "eth8"], (), ["eth8"])
+    assert f'iifname "eth8" ip6 saddr fe80::/10 {advert}' in text
+    assert text.index(advert) < text.index("nd-redirect } drop")
+    assert advert not in services.ruleset6([], ["eth7", "eth8"])
+
+
 def test_another_value_of_its_sysctls_stops_the_router() -> None:
     for key in ("net.ipv6.conf.all.forwarding", "net.ipv6.fwmark_reflect", "net.ipv6.conf.eth7.accept_ra"):
         assert is_router_sysctl(key)

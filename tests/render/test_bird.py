@@ -57,6 +57,34 @@ def test_each_server_speaks_to_its_own_neighbours_and_to_all_servers(tmp_path: P
     assert re.findall(r"router id (\S+);", zero + one) == ["198.18.0.1", "198.18.1.1"]
 
 
+BY_PORT = """\
+router: {external_ports: 4, line_rate: 10Mbps}
+servers: {profile: lab}
+ports:
+  - {id: 0, ipv6: {address: "2001:db8:0:a0::1/64"}}
+  - {id: 1, ipv6: {address: "2001:db8:0:a1::1/128"}}
+routing:
+  daemon: bird
+  as: 64512
+  neighbors:
+    - {port: 0, as: 65000, families: [ipv4, ipv6], password: p, bfd: true}
+    - {port: 1, as: 65001}
+"""
+
+
+@needs_bird
+def test_neighbours_by_their_ports_alone(tmp_path: Path) -> None:
+    """BIRD waits for each on its port; what they announce has the next hop that other servers know."""
+    made = planned(tmp_path, BY_PORT)
+    text = "".join(config(made, server.name) for server in made.servers)
+    assert re.findall(r'neighbor range fe80::/10 as (\d+);\n  dynamic name "(\w+)";', text) == [
+        ("65000", "port0_link_local_"), ("65001", "port1_link_local_"),
+    ]  # fmt: skip
+    assert re.findall(r'include "(radv\d.conf)";', text) == ["radv0.conf", "radv1.conf"]
+    assert "bgp_next_hop = 100::5252:0:2;" in text
+    assert check_daemon(made)
+
+
 def test_a_neighbour_becomes_a_next_hop_that_all_servers_know(tmp_path: Path) -> None:
     (port,) = (port for port in plan(tmp_path).server("n0").ports if port.id == 0)
     assert [(near.index, near.address, near.mac) for near in port.adjacencies][1:] == [(2, "198.18.0.9", None)]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rbops.deploy import daemon
 from rbops.deploy.daemon import check_daemon
-from rbops.errors import Mismatch
+from rbops.errors import Mismatch, SpecError
 from rbops.plan import ClusterPlan
 from rbops.planner import load_plan
 from rbops.render import render
@@ -72,6 +72,68 @@ def test_every_name_that_is_used_is_defined(tmp_path: Path) -> None:
         ):
             used, given_ = (set(re.findall(each, text, re.MULTILINE)) for each in (use, name))
             assert used <= given_, (server.name, kind)
+
+
+MIXED = """\
+name: mixed
+router: {{external_ports: 4, line_rate: 10Mbps}}
+servers: {{profile: lab}}
+ports:
+  - {{id: 0, ipv6: {{address: "2001:db8:0:a0::1/64"}}}}
+  - {{id: 1, ipv6: {{address: "2001:db8:0:a1::1/64"}}}}
+  - {{id: 2, address: 198.18.2.1/32, ipv6: {{address: "2001:db8:0:a2::1/128"}}}}
+  {last}
+routing:
+  daemon: {daemon}
+  as: 64512
+  neighbors:
+    - {{port: 2, as: 65002, families: [ipv4, ipv6], password: p, bfd: true}}
+    - {{address: "fe80::7", port: 2, as: 65007, families: [ipv6]}}
+    - {{address: "2001:db8:0:a0::2", as: 65000, families: [ipv4]}}
+"""
+LAST = '- {id: 3, ipv6: {address: "2001:db8:0:a3::1/64"}}'
+
+
+def test_ipv4_with_ipv6_next_hops(tmp_path: Path) -> None:
+    """By sessions of their own between servers; each link-local neighbour has the next hop that others know."""
+    made = planned(tmp_path, MIXED.format(daemon="frr", last=LAST))
+    zero, two = config(made, "n0"), config(made, "n2")
+    for text, number in ((zero, 3), (two, 3)):
+        assert len(re.findall(r"neighbor 2001:db8:0:a\d::1 remote-as 64512", text)) == number
+        assert text.count("neighbor 2001:db8:0:a3::1 route-map rbops-mixed-out out") == 1
+    assert " neighbor @port2@ interface remote-as 65002\n" in two
+    assert " neighbor @port2@ password @key_port2_link_local@\n" in two
+    assert " neighbor fe80::7 interface @port2@\n" in two
+    assert "@port2@ capability" not in two, "FRR has it for these by itself"
+    assert " neighbor 2001:db8:0:a0::2 capability extended-nexthop\n" in zero
+    maps = re.findall(
+        r"^route-map (rbops-\S+-out permit \d+)\n match tag (\d+)\n set ipv6 next-hop global (\S+)", two, re.M
+    )
+    assert sorted(maps) == [
+        ("rbops-ipv6-out permit 101", "1", "100::5252:2:1"),
+        ("rbops-ipv6-out permit 102", "2", "100::5252:2:2"),
+        ("rbops-mixed-out permit 101", "1", "100::5252:2:1"),
+    ]
+    part = node_part(made, made.server("n2"))
+    assert part is not None
+    assert [(each.service, each.source) for each in part.sessions if ":" in each.source] == [
+        ("tcp/179", "fe80::/10"), ("tcp/179", "fe80::7/128"), ("udp/3784", "fe80::/10"), ("udp/3785", "fe80::/10"),
+        ("tcp/179", "2001:db8:0:a0::1/128"), ("tcp/179", "2001:db8:0:a1::1/128"), ("tcp/179", "2001:db8:0:a3::1/128"),
+    ]  # fmt: skip
+
+
+def test_every_server_needs_ipv6_for_these(tmp_path: Path) -> None:
+    with pytest.raises(SpecError) as caught:
+        planned(tmp_path, MIXED.format(daemon="frr", last=""))
+    (wrong,) = caught.value.diagnostics
+    assert wrong.code == "plan.no-ipv6"
+    assert "server n3 has no IPv6" in str(caught.value)
+    assert planned(tmp_path, MIXED.format(daemon="bird", last=""))
+
+
+@needs_frr
+def test_frr_takes_these(tmp_path: Path) -> None:
+    assert check_daemon(planned(tmp_path, MIXED.format(daemon="frr", last=LAST)))
 
 
 def test_what_servers_must_know_is_as_with_bird(tmp_path: Path) -> None:

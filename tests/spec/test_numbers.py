@@ -59,7 +59,7 @@ nic:
   hugepages: {size: 2MB, count: 512}
 kernel: {hugepages: {size: 1GB, count: 8}}
 ports: [{id: 0, address: 192.0.2.1/24, neighbors: [{address: 192.0.2.2}], ipv6: {address: "2001:db8::1/64"}}]
-routes: [{prefix: 203.0.113.0/24, via: 192.0.2.2}]
+routes: [{prefix: "2001:db8:1::/48", via: "fe80::2", port: 0}]
 routing:
   daemon: bird
   routes: 1000
@@ -82,7 +82,7 @@ BAD = (
 """No number of the spec is any of these."""
 
 ZERO_IS_MEANT = {
-    "interconnect.flowlet_timeout", "batching.timeout", "ports.id", "ospf.port", "neighbors.port",
+    "interconnect.flowlet_timeout", "batching.timeout", "ports.id", "ospf.port", "neighbors.port", "routes.port",
     "cpus.id", "cpus.socket", "cpus.core",
     "cpus.numa_node", "housekeeping", "offline", "slots.numa_node", "nics.numa_node", "coalescing.rx",
     "coalescing.tx", "nic.defer_hard_irqs", "nic.flush_timeout", "hugepages.count",

@@ -274,21 +274,27 @@ protocol bgp uplink {{
   ipv6 {{ import all; export where source = RTS_STATIC; }};
   ipv4 {{ extended next hop on; import all; export where source = RTS_STATIC; }};
 }}
+{more}
 """
+FOUND = (
+    'protocol radv {{ interface "{}" {{ default lifetime 0; min delay 3; min ra interval 3; max ra interval 4; }}; }}'
+)
+"""By this a router that knows the peer's port alone finds it, and begins the session."""
 UNNUMBERED = '  - {id: 2, address: 198.18.2.1/32, ipv6: {address: "2001:db8:0:a2::1/128"}}'
 """Port 2 without a subnet: its neighbour is link-local alone."""
 BY_HAND = "routing: {daemon: none, routes: 100000}\n"
-BIRD = """\
+ROUTING = """\
 routing:
-  daemon: bird
+  daemon: {daemon}
   routes: 100000
   as: 64512
   announce: ["2001:db8:aa::/48"]
   neighbors:
-    - {address: "2001:db8:0:a0::2", as: 65000, families: [ipv4, ipv6]}
-    - {address: "fe80::7", port: 2, as: 65002, families: [ipv4, ipv6]}
-    - {address: "2001:db8:0:a3::2", as: 65003, families: [ipv4, ipv6], import: ["2001:db8:c3::/48", 100.64.3.0/24]}
+    - {{address: "2001:db8:0:a0::2", as: 65000, families: [ipv4, ipv6]}}
+    - {{{near}port: 2, as: 65002, families: [ipv4, ipv6]}}
+    - {{address: "2001:db8:0:a3::2", as: 65003, families: [ipv4, ipv6], import: ["2001:db8:c3::/48", 100.64.3.0/24]}}
 """
+SERVICES = {"bird": "rbops-bird.service", "frr": "rbops-frr.service"}
 
 
 class Peer:
@@ -297,16 +303,19 @@ class Peer:
     ``near`` and ``router`` are its address and the router's; left out: those of the port's subnet.
     """
 
-    def __init__(self, cluster: Cluster, port: int, prefix: str, near: str = "", router: str = "") -> None:
+    def __init__(
+        self, cluster: Cluster, port: int, prefix: str, near: str = "", router: str = "", more: str = ""
+    ) -> None:
         self.cluster, self.tester = cluster, f"t{port}"
         self.folder = cluster.folder / f"peer6-{port}"
         self.folder.mkdir(exist_ok=True)
         self.own = prefix.replace("/48", "1")
         self.own4, prefix4 = f"100.64.{port}.1", f"100.64.{port}.0/24"
         sources = {"source": self.own, "source4": self.own4}
-        more = {"prefix": prefix, "prefix4": prefix4, "folder": self.folder}
+        sources |= {"prefix": prefix, "prefix4": prefix4, "more": more}
         ends = {"near": near or f"2001:db8:0:a{port}::2", "router": router or f"2001:db8:0:a{port}::1"}
-        (self.folder / "bird.conf").write_text(PEER.format(port=port, number=65000 + port, **ends, **sources, **more))
+        text = PEER.format(folder=self.folder, port=port, number=65000 + port, **ends, **sources)
+        (self.folder / "bird.conf").write_text(text)
         cluster.on(self.tester, "ip", "address", "add", f"{self.own}/128", "dev", "lo", "nodad")
         cluster.on(self.tester, "ip", "address", "add", f"{self.own4}/32", "dev", "lo")
         files = ["-c", str(self.folder / "bird.conf"), "-s", str(self.folder / "ctl"), "-P", str(self.folder / "pid")]
@@ -327,12 +336,22 @@ class Peer:
         self.cluster.on(self.tester, "ip", "address", "del", f"{self.own4}/32", "dev", "lo", check=False)
 
 
-def test_two_ases_reach_each_other_by_bgp(dual: Cluster) -> None:
-    """BIRD on the servers and in two testers; from server to server both families go over one session, of IPv4."""
+@pytest.mark.parametrize(
+    ("daemon", "near"), [("bird", 'address: "fe80::7", '), ("frr", ""), ("bird", "")], ids=["bird", "frr", "by_port"]
+)
+def test_two_ases_reach_each_other_by_bgp(dual: Cluster, daemon: str, near: str) -> None:
+    """BIRD or FRR on the servers, one after the other, and BIRD in three testers.
+
+    Port 2's neighbour is known by its link-local address, or by its port alone.
+    """
     spec = re.sub(r"^  - \{id: 2, .*", UNNUMBERED, dual.spec.read_text().replace(BY_HAND, ""), flags=re.MULTILINE)
-    dual.spec.write_text(spec + BIRD)
+    dual.spec.write_text(spec.partition("\nrouting:")[0] + "\n" + ROUTING.format(daemon=daemon, near=near))
     done = dual.verb("apply")
     assert done.code == 0, done.err
+    for name, unit in SERVICES.items():
+        for server in SERVERS:
+            active = dual.on(server, "systemctl", "is-active", unit, check=False).strip() == "active"
+            assert active == (name == daemon), (server, unit)
     zero, three = Peer(dual, 0, "2001:db8:c0::/48"), Peer(dual, 3, "2001:db8:c3::/48")
     two = unnumbered(dual)
     try:
@@ -349,7 +368,7 @@ def test_two_ases_reach_each_other_by_bgp(dual: Cluster) -> None:
         after = counted(dual, "n0")["forwarded"]
         assert sum(after[name] - before[name] for name in ("direct", "phase1")) >= 3
         carries_ipv4_with_ipv6_next_hops(dual, zero, three)
-        reaches_a_port_without_a_subnet(dual, two)
+        reaches_a_port_without_a_subnet(dual, two, daemon)
         for server in SERVERS:
             wait_for(f"{server}'s audit", lambda server=server: differences(dual, server) == 0)
         done = dual.verb("verify")
@@ -371,14 +390,16 @@ def unnumbered(dual: Cluster) -> Peer:
     dual.on("t2", "ip", "address", "add", "fe80::7/64", "dev", device, "nodad")
     said = json.loads(dual.on("n2", "ip", "-json", "-6", "address", "show", "dev", "ext2", "scope", "link"))
     (own,) = (info["local"] for link in said for info in link.get("addr_info", ()) if "local" in info)
-    return Peer(dual, 2, "2001:db8:c2::/48", "fe80::7", f"{own}%'{device}'")
+    return Peer(dual, 2, "2001:db8:c2::/48", "fe80::7", f"{own}%'{device}'", FOUND.format(device))
 
 
-def reaches_a_port_without_a_subnet(dual: Cluster, two: Peer) -> None:
+def reaches_a_port_without_a_subnet(dual: Cluster, two: Peer, daemon: str) -> None:
     """Both families between a link-local neighbour and other servers' ports are the data planes', both ways."""
     for prefix in ("2001:db8:c0::/48", "100.64.0.0/24"):
         wait_for(prefix, lambda prefix=prefix: two.path_to(prefix) == "64512 65000", 60)
-    assert "via inet6 fe80::" in dual.on("t2", "ip", "route", "show", "100.64.0.0/24")
+    # FRR tells both of its addresses, and BIRD in the tester takes the global one, whose subnet it has.
+    hop = "2001:db8:0:a2::1" if daemon == "frr" else "fe80::"
+    assert f"via inet6 {hop}" in dual.on("t2", "ip", "route", "show", "100.64.0.0/24")
     for address in ("2001:db8:c2::1", "100.64.2.1"):
         for server in SERVERS:
             far = "port ext2 to 02:4e:00:02:00:02" if server == "n2" else "server 2, port 2, adjacency 1"
@@ -405,9 +426,7 @@ def carries_ipv4_with_ipv6_next_hops(dual: Cluster, zero: Peer, three: Peer) -> 
         if server == "n3":
             far = "port ext3 to 02:4e:00:03:00:02"
         wait_for(server, lambda server=server, far=far: way(dual, server, "100.64.3.1") == far)
-        assert dual.on(server, "ip", "route", "show", "100.64.3.0/24", "table", "82").startswith(
-            f"100.64.3.0/24 {found[server != 'n3']}"
-        )
+        assert found[server != "n3"] in dual.on(server, "ip", "route", "show", "100.64.3.0/24", "table", "82")
     wait_for("n0", lambda: way(dual, "n0", "100.64.0.1") == "port ext0 to 02:4e:00:00:00:02")
     assert "via inet6 2001:db8:0:a0::1" in dual.on("t0", "ip", "route", "show", "100.64.3.0/24")
     command = ("ping", "-n", "-c", "20", "-i", "0.05", "-W", "5", "-I", "100.64.0.1", "100.64.3.1")

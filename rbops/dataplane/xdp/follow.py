@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from ipaddress import IPv6Address
 from typing import Any
 
 from rbops.common.hops import Hop
+from rbops.common.unnumbered import ANY_LINK_LOCAL
 from rbops.dataplane.xdp.config import XdpConfig
 from rbops.dataplane.xdp.followed import FOLLOWED, Followed, Groups, Outgrown, locked
 from rbops.dataplane.xdp.layout import mac_number
@@ -21,12 +23,22 @@ from rbops.node.ways import Ports, address_text
 __all__ = ["XdpTable", "filling", "numbers_of", "ports_of"]
 
 
+_ANY = int(IPv6Address(ANY_LINK_LOCAL))
+
+
 def ports_of(config: XdpConfig, devices: Mapping[str, str]) -> Ports:
     """The data ports by the names of their devices; ``devices``: planned port -> device."""
     fabric = config.fabric
     external = {devices.get(port.name, port.name): port.id for port in fabric.ports if port.id is not None}
     internal = frozenset(devices.get(port.name, port.name) for port in fabric.ports if port.kind == "internal")
-    return Ports(external, internal, fabric.owners, fabric.server, _far, ipv6=config.ipv6)
+    return Ports(external, internal, fabric.owners, fabric.server, _far, ipv6=config.ipv6, unnamed=_unnamed(config))
+
+
+def _unnamed(config: XdpConfig) -> dict[int, frozenset[int]]:
+    """See :attr:`Ports.unnamed`."""
+    known = () if config.follow is None else config.follow.neighbors
+    ports = {port for port, _, address in known if address == _ANY}
+    return {port: frozenset(address for other, _, address in known if other == port) for port in ports}
 
 
 def _far(address: int) -> tuple[int, int] | None:
@@ -40,13 +52,29 @@ def numbers_of(config: XdpConfig) -> Numbers:
 
 def macs_of(ribs: Iterable[Rib], ports: Ports) -> dict[tuple[int, int], int]:
     """(port, address) of every neighbour on an external port whose MAC is known -> MAC, as the data plane writes it."""
-    found = {}
+    ribs, found = tuple(ribs), {}
     for rib in ribs:
         for (device, address), mac in rib.neighbors.items():
             link = rib.links.get(device)
             port = None if link is None else ports.external.get(link.name)
             if port is not None:
                 found[port, address] = mac_number(mac)
+    return found | _macs_of_unnamed(ribs, ports, found)
+
+
+def _macs_of_unnamed(
+    ribs: Iterable[Rib], ports: Ports, known: Mapping[tuple[int, int], int]
+) -> dict[tuple[int, int], int]:
+    """Of neighbours that are known by their port alone: the link-local address there that routes lead to."""
+    found: dict[tuple[int, int], int] = {}
+    if not ports.unnamed:
+        return found
+    hops = {(hop.port, hop.address) for rib in ribs for hop in rib.near_hops() if hop.address >> 118 == _ANY >> 118}
+    for port, named in ports.unnamed.items():
+        there = sorted(address for number, address in hops if number == port and (port, address) in known)
+        # A static route of the spec may name the same router.
+        for address in [address for address in there if address not in named][:1] or there[:1]:
+            found[port, _ANY] = known[port, address]
     return found
 
 
