@@ -27,6 +27,7 @@ __all__ = [
     "keys_of_plan",
     "keys_of_project",
     "passwords_of",
+    "tunnel_words",
 ]
 
 PATH = f"{ETC}/{KEYS}"
@@ -67,6 +68,12 @@ def kernel_keys_of(files: Iterable[tuple[str, str]]) -> Keys:
     """The keys of the kernel's tunnels, as (cipher, file). Mismatch (3) for a file that cannot be used."""
     pairs = tuple(files)
     return Keys(tuple(path for _, path in pairs), esp_keys(pairs), ESP_PATH)
+
+
+def tunnel_words(plan: ClusterPlan) -> tuple[tuple[bytes, ...], ...]:
+    """The keys of each of the kernel's tunnels, of both directions, to stand in for a peer; Mismatch (3) as above."""
+    text = esp_keys((tunnel.cipher, tunnel.keys) for tunnel in kernel_tunnels(plan))
+    return tuple(tuple(bytes.fromhex(word.decode()) for word in line.split()) for line in text.splitlines())
 
 
 def passwords_of(daemon: str, files: Iterable[tuple[str, str]]) -> Keys:

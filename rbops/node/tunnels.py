@@ -286,7 +286,7 @@ def counted(states: Iterable[xfrm.State], config: TunnelConfig) -> list[dict[str
         for way, identity in both.items():
             state = next((each for each in states if each.identity == identity), None)
             if state is not None:
-                entry[way] = {"packets": state.packets, "bytes": state.octets}
+                entry[way] = {"packets": state.packets, "bytes": state.octets, "sequence": state.sequence}
                 if way == "in":
                     entry[way] |= {"replayed": state.replayed, "failed": state.failed}
         found.append(entry)

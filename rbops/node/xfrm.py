@@ -58,7 +58,7 @@ class State:
     """A security association in tunnel mode, ESP. ``keys``: one for AES-GCM (with salt), or AES's and HMAC's.
 
     What it has counted: ``packets`` and ``octets`` that passed, ``replayed`` and ``failed``: dropped as late or twice,
-    and for a wrong check value (a wrong key, or tampered).
+    and for a wrong check value (a wrong key, or tampered). ``sequence``: the last number sent, or the highest received.
     """
 
     source: str
@@ -72,6 +72,7 @@ class State:
     octets: int = 0
     replayed: int = 0
     failed: int = 0
+    sequence: int = 0
 
     @property
     def identity(self) -> tuple[str, int]:
@@ -165,9 +166,12 @@ def _state(body: bytes, rest: dict[int, bytes]) -> State | None:
     family, mode, window, flags = fields[10:14]
     if (family, mode, protocol) != (socket.AF_INET, _TUNNEL, _ESP):
         return None
+    sequence = 0
     octets, packets = struct.unpack_from("=QQ", fields[4])
     if _REPLAY_ESN in rest:
-        window = _REPLAY.unpack_from(rest[_REPLAY_ESN])[5]
+        _, out, seen, out_high, seen_high, window = _REPLAY.unpack_from(rest[_REPLAY_ESN])
+        # An association has one direction: the other one's number is 0.
+        sequence = max(out_high << 32 | out, seen_high << 32 | seen)
     return State(
         source=_text(fields[2]),
         destination=_text(destination),
@@ -180,6 +184,7 @@ def _state(body: bytes, rest: dict[int, bytes]) -> State | None:
         octets=octets,
         replayed=fields[6],
         failed=fields[7],
+        sequence=sequence,
     )
 
 

@@ -17,6 +17,7 @@ from rbops.report.selftest_rates import (
     soak_line,
     summary_line,
 )
+from rbops.report.selftest_tunnels import tunnel_cases, tunnels_table
 from rbops.report.tables import Block, Cell, Styled, Table
 from rbops.report.words import counted
 from rbops.selftest.balance import Balance
@@ -50,6 +51,7 @@ def selftest_junit(result: SelftestResult) -> Suite:
         for pair in phase.pairs
     ]
     cases += matrix_cases(result.matrices, by_pair)
+    cases += tunnel_cases(result.tunnel_runs, by_pair)
     rest = tuple(text for texts in by_pair.values() for text in texts)
     cases.append(Case("selftest", "the whole router", result.seconds, rest, output=_verdict(result)))
     for name, rate in (("", result.rate), (" of IPv6", result.rate6)):
@@ -101,14 +103,21 @@ def selftest_blocks(result: SelftestResult) -> Iterator[Block]:
     if result.paper:
         yield paper_table(result.paper)
     yield from (soak_line(soak) for soak in result.soaks)
-    if result.tcp_runs:
-        yield _tcp(result.tcp_runs)
-    if result.outages:
-        yield _outages(result.outages)
+    yield from _apart(result)
     yield from (f"note: {note}" for note in result.notes)
     if result.faults:
         yield Styled("\n".join(f"FAULT {fault.phase}: {fault.text}" for fault in result.faults), "bad")
     yield Styled(_verdict(result), "good" if result.passed else "bad")
+
+
+def _apart(result: SelftestResult) -> Iterator[Block]:
+    """What is neither a phase of the generators nor a rate."""
+    if result.tunnel_runs:
+        yield tunnels_table(result.tunnel_runs)
+    if result.tcp_runs:
+        yield _tcp(result.tcp_runs)
+    if result.outages:
+        yield _outages(result.outages)
 
 
 def _verdict(result: SelftestResult) -> str:

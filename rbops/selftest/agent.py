@@ -37,6 +37,7 @@ from rbops.selftest.device import TesterDevice, enter_namespace, resolve
 from rbops.selftest.discovery import discover
 from rbops.selftest.iperf import Iperf, counters
 from rbops.selftest.programs import Generator, Sink
+from rbops.selftest.raw import Raw
 from rbops.selftest.wire import Epoch
 
 __all__ = ["Agent", "main"]
@@ -54,6 +55,7 @@ class Agent:
         self._sink: Sink | None = None
         self._generator: Generator | None = None
         self._iperf = Iperf()
+        self._raw = Raw(device)
 
     @property
     def operations(self) -> Mapping[str, Callable[..., dict[str, Any]]]:
@@ -64,10 +66,14 @@ class Agent:
             "expect": self.expect,
             "floor": self.floor,
             "frames": self.frames,
+            "frames_in": self.frames_in,
+            "frames_out": self.frames_out,
             "hello": self.hello,
+            "listen": self.listen,
             "pin": self.pin,
             "prepare": self.prepare,
             "resolve": self.resolve,
+            "rest": self.rest,
             "send": self.send,
             "stamps": self.stamps,
             "tcp_counters": self.tcp_counters,
@@ -172,6 +178,26 @@ class Agent:
             "sent": base64.b64encode(self._ready_generator().stamps(sent)).decode(),
             "received": base64.b64encode(self._ready_sink().stamps(received)).decode(),
         }
+
+    def listen(self) -> dict[str, Any]:
+        """Hear frames for :meth:`frames_in` from now on."""
+        if self._sink is not None:
+            self._sink.rest()
+        self._raw.listen()
+        return {}
+
+    def frames_out(self, frames: list[str], pps: float) -> dict[str, Any]:
+        """Send whole frames, in hex digits, at a low rate, packets a second."""
+        return {"taken": self._raw.send((bytes.fromhex(frame) for frame in frames), pps)}
+
+    def frames_in(self, mark: str) -> dict[str, Any]:
+        """What was heard since the last time: ESP, and frames with these hex digits in them."""
+        return {"frames": [frame.hex() for frame in self._raw.heard(bytes.fromhex(mark))]}
+
+    def rest(self) -> dict[str, Any]:
+        """Hear no more."""
+        self._raw.rest()
+        return {}
 
     def tcp_listen(self, address: str, port: int) -> dict[str, Any]:
         """Be ready for one test by iperf3."""

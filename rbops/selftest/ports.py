@@ -11,11 +11,21 @@ from rbops.dataplane import registry
 from rbops.errors import Mismatch, Where
 from rbops.plan import PUNT, Adjacency, ClusterPlan, Port, Route, Tunnel
 
-__all__ = ["AttachedTester", "Destination", "PortUnderTest", "ports_under_test", "ports_under_test6", "targets"]
+__all__ = [
+    "AttachedTester",
+    "Destination",
+    "PortUnderTest",
+    "behind_tunnel",
+    "ports_under_test",
+    "ports_under_test6",
+    "targets",
+    "way_to",
+]
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+_TRIES = 100
 PER_PORT = 16
 """The highest number of destination addresses behind a port."""
 
@@ -146,18 +156,49 @@ def _inside(address: str, interface: str) -> bool:
 def targets(plan: ClusterPlan, routes: Iterable[Route], *, seed: int) -> dict[int, tuple[Destination, ...]]:
     """Addresses to send to behind each port: every neighbour, and addresses within a sample of its routes.
 
-    An address represents a route only if that route is its longest match. Addresses behind a tunnel are excluded, as
-    testers do not decrypt ESP. Raises Mismatch (3) when a port has no other.
+    An address represents a route only if that route is its longest match. Addresses behind a tunnel are excluded: those
+    are the phase ``tunnels``'. Raises Mismatch (3) when a port has no other.
     """
-    neighbours = {
+    neighbours = _neighbours(plan)
+    longer = registry.controller(plan.forwarding.dataplane).kernel_ipsec
+    return _targets(neighbours, _Table(routes, plan.forwarding.tunnels, longer=longer), seed, plan.port_owner)
+
+
+def way_to(plan: ClusterPlan, address: str) -> tuple[int, str] | None:
+    """(external port, MAC of the neighbour) that packets to ``address`` leave by, without routes of a file."""
+    table = _Table([*plan.routes.connected, *plan.routes.static])
+    found = table.longest_match(ipaddress.IPv4Address(address))
+    near = _neighbours(plan).get(found) if found else None
+    return None if found is None or near is None or near.mac is None else (found[0], near.mac)
+
+
+def behind_tunnel(plan: ClusterPlan, tunnel: Tunnel, choose: random.Random) -> str:
+    """An address that this tunnel is for, and no longer route or tunnel; the first one of a prefix where none fits."""
+    table = _Table([*plan.routes.connected, *plan.routes.static], plan.forwarding.tunnels, longer=True)
+    own = [ipaddress.IPv4Network(prefix) for prefix in tunnel.prefixes]
+    others = [ipaddress.IPv4Network(prefix) for each in plan.forwarding.tunnels for prefix in each.prefixes]
+    for _ in range(_TRIES):
+        network = choose.choice(own)
+        for address in _candidates(network, choose):
+            longest = max((net for net in others if address in net), key=lambda net: net.prefixlen)
+            if longest in own and table.tunnelled(address) and not _special(address):
+                return str(address)
+    return str(own[0].network_address + 1)
+
+
+def _special(address: _Address) -> bool:
+    return address.is_multicast or address.is_loopback or address.is_link_local or address.is_reserved
+
+
+def _neighbours(plan: ClusterPlan) -> dict[tuple[int, int], Adjacency]:
+    """By external port and index."""
+    return {
         (port.id, adjacency.index): adjacency
         for server in plan.servers
         for port in server.ports
         if port.id is not None
         for adjacency in port.adjacencies
     }
-    longer = registry.controller(plan.forwarding.dataplane).kernel_ipsec
-    return _targets(neighbours, _Table(routes, plan.forwarding.tunnels, longer=longer), seed, plan.port_owner)
 
 
 def _targets(
@@ -175,7 +216,7 @@ def _targets(
         out[number] = tuple(_with_routes(own, behind, table, neighbours, choose))
         if known and not out[number]:
             raise Mismatch(
-                f"all addresses behind external port {number} are in tunnels, testers do not decrypt ESP",
+                f"all addresses behind external port {number} are in tunnels: nothing of it can be tested in the clear",
                 code="selftest.only-tunnels",
                 hint="exclude a neighbour of the port from the tunnels' `prefixes`",
             )

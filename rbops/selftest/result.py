@@ -15,6 +15,7 @@ from rbops.selftest.phase import Pair, PathCount, Phase, PortService, QueueServi
 from rbops.selftest.rateresult import RateResult, RateRun, Trial, summaries
 from rbops.selftest.soak import SoakResult
 from rbops.selftest.tcprun import TcpRun
+from rbops.selftest.tunnelrun import TunnelRun
 
 __all__ = [
     "Fault",
@@ -39,6 +40,7 @@ Kind = Literal[
     "counters",
     "duplicate",
     "header",
+    "in the clear",
     "late",
     "loss",
     "misdelivered",
@@ -97,11 +99,12 @@ class SelftestResult:
     """The paper's figures of RB4 beside those measured, where the plan is RB4."""
     rate6: RateResult | None = None
     """As ``rate``, of IPv6."""
+    tunnel_runs: tuple[TunnelRun, ...] = ()
 
     @property
     def checked(self) -> int:
         """Packets that were sent and checked at the exit, in all phases."""
-        return sum(phase.received for phase in self.phases)
+        return sum(phase.received for phase in self.phases) + sum(run.received for run in self.tunnel_runs)
 
     @property
     def passed(self) -> bool:
@@ -128,6 +131,7 @@ class SelftestResult:
             "latency": [point.to_dict() for point in self.latencies],
             "matrices": [run.to_dict() for run in self.matrices],
             "soak": [soak.to_dict() for soak in self.soaks],
+            "tunnels": [run.to_dict() for run in self.tunnel_runs],
             "tcp": [run.to_dict() for run in self.tcp_runs],
             "paper": [figure.to_dict() for figure in self.paper],
             "failures": [outage.to_dict() for outage in self.outages],

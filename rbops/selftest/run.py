@@ -64,10 +64,6 @@ def run_selftest(
         benches = make_benches(where, agents, options, flows, faults, hops, [port for port, _ in others])
         session = Session(plan, benches[0], options, read_counters, progress, run_on)
         session.notes += [*notes, *slow_testers(session.bench)]
-        if plan.forwarding.tunnels:
-            session.notes.append(
-                "what goes through tunnels leaves as ESP: not tested, `rbops verify` looks at the keys"
-            )
         _run_all(session, phases, benches)
     faults += session.faults
     if (
@@ -76,6 +72,7 @@ def run_selftest(
         and not session.latencies
         and not session.soaks
         and not session.tcp_runs
+        and not session.tunnel_runs
         and not faults
     ):
         faults.append(Fault("nothing tested", "no packet was checked: nothing was tested", "all"))
@@ -95,6 +92,7 @@ def run_selftest(
         rate_runs=tuple(session.rate_runs),
         latencies=tuple(session.latencies),
         tcp_runs=tuple(session.tcp_runs),
+        tunnel_runs=tuple(session.tunnel_runs),
         examples=tuple(session.examples),
         soaks=tuple(session.soaks),
         matrices=tuple(session.matrix_runs),

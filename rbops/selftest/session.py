@@ -25,6 +25,7 @@ from rbops.selftest.sizes import Captured, FrameSizes
 from rbops.selftest.soak import SoakResult
 from rbops.selftest.tcprun import TcpRun
 from rbops.selftest.traffic import Traffic, flows_per_pair
+from rbops.selftest.tunnelrun import TunnelRun
 
 __all__ = ["RunOn", "Session", "usual_flows"]
 
@@ -60,6 +61,7 @@ class Session:
         self.rate_runs: list[RateRun] = []
         self.latencies: list[LatencyPoint] = []
         self.tcp_runs: list[TcpRun] = []
+        self.tunnel_runs: list[TunnelRun] = []
         self.soaks: list[SoakResult] = []
         self.matrix_runs: list[MatrixRun] = []
         self.outages: list[Outage] = []

@@ -52,6 +52,7 @@ _MODULES = (
     "selftest/floor.py",
     "selftest/iperf.py",
     "selftest/programs.py",
+    "selftest/raw.py",
     "selftest/wire.py",
 )
 _OBJECTS = ("gen.bpf.o", "sink.bpf.o")

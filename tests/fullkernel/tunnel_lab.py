@@ -7,6 +7,7 @@ h0 -- ext0 [n0] int1 ---- int0 [n1] ext1 -- switch -- peer 198.18.1.2, 10.9.0.1 
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import threading
@@ -83,6 +84,14 @@ class Lab:
         with inside(f"/proc/{server.pid}/ns/net"):
             (found,) = counted(xfrm.states(), config)
         return found
+
+    def kernel(self, name: str) -> tuple[object, ...]:
+        """What a server's kernel has of tunnels, without what it counted."""
+        server = self.servers[name]
+        with inside(f"/proc/{server.pid}/ns/net"):
+            found = {state.said() for state in xfrm.states()}, set(xfrm.policies())
+        shown = (("link", "show", "type", "xfrm"), ("route", "show", "table", "82"), ("address", "show", "dev", "lo"))
+        return (*found, *(re.sub(r"(?m)^\d+: ", "", server.run("ip", "-o", *words).stdout) for words in shown))
 
     def peer(self, peer: Peer) -> None:
         """Set the peer up anew."""
@@ -176,7 +185,9 @@ def _cable(a: str, one: str, b: str, other: str) -> None:
     queues = ("numrxqueues", "2", "numtxqueues", "2")
     command("ip", "-n", a, "link", "add", one, *queues, "type", "veth", "peer", "name", other, *queues, "netns", b)
     for space, device in ((a, one), (b, other)):
-        command("ip", "netns", "exec", space, "ethtool", "-L", device, "rx", "1", "tx", "1")
+        # A tester's XDP program wants a queue for each that the server sends by.
+        receive = "1" if device.startswith(("ext", "int")) else "2"
+        command("ip", "netns", "exec", space, "ethtool", "-L", device, "rx", receive, "tx", "1")
 
 
 def _server(stack: ExitStack, folder: Path, space: str, peer: str) -> Server:

@@ -9,15 +9,19 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from rbops.node.system import Kernel
 from rbops.node.tunnels import check
+from rbops.selftest.result import SelftestResult
+from rbops.selftest.run import SelftestOptions, run_selftest
 from tests.fullkernel.tunnel_lab import CANARY, FAR, PEER, Lab, built, plan
 from tests.node.conftest import rbops_node_ends
 from tests.node.test_tunnels import tunnel
-from tests.support.esp import CBC, GCM
+from tests.selftest.conftest import FakeTester
+from tests.support.esp import CBC, GCM, OTHER, key_file
 
 __all__ = ["rbops_node_ends"]
 
@@ -137,6 +141,71 @@ def test_nothing_leaves_in_the_clear_whatever_is_gone(lab: Lab) -> None:
     assert (before, lab.tunnel("n0")["out"]["packets"]) == (0, 1)
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_change_is_taken_back_with_its_keys(lab: Lab, *, kept: bool) -> None:
+    """Another cipher, other keys and another network behind the peer; and no tunnel at all."""
+    before = {name: lab.kernel(name) for name in lab.servers}
+    other = plan(lab.keys, cipher="aes128-sha256", prefixes=("10.8.0.0/16",))
+    without = replace(other, forwarding=replace(other.forwarding, application="route", tunnels=()))
+    for server in lab.servers.values():
+        server.node("begin", "--run", "r1", "--timeout", "600")
+    try:
+        lab.install(other if kept else without, CBC)
+        lab.apply()
+        assert all(lab.kernel(name)[0] != had[0] for name, had in before.items())
+    finally:
+        for server in lab.servers.values():
+            assert server.node("revert", "--run", "r1")["reverted"]
+    for name, server in lab.servers.items():
+        after = lab.kernel(name)
+        for number, what in enumerate(("associations", "policies", "interfaces", "routes", "addresses")):
+            assert after[number] == before[name][number], what
+        assert (server.etc / "ipsec.keys").read_text().split() == list(GCM)
+        assert server.node("diff") == []
+    lab.keys.write_text(key_file(GCM))
+    lab.peer(PEER)
+    assert "2 received" in lab.ping("h0")
+    assert "2 received" in lab.ping("peer", "198.18.0.2", source=FAR)
+
+
+def tested(lab: Lab) -> SelftestResult:
+    """Testers are h0, and the peer's cable without its switch: they stand in for neighbours."""
+    made = plan(lab.keys)
+    testers = [FakeTester(0, lab.spaces["h0"], "eth0"), FakeTester(1, lab.spaces["peer"], "p-ext1")]
+
+    def read() -> dict[str, Any]:
+        return {name: server.node("counters") for name, server in lab.servers.items()}
+
+    return run_selftest(made, testers, read, SelftestOptions(phases=("tunnels",)))
+
+
+def test_the_self_test_opens_what_goes_through(lab: Lab) -> None:
+    """Twice, as the second one must not be taken for a replay. With other keys than the servers' it fails."""
+    lab.run("peer", "ip", "xfrm", "state", "flush")
+    lab.run("peer", "ip", "link", "set", "p-ext1", "nomaster")
+    try:
+        for _ in range(2):
+            found = tested(lab)
+            assert [fault.text for fault in found.faults] == []
+            rows = [(run.way, run.server, run.port, run.sent, run.received, run.wrong) for run in found.tunnel_runs]
+            assert rows == [
+                ("out", "n0", 0, 24, 24, 0),
+                ("out", "n1", 1, 24, 24, 0),
+                ("in", "n0", 0, 24, 24, 0),
+                ("in", "n1", 1, 24, 24, 0),
+            ]
+            assert found.notes == ()
+        lab.keys.write_text(key_file(OTHER))
+        failed = tested(lab)
+        assert not failed.passed
+        assert {fault.kind for fault in failed.faults} == {"loss", "corrupt"}
+        assert not any(word[:8] in f"{failed!r}{failed.to_dict()}" for word in (*GCM, *OTHER))
+    finally:
+        lab.keys.write_text(key_file(GCM))
+        lab.run("peer", "ip", "link", "set", "p-ext1", "master", "switch")
+        lab.peer(PEER)
+
+
 def test_other_keys_another_cipher_and_a_wrong_key(lab: Lab) -> None:
     lab.install(plan(lab.keys, cipher="aes128-sha256"), CBC)
     changed = {change["setting"] for change in lab.apply()["n1"]}
@@ -144,7 +213,8 @@ def test_other_keys_another_cipher_and_a_wrong_key(lab: Lab) -> None:
     wrong = (*CBC[:2], CBC[2], "11" * 2 + CBC[3][4:])
     lab.peer(replace(PEER, keys=wrong))
     lab.ping("peer", "198.18.0.2", source=FAR, count=1, wait=1, check=False)
-    assert lab.tunnel("n1")["in"] == {"packets": 0, "bytes": 0, "replayed": 0, "failed": 1}
+    counted = lab.tunnel("n1")["in"]
+    assert [counted[name] for name in ("packets", "bytes", "replayed", "failed")] == [0, 0, 0, 1]
     lab.peer(replace(PEER, keys=CBC))
     assert "2 received" in lab.ping("h0")
     assert "2 received" in lab.ping("peer", "198.18.0.2", source=FAR)

@@ -241,7 +241,7 @@ def test_who_may_not_ask_the_kernel_reads_what_the_watch_wrote(
         raise CheckFailed("Operation not permitted", code="node.xfrm")
 
     monkeypatch.setattr(xfrm, "states", refused)
-    inward = {"packets": 3, "bytes": 300, "replayed": 0, "failed": 1}
+    inward = {"packets": 3, "bytes": 300, "sequence": 0, "replayed": 0, "failed": 1}
     assert tunnelcounts.read(config, path) == [{"tunnel": 7, "peer": "198.18.1.2", "in": inward}]
     old = json.loads(path.read_text())
     path.write_text(json.dumps({**old, "at_s": old["at_s"] - 60}))

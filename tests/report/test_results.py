@@ -31,6 +31,7 @@ from rbops.selftest.result import Fault, SelftestResult
 from rbops.selftest.sizes import SizeCount
 from rbops.selftest.soak import Slice, SoakResult
 from rbops.selftest.tcprun import TcpRun
+from rbops.selftest.tunnelrun import TunnelRun
 from tests.report.test_selftest_report import result as made
 from tests.support.browser import opened
 from tests.support.errors import raises
@@ -48,6 +49,10 @@ _SPREAD = Distribution(1000, 1.5e-6, (2e-6, 3e-6, 4e-6, 5e-6), 9e-6, 2.1e-6, 4e-
 _POINT = LatencyPoint(64, 0.5, 1e6, 0.99e6, 2_000_000, 3, _SPREAD, _SPREAD)
 
 
+_TUNNELS = (
+    TunnelRun(7, "198.18.1.2", "out", "n0", 0, 24, 24),
+    TunnelRun(7, "198.18.1.2", "in", "n0", 0, 24, 21, 1, 1, 2, 0),
+)
 _TCP = (TcpRun(1, 0, 1, 4.5e9, 3.0, 2e9, 5, 2, 12_000, 6), TcpRun(8, 0, 1, 4.5e9, failure="iperf3 is not installed"))
 
 
@@ -74,6 +79,7 @@ def result(*, broken: bool = False) -> SelftestResult:
     pair = replace(whole.phases[1], mix="imix", size=362, sizes=(SizeCount(64, 700_000, 700_000),), lateness=late)
     return replace(
         whole, context=CONTEXT, outages=outages, rate_runs=runs, latencies=(_POINT,), tcp_runs=_TCP,
+        tunnel_runs=_TUNNELS,
         phases=(whole.phases[0], pair), examples=_EXAMPLES if broken else (), soaks=(_SOAK,), paper=_PAPER,
         matrices=(replace(_MATRICES[0], paths=_APART), _MATRICES[1]) if broken else _MATRICES,
     )  # fmt: skip

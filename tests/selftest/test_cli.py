@@ -136,7 +136,7 @@ def test_a_fault_is_1_and_stands_in_json_and_junit(files: Path, seen: dict[str, 
     assert done.exit_code == 1
     assert "1 fault in the self-test: loss 1 of 5 from port 0 to port 1\n" in done.stderr
     assert json.loads(done.stdout)["faults"][0]["server"] == "n1"
-    assert seen["options"].phases == ("matrix", "pair")
+    assert seen["options"].phases == ("matrix", "pair", "tunnels")
     suite = ET.parse(files / "out.xml").getroot()[0]
     assert suite.get("failures") == "1"
 
@@ -165,7 +165,7 @@ def test_a_soak_and_mixes_are_handed_on(files: Path, seen: dict[str, Any]) -> No
     options = seen["options"]
     assert (options.size, options.rates.sizes) == ("abilene", (64, "imix"))
     assert (options.soak.seconds, options.soak.part) == (90.0, 0.5)
-    assert options.phases == ("matrix", "pair", "rates", "soak")
+    assert options.phases == ("matrix", "pair", "tunnels", "rates", "soak")
 
 
 def test_the_sizes_of_a_capture_are_handed_on(files: Path, seen: dict[str, Any]) -> None:
@@ -190,7 +190,7 @@ def test_the_flows_of_a_capture_are_handed_on(files: Path, seen: dict[str, Any])
     done = invoke(files, "--quick", "--capture", str(files / "site.pcap"))
     assert done.exit_code == 0, done.stderr
     options = seen["options"]
-    assert options.phases == ("matrix", "pair", "capture")
+    assert options.phases == ("matrix", "pair", "tunnels", "capture")
     assert options.capture == Conversations("site.pcap", ((0, 1, 0, 60),))
     done = invoke(files, "--capture", str(files / "not.pcap"))
     assert done.exit_code == 2
@@ -202,7 +202,7 @@ def test_matrices_are_handed_on(files: Path, seen: dict[str, Any]) -> None:
     assert done.exit_code == 0, done.stderr
     options = seen["options"]
     assert (options.matrices.names, options.matrices.load) == (("uniform", "hotspot"), 0.4)
-    assert options.phases == ("matrix", "pair", "matrices")
+    assert options.phases == ("matrix", "pair", "tunnels", "matrices")
 
 
 def test_the_wrong_packets_are_written_as_asked(files: Path, seen: dict[str, Any]) -> None:

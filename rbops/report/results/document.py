@@ -25,6 +25,7 @@ __all__ = [
     "RateRunDoc",
     "ResultDoc",
     "TcpDoc",
+    "TunnelDoc",
     "read",
     "schema",
 ]
@@ -190,6 +191,23 @@ class TcpDoc(Model):
     failure: str | None
 
 
+class TunnelDoc(Model):
+    """Packets between a port and a tunnel's peer; ``way`` out: encrypted by the router, in: by the peer."""
+
+    tunnel: int
+    peer: str
+    way: Literal["out", "in"]
+    server: str
+    port: int
+    sent: int
+    received: int
+    lost: int
+    duplicates: int
+    misdelivered: int
+    wrong: int
+    clear: int
+
+
 class PaperFigureDoc(Model):
     """A figure of the paper's RB4, from ``low`` to ``high``, and what was measured; ``unit``: bps, s, or part."""
 
@@ -285,6 +303,7 @@ class ResultDoc(Model):
     latency: list[LatencyDoc] = Field(default_factory=list)
     matrices: list[MatrixRunDoc] = Field(default_factory=list)
     soak: list[SoakDoc] = Field(default_factory=list)
+    tunnels: list[TunnelDoc] = Field(default_factory=list)
     tcp: list[TcpDoc] = Field(default_factory=list)
     paper: list[PaperFigureDoc] = Field(default_factory=list)
     failures: list[OutageDoc] = Field(default_factory=list)

@@ -42,6 +42,7 @@ from rbops.selftest.result import (
 from rbops.selftest.sizes import SizeCount
 from rbops.selftest.soak import Slice, SoakResult
 from rbops.selftest.tcprun import TcpRun
+from rbops.selftest.tunnelrun import TunnelRun
 
 __all__ = ["restored"]
 
@@ -66,6 +67,7 @@ def restored(document: ResultDoc) -> SelftestResult:
         soaks=tuple(_soak(one) for one in document.soak),
         matrices=tuple(_matrix(one) for one in document.matrices),
         paper=tuple(PaperFigure(**one.model_dump()) for one in document.paper),
+        tunnel_runs=tuple(TunnelRun(**one.model_dump(exclude={"lost"})) for one in document.tunnels),
         tcp_runs=tuple(_tcp(one) for one in document.tcp),
         examples=tuple(_example(one) for one in document.examples),
         context=_context(document.context) if document.context else None,

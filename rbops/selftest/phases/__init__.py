@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from rbops.selftest.phases import capture, failures, latency, matrices, matrix, pair, rate, rates, soak, tcp
+from rbops.selftest.phases import capture, failures, latency, matrices, matrix, pair, rate, rates, soak, tcp, tunnels
 from rbops.selftest.session import Session
 
 __all__ = ["PHASES", "PhaseKind", "choose", "quick", "usual"]
@@ -44,6 +44,7 @@ PHASES = (
     PhaseKind("matrix", 0.5, matrix.run, quick=True),
     PhaseKind("pair", 0.15, pair.run, flows=pair.flows, quick=True),
     PhaseKind(capture.NAME, 0, capture.run, flows=capture.flows, asked=True, each_family=False),
+    PhaseKind(tunnels.NAME, 0, tunnels.run, quick=True, each_family=False),
     PhaseKind("rate", 0.35, rate.run, after_faults=False),
     PhaseKind(rates.NAME, 0, rates.run, after_faults=False, asked=True),
     PhaseKind(latency.NAME, 0, latency.run, after_faults=False, asked=True),
