@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-LOADED = ("tests.dataplane.test_loader", "tests.dataplane.test_verifier")
+LOADED = ("tests.dataplane.test_loader", "tests.dataplane.test_verifier", "tests.dataplane.test_sampling")
 TUNNELS = ("tests.fullkernel.tunnels_live",)
 MANAGED = ("tests.node.test_management", "tests.node.test_live", "tests.node.test_routing_live")
 
@@ -20,6 +20,7 @@ MANAGED = ("tests.node.test_management", "tests.node.test_live", "tests.node.tes
 # program have them.
 CHOSEN = (
     "test_loader and (second_apply or new_program or new_configuration or what_packets or half_there or not_planned) "
+    "or test_sampling and (as_it_came_in or another_rate) "
     "or test_verifier or tunnels_live or test_routing_live or (test_management and not filter or test_live) "
     "and (routed or in_use and not br0 or a_vrf_is_refused)"
 )
