@@ -29,7 +29,7 @@ test-vagrant: setup ## the tests that need virtual machines: about half an hour 
 	@scripts/setup-vagrant.sh
 	@$(PYTHON) -m pytest -m vagrant tests/vagrant
 
-test-trixie: ## set-up, and the tests that need no lab, in a Debian 13 system: Python 3.13
+test-trixie: ## set-up, the tests that need no lab, and those that load BPF, in a Debian 13 system: Python 3.13, clang 19
 	@scripts/test-trixie.sh
 
 # Seconds (3600 is an hour) for all targets side by side, and which ones: all seven unless named.

@@ -27,6 +27,8 @@ __all__ = [
 
 _SONAME = "libbpf.so.1"
 _LOG_LINES = 60
+_LOG_BYTES = 1 << 24
+"""The longest log of the kernel's verifier that libbpf asks for: what is wrong stands at its end."""
 _DEBUG = 2  # libbpf's levels: 0 warning, 1 information
 
 
@@ -197,7 +199,7 @@ class Library:
 
     def _print(self, level: int, text: bytes, arguments: int) -> int:
         if level != _DEBUG:
-            buffer = ctypes.create_string_buffer(1 << 16)
+            buffer = ctypes.create_string_buffer(_LOG_BYTES)
             self._vsnprintf(buffer, len(buffer), text, arguments)
             self.lines.extend(buffer.value.decode(errors="replace").splitlines())
         return 0

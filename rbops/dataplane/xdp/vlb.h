@@ -44,6 +44,7 @@ static __always_inline int cable_holds(struct generation *gen, struct core *core
 		return 0;
 	if (via != dest || !gen->direct_quota)
 		return 1;
+	opaque(dest); /* or clang 19 leaves out the mask, as via is within it, which Linux 6.1 does not conclude */
 	return holds(&core->dests[dest & (MAX_SERVERS - 1)], &gen->direct, size);
 }
 
@@ -124,6 +125,7 @@ static __always_inline __s32 room_of(struct generation *gen, struct core *core, 
 
 	if (via != dest || !gen->direct_quota)
 		return room;
+	opaque(dest);
 	direct = room_in(&core->dests[dest & (MAX_SERVERS - 1)], &gen->direct);
 	return direct < room ? direct : room;
 }
