@@ -8,10 +8,10 @@ cd "$(dirname "$0")/.."
 # decide, for its tests; systemd-container and mmdebstrap boot the lab; openssh-client is Ansible's
 # transport; people ping from testers; graphviz reads the graphs that are written, groff and mandoc the man pages;
 # tshark reads captures; iperf3 is the self-test's TCP; bird2 and frr are what other ASs run in tests, and bird2 looks
-# at what servers are to run; prometheus reads the servers' metrics in tests, nfdump-sflow their
-# samples.
+# at what servers are to run; prometheus reads the servers' metrics in tests, nfdump-sflow their samples; iptables is a
+# filter of the machine's that a lab is to be reached through.
 packages="python3 python3-venv clang llvm libbpf-dev libbpf1 g++ systemd-container mmdebstrap
-openssh-client iproute2 ethtool bpftool iputils-ping procps graphviz groff-base mandoc nftables tshark
+openssh-client iproute2 ethtool bpftool iputils-ping procps graphviz groff-base mandoc nftables iptables tshark
 bird2 frr iperf3 prometheus nfdump nfdump-sflow"
 
 # shellcheck source=scripts/packages.sh
