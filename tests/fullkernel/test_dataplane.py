@@ -30,7 +30,7 @@ CHOSEN = (
 def machine(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     """How the tests of each module ended in the machine: their outcomes."""
     out = tmp_path_factory.mktemp("machine")
-    command = ["scripts/full-kernel", "--timeout", "1800", "--output", str(out), "--"]
+    command = ["scripts/full-kernel", "--timeout", "2700", "--output", str(out), "--"]
     files = (f"{module.replace('.', '/')}.py" for module in (*LOADED, *MANAGED, *TUNNELS))
     # $OUT is a folder of the machine's: only a shell there knows it.
     tests = 'exec "$0" -m pytest -q -p no:cacheprovider -o timeout=600 --junitxml="$OUT/results.xml" "$@"'

@@ -168,7 +168,7 @@ def test_a_change_is_taken_back_with_its_keys(lab: Lab, *, kept: bool) -> None:
     assert "2 received" in lab.ping("peer", "198.18.0.2", source=FAR)
 
 
-def tested(lab: Lab) -> SelftestResult:
+def outcome(lab: Lab) -> SelftestResult:
     """Testers are h0, and the peer's cable without its switch: they stand in for neighbours."""
     made = plan(lab.keys)
     testers = [FakeTester(0, lab.spaces["h0"], "eth0"), FakeTester(1, lab.spaces["peer"], "p-ext1")]
@@ -185,7 +185,7 @@ def test_the_self_test_opens_what_goes_through(lab: Lab) -> None:
     lab.run("peer", "ip", "link", "set", "p-ext1", "nomaster")
     try:
         for _ in range(2):
-            found = tested(lab)
+            found = outcome(lab)
             assert [fault.text for fault in found.faults] == []
             rows = [(run.way, run.server, run.port, run.sent, run.received, run.wrong) for run in found.tunnel_runs]
             assert rows == [
@@ -196,7 +196,7 @@ def test_the_self_test_opens_what_goes_through(lab: Lab) -> None:
             ]
             assert found.notes == ()
         lab.keys.write_text(key_file(OTHER))
-        failed = tested(lab)
+        failed = outcome(lab)
         assert not failed.passed
         assert {fault.kind for fault in failed.faults} == {"loss", "corrupt"}
         assert not any(word[:8] in f"{failed!r}{failed.to_dict()}" for word in (*GCM, *OTHER))
