@@ -17,6 +17,7 @@ from rbops.dataplane.base import Probeable
 from rbops.errors import Locked, Mismatch, RbopsError, StateUnknown
 from rbops.node import (
     drain,
+    espsocket,
     guard,
     kernel_stages,
     lock,
@@ -27,6 +28,7 @@ from rbops.node import (
     recovery,
     routes,
     tunnelcounts,
+    vrf,
     watch,
 )
 from rbops.node.devices import PROTOCOL, TABLE, inventory, resolve
@@ -267,6 +269,8 @@ class Node(Views):
         Thread(target=self._guard, daemon=True).start()
         if config.ipsec is not None:
             Thread(target=tunnelcounts.keep, args=(config.ipsec,), daemon=True).start()
+            held = {"in_vrf": vrf.chosen(config, self.system)}
+            Thread(target=espsocket.hold, args=(config.ipsec,), kwargs=held, daemon=True).start()
         watch.watch(config, names, plane, renew=lambda: drain.renew(plane, self.state, config))
 
     def drain(self, server: int, *, drained: bool, run: str | None = None) -> dict[str, Any]:

@@ -160,7 +160,9 @@ def _guards(tunnel: NodeTunnel, facts: Facts) -> list[Setting]:
 def _states(tunnel: NodeTunnel, keys: tuple[bytes, ...]) -> dict[str, xfrm.State]:
     """By name; ``keys`` of both directions, empty while they are not here."""
     half = len(keys) // 2
-    common: dict[str, Any] = {"number": tunnel.number, "window": tunnel.replay_window, "esn": tunnel.esn}
+    common: dict[str, Any] = {
+        "number": tunnel.number, "window": tunnel.replay_window, "esn": tunnel.esn, "udp": tunnel.udp,
+    }  # fmt: skip
     outward = xfrm.State(tunnel.local, tunnel.peer, tunnel.spi_out, keys=_salted(keys[:half], tunnel.salt), **common)
     found = {"outbound association": outward}
     if tunnel.own:
@@ -178,7 +180,7 @@ def _salted(keys: tuple[bytes, ...], salt: int) -> tuple[bytes, ...]:
 
 
 def _state(subject: str, name: str, want: xfrm.State, facts: Facts, file: str, line: int) -> Setting:
-    text = f"SPI {want.spi:#x}, replay window {want.window}" + (", ESN" if want.esn else "")
+    text = f"SPI {want.spi:#x}, replay window {want.window}{', ESN' * want.esn}{', in UDP' * want.udp}"
     now = next((state for state in facts.states if state.identity == want.identity), None)
     have = "absent"
     if now is not None and want.keys and now.same(want):
@@ -186,7 +188,14 @@ def _state(subject: str, name: str, want: xfrm.State, facts: Facts, file: str, l
     elif now is not None:
         have = "other keys" if now.said()[:4] == want.said()[:4] and now.keys != want.keys else "another one"
     record = {"source": want.source, "destination": want.destination, "spi": want.spi, "number": want.number}
-    more = {"window": want.window, "esn": want.esn, "file": file, "line": line, "out": name.startswith("out")}
+    more = {
+        "window": want.window,
+        "esn": want.esn,
+        "udp": want.udp,
+        "file": file,
+        "line": line,
+        "out": name.startswith("out"),
+    }
     add, gone = Xfrm(json.dumps({"add": record | more})), _gone(want)
     return Setting(subject, f"{name} {want.spi:#x}", have, text, (add,), (gone,))
 
@@ -244,7 +253,8 @@ def _keyed(record: dict[str, Any]) -> xfrm.State:
     half = len(words) // 2
     keys = _salted(words[:half], record["spi"] >> 8 & 0xFF) if record["out"] else words[half:]
     names = ("source", "destination", "spi", "number", "window", "esn")
-    return xfrm.State(keys=keys, **{name: record[name] for name in names})
+    # What an earlier version wrote down does not say it.
+    return xfrm.State(keys=keys, udp=record.get("udp", False), **{name: record[name] for name in names})
 
 
 def _keys(config: TunnelConfig) -> list[tuple[bytes, ...]]:

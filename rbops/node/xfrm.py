@@ -34,6 +34,8 @@ _ERROR, _DONE = 2, 3
 _REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
 _CREATE, _EXCLUSIVE = 0x400, 0x200
 _CRYPT, _TEMPLATE, _AEAD, _AUTH_TRUNCATED, _REPLAY_ESN, _IF_ID = 2, 5, 18, 20, 23, 31
+_ENCAPSULATED, _ESP_IN_UDP, _PORT = 4, 2, 4500
+"""XFRMA_ENCAP, UDP_ENCAP_ESPINUDP (linux/udp.h), and the port of both ends (RFC 3948)."""
 _ESP, _TUNNEL, _ESN = 50, 1, 0x80
 _FOREVER = b"\xff" * 32 + bytes(32)
 """struct xfrm_lifetime_cfg: no limits."""
@@ -47,6 +49,7 @@ _TEMPLATES = struct.Struct("=24sH2x16sIBBBxIII")
 _STATE_ID = struct.Struct("=16s4sHBx")
 _POLICY_ID = struct.Struct("=56sIB3x")
 _REPLAY = struct.Struct("=IIIIII")
+_ENCAPSULATION = struct.Struct("=H2s2s2x16x")
 _NAME = 64
 
 OUTWARD, INWARD, FORWARDED = "out", "in", "fwd"
@@ -68,6 +71,7 @@ class State:
     keys: tuple[bytes, ...] = field(repr=False)
     window: int
     esn: bool
+    udp: bool = False
     packets: int = 0
     octets: int = 0
     replayed: int = 0
@@ -85,7 +89,7 @@ class State:
 
     def said(self) -> tuple[object, ...]:
         """All that is configured."""
-        return self.source, self.destination, self.spi, self.number, self.keys, self.window, self.esn
+        return self.source, self.destination, self.spi, self.number, self.keys, self.window, self.esn, self.udp
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +149,9 @@ def _state_message(state: State) -> bytes:
     words = -(-max(state.window, 1) // 32)
     replay = _REPLAY.pack(words, 0, 0, 0, 0, state.window) + bytes(4 * words)
     more = attribute(_REPLAY_ESN, replay) if state.esn or state.window else b""
+    if state.udp:
+        port = _PORT.to_bytes(2, "big")
+        more += attribute(_ENCAPSULATED, _ENCAPSULATION.pack(_ESP_IN_UDP, port, port))
     return head + _algorithms(state.keys) + more + attribute(_IF_ID, struct.pack("=I", state.number))
 
 
@@ -180,6 +187,7 @@ def _state(body: bytes, rest: dict[int, bytes]) -> State | None:
         keys=_keys(rest),
         window=window,
         esn=bool(flags & _ESN),
+        udp=_ENCAPSULATED in rest,
         packets=packets,
         octets=octets,
         replayed=fields[6],

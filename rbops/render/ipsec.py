@@ -47,4 +47,5 @@ def _tunnel(tunnel: Tunnel, server: Server) -> NodeTunnel:
         replay_window=tunnel.replay_window,
         esn=tunnel.esn,
         keys=tunnel.keys,
+        udp=tunnel.udp,
     )

@@ -36,7 +36,7 @@ from rbops.render.sysctl import sysctl
 __all__ = ["Cluster", "cluster", "intermediates", "next_hops", "server_files"]
 
 _NODE = "/etc/rbops/node.json"
-_ESP = "ip/50"
+_ESP, _ESP_IN_UDP = "ip/50", "udp/4500"
 _DUMMY = "192.0.0.8"
 """The source of ICMP errors on a server without an address of the router (RFC 7600, 4.8)."""
 _DUMMY6 = "100::1"
@@ -108,9 +108,10 @@ def _tunnel_sysctls(config: TunnelConfig | None) -> dict[str, str]:
 
 
 def _services(plan: ClusterPlan, config: TunnelConfig | None) -> tuple[str, ...] | None:
-    """Where there are tunnels ESP is one that listens."""
+    """Where there are tunnels ESP is one that listens, in UDP or by itself."""
     allowed = plan.forwarding.services
-    return allowed if config is None or _ESP in allowed else (*allowed, _ESP)
+    forms = [] if config is None else sorted({_ESP_IN_UDP if each.udp else _ESP for each in config.tunnels})
+    return (*allowed, *(form for form in forms if form not in allowed))
 
 
 def _port(port: Port, server: Server, shared: Cluster, steering: tuple[Rule, ...]) -> NodePort:

@@ -83,6 +83,7 @@ def _tunnels(plan: ClusterPlan) -> list[tuple[str, str]]:
         if tunnel.local is not None:
             first, last = (tunnel.outward_spi(indexes[at]) for at in (0, -1))
             text = f"{tunnel.local} on {owner.get(tunnel.local)} to {tunnel.peer}, {tunnel.cipher}, "
+            text += "in UDP, " if tunnel.udp else ""
             text += f"SPI {first:#x} to {last:#x}, from the peer {tunnel.inward_spi:#x}"
             found.append((f"tunnel {tunnel.spi}", text))
     return found

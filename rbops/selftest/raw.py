@@ -11,17 +11,27 @@ from collections.abc import Iterable
 
 from rbops.selftest.device import TesterDevice, packet_socket, send_frame
 
-__all__ = ["Raw"]
+__all__ = ["ESP_PORT", "Raw", "is_esp"]
 
-_ETH_ALL, _IPV4, _ESP, _FRAME = 3, b"\x08\x00", 50, 1 << 16
+ESP_PORT = (4500).to_bytes(2, "big")
+
+_ETH_ALL, _IPV4, _ESP, _UDP, _FRAME = 3, b"\x08\x00", 50, 17, 1 << 16
 _OUTGOING = 4
 """PACKET_OUTGOING: what this machine sends."""
 _SO_RCVBUFFORCE, _ROOM = 33, 32 << 20
 _AGAIN_S, _TRIES = 0.01, 100
 
 
+def is_esp(frame: bytes) -> bool:
+    """Whether an IPv4 frame has ESP in it, by itself or in UDP (RFC 3948), and no fragment's rest."""
+    if frame[23] == _ESP:
+        return True
+    ports = 14 + (frame[14] & 15) * 4 + 2
+    return frame[23] == _UDP and frame[ports : ports + 2] == ESP_PORT and not frame[20] & 0x1F and not frame[21]
+
+
 class Raw:
-    """Frames of one device; what is heard are ESP packets, and those with a mark of the caller's in them."""
+    """Frames of one device; what is heard are ESP packets, in UDP too, and those with a mark of the caller's."""
 
     def __init__(self, device: TesterDevice) -> None:
         self._device = device
@@ -45,7 +55,7 @@ class Raw:
                 frame, source = self._ear.recvfrom(_FRAME)
             except BlockingIOError:
                 break
-            if source[2] != _OUTGOING and frame[12:14] == _IPV4 and (frame[23] == _ESP or mark in frame):
+            if source[2] != _OUTGOING and frame[12:14] == _IPV4 and (is_esp(frame) or mark in frame):
                 found.append(frame)
         return found
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from rbops.selftest.esp import Association, Unopened
+from rbops.selftest.raw import ESP_PORT, is_esp
 from rbops.selftest.wire import mac_bytes
 
 __all__ = ["Expected", "Heard", "Inside", "esp_frame", "inner", "judge"]
@@ -56,9 +57,12 @@ def _header(size: int, identity: int, ttl: int, protocol: int, source: str, dest
     return head[:10] + struct.pack("!H", total) + head[12:]
 
 
-def esp_frame(to: str, own: str, ends: tuple[str, str], sealed: bytes) -> bytes:
-    """A frame with an ESP packet between two IPv4 addresses."""
-    outer = _header(20 + len(sealed), random.randrange(1 << 16), _TTL, _ESP, *ends)  # noqa: S311  an IP header's id
+def esp_frame(to: str, own: str, ends: tuple[str, str], sealed: bytes, *, udp: bool = False) -> bytes:
+    """A frame with an ESP packet between two IPv4 addresses, by itself or in UDP (RFC 3948, 2.1)."""
+    if udp:
+        sealed = ESP_PORT * 2 + struct.pack("!HH", 8 + len(sealed), 0) + sealed
+    protocol = _UDP if udp else _ESP
+    outer = _header(20 + len(sealed), random.randrange(1 << 16), _TTL, protocol, *ends)  # noqa: S311  an IP header's id
     return mac_bytes(to) + mac_bytes(own) + _ETH_IP + outer + sealed
 
 
@@ -121,9 +125,10 @@ def _opened(
         head = 14 + (frame[14] & 15) * 4
         size = int.from_bytes(frame[16:18], "big")
         packet = frame[14 : 14 + size]
-        if frame[23] != _ESP:
+        if not is_esp(frame):
             yield port, frame, packet, 0
             continue
+        head += 8 * (frame[23] == _UDP)
         destination, spi = str(ipaddress.IPv4Address(frame[30:34])), int.from_bytes(frame[head : head + 4], "big")
         known = associations.get((destination, spi))
         if known is None:

@@ -16,7 +16,7 @@ from rbops.spec.validate import Parts, located, text_at
 
 __all__ = ["check_ipsec"]
 
-_KERNELS = ("local", "sources", "cipher", "spi_in", "replay_window", "esn")
+_KERNELS = ("local", "sources", "cipher", "spi_in", "replay_window", "esn", "udp")
 """What Click's ESP does not have."""
 
 

@@ -40,6 +40,8 @@ class Tunnel(Section):
     """Packets that may come late, xdp only; 0 accepts a packet twice."""
     esn: Flag = True
     """Sequence numbers of 64 bits (RFC 4303, 2.2.1), xdp only: without them a tunnel ends after 4 billion packets."""
+    udp: Flag = False
+    """ESP in UDP, port 4500 at both ends (RFC 3948), xdp only: through a NAT, or a network that ESP does not pass."""
 
     def outward_spi(self, server: int) -> int:
         """What a server sends with, by its index (xdp)."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rbops.node import xfrm
+from rbops.node.espsocket import opened
 from rbops.node.schema import load
 from rbops.node.tunnels import counted
 from rbops.plan import ClusterPlan
@@ -129,6 +130,14 @@ class Lab:
             finally:
                 going.set()
                 reader.join()
+
+    @contextmanager
+    def taking_udp(self) -> Iterator[None]:
+        """The peer takes ESP out of UDP."""
+        with inside(self.spaces["peer"]):
+            held = opened(PEER.address, in_vrf=False)
+        with held:
+            yield
 
     @contextmanager
     def connected(self, space: str) -> Iterator[tuple[socket.socket, socket.socket]]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import socket
+import time
 from pathlib import Path
 
 import pytest
 
 from rbops.errors import CheckFailed, Mismatch
-from rbops.node import tunnelcounts, tunnels, xfrm
+from rbops.node import espsocket, tunnelcounts, tunnels, xfrm
 from rbops.node.netlink import attributes
 from rbops.node.schema.fields import FieldError, Fields
 from rbops.node.schema.ipsec import NodeTunnel, TunnelConfig
@@ -47,6 +50,8 @@ def read_back(message: bytes, size: int) -> tuple[bytes, dict[int, bytes]]:
         {"keys": tuple(bytes.fromhex(word) for word in CBC[:2])},
         {"window": 4096, "spi": 0xFFFFFFFF},
         {"esn": False},
+        {"udp": True},
+        {"udp": True, "keys": tuple(bytes.fromhex(word) for word in CBC[:2])},
         {"esn": False, "window": 0},
     ],
 )
@@ -248,3 +253,56 @@ def test_who_may_not_ask_the_kernel_reads_what_the_watch_wrote(
     assert tunnelcounts.read(config, path) == []
     path.unlink()
     assert tunnelcounts.read(config, path) == []
+
+
+def test_configurations_and_records_of_earlier_versions_have_no_udp(config: TunnelConfig) -> None:
+    text = config.to_json()
+    tunnels_ = [{key: value for key, value in each.items() if key != "udp"} for each in text["tunnels"]]  # type: ignore[attr-defined]
+    assert TunnelConfig.parse(Fields("ipsec", {**text, "tunnels": tunnels_})) == config
+    written = {"source": "a", "destination": "b", "spi": 7, "number": 7, "window": 1, "esn": True}
+    assert tunnels._keyed({**written, "file": config.file, "line": 0, "out": True}).udp is False
+
+
+def test_another_form_is_another_association(config: TunnelConfig) -> None:
+    (planned,) = config.tunnels
+    wanted = TunnelConfig(config.file, (dataclasses.replace(planned, udp=True),))
+    found = settings(wanted, as_planned(config))
+    assert found["inbound association 0x70000"].have == "another one"
+    assert found["inbound association 0x70000"].want.endswith(", in UDP")
+
+
+@pytest.mark.root
+def test_the_socket_takes_nothing_and_is_held_where_the_tunnel_ends(capsys: pytest.CaptureFixture[str]) -> None:
+    """On loopback; a port that is taken is said, and tried again."""
+    here = tunnel(local="127.0.0.7", peer="127.0.0.8", udp=True)
+    taken = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    waited: list[float] = []
+
+    class Enough(Exception):
+        pass
+
+    def wait(seconds: float) -> None:
+        """The port is free after the first time, or a little later: a process that is just started may share it."""
+        waited.append(seconds)
+        taken.close()
+        if waited.count(20.0) == 2:
+            raise Enough
+        if seconds == 20.0:
+            sender.sendto(b"\xff", ("127.0.0.7", 4500))
+            assert peer.recv(10) == b"\xff", "its own keepalive"
+        elif len(waited) > 1:
+            time.sleep(0.1)
+
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer,
+    ):
+        taken.bind(("127.0.0.7", 4500))
+        peer.bind(("127.0.0.8", 4500))
+        peer.settimeout(10)
+        with pytest.raises(Enough):
+            espsocket.hold(TunnelConfig("none", (here,)), in_vrf=False, wait=wait)
+    said = capsys.readouterr().err.splitlines()
+    assert set(said) == {"rbops-node: no ESP in UDP at port 4500: Address already in use"}
+    assert waited == [*[5.0] * len(said), 20.0, 20.0]
+    espsocket.hold(TunnelConfig("none", (tunnel(), tunnel(own=False, udp=True))), in_vrf=False)

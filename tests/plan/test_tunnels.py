@@ -65,6 +65,16 @@ def test_each_server_sends_with_its_own_association_and_one_decrypts(tmp_path: P
         assert parse(config.to_text(), Path("node.json")) == config
 
 
+def test_esp_in_udp_is_told_to_servers_and_may_come_in(tmp_path: Path) -> None:
+    plan = load_plan(written(tmp_path, f"{ONE}, {TWO.replace('spi: 8', 'spi: 8, udp: true')}"))
+    for config in nodes(plan).values():
+        assert [tunnel.udp for tunnel in config.tunnels] == [False, True]
+        assert config.services is not None
+        assert {"ip/50", "udp/4500"} <= set(config.services)
+    only = load_plan(written(tmp_path, ONE.replace("spi: 7", "spi: 7, udp: true")))
+    assert all("ip/50" not in (config.services or ()) for config in nodes(only).values())
+
+
 def test_packets_for_a_tunnel_are_the_kernels_and_longer_routes_count(tmp_path: Path) -> None:
     more = "routes: [{prefix: 10.9.5.0/24, via: 198.18.1.2}]\n"
     plan = load_plan(written(tmp_path, ONE, more))

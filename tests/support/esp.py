@@ -36,6 +36,7 @@ class Peer:
     spi: int
     servers: int
     keys: tuple[str, ...] = GCM
+    udp: bool = False
 
     def batch(self) -> str:
         """For ``ip -batch``: an association of each server's, the peer's own, and its policies."""
@@ -59,7 +60,8 @@ class Peer:
         else:
             words = f"enc cbc(aes) 0x{keys[0]} auth-trunc hmac(sha256) 0x{keys[1]} 128"
         ends = f"src {source} dst {destination} proto esp spi {spi:#x} mode tunnel"
-        return f"xfrm state add {ends} replay-window 1024 flag esn {words}"
+        more = " encap espinudp 4500 4500 0.0.0.0" if self.udp else ""
+        return f"xfrm state add {ends} replay-window 1024 flag esn {words}{more}"
 
 
 def _salted(keys: tuple[str, ...], server: int) -> tuple[str, ...]:

@@ -17,6 +17,7 @@
 enum local_class { CLASS_TCP, CLASS_TCP_SYN, CLASS_ICMP, CLASS_OTHER, CLASS_BGP, CLASS_BFD, CLASS_OSPF };
 
 #define BGP_PORT 179
+#define ESP_IN_UDP_PORT 4500
 #define BFD_PORT 3784 /* and echo, the next one (RFC 5881, 4) */
 #define FROM_A_NEIGHBOR 255 /* a TTL that nothing has that was forwarded (RFC 5082) */
 
@@ -58,10 +59,21 @@ static __always_inline __u32 local_class(const struct ip_header *ip, const void 
 	return ip->protocol == 1 ? CLASS_ICMP : transport_class(ip + 1, end, ip->protocol, ip->ttl);
 }
 
-/* For one of the router's own addresses: what a peer has encrypted, where there are tunnels, has a rate of its own. */
-static __always_inline __u32 local_reason(const struct generation *gen, const struct ip_header *ip)
+/*
+ * For one of the router's own addresses: what a peer has encrypted, where there are tunnels, has a rate of its own. ESP,
+ * or ESP in UDP (RFC 3948).
+ */
+static __always_inline __u32 local_reason(const struct generation *gen, const struct ip_header *ip, const void *end)
 {
-	return ip->protocol == IPPROTO_ESP && gen->punt_rate[PUNT_IPSEC] ? PUNT_IPSEC : PUNT_LOCAL_DELIVERY;
+	const __u16 *ports = (const void *)(ip + 1);
+
+	if (!gen->punt_rate[PUNT_IPSEC])
+		return PUNT_LOCAL_DELIVERY;
+	if (ip->protocol == IPPROTO_ESP)
+		return PUNT_IPSEC;
+	if (ip->protocol != 17 || (const void *)(ports + 2) > end || ip->version_ihl != 0x45)
+		return PUNT_LOCAL_DELIVERY;
+	return ports[1] == bpf_htons(ESP_IN_UDP_PORT) && !(ip->fragment & bpf_htons(0x1fff)) ? PUNT_IPSEC : PUNT_LOCAL_DELIVERY;
 }
 
 /*

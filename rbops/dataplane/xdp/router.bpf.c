@@ -73,7 +73,7 @@ static __always_inline int give_local(struct frame *frame, struct ip_header *ip,
 {
 	if (!is_own(frame->gen, bpf_ntohl(ip->destination)))
 		return give_to_kernel(frame, PUNT_UNRESOLVED);
-	return admit(frame, local_reason(frame->gen, ip), local_class(ip, end)) ? XDP_PASS : XDP_DROP;
+	return admit(frame, local_reason(frame->gen, ip, end), local_class(ip, end)) ? XDP_PASS : XDP_DROP;
 }
 
 static __always_inline int discard(struct frame *frame, __u32 reason)
@@ -129,7 +129,7 @@ static __always_inline int deliver_local(struct frame *frame, void *end)
 		return discard(frame, DROP_SHORT);
 	if (!is_own(frame->gen, bpf_ntohl(ip->destination)))
 		return deliver(frame, PUNT_UNRESOLVED, sender_class(frame->mac));
-	return deliver(frame, local_reason(frame->gen, ip), local_class(ip, end));
+	return deliver(frame, local_reason(frame->gen, ip, end), local_class(ip, end));
 }
 
 /* Phase 1, or the only one: by the path that Direct VLB chooses. */

@@ -31,7 +31,7 @@ class NodeTunnel:
 
     ``local`` is the router's address that ``peer`` knows, ``own``: whether it is this server's, where what the peer
     sends is decrypted. ``spi_out`` is this server's; ``salt`` is what its nonces differ by from those of other servers.
-    ``keys`` is the file on the machine that installs.
+    ``keys`` is the file on the machine that installs. ``udp``: ESP in UDP, port 4500 at both ends (RFC 3948).
     """
 
     number: int
@@ -47,6 +47,7 @@ class NodeTunnel:
     replay_window: int
     esn: bool
     keys: str
+    udp: bool = False
 
     @property
     def device(self) -> str:
@@ -73,6 +74,8 @@ class NodeTunnel:
             cipher=cipher,
             esn=fields["esn"].flag(),
             keys=fields["keys"].text(),
+            # Configurations of earlier versions, which a rollback reads, do not say it.
+            udp=fields.flag("udp", default=False),
         )
 
     def to_json(self) -> dict[str, object]:
@@ -91,6 +94,7 @@ class NodeTunnel:
             "replay_window": self.replay_window,
             "esn": self.esn,
             "keys": self.keys,
+            "udp": self.udp,
         }
 
 

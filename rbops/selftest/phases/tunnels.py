@@ -145,7 +145,8 @@ class _Made:
             for packet in self._packets(tunnel, tester, outward=False):
                 sealed = association.seal(packet.packet(_TTL), following)
                 following += 1
-                frame = esp_frame(peer.router_mac, peer.mac, (tunnel.peer, str(tunnel.local)), sealed)
+                ends = tunnel.peer, str(tunnel.local)
+                frame = esp_frame(peer.router_mac, peer.mac, ends, sealed, udp=tunnel.udp)
                 self.frames.setdefault(peer.at.port, []).append(frame)
                 macs = _macs(way[1] if way else tester.mac, tester.router_mac)
                 self.expected[packet.number] = Expected(row, tester.at.port, macs, packet.packet(_TTL - 1), False)  # noqa: FBT003 - sealed
