@@ -173,6 +173,9 @@ class Probing(Protocol):
     def set_cable_silent(self, port: int, *, silent: bool) -> None:
         """Leave one of several cables to a server out, or use it again."""
 
+    def close(self) -> None:
+        """No more probes are heard."""
+
 
 @runtime_checkable
 class Probeable(Protocol):

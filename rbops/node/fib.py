@@ -27,7 +27,7 @@ from rbops.node.ribview import Unresolved, distinct, route_text, unresolved
 from rbops.node.rtnetlink import Bulk, Reader
 from rbops.node.rtsocket import Socket, touch_neighbor
 from rbops.node.side import Side
-from rbops.node.state import write_whole
+from rbops.node.state import read_running, write_whole
 from rbops.node.ways import text_of
 
 __all__ = ["STATUS", "Follower", "audit", "changes", "read_status", "trace"]
@@ -281,12 +281,7 @@ class Follower:
 
 def read_status(path: Path = STATUS) -> dict[str, Any] | None:
     """What a follower that runs says of itself; None where none does."""
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        os.kill(int(found["pid"]), 0)
-    except (OSError, ValueError, KeyError):
-        return None
-    return found
+    return read_running(path)
 
 
 def _audit_process() -> subprocess.Popen[str]:

@@ -10,11 +10,9 @@ back.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import json
 import socket
-import struct
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +26,7 @@ from rbops.node.files import planned_files
 from rbops.node.network import Network
 from rbops.node.schema import NodeConfig
 from rbops.node.settings import Setting, differing
+from rbops.node.socketfilter import attach
 from rbops.node.state import State, read_json, write_whole
 from rbops.node.system import System
 
@@ -37,7 +36,6 @@ _GROUPS = 0x1 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 1 << 18
 """Links; IPv4 addresses, routes, rules; those of IPv6 (RTMGRP_..., RTNLGRP_IPV6_RULE, linux/rtnetlink.h)."""
 _TOLD = (16, 17, 21, 32, 33)  # RTM_NEWLINK, DELLINK, DELADDR, NEWRULE, DELRULE
 _DELROUTE, _PROTOCOL_AT = 25, 21  # RTM_DELROUTE; rtm_protocol behind the header (linux/rtnetlink.h)
-_SO_ATTACH_FILTER = 26
 _KEPT = 20
 _AGAIN_S = 1.0
 _MORE = 100_000
@@ -144,10 +142,7 @@ def _listen(link: socket.socket) -> None:
     lines = [(0x28, 0, 0, 4), (0x15, 0, 2, socket.htons(_DELROUTE))]
     lines += [(0x30, 0, 0, _PROTOCOL_AT), (0x15, most + 1, most, PROTOCOL)]
     lines += [(0x15, most - number, 0, socket.htons(kind)) for number, kind in enumerate(_TOLD)]
-    code = b"".join(struct.pack("=HBBI", *line) for line in [*lines, (0x6, 0, 0, 0), (0x6, 0, 0, 0xFFFFFFFF)])
-    buffer = ctypes.create_string_buffer(code)
-    program = struct.pack("HL", len(code) // 8, ctypes.addressof(buffer))
-    link.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+    attach(link, [*lines, (0x6, 0, 0, 0), (0x6, 0, 0, 0xFFFFFFFF)])
 
 
 def mended(config: NodeConfig, system: System, state: State) -> None:

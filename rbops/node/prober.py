@@ -219,6 +219,7 @@ class _Prober:
                 time.sleep(max(0, due - time.monotonic_ns()) / 1e9)
         finally:
             self._sender.close()
+            self._probing.close()
         return done
 
     def _send(self, number: int) -> None:

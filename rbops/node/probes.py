@@ -6,6 +6,7 @@ All servers of a router are of one byte order; ``rbops/dataplane/xdp/liveness.h`
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 from rbops.node.reach import Said
 
@@ -16,6 +17,7 @@ __all__ = [
     "PROBE_MAC",
     "PROTOCOL",
     "SAID",
+    "cable_row",
     "cut_of",
     "probe_frame",
     "row_of",
@@ -26,6 +28,8 @@ PROBE_MAC, ANSWER_MAC = b"\x02\x56\0\0\0\0", b"\x02\x56\0\0\0\1"
 PROTOCOL = 0x88B6
 """IEEE 802: local experimental 2."""
 CUT_BYTES = 32
+_STATES = ("never answered", "alive", "dead")
+"""By number, as rbops/node/liveness.py has them."""
 FRAME = struct.Struct(f"<6s6s2sHIIQ{CUT_BYTES}s")
 """Destination, source, protocol, the asking server, sequence, the answer's generation, ns, what it cannot reach."""
 SAID = struct.Struct(f"<IHH{CUT_BYTES}s")
@@ -56,3 +60,18 @@ def said_in(frame: bytes) -> Said | None:
 def row_of(cut: int) -> bytes:
     """The servers of a bit mask as a row, of the first 256."""
     return (cut & (1 << 8 * CUT_BYTES) - 1).to_bytes(CUT_BYTES, "little")
+
+
+def cable_row(
+    round_trip_ns: int, answers: int, asked: int, sent: int, missed: int, transitions: int, state: int
+) -> dict[str, Any]:
+    """What is known of an internal cable; ``round_trip_us`` None while nothing was answered."""
+    return {
+        "state": _STATES[state] if state < len(_STATES) else "unknown",
+        "sent": sent,
+        "answered": answers,
+        "missed": missed,
+        "asked": asked,
+        "round_trip_us": round(round_trip_ns / 1000, 1) if answers else None,
+        "transitions": transitions,
+    }

@@ -17,7 +17,7 @@ from rbops.dataplane.sampled import Sample, Sampled, Sampling
 from rbops.errors import CheckFailed, Mismatch, Where
 from rbops.node import sflow
 from rbops.node.schema import SflowConfig
-from rbops.node.state import write_whole
+from rbops.node.state import read_running, write_whole
 from rbops.node.system import System
 
 __all__ = ["STATUS", "Sender", "agent", "read_status", "switch_off"]
@@ -59,12 +59,7 @@ def switch_off(plane: Plane) -> None:
 
 def read_status(path: Path = STATUS) -> dict[str, Any] | None:
     """What a sender that runs says of itself; None where none does."""
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        os.kill(int(found["pid"]), 0)
-    except (OSError, ValueError, KeyError):
-        return None
-    return found
+    return read_running(path)
 
 
 def _sampled(plane: Plane) -> Sampled:

@@ -21,6 +21,7 @@ __all__ = [
     "State",
     "copy_tree",
     "read_json",
+    "read_running",
     "same_file",
     "same_tree",
     "sweep_parts",
@@ -131,6 +132,16 @@ class State:
             yield
         finally:
             os.close(handle)
+
+
+def read_running(path: Path) -> dict[str, Any] | None:
+    """What a process wrote of itself with its ``pid``; None where it does not run, or wrote nothing."""
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        os.kill(int(found["pid"]), 0)
+    except (OSError, ValueError, KeyError):
+        return None
+    return found
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

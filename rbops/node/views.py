@@ -165,7 +165,7 @@ class Views:
         exporter.serve(port, self.sample, lambda: tuple(self.metrics_addresses()["addresses"]), say)
 
     def sflow_agent(self) -> dict[str, Any]:
-        """Where samples go, and from where. Mismatch (3) where no collector is planned, or there is no address."""
+        """The sFlow collector and the agent address. Mismatch (3) where no collector is planned, or no address fits."""
         from rbops.node import management
 
         config = self._config()

@@ -87,7 +87,7 @@ class Association:
             raise Unopened("its check value is wrong")
         start = _HEADER.size + _CBC_IV
         if (len(body) - start) % _CBC_IV or len(body) == start:
-            raise Unopened("its length is no multiple of a block")
+            raise Unopened("its length is not a multiple of the cipher's block size")
         decryptor = self._cbc(body[_HEADER.size : start]).decryptor()
         return decryptor.update(body[start:]) + decryptor.finalize()
 

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -100,7 +100,7 @@ def bed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bed]:
         monkeypatch.setattr("rbops.dataplane.click.probing._DEVICES", devices / "class" / "net")
         with inside(name), sysfs(devices), socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as link:
             link.bind(("far0", 0))
-            with ClickProbing(FABRIC, {}, told, tmp_path / "run" / "probes") as probing:
+            with closing(ClickProbing(FABRIC, {}, told, tmp_path / "run" / "probes")) as probing:
                 yield Bed(probing, link, tmp_path / "run" / "probes", told)
     finally:
         subprocess.run(["ip", "netns", "del", name], check=True)

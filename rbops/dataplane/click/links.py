@@ -36,8 +36,7 @@ class Links:
     def dead(self) -> int:
         """The servers that no link which works leads to, a bit each. NoClick (3) while Click does not answer."""
         with Control(self._path, self._timeout_s) as control:
-            lines = control.read("vlb_c0.alive").splitlines()
-        return sum(1 << int(line.split()[0]) for line in lines if line.endswith("false"))
+            return sum(1 << server for server in _servers(control.read("vlb_c0.alive"), "false"))
 
     def _write(self, handler: str, line: str) -> None:
         with Control(self._path, self._timeout_s) as control:
@@ -49,8 +48,7 @@ def said(control: Control, elements: list[str]) -> dict[str, Any]:
     """What is said of servers, to any DirectVLB."""
 
     def servers(handler: str, word: str) -> list[int]:
-        lines = (line for name in elements for line in control.read(f"{name}.{handler}").splitlines())
-        return sorted({int(line.split()[0]) for line in lines if line.split()[1:] == [word]})
+        return sorted({server for name in elements for server in _servers(control.read(f"{name}.{handler}"), word)})
 
     cut = {tuple(map(int, line.split())) for name in elements for line in control.read(f"{name}.cut").splitlines()}
     return {
@@ -59,6 +57,11 @@ def said(control: Control, elements: list[str]) -> dict[str, Any]:
         "drained": servers("drained", "true"),
         "out_of_reach": [{"through": through, "to": to} for through, to in sorted(cut)],
     }
+
+
+def _servers(text: str, word: str) -> list[int]:
+    """Of lines ``SERVER true|false`` those with that word."""
+    return [int(line.split()[0]) for line in text.splitlines() if line.split()[1:] == [word]]
 
 
 def _word(is_so: bool) -> str:  # noqa: FBT001 - a value, not a switch

@@ -7,7 +7,6 @@ that the kernel has (dialect ``socket``). What is known is in a file in memory, 
 
 from __future__ import annotations
 
-import ctypes
 import mmap
 import os
 import socket
@@ -16,27 +15,23 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rbops.dataplane.click.control import NoClick
 from rbops.dataplane.click.links import Links
-from rbops.node.probes import ANSWER_MAC, FRAME, PROBE_MAC, PROTOCOL, cut_of, probe_frame, row_of, said_in
+from rbops.node.probes import ANSWER_MAC, FRAME, PROBE_MAC, PROTOCOL, cable_row, cut_of, probe_frame, row_of, said_in
 from rbops.node.reach import Said
 from rbops.node.schema.dataplane import Fabric
-
-if TYPE_CHECKING:
-    from typing import Self
+from rbops.node.socketfilter import attach
 
 __all__ = ["ClickProbing", "read_probes"]
 
 _DEVICES = Path("/sys/class/net")
 _ETH_P_ALL = 3
 _SO_TIMESTAMPNS, _TIMESPEC = 35, struct.Struct("@ll")
-_SO_ATTACH_FILTER, _SOL_PACKET, _PACKET_IGNORE_OUTGOING = 26, 263, 23
+_SOL_PACKET, _PACKET_IGNORE_OUTGOING = 263, 23
 _PROBE = struct.Struct("<QIIIIIII")
 """ns of the last answer, its round trip in ns, answers, probes asked, sent, missed, transitions, state."""
-_STATES = ("never answered", "alive", "dead")
 _LOOK_NS = 50_000_000
 _AGAIN_NS = 500_000_000
 _TIMEOUT_S = 0.5
@@ -53,14 +48,16 @@ class _Ear:
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         self._socket.bind((device, _ETH_P_ALL))
         self._socket.setblocking(False)  # noqa: FBT003 - the name of the method says it
-        self._count = os.open(_DEVICES / device / "statistics" / "rx_packets", os.O_RDONLY)
+        self._count = (_DEVICES / device / "statistics" / "rx_packets").open("rb", buffering=0)
         self._heard = 0
         self.others = 0
-        """Only grows: a frame that is counted and not yet heard is no other one for longer than a round."""
+        """Received frames that are not probes. Never decreases; a probe that the kernel has counted and not yet
+        delivered may add one.
+        """
 
     def frames(self) -> list[tuple[int, bytes]]:
         """What came since the last time, and when (ns of the monotonic clock): long before it is read here."""
-        received = int(os.pread(self._count, 32, 0))
+        received = int(os.pread(self._count.fileno(), 32, 0))
         ahead = time.time_ns() - time.monotonic_ns()
         found = []
         with suppress(BlockingIOError, OSError):
@@ -74,7 +71,7 @@ class _Ear:
 
     def close(self) -> None:
         self._socket.close()
-        os.close(self._count)
+        self._count.close()
 
 
 class ClickProbing:
@@ -97,14 +94,6 @@ class ClickProbing:
         for number, port in enumerate(fabric.ports):
             if port.kind == "internal":
                 self._ears[number] = _Ear(devices.get(port.name, port.name))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """No more probes are heard."""
@@ -233,18 +222,7 @@ def read_probes(fabric: Fabric, notes: Path) -> dict[str, dict[str, Any]]:
     for number, port in enumerate(fabric.ports):
         if port.kind != "internal" or len(memory) < _PROBE.size * (number + 1):
             continue
-        _, round_trip, answers, asked, sent, missed, transitions, state = _PROBE.unpack_from(
-            memory, _PROBE.size * number
-        )
-        found[port.name] = {
-            "state": _STATES[state] if state < len(_STATES) else "unknown",
-            "sent": sent,
-            "answered": answers,
-            "missed": missed,
-            "asked": asked,
-            "round_trip_us": round(round_trip / 1000, 1) if answers else None,
-            "transitions": transitions,
-        }
+        found[port.name] = cable_row(*_PROBE.unpack_from(memory, _PROBE.size * number)[1:])
     return found
 
 
@@ -260,6 +238,4 @@ def _memory(notes: Path, ports: int) -> mmap.mmap:
 
 def _only_probes(link: socket.socket) -> None:
     """Classic BPF (linux/filter.h): of all frames those of the probes' protocol, at most 256 bytes of each."""
-    lines = [(0x28, 0, 0, 12), (0x15, 0, 1, PROTOCOL), (0x6, 0, 0, 256), (0x6, 0, 0, 0)]
-    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in lines))
-    link.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HL", len(lines), ctypes.addressof(code)))
+    attach(link, [(0x28, 0, 0, 12), (0x15, 0, 1, PROTOCOL), (0x6, 0, 0, 256), (0x6, 0, 0, 0)])

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from rbops.dataplane.xdp import layout as shape
-from rbops.node.probes import probe_frame, row_of
+from rbops.node.probes import cable_row, probe_frame, row_of
 from rbops.node.reach import Said
 from rbops.node.schema.dataplane import Fabric
 
@@ -15,7 +15,6 @@ __all__ = ["LinkStates", "XdpProbing", "read_probes"]
 
 _NOTED = struct.Struct("<IIII")
 _NOTED_AT = shape.PROBE.size - _NOTED.size
-_STATES = ("never answered", "alive", "dead")
 
 
 class LinkStates:
@@ -122,6 +121,9 @@ class XdpProbing:
         """Leave one of several cables to a server out, or use it again."""
         self._control[shape.CABLES_AT + shape.CABLE.size * port + shape.SILENT] = int(silent)
 
+    def close(self) -> None:
+        """Nothing to give back: the memory is the plane's."""
+
 
 def read_probes(fabric: Fabric, control: memoryview) -> dict[str, dict[str, Any]]:
     """What is known of each internal cable, by port; ``round_trip_us`` None while nothing was answered."""
@@ -131,13 +133,5 @@ def read_probes(fabric: Fabric, control: memoryview) -> dict[str, dict[str, Any]
             continue
         at = shape.PROBES_AT + shape.PROBE.size * number
         _, round_trip, _, _, answers, asked, sent, missed, transitions, state = shape.PROBE.unpack_from(control, at)
-        found[port.name] = {
-            "state": _STATES[state] if state < len(_STATES) else "unknown",
-            "sent": sent,
-            "answered": answers,
-            "missed": missed,
-            "asked": asked,
-            "round_trip_us": round(round_trip / 1000, 1) if answers else None,
-            "transitions": transitions,
-        }
+        found[port.name] = cable_row(round_trip, answers, asked, sent, missed, transitions, state)
     return found

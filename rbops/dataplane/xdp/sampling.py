@@ -69,12 +69,9 @@ class XdpSampling:
         for number, name in self._names:
             received = lost = 0
             for cpu in range(self._layout.cpus):
-                at = cpu * self._layout.core
-                packets, _ = shape.TRAFFIC.unpack_from(
-                    self._cores, at + shape.PORT_TRAFFIC_AT + number * 2 * shape.TRAFFIC.size
-                )
-                _, less = shape.SAMPLED.unpack_from(self._cores, at + shape.SAMPLED_AT + number * shape.SAMPLED.size)
-                received, lost = received + packets, lost + less
+                block = self._cores[cpu * self._layout.core :]
+                packets, _ = shape.TRAFFIC.unpack_from(block, shape.PORT_TRAFFIC_AT + number * 2 * shape.TRAFFIC.size)
+                received, lost = received + packets, lost + read_sampled(number, block)["lost"]
             found.append(SampledPort(name, received, lost))
         return found
 

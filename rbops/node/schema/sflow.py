@@ -1,4 +1,4 @@
-"""The part of node.json about samples of frames, and who is told of them (sFlow)."""
+"""The part of node.json for sFlow: the collector, the sampling rate, the polling interval."""
 
 from __future__ import annotations
 

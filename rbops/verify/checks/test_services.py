@@ -5,7 +5,15 @@ PYTEST_DONT_REWRITE: a check's own message is what users are shown, not pytest's
 
 from __future__ import annotations
 
+from rbops.verify.host import ServerUnderTest
 from rbops.verify.plugin import Case
+
+
+def _serves(server: ServerUnderTest, unit: str, otherwise: str) -> None:
+    """The unit starts at boot and runs; ``otherwise``: what a reboot would do to one that does not start at boot."""
+    service = server.host.service(unit)
+    assert service.is_enabled, f"{unit} is not enabled: after a reboot {otherwise}"
+    assert service.is_running, f"{unit} does not run: look at `journalctl -u {unit}`"
 
 
 def test_boot_unit(server_case: Case) -> None:
@@ -26,9 +34,7 @@ def test_watch_unit(server_case: Case) -> None:
 def test_routing_daemon(daemon_case: Case) -> None:
     """The routing daemon starts at boot, runs, and answers. Its sessions are its neighbours' affair too: see status."""
     server, unit = daemon_case.server, f"rbops-{daemon_case.key}.service"
-    service = server.host.service(unit)
-    assert service.is_enabled, f"{unit} is not enabled: after a reboot nobody would hear of the server"
-    assert service.is_running, f"{unit} does not run: look at `journalctl -u {unit}`"
+    _serves(server, unit, "nobody would hear of the server")
     daemon = server.json("rbops-node daemon status --json")
     assert not daemon.get("error"), f"{daemon_case.key}: {daemon['error']}"
 
@@ -36,9 +42,7 @@ def test_routing_daemon(daemon_case: Case) -> None:
 def test_exporter(exporter_case: Case) -> None:
     """The exporter starts at boot, runs, and listens on the addresses that rbops-node finds for it alone."""
     server, unit = exporter_case.server, "rbops-exporter.service"
-    service = server.host.service(unit)
-    assert service.is_enabled, f"{unit} is not enabled: after a reboot there would be no metrics"
-    assert service.is_running, f"{unit} does not run: look at `journalctl -u {unit}`"
+    _serves(server, unit, "there would be no metrics")
     exporter = server.node.exporter
     assert exporter is not None
     planned = set(server.json("rbops-node export --addresses --json")["addresses"])
@@ -51,9 +55,7 @@ def test_exporter(exporter_case: Case) -> None:
 def test_sflow(sflow_case: Case) -> None:
     """The sender of samples starts at boot and runs, sends from the management address alone, at the planned rate."""
     server, unit = sflow_case.server, "rbops-sflow.service"
-    service = server.host.service(unit)
-    assert service.is_enabled, f"{unit} is not enabled: after a reboot there would be no samples"
-    assert service.is_running, f"{unit} does not run: look at `journalctl -u {unit}`"
+    _serves(server, unit, "there would be no samples")
     wanted = server.node.sflow
     assert wanted is not None
     agent = server.json("rbops-node sflow --agent --json")["agent"]
