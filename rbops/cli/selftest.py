@@ -71,6 +71,10 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
     family: Annotated[
         Family, typer.Option(help="Send IPv4, IPv6, or both: IPv6 between the ports whose IPv6 has a neighbour's MAC.")
     ] = Family.BOTH,
+    ports: Annotated[
+        str | None,
+        typer.Option(metavar="PORT,...", help="Between these external ports alone, where others have no tester."),
+    ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of destination addresses and payload.")] = 1,
     quick: Annotated[bool, typer.Option("--quick", help="Without the search for the highest rate.")] = False,
     rates: Annotated[
@@ -189,7 +193,8 @@ def selftest(  # noqa: PLR0917 - a verb has as many options as it has
         duration_s=seconds, packets=packets, size=_size(size), seed=seed, phases=phases, rates=wanted,
         soak=SoakOptions(_time(soak), soak_load / 100), tcp_bps=_rate(tcp_rate),
         matrices=MatrixOptions(_matrices(matrix), None if matrix_load is None else matrix_load / 100),
-        capture=_conversations(capture), family=None if family is Family.BOTH else int(family.value),
+        capture=_conversations(capture), ports=_ports(ports),
+        family=None if family is Family.BOTH else int(family.value),
     )  # fmt: skip
     result = measure(spec, servers, options)
     if junit is not None:
@@ -248,6 +253,16 @@ def _sizes(text: str) -> tuple[int | str | Captured, ...]:
             f"{text!r} is not a list of frame sizes", code="selftest.sizes", hint="for example --sizes 64,512,imix"
         )
     return tuple(dict.fromkeys(_size(part) for part in parts))
+
+
+def _ports(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    if not re.fullmatch(r"[0-9]{1,5}(,[0-9]{1,5})*", text):
+        raise UsageError(
+            f"--ports: {text!r} is not a list of external ports", code="selftest.ports", hint="for example --ports 0,3"
+        )
+    return tuple(dict.fromkeys(map(int, text.split(","))))
 
 
 def _matrices(text: str | None) -> tuple[str, ...]:

@@ -206,6 +206,14 @@ def _group(listing: Mapping[str, Any], group: str) -> list[str]:
 
 
 def _tester(name: str, variables: Mapping[str, Any], means: Means) -> Tester:
+    if text_of(name, variables, "rbops_loop", means=means) is not None:
+        raise UsageError(
+            "external ports looped by a cable cannot be tested: a packet that leaves by one of them and comes in by "
+            "the other is routed by its destination again, out of the same port, until its TTL ends",
+            code="inventory.loop",
+            where=field_of(name, "rbops_loop"),
+            hint="put a tester on both ports (one machine may have several), or leave them out with `selftest --ports`",
+        )
     port = text_of(name, variables, "rbops_port", means=means)
     if port is None or not port.isdecimal():
         raise Mismatch(

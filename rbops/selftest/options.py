@@ -126,7 +126,8 @@ class SelftestOptions:
     are names of ``phases.PHASES``, run in its order; none named: all but those that must be. ``rates`` is for
     the phase of that name. ``tcp_bps``: what the TCP connections of a row may send together; None: what a path holds.
     ``capture``: the flows that the phase of that name sends.
-    ``servers``: only between the external ports of these. ``family``: 4 or 6, None: each that the spec has.
+    ``servers``: only between the external ports of these; ``ports``: only between these. ``family``: 4 or 6, None: each
+    that the spec has.
     """
 
     duration_s: float = 12.0
@@ -137,6 +138,7 @@ class SelftestOptions:
     seed: int = 1
     phases: tuple[str, ...] = ()
     servers: tuple[str, ...] | None = None
+    ports: tuple[int, ...] | None = None
     family: int | None = None
     rates: RateOptions = field(default_factory=RateOptions)
     tcp_bps: float | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from rbops.dataplane import registry
@@ -77,11 +77,13 @@ class AttachedTester:
         return self.hops.get(port.server, 1)
 
 
-def ports_under_test(plan: ClusterPlan, *, seed: int, routes: Iterable[Route] = ()) -> tuple[PortUnderTest, ...]:
+def ports_under_test(
+    plan: ClusterPlan, *, seed: int, routes: Iterable[Route] = (), only: Collection[int] | None = None
+) -> tuple[PortUnderTest, ...]:
     """Every external port that has a neighbour with a known MAC, by port id; not those with a /32, which have none.
 
-    ``routes`` are those of the plan's route file, if it has one. Raises Mismatch when a port has no
-    such neighbour, as no tester can take its place then.
+    ``routes`` are those of the plan's route file, if it has one; ``only``: of these ports. Raises Mismatch when a port
+    has no such neighbour, as no tester can take its place then.
     """
     every = [*plan.routes.connected, *plan.routes.static, *routes]
     found = targets(plan, every, seed=seed)
@@ -90,6 +92,7 @@ def ports_under_test(plan: ClusterPlan, *, seed: int, routes: Iterable[Route] = 
         for server in plan.servers
         for port in server.ports
         if port.kind == "external" and port.id is not None and not _is_alone(port)
+        if only is None or port.id in only
     ]
     return tuple(sorted(ports, key=lambda port: port.port))
 

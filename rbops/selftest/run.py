@@ -105,10 +105,16 @@ def ports_to_test(
 ) -> tuple[tuple[PortWithTester, ...], tuple[PortWithTester, ...], list[str]]:
     """The ports with their testers, those that are tested with IPv6 after IPv4, and notes; changes nothing.
 
-    Raises Mismatch (3) when a port has no usable tester, UsageError (2) without root, or for a family that no two
-    ports have.
+    Raises Mismatch (3) when a port has no usable tester, UsageError (2) without root, for a family that no two
+    ports have, or for a port that the plan has not.
     """
     testers = tuple(testers)
+    if unknown := sorted(set(options.ports or ()) - set(plan.port_owner)):
+        raise UsageError(
+            f"--ports: {', '.join(map(str, unknown))} is no external port of the plan, which has "
+            f"{', '.join(map(str, sorted(plan.port_owner)))}",
+            code="selftest.unknown-port",
+        )
     if options.family == 4:  # noqa: PLR2004  the family
         return ports_with_testers(plan, testers, options, routes), (), []
     others, note = ports_with_testers6(plan, testers, options)

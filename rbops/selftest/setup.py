@@ -24,6 +24,7 @@ from rbops.selftest.travel import open_sessions, remote_tester
 __all__ = [
     "PortWithTester",
     "TesterLike",
+    "cores_of",
     "launch",
     "make_benches",
     "ports_with_testers",
@@ -66,7 +67,7 @@ def ports_with_testers(
 
     Raises Mismatch (3) when a port has no usable tester, UsageError (2) without root.
     """
-    return _with_testers(ports_under_test(plan, seed=options.seed, routes=routes), testers, options)
+    return _with_testers(ports_under_test(plan, seed=options.seed, routes=routes, only=options.ports), testers, options)
 
 
 def ports_with_testers6(
@@ -77,11 +78,10 @@ def ports_with_testers6(
     None where the spec has no IPv6, or not two ports whose IPv6 neighbour has a MAC in it.
     """
     found = ports_under_test6(plan, seed=options.seed)
-    have = [port.port for port in plan.ports6]
+    have = [port.port for port in plan.ports6 if options.ports is None or port.port in options.ports]
     left = [str(port) for port in have if port not in {one.port for one in found}]
     note = f"IPv6 is not tested on port {', '.join(left)}: no neighbour with a MAC in the spec" if left else None
-    if options.servers is not None:
-        found = tuple(port for port in found if port.server in options.servers)
+    found = _chosen(found, options)
     if len(found) < 2:  # noqa: PLR2004  from one port to another
         if have:
             note = "IPv6 is not tested: no two of the ports have an IPv6 neighbour with a MAC in the spec"
@@ -92,15 +92,15 @@ def ports_with_testers6(
 def _with_testers(
     found: tuple[PortUnderTest, ...], testers: Iterable[TesterLike], options: SelftestOptions
 ) -> tuple[PortWithTester, ...]:
-    if options.servers is not None:
-        found = tuple(port for port in found if port.server in options.servers)
+    found = _chosen(found, options)
     by_port = {tester.port: tester for tester in testers}
     missing = [port.port for port in found if port.port not in by_port]
     if missing:
         raise Mismatch(
             f"no tester in the inventory for external port {', '.join(map(str, missing))}",
             code="selftest.no-tester",
-            hint="add one host for each external port to the group rbops_testers, as `rbops lab up` does",
+            hint="add one host for each external port to the group rbops_testers, as `rbops lab up` does, or test "
+            "between the others alone with --ports",
         )
     if len(found) < 2:  # noqa: PLR2004  from one port to another
         raise Mismatch(
@@ -113,6 +113,16 @@ def _with_testers(
             hint="run it with sudo",
         )
     return tuple((port, by_port[port.port]) for port in found)
+
+
+def _chosen(found: tuple[PortUnderTest, ...], options: SelftestOptions) -> tuple[PortUnderTest, ...]:
+    """Those that --limit and --ports leave."""
+    return tuple(
+        port
+        for port in found
+        if (options.servers is None or port.server in options.servers)
+        and (options.ports is None or port.port in options.ports)
+    )
 
 
 def launch(where: Sequence[PortWithTester], lifetime_s: float = 4 * OVERALL_S) -> Agents:
@@ -155,7 +165,7 @@ def make_benches(
     facts = agents.call("hello")
     # As many cores as every device has queues: a queue then has one sender (paper 4.2, rule 1).
     queues = min(min(port.queues, fact["rx_queues"]) for (port, _), fact in zip(where, facts, strict=True))
-    agents.each("pin", [{"cpu": cpu} for cpu in _cores(where, facts, queues)])
+    agents.each("pin", [{"cpu": cpu} for cpu in cores_of(facts, queues)])
     attached = agents.call("attach", testers=len(where), flows=flows, words=CAPACITY_WORDS)
     facts = [fact | native for fact, native in zip(facts, attached, strict=True)]
     choose = random.Random(options.seed)  # noqa: S311  identifies a run, not a secret
@@ -193,14 +203,13 @@ def _attached(
     return testers
 
 
-def _cores(where: Sequence[PortWithTester], facts: Sequence[Mapping[str, Any]], queues: int) -> Iterator[int]:
-    """A core for each agent, of those of its machine in turn."""
-    seen: Counter[str | None] = Counter()
-    for (_, tester), fact in zip(where, facts, strict=True):
-        machine = None if tester.target is None else tester.target.name
+def cores_of(facts: Sequence[Mapping[str, Any]], queues: int) -> Iterator[int]:
+    """A core for each agent, of those of its machine in turn: a machine is one boot, under whichever names."""
+    seen: Counter[str] = Counter()
+    for fact in facts:
         cores = fact["cpus"][:queues]
-        yield cores[seen[machine] % len(cores)]
-        seen[machine] += 1
+        yield cores[seen[fact["boot"]] % len(cores)]
+        seen[fact["boot"]] += 1
 
 
 def slow_testers(bench: Bench) -> list[str]:

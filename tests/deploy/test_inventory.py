@@ -159,6 +159,12 @@ def test_servers_come_in_the_plans_order(tmp_path: Path) -> None:
             "inventory.tester-port",
             {"field": "t0.rbops_port"},
         ),
+        (
+            "[rbops_servers]\nn0\n[rbops_testers]\nt0 rbops_port=0 rbops_loop=3\n",
+            UsageError,
+            "inventory.loop",
+            {"field": "t0.rbops_loop"},
+        ),
     ],
 )
 def test_what_cannot_be_used_is_an_error_at_its_place(

@@ -11,6 +11,7 @@ from rbops.errors import Mismatch, Unreachable, UsageError
 from rbops.selftest.options import SelftestOptions
 from rbops.selftest.phases import pair
 from rbops.selftest.run import run_selftest
+from rbops.selftest.setup import cores_of
 from tests.support.errors import raises
 
 from .conftest import FakeTester, make_plan
@@ -49,6 +50,12 @@ def test_testers_elsewhere_that_do_not_answer_are_all_named() -> None:
 def test_missing_testers_are_named() -> None:
     with raises(Mismatch, "selftest.no-tester"):
         run_selftest(make_plan(3), [FakeTester(0, None, "ext0")], None, SelftestOptions())
+
+
+def test_agents_of_one_machine_have_different_cores() -> None:
+    """By its boot: an inventory may have several names for it, one a port."""
+    facts = [{"boot": boot, "cpus": [2, 3]} for boot in ("a", "a", "b", "a")]
+    assert list(cores_of(facts, 2)) == [2, 3, 2, 2]
 
 
 @given(st.integers(2, 64), st.floats(1, 1e7))

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -19,7 +20,7 @@ from rbops.selftest.result import SelftestResult
 from rbops.selftest.run import run_selftest
 from tests.support.errors import raises
 
-from .conftest import FakeTester, ReferenceRouter, first_behind_a_bridge, inside, make_plan
+from .conftest import FakeTester, ReferenceRouter, first_behind_a_bridge, inside, ip, make_plan
 
 pytestmark = pytest.mark.root
 
@@ -200,6 +201,31 @@ def test_the_devices_own_count_is_exact(router: ReferenceRouter) -> None:
     run(router, SelftestOptions(duration_s=1, packets=3_000, phases=("matrix",)))
     with inside(f"{router.prefix}t0"):
         assert transmitted("ext0") - before == 6_000
+
+
+def test_only_between_some_ports(router: ReferenceRouter) -> None:
+    """The others need no tester."""
+    router = replace(router, testers=[router.testers[0], router.testers[2]])
+    result = run(router, SelftestOptions(duration_s=1, packets=3_000, phases=("matrix",), ports=(2, 0)))
+    assert result.passed, texts(result)
+    assert {(pair.source, pair.destination) for pair in result.phases[0].pairs} == {(0, 2), (2, 0)}
+
+
+def test_a_tester_with_several_ports(router: ReferenceRouter) -> None:
+    """Two of the devices are on one machine, as far as a namespace is one."""
+    first, second, third = router.testers
+    netns = f"{router.prefix}t0"
+    try:
+        ip("-n", f"{router.prefix}t1", "link", "set", "ext1", "netns", netns)
+        ip("-n", netns, "link", "set", "ext1", "up")
+        both = replace(router, testers=[first, replace(second, netns=netns), third])
+        result = run(both, SelftestOptions(duration_s=1, packets=3_000, phases=("matrix",)))
+        assert result.passed, texts(result)
+        assert [pair.received for pair in result.phases[0].pairs] == [3_000] * 6
+    finally:
+        ip("-n", netns, "link", "set", "ext1", "netns", f"{router.prefix}t1")
+        ip("-n", f"{router.prefix}t1", "link", "set", "ext1", "up")
+        ip("-n", f"{router.prefix}t1", "addr", "add", "198.18.1.2/24", "dev", "ext1")
 
 
 def test_a_missing_namespace_is_a_mismatch(router: ReferenceRouter) -> None:
