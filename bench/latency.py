@@ -32,7 +32,7 @@ def main(spec: str, *delays_ms: str) -> None:
 
     plain = measured()
     alone = plain.floor.percentiles_s[0]
-    print(f"without: p50 {plain.found.percentiles_s[0] * 1e6:.1f} us, testers alone {alone * 1e6:.1f} us")
+    print(f"{plain.way}, without: p50 {plain.found.percentiles_s[0] * 1e6:.1f} us, testers alone {alone * 1e6:.1f} us")
     ends = find_ends(lab.manifest, [f"n{server}" for server in range(len(lab.servers))])
     external = [end for end in ends if end.peer.startswith("t")]
     for delay in delays_ms or ("1", "2", "5"):
@@ -40,6 +40,7 @@ def main(spec: str, *delays_ms: str) -> None:
             found = measured()
         waits = [one.delay_s[0] for one in bad.measured() if one.delay_s]
         waited, more = sum(waits) / len(waits), found.found.mean_s - plain.found.mean_s
+        waited *= 2 if found.way == "round trip" else 1  # each way
         print(f"{delay} ms: waited {waited * 1e3:.3f} ms, found {more * 1e3:.3f} ms more ({more / waited - 1:+.2%})")
 
 

@@ -75,6 +75,7 @@ def latency_table(points: Sequence[LatencyPoint]) -> Table:
     columns = (
         "bytes",
         "load",
+        "way",
         "Mpps",
         "lost",
         "min",
@@ -91,6 +92,7 @@ def latency_table(points: Sequence[LatencyPoint]) -> Table:
         (
             _size(point.size, point.mix, point.family),
             "unloaded" if point.part is None else f"{point.part:.0%}",
+            point.way,
             _offered(point),
             f"{point.lost:,}",
             *(_us(value) for value in (point.found.min_s, *point.found.percentiles_s, point.found.max_s)),

@@ -84,7 +84,7 @@ def _figures(
             name = f"reordered sequences, one pair of ports, Direct VLB {how}"
             yield PaperFigure(name, "part", paper, paper, phase.reordering.fraction)
     for point in latencies:
-        if point.part is None and point.family == 4:  # noqa: PLR2004  the family
+        if point.part is None and point.way == "one way" and point.family == 4:  # noqa: PLR2004  the family
             yield PaperFigure(
                 "latency of a packet, unloaded, median", "s", *rb4.LATENCY_S, point.found.percentiles_s[0]
             )

@@ -47,6 +47,7 @@ CONTEXT = Context(
 
 _SPREAD = Distribution(1000, 1.5e-6, (2e-6, 3e-6, 4e-6, 5e-6), 9e-6, 2.1e-6, 4e-7, ((2000, 900), (9000, 100)))
 _POINT = LatencyPoint(64, 0.5, 1e6, 0.99e6, 2_000_000, 3, _SPREAD, _SPREAD)
+_BOTH_WAYS = replace(_POINT, way="round trip")
 
 
 _TUNNELS = (
@@ -78,7 +79,7 @@ def result(*, broken: bool = False) -> SelftestResult:
     late = Lateness((0, 890, 10, *[0] * 61), (100, 800, *[0] * 62))
     pair = replace(whole.phases[1], mix="imix", size=362, sizes=(SizeCount(64, 700_000, 700_000),), lateness=late)
     return replace(
-        whole, context=CONTEXT, outages=outages, rate_runs=runs, latencies=(_POINT,), tcp_runs=_TCP,
+        whole, context=CONTEXT, outages=outages, rate_runs=runs, latencies=(_POINT, _BOTH_WAYS), tcp_runs=_TCP,
         tunnel_runs=_TUNNELS,
         phases=(whole.phases[0], pair), examples=_EXAMPLES if broken else (), soaks=(_SOAK,), paper=_PAPER,
         matrices=(replace(_MATRICES[0], paths=_APART), _MATRICES[1]) if broken else _MATRICES,
@@ -184,12 +185,13 @@ def test_the_papers_figures_stand_beside_those_measured() -> None:
 def test_rates_latency_and_soaks_are_compared_too() -> None:
     first = ResultDoc.model_validate(result().to_dict())
     slow = replace(_POINT, found=replace(_SPREAD, percentiles_s=(8e-6, 3e-6, 40e-6, 5e-6)))
-    second = ResultDoc.model_validate(replace(result(), latencies=(slow,), soaks=()).to_dict())
+    second = ResultDoc.model_validate(replace(result(), latencies=(slow, _BOTH_WAYS), soaks=()).to_dict())
     found = {one.name: one.values for one in series([first, second])}
     assert found["NDR of 64-byte frames"] == (1.99, 1.99)
     assert found["PDR of 64-byte frames"] == (4.0, 4.0)
     assert found["latency p50 of 64-byte frames, at 50%"] == pytest.approx((2.0, 8.0))
     assert found["latency p99 of 64-byte frames, at 50%"] == pytest.approx((4.0, 40.0))
+    assert found["latency p50 of 64-byte frames, at 50%, round trip"] == pytest.approx((2.0, 2.0))
     assert found["loss ratio of the soak of 64-byte frames"] == (pytest.approx(3 / 19e6), None)
     worse = [change.series.name for change in changes(series([first, second])) if not change.good]
     assert worse == ["latency p50 of 64-byte frames, at 50%", "latency p99 of 64-byte frames, at 50%"]
@@ -225,9 +227,8 @@ def test_a_browser_shows_it(tmp_path: Path, width: int, *, dark: bool) -> None:
         tree = found.tree()
         headings = [name for role, name in tree if role == "heading"]
         assert headings[0] == "Self-test of rb4"
-        assert {"Faults", "Phases", "Load of the cores: matrix", "NDR and PDR", "Latency of 64-byte frames"} <= set(
-            headings
-        )
+        latency = {f"Latency of 64-byte frames, {way}" for way in ("one way", "round trip")}
+        assert {"Faults", "Phases", "Load of the cores: matrix", "NDR and PDR", *latency} <= set(headings)
         pictures = [name for role, name in tree if role in {"image", "img"}]
         assert pictures
         assert all(pictures), "each picture has a description"

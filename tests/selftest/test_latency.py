@@ -2,35 +2,69 @@
 
 from __future__ import annotations
 
-import base64
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from rbops.selftest.latency import PERCENTILES, distribution, matched
+from rbops.selftest.latency import ANSWER_NS, PERCENTILES, crossings, distribution, round_trips, summed
 from rbops.selftest.options import SelftestOptions
 from rbops.selftest.run import run_selftest
 
 from .conftest import ReferenceRouter
 
 
-def _table(values: np.ndarray) -> str:
-    return base64.b64encode(values.astype(np.uint64).tobytes()).decode()
-
-
 def test_the_times_of_a_packet_are_matched_by_source_destination_and_flow() -> None:
     """Tester 1 of three sends two flows to 0 and 2; slot n of a flow is sent at 1000 n + 1 and takes what is asked."""
     flows, room, testers = 2, 4, 3
-    sent = np.zeros((flows, 2, room))
-    came = {to: np.zeros((testers, flows, room)) for to in (0, 2)}
+    sent = np.zeros((flows, 2, room), np.uint64)
+    came = {to: np.zeros((testers, flows, room), np.uint64) for to in (0, 2)}
     for flow in range(flows):
         for position, to in enumerate((0, 2)):
             for slot in range(room):
                 sent[flow, position, slot] = 1000 * slot + 1
                 came[to][1, flow, slot] = 1000 * slot + 1 + 10 * to + flow + 5
     came[2][1, 0, 3] = 0  # lost
-    found = matched(_table(sent), {to: _table(table) for to, table in came.items()}, (0, 2), 1, flows, room, testers)
-    assert [list(one) for one in found] == [[5] * 4, [6] * 4, [25] * 3, [26] * 4]
+    found = [
+        list(arrived - written)
+        for position, to in enumerate((0, 2))
+        for written, arrived in crossings(sent.tobytes(), came[to].tobytes(), (position, 2), 1, flows, room, testers)
+    ]
+    assert found == [[5] * 4, [6] * 4, [25] * 3, [26] * 4]
+
+
+def test_a_round_trip_is_free_of_the_clocks() -> None:
+    """A far clock 30 years ahead that runs 50 ppm fast: 10 us there, 25 us back, some of them lost."""
+    draw = np.random.default_rng(3)
+
+    def far(near: np.ndarray) -> np.ndarray:
+        return near + 10**18 + near // 20_000
+
+    sent = 10**12 + np.sort(draw.integers(0, 2 * 10**9, 4000))
+    answered = 10**12 + np.sort(draw.integers(0, 2 * 10**9, 3000))
+    there = [(sent[half::2], far(sent[half::2] + 10_000)) for half in (0, 1)]
+    back = [(far(answered), answered + 25_000)]
+    found = round_trips(there, back, 1)
+    assert 3900 < len(found) <= 4000
+    assert np.abs(found - 35_000).max() <= ANSWER_NS // 20_000 + 2
+    assert len(round_trips(there, [], 1)) == len(round_trips([], back, 1)) == 0
+
+
+def test_no_packet_back_stands_for_its_burst() -> None:
+    """Every 10 ms four packets back leave at once, each of which takes 1 us longer; all of them are taken alike."""
+    burst = np.arange(0, 4 * 10**9, 10**7).repeat(4)
+    back = [(burst, burst + np.tile([1000, 2000, 3000, 4000], 400))]
+    sent = np.arange(0, 4 * 10**9 - 3 * 10**7, 10**6)
+    found = round_trips([(sent, sent + 500)], back, 1) - 500
+    assert [abs((found == wait).mean() - 0.25) < 0.03 for wait in (1000, 2000, 3000, 4000)] == [True] * 4
+
+
+def test_two_testers_alone_are_drawn_together() -> None:
+    one, other = np.arange(1, 101), np.arange(1000, 50_000, 1000)
+    found = summed([one[:50], one[50:]], [other], 1)
+    assert len(found) == len(other)
+    assert sorted(found // 1000) == list(range(1, 50))
+    assert any(later < earlier for earlier, later in pairwise(found))
 
 
 def test_percentiles_are_values_that_were_measured() -> None:

@@ -48,7 +48,10 @@ def test_a_change_is_confirmed_by_packets_between_them(rack: Cluster) -> None:
     received = {phase["name"]: phase["received"] for phase in tested.json["phases"]}
     assert min(received["matrix"], received["matrix IPv6"]) > 1000
     assert min(received["pair"], received["pair IPv6"]) > 0
-    assert any("a clock, of its own" in note for note in tested.json["notes"])
+    assert any("between which round trips are timed" in note for note in tested.json["notes"])
+    timed = tested.json["latency"]
+    assert [(one["way"], one["family"]) for one in timed] == [("round trip", 4), ("round trip", 6)]
+    assert all(one["samples"] > 100 and 0 < one["floor"]["min_s"] < one["p99.9_s"] < 1 for one in timed)
     assert [traces(rack, tester) for tester in ("t0", "t1")] == ["", ""]
 
 

@@ -64,9 +64,10 @@ def _measured(results: Sequence[ResultDoc]) -> Iterator[Series]:
         rates = [{(_shape(each), each.rate): each.mean_pps / 1e6 for each in one.rate_summary} for one in results]
         name = f"{key[1].upper()} of {frames_of(*key[0])}"
         yield Series(name, "Mpps", tuple(found.get(key) for found in rates), 1)
-    for load in dict.fromkeys((_shape(each), each.part) for result in results for each in result.latency):
-        points = [{(_shape(each), each.part): each for each in one.latency}.get(load) for one in results]
+    for load in dict.fromkeys(_load(each) for result in results for each in result.latency):
+        points = [{_load(each): each for each in one.latency}.get(load) for one in results]
         name = f"of {frames_of(*load[0])}, {'unloaded' if load[1] is None else f'at {load[1]:.0%}'}"
+        name += "" if load[2] == "one way" else f", {load[2]}"
         halves = tuple(None if point is None else 1e6 * point.p50_s for point in points)
         most = tuple(None if point is None else 1e6 * point.p99_s for point in points)
         yield Series(f"latency p50 {name}", "us", halves, -1)
@@ -78,6 +79,10 @@ def _measured(results: Sequence[ResultDoc]) -> Iterator[Series]:
 
 def _shape(one: RateSummaryDoc | LatencyDoc | SoakDoc) -> tuple[int, str | None, int]:
     return one.size, one.mix, one.family
+
+
+def _load(one: LatencyDoc) -> tuple[tuple[int, str | None, int], float | None, str]:
+    return _shape(one), one.part, one.way
 
 
 def _of(

@@ -112,12 +112,16 @@ class DistributionDoc(Model):
 
 
 class LatencyDoc(DistributionDoc):
-    """Latency at a load: ``part`` of the rate that was found, null: unloaded; ``floor``: the testers alone."""
+    """Latency at a load: ``part`` of the rate that was found, null: unloaded; ``floor``: the testers alone.
+
+    ``way``: between testers of one machine by its clock, or there and back between those of two.
+    """
 
     family: int = 4
     size: int
     mix: str | None = None
     part: float | None
+    way: Literal["one way", "round trip"] = "one way"
     offered_pps: int
     sent_pps: int
     sent: int

@@ -87,9 +87,9 @@ def _render(template: str, **values: Any) -> str:
 
 
 def _latencies(result: ResultDoc) -> Iterator[tuple[str, list[LatencyDoc]]]:
-    """For each family and size or mix: the chart, loads and the testers alone as curves, and its points."""
-    for shape in dict.fromkeys((point.family, point.size, point.mix) for point in result.latency):
-        points = [point for point in result.latency if (point.family, point.size, point.mix) == shape]
+    """For each family, size or mix, and way: the chart, loads and the testers alone as curves, and its points."""
+    for shape in dict.fromkeys((point.family, point.size, point.mix, point.way) for point in result.latency):
+        points = [point for point in result.latency if (point.family, point.size, point.mix, point.way) == shape]
         curves = {load_name(point.part): point.histogram_ns for point in points}
         yield latency({**curves, "testers alone": points[0].floor.histogram_ns}), points
 

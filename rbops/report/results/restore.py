@@ -189,7 +189,7 @@ def _rate_run(one: RateRunDoc) -> RateRun:
 def _latency(one: LatencyDoc) -> LatencyPoint:
     rates = (float(one.offered_pps), float(one.sent_pps))
     found, floor = _distribution(one), _distribution(one.floor)
-    return LatencyPoint(one.size, one.part, *rates, one.sent, one.lost, found, floor, one.family, one.mix)
+    return LatencyPoint(one.size, one.part, *rates, one.sent, one.lost, found, floor, one.family, one.mix, one.way)
 
 
 def _distribution(one: DistributionDoc) -> Distribution:
