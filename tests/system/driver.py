@@ -123,6 +123,16 @@ class Cluster:
         """``rbops VERB SPEC -i INVENTORY ARGUMENTS``."""
         return self.run(verb, str(self.spec), "-i", str(self.inventory), *arguments, seconds=seconds)
 
+    @contextmanager
+    def with_spec(self, text: str) -> Iterator[str]:
+        """Another spec while it lasts; whatever happens, what was there is there again. Yields what was there."""
+        before = self.spec.read_text()
+        self.spec.write_text(text)
+        try:
+            yield before
+        finally:
+            self.spec.write_text(before)
+
     def wait_for_cables(self) -> None:
         """Return when no server leaves a cable out because its far end does not answer."""
         servers = [server.name for server in self.plan.servers]

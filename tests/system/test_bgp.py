@@ -29,16 +29,14 @@ pytestmark = [pytest.mark.lab, pytest.mark.root]
 @pytest.fixture(scope="module")
 def router(cluster: Cluster) -> Iterator[Cluster]:
     """The cluster with BIRD; afterwards as it was."""
-    before = cluster.spec.read_text()
     path = cluster.folder / "peer0.password"
     path.touch(0o600)
     path.write_text(PASSWORD + "\n")
-    cluster.spec.write_text(before + ROUTING)
-    done = cluster.verb("apply", "--diff")
-    assert done.code == 0, done.err
-    assert PASSWORD not in done.out + done.err
-    yield cluster
-    cluster.spec.write_text(before)
+    with cluster.with_spec(cluster.spec.read_text() + ROUTING):
+        done = cluster.verb("apply", "--diff")
+        assert done.code == 0, done.err
+        assert PASSWORD not in done.out + done.err
+        yield cluster
     done = cluster.verb("apply")
     assert done.code == 0, done.err
     for server in SERVERS:

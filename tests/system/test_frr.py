@@ -37,13 +37,13 @@ def router(cluster: Cluster) -> Iterator[Cluster]:
     path = cluster.folder / "peer0.password"
     path.touch(0o600)
     path.write_text(PASSWORD + "\n")
-    for routing in (ROUTING, FRR):
-        cluster.spec.write_text(before + routing)
-        done = cluster.verb("apply", "--diff")
-        assert done.code == 0, done.err
-        assert PASSWORD not in done.out + done.err
-    yield cluster
-    cluster.spec.write_text(before)
+    with cluster.with_spec(before + ROUTING):
+        for routing in (ROUTING, FRR):
+            cluster.spec.write_text(before + routing)
+            done = cluster.verb("apply", "--diff")
+            assert done.code == 0, done.err
+            assert PASSWORD not in done.out + done.err
+        yield cluster
     done = cluster.verb("apply")
     assert done.code == 0, done.err
     for server in SERVERS:

@@ -93,8 +93,8 @@ def verify(cluster: Cluster) -> Iterator[Running]:
 
 @pytest.fixture
 def selftest(cluster: Cluster) -> Iterator[Running]:
-    """A self-test that is sending, and goes on for a while."""
-    with cluster.start("selftest", str(cluster.spec), "-i", str(cluster.inventory), "--duration", "12") as running:
+    """A self-test that is sending, and goes on for longer than what starts beside it takes."""
+    with cluster.start("selftest", str(cluster.spec), "-i", str(cluster.inventory), "--duration", "40") as running:
         running.wait_for("matrix:")
         yield running
 
@@ -146,14 +146,16 @@ def test_without_the_management_network(cluster: Cluster, selftest: Running, ver
 def test_a_server_that_dies(cluster: Cluster, selftest: Running, verify: Running) -> None:
     """It is named by whatever was at work and by whatever comes after; booted again it has its configuration."""
     cluster.lab.kill("n2")
-    says(verify.end(90), 4, "rbops: n2")
-    says(selftest.end(90), 4, "rbops: n2")
-    with each_verb(cluster, "verify", "selftest", "apply", "status") as started:
-        for running in started:
-            says(running.end(90), 4, "rbops: n2: ")
-    status = cluster.run("lab", "status", str(cluster.spec), "--name", cluster.name)
-    says(status, 1, "is degraded: no answer from n2")
-    cluster.lab.restart("n2")
+    try:
+        says(verify.end(90), 4, "rbops: n2")
+        says(selftest.end(90), 4, "rbops: n2")
+        with each_verb(cluster, "verify", "selftest", "apply", "status") as started:
+            for running in started:
+                says(running.end(90), 4, "rbops: n2: ")
+        status = cluster.run("lab", "status", str(cluster.spec), "--name", cluster.name)
+        says(status, 1, "is degraded: no answer from n2")
+    finally:
+        cluster.lab.restart("n2")
     done = cluster.verb("verify", "--limit", "n2,n0")
     assert done.code == 0, done.out + done.err
     cluster.healthy()

@@ -38,19 +38,17 @@ TESTERS = {
 @pytest.fixture(scope="module")
 def dual(cluster: Cluster) -> Iterator[Cluster]:
     """The cluster with IPv6 on every port, and testers that have it; afterwards as it was."""
-    before = cluster.spec.read_text()
-    cluster.spec.write_text(with_ipv6(before))
-    done = cluster.verb("apply")
-    assert done.code == 0, done.err
-    for tester, (address, router) in TESTERS.items():
-        cluster.on(tester, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=0", "net.ipv6.conf.all.accept_ra=0")
-        device = cluster.lab.testers[int(tester[1])].device
-        cluster.on(tester, "ip", "address", "add", address, "dev", device, "nodad")
-        cluster.on(tester, "ip", "-6", "route", "add", "default", "via", router)
-    yield cluster
-    for tester in TESTERS:
-        cluster.on(tester, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1")
-    cluster.spec.write_text(before)
+    with cluster.with_spec(with_ipv6(cluster.spec.read_text())):
+        done = cluster.verb("apply")
+        assert done.code == 0, done.err
+        for tester, (address, router) in TESTERS.items():
+            cluster.on(tester, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=0", "net.ipv6.conf.all.accept_ra=0")
+            device = cluster.lab.testers[int(tester[1])].device
+            cluster.on(tester, "ip", "address", "add", address, "dev", device, "nodad")
+            cluster.on(tester, "ip", "-6", "route", "add", "default", "via", router)
+        yield cluster
+        for tester in TESTERS:
+            cluster.on(tester, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1")
     done = cluster.verb("apply")
     assert done.code == 0, done.err
     for server in SERVERS:

@@ -19,12 +19,10 @@ FAR = {0: "via 198.18.0.2 dev ext0", 1: "via 169.254.0.1 dev int0 onlink"}
 @pytest.fixture(scope="module")
 def following(cluster: Cluster) -> Iterator[Cluster]:
     """The cluster with `routing:`. What comes next changes it, and test_bgp.py looks at what stays when it goes."""
-    before = cluster.spec.read_text()
-    cluster.spec.write_text(before + "routing: {daemon: none, routes: 100000}\n")
-    done = cluster.verb("apply")
-    assert done.code == 0, done.err
-    yield cluster
-    cluster.spec.write_text(before)
+    with cluster.with_spec(cluster.spec.read_text() + "routing: {daemon: none, routes: 100000}\n"):
+        done = cluster.verb("apply")
+        assert done.code == 0, done.err
+        yield cluster
 
 
 def route(cluster: Cluster, verb: str, prefix: str, **options: str) -> None:
