@@ -90,18 +90,35 @@ def _place(path: Path, *, own: bool) -> str:
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         reason = _lacking(item)
         if reason:
             item.add_marker(pytest.mark.skip(reason=reason))
         lab = item.get_closest_marker("lab")
         if lab or item.get_closest_marker("full_kernel"):
-            # What shares labs shares a worker. Groups of many tests are begun first.
+            # What shares labs shares a worker.
             own = lab is not None and lab.kwargs.get("own", False)
             item.add_marker(pytest.mark.xdist_group(f"labs of {_place(item.path, own=own)}"))
         if lab and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(LAB_TEST_S))
+    if hasattr(config, "workerinput"):
+        _long_groups_first(items)
+
+
+def _long_groups_first(items: list[pytest.Item]) -> None:
+    """xdist's workers take groups in this order: the emulated machine first, then rooms of many tests, then the rest.
+
+    xdist itself goes by the number of tests alone (it is told not to: pyproject.toml).
+    """
+    groups = [next((mark.args[0] for mark in item.iter_markers("xdist_group")), None) for item in items]
+    sizes = Counter(groups)
+    machine = {group for group, item in zip(groups, items, strict=True) if item.get_closest_marker("full_kernel")}
+    order = sorted(
+        range(len(items)),
+        key=lambda at: (groups[at] not in machine, groups[at] is None, -sizes[groups[at]], groups[at] or "", at),
+    )
+    items[:] = [items[at] for at in order]
 
 
 def pytest_collection_finish() -> None:
