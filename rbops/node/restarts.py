@@ -85,7 +85,7 @@ def _part(unit: str, config: NodeConfig) -> object:
         # All else it reads anew for each reading.
         return None if config.exporter is None else config.exporter.to_json()
     if unit == SFLOW:
-        ports = [[port.name, port.rate_bps] for port in config.ports]
+        ports = [[port.name, port.rate_bps, port.addresses] for port in config.ports]
         return [None if config.sflow is None else config.sflow.to_json(), ports]
     unread = {key for key in config.dataplane.to_json() if key.endswith("_sha256")}
     if unit == WATCH:

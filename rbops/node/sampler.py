@@ -16,6 +16,7 @@ from rbops.dataplane.base import Plane
 from rbops.dataplane.sampled import Sample, Sampled, Sampling
 from rbops.errors import CheckFailed, Mismatch, Where
 from rbops.node import sflow
+from rbops.node.matched import Matcher
 from rbops.node.schema import SflowConfig
 from rbops.node.state import read_running, write_whole
 from rbops.node.system import System
@@ -84,8 +85,8 @@ class _Port:
 class Sender:
     """Sends until the agent's address changes or a signal ends it; systemd starts it again then.
 
-    ``names``: planned port -> device; ``speeds``: planned port -> bps. ``find`` gives the agent's address.
-    CheckFailed (1) where it cannot send from it.
+    ``names``: planned port -> device; ``speeds``: planned port -> bps. ``find`` gives the agent's address, ``matcher``
+    the routes of sampled packets. CheckFailed (1) where it cannot send from it.
     """
 
     def __init__(
@@ -97,10 +98,11 @@ class Sender:
         system: System,
         find: Callable[[], str],
         status: Path = STATUS,
+        matcher: Matcher | None = None,
     ) -> None:
         self._sflow, self._names, self._plane, self._system = config, names, _sampled(plane), system
         self._counted, self._find, self._status_path = plane.counters, find, status
-        self._speeds = speeds
+        self._speeds, self._matcher = speeds, matcher
         self._ports: dict[str, _Port] = {}
         self._sampling: Sampling | None = None
         self._instance: object = None
@@ -158,6 +160,8 @@ class Sender:
     def close(self) -> None:
         """Sample and send no more."""
         self._socket.close()
+        if self._matcher is not None:
+            self._matcher.close()
         if self._sampling is not None and self._plane.instance() == self._instance:
             self._sampling.set_rate(0)
 
@@ -192,11 +196,9 @@ class Sender:
     def _flow(self, sample: Sample) -> bytes:
         port = self._port(sample.port)
         port.samples += 1
-        return sflow.flow_sample(
-            sflow.FlowSample(
-                port.interface, port.samples, sample.rate, port.pool, port.drops, sample.size, sample.header
-            )
-        )
+        router = None if self._matcher is None else self._matcher.router(sample.header)
+        counts = (port.interface, port.samples, sample.rate, port.pool, port.drops)
+        return sflow.flow_sample(sflow.FlowSample(*counts, sample.size, sample.header, router))
 
     def _counters(self) -> list[bytes]:
         """Of all ports, those of internal cables too."""

@@ -10,14 +10,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-__all__ = ["MOST_BYTES", "Counters", "FlowSample", "counter_sample", "datagrams", "flow_sample"]
+__all__ = ["MOST_BYTES", "Counters", "FlowSample", "Router", "counter_sample", "datagrams", "flow_sample"]
 
 MOST_BYTES = 1400
 """A datagram's longest: one packet of an Ethernet."""
 
 _VERSION = 5
 _FLOW_SAMPLE, _COUNTER_SAMPLE = 1, 2
-_RAW_HEADER, _GENERIC_COUNTERS = 1, 1
+_RAW_HEADER, _GENERIC_COUNTERS, _EXTENDED_ROUTER = 1, 1, 1002
 _ETHERNET = 1  # header_protocol ETHERNET-ISO88023
 _FCS = 4
 _ETHERNET_CSMACD, _FULL_DUPLEX = 6, 1  # IANAifType, ifDirection
@@ -27,10 +27,23 @@ _LONG = 1 << 64
 
 
 @dataclass(frozen=True, slots=True)
+class Router:
+    """The routes of a packet's addresses: ``next_hop`` in 4 or 16 bytes, zeros where none is known, and both lengths.
+
+    A source without a route has the length 0.
+    """
+
+    next_hop: bytes
+    source_length: int
+    destination_length: int
+
+
+@dataclass(frozen=True, slots=True)
 class FlowSample:
     """One frame of an interface: ``sequence`` counts the interface's samples, ``pool`` the frames it received.
 
-    ``drops`` of them were sampled and lost. ``size`` is the frame's without FCS, ``header`` its first bytes.
+    ``drops`` of them were sampled and lost. ``size`` is the frame's without FCS, ``header`` its first bytes, ``router``
+    the routes that it matches (None where that is not known).
     """
 
     interface: int
@@ -40,6 +53,7 @@ class FlowSample:
     drops: int
     size: int
     header: bytes
+    router: Router | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +71,10 @@ class Counters:
 
 
 def flow_sample(sample: FlowSample) -> bytes:
-    """``sample_data`` with a ``flow_sample`` of one ``sampled_header``. Which interface it leaves by is not said."""
+    """``sample_data`` with a ``flow_sample``: a ``sampled_header``, and where it is known an ``extended_router``.
+
+    Which interface it leaves by is not said.
+    """
     padded = sample.header + bytes(-len(sample.header) % 4)
     raw = struct.pack(">4I", _ETHERNET, sample.size + _FCS, _FCS, len(sample.header)) + padded
     head = (
@@ -68,9 +85,15 @@ def flow_sample(sample: FlowSample) -> bytes:
         sample.drops % _WORD,
         sample.interface,
         _UNKNOWN_OUTPUT,
-        1,
+        1 if sample.router is None else 2,
     )
-    return _framed(_FLOW_SAMPLE, struct.pack(">8I", *head) + _framed(_RAW_HEADER, raw))
+    extended = b"" if sample.router is None else _framed(_EXTENDED_ROUTER, _router(sample.router))
+    return _framed(_FLOW_SAMPLE, struct.pack(">8I", *head) + _framed(_RAW_HEADER, raw) + extended)
+
+
+def _router(router: Router) -> bytes:
+    hop = struct.pack(">I", _address_type(router.next_hop)) + router.next_hop
+    return hop + struct.pack(">II", router.source_length, router.destination_length)
 
 
 def counter_sample(counters: Counters) -> bytes:
@@ -98,7 +121,7 @@ def counter_sample(counters: Counters) -> bytes:
 def datagrams(agent: str, first: int, uptime_ms: int, samples: Iterable[bytes]) -> Iterator[bytes]:
     """Datagrams with the samples in order, none longer than MOST_BYTES; ``first``: the number of the first one."""
     packed = ip_address(agent).packed
-    fixed = struct.pack(">II", _VERSION, 1 if len(packed) == 4 else 2) + packed  # noqa: PLR2004 - bytes of IPv4
+    fixed = struct.pack(">II", _VERSION, _address_type(packed)) + packed
     room = MOST_BYTES - len(fixed) - 16
     for number, group in enumerate(_grouped(samples, room)):
         yield fixed + struct.pack(">4I", 0, (first + number) % _WORD, uptime_ms % _WORD, len(group)) + b"".join(group)
@@ -113,6 +136,10 @@ def _grouped(samples: Iterable[bytes], room: int) -> Iterator[list[bytes]]:
         group.append(sample)
     if group:
         yield group
+
+
+def _address_type(packed: bytes) -> int:
+    return 1 if len(packed) == 4 else 2  # noqa: PLR2004 - bytes of IPv4
 
 
 def _framed(form: int, content: bytes) -> bytes:

@@ -21,6 +21,7 @@ from rbops.node.devices import VRF, resolve
 from rbops.node.frrd import Frr, Surroundings
 from rbops.node.generations import Generations
 from rbops.node.installed import Installed
+from rbops.node.matched import Matcher, neighbors
 from rbops.node.restarts import EXPORTER, FIB, SFLOW, WATCH, Started
 from rbops.node.schema import NodeConfig, SflowConfig, load
 from rbops.node.state import State, read_json
@@ -192,7 +193,8 @@ class Views:
         self.started.keep(SFLOW, config, names)
         speeds = {port.name: port.rate_bps for port in config.ports}
         plane, find = self.open_plane(config, names), lambda: str(self.sflow_agent()["agent"])
-        sampler.Sender(wanted, speeds, names, plane, self.system, find).run(say)
+        matcher = Matcher(_own_addresses(config), neighbors(Path(config.routes.file)))
+        sampler.Sender(wanted, speeds, names, plane, self.system, find, matcher=matcher).run(say)
 
     def sflow_off(self) -> None:
         """Sample nothing any more."""
@@ -301,3 +303,12 @@ def _speaks_frr(config: NodeConfig) -> bool:
 def resolve_names(config: NodeConfig, system: System) -> dict[str, str]:
     """Planned port -> device."""
     return {port: device.name for port, device in resolve(config, system).items()}
+
+
+def _own_addresses(config: NodeConfig) -> dict[int, str]:
+    """Family -> an address of the router on this server."""
+    found: dict[int, str] = {}
+    for port in config.kernel_ports:
+        for address in port.addresses if port.kind == "external" else ():
+            found.setdefault(6 if ":" in address else 4, address.partition("/")[0])
+    return found

@@ -50,6 +50,12 @@ class Collector:
                 found[row[0].strip()] = found.get(row[0].strip(), 0) + int(row[1])
         return found
 
+    def routes(self) -> set[tuple[str, ...]]:
+        """(agent, destination, next hop, lengths of source's and destination's prefix) of all samples, by nfdump."""
+        command = ["nfdump", "-R", str(self.folder), "-N", "-q", "-o", "fmt:%ra,%da,%nh,%smk,%dmk"]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        return {tuple(cell.strip() for cell in row) for row in csv.reader(io.StringIO(said)) if len(row) == 5}
+
 
 @pytest.fixture(scope="module")
 def collector(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
@@ -131,6 +137,13 @@ def test_the_estimate_agrees_with_what_was_sent(cluster: Cluster, collector: Col
 
     until(lambda: all(0.95 < share < 1.05 for share in measured().values()), lambda: f"{measured()}, lost {lost}")
     assert sum(lost.values()) * SAMPLING < sum(sent.values()) / 10, lost
+
+
+def test_samples_have_their_route(cluster: Cluster, collector: Collector) -> None:
+    """Of what the self-test sent to the other port's neighbour; the fabric's made-up next hop is not shown."""
+    for number, server in enumerate(cluster.lab.servers):
+        agent, to = load_inventory(cluster.lab.inventory, None).server(server.name).host, f"198.18.{1 - number}.2"
+        until(lambda a=agent, t=to: (a, t, t, "24", "32") in collector.routes(), lambda: f"{collector.routes()}")  # type: ignore[misc]
 
 
 def test_what_servers_say_of_it(cluster: Cluster, collector: Collector) -> None:

@@ -15,6 +15,8 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from rbops.node.matched import Match, Matcher, neighbors
+from rbops.node.sflow import Router
 from tests.node.conftest import Server, command, made_server
 from tests.support.netns import inside
 from tests.support.packets import (
@@ -77,6 +79,23 @@ def wires(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     """A configured server with a management network, on which services listen on all addresses."""
     with made_server(tmp_path_factory.mktemp("server")) as server, managed(server, request.param) as made:
         yield made
+
+
+def test_samples_tell_their_route(wires: Wires) -> None:
+    """As the policy rules have it, with and without VRFs; the management's default route is not the router's."""
+    with inside(f"/proc/{wires.server.pid}/ns/net"):
+        asked = Matcher({4: OWN}, neighbors(wires.server.etc / "routes.csv"))
+    try:
+        found = {to: asked.match(IPv4Address(to).packed) for to in (NEAR, FAR, OUTSIDE)}
+        assert found == {
+            NEAR: Match(24, None),
+            FAR: Match(32, IPv4Address("169.254.1.1").packed),
+            OUTSIDE: None,
+        }
+        far = asked.router(bytes(12) + b"\x08\x00" + bytes(12) + IPv4Address(NEAR).packed + IPv4Address(FAR).packed)
+        assert far == Router(IPv4Address(FAR).packed, 24, 32)
+    finally:
+        asked.close()
 
 
 def serving(device: str) -> list[socket.socket]:

@@ -63,7 +63,8 @@ def test_numbers_wrap_as_their_words_do() -> None:
 @pytest.mark.skipif(shutil.which("tshark") is None, reason="needs tshark")
 def test_tshark_reads_a_datagram(tmp_path: Path) -> None:
     """A reader that others have written: every field is where the specification has it."""
-    flow = sflow.flow_sample(sflow.FlowSample(3, 9, 1000, 5000, 2, 1514, FRAME[:61]))
+    router = sflow.Router(bytes([198, 18, 2, 2]), 24, 19)
+    flow = sflow.flow_sample(sflow.FlowSample(3, 9, 1000, 5000, 2, 1514, FRAME[:61], router))
     counters = sflow.counter_sample(sflow.Counters(4, 6, 10**10, (True, True), 11, 12, 13, 14))
     (datagram,) = sflow.datagrams("10.20.0.5", 77, 1500, [flow, counters])
     udp = struct.pack(">HHHH", 40000, 6343, 8 + len(datagram), 0) + datagram
@@ -86,6 +87,9 @@ def test_tshark_reads_a_datagram(tmp_path: Path) -> None:
         "Dropped packets: 2",
         "Frame Length: 1518",
         "Source Address: 198.18.1.9",
+        "Next hop: 198.18.2.2",
+        "Next hop source mask: 24",
+        "Next hop destination mask: 19",
         "Interface Speed: 10000000000",
     ):
         assert line in said, said
@@ -169,6 +173,26 @@ def test_samples_are_sent_with_what_they_stand_for(sender: Sender, plane: Plane,
     said = json.loads(sender._status_path.read_text())
     assert (said["agent"], said["sampling"]) == ("127.0.0.1", 100)
     assert sender.status() | {"pid": 0} == said | {"pid": 0, "samples": 2, "lost": 1, "datagrams": 2}
+
+
+def test_a_sample_has_the_route_that_its_packet_matched(
+    sender: Sender, plane: Plane, collector: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Routes:
+        def router(self, frame: bytes) -> sflow.Router | None:
+            return sflow.Router(bytes([198, 18, 2, 2]), 24, 19) if frame == FRAME else None
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(sender, "_matcher", Routes())
+    sender.turn()
+    collector.recv(2000)
+    plane.waiting = [Sample("ext0", 60, 100, FRAME), Sample("ext0", 60, 100, FRAME[:30])]
+    sender.turn()
+    (_, known), (_, unknown) = samples(collector.recv(2000))
+    assert [struct.unpack_from(">I", content, 28) for content in (known, unknown)] == [(2,), (1,)]
+    assert struct.unpack(">IIIIII", known[-24:]) == (1002, 16, 1, 0xC6120202, 24, 19)
 
 
 def test_another_load_of_the_data_plane(sender: Sender, plane: Plane, collector: socket.socket) -> None:
