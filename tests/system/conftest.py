@@ -34,6 +34,7 @@ _ORDER = (
     "test_kernel",
     "test_managers",
     "test_tester_systems",
+    "test_sflow_life",
     "test_click",
     "test_click_life",
     "test_click_fly",
