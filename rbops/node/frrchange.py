@@ -13,6 +13,8 @@ __all__ = ["change", "parse"]
 
 Path = tuple[str, ...]
 _AS = re.compile(r"neighbor (\S+) (interface )?remote-as ")
+_THERE = re.compile(r"(interface|vrf) \S+")
+"""Places that are the kernel's: FRR refuses to take them back, and their lines go one by one."""
 _END = re.compile(r"(exit|exit-[a-z-]+|end)")
 
 
@@ -42,6 +44,7 @@ def change(old: str, new: str) -> str:
         # With its AS all goes that is said of a neighbour, in address families too.
         gone = [path for path in gone if path in again or not _is_of(path, place, address)]
         fresh = [path for path in after if path in set(fresh) or _is_of(path, place, address)]
+    gone = [path for path in gone if not _THERE.fullmatch(path[-1])]
     removed = set(gone)
     outermost = [path for path in gone if not any(path[:depth] in removed for depth in range(1, len(path)))]
     return "".join(f"{line}\n" for line in _lines([*map(_taken_back, reversed(outermost)), *fresh]))

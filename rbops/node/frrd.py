@@ -24,6 +24,7 @@ from rbops.errors import CheckFailed, Mismatch, Where
 from rbops.node.daemonuser import not_installed, owner, put, silent
 from rbops.node.devices import VRF
 from rbops.node.frrchange import change
+from rbops.node.frrospf import ospf_session
 
 __all__ = ["Frr", "Surroundings", "load", "sessions", "vtysh"]
 
@@ -100,10 +101,23 @@ class Frr:
         if not (self.run / "bgpd.vty").exists():
             return None
         try:
-            found = sessions(json.loads(ask(self.run / "bgpd.vty", "show bgp vrf all summary json") or "{}"))
+            found = sessions(self._said("bgpd", "show bgp vrf all summary json"))
+            if self._speaks("ospfd"):
+                near = self._said("ospfd", "show ip ospf vrf all neighbor json")
+                routes = self._said("zebra", f"show ip route vrf {VRF} summary json")
+                found.append(ospf_session(near, routes, time.time()))
         except (CheckFailed, ValueError) as error:
             return {"daemon": "frr", "sessions": [], "error": str(error)}
         return {"daemon": "frr", "sessions": found}
+
+    def _said(self, daemon: str, question: str) -> Any:
+        return json.loads(ask(self.run / f"{daemon}.vty", question) or "{}")
+
+    def _speaks(self, daemon: str) -> bool:
+        """Whether it is one of those that run; a socket may be left of an earlier one."""
+        path = self.run / "daemons"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        return any(line.split()[0] == daemon for line in lines)
 
     def _runs(self) -> bool:
         return (self.run / "bgpd.vty").exists() and (self.run / "frr.conf").exists()

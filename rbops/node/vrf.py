@@ -35,11 +35,15 @@ def chosen(config: NodeConfig, system: System) -> bool:
 def check(config: NodeConfig, system: System) -> None:
     """Mismatch (3) where a VRF is asked for and the kernel has none."""
     if config.separation == "vrf" and not available(system):
+        other = "write `router: {separation: auto}`"
+        if config.routing is not None and config.routing.kind == "frr":
+            # It writes OSPF's routes to a VRF's table alone.
+            other += ", or for OSPF `routing: {daemon: bird}`,"
         raise Mismatch(
             "the kernel has no VRFs",
             code="node.no-vrf",
             where=Where(server=config.server),
-            hint="write `router: {separation: auto}` in the spec, or run a kernel with CONFIG_NET_VRF, as Debian's has",
+            hint=f"{other} in the spec, or run a kernel with CONFIG_NET_VRF, as Debian's has",
         )
 
 

@@ -9,7 +9,7 @@ from rbops.affinity.rules import check
 from rbops.dataplane.base import Additions
 from rbops.plan import ClusterPlan, Exporter, Forwarding, LinkRate, Processing, Sflow, Topology, Violation
 from rbops.planning.prediction import Forecast
-from rbops.planning.routing import routing
+from rbops.planning.routing import routing, separation
 from rbops.planning.servers import Built
 from rbops.planning.topology import setting
 from rbops.planning.warnings import unused_routes, warnings
@@ -61,7 +61,7 @@ def _forwarding(spec: Spec, choice: Choice) -> Forwarding:
         flowlet_timeout_s=spec.interconnect.flowlet_timeout_s,
         tunnels=spec.ipsec,
         punts=spec.punts,
-        separation=spec.router.separation,
+        separation=separation(spec),
         services=spec.router.services,
         probe_interval_s=spec.interconnect.probe_interval_s,
         probe_multiplier=spec.interconnect.probe_multiplier,

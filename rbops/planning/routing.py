@@ -12,7 +12,7 @@ from rbops.spec.document import Spec
 from rbops.topology.external import External
 from rbops.topology.external6 import ipv6
 
-__all__ = ["REFLECTED", "routing"]
+__all__ = ["REFLECTED", "routing", "separation"]
 
 REFLECTED = 16
 """From more servers than these on, two of them reflect routes: a full mesh of n has n(n-1)/2 sessions."""
@@ -51,6 +51,13 @@ def routing(spec: Spec, ports: Sequence[External], servers: Sequence[Server]) ->
         paths=wanted.paths,
     )
     return Routing(wanted.daemon, wanted.routes, made)
+
+
+def separation(spec: Spec) -> str:
+    """How servers keep their management network apart: FRR writes OSPF's routes to a VRF's table alone."""
+    wanted = spec.routing
+    needs_vrf = wanted is not None and wanted.daemon == "frr" and bool(wanted.ospf)
+    return "vrf" if needs_vrf else spec.router.separation
 
 
 def _check_frr(

@@ -11,6 +11,7 @@ from typing import Any
 
 from rbops.common.daemons import DAEMONS
 from rbops.common.frrfile import MARK, put_in
+from rbops.node.devices import VRF
 from rbops.render.files import File
 from rbops.render.speaking import Speaking
 from rbops.render.templates import template
@@ -20,6 +21,8 @@ __all__ = ["CONFIG", "frr_files"]
 CONFIG = DAEMONS["frr"].config
 _FILTER = re.compile(r"([^+{]+)(\+|\{(\d+),(\d+)\})?")
 _BITS = {"ip": 32, "ipv6": 128}
+_OSPF_TAG = 1380077392
+"""Of what the router announces by OSPF, BIRD's too: it does not come back."""
 _MIXED = 1 << 20
 """The tag of IPv4 routes whose next hop is an IPv6 address that all servers know."""
 
@@ -47,6 +50,11 @@ def frr_files(here: Speaking, digest: str) -> tuple[File, ...]:
         own6=here.own6,
         servers=list(here.servers()),
         neighbors=[_neighbor(near, tag) for tag, near in enumerate(here.neighbors(), 1)],
+        ospf=here.areas(),
+        # FRR 8.4 announces a default route without a tag: who announces it must not learn it.
+        announces_default=bool(speaks.neighbors) or "0.0.0.0/0" in speaks.announce,
+        ospf_tag=_OSPF_TAG,
+        vrf=VRF,
     )
     return (File(CONFIG, text),)
 

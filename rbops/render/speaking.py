@@ -94,7 +94,9 @@ class Speaking:
             {
                 "id": area,
                 "ports": [
-                    {"network": _network(ports[each.port]), "cost": each.cost} for each in own if each.area == area
+                    {"port": each.port, "network": _network(ports[each.port]), "cost": each.cost}
+                    for each in own
+                    if each.area == area
                 ],
             }
             for area in sorted({each.area for each in own})

@@ -112,5 +112,5 @@ def _session(row: Mapping[str, Any]) -> tuple[Cell, ...]:
     state = str(row["info"] or ("up" if row["up"] else "down"))
     near = str(row.get("description") or row.get("neighbor") or "-")
     shown: Cell = state if row["up"] else Styled(state, "bad")
-    counts = (f"{row[key]:,}" for key in ("imported", "exported"))
+    counts = ("-" if row[key] is None else f"{row[key]:,}" for key in ("imported", "exported"))
     return row["server"], str(row["name"]), near, shown, str(row["since"]), *counts

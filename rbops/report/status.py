@@ -232,9 +232,7 @@ def _session(name: str, session: Mapping[str, Any]) -> tuple[str | Styled, ...]:
         str(session.get("as", "-")),
         str(session["info"]) if session["up"] else Styled(str(session["info"] or "down"), "bad"),
         str(session["since"]),
-        f"{session['imported']:,}",
-        "-" if session["filtered"] is None else f"{session['filtered']:,}",
-        f"{session['exported']:,}",
+        *("-" if session[what] is None else f"{session[what]:,}" for what in ("imported", "filtered", "exported")),
     )
 
 

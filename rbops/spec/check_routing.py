@@ -34,8 +34,9 @@ def check_routing(parts: Parts, routing: Routing | None, base: FilePath) -> Iter
     if routing is None:
         return
     yield from _conflicts(parts, routing)
-    if routing.daemon == "frr" and routing.ospf:
-        message, hint = "rbops has OSPF with BIRD alone", "write `daemon: bird`, or `config:` with a file of your own"
+    if routing.daemon == "frr" and routing.ospf and text_at(parts.root, "router", "separation") == "rules":
+        message = "FRR writes OSPF's routes to the table of a VRF alone, and `separation: rules` has none"
+        hint = "leave `separation` out where the servers' kernels have VRFs, else write `daemon: bird`"
         yield located(parts.root, ("routing", "ospf"), message, hint, key=True, code="spec.unsupported")
     yield from _neighbors(parts, routing, base)
     for number, prefix in enumerate(routing.announce):

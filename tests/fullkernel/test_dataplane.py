@@ -13,7 +13,12 @@ ROOT = Path(__file__).parents[2]
 
 LOADED = ("tests.dataplane.test_loader", "tests.dataplane.test_verifier", "tests.dataplane.test_sampling")
 TUNNELS = ("tests.fullkernel.tunnels_live",)
-MANAGED = ("tests.node.test_management", "tests.node.test_live", "tests.node.test_routing_live")
+MANAGED = (
+    "tests.node.test_management",
+    "tests.node.test_live",
+    "tests.node.test_routing_live",
+    "tests.node.test_frr_ospf",
+)
 
 # Of the loader what asks something of the kernel: loading, replacing programs and memory. What counts lost packets is
 # nothing for an emulated processor. Bridges are in every kernel, and filters the same in all: the tests of the node
@@ -21,8 +26,8 @@ MANAGED = ("tests.node.test_management", "tests.node.test_live", "tests.node.tes
 CHOSEN = (
     "test_loader and (second_apply or new_program or new_configuration or what_packets or half_there or not_planned) "
     "or test_sampling and (as_it_came_in or another_rate) "
-    "or test_verifier or tunnels_live or test_routing_live or (test_management and not filter or test_live) "
-    "and (routed or in_use and not br0 or a_vrf_is_refused)"
+    "or test_verifier or tunnels_live or test_routing_live or test_frr_ospf and not refused "
+    "or (test_management and not filter or test_live) and (routed or in_use and not br0 or a_vrf_is_refused)"
 )
 
 
@@ -57,7 +62,8 @@ def test_programs_load_and_are_swapped(machine: dict[str, list[str]], module: st
 def test_the_management_is_kept_apart_by_a_vrf(machine: dict[str, list[str]], module: str) -> None:
     """The same frames as on a kernel without VRFs, one set of routes suffices here; ports below bonds and VLANs.
 
-    BIRD's sessions are in the VRF too, and what follows the kernel's routes. A revert leaves nothing of the VRF.
+    BIRD's sessions are in the VRF too, and what follows the kernel's routes; FRR has OSPF there alone. A revert leaves
+    nothing of the VRF.
     """
     assert set(machine[module]) == {"passed"}
 

@@ -55,6 +55,18 @@ def test_a_neighbour_goes_before_what_it_uses() -> None:
     ]
 
 
+def test_a_port_and_a_vrf_stay_where_their_lines_go() -> None:
+    """They are the kernel's: FRR refuses to take them back, with exit status 0."""
+    old = "vrf rbops\n ip route 192.0.2.0/24 reject\nexit-vrf\ninterface ext0\n ip ospf area 0\n ip ospf cost 7\nexit\n"
+    assert change(old, old.replace("cost 7", "cost 8")).splitlines() == [
+        "interface ext0", " no ip ospf cost 7", " ip ospf cost 8",
+    ]  # fmt: skip
+    assert change(old, "").splitlines() == [
+        "interface ext0", " no ip ospf cost 7", " no ip ospf area 0", "exit",
+        "vrf rbops", " no ip route 192.0.2.0/24 reject",
+    ]  # fmt: skip
+
+
 def test_a_neighbour_by_its_port_gets_a_new_as() -> None:
     old = "router bgp 1\n neighbor ext0 interface remote-as 2\n neighbor ext0 timers connect 10\n"
     assert change(old, old.replace("remote-as 2", "remote-as 3")).splitlines() == [

@@ -19,6 +19,7 @@ from rbops.common.frrfile import MARK
 from rbops.errors import CheckFailed, Mismatch
 from rbops.node import frrun
 from rbops.node.frrd import Frr, Surroundings, ask, sessions
+from rbops.node.frrospf import ospf_session
 from tests.support.errors import raises
 
 ROOT = Path(__file__).parents[2]
@@ -173,6 +174,19 @@ def test_what_sessions_say() -> None:
     assert (one["imported"], one["filtered"], one["exported"]) == (4, None, 7)
     assert (two["name"], two["description"], two["up"], two["info"]) == ("198.18.1.1", "mine", False, "Active")
     assert sessions({}) == []
+
+
+def test_what_ospf_says() -> None:
+    near = {"rbops": {"vrfName": "rbops", "vrfId": 2, "neighbors": {
+        "192.0.2.1": [{"converged": "Full", "upTimeInMsec": 5000}, {"converged": "Full", "upTimeInMsec": 9000}],
+        "192.0.2.2": [{"converged": "Init", "upTimeInMsec": 99000}],
+    }}}  # fmt: skip
+    routes = {"routes": [{"fib": 3, "rib": 4, "type": "ospf"}, {"fib": 9, "rib": 9, "type": "ebgp"}], "routesTotal": 13}
+    found = ospf_session(near, routes, 1_000_009.0)
+    assert (found["info"], found["imported"], found["filtered"], found["exported"]) == ("Running", 3, None, None)
+    assert found["since"] == time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(1_000_000))
+    alone = ospf_session({"rbops": {"neighbors": {}}}, {}, 1_000_009.0)
+    assert (alone["info"], alone["since"], alone["imported"], alone["up"]) == ("Alone", "-", 0, True)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -148,6 +149,46 @@ def test_what_servers_must_know_is_as_with_bird(tmp_path: Path) -> None:
     assert (frr.keys, frr.sessions) == (bird.keys, bird.sessions)
 
 
+OSPF = "ospf: [{port: 0, area: 1, cost: 7}, {port: 3}]"
+
+
+def test_ospf_on_the_ports_that_speak_it(tmp_path: Path) -> None:
+    made = plan(tmp_path, more=OSPF)
+    zero, one, three = (config(made, name) for name in ("n0", "n1", "n3"))
+    assert "interface @port0@\n ip ospf area 0.0.0.1\n ip ospf cost 7\nexit\n" in zero
+    assert "interface @port3@\n ip ospf area 0.0.0.0\n ip ospf cost 10\nexit\n" in three
+    assert "router ospf@vrf@\n ospf router-id 198.18.0.1\n" in zero
+    assert "vrf rbops\n ip protocol ospf route-map rbops-ospf-in\n" in zero
+    assert " ip route 198.51.100.0/24 reject 250\nexit-vrf\n" in zero
+    assert (zero.count("redistribute ospf"), zero.count("redistribute bgp")) == (1, 1)
+    assert "ospf" not in one
+    part = node_part(made, made.server("n0"))
+    assert part is not None
+    assert ("ip/89", "198.18.0.0/24") in {(each.service, each.source) for each in part.sessions}
+
+
+def test_a_default_route_is_learnt_by_ospf_or_announced_by_it(tmp_path: Path) -> None:
+    """Never both: FRR 8.4 announces it without the tag by which the router knows its own."""
+    text = SPEC.format(ports=4, more=OSPF)
+    alone = text[: text.index("  neighbors:")] + f"  {OSPF}\n"
+    own = alone.replace("announce: [", "announce: [0.0.0.0/0, ")
+    refused, announced = "match ip address prefix-list rbops-default", "default-information originate"
+    for spec, announces in ((text, True), (alone, False), (own, True)):
+        found = config(planned(tmp_path, spec), "n0")
+        assert (refused in found, announced in found) == (announces, announces)
+
+
+def test_ospf_needs_a_vrf(tmp_path: Path) -> None:
+    def separation(made: ClusterPlan) -> set[str]:
+        files = (next(f for f in render(made).files_of(name) if f.path.endswith("node.json")) for name in ("n0", "n1"))
+        return {json.loads(file.content)["separation"] for file in files}
+
+    assert separation(plan(tmp_path, more=OSPF)) == {"vrf"}
+    assert separation(plan(tmp_path)) == {"auto"}
+    bird = SPEC.format(ports=4, more=OSPF).replace("daemon: frr", "daemon: bird")
+    assert separation(planned(tmp_path, bird)) == {"auto"}
+
+
 def test_files_and_roles_are_there_where_it_is_planned(tmp_path: Path) -> None:
     rendered = render(plan(tmp_path))
     site = next(file.content.decode() for file in rendered.top if file.path == "site.yml")
@@ -166,7 +207,7 @@ def test_two_servers_reflect_routes_from_a_size_on(tmp_path: Path) -> None:
 
 
 @needs_frr
-@pytest.mark.parametrize("more", ["", "graceful_restart: false\n  paths: 1", "router_ids: {n0: 192.0.2.1}"])
+@pytest.mark.parametrize("more", ["", "graceful_restart: false\n  paths: 1", "router_ids: {n0: 192.0.2.1}", OSPF])
 def test_frr_takes_it(tmp_path: Path, more: str) -> None:
     assert check_daemon(plan(tmp_path, more=more))
 
