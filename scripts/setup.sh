@@ -9,10 +9,10 @@ cd "$(dirname "$0")/.."
 # transport; people ping from testers; graphviz reads the graphs that are written, groff and mandoc the man pages;
 # tshark reads captures; iperf3 is the self-test's TCP; bird2 and frr are what other ASs run in tests, and bird2 looks
 # at what servers are to run; prometheus reads the servers' metrics in tests, nfdump-sflow their samples; iptables is a
-# filter of the machine's that a lab is to be reached through.
+# filter of the machine's that a lab is to be reached through; strongSwan is a tunnel's peer, and the servers' own.
 packages="python3 python3-venv clang llvm libbpf-dev libbpf1 g++ systemd-container mmdebstrap
 openssh-client iproute2 ethtool bpftool iputils-ping procps graphviz groff-base mandoc nftables iptables tshark
-bird2 frr iperf3 prometheus nfdump nfdump-sflow"
+bird2 frr iperf3 prometheus nfdump nfdump-sflow charon-systemd libstrongswan-standard-plugins"
 
 # shellcheck source=scripts/packages.sh
 . scripts/packages.sh

@@ -12,6 +12,7 @@ from ansible.plugins.action import ActionBase
 
 _WORDS = re.compile(rb"\s*([0-9a-fA-F]{32})\s+([0-9a-fA-F]{32})\s*")
 _PASSWORD = re.compile(rb"([!#-\[\]-~]{1,80})\r?\n?")
+_PSK = re.compile(rb"([ -~]{20,200})\r?\n?")
 _HEX = re.compile(rb"[0-9a-f]+")
 _ESP = {"aes128gcm16": [40, 40], "aes256gcm16": [72, 72], "aes128-sha256": [32, 64, 32, 64]}
 _LONGEST = 200
@@ -24,7 +25,7 @@ class ActionModule(ActionBase):
     The task's own ``no_log`` would hide from reports, too, whether anything changed and what went wrong.
     """
 
-    _VALID_ARGS = frozenset({"dest", "keys", "tunnels", "passwords"})
+    _VALID_ARGS = frozenset({"dest", "keys", "tunnels", "ike", "passwords"})
 
     def run(self, tmp=None, task_vars=None):
         """Read the files, and have the server's one made equal to them."""
@@ -33,9 +34,12 @@ class ActionModule(ActionBase):
         passwords = self._task.args.get("passwords") or []
         content = "".join(_definitions(number, name) for number, name in enumerate(names))
         content += "".join(_password(name, path) for name, path in passwords)
-        tunnels = self._task.args.get("tunnels") or []
+        tunnels = [each for each in self._task.args.get("tunnels") or [] if "ike" not in each]
         content += "".join(_esp_line(each["cipher"], each["keys"]) for each in tunnels)
-        names = [*names, *(each["keys"] for each in tunnels), *(path for _, path in passwords)]
+        own = [each for each in self._task.args.get("ike") or [] if "ike" in each and each["own"]]
+        content += "".join(_ike_line(each["number"], each["ike"]["secret"]) for each in own)
+        names = [*names, *(each["keys"] for each in tunnels), *(each["ike"]["secret"] for each in own)]
+        names += [path for _, path in passwords]
         with self._unlogged():
             found = self._execute_module(
                 module_name="rbops_keys",
@@ -76,6 +80,14 @@ def _esp_line(cipher, name):
     if [len(word) for word in words] != _ESP.get(cipher) or not all(_HEX.fullmatch(word) for word in words):
         raise AnsibleActionFail(f"{name} does not hold the keys that {cipher} asks for")
     return b" ".join(words).decode() + "\n"
+
+
+def _ike_line(number, path):
+    """What rbops-node reads of a tunnel's pre-shared key."""
+    word = _PSK.fullmatch(_read(path, _LONGEST + 3))
+    if not word:
+        raise AnsibleActionFail(f"{path} does not hold one pre-shared key of 20 to 200 printable characters")
+    return f"{number} psk {word[1].hex()}\n"
 
 
 def _password(name, path):

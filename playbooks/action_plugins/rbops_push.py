@@ -14,7 +14,7 @@ from ansible.plugins.action import ActionBase
 _SHOWN_BYTES = 104448
 _PYTHON = "/usr/bin/python3"
 _NOT_FOUND = 127
-_DAEMONS = ("bird", "frr")
+_DAEMONS = ("bird", "frr", "ike")
 # Reads the server's half and runs it; what follows on standard input is for that.
 _START = "import sys; exec(compile(sys.stdin.buffer.read({}), 'rbops_push', 'exec'))"
 _PROGRAM = os.path.join(os.path.dirname(os.path.dirname(__file__)), "library", "rbops_push.py")
@@ -192,7 +192,7 @@ def _tree(tree):
 
 
 def _kept(planned):
-    """What stays on the server: what is planned, and the passwords of a planned daemon, which are in no folder here."""
+    """What stays on the server: what is planned, and the secrets of a planned daemon, which are in no folder here."""
     found = [dest for _, dest, _ in planned]
     return [*found, *(f"/etc/rbops/{name}/keys.conf" for name in _DAEMONS if f"/etc/rbops/{name}/{name}.conf" in found)]
 

@@ -19,7 +19,12 @@ options:
     type: list
     elements: path
   tunnels:
-    description: Tunnels of the kernel, each with C(cipher) and C(keys), its key file; a line each, for rbops-node.
+    description: Tunnels of the kernel, each with C(cipher) and C(keys), its key file; a line each, but those of IKE.
+    type: list
+    elements: dict
+  ike:
+    description:
+      - Tunnels of the kernel; of those that this server negotiates keys for, the pre-shared key in C(ike.secret).
     type: list
     elements: dict
   passwords:

@@ -111,10 +111,11 @@ SHOWN_BYTES = 104448
 PROGRAM = "/usr/sbin/rbops-node"
 UNITS = "/etc/systemd/system/"
 BOOT, WATCH, FIB = "rbops.service", "rbops-watch.service", "rbops-fib.service"
-# Routing daemons: of the package, the unit that it brings, and rbops's own.
+# Daemons: of the package, the unit that it brings, and rbops's own.
 DAEMONS = {
     "bird2": ("bird.service", "rbops-bird.service"),
     "frr": ("frr.service", "rbops-frr.service"),
+    "charon-systemd": ("strongswan.service", "rbops-ike.service"),
 }
 EXPORTER = "rbops-exporter.service"
 SFLOW = "rbops-sflow.service"

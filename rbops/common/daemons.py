@@ -1,10 +1,10 @@
-"""The routing daemons that rbops runs: their names, packages and units."""
+"""The daemons of others that rbops runs, for routes and for IKE: their names, packages and units."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["DAEMONS", "PORT_FILES", "UNITS", "Program"]
+__all__ = ["DAEMONS", "IKE", "PORT_FILES", "PROGRAMS", "UNITS", "Program"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +40,16 @@ DAEMONS = {
     "bird": Program("bird", ("bird2",), ("bird",)),
     "frr": Program("frr", ("frr",), ("frr", "frrvty")),
 }
-"""By the word in a spec."""
+"""The routing daemons, by the word in a spec."""
+
+IKE = Program("ike", ("charon-systemd", "libstrongswan-standard-plugins"), ())
+"""strongSwan, for tunnels that have their keys by IKE. The plugins are AES-GCM and the elliptic curves."""
+
+PROGRAMS = {**DAEMONS, IKE.name: IKE}
+"""All of them."""
 
 PORT_FILES = ("port", "radv")
 """What BIRD's configuration includes for an external port, as ``port0.conf``: the server alone knows its device."""
 
-UNITS = tuple(program.unit for program in DAEMONS.values())
-"""The services of all of them; a server runs one at most."""
+UNITS = tuple(program.unit for program in PROGRAMS.values())
+"""The services of all of them; a server runs one that routes at most."""

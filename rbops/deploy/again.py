@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from rbops.common.daemons import DAEMONS
+from rbops.common.daemons import PROGRAMS
 from rbops.dataplane import registry
 from rbops.deploy.events import TaskEvent
 from rbops.deploy.keys import Keys
@@ -91,7 +91,7 @@ def _ask(what: Push, session: Session) -> dict[str, Any]:
     """One server's answer."""
     files = what.rendered.files_of(session.target.name)
     keep = [file.path for file in files]
-    daemons = [kind for kind in DAEMONS.values() if kind.config in keep]
+    daemons = [kind for kind in PROGRAMS.values() if kind.config in keep]
     request = {
         "step": "again",
         "run": what.run.id,

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rbops.common.daemons import DAEMONS
+from rbops.common.daemons import DAEMONS, IKE
 from rbops.dataplane.click.controller.files import ETC, KEYS
 from rbops.plan import ClusterPlan
 from rbops.render.ipsec import FILE as ESP_PATH
-from rbops.render.ipsec import kernel_tunnels
+from rbops.render.ipsec import ike_tunnels, kernel_tunnels, static_tunnels
 from rbops.render.speaking import node_part
-from rbops.spec.keyfile import click_keys, daemon_keys, esp_keys
+from rbops.spec.keyfile import click_keys, daemon_keys, esp_keys, ike_keys
 
 __all__ = [
     "ESP_PATH",
@@ -27,6 +27,7 @@ __all__ = [
     "keys_of_plan",
     "keys_of_project",
     "passwords_of",
+    "secrets_of",
     "tunnel_words",
 ]
 
@@ -71,9 +72,15 @@ def kernel_keys_of(files: Iterable[tuple[str, str]]) -> Keys:
 
 
 def tunnel_words(plan: ClusterPlan) -> tuple[tuple[bytes, ...], ...]:
-    """The keys of each of the kernel's tunnels, of both directions, to stand in for a peer; Mismatch (3) as above."""
-    text = esp_keys((tunnel.cipher, tunnel.keys) for tunnel in kernel_tunnels(plan))
+    """The static keys of each of the kernel's tunnels, both ways, to stand in for a peer; Mismatch (3) as above."""
+    text = esp_keys((tunnel.cipher, str(tunnel.keys)) for tunnel in static_tunnels(plan))
     return tuple(tuple(bytes.fromhex(word.decode()) for word in line.split()) for line in text.splitlines())
+
+
+def secrets_of(files: Iterable[tuple[int, str]]) -> Keys:
+    """What IKE needs at a server, as (tunnel's number, file). Mismatch (3) for a file that cannot be used."""
+    pairs = tuple(files)
+    return Keys(tuple(path for _, path in pairs), ike_keys(pairs), IKE.keys, "secrets of no tunnel")
 
 
 def passwords_of(daemon: str, files: Iterable[tuple[str, str]]) -> Keys:
@@ -92,11 +99,17 @@ def _all_passwords(daemon: str | None, files: Iterable[tuple[str, str]]) -> tupl
 def keys_of_plan(plan: ClusterPlan) -> dict[str, tuple[Keys, ...]]:
     """Server -> the files with keys that it is to have. Mismatch (3) as above."""
     inside = kernel_tunnels(plan)
-    tunnels = keys_of(tunnel.keys for tunnel in plan.forwarding.tunnels if tunnel not in inside)
-    kernels = kernel_keys_of((tunnel.cipher, tunnel.keys) for tunnel in inside)
+    tunnels = keys_of(str(tunnel.keys) for tunnel in plan.forwarding.tunnels if tunnel not in inside)
+    kernels = kernel_keys_of((tunnel.cipher, str(tunnel.keys)) for tunnel in static_tunnels(plan))
+    secrets = {
+        server.name: secrets_of(
+            (each.spi, each.ike.psk) for each in ike_tunnels(plan) if each.ike and each.local in server.own_addresses
+        )
+        for server in plan.servers
+    }
     parts = {server.name: node_part(plan, server) for server in plan.servers}
     return {
-        name: (tunnels, kernels, *_all_passwords(part.kind if part else None, part.keys if part else ()))
+        name: (tunnels, kernels, secrets[name], *_all_passwords(part.kind if part else None, part.keys if part else ()))
         for name, part in parts.items()
     }
 
@@ -108,10 +121,13 @@ def keys_of_project(project: Path) -> dict[str, tuple[Keys, ...]]:
         node: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         routing = node.get("routing") or {}
         pairs = [(name, file) for name, file in routing.get("keys", ())]
-        kernels = [(each["cipher"], each["keys"]) for each in (node.get("ipsec") or {}).get("tunnels", ())]
+        tunnels = (node.get("ipsec") or {}).get("tunnels", ())
+        kernels = [(each["cipher"], each["keys"]) for each in tunnels if "ike" not in each]
+        secrets = [(each["number"], each["ike"]["secret"]) for each in tunnels if "ike" in each and each["own"]]
         found[path.parents[2].name] = (
             keys_of(node["dataplane"].get("ipsec_keys", ())),
             kernel_keys_of(kernels),
+            secrets_of(secrets),
             *_all_passwords(routing.get("daemon"), pairs),
         )
     return found

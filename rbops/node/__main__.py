@@ -86,6 +86,7 @@ def _verb(name: str) -> Callable[[Node, argparse.Namespace], int]:
         "watch": _watch,
         "fib": _fib,
         "daemon": _daemon,
+        "ike": _ike,
         "sample": _sample,
         "export": _export,
         "sflow": _sflow,
@@ -237,6 +238,14 @@ def _daemon(node: Node, options: argparse.Namespace) -> int:
     if options.step == "reload":
         return _print({"said": node.reload_daemon()}, options)
     return _print(node.daemon_status() or {"daemon": None, "sessions": []}, options)
+
+
+def _ike(node: Node, options: argparse.Namespace) -> int:
+    if options.step == "run":
+        node.ike.become()
+    if options.step == "load":
+        return _print(dict(node.load_ike()), options)
+    return _print({"tunnels": {str(number): state for number, state in node.ike_status().items()}}, options)
 
 
 def _sample(node: Node, options: argparse.Namespace) -> int:

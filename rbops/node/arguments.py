@@ -36,6 +36,7 @@ _VERBS = {
     "fib": "for rbops-fib.service: let the data plane's table follow the kernel's; or compare, watch, get ADDRESS",
     "daemon": "for rbops-bird.service and rbops-frr.service: prepare the routing daemon's files, reload them, run "
     "FRR's programs, or say what the sessions are; frr: lines for an FRR of your own",
+    "ike": "for rbops-ike.service: be strongSwan, give it connections and secrets, or say what its tunnels are",
     "sample": "all that is measured now, for `rbops status`: counters, queues, cores, cables, routes, sessions",
     "export": "for rbops-exporter.service: metrics for Prometheus on the management addresses",
     "sflow": "for rbops-sflow.service: samples of frames and ports' counters to an sFlow collector",
@@ -98,6 +99,7 @@ def _options() -> tuple[tuple[tuple[str, ...], str, dict[str, Any]], ...]:
             {"nargs": "*", "metavar": "get ADDRESS", "help": "where packets for an address go, and why"},
         ),
         (("daemon",), "step", {"choices": ("prepare", "reload", "run", "status", "frr"), "help": "what to do"}),
+        (("ike",), "step", {"choices": ("run", "load", "status"), "help": "what to do"}),
         (("sample",), "--openmetrics", {**flag, "help": "as OpenMetrics text"}),
         (("export",), "--addresses", {**flag, "help": "say where it would listen, and end"}),
         (("sflow",), "--agent", {**flag, "help": "say where it would send, and from where, and end"}),

@@ -6,7 +6,7 @@ import os
 import pwd
 from pathlib import Path
 
-from rbops.common.daemons import DAEMONS
+from rbops.common.daemons import PROGRAMS
 from rbops.errors import CheckFailed, Mismatch
 from rbops.node.state import write_whole
 
@@ -30,7 +30,7 @@ def put(path: Path, data: bytes, ids: tuple[int, int]) -> None:
 
 def not_installed(daemon: str) -> Mismatch:
     """Its package is not there."""
-    package = DAEMONS[daemon].packages[0]
+    package = PROGRAMS[daemon].packages[0]
     return Mismatch(f"{daemon} is not installed", code="node.not-installed", hint=f"apt-get install {package}")
 
 
@@ -39,5 +39,5 @@ def silent(daemon: str, reason: str) -> CheckFailed:
     return CheckFailed(
         f"{daemon} does not answer: {reason}",
         code="node.daemon-silent",
-        hint=f"look at `journalctl -u {DAEMONS[daemon].unit}`",
+        hint=f"look at `journalctl -u {PROGRAMS[daemon].unit}`",
     )

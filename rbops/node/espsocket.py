@@ -30,7 +30,7 @@ def hold(config: TunnelConfig, *, in_vrf: bool, wait: Callable[[float], object] 
     """
     peers: dict[str, set[str]] = {}
     for tunnel in config.tunnels:
-        if tunnel.own and tunnel.udp:
+        if tunnel.own and tunnel.udp and tunnel.ike is None:
             peers.setdefault(tunnel.local, set()).add(tunnel.peer)
     while peers:
         with ExitStack() as held:

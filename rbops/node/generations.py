@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rbops.common.daemons import DAEMONS
+from rbops.common.daemons import PROGRAMS
 from rbops.dataplane import registry
 from rbops.errors import Mismatch, Where
 from rbops.node.installed import Installed
@@ -34,8 +34,8 @@ _MANIFEST = "manifest.json"
 _COST = 1 << 14
 _MEMORY = 64 << 20
 _NAME = re.compile(r"[0-9]{6}")
-_PASSWORDS = tuple(program.keys.removeprefix("/etc/rbops/") for program in DAEMONS.values())
-"""Of the routing daemons' sessions, below /etc/rbops."""
+_PASSWORDS = tuple(program.keys.removeprefix("/etc/rbops/") for program in PROGRAMS.values())
+"""Of routing daemons' sessions and of IKE, below /etc/rbops."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -250,6 +250,12 @@ def _tunnels(reading: Mapping[str, Any]) -> Iterator[Family]:
         samples = [(labels, counted[unit]) for labels, counted in ends]
         text = f"{unit.capitalize()} that a tunnel's association encrypted (out) or decrypted (in)."
         yield _family(reading, f"tunnel_{unit}", "counter", text, samples, unit)
+    states = [
+        ({"tunnel": str(each["tunnel"]), "peer": str(each["peer"])}, int(each["ike"]["state"] == "up"))
+        for each in reading.get("tunnels", ())
+        if "ike" in each
+    ]
+    yield _family(reading, "tunnel_up", "gauge", "Whether IKE has negotiated a tunnel's keys.", states)
     errors = [
         ({**{name: labels[name] for name in ("tunnel", "peer")}, "reason": reason}, counted[reason])
         for labels, counted in ends

@@ -115,7 +115,7 @@ def hops(
     except (OSError, ValueError) as error:
         raise Mismatch(f"{prefix} is not a valid prefix", code="node.route", where=Where(file="routes.csv")) from error
     if not ipv6:
-        found |= _tunnels(config)
+        found |= _tunnels(config, devices)
     return found | _own(config, devices, ipv6=ipv6)
 
 
@@ -142,13 +142,16 @@ def _own(config: NodeConfig, devices: Mapping[str, str], *, ipv6: bool) -> dict[
     return found
 
 
-def _tunnels(config: NodeConfig) -> dict[tuple[int, int], Hop]:
-    """What is behind tunnels: by their interfaces."""
-    return {
-        (int(net.network_address), net.prefixlen): Hop(None, tunnel.device, onlink=False, source=None)
-        for tunnel in config.tunnels
-        for net in map(IPv4Network, tunnel.prefixes)
-    }
+def _tunnels(config: NodeConfig, devices: Mapping[str, str]) -> dict[tuple[int, int], Hop]:
+    """What is behind tunnels: by their interfaces, or to the kernel of the server that encrypts."""
+    found: dict[tuple[int, int], Hop] = {}
+    for tunnel in config.tunnels:
+        hop: Hop | None = Hop(None, tunnel.device, onlink=False, source=None)
+        if not tunnel.encrypts and tunnel.ike is not None:
+            hop = _hop(RouteTarget(tunnel.ike.port, 0, ""), config, devices, ipv6=False)
+        if hop is not None:
+            found |= {(int(net.network_address), net.prefixlen): hop for net in map(IPv4Network, tunnel.prefixes)}
+    return found
 
 
 def _connected(config: NodeConfig, devices: Mapping[str, str], *, ipv6: bool) -> dict[tuple[int, int], Hop]:
@@ -181,6 +184,9 @@ def neighbors(table: Sequence[Row], config: NodeConfig, devices: Mapping[str, st
         return found
     for ipv6 in (False, True):
         targets = {(t.port, t.adjacency): t for t in _targets([row for row in table if (":" in row[0]) == ipv6])}
+        if not ipv6:
+            elsewhere = (each.ike.port for each in config.tunnels if each.ike is not None and not each.encrypts)
+            targets |= {(port, 0): RouteTarget(port, 0, "") for port in elsewhere if (port, 0) not in targets}
         for (port, _), target in sorted(targets.items()):
             device = _fabric_device(port, config, devices)
             if device is not None:

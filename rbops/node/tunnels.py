@@ -24,6 +24,10 @@ from rbops.node.system import System
 
 __all__ = ["Facts", "carry_out", "check", "counted", "devices", "lacking", "links", "protection", "read"]
 
+_COUNTED = {
+    "out": {"packets": "packets", "bytes": "octets"},
+    "in": {"packets": "packets", "bytes": "octets", "replayed": "replayed", "failed": "failed"},
+}
 _GUARD = PROTOCOL + 1
 _LAST = 4294967295
 """The metric of routes that are taken where no other of the same prefix is there."""
@@ -56,12 +60,12 @@ class Facts:
 
 def devices(config: NodeConfig) -> list[str]:
     """The interfaces that lead into tunnels."""
-    return [tunnel.device for tunnel in config.tunnels]
+    return [tunnel.device for tunnel in config.tunnels if tunnel.encrypts]
 
 
 def check(config: NodeConfig, system: System) -> None:
     """Mismatch (3) with the option that this server's kernel lacks: a network namespace of its own tries it."""
-    for algorithm in sorted({CIPHERS[tunnel.cipher][0] for tunnel in config.tunnels}):
+    for algorithm in sorted({CIPHERS[tunnel.cipher][0] for tunnel in config.tunnels if tunnel.encrypts}):
         words, digits, _ = _ALGORITHMS[algorithm]
         keys = words.format("01" * (digits // 2), "01" * 32)
         lines = (
@@ -94,7 +98,7 @@ def links(config: NodeConfig, now: Mapping[str, Device], facts: Mapping[str, tup
     """
     mtu = min((port.mtu for port in config.kernel_ports if port.kind == "external"), default=1500)
     found = []
-    for tunnel in config.tunnels:
+    for tunnel in (each for each in config.tunnels if each.encrypts):
         name, device = tunnel.device, now.get(tunnel.device)
         subject = f"tunnel {tunnel.number}"
         make, gone = Ip(f"link add {name} type xfrm if_id {tunnel.number}"), Ip(f"link del {name}")
@@ -106,7 +110,7 @@ def links(config: NodeConfig, now: Mapping[str, Device], facts: Mapping[str, tup
         found += [
             Setting(subject, key, have, want, (Ip(f"link set dev {name} {do}"),)) for key, have, want, do in wants
         ]
-    lent = {tunnel.local for tunnel in config.tunnels if not tunnel.own}
+    lent = {tunnel.local for tunnel in config.tunnels if not tunnel.own and tunnel.encrypts}
     for address in sorted(lent):
         line = f"{address}/32 dev lo"
         have = "present" if f"{address}/32" in facts.get("lo", ()) else "absent"
@@ -123,19 +127,23 @@ def read(config: NodeConfig, system: System) -> Facts:
     done = system.run(("ip", "-json", "route", "show", "table", str(TABLE), "proto", str(_GUARD)))
     routes = json.loads(done.stdout or "[]") if done.returncode == 0 else []
     return Facts(
-        tuple(state for state in xfrm.states() if state.number in numbers),
+        tuple(state for state in xfrm.states() if state.number in numbers and not state.negotiated),
         tuple(policy for policy in xfrm.policies() if policy.number in numbers),
         frozenset(_prefix(str(route["dst"])) for route in routes),
     )
 
 
 def protection(config: TunnelConfig, facts: Facts) -> list[Setting]:
-    """Associations and policies of each tunnel, and the routes that refuse; ``facts`` are the kernel's."""
+    """Associations and policies of each tunnel, and the routes that refuse; ``facts`` are the kernel's.
+
+    Those that IKE negotiates are the daemon's affair. Until it has made them its tunnel's interface drops everything.
+    """
     keys = _keys(config)
     found = [setting for tunnel in config.tunnels for setting in _guards(tunnel, facts)]
-    for number, tunnel in enumerate(config.tunnels):
-        subject = f"tunnel {tunnel.number}"
-        wanted = _states(tunnel, keys[number])
+    places = {tunnel.number: at for at, tunnel in enumerate(config.static)}
+    for tunnel in config.tunnels:
+        subject, number = f"tunnel {tunnel.number}", places.get(tunnel.number, -1)
+        wanted = {} if number < 0 else _states(tunnel, keys[number])
         found += [_state(subject, name, state, facts, config.file, number) for name, state in wanted.items()]
         identities = {state.identity for state in wanted.values()}
         strangers = [
@@ -211,7 +219,7 @@ def _gone(state: xfrm.State) -> Xfrm:
 def _policies(subject: str, tunnel: NodeTunnel, facts: Facts) -> list[Setting]:
     near, far = tunnel.local, tunnel.peer
     wanted = []
-    for inside in tunnel.sources:
+    for inside in tunnel.sources if tunnel.ike is None else ():
         for outside in tunnel.prefixes:
             wanted.append(xfrm.Policy(xfrm.OUTWARD, inside, outside, tunnel.number, near, far))
             if tunnel.own:
@@ -263,7 +271,7 @@ def _keys(config: TunnelConfig) -> list[tuple[bytes, ...]]:
         found = _lines(Path(config.file))
     except CheckFailed:
         found = []
-    sizes = [2 * CIPHERS[tunnel.cipher][1] for tunnel in config.tunnels]
+    sizes = [2 * CIPHERS[tunnel.cipher][1] for tunnel in config.static]
     if [len(words) for words in found] != sizes:
         return [() for _ in sizes]
     return found
@@ -288,16 +296,19 @@ def _prefix(text: str) -> str:
 
 
 def counted(states: Iterable[xfrm.State], config: TunnelConfig) -> list[dict[str, Any]]:
-    """What each tunnel's associations on this server have counted."""
-    found = []
-    for tunnel in config.tunnels:
+    """What each tunnel's associations on this server have counted; of one by IKE all that are there, old and new."""
+    found, known = [], tuple(states)
+    for tunnel in (each for each in config.tunnels if each.encrypts):
         both = {"out": (tunnel.peer, tunnel.spi_out), "in": (tunnel.local, tunnel.spi_in)}
         entry: dict[str, Any] = {"tunnel": tunnel.number, "peer": tunnel.peer}
         for way, identity in both.items():
-            state = next((each for each in states if each.identity == identity), None)
-            if state is not None:
-                entry[way] = {"packets": state.packets, "bytes": state.octets, "sequence": state.sequence}
-                if way == "in":
-                    entry[way] |= {"replayed": state.replayed, "failed": state.failed}
+            if tunnel.ike is None:
+                some = [state for state in known if state.identity == identity]
+            else:
+                mine = (state for state in known if state.negotiated and state.number == tunnel.number)
+                some = [state for state in mine if state.destination == identity[0]]
+            if some:
+                entry[way] = {name: sum(getattr(each, field) for each in some) for name, field in _COUNTED[way].items()}
+                entry[way]["sequence"] = max(each.sequence for each in some)
         found.append(entry)
     return found

@@ -14,12 +14,13 @@ from rbops.common.daemons import UNITS
 from rbops.dataplane import registry
 from rbops.dataplane.base import Followable, RouteTable
 from rbops.errors import Mismatch, Where
-from rbops.node import fib, frr, guard, kernel_stages, lock, queues, sample, sampler, table, tunnels, vrf, xfrm
+from rbops.node import fib, frr, guard, kernel_stages, lock, queues, sample, sampler, table, tunnelcounts, vrf
 from rbops.node.daemon import Bird
 from rbops.node.dataplane import Opener
 from rbops.node.devices import VRF, resolve
 from rbops.node.frrd import Frr, Surroundings
 from rbops.node.generations import Generations
+from rbops.node.ike import Ike
 from rbops.node.installed import Installed
 from rbops.node.matched import Matcher, neighbors
 from rbops.node.restarts import EXPORTER, FIB, SFLOW, WATCH, Started
@@ -56,6 +57,7 @@ class Views:
     installed: Installed | None = None
     bird: Bird = field(default_factory=Bird)
     frr: Frr = field(default_factory=Frr)
+    ike: Ike = field(default_factory=Ike)
     started: Started = field(default_factory=Started)
 
     def prepare_daemon(self) -> None:
@@ -73,6 +75,14 @@ class Views:
         config = self._config()
         around = self._surroundings(config)
         return self.frr.reload(around) if _speaks_frr(config) else self.bird.reload(around.devices)
+
+    def load_ike(self) -> dict[str, list[str]]:
+        """Give the IKE daemon its connections and secrets; which are new, ended, and live on."""
+        return self.ike.load(self._config().ipsec)
+
+    def ike_status(self) -> dict[int, dict[str, Any]]:
+        """The state of each tunnel whose keys this server negotiates, by its number."""
+        return self.ike.status(self._config().ipsec)
 
     def daemon_status(self) -> dict[str, Any] | None:
         """The sessions of the routing daemon that runs; None where none does."""
@@ -245,10 +255,9 @@ class Views:
             found["sflow"] = sampler.read_status()
         return found
 
-    @staticmethod
-    def _tunnels(config: NodeConfig) -> dict[str, Any]:
+    def _tunnels(self, config: NodeConfig) -> dict[str, Any]:
         """What passed through the kernel's tunnels here; nothing where there are none."""
-        return {} if config.ipsec is None else {"tunnels": tunnels.counted(xfrm.states(), config.ipsec)}
+        return {} if config.ipsec is None else {"tunnels": tunnelcounts.look(config.ipsec, self.ike)}
 
     def fib_follow(self, say: Callable[[str], None]) -> None:
         """Let the data plane's table follow the kernel's until killed."""

@@ -62,6 +62,7 @@ class State:
 
     What it has counted: ``packets`` and ``octets`` that passed, ``replayed`` and ``failed``: dropped as late or twice,
     and for a wrong check value (a wrong key, or tampered). ``sequence``: the last number sent, or the highest received.
+    ``negotiated``: the IKE daemon's, by its request id, which is not the number.
     """
 
     source: str
@@ -72,6 +73,7 @@ class State:
     window: int
     esn: bool
     udp: bool = False
+    negotiated: bool = False
     packets: int = 0
     octets: int = 0
     replayed: int = 0
@@ -188,6 +190,7 @@ def _state(body: bytes, rest: dict[int, bytes]) -> State | None:
         window=window,
         esn=bool(flags & _ESN),
         udp=_ENCAPSULATED in rest,
+        negotiated=fields[9] != _if_id(rest),
         packets=packets,
         octets=octets,
         replayed=fields[6],

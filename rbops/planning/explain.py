@@ -64,8 +64,21 @@ def _hardware(built: Built) -> Iterator[Reason]:
 
 
 def _tunnels(spec: Spec) -> Iterator[Reason]:
-    if spec.ipsec and registry.controller(spec.dataplane).kernel_ipsec:
-        numbers = ", ".join(str(tunnel.spi) for tunnel in spec.ipsec)
+    if not registry.controller(spec.dataplane).kernel_ipsec:
+        return
+    static = [str(tunnel.spi) for tunnel in spec.ipsec if tunnel.ike is None]
+    negotiated = [str(tunnel.spi) for tunnel in spec.ipsec if tunnel.ike is not None]
+    if negotiated:
+        yield Reason(
+            "tunnels by IKE",
+            "one server encrypts, that with the tunnel's address; the others send to its kernel",
+            "none: a peer negotiates with one host",
+            f"tunnel {', '.join(negotiated)}",
+            "an association is one host's: servers cannot share its sequence numbers (RFC 7296, RFC 9611)",
+            "5.1",
+        )
+    if static:
+        numbers = ", ".join(static)
         yield Reason(
             "tunnels",
             "an association for each server that sends, one for what the peer sends",

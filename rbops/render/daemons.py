@@ -1,8 +1,8 @@
-"""The routing daemons' files: configuration and unit of the one that is planned."""
+"""The daemons' files: configuration and unit of the routing daemon that is planned, and where all have theirs."""
 
 from __future__ import annotations
 
-from rbops.common.daemons import DAEMONS
+from rbops.common.daemons import PROGRAMS
 from rbops.plan import ClusterPlan, Server
 from rbops.render.bird import bird_files
 from rbops.render.files import File
@@ -12,7 +12,7 @@ from rbops.render.templates import template
 
 __all__ = ["PLACES", "daemon_files"]
 
-PLACES = tuple(place for kind in DAEMONS.values() for place in kind.places)
+PLACES = tuple(place for kind in PROGRAMS.values() for place in kind.places)
 """Where their files are on servers: planned, or they go."""
 
 _FILES = {"bird": bird_files, "frr": frr_files}

@@ -7,10 +7,11 @@ what the peer sends is decrypted by the server that has the tunnel's address.
 from __future__ import annotations
 
 from rbops.dataplane import registry
-from rbops.node.schema.ipsec import NodeTunnel, TunnelConfig
+from rbops.errors import UsageError
+from rbops.node.schema.ipsec import NodeIke, NodeTunnel, TunnelConfig
 from rbops.plan import ClusterPlan, Server, Tunnel
 
-__all__ = ["FILE", "kernel_tunnels", "node_part"]
+__all__ = ["FILE", "home", "ike_tunnels", "kernel_tunnels", "node_part", "static_tunnels"]
 
 FILE = "/etc/rbops/ipsec.keys"
 """The tunnels' keys on every server, root's with mode 0600."""
@@ -23,15 +24,33 @@ def kernel_tunnels(plan: ClusterPlan) -> tuple[Tunnel, ...]:
     return plan.forwarding.tunnels
 
 
+def static_tunnels(plan: ClusterPlan) -> tuple[Tunnel, ...]:
+    """Those of them with keys from a file."""
+    return tuple(tunnel for tunnel in kernel_tunnels(plan) if tunnel.ike is None)
+
+
+def ike_tunnels(plan: ClusterPlan) -> tuple[Tunnel, ...]:
+    """Those of them with keys by IKE: one server encrypts for each, and the others send it what they take in."""
+    return tuple(tunnel for tunnel in kernel_tunnels(plan) if tunnel.ike is not None)
+
+
+def home(plan: ClusterPlan, tunnel: Tunnel) -> int:
+    """The external port with the tunnel's address; UsageError (2) where none has it."""
+    for port in (port for server in plan.servers for port in server.ports if port.id is not None):
+        if any(address.partition("/")[0] == tunnel.local for address in port.addresses) and port.id is not None:
+            return port.id
+    raise UsageError(f"no port of the plan has the address {tunnel.local}", code="render.tunnel-port")
+
+
 def node_part(plan: ClusterPlan, server: Server) -> TunnelConfig | None:
     """What node.json says; None where there are no such tunnels."""
     tunnels = kernel_tunnels(plan)
     if not tunnels:
         return None
-    return TunnelConfig(FILE, tuple(_tunnel(tunnel, server) for tunnel in tunnels))
+    return TunnelConfig(FILE, tuple(_tunnel(plan, tunnel, server) for tunnel in tunnels))
 
 
-def _tunnel(tunnel: Tunnel, server: Server) -> NodeTunnel:
+def _tunnel(plan: ClusterPlan, tunnel: Tunnel, server: Server) -> NodeTunnel:
     local = str(tunnel.local)
     return NodeTunnel(
         number=tunnel.spi,
@@ -46,6 +65,7 @@ def _tunnel(tunnel: Tunnel, server: Server) -> NodeTunnel:
         salt=server.index,
         replay_window=tunnel.replay_window,
         esn=tunnel.esn,
-        keys=tunnel.keys,
+        keys=tunnel.keys or "",
         udp=tunnel.udp,
+        ike=None if tunnel.ike is None else NodeIke(tunnel.ike.psk, *tunnel.ids, home(plan, tunnel)),
     )

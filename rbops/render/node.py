@@ -37,6 +37,7 @@ __all__ = ["Cluster", "cluster", "intermediates", "next_hops", "server_files"]
 
 _NODE = "/etc/rbops/node.json"
 _ESP, _ESP_IN_UDP = "ip/50", "udp/4500"
+_BY_IKE = (_ESP, _ESP_IN_UDP, "udp/500")
 _DUMMY = "192.0.0.8"
 """The source of ICMP errors on a server without an address of the router (RFC 7600, 4.8)."""
 _DUMMY6 = "100::1"
@@ -103,14 +104,17 @@ def server_files(server: Server, shared: Cluster) -> tuple[File, ...]:
 
 def _tunnel_sysctls(config: TunnelConfig | None) -> dict[str, str]:
     """As of ports: what comes out of a tunnel has its way back where it has it."""
-    devices = [] if config is None else [tunnel.device for tunnel in config.tunnels]
+    devices = [] if config is None else [tunnel.device for tunnel in config.tunnels if tunnel.encrypts]
     return {key: value for device in devices for key, value in tunnel_sysctls(device).items()}
 
 
 def _services(plan: ClusterPlan, config: TunnelConfig | None) -> tuple[str, ...] | None:
-    """Where there are tunnels ESP is one that listens, in UDP or by itself."""
+    """Where there are tunnels ESP is one that listens, in UDP or by itself; IKE chooses between them."""
     allowed = plan.forwarding.services
-    forms = [] if config is None else sorted({_ESP_IN_UDP if each.udp else _ESP for each in config.tunnels})
+    found: set[str] = set()
+    for each in () if config is None else config.tunnels:
+        found |= {_ESP_IN_UDP if each.udp else _ESP} if each.ike is None else set(_BY_IKE) if each.own else set()
+    forms = sorted(found)
     return (*allowed, *(form for form in forms if form not in allowed))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 import rbops
-from rbops.common.daemons import DAEMONS
+from rbops.common.daemons import PROGRAMS
 from rbops.dataplane import registry
 from rbops.errors import UsageError
 from rbops.node.schema import RouteTable
@@ -15,8 +15,9 @@ from rbops.plan import ClusterPlan, Server
 from rbops.render import exporter, sflow
 from rbops.render.daemons import PLACES, daemon_files
 from rbops.render.files import File, Rendered
+from rbops.render.ike import ike_files
 from rbops.render.inventory import inventory
-from rbops.render.ipsec import kernel_tunnels
+from rbops.render.ipsec import static_tunnels
 from rbops.render.names import check_names
 from rbops.render.node import cluster, server_files
 from rbops.render.program import node_program
@@ -63,14 +64,19 @@ def render(plan: ClusterPlan) -> Rendered:
         hosts[server.name] = (node, *units, *own, *_optional(plan, server, digest))
     shared_names = {PurePosixPath(file.path).name for file in common}
     paths = {file.path for files in hosts.values() for file in files}
-    idle = [f"name: {kind.name}," for kind in DAEMONS.values() if kind.config not in paths]
-    idle += [] if kernel_tunnels(plan) else ["name: xdp, tasks_from: keys,"]
+    idle = [f"name: {kind.name}," for kind in PROGRAMS.values() if kind.config not in paths]
+    idle += [] if static_tunnels(plan) else ["name: xdp, tasks_from: keys,"]
     return Rendered(digest, (*_top(plan), *_shipped(shared_names, idle)), common, hosts)
 
 
 def _optional(plan: ClusterPlan, server: Server, digest: str) -> tuple[File, ...]:
-    """What a server gets that asks for it: a routing daemon, metrics, samples."""
-    return *daemon_files(plan, server, digest), *exporter.files(plan, server, digest), *sflow.files(plan, digest)
+    """What a server gets that asks for it: a routing daemon, IKE, metrics, samples."""
+    return (
+        *daemon_files(plan, server, digest),
+        *ike_files(plan, server, digest),
+        *exporter.files(plan, server, digest),
+        *sflow.files(plan, digest),
+    )
 
 
 def unplanned(dataplane: str, planned: Collection[str], found: Iterable[str]) -> list[str]:

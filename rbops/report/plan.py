@@ -84,7 +84,8 @@ def _tunnels(plan: ClusterPlan) -> list[tuple[str, str]]:
             first, last = (tunnel.outward_spi(indexes[at]) for at in (0, -1))
             text = f"{tunnel.local} on {owner.get(tunnel.local)} to {tunnel.peer}, {tunnel.cipher}, "
             text += "in UDP, " if tunnel.udp else ""
-            text += f"SPI {first:#x} to {last:#x}, from the peer {tunnel.inward_spi:#x}"
+            spis = f"SPI {first:#x} to {last:#x}, from the peer {tunnel.inward_spi:#x}"
+            text += spis if tunnel.ike is None else "keys by IKE, that server encrypts for all"
             found.append((f"tunnel {tunnel.spi}", text))
     return found
 

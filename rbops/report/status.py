@@ -30,7 +30,7 @@ _ROUTES = (
 )
 _CABLES = ("server", "answer", "round trip", "longest", "probes", "missed", "changes", "not answering")
 _SESSIONS = ("server", "session", "with", "AS", "state", "since", "accepted", "filtered", "announced")
-_TUNNELS = ("server", "tunnel", "peer", "sent", "received", "replayed", "failed")
+_TUNNELS = ("server", "tunnel", "peer", "keys", "sent", "received", "replayed", "failed")
 _SAMPLES = ("server", "one frame in", "from", "to", "samples", "dropped", "datagrams", "not sent")
 _COLUMNS = ("server", "state", "plan", "data plane", "kept apart by", "kernel", "up", "open change", "locked by")
 
@@ -154,6 +154,10 @@ def _network_problems(server: ServerStatus) -> Iterator[str]:
     yield from _routing_problems(server)
     if server.node.get("missing"):
         yield "network incomplete"
+    down = [each for each in server.node.get("tunnels", ()) if each.get("ike", {"state": "up"})["state"] != "up"]
+    for each in down[:_SHOWN]:
+        why = each["ike"].get("error")
+        yield f"tunnel {each['tunnel']} {each['ike']['state']}" + (f" ({why})" if why else "")
     silent = [port for port, cable in _cables_of(server).items() if cable["state"] != _ANSWERS]
     if silent:
         more = f" and {len(silent) - _SHOWN} more" if len(silent) > _SHOWN else ""
@@ -211,7 +215,7 @@ def _tunnel(name: str, tunnel: Mapping[str, Any]) -> tuple[str | Styled, ...]:
     """Packets; where the peer's are decrypted elsewhere only those that were sent. Failed: a wrong key, or tampered."""
     out, inward = tunnel.get("out"), tunnel.get("in")
     sent = f"{out['packets']:,}" if out else Styled("no association", "bad")
-    head = (name, str(tunnel["tunnel"]), str(tunnel["peer"]), sent)
+    head = (name, str(tunnel["tunnel"]), str(tunnel["peer"]), _keys(tunnel.get("ike")), sent)
     if inward is None:
         return (*head, "-", "-", "-")
     failed = f"{inward['failed']:,}"
@@ -221,6 +225,16 @@ def _tunnel(name: str, tunnel: Mapping[str, Any]) -> tuple[str | Styled, ...]:
         f"{inward['replayed']:,}",
         Styled(failed, "bad") if inward["failed"] else failed,
     )
+
+
+def _keys(ike: Mapping[str, Any] | None) -> str | Styled:
+    """Where a tunnel's keys are from; of IKE since when, until when, or why not."""
+    if ike is None:
+        return "from a file"
+    if ike["state"] != "up":
+        return Styled(f"IKE {ike['state']}" + (f": {ike['error']}" if "error" in ike else ""), "bad")
+    rekey = f", new keys in {duration(ike['rekey_s'])}" if "rekey_s" in ike else ""
+    return f"IKE, up for {duration(ike['established_s'])}{rekey}"
 
 
 def _session(name: str, session: Mapping[str, Any]) -> tuple[str | Styled, ...]:

@@ -13,14 +13,27 @@ from rbops.errors import Mismatch
 from rbops.spec.ipsec import CIPHERS
 from rbops.spec.units import InvalidValue
 
-__all__ = ["check_esp_keys", "check_keys", "check_password", "check_secret", "click_keys", "daemon_keys", "esp_keys"]
+__all__ = [
+    "check_esp_keys",
+    "check_keys",
+    "check_password",
+    "check_psk",
+    "check_secret",
+    "click_keys",
+    "daemon_keys",
+    "esp_keys",
+    "ike_keys",
+]
 
 _KEYS = re.compile(rb"\s*([0-9a-fA-F]{32})\s+([0-9a-fA-F]{32})\s*")
 _PASSWORD = re.compile(rb"([!#-\[\]-~]{1,80})\r?\n?")
+_PSK = re.compile(rb"([ -~]{20,200})\r?\n?")
 _LONGEST = 200
 _HEX = re.compile(rb"[0-9a-f]+")
 _FEW_DIGITS, _LONG_RUN = 4, 8
 """So few different digits, or so many of one in a row, are in no key that was drawn at random: one in a million."""
+_FEW_CHARACTERS = 8
+"""Who draws 20 characters at random, even of 16 (hex), has fewer different ones once in 200 thousand."""
 _SALT = 8
 """Hex digits of an AES-GCM salt, behind the key in the same word (RFC 4106, 8.1)."""
 _MOST_BYTES = 65536
@@ -64,6 +77,23 @@ def esp_keys(files: Iterable[tuple[str, str]]) -> bytes:
     return text
 
 
+def check_psk(path: Path) -> None:
+    """Raises InvalidValue with what is wrong with a file that holds one pre-shared key of IKE."""
+    _psk(path)
+
+
+def ike_keys(files: Iterable[tuple[int, str]]) -> bytes:
+    """What servers have of (tunnel's number, file with its pre-shared key); Mismatch (3) as above.
+
+    In memory, to compare with what a server has: it belongs into no file and no message.
+    """
+    text = b""
+    for number, path in files:
+        with _usable():
+            text += b"%d psk %b\n" % (number, _psk(Path(path)).hex().encode())
+    return text
+
+
 def check_password(path: Path) -> None:
     """Raises InvalidValue with what is wrong with a file that holds one password."""
     _password(path)
@@ -98,6 +128,18 @@ def _usable() -> Iterator[None]:
         yield
     except InvalidValue as wrong:
         raise Mismatch(f"key file: {wrong.message}", hint=wrong.hint, code="spec.key-file") from None
+
+
+def _psk(path: Path) -> bytes:
+    hint = "for example: (umask 077; openssl rand -base64 32 > FILE)"
+    found = _PSK.fullmatch(_read(path, _LONGEST + 3))
+    if not found:
+        message = f"{path} does not hold one pre-shared key: 20 to 200 printable characters of ASCII on one line"
+        raise InvalidValue(message, hint, code="spec.key-file")
+    if len(set(found[1])) < _FEW_CHARACTERS:
+        message = f"the pre-shared key in {path} is not random: it has {len(set(found[1]))} different characters"
+        raise InvalidValue(message, hint, code="spec.weak-key")
+    return found[1]
 
 
 def _password(path: Path) -> bytes:

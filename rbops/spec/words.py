@@ -22,6 +22,7 @@ __all__ = [
     "cpu_list",
     "file_path",
     "host_name",
+    "ike_id",
     "interface_address",
     "interface_name",
     "mac",
@@ -127,6 +128,15 @@ def word(text: str) -> str:
             f"{shown(text)} is not a valid name",
             "1 to 64 letters, digits, dots, colons, hyphens and underscores",
             code="spec.name",
+        )
+    return text
+
+
+def ike_id(text: str) -> str:
+    """What an IKE peer calls itself: an address, a host name or a mail address, as swanctl.conf has it."""
+    if not re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9.@_-]{0,253}[A-Za-z0-9])?", text):
+        raise InvalidValue(
+            f"{shown(text)} is not a valid identity", "an address, or a name such as gw.example.net", code="spec.name"
         )
     return text
 

@@ -28,7 +28,7 @@ class VerifyPlugin:
     rbops-node shows), ``port_case`` (those that the kernel keeps), ``vector_case`` (queues of hardware),
     ``file_case``, ``peer_case`` (every other server), ``answer_case`` (the same, where the server has an address that
     answers come to), ``daemon_case`` (servers with a routing daemon), ``exporter_case`` (servers with an exporter),
-    ``sflow_case`` (servers that send samples), and those of
+    ``sflow_case`` (servers that send samples), ``ike_case`` (tunnels whose keys a server negotiates), and those of
     :mod:`rbops.verify.kernel_cases` and ``own_cases``, the data plane's.
     """
 
@@ -55,6 +55,7 @@ class VerifyPlugin:
             "daemon_case": self._daemon_cases,
             "exporter_case": self._exporter_cases,
             "sflow_case": self._sflow_cases,
+            "ike_case": self._ike_cases,
             **self._own_cases,
         }
         for name, cases in kinds.items():
@@ -141,6 +142,11 @@ class VerifyPlugin:
     def _sflow_cases(server: ServerUnderTest) -> Iterator[Case]:
         if server.node.sflow is not None:
             yield Case(server, server.name)
+
+    @staticmethod
+    def _ike_cases(server: ServerUnderTest) -> Iterator[Case]:
+        for tunnel in () if server.node.ipsec is None else server.node.ipsec.negotiated:
+            yield Case(server, f"{server.name}:tunnel {tunnel.number}", key=str(tunnel.number), want=tunnel.peer)
 
     def _peer_cases(self, server: ServerUnderTest) -> Iterator[Case]:
         for peer in self._servers:

@@ -50,9 +50,9 @@ def test_key_files_of_a_rendered_folder(tmp_path: Path) -> None:
     with raises(Mismatch, "spec.key-file"):
         keys_of_project(tmp_path)
     write(tmp_path / "peer.keys", KEY)
-    assert [each.files for each in keys_of_project(tmp_path)["n0"]] == [(str(tmp_path / "peer.keys"),), (), (), ()]
+    assert [each.files for each in keys_of_project(tmp_path)["n0"]] == [(str(tmp_path / "peer.keys"),), (), (), (), ()]
     path.write_text(json.dumps({"dataplane": {"kind": "xdp"}}))
-    assert [each.files for each in keys_of_project(tmp_path)["n0"]] == [(), (), (), ()]
+    assert [each.files for each in keys_of_project(tmp_path)["n0"]] == [(), (), (), (), ()]
     tunnels = [{"cipher": "aes128gcm16", "keys": str(tmp_path / "gcm.keys")}]
     path.write_text(json.dumps({"dataplane": {"kind": "xdp"}, "ipsec": {"file": ESP_PATH, "tunnels": tunnels}}))
     (tmp_path / "gcm.keys").touch(0o600)

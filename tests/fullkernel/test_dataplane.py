@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 LOADED = ("tests.dataplane.test_loader", "tests.dataplane.test_verifier", "tests.dataplane.test_sampling")
-TUNNELS = ("tests.fullkernel.tunnels_live",)
+TUNNELS = ("tests.fullkernel.tunnels_live", "tests.fullkernel.ike_live")
 MANAGED = (
     "tests.node.test_management",
     "tests.node.test_live",
@@ -26,7 +26,7 @@ MANAGED = (
 CHOSEN = (
     "test_loader and (second_apply or new_program or new_configuration or what_packets or half_there or not_planned) "
     "or test_sampling and (as_it_came_in or another_rate) "
-    "or test_verifier or tunnels_live or test_routing_live or test_frr_ospf and not refused "
+    "or test_verifier or tunnels_live or ike_live or test_routing_live or test_frr_ospf and not refused "
     "or (test_management and not filter or test_live) and (routed or in_use and not br0 or a_vrf_is_refused)"
 )
 
@@ -72,5 +72,5 @@ def test_the_management_is_kept_apart_by_a_vrf(machine: dict[str, list[str]], mo
 @pytest.mark.timeout(2000)
 @pytest.mark.parametrize("module", TUNNELS)
 def test_the_servers_kernels_encrypt_for_tunnels(machine: dict[str, list[str]], module: str) -> None:
-    """What this machine's kernel may lack: a Linux gateway as peer, both directions, two servers."""
+    """What this machine's kernel may lack: a Linux gateway and strongSwan as peers, two servers."""
     assert set(machine[module]) == {"passed"}

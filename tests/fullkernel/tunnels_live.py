@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from rbops.node.system import Kernel
 from rbops.node.tunnels import check
 from rbops.selftest.result import SelftestResult
 from rbops.selftest.run import SelftestOptions, run_selftest
-from tests.fullkernel.tunnel_lab import CANARY, FAR, PEER, Lab, built, plan
+from tests.fullkernel.tunnel_lab import CANARY, FAR, PEER, Lab, plan
 from tests.node.conftest import rbops_node_ends
 from tests.node.test_guard import watched
 from tests.node.test_tunnels import tunnel
@@ -31,13 +31,12 @@ pytestmark = pytest.mark.root
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def lab(router: Lab) -> Lab:
     """Two servers with a tunnel."""
-    with built(tmp_path_factory.mktemp("router")) as made:
-        made.install(plan(made.keys))
-        made.apply()
-        made.peer(PEER)
-        yield made
+    router.install(plan(router.keys))
+    router.apply()
+    router.peer(PEER)
+    return router
 
 
 def until(done: Callable[[], bool]) -> None:

@@ -79,7 +79,10 @@ READING: dict[str, Any] = {
         "repaired": 0,
         "memory_bytes": 4096,
     },
-    "tunnels": [TUNNEL, {"tunnel": 8, "peer": "198.18.2.2", "out": {"packets": 0, "bytes": 0}}],
+    "tunnels": [
+        TUNNEL,
+        {"tunnel": 8, "peer": "198.18.2.2", "out": {"packets": 0, "bytes": 0}, "ike": {"state": "up"}},
+    ],
     "daemon": {
         "sessions": [
             {
@@ -186,6 +189,7 @@ def test_values() -> None:
         'rbops_tunnel_packets_total{cluster="rb4",server="n0",tunnel="7",peer="198.18.1.2",way="out"} 5',
         'rbops_tunnel_bytes_total{cluster="rb4",server="n0",tunnel="7",peer="198.18.1.2",way="in"} 512',
         'rbops_tunnel_packets_total{cluster="rb4",server="n0",tunnel="8",peer="198.18.2.2",way="out"} 0',
+        'rbops_tunnel_up{cluster="rb4",server="n0",tunnel="8",peer="198.18.2.2"} 1',
         f'{dropped},tunnel="7",peer="198.18.1.2",reason="replayed"}} 2',
         f'{dropped},tunnel="7",peer="198.18.1.2",reason="failed"}} 1',
         'rbops_queue_interrupts_total{cluster="rb4",server="n0",port="ext0",queue="0",way="rx",core="1"} 6',

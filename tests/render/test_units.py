@@ -22,6 +22,7 @@ UNITS = {
     "`rbops-sflow.service`": ("rbops-sflow.service", COMMON),
     "`rbops-bird.service`": ("rbops-bird.service", COMMON),
     "`rbops-frr.service`": ("rbops-frr.service", COMMON),
+    "`rbops-ike.service`": ("rbops-ike.service", COMMON),
     "`rbops-click.service` on sockets": ("rbops-click.service", {**CLICK, "kernel": False, "dpdk": False}),
     "on DPDK": ("rbops-click.service", {**CLICK, "kernel": False, "dpdk": True}),
     "with the kernel module": ("rbops-click.service", {**CLICK, "kernel": True, "dpdk": False}),

@@ -95,10 +95,22 @@ def test_tunnels_are_listed_with_what_was_dropped() -> None:
     rows = plain(status_blocks([replace(HEALTHY, node=node) for node in nodes], DIGEST)).splitlines()
     found = [row.split() for row in rows if "198.18.1.2" in row]
     assert [row[1:] for row in found] == [
-        ["7", "198.18.1.2", "1,200", "-", "-", "-"],
-        ["7", "198.18.1.2", "1,200", "5", "2", "3"],
-        ["7", "198.18.1.2", "no", "association", "-", "-", "-"],
+        ["7", "198.18.1.2", "from", "a", "file", "1,200", "-", "-", "-"],
+        ["7", "198.18.1.2", "from", "a", "file", "1,200", "5", "2", "3"],
+        ["7", "198.18.1.2", "from", "a", "file", "no", "association", "-", "-", "-"],
     ]
+
+
+def test_the_state_of_ike_is_listed_and_a_tunnel_that_is_not_up_is_a_problem() -> None:
+    tunnel = {"tunnel": 7, "peer": "198.18.1.2", "out": {"packets": 1200, "bytes": 90000}}
+    up = replace(HEALTHY, node={"tunnels": [{**tunnel, "ike": {"state": "up", "established_s": 60, "rekey_s": 3000}}]})
+    error = {"state": "down", "error": "the peer has another pre-shared key"}
+    down = replace(HEALTHY, node={"tunnels": [{**tunnel, "out": None, "ike": error}]})
+    rows = plain(status_blocks([up, down], DIGEST))
+    assert "IKE, up for" in rows
+    assert "IKE down: the peer has another pre-shared key" in rows
+    assert problems(up, DIGEST) == problems(HEALTHY, DIGEST)
+    assert "tunnel 7 down (the peer has another pre-shared key)" in problems(down, DIGEST)
 
 
 def test_sessions_are_listed_and_a_neighbour_that_is_away_is_no_fault_of_the_server() -> None:

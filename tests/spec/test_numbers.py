@@ -127,8 +127,15 @@ def name(place: Place) -> tuple[str, ...]:
     return tuple(str(part) for part in place if not isinstance(part, int) and part != "n0")
 
 
-WITH_A_KEY_FILE = {("ipsec", "spi"), ("ipsec", "spi_in"), ("ipsec", "replay_window")}
-"""Tried in tests/click/test_ipsec.py and tests/plan/test_tunnels.py: without a key file the section is wrong."""
+WITH_A_KEY_FILE = {
+    ("ipsec", "spi"),
+    ("ipsec", "spi_in"),
+    ("ipsec", "replay_window"),
+    ("ipsec", "ike", "rekey"),
+    ("ipsec", "ike", "dpd"),
+}
+"""Tried in tests/click/test_ipsec.py, tests/plan/test_tunnels.py and tests/plan/test_ike.py: without a key
+file the section is wrong."""
 
 KNOWN = sorted(set(numbers(spec_schema(), spec_schema())) - WITH_A_KEY_FILE - KEYS.keys())
 PLACES = [place for place in places(WHOLE) if name(place) in KNOWN]

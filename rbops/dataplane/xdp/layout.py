@@ -27,6 +27,8 @@ NOWHERE = 0xFFFF
 NO_ROUTE, LOCAL, REMOTE, PUNT, PUNT_REMOTE, GROUP, BLACKHOLE, UNREACHABLE, TUNNEL = range(9)
 GROUP_BUCKETS = 256
 NO_ROUTE_VALUE, TUNNEL_VALUE = 0xFFFFFFFF, 0xFFFFFFFE
+TUNNEL_ADJACENCY = 0xFFFF
+"""In place of a neighbour's number: the kernel of the port's server encrypts, whichever server takes the packet in."""
 _KIND_OF = {NO_ROUTE_VALUE: NO_ROUTE, TUNNEL_VALUE: TUNNEL}
 _URPF = {"off": 0, "loose": 2, "strict": 4}
 _RELAYS = 8
@@ -400,7 +402,10 @@ def _next_hop(
     owner = fabric.owners[port]
     if owner != fabric.server:
         mac = mac_number(struct.pack(">HHH", 0x0252, port, adjacency))
-        return mac, REMOTE if adjacency else PUNT_REMOTE, owner, 0, 0
+        # The kernel that encrypts counts the hop, as of all that kernels are given.
+        return mac, PUNT_REMOTE if adjacency in (0, TUNNEL_ADJACENCY) else REMOTE, owner, 0, 0
+    if adjacency == TUNNEL_ADJACENCY:
+        return 0, TUNNEL, owner, 0, 0
     if (port, adjacency) not in adjacencies:
         raise Mismatch(
             f"the forwarding table leads to neighbour {adjacency} of port {port}, which is not configured",

@@ -15,6 +15,7 @@ __all__ = ["Entry", "Numbers", "answer_text"]
 Entry = tuple[int, int, int, int]
 """A next hop as it stands in memory: MAC, kind, owner, device."""
 
+_AT = {0: "its kernel", shape.TUNNEL_ADJACENCY: "its kernel encrypts"}
 _KINDS = {"kernel": shape.PUNT, "blackhole": shape.BLACKHOLE, "unreachable": shape.UNREACHABLE}
 
 
@@ -69,7 +70,7 @@ def answer_text(entry: Entry, ports: Mapping[int, str]) -> str:
         )
     if kind in (shape.REMOTE, shape.PUNT_REMOTE):
         port, adjacency = struct.unpack(">HH", octets[2:])
-        return f"server {server}, port {port}, " + (f"adjacency {adjacency}" if adjacency else "its kernel")
+        return f"server {server}, port {port}, " + (_AT.get(adjacency, f"adjacency {adjacency}"))
     names = {shape.NO_ROUTE: "no route: the kernel", shape.PUNT: "this server's kernel"}
     names |= {shape.BLACKHOLE: "dropped (blackhole)", shape.UNREACHABLE: "the kernel answers: unreachable"}
     names[shape.TUNNEL] = "a tunnel: this server's kernel encrypts"

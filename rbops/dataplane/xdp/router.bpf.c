@@ -325,8 +325,11 @@ static __always_inline int leave(struct xdp_md *ctx, struct frame *frame, struct
 			return deliver_local6(ctx, frame->place);
 		return deliver_local(frame, end);
 	}
-	if (unlikely(adjacency > port->count))
+	if (unlikely(adjacency > port->count)) {
+		if (adjacency == TUNNEL_ADJACENCY && frame->gen->punt_rate[PUNT_IPSEC])
+			return deliver(frame, PUNT_IPSEC, sender_class(frame->mac));
 		return discard(frame, DROP_NO_ADJACENCY);
+	}
 	mac = frame->gen->adjacencies[(port->first + adjacency - 1) & (MAX_ADJACENCIES - 1)];
 	if (unlikely(!mac || frame->size > frame->gen->devices[number].max_frame))
 		return deliver(frame, mac ? PUNT_TOO_BIG : PUNT_UNRESOLVED, sender_class(frame->mac));

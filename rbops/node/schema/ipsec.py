@@ -7,7 +7,7 @@ from ipaddress import IPv4Network
 
 from rbops.node.schema.fields import Field, Fields
 
-__all__ = ["CIPHERS", "NodeTunnel", "TunnelConfig", "tunnel_device"]
+__all__ = ["CIPHERS", "NodeIke", "NodeTunnel", "TunnelConfig", "tunnel_device"]
 
 _HIGHEST = 0xFFFFFFFF
 _MOST = {"number": 65535, "salt": 255, "replay_window": 4096}
@@ -25,6 +25,29 @@ def tunnel_device(spi: int) -> str:
     return f"rbops-t{spi}"
 
 
+@dataclass(frozen=True, slots=True)
+class NodeIke:
+    """A tunnel's keys by IKE. ``secret`` is the file on the machine that installs, the ids are what both ends say.
+
+    ``port``: the external port with the tunnel's address, whose server encrypts for all.
+    """
+
+    secret: str
+    local_id: str
+    peer_id: str
+    port: int
+
+    @classmethod
+    def parse(cls, fields: Fields) -> NodeIke:
+        """FieldError for what is wrong."""
+        secret, local_id, peer_id = (fields[key].text() for key in ("secret", "local_id", "peer_id"))
+        return cls(secret, local_id, peer_id, fields["port"].number())
+
+    def to_json(self) -> dict[str, object]:
+        """As in node.json."""
+        return {"secret": self.secret, "local_id": self.local_id, "peer_id": self.peer_id, "port": self.port}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeTunnel:
     """One tunnel; ``number`` is also its interface's and that of all its states and policies.
@@ -32,6 +55,7 @@ class NodeTunnel:
     ``local`` is the router's address that ``peer`` knows, ``own``: whether it is this server's, where what the peer
     sends is decrypted. ``spi_out`` is this server's; ``salt`` is what its nonces differ by from those of other servers.
     ``keys`` is the file on the machine that installs. ``udp``: ESP in UDP, port 4500 at both ends (RFC 3948).
+    ``ike``: where the keys are negotiated, by the server whose ``own`` it is, which alone encrypts then.
     """
 
     number: int
@@ -48,6 +72,12 @@ class NodeTunnel:
     esn: bool
     keys: str
     udp: bool = False
+    ike: NodeIke | None = None
+
+    @property
+    def encrypts(self) -> bool:
+        """Whether this server does; where not, it sends what is for the tunnel to the one that does."""
+        return self.own or self.ike is None
 
     @property
     def device(self) -> str:
@@ -76,6 +106,7 @@ class NodeTunnel:
             keys=fields["keys"].text(),
             # Configurations of earlier versions, which a rollback reads, do not say it.
             udp=fields.flag("udp", default=False),
+            ike=None if (ike := fields.find("ike")) is None else NodeIke.parse(ike.fields()),
         )
 
     def to_json(self) -> dict[str, object]:
@@ -95,6 +126,7 @@ class NodeTunnel:
             "esn": self.esn,
             "keys": self.keys,
             "udp": self.udp,
+            **({} if self.ike is None else {"ike": self.ike.to_json()}),
         }
 
 
@@ -108,10 +140,20 @@ def _network(field: Field) -> str:
 
 @dataclass(frozen=True, slots=True)
 class TunnelConfig:
-    """The tunnels, and the file on this server with their keys: a line each, in their order."""
+    """The tunnels, and the file on this server with their static keys: a line each, in their order."""
 
     file: str
     tunnels: tuple[NodeTunnel, ...]
+
+    @property
+    def static(self) -> tuple[NodeTunnel, ...]:
+        """Those with keys in the file."""
+        return tuple(tunnel for tunnel in self.tunnels if tunnel.ike is None)
+
+    @property
+    def negotiated(self) -> tuple[NodeTunnel, ...]:
+        """Those whose keys this server negotiates."""
+        return tuple(tunnel for tunnel in self.tunnels if tunnel.ike is not None and tunnel.own)
 
     @classmethod
     def parse(cls, fields: Fields) -> TunnelConfig:

@@ -49,8 +49,14 @@ def run(session: Session, seconds: float) -> None:
         session.notes.append(f"{NAME}: not tested, what they carry is IPv4")
         return
     made = _Made(session)
-    for number, tunnel in enumerate(plan.forwarding.tunnels):
-        made.add(tunnel, tunnel_words(plan)[number])
+    negotiated = ", ".join(str(tunnel.spi) for tunnel in plan.forwarding.tunnels if tunnel.ike is not None)
+    if negotiated:
+        session.notes.append(
+            f"{NAME}: {negotiated} not tested, testers negotiate no keys: `rbops verify` looks at what IKE says of them"
+        )
+    static = [tunnel for tunnel in plan.forwarding.tunnels if tunnel.ike is None]
+    for tunnel, words in zip(static, tunnel_words(plan), strict=True):
+        made.add(tunnel, words)
     if made.rows:
         session.say(f"{NAME}: {len(made.expected):,} packets at {_PPS:.0f} a second and port")
         _send(session, made)

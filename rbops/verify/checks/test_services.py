@@ -67,6 +67,15 @@ def test_sflow(sflow_case: Case) -> None:
     assert rate == wanted.sampling, f"one frame in {rate} is sampled, planned {wanted.sampling}"
 
 
+def test_ike(ike_case: Case) -> None:
+    """IKE's daemon starts at boot and runs, and the tunnel's keys are negotiated; if not, why."""
+    server = ike_case.server
+    _serves(server, "rbops-ike.service", "no keys would be negotiated")
+    found = server.json("rbops-node ike status --json")["tunnels"].get(ike_case.key, {"state": "not loaded"})
+    why = f": {found['error']}" if found.get("error") else ""
+    assert found["state"] == "up", f"the tunnel to {ike_case.want} is {found['state']}{why}"
+
+
 def test_confirmed(server_case: Case) -> None:
     """No revert timer is armed: the configuration is confirmed."""
     armed = server_case.server.json("rbops-node status --json")["timer_armed"]

@@ -120,7 +120,7 @@ def click_files(plan: ClusterPlan, digest: str, server: Server, fabric: Fabric) 
         cores=values.cores,
         parameters={port.device.removeprefix("$"): port.name for port in values.ports},
         elements=_elements(text.decode(), plan),
-        key_files=tuple(tunnel.keys for tunnel in plan.forwarding.tunnels) if values.associations else (),
+        key_files=tuple(str(tunnel.keys) for tunnel in plan.forwarding.tunnels) if values.associations else (),
         defaults={port.device.removeprefix("$"): port.default for port in values.ports},
     )
 
