@@ -357,11 +357,15 @@ class BgpNeighbor:
 
 @dataclass(frozen=True, slots=True)
 class OspfPort:
-    """External port ``port`` speaks OSPF in ``area``, and sending by it costs ``cost``."""
+    """External port ``port`` speaks OSPF in ``area``, and sending by it costs ``cost``.
+
+    ``routers``: link-local addresses of routers there that all servers know.
+    """
 
     port: int
     area: str
     cost: int
+    routers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,12 @@ IKE = Program("ike", ("charon-systemd", "libstrongswan-standard-plugins"), ())
 PROGRAMS = {**DAEMONS, IKE.name: IKE}
 """All of them."""
 
-PORT_FILES = ("port", "radv")
+PORT_FILES = {
+    "port": 'interface "{}";',
+    # Who hears them knows the router, and takes it for no default router (RFC 4861, 6.2.1).
+    "radv": 'interface "{}" {{ default lifetime 0; min delay 3; min ra interval 3; max ra interval 10; }};',
+    "name": '"{}"',
+}
 """What BIRD's configuration includes for an external port, as ``port0.conf``: the server alone knows its device."""
 
 UNITS = tuple(program.unit for program in PROGRAMS.values())

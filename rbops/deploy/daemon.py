@@ -46,7 +46,8 @@ def check_daemon(plan: ClusterPlan) -> bool:
 
 def _bird(program: str, server: Server, files: dict[str, bytes], keys: bytes, *, own: bool) -> None:
     files = {**files, "keys.conf": keys, "vrf.conf": b""}
-    files |= {f"{name}{number}.conf": b'interface "lo";\n' for number in server.external_ports for name in PORT_FILES}
+    for number in server.external_ports:
+        files |= {f"{name}{number}.conf": f"{text.format('lo')}\n".encode() for name, text in PORT_FILES.items()}
     hint = "own.conf is the file that `config:` names" if own else None
     _check([program, "-p", "-c", "bird.conf"], "bird", server, files, hint)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rbops.common.daemons import PORT_FILES
 from rbops.errors import CheckFailed, Mismatch, Where
 from rbops.node.daemonuser import owner, put, silent
 from rbops.node.devices import TABLE, VRF
@@ -25,8 +26,6 @@ BIRD = 12
 
 _USER = "bird"
 _FILES = ("bird.conf", "own.conf")
-_ADVERTISED = "default lifetime 0; min delay 3; min ra interval 3; max ra interval 10;"
-"""Of router advertisements: who hears them knows the router, and takes it for no default router (RFC 4861, 6.2.1)."""
 _ANSWER_S = 20
 _ERRORS = "89"
 _PROTOCOL = re.compile(r"(\S+)\s+(\S+)\s+(\S+)\s+(\S+)\s+(\S+(?: [0-9:.]+)?)(?:\s+(.*))?")
@@ -60,11 +59,11 @@ class Bird:
                 f"{error.filename} is not there", code="node.daemon-files", hint="`rbops apply` installs it"
             ) from error
         in_vrf = (self.devices / VRF).exists()
-        for left in (*self.run.glob("port*.conf"), *self.run.glob("radv*.conf")):
+        for left in (path for kind in PORT_FILES for path in self.run.glob(f"{kind}[0-9]*.conf")):
             left.unlink()
         for port, device in ports.items():
-            self._put(f"port{port}.conf", f'interface "{device}";\n'.encode())
-            self._put(f"radv{port}.conf", f'interface "{device}" {{ {_ADVERTISED} }};\n'.encode())
+            for kind, text in PORT_FILES.items():
+                self._put(f"{kind}{port}.conf", f"{text.format(device)}\n".encode())
         self._put("vrf.conf", f'vrf "{VRF}";\n'.encode() if in_vrf else b"# the router's table by rules\n")
 
     def recovery(self) -> None:

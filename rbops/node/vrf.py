@@ -35,15 +35,15 @@ def chosen(config: NodeConfig, system: System) -> bool:
 def check(config: NodeConfig, system: System) -> None:
     """Mismatch (3) where a VRF is asked for and the kernel has none."""
     if config.separation == "vrf" and not available(system):
-        other = "write `router: {separation: auto}`"
-        if config.routing is not None and config.routing.kind == "frr":
-            # It writes OSPF's routes to a VRF's table alone.
-            other += ", or for OSPF `routing: {daemon: bird}`,"
+        # FRR writes OSPF's routes to a VRF's table alone.
+        frr = config.routing is not None and config.routing.kind == "frr"
         raise Mismatch(
             "the kernel has no VRFs",
             code="node.no-vrf",
             where=Where(server=config.server),
-            hint=f"{other} in the spec, or run a kernel with CONFIG_NET_VRF, as Debian's has",
+            hint="for OSPF write `daemon: bird` in the spec, or run a kernel with CONFIG_NET_VRF, as Debian's has"
+            if frr
+            else "write `router: {separation: auto}` in the spec, or run a kernel with CONFIG_NET_VRF, as Debian's has",
         )
 
 

@@ -45,7 +45,7 @@ def routing(spec: Spec, ports: Sequence[External], servers: Sequence[Server]) ->
         speakers=speakers,
         neighbors=neighbors,
         announce=wanted.announce,
-        ospf=tuple(OspfPort(each.port, each.area, each.cost) for each in wanted.ospf),
+        ospf=tuple(OspfPort(each.port, each.area, each.cost, each.routers) for each in wanted.ospf),
         bfd_interval_s=wanted.bfd,
         graceful_restart=wanted.graceful_restart,
         paths=wanted.paths,

@@ -40,5 +40,7 @@ def bird_files(here: Speaking, digest: str) -> tuple[File, ...]:
         servers=list(here.servers()),
         neighbors=neighbors,
         ospf=here.areas(),
+        ospf6=here.areas(ipv6=True),
+        routers=here.ospf_routers(),
     )
     return (File(CONFIG, text),)

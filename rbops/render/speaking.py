@@ -78,7 +78,7 @@ class Speaking:
                     "port": near.port,
                     "any": near.address == ANY_LINK_LOCAL,
                     "own": "" if is_link_local(near.address) else own[near.port, _is_ipv6(near)],
-                    "stand_in": self._stand_in(near) if is_link_local(near.address) else "",
+                    "stand_in": self._stand_in(near.port, near.address) if is_link_local(near.address) else "",
                     "channels": [_channel(near, family) for family in near.families],
                     "address": near.address,
                     "as_number": near.as_number,
@@ -86,10 +86,11 @@ class Speaking:
                     "bfd": near.bfd,
                 }
 
-    def areas(self) -> list[dict[str, Any]]:
-        """The OSPF areas of its ports."""
+    def areas(self, *, ipv6: bool = False) -> list[dict[str, Any]]:
+        """The OSPF areas of its ports; ``ipv6``: of those that have IPv6."""
         ports = {port.id: port for port in _external(self.server)}
-        own = [each for each in self.speaks.ospf if each.port in ports]
+        six = {port.port for port in self._external6()}
+        own = [each for each in self.speaks.ospf if each.port in (six if ipv6 else ports)]
         return [
             {
                 "id": area,
@@ -100,6 +101,16 @@ class Speaking:
                 ],
             }
             for area in sorted({each.area for each in own})
+        ]
+
+    def ospf_routers(self) -> list[dict[str, Any]]:
+        """The link-local routers on its ports that other servers know, and by what."""
+        own = {port.port for port in self._external6()}
+        return [
+            {"port": each.port, "address": address, "stand_in": self._stand_in(each.port, address)}
+            for each in self.speaks.ospf
+            if each.port in own
+            for address in each.routers
         ]
 
     @property
@@ -121,6 +132,8 @@ class Speaking:
             sessions += [Session("tcp/179", f"{other['address6']}/128") for other in self.servers()]
         ospf = {each.port for each in speaks.ospf}
         sessions += [Session("ip/89", _network(port)) for port in _external(self.server) if port.id in ospf]
+        if daemon == "bird" and any(port.port in ospf for port in self._external6()):
+            sessions.append(Session("ip/89", LINK_LOCAL))
         return RoutingDaemon(daemon, keys, tuple(sessions))
 
     def _external6(self) -> list[Port6]:
@@ -135,16 +148,16 @@ class Speaking:
         own = self.plan.server(server).external_ports
         return next((port.address.partition("/")[0] for port in self.plan.ports6 if port.port in own), "")
 
-    def _stand_in(self, near: BgpNeighbor) -> str:
-        """By what other servers know a link-local neighbour."""
+    def _stand_in(self, number: int, address: str) -> str:
+        """By what other servers know a link-local neighbour of port ``number``."""
         (index,) = (
             each.index
             for port in self.plan.ports6
-            if port.port == near.port
+            if port.port == number
             for each in port.adjacencies
-            if each.address == near.address
+            if each.address == address
         )
-        return stand_in(near.port, index)
+        return stand_in(number, index)
 
 
 def speaking(plan: ClusterPlan, server: Server) -> Speaking | None:

@@ -10,7 +10,7 @@ from pathlib import Path as FilePath
 from rbops.errors import Diagnostic
 from rbops.spec.check_ipv6 import port_of_link_local
 from rbops.spec.keyfile import check_password, check_secret
-from rbops.spec.routing import BgpNeighbor, Family, Routing
+from rbops.spec.routing import BgpNeighbor, Family, OspfPort, Routing
 from rbops.spec.source import Path
 from rbops.spec.units import InvalidValue
 from rbops.spec.validate import Parts, located, text_at
@@ -43,6 +43,11 @@ def check_routing(parts: Parts, routing: Routing | None, base: FilePath) -> Iter
         if is_ipv6(prefix) and parts.ports_complete and all(port.ipv6 is None for port in parts.ports.values()):
             message, hint = f"{prefix}: no port has IPv6", "give ports `ipv6: {address: ...}`"
             yield located(parts.root, ("routing", "announce", number), message, hint, code="spec.unsupported")
+    yield from _ospf(parts, routing)
+    yield from _own(parts, routing, base)
+
+
+def _ospf(parts: Parts, routing: Routing) -> Iterator[Diagnostic]:
     seen: set[int] = set()
     for number, ospf in enumerate(routing.ospf):
         path = ("routing", "ospf", number, "port")
@@ -55,7 +60,22 @@ def check_routing(parts: Parts, routing: Routing | None, base: FilePath) -> Iter
         if any(port.id == ospf.port and (port.address or "").endswith("/32") for port in parts.ports.values()):
             message, hint = f"port {ospf.port} has a /32: OSPF speaks in a subnet", "give it one, /31 for two routers"
             yield located(parts.root, path, message, hint, code="spec.conflict")
-    yield from _own(parts, routing, base)
+        yield from _routers(parts, ("routing", "ospf", number, "routers"), routing, ospf)
+
+
+def _routers(parts: Parts, path: Path, routing: Routing, ospf: OspfPort) -> Iterator[Diagnostic]:
+    """Next hops of OSPF version 3 are link-local addresses (RFC 5340, 4.8.2), and it is BIRD's."""
+    if ospf.routers and routing.daemon == "frr":
+        message, hint = (
+            "routers are for OSPF version 3, which rbops has with BIRD alone",
+            "leave it out, or write `daemon: bird`",
+        )
+        yield located(parts.root, path, message, hint, key=True, code="spec.unsupported")
+    elif ospf.routers:
+        yield from port_of_link_local(parts, path, ospf.port)
+    for at, address in enumerate(ospf.routers):
+        if address in ospf.routers[:at]:
+            yield located(parts.root, (*path, at), f"{address} is a duplicate", code="spec.duplicate")
 
 
 def _conflicts(parts: Parts, routing: Routing) -> Iterator[Diagnostic]:

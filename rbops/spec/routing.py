@@ -9,7 +9,18 @@ from pydantic.dataclasses import dataclass
 from rbops.common.limits import MAX_EXTERNAL_PORTS
 from rbops.common.unnumbered import ANY_LINK_LOCAL
 from rbops.spec import routing_words
-from rbops.spec.scalars import Address, FilePath, Flag, HostName, PeerAddress, RoutePrefix, Scalar, number, one_of
+from rbops.spec.scalars import (
+    Address,
+    FilePath,
+    Flag,
+    HostName,
+    LinkLocal,
+    PeerAddress,
+    RoutePrefix,
+    Scalar,
+    number,
+    one_of,
+)
 from rbops.spec.section import CONFIG, Section, default, key
 from rbops.spec.words6 import is_ipv6
 
@@ -69,7 +80,7 @@ class BgpNeighbor(Section):
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
 class OspfPort(Section):
-    """An external port that speaks OSPF (version 2)."""
+    """An external port that speaks OSPF: version 2, with BIRD also version 3 where the port has `ipv6`."""
 
     port: Annotated[int, number(0, MAX_EXTERNAL_PORTS - 1), Field(examples=[0])]
     """The external port."""
@@ -77,6 +88,8 @@ class OspfPort(Section):
     """Its area, as 1 or 0.0.0.1."""
     cost: Annotated[int, number(1, 65535)] = 10
     """What sending by it costs."""
+    routers: Annotated[tuple[LinkLocal, ...], Field(examples=[["fe80::7"]])] = ()
+    """Link-local addresses of routers there: other servers forward IPv6 to these themselves (BIRD)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)

@@ -26,6 +26,7 @@ __all__ = [
     "InterfaceAddress",
     "InterfaceAddress6",
     "InterfaceName",
+    "LinkLocal",
     "Mac",
     "NumaNode",
     "Package",
@@ -207,6 +208,7 @@ Address6 = Annotated[str, Scalar(words6.neighbor_address6, _text(f"^{_COLONS}$",
 InterfaceAddress6 = Annotated[
     str, Scalar(words6.interface_address6, _text(f"^{_COLONS}/[0-9]{{1,3}}$", "2001:db8::1/64"))
 ]
+LinkLocal = Annotated[str, Scalar(words6.link_local, _text(f"^{_COLONS}$", "fe80::7"))]
 PeerAddress = Annotated[
     str, Scalar(words6.peer_address, _text(f"^({_DOTTED}|{_COLONS})$", "198.18.0.2", "2001:db8::2"))
 ]

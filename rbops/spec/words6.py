@@ -12,6 +12,7 @@ __all__ = [
     "interface_address6",
     "is_ipv6",
     "is_link_local",
+    "link_local",
     "neighbor_address6",
     "peer_address",
     "route_next_hop",
@@ -85,6 +86,15 @@ def route_next_hop(text: str) -> str:
 def peer_address(text: str) -> str:
     """The address of a neighbour that speaks BGP, of either family; of IPv6 a link-local one too."""
     return _or_link_local(text) if is_ipv6(text) else words.neighbor_address(text)
+
+
+def link_local(text: str) -> str:
+    """An address of a single link, of a router there."""
+    if not is_link_local(text.partition("%")[0]):
+        raise InvalidValue(
+            f"{shown(text)} is not an IPv6 link-local address", "for example fe80::7", code="spec.address"
+        )
+    return _or_link_local(text)
 
 
 def _or_link_local(text: str) -> str:

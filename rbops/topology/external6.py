@@ -60,6 +60,12 @@ def _named(spec: Spec, number: int, port: PortIpv6) -> list[tuple[str, str | Non
     network = IPv6Interface(port.address).network
     named = [each for each in (spec.routing.neighbors if spec.routing else ()) if is_ipv6(each.at)]
     there = [each.at for each in named if each.port == number or IPv6Address(each.at) in network]
+    there += [
+        address
+        for each in (spec.routing.ospf if spec.routing else ())
+        if each.port == number
+        for address in each.routers
+    ]
     there += [route.via for route in spec.static_routes6 if route.port == number]
     return [(address, None) for address in dict.fromkeys(there) if address not in own]
 

@@ -126,9 +126,11 @@ def test_its_files_are_its_own_alone(bird: Bird) -> None:
     bird.prepare({0: "enp1s0"})
     assert (bird.run / "port0.conf").read_text() == 'interface "enp1s0";\n'
     assert 'interface "enp1s0" { default lifetime 0;' in (bird.run / "radv0.conf").read_text()
+    assert (bird.run / "name0.conf").read_text() == '"enp1s0"\n'
     bird.prepare({})
     assert not (bird.run / "port0.conf").exists()
     assert not (bird.run / "radv0.conf").exists()
+    assert not (bird.run / "name0.conf").exists()
     assert not (bird.run / "own.conf").exists()
 
 

@@ -115,7 +115,7 @@ def test_a_kernel_without_vrfs_is_refused(bare: Server) -> None:
     before = bare.kernel()
     wrong = bare.node("apply", code=3)
     assert wrong["code"] == "node.no-vrf"
-    assert "for OSPF `routing: {daemon: bird}`" in wrong["hint"]
+    assert "for OSPF write `daemon: bird`" in wrong["hint"]
     assert bare.kernel() == before
 
 

@@ -57,6 +57,38 @@ def test_each_server_speaks_to_its_own_neighbours_and_to_all_servers(tmp_path: P
     assert re.findall(r"router id (\S+);", zero + one) == ["198.18.0.1", "198.18.1.1"]
 
 
+SIX = """\
+router: {external_ports: 4, line_rate: 10Mbps}
+servers: {profile: lab}
+ports:
+  - {id: 0, ipv6: {address: "2001:db8:0:a0::1/64"}}
+  - {id: 1, ipv6: {address: "2001:db8:0:a1::1/64"}}
+routing:
+  daemon: bird
+  as: 64512
+  ospf: [{port: 0, area: 2, cost: 7, routers: ["fe80::7"]}, {port: 2}]
+"""
+
+
+@needs_bird
+def test_ospf_of_both_versions(tmp_path: Path) -> None:
+    """Version 3 where the port has IPv6; its routers have a next hop that other servers know."""
+    made = planned(tmp_path, SIX)
+    zero, one, two = (config(made, name) for name in ("n0", "n1", "n2"))
+    assert 'area 0.0.0.2 {\n    interface\ninclude "name0.conf";\n    {\n      cost 7;' in zero
+    known = 'gw = fe80::7 && ifname =\ninclude "name0.conf";\n      then bgp_next_hop = 100::5252:0:2;'
+    assert (known in zero, known in one) == (True, False)
+    versions = [re.findall(r"^protocol ospf (v\d)", text, re.MULTILINE) for text in (zero, one, two)]
+    assert versions == [["v2", "v3"], [], ["v2"]]
+    sources = []
+    for name in ("n0", "n1", "n2"):
+        part = node_part(made, made.server(name))
+        assert part is not None
+        sources.append([each.source for each in part.sessions if each.service == "ip/89"])
+    assert sources == [["198.18.0.0/24", "fe80::/10"], [], ["198.18.2.0/24"]]
+    assert check_daemon(made)
+
+
 BY_PORT = """\
 router: {external_ports: 4, line_rate: 10Mbps}
 servers: {profile: lab}
