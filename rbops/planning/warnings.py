@@ -30,6 +30,7 @@ def warnings(spec: Spec, choice: Choice, demand: Demand, built: Built, made: For
         *_fly(choice),
         *_slowed(built),
         *(_direct_vlb(spec, choice) if dataplane.balances else ()),
+        *_ospf(spec),
         *dataplane.limits(spec, choice, built),
         *(_steering(spec, built) if dataplane.balances else ()),
     ]
@@ -74,6 +75,17 @@ def _fly(choice: Choice) -> Iterator[str]:
             f"ceil(log_k M) = {fly_stages(trial.port_servers, trial.fanout)}: half of the ports lead to "
             "the stage before, half to the next"
         )
+
+
+def _ospf(spec: Spec) -> Iterator[str]:
+    """FRR's OSPF is version 2 here, and a port with IPv6 looks as if it spoke version 3 too."""
+    if spec.routing is None or spec.routing.daemon != "frr":
+        return
+    with_ipv6 = {port.id for port in spec.ports if port.ipv6 is not None}
+    found = [str(each.port) for each in spec.routing.ospf if each.port in with_ipv6]
+    if found:
+        what = f"port{'s' if len(found) > 1 else ''} {', '.join(found)}"
+        yield f"{what}: OSPF with FRR is version 2, so no IPv6 route is learnt or announced; `daemon: bird` has both"
 
 
 def _slowed(built: Built) -> Iterator[str]:

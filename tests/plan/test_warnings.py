@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from rbops.predict.calibrate import Measurement
 from rbops.spec.document import Spec
 from rbops.spec.hosts import Servers
 from rbops.spec.interconnect import Interconnect
+from rbops.spec.load import load
 from rbops.spec.ports import PortSpec
 from rbops.spec.punts import Punts
 from rbops.spec.router import Router
@@ -99,3 +101,17 @@ def test_a_ports_urpf_goes_before_the_routers() -> None:
     external = {port.id: port.urpf for server in found.plan.servers for port in server.ports if port.id is not None}
     assert external == {0: "off", 1: "loose", 2: "strict"}
     assert {port.urpf for server in found.plan.servers for port in server.ports if port.id is None} == {"off"}
+
+
+@pytest.mark.parametrize(("daemon", "count"), [("frr", 1), ("bird", 0)])
+def test_ospf_with_frr_leaves_ipv6_out(tmp_path: Path, daemon: str, count: int) -> None:
+    """A port with IPv6 that speaks OSPF, and one without."""
+    text = (
+        "router: {external_ports: 2, line_rate: 10Gbps}\nservers: {profile: lab}\ndataplane: xdp\n"
+        "ports:\n  - {id: 0, address: 198.18.0.1/24, ipv6: {address: '2001:db8::1/64'}}\n"
+        "  - {id: 1, address: 198.18.1.1/24}\n"
+        f"routing: {{daemon: {daemon}, as: 64512, routes: 1000, ospf: [{{port: 0}}, {{port: 1}}]}}\n"
+    )
+    (tmp_path / "router.yml").write_text(text)
+    found = planning(load(tmp_path / "router.yml", {}))
+    assert len(said(found, "port 0: OSPF with FRR is version 2")) == count
