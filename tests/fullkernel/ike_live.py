@@ -129,7 +129,7 @@ def test_the_second_apply_and_load_change_nothing(tunnel: Tunnel) -> None:
 
 def test_keys_are_replaced_under_traffic_and_nothing_is_lost(tunnel: Tunnel) -> None:
     """In both roles in turn: each end begins half of the exchanges."""
-    rekey(tunnel, 20)
+    rekey(tunnel, 100)
 
 
 def rekey(tunnel: Tunnel, times: int) -> None:
