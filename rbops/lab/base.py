@@ -22,12 +22,13 @@ RECIPE = 2
 
 PACKAGES = (
     "systemd,systemd-sysv,dbus,udev,kmod,openssh-server,python3,python3-apt,python3-ethtool,iproute2,ethtool,"
-    "bpftool,libbpf1,procps,iputils-ping,tcpdump,sudo,nftables,bird2,frr"
+    "bpftool,libbpf1,procps,iputils-ping,tcpdump,sudo,nftables,bird2,frr,"
+    "charon-systemd,libstrongswan-standard-plugins"
 )
 
 # A lab server has no devices of its own, no terminal and no mirror for updates: none of these has work there.
 _MASKED = (
-    "bird.service frr.service "
+    "bird.service frr.service strongswan.service "
     "apt-daily-upgrade.timer apt-daily.timer console-getty.service dpkg-db-backup.timer e2scrub_all.timer "
     "e2scrub_reap.service fstrim.timer getty.target kmod-static-nodes.service modprobe@.service "
     "proc-sys-fs-binfmt_misc.automount sys-fs-fuse-connections.mount sys-kernel-config.mount "

@@ -18,7 +18,8 @@ from rbops.lab.interrupts import uninterrupted
 
 __all__ = ["Cgroup", "hierarchy", "lab_cgroup", "remove_empty_parent"]
 
-_WAIT_S = 10.0
+_WAIT_S = 60.0
+"""Processes with namespaces and XDP programs of their own take time to end, on a busy machine most of all."""
 
 
 class Cgroup:
@@ -67,7 +68,7 @@ class Cgroup:
     def kill(self) -> None:
         """SIGKILL everything in it and below, and wait until it is gone.
 
-        Raises StateUnknown when processes survive that for 10 s (they hang in the kernel).
+        Raises StateUnknown when processes survive that for a minute (they hang in the kernel).
         """
         if not self.populated():
             return

@@ -84,6 +84,7 @@ def cluster(steps: dict[str, Done], tmp_path_factory: pytest.TempPathFactory) ->
         yield made
     finally:
         steps["lab down"] = made.run("lab", "down", str(made.spec), "--name", made.name)
+    assert steps["lab down"].code == 0, steps["lab down"].err
 
 
 @pytest.fixture(scope="package")
@@ -122,7 +123,8 @@ def booted(made: Cluster, spec: str, *arguments: str, seconds: float = LONGEST_S
         assert done.code == 0, done.err
         yield made
     finally:
-        made.run("lab", "down", "none", "--name", made.name)
+        down = made.run("lab", "down", "none", "--name", made.name)
+    assert down.code == 0, down.err
 
 
 @contextmanager
