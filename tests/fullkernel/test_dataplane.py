@@ -50,14 +50,14 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
 
 
 @pytest.mark.full_kernel
-@pytest.mark.timeout(2000)
+@pytest.mark.timeout(2800)
 @pytest.mark.parametrize("module", LOADED)
 def test_programs_load_and_are_swapped(machine: dict[str, list[str]], module: str) -> None:
     assert set(machine[module]) == {"passed"}
 
 
 @pytest.mark.full_kernel
-@pytest.mark.timeout(2000)
+@pytest.mark.timeout(2800)
 @pytest.mark.parametrize("module", MANAGED)
 def test_the_management_is_kept_apart_by_a_vrf(machine: dict[str, list[str]], module: str) -> None:
     """The same frames as on a kernel without VRFs, one set of routes suffices here; ports below bonds and VLANs.
@@ -69,7 +69,7 @@ def test_the_management_is_kept_apart_by_a_vrf(machine: dict[str, list[str]], mo
 
 
 @pytest.mark.full_kernel
-@pytest.mark.timeout(2000)
+@pytest.mark.timeout(2800)
 @pytest.mark.parametrize("module", TUNNELS)
 def test_the_servers_kernels_encrypt_for_tunnels(machine: dict[str, list[str]], module: str) -> None:
     """What this machine's kernel may lack: a Linux gateway and strongSwan as peers, two servers."""
