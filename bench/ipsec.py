@@ -23,7 +23,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import socket
 import statistics
 import struct
 import subprocess
@@ -40,12 +39,12 @@ from threading import Barrier
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script
 
 from bench.dataplane import spent
+from bench.flood import ipv4
 from rbops.dataplane.xdp.controller.compile import compile_one
 from rbops.dataplane.xdp.libbpf import Object, xdp_attach, xdp_context
 from rbops.dataplane.xdp.netdev import find_device
 from rbops.selftest.device import private_namespace
 from rbops.selftest.programs import Link
-from rbops.selftest.wire import internet_checksum
 from tests.fullkernel.tunnel_lab import FAR, PEER, Lab, built, plan
 from tests.support.esp import GCM
 from tests.support.netns import inside
@@ -58,6 +57,7 @@ IMIX = {64: 7, 570: 4, 1400: 1}
 SIZES = "64,512,1400,imix"
 BUDGET = 0.9
 ALONE = ("198.18.8.1", "198.18.8.2")
+ALONE_MAC = bytes.fromhex("024e00080001")
 GCM_WORDS = f"aead rfc4106(gcm(aes)) 0x{GCM[0]} 128"
 NULL_WORDS = 'enc ecb(cipher_null) "" auth digest_null ""'
 
@@ -93,13 +93,9 @@ class Sender:
 
 def packet(mac: bytes, source: str, target: str, size: int) -> bytes:
     """A UDP packet in a frame of ``size`` bytes with FCS."""
-    length = size - FCS - 14
-    head = (
-        struct.pack(">BBHHHBBH", 0x45, 0, length, 0, 0, 64, 17, 0) + socket.inet_aton(source) + socket.inet_aton(target)
-    )
-    head = head[:10] + struct.pack(">H", internet_checksum(head)) + head[12:]
-    udp = struct.pack(">HHHH", 30000, 30000, length - 20, 0)
-    return mac + bytes.fromhex("024e00010003") + b"\x08\x00" + head + udp + bytes(length - 28)
+    length = size - FCS - 34
+    udp = struct.pack(">HHHH", 30000, 30000, length, 0).ljust(length, b"\0")
+    return mac + bytes.fromhex("024e00010003") + b"\x08\x00" + ipv4(source, target, 17, udp)
 
 
 @dataclass
@@ -205,9 +201,6 @@ def bench() -> Iterator[Bench]:
         yield Bench(lab, senders, sink, *made)
 
 
-ALONE_MAC = bytes.fromhex("024e00080001")
-
-
 def mac(pid: int, device: str) -> bytes:
     """A device's address in a process's network namespace."""
     with inside(f"/proc/{pid}/ns/net"):
@@ -270,10 +263,8 @@ def has_esp() -> bool:
     with private_namespace() as namespace:
         os.close(namespace)
         line = f"xfrm state add src 198.18.8.1 dst 198.18.8.2 proto esp spi 7 mode tunnel {GCM_WORDS}\n"
-        return (
-            subprocess.run(("ip", "-batch", "-"), input=line, text=True, capture_output=True, check=False).returncode
-            == 0
-        )
+        done = subprocess.run(("ip", "-batch", "-"), input=line, text=True, capture_output=True, check=False)
+        return done.returncode == 0
 
 
 def main() -> int:

@@ -104,7 +104,7 @@ class Ike:
                 continue
             name = f"rbops-t{tunnel.number}"
             if tunnel.number not in secrets:
-                raise self._wrong("keys.conf", f"there is no secret of tunnel {tunnel.number}")
+                raise self._wrong("keys.conf", f"no secret for tunnel {tunnel.number}")
             owners = (tunnel.ike.local_id, tunnel.ike.peer_id)
             data = secrets[tunnel.number]
             self._accepted(daemon.ask("load-shared", {"id": name, "type": "IKE", "data": data, "owners": owners}), name)
@@ -154,7 +154,7 @@ class Ike:
         try:
             return (self.etc / name).read_text("utf-8")
         except (OSError, ValueError) as error:
-            raise self._wrong(name, getattr(error, "strerror", None) or "it is no text") from None
+            raise self._wrong(name, getattr(error, "strerror", None) or "not valid UTF-8") from None
 
     def _wrong(self, name: str, reason: str) -> Mismatch:
         return Mismatch(

@@ -16,7 +16,7 @@ __all__ = ["DAEMON_CONFIG", "REQUEST", "connection", "ike_files"]
 
 DAEMON_CONFIG = str(PurePosixPath(IKE.config).with_name("strongswan.conf"))
 REQUEST = 0x10000
-"""Added to a tunnel's number it is the request id of its associations: what is the daemon's is told apart by it."""
+"""Offset of reqids: a tunnel's is this plus its number, which tells associations of IKE from static ones."""
 
 _GROUPS = "x25519-ecp256-modp2048"
 _PROPOSALS = {

@@ -111,7 +111,7 @@ def ports_to_test(
     testers = tuple(testers)
     if unknown := sorted(set(options.ports or ()) - set(plan.port_owner)):
         raise UsageError(
-            f"--ports: {', '.join(map(str, unknown))} is no external port of the plan, which has "
+            f"--ports: {', '.join(map(str, unknown))}: not an external port of the plan, which has "
             f"{', '.join(map(str, sorted(plan.port_owner)))}",
             code="selftest.unknown-port",
         )

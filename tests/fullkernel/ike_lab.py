@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,10 @@ from rbops.node.vici import Vici
 from rbops.plan import ClusterPlan
 from rbops.render import render
 from rbops.spec.ipsec import Ike as Wanted
-from rbops.spec.ipsec import Tunnel
 from rbops.spec.keyfile import ike_keys
-from tests.fullkernel.tunnel_lab import PEER, Lab
+from tests.fullkernel.tunnel_lab import Lab
+from tests.fullkernel.tunnel_lab import plan as static_plan
 from tests.node.conftest import Server
-from tests.render.rb4 import mesh
 
 __all__ = ["PSK", "Daemon", "Peer", "daemons", "install", "plan", "until"]
 
@@ -32,26 +31,15 @@ _DAEMON = "/usr/sbin/charon-systemd"
 
 def plan(psk: Path, **changes: Any) -> ClusterPlan:
     """Two servers and one tunnel by IKE; ``changes`` are the tunnel's, as ``ike`` those of IKE."""
-    whole = mesh(2)
     wanted = Wanted(psk=str(psk), **changes.pop("ike", {}))
-    words: dict[str, Any] = {"prefixes": ("10.9.0.0/16",), "sources": ("198.18.0.0/16",), "local": PEER.router}
-    tunnel = Tunnel(peer=PEER.address, spi=PEER.spi, ike=wanted, **{**words, **changes})
-    return replace(whole, forwarding=replace(whole.forwarding, application="ipsec", tunnels=(tunnel,)))
+    return static_plan(psk, keys=None, ike=wanted, **changes)
 
 
 def install(lab: Lab, made: ClusterPlan, psk: str = PSK) -> None:
     """Files and secrets on every server, as apply puts them there."""
     rendered = render(made)
     for name, server in lab.servers.items():
-        for file in rendered.files_of(name):
-            if not file.path.startswith("/etc/rbops/"):
-                continue
-            content = file.content
-            if file.path.endswith("node.json"):
-                content = content.decode().replace("/etc/rbops/", f"{server.etc}/").encode()
-            target = server.etc / file.path.removeprefix("/etc/rbops/")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content)
+        server.put(rendered.files_of(name))
     config = load(lab.servers["n1"].etc / "node.json").ipsec
     assert config is not None
     lab.keys.write_text(psk + "\n")

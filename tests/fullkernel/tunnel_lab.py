@@ -37,11 +37,11 @@ CANARY = b"canary that nobody may see"
 _HOSTS = {"h0": ("198.18.0.2", "198.18.0.1"), "h1": ("198.18.1.3", "198.18.1.1")}
 
 
-def plan(keys: Path, **changes: Any) -> ClusterPlan:
+def plan(keys: Path, /, **changes: Any) -> ClusterPlan:
     """Two servers and one tunnel; ``changes`` are the tunnel's."""
     whole = mesh(2)
     words: dict[str, Any] = {"prefixes": ("10.9.0.0/16",), "sources": ("198.18.0.0/16",), "local": PEER.router}
-    tunnel = Tunnel(peer=PEER.address, spi=PEER.spi, keys=str(keys), **{**words, **changes})
+    tunnel = Tunnel(peer=PEER.address, spi=PEER.spi, **{**words, "keys": str(keys), **changes})
     return replace(whole, forwarding=replace(whole.forwarding, application="ipsec", tunnels=(tunnel,)))
 
 
@@ -59,15 +59,7 @@ class Lab:
         self.keys.chmod(0o600)
         rendered = render(made)
         for name, server in self.servers.items():
-            for file in rendered.files_of(name):
-                if not file.path.startswith("/etc/rbops/"):
-                    continue
-                content = file.content
-                if file.path.endswith("node.json"):
-                    content = content.decode().replace("/etc/rbops/", f"{server.etc}/").encode()
-                target = server.etc / file.path.removeprefix("/etc/rbops/")
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(content)
+            server.put(rendered.files_of(name))
             secret = server.etc / "ipsec.keys"
             secret.unlink(missing_ok=True)
             if made.forwarding.tunnels:

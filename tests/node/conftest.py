@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ import pytest
 
 from rbops.plan import ClusterPlan
 from rbops.render import render
+from rbops.render.files import File
 from tests.render.rb4 import mesh
 
 ROOT = Path(__file__).parents[2]
@@ -118,7 +119,11 @@ class Server:
         """Put the rendered files of n0 where they belong, with parts of node.json replaced."""
         plan = plan or mesh(4)
         rendered = render(replace(plan, forwarding=replace(plan.forwarding, dataplane=kind)))
-        for file in rendered.files_of("n0"):
+        self.put(rendered.files_of("n0"), **changes)
+
+    def put(self, files: Iterable[File], **changes: Any) -> None:
+        """Put what is rendered below /etc/rbops into ``etc``, with parts of node.json replaced."""
+        for file in files:
             if file.path.startswith("/etc/rbops/"):
                 content = file.content
                 if file.path.endswith("node.json"):

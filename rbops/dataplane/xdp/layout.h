@@ -72,9 +72,9 @@ struct port {
 
 #define NOWHERE 0xffff
 
-/* From GROUP on: what is not a next hop, but several (multipath), an answer, or a tunnel, whose packets the kernel encrypts. */
 #define TUNNEL_ADJACENCY 0xffff /* no neighbour: the kernel of the port's server encrypts */
 
+/* From GROUP on: what is not a next hop, but several (multipath), an answer, or a tunnel, whose packets the kernel encrypts. */
 enum next_hop_kind { NO_ROUTE, LOCAL, REMOTE, PUNT, PUNT_REMOTE, GROUP, BLACKHOLE, UNREACHABLE, TUNNEL };
 
 #define GROUP_BUCKETS 256
